@@ -1,0 +1,10 @@
+"""Disk images of any size for emulators that run in a browser: see `open_disk`."""
+
+from __future__ import annotations
+
+from . import errors
+from .disk import Disk, DiskInfo, DiskStats
+from .errors import DiskError
+from .open_disk import open_disk
+
+__all__ = ["Disk", "DiskError", "DiskInfo", "DiskStats", "errors", "open_disk"]

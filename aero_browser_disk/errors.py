@@ -1,0 +1,205 @@
+"""Everything that can go wrong, as one shallow family.
+
+Each message says what happened and what to do about it. Each error carries, as plain attributes,
+what a program needs to act on it; `fields()` collects them, which is how they reach JavaScript.
+A URL in an error is always redacted.
+"""
+
+from __future__ import annotations
+
+FieldValue = str | int | float | bool | None
+
+
+class DiskError(Exception):
+    """The family. `str(error)` is for a person, the attributes are for a program."""
+
+    def fields(self) -> dict[str, FieldValue]:
+        """The error's attributes as plain values, by name."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+# ── what was asked for ────────────────────────────────────────────────────────────────────────────
+
+
+class RemoteImagesDisabledError(DiskError):
+    """A remote image was asked for without permission to reach the network."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Remote images are off. Turn them on (allow_remote=True in Python, allowRemote: true "
+            "in JavaScript) after the user has agreed: the image's host will see their address and "
+            "what they read and when."
+        )
+
+
+class InvalidUrlError(DiskError):
+    """The address is not one an image can be read from."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"This address cannot be used: {reason}")
+        self.url = url
+        self.reason = reason
+
+
+class InvalidOptionError(DiskError):
+    """An option has a value that cannot work."""
+
+    def __init__(self, option: str, value: object, expected: str) -> None:
+        super().__init__(f"The option {option} cannot be {value!r}: it must be {expected}.")
+        self.option = option
+        self.value = str(value)
+        self.expected = expected
+
+
+class OutOfRangeError(DiskError):
+    """A read or write reaches outside the disk."""
+
+    def __init__(self, offset: int, length: int, size: int) -> None:
+        super().__init__(
+            f"{length} bytes at offset {offset} reach outside the disk, which has {size} bytes."
+        )
+        self.offset = offset
+        self.length = length
+        self.size = size
+
+
+class ReadOnlyError(DiskError):
+    """A write to a disk that only reads."""
+
+    def __init__(self) -> None:
+        super().__init__("This disk is read-only. Put an overlay over it to write.")
+
+
+class DiskClosedError(DiskError):
+    """A call on a disk after `close()`."""
+
+    def __init__(self) -> None:
+        super().__init__("This disk is closed. Open it again to go on.")
+
+
+# ── the image's host ──────────────────────────────────────────────────────────────────────────────
+
+
+class NetworkError(DiskError):
+    """The host gave no answer that a browser may see."""
+
+    def __init__(self, url: str, reason: str = "") -> None:
+        super().__init__(
+            f"No answer from {url}{f' ({reason})' if reason else ''}. Check the address and the "
+            "connection; if it opens in a browser tab, the host does not allow this page to read "
+            "it (CORS): it must send Access-Control-Allow-Origin."
+        )
+        self.url = url
+        self.reason = reason
+
+
+class HttpStatusError(DiskError):
+    """The host refused, or could not find or serve, the image."""
+
+    def __init__(self, url: str, status: int) -> None:
+        advice = {
+            401: "It asks who you are: sign in, or use an address that carries access.",
+            403: "It does not let you read this image: ask its owner, or renew the address.",
+            404: "There is no image at this address: check the spelling.",
+            410: "The image was removed.",
+        }.get(
+            status,
+            "The host has a problem: try again later."
+            if status >= 500
+            else "Check the address with the host's owner.",
+        )
+        super().__init__(f"{url} answered with status {status}. {advice}")
+        self.url = url
+        self.status = status
+
+
+class RangeNotSupportedError(DiskError):
+    """The host sends the whole image where a part of it was asked for."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url} ignores range requests: it answered 200 with the whole image. It cannot be "
+            "streamed from there; its host must answer Range with 206 Partial Content, without "
+            "compression."
+        )
+        self.url = url
+
+
+class InvalidResponseError(DiskError):
+    """The host's answer is not the bytes that were asked for; nothing of it was used."""
+
+    def __init__(self, url: str, what: str, expected: str, found: str) -> None:
+        super().__init__(
+            f"{url} sent a wrong answer, so nothing of it was used: {what} should be {expected} "
+            f"but is {found}. The host, or a proxy before it, must be mended."
+        )
+        self.url = url
+        self.what = what
+        self.expected = expected
+        self.found = found
+
+
+class UnreadableHeaderError(DiskError):
+    """A header that the browser hides, or that the host does not send, is needed."""
+
+    def __init__(self, url: str, header: str) -> None:
+        super().__init__(
+            f"{url} does not let this page read {header}. If the host sends it, it must also send "
+            f"Access-Control-Expose-Headers: {header}."
+        )
+        self.url = url
+        self.header = header
+
+
+class ImageChangedError(DiskError):
+    """The image on the host is no longer the version that was opened."""
+
+    def __init__(self, url: str, pinned: str, found: str) -> None:
+        super().__init__(
+            f"The image at {url} has changed since it was opened ({pinned} then, {found} now). "
+            "Open it again to use the new version."
+        )
+        self.url = url
+        self.pinned = pinned
+        self.found = found
+
+
+class EmptyImageError(DiskError):
+    """The image has no bytes."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"The image at {url} is empty (0 bytes): there is nothing to open.")
+        self.url = url
+
+
+# ── the browser's storage ─────────────────────────────────────────────────────────────────────────
+
+
+class StorageError(DiskError):
+    """The browser's storage (or the folder that stands for it) failed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"The storage failed at {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class StorageFullError(StorageError):
+    """No room is left."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "no room is left. Free some, or set a smaller cache limit.")
+
+
+class StorageBusyError(StorageError):
+    """Another tab holds the file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "another tab or worker uses it. Close that one first.")
+
+
+class StorageUnavailableError(StorageError):
+    """This browser, or this window, has no such storage."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("OPFS", f"it is not available here ({reason}).")

@@ -1,0 +1,154 @@
+"""The seam to the outside: what the core asks of HTTP, files, locks and the clock.
+
+`browser.py` implements it with fetch, OPFS and Web Locks; `host.py` with CPython's standard
+library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptions are mapped to
+`aero_browser_disk.errors` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+# What `File.read_into` may fill and `File.write` may take: a C-contiguous buffer of bytes.
+WritableBuffer = bytearray | memoryview
+ReadableBuffer = bytes | bytearray | memoryview
+
+Credentials = Literal["omit", "same-origin", "include"]
+
+
+class HttpResponse(Protocol):
+    """An answer whose body is still on its way."""
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers the platform shows, by lower-case name."""
+
+    async def read(self) -> memoryview | None:
+        """The next piece of the body, in order; None at its end.
+
+        The view is the caller's to keep. Raises `NetworkError` when the body breaks off.
+        """
+
+    def abort(self) -> None:
+        """Gives up the rest of the body and frees the connection. Idempotent; never raises."""
+
+
+class HttpClient(Protocol):
+    """Sends requests that bypass every HTTP cache and follow redirects."""
+
+    async def request(
+        self,
+        method: Literal["GET", "HEAD"],
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+    ) -> HttpResponse:
+        """Sends a request; returns once the headers of the answer are in.
+
+        Any status is an answer. Cancelling the call aborts the request. Raises `NetworkError` when
+        no answer came, or none that the platform shows.
+        """
+
+    async def close(self) -> None:
+        """Frees every connection."""
+
+
+class File(Protocol):
+    """A file open for this user alone. Every call but opening is synchronous."""
+
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        """Fills `target` from `offset`; returns how many bytes there were (short at the end)."""
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        """Writes all of `data` at `offset`, growing the file when needed.
+
+        Raises `StorageFullError` when not all of it could be written; what is in that place of the
+        file is then undefined.
+        """
+
+    def truncate(self, size: int) -> None:
+        """Cuts or grows (with zeros) the file to `size` bytes."""
+
+    def flush(self) -> None:
+        """Returns once everything written is durable."""
+
+    def close(self) -> None:
+        """Closes the file. Idempotent."""
+
+
+class Storage(Protocol):
+    """A private tree of files. Paths are relative, with `/` between names."""
+
+    @property
+    def kind(self) -> Literal["opfs", "folder", "memory"]:
+        """Where the files are. Those in `memory` are gone with the session."""
+
+    async def open(self, path: str, *, create: bool = True) -> File:
+        """Opens a file, with the folders that lead to it.
+
+        Raises `StorageBusyError` while another holder has it open, `FileNotFoundError` when it is
+        not there and `create` is false.
+        """
+
+    async def list(self, path: str) -> list[str]:
+        """The names in a folder, sorted; empty when there is no such folder."""
+
+    async def remove(self, path: str) -> None:
+        """Removes a file or a folder with all that is in it; silent when it is not there.
+
+        Raises `StorageBusyError` while a file in it is open.
+        """
+
+    async def estimate(self) -> StorageEstimate:
+        """What is used and what may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageEstimate:
+    """Bytes used by this origin and bytes it may use at most."""
+
+    usage: int
+    quota: int
+
+
+class Lock(Protocol):
+    """A lock that this process, tab or worker holds, and loses when it dies."""
+
+    def release(self) -> None:
+        """Gives the lock up. Idempotent."""
+
+
+class Locks(Protocol):
+    """Named locks among all tabs and workers of this origin (or processes of this folder)."""
+
+    async def acquire(self, name: str, timeout_s: float) -> Lock | None:
+        """The lock, or None when another holder keeps it for all of `timeout_s`."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can turn it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns after `seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Everything the core needs of the outside."""
+
+    http: HttpClient
+    storage: Storage
+    locks: Locks
+    clock: Clock

@@ -1,0 +1,327 @@
+"""The platform in a browser worker: fetch, OPFS, Web Locks.
+
+The one module that imports `js` and `pyodide`, and only inside functions: a memory snapshot of
+Pyodide cannot hold a JavaScript object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import (
+    NetworkError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from ..redaction import redact_url
+from .base import Credentials, Platform, ReadableBuffer, Storage, StorageEstimate, WritableBuffer
+from .memory import MemoryStorage
+
+if TYPE_CHECKING:
+    from pyodide.ffi import JsException
+
+ROOT = "aero-browser-disk"
+_SCRATCH = 256 * 1024  # bytes moved between a file and Python at once
+
+
+async def browser_platform() -> Platform:
+    """The platform of this worker. Without OPFS its storage is memory."""
+    storage: Storage
+    try:
+        storage = await OpfsStorage.connect()
+    except StorageUnavailableError:
+        storage = MemoryStorage()
+    return Platform(FetchHttp(), storage, WebLocks(), BrowserClock())
+
+
+def _js_object(**fields: object) -> Any:
+    import js
+    from pyodide.ffi import to_js
+
+    return to_js(fields, dict_converter=js.Object.fromEntries)
+
+
+# ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class FetchResponse:
+    """An `HttpResponse` of `fetch`."""
+
+    def __init__(self, url: str, raw: Any, controller: Any) -> None:
+        import js
+
+        self.status: int = raw.status
+        self.headers: Mapping[str, str] = js.Object.fromEntries(raw.headers).to_py()
+        self._url = url
+        self._controller = controller
+        self._reader = raw.body.getReader() if raw.body else None
+
+    async def read(self) -> memoryview | None:
+        if self._reader is None:
+            return None
+        with _network_errors(self._url, "the body broke off"):
+            result = await self._reader.read()
+        if result.done:
+            self._reader = None
+            return None
+        return memoryview(result.value.to_bytes())
+
+    def abort(self) -> None:
+        self._reader = None
+        self._controller.abort()
+
+
+class FetchHttp:
+    """An `HttpClient` over `fetch`, past the browser's own cache.
+
+    That cache adds and splits range requests of its own accord, so it is never asked. No referrer
+    is sent: the image's host learns this page's origin, which CORS needs, and not its address.
+    """
+
+    async def request(
+        self,
+        method: Literal["GET", "HEAD"],
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+    ) -> FetchResponse:
+        import js
+
+        controller = js.AbortController.new()
+        options = _js_object(
+            method=method,
+            headers=dict(headers or {}),
+            credentials=credentials,
+            cache="no-store",
+            referrerPolicy="no-referrer",
+            signal=controller.signal,
+        )
+        try:
+            with _network_errors(url):
+                raw = await js.fetch(url, options)
+        except asyncio.CancelledError:
+            controller.abort()
+            raise
+        return FetchResponse(url, raw, controller)
+
+    async def close(self) -> None:
+        """Nothing to do: the browser keeps the connections."""
+
+
+@contextlib.contextmanager
+def _network_errors(url: str, reason: str = "") -> Iterator[None]:
+    from pyodide.ffi import JsException
+
+    try:
+        yield
+    except JsException as error:
+        # the browser's own words name the whole URL at times, so they are not passed on
+        raise NetworkError(redact_url(url), reason) from error
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class OpfsFile:
+    """A `File` behind a sync access handle."""
+
+    def __init__(self, path: str, handle: Any) -> None:
+        import js
+
+        self._path = path
+        self._handle = handle
+        self._scratch = js.Uint8Array.new(_SCRATCH)
+
+    def size(self) -> int:
+        with _storage_errors(self._path):
+            return int(self._handle.getSize())
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        length = len(target)
+        if length > _SCRATCH:
+            return self._read_pieces(target, offset)
+        piece = self._scratch.subarray(0, length)
+        with _storage_errors(self._path):
+            got: int = self._handle.read(piece, at=offset)
+        if got < length:
+            piece = piece.subarray(0, got)
+            target = memoryview(target)[:got]
+        piece.assign_to(target)
+        return got
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        with memoryview(data) as view:
+            for start in range(0, len(view), _SCRATCH):
+                with view[start : start + _SCRATCH] as part:
+                    piece = self._scratch.subarray(0, len(part))
+                    piece.assign(part)
+                    with _storage_errors(self._path):
+                        written = self._handle.write(piece, at=offset + start)
+                    # at the quota one Chromium answers 4294967288, Firefox writes short
+                    if written != len(part):
+                        raise StorageFullError(self._path)
+
+    def truncate(self, size: int) -> None:
+        with _storage_errors(self._path):
+            self._handle.truncate(size)
+
+    def flush(self) -> None:
+        with _storage_errors(self._path):
+            self._handle.flush()
+
+    def close(self) -> None:
+        self._handle.close()
+
+    def _read_pieces(self, target: WritableBuffer, offset: int) -> int:
+        with memoryview(target) as view:
+            for start in range(0, len(view), _SCRATCH):
+                with view[start : start + _SCRATCH] as part:
+                    got = self.read_into(part, offset + start)
+                    if got < len(part):
+                        return start + got
+            return len(view)
+
+
+class OpfsStorage:
+    """A `Storage` in the origin private file system, below one folder of its own."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+
+    @classmethod
+    async def connect(cls) -> OpfsStorage:
+        """The storage of this origin; raises `StorageUnavailableError` where there is none."""
+        import js
+        from pyodide.ffi import JsException
+
+        file_handle = getattr(js, "FileSystemFileHandle", None)
+        if file_handle is None or not hasattr(file_handle.prototype, "createSyncAccessHandle"):
+            raise StorageUnavailableError("this browser has no sync access handle in this context")
+        try:
+            origin = await js.navigator.storage.getDirectory()
+            return cls(await origin.getDirectoryHandle(ROOT, create=True))
+        except JsException as error:  # private windows of Firefox and Safari raise SecurityError
+            raise StorageUnavailableError(_name(error)) from error
+
+    @property
+    def kind(self) -> Literal["opfs"]:
+        return "opfs"
+
+    async def open(self, path: str, *, create: bool = True) -> OpfsFile:
+        folder, name = path.rpartition("/")[::2]
+        with _storage_errors(path):
+            parent = await self._folder(folder, create=create)
+            file = await parent.getFileHandle(name, create=create)
+            return OpfsFile(path, await file.createSyncAccessHandle())
+
+    async def list(self, path: str) -> list[str]:
+        import js
+
+        try:
+            with _storage_errors(path):
+                folder = await self._folder(path)
+                names = await js.Array.fromAsync(folder.keys())
+        except FileNotFoundError:
+            return []
+        return sorted(names.to_py())
+
+    async def remove(self, path: str) -> None:
+        folder, name = path.rpartition("/")[::2]
+        with contextlib.suppress(FileNotFoundError), _storage_errors(path):
+            parent = await self._folder(folder)
+            await parent.removeEntry(name, recursive=True)
+
+    async def estimate(self) -> StorageEstimate:
+        import js
+
+        with _storage_errors(ROOT):
+            estimate = await js.navigator.storage.estimate()
+        return StorageEstimate(usage=int(estimate.usage), quota=int(estimate.quota))
+
+    async def _folder(self, path: str, *, create: bool = False) -> Any:
+        folder = self._root
+        for name in filter(None, path.split("/")):
+            folder = await folder.getDirectoryHandle(name, create=create)
+        return folder
+
+
+@contextlib.contextmanager
+def _storage_errors(path: str) -> Iterator[None]:
+    from pyodide.ffi import JsException
+
+    try:
+        yield
+    except JsException as error:
+        raise _storage_error(path, error) from error
+
+
+def _storage_error(path: str, error: JsException) -> Exception:
+    """The File System standard's exceptions, by name, as ours."""
+    name = _name(error)
+    if name == "NotFoundError":
+        return FileNotFoundError(path)
+    if name == "QuotaExceededError":
+        return StorageFullError(path)
+    if name == "NoModificationAllowedError":
+        return StorageBusyError(path)
+    return StorageError(path, f"{name}: {getattr(error, 'message', '')}")
+
+
+def _name(error: JsException) -> str:
+    return str(getattr(error, "name", type(error).__name__))
+
+
+# ── locks and time ────────────────────────────────────────────────────────────────────────────────
+
+
+class WebLock:
+    """A `Lock` of the Web Locks API; the browser frees it when the worker dies."""
+
+    def __init__(self, let_go: asyncio.Future[None]) -> None:
+        self._let_go = let_go
+
+    def release(self) -> None:
+        if not self._let_go.done():
+            self._let_go.set_result(None)
+
+
+class WebLocks:
+    """`Locks` among the tabs and workers of this origin."""
+
+    async def acquire(self, name: str, timeout_s: float) -> WebLock | None:
+        import js
+        from pyodide.ffi import JsException, create_once_callable
+
+        loop = asyncio.get_running_loop()
+        held: asyncio.Future[None] = loop.create_future()
+        let_go: asyncio.Future[None] = loop.create_future()
+
+        async def hold(_lock: Any) -> None:
+            held.set_result(None)
+            await let_go
+
+        options = _js_object(signal=js.AbortSignal.timeout(int(timeout_s * 1000)))
+        request = js.navigator.locks.request(f"{ROOT}/{name}", options, create_once_callable(hold))
+        waiting = asyncio.ensure_future(request)
+        done, _ = await asyncio.wait({held, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if held in done:
+            return WebLock(let_go)
+        with contextlib.suppress(JsException):  # the time-out
+            await waiting
+        return None
+
+
+class BrowserClock:
+    """The browser's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

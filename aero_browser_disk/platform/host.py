@@ -1,0 +1,338 @@
+"""The platform in CPython on POSIX: the standard library's HTTP client, a folder, file locks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from ..errors import NetworkError, StorageBusyError, StorageError, StorageFullError
+from ..redaction import redact_url
+from .base import Credentials, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
+
+T = TypeVar("T")
+Origin = tuple[str, str, int | None]
+
+_PIECE = 256 * 1024  # bytes asked of the socket at once
+_TIMEOUT_S = 60.0
+_LOCK_POLL_S = 0.05
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 20  # as fetch has it
+
+
+def host_platform(folder: str | os.PathLike[str]) -> Platform:
+    """The platform of a CPython process that keeps its files in `folder`."""
+    root = Path(folder)
+    return Platform(HostHttp(), FolderStorage(root), FolderLocks(root / "locks"), HostClock())
+
+
+# ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class HostResponse:
+    """An `HttpResponse` read from a socket in a thread."""
+
+    def __init__(
+        self, client: HostHttp, url: str, connection: HTTPConnection, raw: HTTPResponse
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._connection: HTTPConnection | None = connection
+        self._raw = raw
+        self.status = raw.status
+        self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
+
+    async def read(self) -> memoryview | None:
+        if self._connection is None:
+            return None
+        try:
+            piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
+        except BaseException:
+            self.abort()
+            raise
+        if piece:
+            return memoryview(piece)
+        if self._raw.length:  # bytes that were announced and did not come
+            self.abort()
+            raise NetworkError(redact_url(self._url), "the body broke off")
+        self.abort()
+        return None
+
+    def abort(self) -> None:
+        if self._connection is None:
+            return
+        if self._raw.length == 0:  # read to its end, so the connection can serve again
+            self._raw.close()
+            self._client.reuse(self._url, self._connection)
+        else:
+            _cut(self._connection)
+        self._connection = None
+
+
+class HostHttp:
+    """An `HttpClient` over `http.client`, with kept-alive connections, each call in a thread."""
+
+    def __init__(self, threads: int = 16) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aero-http")
+        self._idle: dict[Origin, list[HTTPConnection]] = {}
+
+    async def request(
+        self,
+        method: Literal["GET", "HEAD"],
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+    ) -> HostResponse:
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        for _ in range(_MOST_REDIRECTS):
+            response = await self._send(method, url, sent)
+            target = response.headers.get("location")
+            if response.status not in _REDIRECTS or target is None:
+                return response
+            response.abort()
+            origin, url = _origin(url), urljoin(url, target)
+            if _origin(url) != origin:
+                sent.pop("Authorization", None)
+        raise NetworkError(redact_url(url), "it redirects without end")
+
+    async def close(self) -> None:
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, url: str, work: Callable[[], T]) -> T:
+        """Runs blocking `work` for `url` in a thread; maps what goes wrong with a connection."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (OSError, HTTPException, ValueError) as error:
+            raise NetworkError(redact_url(url), str(error) or type(error).__name__) from error
+
+    def reuse(self, url: str, connection: HTTPConnection) -> None:
+        """Keeps a connection to the host of `url` whose last answer was read to its end."""
+        self._idle.setdefault(_origin(url), []).append(connection)
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> HostResponse:
+        origin = _origin(url)
+        parts = urlsplit(url)
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        idle = self._idle.get(origin, [])
+        while True:
+            kept = bool(idle)
+            connection = idle.pop() if kept else _connect(origin)
+            try:
+                raw = await self.in_thread(
+                    url, partial(_exchange, connection, method, path, headers)
+                )
+            except NetworkError:
+                _cut(connection)
+                if kept:
+                    continue  # the host closed a kept connection: that says nothing of this request
+                raise
+            except BaseException:
+                _cut(connection)
+                raise
+            return HostResponse(self, url, connection, raw)
+
+
+def _origin(url: str) -> Origin:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port
+
+
+def _connect(origin: Origin) -> HTTPConnection:
+    scheme, host, port = origin
+    kind = HTTPSConnection if scheme == "https" else HTTPConnection
+    return kind(host, port, timeout=_TIMEOUT_S)
+
+
+def _exchange(
+    connection: HTTPConnection, method: str, path: str, headers: Mapping[str, str]
+) -> HTTPResponse:
+    connection.request(method, path, headers=dict(headers))
+    return connection.getresponse()
+
+
+def _cut(connection: HTTPConnection) -> None:
+    """Closes a connection that a thread may still be reading from."""
+    sock = connection.sock
+    if sock is not None:
+        with contextlib.suppress(OSError):  # it was down already
+            sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def _mapped(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFullError(path) from error
+        raise StorageError(path, error.strerror or str(error)) from error
+
+
+class FolderFile:
+    """A `File` on the host's file system, locked for this holder."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor: int | None = descriptor
+
+    def size(self) -> int:
+        return os.fstat(self._open()).st_size
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        done = 0
+        with _mapped(self._path), memoryview(target) as view:
+            while done < len(view):
+                got = os.preadv(self._open(), [view[done:]], offset + done)
+                if not got:
+                    break
+                done += got
+        return done
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        done = 0
+        with _mapped(self._path), memoryview(data) as view:
+            while done < len(view):
+                done += os.pwrite(self._open(), view[done:], offset + done)
+
+    def truncate(self, size: int) -> None:
+        with _mapped(self._path):
+            os.ftruncate(self._open(), size)
+
+    def flush(self) -> None:
+        with _mapped(self._path):
+            os.fsync(self._open())
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise StorageError(self._path, "the file is closed")
+        return self._descriptor
+
+
+class FolderStorage:
+    """A `Storage` in a folder of the host's file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def kind(self) -> Literal["folder"]:
+        return "folder"
+
+    async def open(self, path: str, *, create: bool = True) -> FolderFile:
+        full = self._root / path
+        flags = os.O_RDWR | (os.O_CREAT if create else 0)
+        if create:
+            with _mapped(path):
+                full.parent.mkdir(parents=True, exist_ok=True)
+        elif not full.exists():
+            raise FileNotFoundError(path)
+        with _mapped(path):
+            descriptor = os.open(full, flags | getattr(os, "O_BINARY", 0), 0o600)
+        if not _lock(descriptor):
+            os.close(descriptor)
+            raise StorageBusyError(path)
+        return FolderFile(path, descriptor)
+
+    async def list(self, path: str) -> list[str]:
+        folder = self._root / path
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    async def remove(self, path: str) -> None:
+        full = self._root / path
+        if full.is_dir():
+            for file in full.rglob("*"):
+                if file.is_file():
+                    await self._check_free(file, path)
+            with _mapped(path):
+                shutil.rmtree(full)
+        elif full.exists():
+            await self._check_free(full, path)
+            with _mapped(path):
+                full.unlink()
+
+    async def estimate(self) -> StorageEstimate:
+        usage = sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
+        existing = next(p for p in (self._root, *self._root.parents) if p.exists())
+        return StorageEstimate(usage=usage, quota=usage + shutil.disk_usage(existing).free)
+
+    async def _check_free(self, file: Path, path: str) -> None:
+        with _mapped(path):
+            descriptor = os.open(file, os.O_RDWR)
+        free = _lock(descriptor)
+        os.close(descriptor)
+        if not free:
+            raise StorageBusyError(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """Locks an open file for this holder; False when another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# ── locks and time ────────────────────────────────────────────────────────────────────────────────
+
+
+class FolderLock:
+    """A `Lock` that is a locked file; the system frees it when the process dies."""
+
+    def __init__(self, file: FolderFile) -> None:
+        self._file = file
+
+    def release(self) -> None:
+        self._file.close()
+
+
+class FolderLocks:
+    """`Locks` among the processes that share a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = FolderStorage(folder)
+
+    async def acquire(self, name: str, timeout_s: float) -> FolderLock | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return FolderLock(await self._files.open(name.replace("/", "-")))
+            except StorageBusyError:
+                if time.monotonic() >= deadline:
+                    return None
+                await asyncio.sleep(_LOCK_POLL_S)
+
+
+class HostClock:
+    """The system's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,90 @@
+"""Files in memory: where there is no lasting storage, and in tests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..errors import StorageBusyError, StorageFullError
+from .base import ReadableBuffer, StorageEstimate, WritableBuffer
+
+
+class MemoryFile:
+    """A `File` whose bytes are gone with the session."""
+
+    def __init__(self, storage: MemoryStorage, path: str) -> None:
+        self._storage = storage
+        self._path = path
+        self._data = storage.files[path]
+
+    def size(self) -> int:
+        return len(self._data)
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        with memoryview(self._data)[offset : offset + len(target)] as found:
+            target[: len(found)] = found
+            return len(found)
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        end = offset + len(data)
+        self._grow(end)
+        self._data[offset:end] = data
+
+    def truncate(self, size: int) -> None:
+        self._grow(size)
+        del self._data[size:]
+
+    def flush(self) -> None:
+        """Nothing to do: memory has no durable form."""
+
+    def close(self) -> None:
+        self._storage.held.discard(self._path)
+
+    def _grow(self, size: int) -> None:
+        missing = size - len(self._data)
+        if missing > 0:
+            if self._storage.used() + missing > self._storage.quota:
+                raise StorageFullError(self._path)
+            self._data.extend(bytes(missing))
+
+
+class MemoryStorage:
+    """A `Storage` in memory, with a quota in bytes."""
+
+    def __init__(self, quota: int = 1 << 40) -> None:
+        self.files: dict[str, bytearray] = {}
+        self.held: set[str] = set()
+        self.quota = quota
+
+    @property
+    def kind(self) -> Literal["memory"]:
+        return "memory"
+
+    def used(self) -> int:
+        """Bytes in all files."""
+        return sum(map(len, self.files.values()))
+
+    async def open(self, path: str, *, create: bool = True) -> MemoryFile:
+        if path in self.held:
+            raise StorageBusyError(path)
+        if path not in self.files:
+            if not create:
+                raise FileNotFoundError(path)
+            self.files[path] = bytearray()
+        self.held.add(path)
+        return MemoryFile(self, path)
+
+    async def list(self, path: str) -> list[str]:
+        prefix = f"{path}/" if path else ""
+        below = (name.removeprefix(prefix) for name in self.files if name.startswith(prefix))
+        return sorted({name.split("/", 1)[0] for name in below})
+
+    async def remove(self, path: str) -> None:
+        gone = [name for name in self.files if name == path or name.startswith(f"{path}/")]
+        for name in gone:
+            if name in self.held:
+                raise StorageBusyError(name)
+        for name in gone:
+            del self.files[name]
+
+    async def estimate(self) -> StorageEstimate:
+        return StorageEstimate(usage=self.used(), quota=self.quota)
