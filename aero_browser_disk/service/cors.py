@@ -1,0 +1,65 @@
+"""Which pages may read the answers: CORS, and the resource policy that COEP asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+ResourcePolicy = Literal["same-origin", "same-site", "cross-origin"]
+
+METHODS: Final = "GET, HEAD, OPTIONS"
+# What a client may send. Range in its plain form needs no preflight; all the others do.
+_REQUEST_HEADERS: Final = (
+    "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "
+    "Authorization, Cache-Control"
+)
+# What a client reads to check an answer before it trusts a byte of it.
+_RESPONSE_HEADERS: Final = (
+    "Accept-Ranges, Content-Range, Content-Length, Content-Encoding, ETag, Last-Modified, "
+    "Retry-After, Age, Date"
+)
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class CorsPolicy:
+    """`allow_origins` is None when every origin may read (public images, no credentials).
+
+    Raises `ValueError` for what is not an origin as browsers send it: a value that could never
+    match would lock out the page it was meant for.
+    """
+
+    allow_origins: frozenset[str] | None = None
+    resource_policy: ResourcePolicy = "same-site"
+    max_age_s: int = 600
+
+    def __post_init__(self) -> None:
+        for origin in self.allow_origins or ():
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin: write scheme://host[:port] in lower case, "
+                    "without a path or a slash at the end"
+                )
+
+    def fields(self, origin: str | None, *, preflight: bool) -> tuple[tuple[str, str], ...]:
+        """What an answer to `origin` carries, whatever its status, and more on a preflight."""
+        fields = [
+            ("Access-Control-Expose-Headers", _RESPONSE_HEADERS),
+            ("Cross-Origin-Resource-Policy", self.resource_policy),
+        ]
+        if self.allow_origins is None:
+            fields.append(("Access-Control-Allow-Origin", "*"))
+        elif origin in self.allow_origins:
+            fields.append(("Access-Control-Allow-Origin", origin))
+        if preflight:
+            fields += [
+                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
+                ("Access-Control-Max-Age", str(self.max_age_s)),
+                ("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+            ]
+        elif self.allow_origins is not None:
+            # Also without a match: a cache must not hand this answer to an origin that is allowed.
+            fields.append(("Vary", "Origin"))
+        return tuple(fields)

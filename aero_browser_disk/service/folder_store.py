@@ -1,0 +1,257 @@
+"""Images in a folder: found by id, never outside the folder, one open file for each version."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aero_browser_disk.byte_ranges import EntityTag
+
+from .image_file import FileVersion, ImageFile, VersionChangedError
+from .manifest import ManifestEntry, ManifestError, is_image_id, parse_manifest
+
+MANIFEST: Final = "manifest.json"
+# Reads that wait for the device at once. One stuck device must not starve the images on others.
+_DEVICE_THREADS: Final = 32
+# Files kept open for the next request.
+_KEPT_OPEN: Final = 256
+# Linux stamps files with a clock that ticks every 1 to 10 ms: two writes within a tick leave the
+# same time. A file this old was stamped by a tick that is over.
+_SETTLED_NS: Final = 20_000_000
+_SETTLING_TRIES: Final = 5
+
+
+class NoSuchImageError(Exception):
+    """No image has this id."""
+
+
+class PrivateImageError(Exception):
+    """The image is not for everyone, and nothing here can say who may read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is known of an image at one version. `last_modified_s` is in seconds since the epoch."""
+
+    entry: ManifestEntry
+    size: int
+    etag: EntityTag
+    last_modified_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """An image with the file to read it from."""
+
+    image: Image
+    file: ImageFile
+
+
+class FolderStore:
+    """The images of `root`: those that its `manifest.json` names, else every plain file in it.
+
+    A manifest that changes is read again; while it is wrong the last good one stays in force and
+    `on_rejected_manifest` is told why. For one event loop. Making it raises `ManifestError`, or
+    `OSError` when the folder cannot be served.
+    """
+
+    def __init__(self, root: Path, on_rejected_manifest: Callable[[str], None]) -> None:
+        self._root = Path(os.path.realpath(root, strict=True))
+        self._root_descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._threads = ThreadPoolExecutor(_DEVICE_THREADS, thread_name_prefix="image-read")
+        self._files: OrderedDict[str, ImageFile] = OrderedDict()
+        self._on_rejected_manifest = on_rejected_manifest
+        self._manifest: dict[str, ManifestEntry] | None = None
+        self._manifest_version: FileVersion | None = None
+        self._read_manifest()
+
+    def close(self) -> None:
+        """Closes every file that nobody reads any more."""
+        for file in self._files.values():
+            file.retire()
+        self._files.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        os.close(self._root_descriptor)
+
+    @asynccontextmanager
+    async def open(self, image_id: str) -> AsyncIterator[OpenImage]:
+        """The image's version of now, readable until the block ends.
+
+        Raises `NoSuchImageError`, `PrivateImageError`, `OSError`, and `VersionChangedError` when
+        the file is being written all the time.
+        """
+        entry = self._entry(image_id)
+        if not entry.public:
+            raise PrivateImageError
+        file = await self._settled_file(entry)
+        file.users += 1
+        try:
+            yield OpenImage(_describe(entry, file.version), file)
+        finally:
+            file.release()
+
+    def images(self) -> list[Image]:
+        """The public images, in the manifest's order or that of their ids. For any thread."""
+        if self._manifest is None:
+            names = sorted(path.name for path in self._root.iterdir())
+            entries = [_plain_entry(name) for name in names if _is_plain_id(name)]
+        else:
+            entries = list(self._manifest.values())
+        images = []
+        for entry in entries:
+            try:
+                if entry.public:
+                    self._path_inside(entry.file)
+                    images.append(_describe(entry, self._version(entry)))
+            except NoSuchImageError:
+                continue
+        return images
+
+    def refresh(self) -> None:
+        """Reads the manifest again if it changed."""
+        try:
+            status = os.stat(MANIFEST, dir_fd=self._root_descriptor)
+            version = FileVersion.of(status)
+        except FileNotFoundError:
+            version = None
+        if version == self._manifest_version:
+            return
+        try:
+            self._read_manifest()
+        except (ManifestError, OSError) as error:
+            self._manifest_version = version
+            self._on_rejected_manifest(str(error))
+
+    def _read_manifest(self) -> None:
+        try:
+            with open(
+                MANIFEST,
+                "rb",
+                opener=lambda name, flags: os.open(name, flags, dir_fd=self._root_descriptor),
+            ) as file:
+                version = FileVersion.of(os.fstat(file.fileno()))
+                manifest = parse_manifest(file.read())
+        except FileNotFoundError:
+            # Without it every file would be public: not because a copy over it takes a moment.
+            if self._manifest is not None:
+                raise ManifestError("manifest.json is gone; restart to serve every file") from None
+        else:
+            self._manifest, self._manifest_version = manifest, version
+
+    def _entry(self, image_id: str) -> ManifestEntry:
+        if not is_image_id(image_id):
+            raise NoSuchImageError
+        self.refresh()
+        if self._manifest is not None:
+            if image_id not in self._manifest:
+                raise NoSuchImageError
+            return self._manifest[image_id]
+        if not _is_plain_id(image_id):
+            raise NoSuchImageError
+        return _plain_entry(image_id)
+
+    def _version(self, entry: ManifestEntry) -> FileVersion:
+        with _missing_is_no_image():
+            status = os.stat(entry.file, dir_fd=self._root_descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NoSuchImageError
+        return FileVersion.of(status)
+
+    async def _settled_file(self, entry: ManifestEntry) -> ImageFile:
+        """The file, open, at a version that no later write can pass for."""
+        for _ in range(_SETTLING_TRIES):
+            version = self._version(entry)
+            age_ns = time.time_ns() - version.mtime_ns
+            if 0 <= age_ns < _SETTLED_NS:
+                await asyncio.sleep((_SETTLED_NS - age_ns) / 1e9)
+            elif (file := self._current(entry, version)).version == version:
+                return file
+        raise VersionChangedError
+
+    def _current(self, entry: ManifestEntry, version: FileVersion) -> ImageFile:
+        """The open file of that version; an older one is left to those who still read it."""
+        file = self._files.get(entry.file)
+        if file is not None and file.version == version:
+            self._files.move_to_end(entry.file)
+            return file
+        descriptor = self._open_inside(entry.file)
+        if file is not None:
+            file.retire()
+        # Of the descriptor: the name may lead to another file since.
+        file = ImageFile(descriptor, FileVersion.of(os.fstat(descriptor)), self._threads)
+        self._files[entry.file] = file
+        self._files.move_to_end(entry.file)
+        while len(self._files) > _KEPT_OPEN:
+            self._files.popitem(last=False)[1].retire()
+        return file
+
+    def _path_inside(self, name: str) -> tuple[str, ...]:
+        """The names that lead from the root to the file, its symbolic links resolved."""
+        with _missing_is_no_image():
+            path = Path(os.path.realpath(self._root / name, strict=True))
+        if not path.is_relative_to(self._root):
+            raise NoSuchImageError
+        return path.relative_to(self._root).parts
+
+    def _open_inside(self, name: str) -> int:
+        """Opens the file name by name, following no link that appeared after it was resolved."""
+        *folders, last = self._path_inside(name)
+        parent = os.dup(self._root_descriptor)
+        try:
+            with _missing_is_no_image():
+                for folder in folders:
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    inner = os.open(folder, flags, dir_fd=parent)
+                    os.close(parent)
+                    parent = inner
+                # Not blocking: opening a pipe would wait for its writer.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                return os.open(last, flags, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
+# A name that leads nowhere, through a file, in circles, or to a socket.
+_NO_IMAGE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+
+
+@contextmanager
+def _missing_is_no_image() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_IMAGE:
+            raise NoSuchImageError from None
+        raise
+
+
+def _is_plain_id(name: str) -> bool:
+    """Whether a file of a folder without a manifest is an image: hidden files are not."""
+    return is_image_id(name) and not name.startswith(".") and name != MANIFEST
+
+
+def _plain_entry(name: str) -> ManifestEntry:
+    return ManifestEntry(id=name, file=name, name=name, public=True)
+
+
+def _describe(entry: ManifestEntry, version: FileVersion) -> Image:
+    modified_s = version.mtime_ns // 1_000_000_000
+    return Image(
+        entry,
+        version.size,
+        version.entity_tag if entry.etag is None else entry.etag,
+        # Never later than the answer (RFC 9110 §8.8.2.1).
+        min(
+            modified_s if entry.last_modified_s is None else entry.last_modified_s, int(time.time())
+        ),
+    )

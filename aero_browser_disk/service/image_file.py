@@ -1,0 +1,120 @@
+"""One version of an image file, open: its bytes, or an error if it is no longer that version."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from aero_browser_disk.byte_ranges import EntityTag
+
+# What is read and handed to the server at a time, in bytes: the most a slow client costs.
+PIECE_LENGTH: Final = 256 * 1024
+
+
+class VersionChangedError(Exception):
+    """The file was written or cut since it was opened; what was read of it was thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells two states of a file apart."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    size: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileVersion:
+        """The version that a `stat` saw."""
+        return cls(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+    @property
+    def entity_tag(self) -> EntityTag:
+        """Its strong validator."""
+        return EntityTag(f"{self.inode:x}-{self.mtime_ns:x}-{self.size:x}")
+
+
+class ImageFile:
+    """Reads one version through one descriptor, which a file that replaces it does not touch.
+
+    The descriptor is closed once it is retired and its last user has released it.
+    """
+
+    def __init__(self, descriptor: int, version: FileVersion, threads: Executor) -> None:
+        self.version = version
+        self.users = 0
+        self._descriptor = descriptor
+        self._threads = threads
+        self._retired = False
+        self._tries_page_cache = sys.platform == "linux"
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes, which lie inside the image.
+
+        From the page cache at once, from the device in a thread. Raises `VersionChangedError`.
+        """
+        piece = self._read_page_cache(offset, length) if self._tries_page_cache else b""
+        if len(piece) < length:
+            # When this is cancelled the thread goes on, at worst on a descriptor that was closed
+            # or reused since; nobody sees what it reads.
+            piece += await asyncio.get_running_loop().run_in_executor(
+                self._threads,
+                _read_fully,
+                self._descriptor,
+                offset + len(piece),
+                length - len(piece),
+            )
+        # After the read: a writer sets the time before it changes a byte, so bytes of a later
+        # version are never seen together with this version's time.
+        if len(piece) < length or FileVersion.of(os.fstat(self._descriptor)) != self.version:
+            raise VersionChangedError
+        return piece
+
+    def _read_page_cache(self, offset: int, length: int) -> bytes:
+        """What of it can be had without waiting for the device, from its start on."""
+        if sys.platform != "linux":
+            return b""
+        view = memoryview(_SCRATCH)[:length]
+        try:
+            count = os.preadv(self._descriptor, [view], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            # Not on this file system. A fault of the device comes back from the thread.
+            self._tries_page_cache = False
+            return b""
+        return bytes(view[:count])
+
+    def retire(self) -> None:
+        """Closes the file, as soon as nobody uses it."""
+        self._retired = True
+        self._close_if_done()
+
+    def release(self) -> None:
+        """One user fewer."""
+        self.users -= 1
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retired and self.users == 0 and self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+# Read into by the event loop's thread alone, and copied out of before anything else runs: cheaper
+# than a new buffer, which Python fills with zeros first.
+_SCRATCH: Final = bytearray(PIECE_LENGTH)
+
+
+def _read_fully(descriptor: int, offset: int, length: int) -> bytes:
+    pieces = []
+    while length and (piece := os.pread(descriptor, length, offset)):
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return b"".join(pieces)

@@ -1,0 +1,68 @@
+"""How Chromium and Firefox are started here: Playwright's own if installed, else the system's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Playwright
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",  # it cannot run as root otherwise, and sees nothing but our own pages
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SYSTEM_NAMES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "firefox": ("firefox-esr", "firefox"),
+}
+
+
+class NoBrowserError(Exception):
+    """Neither Playwright nor the system has the browser."""
+
+
+def launch_options(kind: BrowserType, flags: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What `launch` and `launch_persistent_context` of this kind of browser take here.
+
+    The environment variables CHROMIUM and FIREFOX name a program to use instead. Raises
+    `NoBrowserError`.
+    """
+    options: dict[str, Any] = {"args": [*flags]}
+    if kind.name == "chromium":
+        options["args"] += CHROMIUM_FLAGS
+    named = os.environ.get(kind.name.upper())
+    if not named and Path(kind.executable_path).exists():
+        return options
+    found = named or next(filter(None, map(shutil.which, SYSTEM_NAMES[kind.name])), None)
+    if not found:
+        raise NoBrowserError(
+            f"there is no {kind.name}: run scripts/setup, or `playwright install {kind.name}`"
+        )
+    options["executable_path"] = found
+    if kind.name == "firefox":
+        options["channel"] = "moz-firefox"  # a Firefox without Playwright's patches
+    return options
+
+
+def launch(playwright: Playwright, name: str, flags: tuple[str, ...] = ()) -> Browser:
+    """Starts a browser, "chromium" or "firefox", without a window."""
+    kind: BrowserType = getattr(playwright, name)
+    return kind.launch(**launch_options(kind, flags))
+
+
+def watch_console(context: BrowserContext, complaints: list[str]) -> None:
+    """Collects what pages and workers of the context report as warnings, errors and exceptions."""
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in {"assert", "error", "warning"}:
+            complaints.append(f"{message.type}: {message.text}")
+
+    context.on("console", listen)
+    context.on("weberror", lambda error: complaints.append(f"uncaught: {error.error}"))

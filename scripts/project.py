@@ -1,0 +1,16 @@
+"""Where things are in this project's tree."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "scripts"
+WEB = ROOT / "web"
+VENV = ROOT / ".venv"
+NODE_MODULES = WEB / "node_modules"
+PYODIDE = NODE_MODULES / "pyodide"
+
+# What scripts make and can make again. Deleting it costs time only.
+CACHE = ROOT / ".cache"
+PYODIDE_WHEELS = CACHE / "pyodide-wheels"
+DEBIAN = CACHE / "debian"
+GRUB_RESCUE_IMAGE = DEBIAN / "usr" / "lib" / "grub-rescue" / "grub-rescue-usb.img"

@@ -1,0 +1,222 @@
+"""Sets up this project: programs from the system, `.venv` and `web/node_modules` from their locks.
+
+Runs on the system's own Python, so it needs nothing beyond the standard library. What is there
+already, made from the same locks, is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from project import CACHE, DEBIAN, GRUB_RESCUE_IMAGE, NODE_MODULES, PYODIDE_WHEELS, ROOT, VENV, WEB
+
+REQUIREMENTS = ROOT / "scripts" / "requirements.lock"
+PYODIDE_REQUIREMENTS = ROOT / "scripts" / "pyodide.lock"
+VENV_PYTHON = VENV / "bin" / "python"
+STAMP = ".setup-stamp"
+# Some systems keep these out of an ordinary user's PATH, and file system tools live there.
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program from outside the locks: any of `names` will do, else Debian's `package` has it."""
+
+    names: tuple[str, ...]
+    package: str
+    purposes: frozenset[str]
+    playwright: str = ""  # the folder name of Playwright's own copy, which will do as well
+
+    def is_there(self) -> bool:
+        """Whether one of the names is on the PATH, or Playwright has its own."""
+        if any(shutil.which(name, path=SYSTEM_PATH) for name in self.names):
+            return True
+        browsers = Path(
+            os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright"
+        )
+        return bool(self.playwright) and any(browsers.glob(f"{self.playwright}-*"))
+
+
+BUILD = frozenset({"build", "demo", "check", "test"})
+PROGRAMS = (
+    Program(("node",), "nodejs", BUILD),
+    Program(("npm",), "npm", BUILD),
+    Program(("mformat",), "mtools", frozenset({"demo", "check", "test"})),
+    Program(
+        ("chromium", "chromium-browser", "google-chrome"),
+        "chromium",
+        frozenset({"check", "test"}),
+        playwright="chromium",
+    ),
+    Program(("firefox-esr", "firefox"), "firefox-esr", frozenset({"test"}), playwright="firefox"),
+    Program(("sfdisk",), "fdisk", frozenset({"test"})),
+    Program(("fsck.vfat",), "dosfstools", frozenset({"test"})),
+)
+PURPOSES = ("build", "demo", "check", "test")
+
+
+class SetupError(Exception):
+    """What is missing, and how to get it."""
+
+
+def say(text: str) -> None:
+    """Tells the user what takes time now."""
+    print(f"setup: {text}", file=sys.stderr, flush=True)
+
+
+def run(command: Sequence[str | Path], **options: object) -> None:
+    """Runs a command with its output on stderr. Raises `SetupError` when it fails."""
+    try:
+        subprocess.run(command, check=True, stdout=sys.stderr, **options)  # type: ignore[call-overload]
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetupError(f"this failed: {' '.join(map(str, command))}\n{error}") from error
+
+
+def may_install() -> bool:
+    """Whether Debian's packages can be installed here."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install_packages(packages: Iterable[str]) -> None:
+    """Installs Debian packages, or raises `SetupError` with the command for the user."""
+    wanted = sorted(set(packages))
+    if not may_install():
+        raise SetupError(
+            f"these programs are missing: {', '.join(wanted)}. On Debian or Ubuntu:\n"
+            f"    sudo apt-get install {' '.join(wanted)}\n"
+            "Elsewhere install the programs of the same names."
+        )
+    say(f"installing {', '.join(wanted)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *wanted]
+    run(["apt-get", "update", "-qq"], env=environment)
+    run(install, env=environment)
+
+
+def provide_programs(purpose: str) -> None:
+    """Installs what the purpose needs and the machine lacks."""
+    missing = [p for p in PROGRAMS if purpose in p.purposes and not p.is_there()]
+    if missing:
+        install_packages(program.package for program in missing)
+
+
+def digest(*parts: Path | str) -> str:
+    """A fingerprint of files' contents and of strings."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.read_bytes() if isinstance(part, Path) else part.encode()
+        hasher.update(f"{len(data)}:".encode() + data)
+    return hasher.hexdigest()
+
+
+def stamp_of(folder: Path) -> str | None:
+    """What the folder was made from, if it was finished."""
+    stamp = folder / STAMP
+    return stamp.read_text() if stamp.is_file() else None
+
+
+def provide_venv() -> None:
+    """Makes `.venv` as the locks have it, with this package installed for editing."""
+    wanted = digest(REQUIREMENTS, PYODIDE_REQUIREMENTS, ROOT / "pyproject.toml", str(ROOT))
+    if stamp_of(VENV) == wanted and VENV_PYTHON.exists() and any(PYODIDE_WHEELS.glob("*.whl")):
+        return
+    say("making .venv (a minute the first time)")
+    make_venv()
+    pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    run([*pip, "install", "--require-hashes", "-r", REQUIREMENTS])
+    run([*pip, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
+    download_pyodide_wheels(pip)
+    # They declare a newer Python than they need for what is asked of them here.
+    on_host = [PYODIDE_WHEELS.glob(f"{name}-*.whl") for name in ("pyodide_py", "pyodide_lock")]
+    wheels = [wheel for found in on_host for wheel in found]
+    run([*pip, "install", "--no-index", "--no-deps", "--ignore-requires-python", *wheels])
+    (VENV / STAMP).write_text(wanted)
+
+
+def make_venv() -> None:
+    """Makes `.venv` unless a working one is there."""
+    if VENV_PYTHON.exists():
+        works = subprocess.run([VENV_PYTHON, "-m", "pip", "--version"], capture_output=True)
+        if works.returncode == 0:
+            return
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    if subprocess.run(command, capture_output=True).returncode:
+        install_packages(["python3-venv"])  # Debian's python3 comes without it
+        run(command)
+
+
+def download_pyodide_wheels(pip: Sequence[str | Path]) -> None:
+    """Fetches the wheels for Pyodide's Python, whatever Python runs here."""
+    shutil.rmtree(PYODIDE_WHEELS, ignore_errors=True)
+    target: list[str | Path] = [
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        "3.14",
+        "--dest",
+        PYODIDE_WHEELS,
+    ]
+    run([*pip, "download", "--no-deps", "--require-hashes", *target, "-r", PYODIDE_REQUIREMENTS])
+
+
+def provide_node_modules() -> None:
+    """Makes `web/node_modules` as its lock has it."""
+    wanted = digest(WEB / "package.json", WEB / "package-lock.json")
+    if stamp_of(NODE_MODULES) == wanted:
+        return
+    say("installing web/node_modules")
+    quiet = ["--no-audit", "--no-fund", "--loglevel", "error"]
+    run(["npm", "ci", *quiet], cwd=WEB)
+    (NODE_MODULES / STAMP).write_text(wanted)
+
+
+def provide_grub_rescue() -> None:
+    """Fetches Debian's rescue disk, a small real image that boots. Goes on without if need be."""
+    if GRUB_RESCUE_IMAGE.exists() or not shutil.which("apt-get") or not shutil.which("dpkg"):
+        return
+    say("fetching grub-rescue-pc")
+    with tempfile.TemporaryDirectory() as folder:
+        download = ["apt-get", "download", "-qq", "grub-rescue-pc"]
+        try:
+            if subprocess.run(download, cwd=folder, capture_output=True).returncode:
+                if may_install():
+                    run(["apt-get", "update", "-qq"])
+                run(download, cwd=folder)
+            DEBIAN.mkdir(parents=True, exist_ok=True)
+            run(["dpkg", "-x", *Path(folder).glob("*.deb"), DEBIAN])
+        except SetupError as error:
+            say(f"no grub-rescue-usb.img among the samples: {error}")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="setup", description=__doc__)
+    parser.add_argument("purpose", nargs="?", choices=PURPOSES, default="test")
+    purpose = parser.parse_args().purpose
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "setup.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two scripts at once must not make one folder
+        try:
+            provide_programs(purpose)
+            provide_venv()
+            provide_node_modules()
+            if purpose != "build":
+                provide_grub_rescue()
+        except SetupError as error:
+            say(str(error))
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""What every kind of test shares: one Playwright, its browsers, and the order of the folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+import browsers
+from site_build import build_site
+
+# Fast ones first. Playwright's event loop stays in this thread once started, and pytest-asyncio
+# cannot start another beside it, so what needs a browser also comes after what needs asyncio.
+FOLDERS = ("unit", "service", "pyodide", "browser")
+TESTS = Path(__file__).parent
+
+
+def folder_rank(item: pytest.Item) -> int:
+    """Where the test's folder stands in the order."""
+    return FOLDERS.index(item.path.relative_to(TESTS).parts[0])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Brings the folders into order, and leaves the order within each."""
+    items.sort(key=folder_rank)
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    """Playwright, started once: a second one cannot be in the same thread."""
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Chromium, without a window."""
+    browser = browsers.launch(playwright, "chromium", ("--js-flags=--expose-gc",))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright: Playwright) -> Iterator[Browser]:
+    """Firefox, without a window."""
+    browser = browsers.launch(playwright, "firefox")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built from the sources as they are now."""
+    folder = tmp_path_factory.mktemp("built") / "site"
+    build_site(folder)
+    return folder

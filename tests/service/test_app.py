@@ -1,0 +1,98 @@
+"""The application when its store fails: the client is told, or cut off, and the log says why."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from aero_browser_disk.service.access_log import AccessLog
+from aero_browser_disk.service.app import Service
+from aero_browser_disk.service.cors import CorsPolicy
+from aero_browser_disk.service.folder_store import Image, OpenImage
+from aero_browser_disk.service.image_file import PIECE_LENGTH, FileVersion, VersionChangedError
+from aero_browser_disk.service.manifest import ManifestEntry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+VERSION = FileVersion(1, 2, 3_000_000_000, 3 * PIECE_LENGTH)
+IMAGE = Image(
+    ManifestEntry("disk", "disk", "disk", public=True), VERSION.size, VERSION.entity_tag, 3
+)
+
+
+class FailingFile:
+    """Reads zeros until `good_reads` of them went well, then raises `error`."""
+
+    def __init__(self, good_reads: int, error: Exception) -> None:
+        self.good_reads = good_reads
+        self.error = error
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if self.good_reads == 0:
+            raise self.error
+        self.good_reads -= 1
+        return bytes(length)
+
+
+class FailingStore:
+    def __init__(self, file: FailingFile) -> None:
+        self.file = file
+
+    @asynccontextmanager
+    async def open(self, image_id: str) -> AsyncIterator[OpenImage]:
+        yield OpenImage(IMAGE, self.file)  # type: ignore[arg-type]
+
+
+async def ask(good_reads: int, error: Exception) -> tuple[list[Any], list[dict[str, Any]]]:
+    """What the application sends to a GET of the whole disk, and what it logs."""
+    lines = io.StringIO()
+    store = FailingStore(FailingFile(good_reads, error))
+    service = Service(store, CorsPolicy(), AccessLog(lines))  # type: ignore[arg-type]
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.Future()  # the client stays, and has nothing more to say
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/disks/disk/bytes", "headers": []}
+    await service(scope, receive, send)
+    return sent, [json.loads(line) for line in lines.getvalue().splitlines()]
+
+
+async def test_a_first_read_that_fails_is_said() -> None:
+    for error, status, code in (
+        (OSError(5, "Input/output error"), 503, "store_failed"),
+        (VersionChangedError(), 503, "image_changing"),
+        (RuntimeError("a defect"), 500, "internal_error"),
+    ):
+        sent, lines = await ask(0, error)
+        headers = dict(sent[0]["headers"])
+        assert sent[0]["status"] == status
+        assert headers[b"access-control-allow-origin"] == b"*"
+        assert headers[b"cache-control"] == b"no-store"
+        assert (b"retry-after" in headers) == (status == 503)
+        assert json.loads(sent[1]["body"])["error"]["code"] == code
+        assert "a defect" not in sent[1]["body"].decode()
+        assert sent[1]["more_body"] is False
+        assert lines[-1]["status"] == status
+        if not isinstance(error, VersionChangedError):
+            assert str(error) in lines[0]["error"]
+
+
+async def test_a_later_read_that_fails_leaves_the_body_unfinished() -> None:
+    for error, cut in (
+        (OSError(5, "Input/output error"), "reading failed: Input/output error"),
+        (VersionChangedError(), "the image changed"),
+        (RuntimeError("a defect"), "internal_error"),
+    ):
+        sent, lines = await ask(2, error)
+        assert sent[0]["status"] == 200
+        assert sum(len(message["body"]) for message in sent[1:]) == 2 * PIECE_LENGTH
+        assert all(message["more_body"] for message in sent[1:])
+        assert (lines[-1]["cut"], lines[-1]["bytes"]) == (cut, 2 * PIECE_LENGTH)

@@ -1,0 +1,93 @@
+"""Conditional requests, in the order of precedence of RFC 9110 §13.2.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aero_browser_disk.byte_ranges import format_http_date, parse_http_date
+
+if TYPE_CHECKING:
+    from .conftest import RunningService
+
+DISK = "/disks/disk.img/bytes"
+
+# E: the ETag, W: the same as a weak one, D: the date, <: the second before, >: the second after.
+TABLE = [
+    # one precondition
+    ({"If-Match": "E"}, 200),
+    ({"If-Match": "*"}, 200),
+    ({"If-Match": '"other"'}, 412),
+    ({"If-Match": '"other", E'}, 200),
+    ({"If-Match": "W"}, 412),
+    ({"If-Match": "garbage"}, 412),
+    ({"If-None-Match": "E"}, 304),
+    ({"If-None-Match": "W"}, 304),
+    ({"If-None-Match": "*"}, 304),
+    ({"If-None-Match": '"other", E'}, 304),
+    ({"If-None-Match": '"other"'}, 200),
+    ({"If-None-Match": "garbage"}, 200),
+    ({"If-Modified-Since": "D"}, 304),
+    ({"If-Modified-Since": ">"}, 304),
+    ({"If-Modified-Since": "<"}, 200),
+    ({"If-Modified-Since": "yesterday"}, 200),
+    ({"If-Unmodified-Since": "D"}, 200),
+    ({"If-Unmodified-Since": ">"}, 200),
+    ({"If-Unmodified-Since": "<"}, 412),
+    ({"If-Unmodified-Since": "yesterday"}, 200),
+    # a tag stands before a date
+    ({"If-Match": "E", "If-Unmodified-Since": "<"}, 200),
+    ({"If-None-Match": '"other"', "If-Modified-Since": "D"}, 200),
+    ({"If-None-Match": "E", "If-Modified-Since": "<"}, 304),
+    # 412 stands before 304, and both before the range
+    ({"If-Match": '"other"', "If-None-Match": "E"}, 412),
+    ({"If-Match": "E", "If-None-Match": "E"}, 304),
+    ({"If-Unmodified-Since": "<", "If-None-Match": "E"}, 412),
+    ({"If-None-Match": "E", "Range": "bytes=0-9"}, 304),
+    ({"If-Match": '"other"', "Range": "bytes=9999999-"}, 412),
+    ({"If-Match": "E", "Range": "bytes=9999999-"}, 416),
+    ({"If-Match": "E", "Range": "bytes=0-9"}, 206),
+    # If-Range: strong, and dates to the second
+    ({"If-Range": "E", "Range": "bytes=0-9"}, 206),
+    ({"If-Range": "W", "Range": "bytes=0-9"}, 200),
+    ({"If-Range": '"other"', "Range": "bytes=0-9"}, 200),
+    ({"If-Range": "D", "Range": "bytes=0-9"}, 206),
+    ({"If-Range": "<", "Range": "bytes=0-9"}, 200),
+    ({"If-Range": ">", "Range": "bytes=0-9"}, 200),
+    ({"If-Range": "garbage", "Range": "bytes=0-9"}, 200),
+    ({"If-Range": '"other"', "Range": "bytes=9999999-"}, 200),
+    ({"If-Range": "E", "Range": "bytes=9999999-"}, 416),
+    ({"If-Range": '"other"'}, 200),
+]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("conditions", "status"), TABLE, ids=str)
+def test_the_table(
+    service: RunningService, disk: bytes, method: str, conditions: dict[str, str], status: int
+) -> None:
+    now = service.ask(DISK, method="HEAD").headers
+    etag, date = now["etag"], now["last-modified"]
+    modified_s = parse_http_date(date)
+    assert modified_s is not None
+    values = {
+        "D": date,
+        "<": format_http_date(modified_s - 1),
+        ">": format_http_date(modified_s + 1),
+        "W": f"W/{etag}",
+    }
+    headers = {
+        name: values.get(value)
+        or (value if value.startswith("bytes") else value.replace("E", etag))
+        for name, value in conditions.items()
+    }
+    answer = service.ask(DISK, headers, method=method)
+    assert answer.status == status
+    # Whatever the answer, it tells which version it is about.
+    assert (answer.headers["etag"], answer.headers["last-modified"]) == (etag, date)
+    if method == "GET" and status in (200, 206):
+        assert answer.body == (disk if status == 200 else disk[:10])
+    if status == 304:
+        assert answer.headers["cache-control"] == "public, max-age=300, no-transform"
+        assert answer.body == b""
