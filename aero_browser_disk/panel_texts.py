@@ -41,7 +41,10 @@ FIXED: dict[str, object] = {
 REMOTE_OFF_HINT = "Off. Nothing is fetched from anywhere else."
 REMOTE_ON_HINT = "On, until you leave this page."
 URL_HINT = "A raw disk image on a server that answers range requests and lets this page read them."
-URL_SECRET = "This address may hold a secret. It will not be remembered, and is shown without it once opened."
+URL_SECRET = (
+    "This address may hold a secret. It will not be remembered, and is shown without it once "
+    "opened."
+)
 URL_PARTLY_HIDDEN = "Part of this address is hidden (…). Paste the whole address to change it."
 READ_HINT = "In bytes: 512, 0x200, 64 KiB."
 READ_CLOSED_HINT = "Open an image to read from it."
@@ -64,7 +67,7 @@ READ_ONLY = "read-only"
 WRITABLE = "read and write"
 ACTIVITY_LABELS = ("Downloaded", "Requests", "Hit rate", "Read")
 IN_FLIGHT = "{count:,} under way"
-HITS = "{hits:,} of {lookups:,} blocks"
+HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
 CACHE_LIMIT = "{percent} of {limit}"
 

@@ -188,8 +188,7 @@ class StreamingDisk:
             fetch.fail(error)
         finally:
             self._forget(fetch)
-            if not self._closed:
-                self._cache.commit(self._fresh_until())
+            self._cache.commit(self._fresh_until())
 
     def _keep(self, block: int, data: memoryview) -> None:
         del self._arriving[block]

@@ -8,7 +8,7 @@
 /** @typedef {{ name: string, title: string, text: string }} Failure */
 
 /**
- * What `Panel.view()` returns.
+ * What `Panel.view()` returns. Python's None comes as null in JSON and as undefined from the worker.
  * @typedef {object} View
  * @property {"closed" | "opening" | "open"} phase
  * @property {boolean} busy
@@ -17,9 +17,9 @@
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
  * @property {{ disabled: boolean }} clearCache
- * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null }} read
+ * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read
  * @property {{ text: string, tone: string }} status
- * @property {Failure | null} error
+ * @property {Failure | null | undefined} error
  * @property {Notice[]} notices
  * @property {Row[]} image
  * @property {Row[]} activity
@@ -89,7 +89,7 @@ export function renderStarting(view) {
 
 /**
  * Shows what failed, or nothing.
- * @param {{ title: string, text: string } | null} failure
+ * @param {{ title: string, text: string } | null | undefined} failure
  */
 export function renderFailure(failure) {
   const box = element("error", HTMLElement);

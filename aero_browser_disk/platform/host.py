@@ -41,15 +41,46 @@ def host_platform(folder: str | os.PathLike[str]) -> Platform:
 # ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Connection:
+    """A connection that one thread uses and any may cut."""
+
+    def __init__(self, origin: Origin) -> None:
+        scheme, host, port = origin
+        kind = HTTPSConnection if scheme == "https" else HTTPConnection
+        self._raw = kind(host, port, timeout=_TIMEOUT_S)
+        self._socket: socket.socket | None = None  # http.client lets go of its own too early
+        self._is_cut = False
+
+    def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
+        """Sends a request and waits for the headers of its answer."""
+        if self._raw.sock is None:
+            self._raw.connect()
+        self._socket = self._raw.sock
+        # After connecting: from here on `cut` finds a socket to shut.
+        if self._is_cut:
+            self._raw.close()
+            raise ConnectionAbortedError
+        self._raw.request(method, path, headers=dict(headers))
+        return self._raw.getresponse()
+
+    def cut(self) -> None:
+        """Ends the connection, and with it what a thread is doing there."""
+        self._is_cut = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it was down already
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._raw.close()
+
+
 class HostResponse:
     """An `HttpResponse` read from a socket in a thread."""
 
     def __init__(
-        self, client: HostHttp, url: str, connection: HTTPConnection, raw: HTTPResponse
+        self, client: HostHttp, url: str, connection: _Connection, raw: HTTPResponse
     ) -> None:
         self._client = client
         self._url = url
-        self._connection: HTTPConnection | None = connection
+        self._connection: _Connection | None = connection
         self._raw = raw
         self.status = raw.status
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
@@ -77,7 +108,8 @@ class HostResponse:
             self._raw.close()
             self._client.reuse(self._url, self._connection)
         else:
-            _cut(self._connection)
+            self._client.drop(self._connection)
+            self._raw.close()
         self._connection = None
 
 
@@ -86,7 +118,8 @@ class HostHttp:
 
     def __init__(self, threads: int = 16) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aero-http")
-        self._idle: dict[Origin, list[HTTPConnection]] = {}
+        self._idle: dict[Origin, list[_Connection]] = {}
+        self._connections: set[_Connection] = set()
 
     async def request(
         self,
@@ -103,15 +136,16 @@ class HostHttp:
                 return response
             response.abort()
             origin, url = _origin(url), urljoin(url, target)
+            if not url.startswith(("http://", "https://")):
+                raise NetworkError(redact_url(url), "it redirects to what is no web address")
             if _origin(url) != origin:
                 sent.pop("Authorization", None)
         raise NetworkError(redact_url(url), "it redirects without end")
 
     async def close(self) -> None:
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
         self._idle.clear()
+        for connection in list(self._connections):
+            self.drop(connection)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, url: str, work: Callable[[], T]) -> T:
@@ -119,11 +153,18 @@ class HostHttp:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (OSError, HTTPException, ValueError) as error:
-            raise NetworkError(redact_url(url), str(error) or type(error).__name__) from error
+            # not `str(error)`: http.client quotes the address there
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise NetworkError(redact_url(url), reason) from error
 
-    def reuse(self, url: str, connection: HTTPConnection) -> None:
+    def reuse(self, url: str, connection: _Connection) -> None:
         """Keeps a connection to the host of `url` whose last answer was read to its end."""
         self._idle.setdefault(_origin(url), []).append(connection)
+
+    def drop(self, connection: _Connection) -> None:
+        """Cuts a connection that is of no use any more."""
+        connection.cut()
+        self._connections.discard(connection)
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> HostResponse:
         origin = _origin(url)
@@ -132,18 +173,17 @@ class HostHttp:
         idle = self._idle.get(origin, [])
         while True:
             kept = bool(idle)
-            connection = idle.pop() if kept else _connect(origin)
+            connection = idle.pop() if kept else _Connection(origin)
+            self._connections.add(connection)
             try:
-                raw = await self.in_thread(
-                    url, partial(_exchange, connection, method, path, headers)
-                )
+                raw = await self.in_thread(url, partial(connection.exchange, method, path, headers))
             except NetworkError:
-                _cut(connection)
+                self.drop(connection)
                 if kept:
                     continue  # the host closed a kept connection: that says nothing of this request
                 raise
             except BaseException:
-                _cut(connection)
+                self.drop(connection)
                 raise
             return HostResponse(self, url, connection, raw)
 
@@ -151,28 +191,6 @@ class HostHttp:
 def _origin(url: str) -> Origin:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port
-
-
-def _connect(origin: Origin) -> HTTPConnection:
-    scheme, host, port = origin
-    kind = HTTPSConnection if scheme == "https" else HTTPConnection
-    return kind(host, port, timeout=_TIMEOUT_S)
-
-
-def _exchange(
-    connection: HTTPConnection, method: str, path: str, headers: Mapping[str, str]
-) -> HTTPResponse:
-    connection.request(method, path, headers=dict(headers))
-    return connection.getresponse()
-
-
-def _cut(connection: HTTPConnection) -> None:
-    """Closes a connection that a thread may still be reading from."""
-    sock = connection.sock
-    if sock is not None:
-        with contextlib.suppress(OSError):  # it was down already
-            sock.shutdown(socket.SHUT_RDWR)
-    connection.close()
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,407 @@
+"""Files in memory that fail, tear and forget as real ones do when a disk is full or power goes.
+
+    storage = FailingStorage()
+    storage.cut_power_at(7)                        # in the seventh change from now
+    with contextlib.suppress(PowerCutError):
+        await something_that_writes(storage)
+    after = storage.after_power_cut(lambda piece: random.choice(FATES))
+    ...  # open `after`: what must hold then?
+
+Everything is deterministic. With Hypothesis let it draw the fates, and the number of the change:
+`st.randoms(use_true_random=False)` gives a `random` that shrinks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import StorageBusyError, StorageError, StorageFullError
+from ..platform.base import StorageEstimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..platform.base import ReadableBuffer, WritableBuffer
+
+Operation = Literal["open", "read", "write", "truncate", "flush", "remove"]
+
+Calls = list[tuple[Operation, str]]
+
+Fate = Literal["kept", "lost", "zeros", "junk"]
+"""What a power cut makes of a piece that was not flushed: it is there; it is not, and what was
+there before still is; its place holds zeros, or bytes that nobody wrote."""
+FATES: tuple[Fate, ...] = ("kept", "lost", "zeros", "junk")
+
+SECTOR = 512
+
+
+class PowerCutError(BaseException):
+    """The power went. Not an Exception, because no handler in the code under test sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a change that was not flushed, which the disk may or may not have kept.
+
+    `create` and `truncate` are kept or lost whole (`zeros` and `junk` mean kept); a `write` comes
+    in pieces that no disk tears, each within one sector of the file. `change` numbers the changes
+    of a storage in the order they were made, `offset` and `length` are those of the piece; of a
+    `truncate`, `offset` is the new size.
+    """
+
+    path: str
+    kind: Literal["create", "write", "truncate"]
+    change: int
+    offset: int
+    length: int
+
+
+class FailingStorage:
+    """A `Storage` that remembers which bytes are durable: those that a `flush()` followed.
+
+    Until told otherwise it does not fail. `quota` is in bytes of file content; a write that does
+    not fit stores the part that does, as Chromium does, then raises `StorageFullError`. Removing
+    is durable at once. A power cut keeps or loses unflushed changes in any combination and order;
+    `atom` is the number of bytes that are never torn (a sector; 1 for the worst disk there is).
+    """
+
+    def __init__(self, *, quota: int = 1 << 40, atom: int = SECTOR) -> None:
+        self.quota = quota
+        self.operations: Calls = []
+        """Every call so far that may fail, with its path. Closing and sizes never fail."""
+        self._atom = atom
+        self._nodes: dict[str, _Node] = {}
+        self._faults: list[_Fault] = []
+        self._changes = 0
+        self._cut_at: int | None = None
+        self._is_cut = False
+
+    # ── the storage ──
+
+    @property
+    def kind(self) -> Literal["memory"]:
+        return "memory"
+
+    async def open(self, path: str, *, create: bool = True) -> FailingFile:
+        self._begin("open", path)
+        node = self._nodes.get(path)
+        if node is None:
+            if not create:
+                raise FileNotFoundError(path)
+            if self._dies():
+                raise PowerCutError
+            node = self._nodes[path] = _Node()
+            node.unflushed.append(_Change("create", self._changes, 0, b""))
+        elif node.is_held:
+            raise StorageBusyError(path)
+        node.is_held = True
+        return FailingFile(self, path, node)
+
+    async def list(self, path: str) -> list[str]:
+        self._check_power()
+        prefix = f"{path}/" if path else ""
+        below = (name.removeprefix(prefix) for name in self._nodes if name.startswith(prefix))
+        return sorted({name.split("/", 1)[0] for name in below})
+
+    async def remove(self, path: str) -> None:
+        self._begin("remove", path)
+        gone = [name for name in self._nodes if name == path or name.startswith(f"{path}/")]
+        for name in gone:
+            if self._nodes[name].is_held:
+                raise StorageBusyError(name)
+        if gone and self._dies():
+            raise PowerCutError
+        for name in gone:
+            del self._nodes[name]
+
+    async def estimate(self) -> StorageEstimate:
+        self._check_power()
+        return StorageEstimate(usage=self.used, quota=max(self.quota, self.used))
+
+    # ── behind its back ──
+
+    @property
+    def used(self) -> int:
+        """Bytes in all files."""
+        return sum(len(node.data) for node in self._nodes.values())
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files, sorted."""
+        return tuple(sorted(self._nodes))
+
+    def content(self, path: str) -> bytes:
+        """What a reader would get of a file. Raises KeyError."""
+        return bytes(self._nodes[path].data)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Makes, or makes over, a closed file; durable at once."""
+        node = self._nodes[path] = _Node()
+        node.data[:] = node.durable[:] = data
+
+    def damage(self, path: str, offset: int, data: bytes) -> None:
+        """Changes bytes of a file on the medium, open or not."""
+        node = self._nodes[path]
+        _store(node.data, offset, data)
+        _store(node.durable, offset, data)
+
+    # ── faults ──
+
+    def fail(
+        self,
+        operation: Operation,
+        *,
+        at: int = 1,
+        times: int = 1,
+        path: str | None = None,
+        error: Exception | None = None,
+        written: int = 0,
+    ) -> None:
+        """Makes the `at`-th such call from now, and the next `times - 1` after it, raise `error`.
+
+        `path` counts the calls on one file only. A write stores its first `written` bytes before.
+        The default error is a `StorageError`.
+        """
+        self._faults.append(_Fault(operation, at - 1, times, path, error, written))
+
+    def cut_power_at(self, change: int) -> None:
+        """Lets the power go in the `change`-th change from now: that call and all later ones raise.
+
+        Changes are writes, truncations, flushes, removals and creations; see `changes`. The write
+        in which it goes is among what may be kept; a flush, removal or creation has not happened.
+        """
+        self._cut_at = self._changes + change
+
+    @property
+    def changes(self) -> int:
+        """How many changes there were: run once, then cut the power at each of them."""
+        return self._changes
+
+    # ── after it ──
+
+    def unflushed(self) -> tuple[Piece, ...]:
+        """The pieces whose fate a power cut decides now, in the order they were written."""
+        pieces = [
+            piece
+            for path, node in self._nodes.items()
+            for change in node.unflushed
+            for piece, _ in change.pieces(path, self._atom)
+        ]
+        return tuple(sorted(pieces, key=lambda piece: piece.change))
+
+    def after_power_cut(self, fate: Callable[[Piece], Fate]) -> FailingStorage:
+        """The storage as the next start finds it, all of it durable and nothing open.
+
+        `fate` is asked about each of `unflushed()`, in that order. Of a file whose creation was
+        lost nothing is there. This storage stays as it is: ask for as many outcomes as you like.
+        """
+        fates = {piece: fate(piece) for piece in self.unflushed()}
+        after = FailingStorage(quota=self.quota, atom=self._atom)
+        for path, node in self._nodes.items():
+            data = node.after_power_cut(path, self._atom, fates)
+            if data is not None:
+                after.put(path, data)
+        return after
+
+    def after_kill(self) -> FailingStorage:
+        """The storage after the process died but the system did not: every write is there."""
+        return self.after_power_cut(lambda _: "kept")
+
+    # ── for its files ──
+
+    def _begin(self, operation: Operation, path: str) -> _Fault | None:
+        """Counts a call; raises, or for a write returns, the fault that meets it."""
+        self._check_power()
+        self.operations.append((operation, path))
+        met = [fault for fault in self._faults if fault.meets(operation, path)]
+        self._faults = [fault for fault in self._faults if fault.times > 0]
+        if met and operation != "write":
+            raise met[0].error or StorageError(path, f"{operation} was told to fail")
+        return met[0] if met else None
+
+    def _dies(self) -> bool:
+        """Counts a change; whether the power goes in it."""
+        self._changes += 1
+        self._is_cut = self._changes == self._cut_at
+        return self._is_cut
+
+    def _check_power(self) -> None:
+        if self._is_cut:
+            raise PowerCutError
+
+    def _room(self) -> int:
+        return max(0, self.quota - self.used)
+
+
+class FailingFile:
+    """A `File` of a `FailingStorage`."""
+
+    def __init__(self, storage: FailingStorage, path: str, node: _Node) -> None:
+        self._storage = storage
+        self._path = path
+        self._node: _Node | None = node
+
+    def size(self) -> int:
+        return len(self._open().data)
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        node = self._open()
+        self._storage._begin("read", self._path)
+        found = node.data[offset : offset + len(target)]
+        target[: len(found)] = found
+        return len(found)
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        node = self._open()
+        fault = self._storage._begin("write", self._path)
+        dies = self._storage._dies()
+        room = self._storage._room() + len(node.data) - offset
+        fits = bytes(data) if len(data) <= room else bytes(data[: max(0, room)])
+        stored = fits if fault is None else fits[: fault.written]
+        node.write(self._storage.changes, offset, stored)
+        if dies:
+            raise PowerCutError
+        if fault is not None:
+            raise fault.error or StorageError(self._path, "a write was told to fail")
+        if len(fits) < len(data):
+            raise StorageFullError(self._path)
+
+    def truncate(self, size: int) -> None:
+        node = self._open()
+        self._storage._begin("truncate", self._path)
+        dies = self._storage._dies()
+        if size - len(node.data) > self._storage._room():
+            raise StorageFullError(self._path)
+        node.truncate(self._storage.changes, size)
+        if dies:
+            raise PowerCutError
+
+    def flush(self) -> None:
+        node = self._open()
+        self._storage._begin("flush", self._path)
+        if self._storage._dies():
+            raise PowerCutError
+        node.flush()
+
+    def close(self) -> None:
+        if self._node is not None:
+            self._node.is_held = False
+            self._node = None
+
+    def _open(self) -> _Node:
+        if self._node is None:
+            raise StorageError(self._path, "the file is closed")
+        return self._node
+
+
+# ── what is behind a path ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change that was not flushed. `offset` is the new size when it is a truncation."""
+
+    kind: Literal["create", "write", "truncate"]
+    number: int
+    offset: int
+    data: bytes
+
+    def pieces(self, path: str, atom: int) -> list[tuple[Piece, bytes]]:
+        """Its untearable pieces with their bytes, cut where the file's atoms end."""
+        if self.kind != "write":
+            return [(Piece(path, self.kind, self.number, self.offset, 0), b"")]
+        stop = self.offset + len(self.data)
+        starts = [self.offset, *range((self.offset // atom + 1) * atom, stop, atom)]
+        return [
+            (
+                Piece(path, "write", self.number, start, end - start),
+                self.data[start - self.offset : end - self.offset],
+            )
+            for start, end in zip(starts, [*starts[1:], stop], strict=True)
+        ]
+
+
+class _Node:
+    """A file's bytes as readers see them, as the medium has them, and the changes between."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.durable = bytearray()
+        self.unflushed: list[_Change] = []
+        self.is_held = False
+
+    def write(self, number: int, offset: int, data: bytes) -> None:
+        if data:
+            _store(self.data, offset, data)
+            self.unflushed.append(_Change("write", number, offset, data))
+
+    def truncate(self, number: int, size: int) -> None:
+        _resize(self.data, size)
+        self.unflushed.append(_Change("truncate", number, size, b""))
+
+    def flush(self) -> None:
+        for change in self.unflushed:
+            if change.kind == "write":
+                _store(self.durable, change.offset, change.data)
+            elif change.kind == "truncate":
+                _resize(self.durable, change.offset)
+        self.unflushed.clear()
+
+    def after_power_cut(self, path: str, atom: int, fates: dict[Piece, Fate]) -> bytes | None:
+        data = bytearray(self.durable)
+        for change in self.unflushed:
+            for piece, written in change.pieces(path, atom):
+                fate = fates[piece]
+                if fate == "lost":
+                    if piece.kind == "create":
+                        return None
+                elif piece.kind == "write":
+                    _store(data, piece.offset, _by_fate(written, fate))
+                elif piece.kind == "truncate":
+                    _resize(data, piece.offset)
+        return bytes(data)
+
+
+@dataclass(slots=True)
+class _Fault:
+    """A failure of some calls to come: after `before` more, of the next `times`."""
+
+    operation: Operation
+    before: int
+    times: int
+    path: str | None
+    error: Exception | None
+    written: int
+
+    def meets(self, operation: Operation, path: str) -> bool:
+        """Counts a call; whether it fails."""
+        if operation != self.operation or self.path not in (None, path):
+            return False
+        if self.before > 0:
+            self.before -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+def _by_fate(data: bytes, fate: Fate) -> bytes:
+    if fate == "zeros":
+        return bytes(len(data))
+    # Turned bits are the worst junk: never equal to what was written, whatever that was.
+    return bytes(byte ^ 0xA5 for byte in data) if fate == "junk" else data
+
+
+def _store(target: bytearray, offset: int, data: bytes) -> None:
+    if not data:
+        return
+    if offset > len(target):
+        _resize(target, offset)
+    target[offset : offset + len(data)] = data
+
+
+def _resize(target: bytearray, size: int) -> None:
+    if size < len(target):
+        del target[size:]
+    else:
+        target.extend(bytes(size - len(target)))

@@ -1,0 +1,423 @@
+"""What every `HttpClient` must do, against a real server.
+
+Subclass `HttpSuite`, make a client, and name the class `Test...` for pytest (with pytest-asyncio),
+or hand it to `suite_runner`. The server is an `ImageServer` that serves `HTTP_SUITE_IMAGES`, in
+this process or another; it is steered by its control addresses, so that a suite in a browser can
+do it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import NetworkError
+from .synthetic_image import SyntheticImage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from ..platform.base import HttpClient, HttpResponse
+
+NAME = "http-suite.img"
+IMAGE = SyntheticImage(3_000_001, seed=11)
+HTTP_SUITE_IMAGES: dict[str, SyntheticImage] = {NAME: IMAGE}
+_WAIT_S = 10.0
+
+
+class HttpSuite:
+    """The checks. Each is an `async def` without arguments and runs on an instance of its own."""
+
+    origin: str
+    """Where the `ImageServer` is, such as `http://127.0.0.1:1234`."""
+
+    other_origin: str
+    """The same server by another name, such as `http://localhost:1234`."""
+
+    refusing_origin: str
+    """An origin where nothing listens."""
+
+    # ── for the subclass ──
+
+    async def make(self) -> HttpClient:
+        """A client. It is closed after the check."""
+        raise NotImplementedError
+
+    async def send(self, method: str, url: str, body: str | None) -> str:
+        """Sends a control request, not by the client under test; returns the body of the answer.
+
+        This is for CPython; in a browser, use its `fetch`.
+        """
+        import urllib.request
+
+        request = urllib.request.Request(  # noqa: S310 - the origin is the test's
+            url, None if body is None else body.encode(), method=method
+        )
+
+        def answer() -> str:
+            with urllib.request.urlopen(request) as answer:  # noqa: S310
+                return str(answer.read(), "utf-8")
+
+        return await asyncio.to_thread(answer)
+
+    # ── answers ──
+
+    async def test_status_and_headers(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", self._url(), {"Range": "bytes=10-19"})
+            assert answer.status == 206
+            assert answer.headers["content-range"] == f"bytes 10-19/{IMAGE.size}"
+            assert answer.headers["content-length"] == "10"
+            assert answer.headers["etag"].startswith('"')
+            assert "ETag" not in list(answer.headers)
+            assert all(name == name.lower() for name in answer.headers)
+            assert await _body(answer) == IMAGE.read(10, 10)
+
+    async def test_any_status_is_an_answer(self) -> None:
+        async with self._client() as client:
+            for status in (401, 403, 404, 410, 416, 429, 500, 503):
+                await self._behave(status=status)
+                answer = await client.request("GET", self._url())
+                assert answer.status == status
+                assert str(status).encode() in await _body(answer)
+
+    async def test_a_name_that_is_missing(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", f"{self.origin}/missing")
+            assert answer.status == 404
+            answer.abort()
+
+    async def test_what_is_asked_is_what_is_sent(self) -> None:
+        async with self._client() as client:
+            url = f"{self._url()}?a=1&b=%20#fragment"
+            answer = await client.request("GET", url, {"Range": "bytes=5-6", "X-Test": "yes"})
+            answer.abort()
+            (request,) = await self._requests(arrived=1)
+            assert (request["method"], request["query"]) == ("GET", "a=1&b=%20")
+            assert (request["range"], request["headers"]["x-test"]) == ("bytes=5-6", "yes")
+
+    async def test_head(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("HEAD", self._url())
+            assert (answer.status, answer.headers["content-length"]) == (200, str(IMAGE.size))
+            assert await answer.read() is None
+            (request,) = await self._requests(finished=1)
+            assert request["method"] == "HEAD"
+
+    async def test_no_cache_answers(self) -> None:
+        async with self._client() as client:
+            await self._behave(cache_control="public, max-age=3600")
+            for _ in range(3):
+                answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+                assert await _body(answer) == IMAGE.read(0, 10)
+            requests = await self._requests(finished=3)
+            assert [request["status"] for request in requests] == [206] * 3
+
+    # ── bodies ──
+
+    async def test_pieces_make_up_the_body(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", self._url())
+            pieces: list[memoryview] = []  # kept to the end: each view is the caller's
+            while (piece := await answer.read()) is not None:
+                assert len(piece) > 0
+                pieces.append(piece)
+            assert b"".join(pieces) == IMAGE.read(0, IMAGE.size)
+            assert await answer.read() is None
+
+    async def test_pieces_come_while_the_body_is_on_its_way(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=100_000)
+            answer = await client.request("GET", self._url())
+            first = await _at_least(answer, 100_000)
+            assert first == IMAGE.read(0, 100_000)
+            await self._command("release")
+            assert await _body(answer) == IMAGE.read(100_000, IMAGE.size)
+
+    async def test_an_empty_body(self) -> None:
+        async with self._client() as client:
+            await self._behave(short_by=10)
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(answer) == b""
+
+    async def test_a_body_of_unknown_length(self) -> None:
+        async with self._client() as client:
+            await self._behave(chunked=True)
+            answer = await client.request("GET", self._url())
+            assert await _body(answer) == IMAGE.read(0, IMAGE.size)
+
+    async def test_requests_at_once(self) -> None:
+        async with self._client() as client:
+
+            async def part(number: int) -> None:
+                start, stop = number * 100_000, (number + 1) * 100_000
+                asked = {"Range": f"bytes={start}-{stop - 1}"}
+                answer = await client.request("GET", self._url(), asked)
+                assert await _body(answer) == IMAGE.read(start, 100_000)
+
+            await asyncio.gather(*map(part, range(12)))
+
+    async def test_a_stalled_request_holds_up_no_other(self) -> None:
+        async with self._client() as client:
+            await self._behave(once={"stall_after": 1000})
+            stalled = await client.request("GET", self._url())
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(answer) == IMAGE.read(0, 10)
+            stalled.abort()
+
+    # ── giving up ──
+
+    async def test_abort_frees_the_connection(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=100_000)
+            answer = await client.request("GET", self._url())
+            await _at_least(answer, 1)
+            answer.abort()
+            answer.abort()
+            (request,) = await self._requests(finished=1)
+            assert request["aborted"]
+
+    async def test_abort_before_the_body_is_read(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=0)
+            answer = await client.request("GET", self._url())
+            answer.abort()
+            (request,) = await self._requests(finished=1)
+            assert request["aborted"]
+
+    async def test_abort_after_the_end(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            await _body(answer)
+            answer.abort()
+            again = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(again) == IMAGE.read(0, 10)
+
+    async def test_abort_ends_a_read_that_waits(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=0)
+            answer = await client.request("GET", self._url())
+            reading = asyncio.ensure_future(answer.read())
+            await asyncio.sleep(0)
+            answer.abort()
+            await asyncio.wait({reading}, timeout=_WAIT_S)
+            assert reading.done(), "the read still waits"
+            assert reading.exception() is not None or reading.result() is None
+
+    async def test_cancelling_a_request_aborts_it(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall=True)
+            asking = asyncio.ensure_future(client.request("GET", self._url()))
+            await self._requests(arrived=1)
+            asking.cancel()
+            assert await _outcome(asking) is asyncio.CancelledError
+            (request,) = await self._requests(finished=1)
+            assert request["aborted"]
+
+    async def test_cancelling_a_read_leaves_the_answer_to_be_aborted(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=0)
+            answer = await client.request("GET", self._url())
+            reading = asyncio.ensure_future(answer.read())
+            await asyncio.sleep(0)
+            reading.cancel()
+            assert await _outcome(reading) is asyncio.CancelledError
+            answer.abort()
+            (request,) = await self._requests(finished=1)
+            assert request["aborted"]
+
+    # ── broken off ──
+
+    async def test_a_reset_body(self) -> None:
+        async with self._client() as client:
+            await self._behave(reset_after=100_000)
+            await self._check_breaks_off(client)
+
+    async def test_a_body_that_ends_too_early(self) -> None:
+        async with self._client() as client:
+            await self._behave(close_after=100_000)
+            await self._check_breaks_off(client)
+
+    async def test_a_chunked_body_that_ends_too_early(self) -> None:
+        async with self._client() as client:
+            await self._behave(close_after=100_000, chunked=True)
+            await self._check_breaks_off(client)
+
+    async def test_a_reset_before_the_answer(self) -> None:
+        async with self._client() as client:
+            await self._behave(reset=True)
+            error = await _network_error(client, self._url())
+            assert error.url.startswith(self.origin)
+
+    async def test_a_refused_connection(self) -> None:
+        async with self._client() as client:
+            await _network_error(client, f"{self.refusing_origin}/{NAME}")
+
+    async def test_a_client_recovers(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            await _body(answer)
+            await self._behave(reset=True)
+            await _network_error(client, self._url())
+            await self._behave()
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(answer) == IMAGE.read(0, 10)
+
+    async def test_errors_hide_what_is_secret_in_a_url(self) -> None:
+        async with self._client() as client:
+            url = f"{self.refusing_origin}/{NAME}?token=secret#also-secret"
+            error = await _network_error(client, url)
+            assert "secret" not in f"{error} {error.fields()}"
+
+    # ── redirects ──
+
+    async def test_redirects_are_followed(self) -> None:
+        async with self._client() as client:
+            for target in (f"/{NAME}?there", f"{self.other_origin}/{NAME}?there"):
+                for status in (301, 302, 303, 307, 308):
+                    await self._behave(
+                        once={"redirect_status": status, "redirect_to": target},
+                    )
+                    await self._command("forget")
+                    answer = await client.request("GET", self._url(), {"Range": "bytes=7-9"})
+                    assert (answer.status, await _body(answer)) == (206, IMAGE.read(7, 3))
+                    first, second = await self._requests(finished=2)
+                    assert (first["status"], second["query"]) == (status, "there")
+
+    async def test_a_redirect_takes_no_credentials_elsewhere(self) -> None:
+        async with self._client() as client:
+            elsewhere = f"{self.other_origin}/{NAME}"
+            await self._behave(once={"redirect_status": 302, "redirect_to": elsewhere})
+            secret = {"Authorization": "Bearer secret"}
+            answer = await client.request("GET", self._url(), secret)
+            answer.abort()
+            first, second = await self._requests(arrived=2)
+            assert first["headers"]["authorization"] == "Bearer secret"
+            assert second["headers"]["host"] == urlsplit(self.other_origin).netloc
+            assert "authorization" not in second["headers"]
+
+    async def test_redirects_without_end(self) -> None:
+        async with self._client() as client:
+            await self._behave(redirect_status=302, redirect_to=f"/{NAME}")
+            await _network_error(client, self._url())
+
+    # ── what the checks are made of ──
+
+    def _url(self) -> str:
+        return f"{self.origin}/{NAME}"
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[HttpClient]:
+        """A client, and a server that behaves and has forgotten everything."""
+        await self._behave()
+        client = await self.make()
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def _command(self, name: str, value: Mapping[str, Any] | None = None) -> None:
+        await self.send("POST", f"{self.origin}/_control/{name}", json.dumps(value or {}))
+
+    async def _behave(self, once: Mapping[str, Any] | None = None, **fields: Any) -> None:
+        """Sets how the image is answered for, and forgets what was asked before."""
+        await self._command("behaviour", {"image": NAME, "behaviour": fields})
+        if once is not None:
+            command = {"image": NAME, "behaviour": once, "times": 1, "method": "GET"}
+            await self._command("behaviour", command)
+        await self._command("forget")
+
+    async def _requests(self, **wait_for: int) -> list[dict[str, Any]]:
+        """The GET and HEAD requests, once so many have arrived or finished."""
+        waits = "".join(f"&{name}={count}" for name, count in wait_for.items())
+        url = f"{self.origin}/_control/requests?image={NAME}{waits}"
+        requests = json.loads(await self.send("GET", url, None))["requests"]
+        assert isinstance(requests, list)
+        return requests
+
+    async def _check_breaks_off(self, client: HttpClient) -> None:
+        """The next body is right as far as it goes, and then an error."""
+        answer = await client.request("GET", self._url())
+        found = bytearray()
+        try:
+            while (piece := await answer.read()) is not None:
+                found += piece
+        except NetworkError as error:
+            assert error.url.startswith(self.origin)  # noqa: PT017 - no pytest in a browser
+        else:
+            raise AssertionError(f"the body ended after {len(found)} bytes as if it were whole")
+        assert len(found) <= 100_000
+        assert found == IMAGE.read(0, len(found))
+
+
+class CrossOriginHttpSuite(HttpSuite):
+    """What a client in a browser must do besides, on a page of another origin than `origin`."""
+
+    async def test_a_host_without_cors(self) -> None:
+        async with self._client() as client:
+            await self._behave(cors="none")
+            await _network_error(client, self._url())
+
+    async def test_a_host_that_refuses_the_preflight(self) -> None:
+        async with self._client() as client:
+            await self._behave(preflight_status=403)
+            try:
+                answer = await client.request("GET", self._url(), {"X-Test": "yes"})
+            except NetworkError:
+                assert await self._requests() == []
+            else:
+                answer.abort()
+                raise AssertionError(f"there was an answer, {answer.status}")
+
+    async def test_a_host_that_hides_its_headers(self) -> None:
+        async with self._client() as client:
+            await self._behave(cors="hidden")
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert answer.status == 206
+            assert not {"etag", "content-range", "accept-ranges"} & set(answer.headers)
+            assert await _body(answer) == IMAGE.read(0, 10)
+
+    async def test_a_single_range_needs_no_preflight(self) -> None:
+        async with self._client() as client:
+            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(answer) == IMAGE.read(0, 10)
+            every = json.loads(await self.send("GET", f"{self.origin}/_control/requests", None))
+            assert [request["method"] for request in every["requests"]] == ["GET"]
+
+
+async def _body(answer: HttpResponse) -> bytes:
+    found = bytearray()
+    while (piece := await answer.read()) is not None:
+        found += piece
+    return bytes(found)
+
+
+async def _at_least(answer: HttpResponse, length: int) -> bytes:
+    found = bytearray()
+    while len(found) < length:
+        piece = await answer.read()
+        assert piece is not None, f"the body ended after {len(found)} bytes"
+        found += piece
+    return bytes(found)
+
+
+async def _network_error(client: HttpClient, url: str) -> NetworkError:
+    try:
+        answer = await client.request("GET", url)
+    except NetworkError as error:
+        return error
+    answer.abort()
+    raise AssertionError(f"there was an answer, {answer.status}")
+
+
+async def _outcome(task: asyncio.Future[Any]) -> type[BaseException] | None:
+    """What a cancelled task ended with, within a bounded time."""
+    await asyncio.wait({task}, timeout=_WAIT_S)
+    assert task.done(), "the cancelled call still waits"
+    if task.cancelled():
+        return asyncio.CancelledError
+    error = task.exception()
+    return None if error is None else type(error)

@@ -1,0 +1,330 @@
+"""A real HTTP/1.1 server for images that counts, shapes and breaks its answers on command.
+
+    with ImageServer({"disk.img": SyntheticImage(1 << 40)}) as server:
+        server.fail_next(Behaviour(status=503, retry_after_s=1))
+        ...  # something that reads server.url("disk.img")
+        assert [request.status for request in server.requests] == [503, 206]
+
+It answers as RFC 9110 has it and with full CORS until a `Behaviour` says otherwise. From another
+process or language, run `python -m aero_browser_disk.testing.image_server FILE...` and steer it
+over HTTP: see `image_control`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote, unquote
+
+from .answer_sender import AnswerSender, head_bytes
+from .behaviour import Behaviour
+from .http_connection import HttpConnection, MalformedRequestError
+from .image_answer import Answer, RequestHead, answer_image, answer_text
+from .image_content import Image, ImageData
+from .image_control import CONTROL_PATH, MAX_CONTROL_BODY, answer_control
+from .request_log import Request, RequestLog
+from .synthetic_image import SyntheticImage
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = [
+    "Behaviour",
+    "Image",
+    "ImageServer",
+    "Request",
+    "RequestHead",
+    "SyntheticImage",
+]
+
+_SEND_BUFFER = 1 << 17  # small, so that a client that stops reading is noticed early
+
+Predicate = Callable[["ImageServer"], bool]
+
+
+class ImageServer:
+    """Serves images by name from a thread of its own, from `start()` to `stop()` or in a `with`.
+
+    `port` 0 takes a free one. The default host is reachable as `127.0.0.1` and as `localhost`,
+    which browsers take for two origins. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        images: Mapping[str, ImageData] | None = None,
+        *,
+        behaviour: Behaviour | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.behaviour = behaviour or Behaviour()
+        """How everything is answered that has no behaviour of its own."""
+        self._images: dict[str, Image] = {}
+        for name, data in (images or {}).items():
+            self.add(name, data)
+        self._host = host
+        self._port = port
+        self._log = RequestLog()
+        self._faults: list[_Fault] = []
+        self._sender = AnswerSender(self._log)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    # ── life ──
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listens; connections are accepted when it returns. Raises OSError, RuntimeError."""
+        if self._thread is not None:
+            raise RuntimeError(f"the server was started already, at {self.origin}")
+        listener = socket.create_server((self._host, self._port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self._port = listener.getsockname()[1]
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(listener, ready)),
+            name="image server",
+            daemon=True,
+        )
+        self._thread.start()
+        ready.result()
+
+    def stop(self) -> None:
+        """Cuts every connection and frees the port. Idempotent; `start()` takes the port again."""
+        if self._thread is None:
+            return
+        assert self._loop is not None
+        assert self._stopping is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+        self._thread = None
+
+    # ── images and addresses ──
+
+    @property
+    def port(self) -> int:
+        """The port; the real one once started."""
+        return self._port
+
+    @property
+    def origin(self) -> str:
+        """`http://host:port`."""
+        return f"http://{self._host}:{self._port}"
+
+    def url(self, name: str, host: str | None = None) -> str:
+        """Where the image of this name is, or would be; `host` to name this machine otherwise."""
+        return f"http://{host or self._host}:{self._port}/{quote(name)}"
+
+    def add(self, name: str, data: ImageData) -> Image:
+        """Serves another image. Raises ValueError for a name that is taken or cannot be one."""
+        if not name or name in self._images or f"/{name}".startswith(CONTROL_PATH):
+            raise ValueError(f"no image can be added by the name {name!r}")
+        image = self._images[name] = Image(data)
+        return image
+
+    def image(self, name: str) -> Image:
+        """The image, to replace its bytes or set its behaviour. Raises KeyError."""
+        return self._images[name]
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        """All images by name."""
+        return dict(self._images)
+
+    # ── faults ──
+
+    def fail_next(
+        self,
+        behaviour: Behaviour,
+        times: int = 1,
+        only_when: Callable[[RequestHead], bool] | None = None,
+        image: str | None = None,
+    ) -> None:
+        """Answers the next `times` requests with `behaviour` instead of what else is set.
+
+        Without `only_when` the next GET and HEAD requests for images are meant, with it those of
+        which it is true (preflights included); `image` narrows it to one. Faults are used up in
+        the order they were set.
+        """
+        with self._lock:
+            self._faults.append(_Fault(behaviour, times, only_when, image))
+
+    @property
+    def faults_left(self) -> int:
+        """How many one-shot faults nothing has met yet."""
+        with self._lock:
+            return sum(fault.times for fault in self._faults)
+
+    def release(self) -> None:
+        """Lets every request that has arrived so far go on, and past stalls still before it."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._sender.release, self._log.last_number)
+
+    # ── what was asked ──
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests since the last `forget()`, in order of arrival."""
+        return self._log.requests
+
+    def image_requests(self, name: str) -> list[Request]:
+        """The GET and HEAD requests for one image since the last `forget()`."""
+        return [r for r in self.requests if r.image == name and r.method in ("GET", "HEAD")]
+
+    def forget(self) -> None:
+        """Forgets all requests, and the most that were in flight. Behaviours and faults stay."""
+        self._log.forget()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests for images that are being answered now."""
+        return self._log.in_flight
+
+    @property
+    def max_in_flight(self) -> int:
+        """The most requests for images that were answered at once since the last `forget()`."""
+        return self._log.max_in_flight
+
+    def wait_for(self, predicate: Predicate, timeout_s: float = 10.0) -> None:
+        """Blocks until `predicate(server)` holds, looking again whenever a request goes on.
+
+        A predicate that asks for a request that has yet to come (IndexError) does not hold. Raises
+        TimeoutError, with the requests so far.
+        """
+        self._log.wait_for(lambda: predicate(self), timeout_s)
+
+    async def until(self, predicate: Predicate, timeout_s: float = 10.0) -> None:
+        """`wait_for` for a caller whose own event loop must go on meanwhile."""
+        await asyncio.to_thread(self.wait_for, predicate, timeout_s)
+
+    # ── the server's thread ──
+
+    async def _run(self, listener: socket.socket, ready: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        loop = self._loop
+        server = await loop.create_server(lambda: HttpConnection(self._serve, loop), sock=listener)
+        ready.set_result(None)
+        await self._stopping.wait()
+        server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close themselves in the next turn of the loop
+
+    async def _serve(self, connection: HttpConnection) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        try:
+            while (arrived := await connection.read_head()) is not None:
+                head, keep = arrived
+                body = await connection.read_body(head, MAX_CONTROL_BODY)
+                if head.path.startswith(CONTROL_PATH):
+                    answer = await answer_control(self, head, body)
+                    await self._write(connection, _kept(answer, keep=keep))
+                else:
+                    await self._answer(connection, head, keep=keep)
+                if not keep:
+                    return
+        except MalformedRequestError as error:
+            answer = answer_text(error.status, RequestHead("GET", "", "", {}), Behaviour())
+            await self._write(connection, _kept(answer, keep=False))
+
+    async def _write(self, connection: HttpConnection, answer: Answer) -> None:
+        await connection.write(head_bytes(answer) + answer.body.read_all())
+
+    async def _answer(self, connection: HttpConnection, head: RequestHead, *, keep: bool) -> None:
+        name = unquote(head.path[1:])
+        image = self._images.get(name)
+        number = self._log.arrived(
+            head.method, head.path, head.query, head.headers, name if image else None
+        )
+        try:
+            if image is None:
+                behaviour = Behaviour()
+                answer = answer_text(404, head, behaviour)
+            else:
+                behaviour = self._behaviour(name, image, head)
+                answer = answer_image(head, image.version(), behaviour, number)
+                if behaviour.ignore_range and answer.status == 200 and "range" in head.headers:
+                    behaviour = _slowed(behaviour, answer)
+            await self._sender.send(connection, number, _kept(answer, keep=keep), behaviour)
+        except BaseException:
+            self._log.aborted(number)
+            raise
+
+    def _behaviour(self, name: str, image: Image, head: RequestHead) -> Behaviour:
+        with self._lock:
+            for fault in self._faults:
+                if fault.meets(name, head):
+                    fault.times -= 1
+                    if fault.times == 0:
+                        self._faults.remove(fault)
+                    return fault.behaviour
+        return image.behaviour or self.behaviour
+
+
+class _Fault:
+    """A behaviour for some requests to come."""
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        times: int,
+        only_when: Callable[[RequestHead], bool] | None,
+        image: str | None,
+    ) -> None:
+        if times < 1:
+            raise ValueError(f"a fault cannot happen {times} times")
+        self.behaviour = behaviour
+        self.times = times
+        self._only_when = only_when
+        self._image = image
+
+    def meets(self, name: str, head: RequestHead) -> bool:
+        if self._image not in (None, name):
+            return False
+        if self._only_when is None:
+            return head.method in ("GET", "HEAD")
+        return self._only_when(head)
+
+
+def _kept(answer: Answer, *, keep: bool) -> Answer:
+    """The answer with word of what becomes of the connection after it."""
+    word = {"Connection": "keep-alive" if keep else "close"}
+    return replace(answer, headers={**answer.headers, **word})
+
+
+def _slowed(behaviour: Behaviour, answer: Answer) -> Behaviour:
+    """A whole image in place of a range, slow enough for the client to stop it."""
+    own_pace = behaviour.drip_bytes or behaviour.bandwidth_bytes_per_s
+    if own_pace or answer.body.length <= 1 << 20:
+        return behaviour
+    return replace(behaviour, drip_bytes=1 << 16, drip_interval_s=0.01)
+
+
+if __name__ == "__main__":
+    from .image_control import main
+
+    main()

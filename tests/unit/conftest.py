@@ -1,0 +1,28 @@
+"""A real server with an image, and the platform of CPython with a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from aero_browser_disk.platform.base import Platform
+from aero_browser_disk.platform.host import host_platform
+from aero_browser_disk.testing.image_server import ImageServer
+from samples import IMAGE
+
+
+@pytest.fixture
+def server() -> Iterator[ImageServer]:
+    """Serves `IMAGE` as `disk.img`."""
+    with ImageServer({"disk.img": IMAGE}) as started:
+        yield started
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
+    """CPython's HTTP client, files and locks."""
+    made = host_platform(tmp_path / "storage")
+    yield made
+    await made.http.close()

@@ -1,0 +1,797 @@
+"""The test server: correct by default, wrong on command, and it counts."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.testing.image_server import ImageServer, SyntheticImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+IMAGE = SyntheticImage(300_000, seed=5)
+DATA = IMAGE.read(0, IMAGE.size)
+
+
+@pytest.fixture
+def server() -> Iterator[ImageServer]:
+    with ImageServer({"disk.img": IMAGE, "huge.img": SyntheticImage(1 << 40)}) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(
+    server: ImageServer,
+    byte_range: str | None = None,
+    *,
+    method: str = "GET",
+    path: str = "/disk.img",
+    body: bytes | None = None,
+    **headers: str,
+) -> Reply:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        if byte_range is not None:
+            fields["Range"] = byte_range
+        connection.request(method, path, body, fields)
+        answer = connection.getresponse()
+        lower = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, lower, answer.read())
+    finally:
+        connection.close()
+
+
+def connect(server: ImageServer, *, path: str = "/disk.img", extra: str = "") -> socket.socket:
+    """A socket on which a GET was sent."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{extra}\r\n".encode())
+    return client
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    parts = []
+    while part := client.recv(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+# ── correct by default ────────────────────────────────────────────────────────────────────────────
+
+
+def test_whole_image(server: ImageServer) -> None:
+    reply = ask(server)
+    assert (reply.status, reply.body) == (200, DATA)
+    assert reply.headers["content-length"] == "300000"
+    assert reply.headers["accept-ranges"] == "bytes"
+    assert "content-range" not in reply.headers
+    assert "cache-control" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-199", 100, 200),
+        ("bytes=299999-", 299_999, 300_000),
+        ("bytes=-5", 299_995, 300_000),
+        ("bytes=-999999", 0, 300_000),
+        ("bytes=299000-400000", 299_000, 300_000),
+    ],
+)
+def test_single_ranges(server: ImageServer, asked: str, start: int, stop: int) -> None:
+    reply = ask(server, asked)
+    assert (reply.status, reply.body) == (206, DATA[start:stop])
+    assert reply.headers["content-range"] == f"bytes {start}-{stop - 1}/300000"
+    assert reply.headers["content-length"] == str(stop - start)
+
+
+@pytest.mark.parametrize("asked", ["bytes=300000-", "bytes=300000-300001", "bytes=-0"])
+def test_ranges_outside(server: ImageServer, asked: str) -> None:
+    reply = ask(server, asked)
+    assert reply.status == 416
+    assert reply.headers["content-range"] == "bytes */300000"
+
+
+@pytest.mark.parametrize("asked", ["bytes=5-2", "lines=1-2", "bytes=a-b", "bytes=0-1,4-5"])
+def test_ranges_that_are_ignored(server: ImageServer, asked: str) -> None:
+    reply = ask(server, asked)
+    assert (reply.status, len(reply.body)) == (200, 300_000)
+
+
+def test_far_offsets(server: ImageServer) -> None:
+    offset = (1 << 40) - 10
+    reply = ask(server, f"bytes={offset}-", path="/huge.img")
+    assert reply.body == SyntheticImage(1 << 40).read(offset, 10)
+    assert reply.headers["content-range"] == f"bytes {offset}-{(1 << 40) - 1}/{1 << 40}"
+
+
+def test_head_tells_the_same_without_a_body(server: ImageServer) -> None:
+    head, get = ask(server, method="HEAD"), ask(server)
+    assert (head.status, head.body, head.headers) == (200, b"", get.headers)
+    assert ask(server, "bytes=0-9", method="HEAD").status == 200, "Range is for GET alone"
+
+
+def test_validators(server: ImageServer) -> None:
+    reply = ask(server)
+    assert re.fullmatch(r'"[^"]+"', reply.headers["etag"])
+    assert parsedate_to_datetime(reply.headers["last-modified"]).year >= 2020
+    again = ask(server, "bytes=0-9")
+    for name in ("etag", "last-modified"):
+        assert again.headers[name] == reply.headers[name]
+
+
+def test_conditions(server: ImageServer) -> None:
+    first = ask(server)
+    etag, date = first.headers["etag"], first.headers["last-modified"]
+    assert ask(server, If_None_Match=etag).status == 304
+    assert ask(server, If_Match='"other"').status == 412
+    assert ask(server, "bytes=0-9", If_Match=etag).status == 206
+    assert ask(server, "bytes=0-9", If_Range=etag).status == 206
+    assert ask(server, "bytes=0-9", If_Range=date).status == 206
+    assert ask(server, "bytes=0-9", If_Range='"other"').status == 200
+    assert ask(server, "bytes=0-9", If_Range=f"W/{etag}").status == 200
+    assert ask(server, If_Modified_Since=date).status == 304
+    assert ask(server, If_Unmodified_Since="Thu, 01 Jan 1998 00:00:00 GMT").status == 412
+
+
+@pytest.mark.parametrize("path", ["/disk.img", "/nothing"])
+def test_cors_on_every_answer(server: ImageServer, path: str) -> None:
+    reply = ask(server, path=path, Origin="http://a.example")
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert reply.headers["cross-origin-resource-policy"] == "cross-origin"
+    exposed = reply.headers["access-control-expose-headers"].lower().split(", ")
+    assert {"etag", "content-range", "accept-ranges", "content-length"} <= set(exposed)
+
+
+def test_preflight(server: ImageServer) -> None:
+    reply = ask(server, method="OPTIONS", Access_Control_Request_Headers="range,if-range")
+    assert reply.status == 204
+    assert reply.headers["access-control-allow-headers"] == "range,if-range"
+    assert "GET" in reply.headers["access-control-allow-methods"]
+    assert server.image_requests("disk.img") == []
+    assert [request.method for request in server.requests] == ["OPTIONS"]
+
+
+def test_other_methods_and_names(server: ImageServer) -> None:
+    assert ask(server, method="DELETE").status == 405
+    assert ask(server, path="/nothing").status == 404
+    assert ask(server, path="/disk.img?token=1").status == 200
+    server.add("ein Bild ü.img", b"abc")
+    with urllib.request.urlopen(server.url("ein Bild ü.img")) as answer:
+        assert answer.read() == b"abc"
+
+
+def test_empty_image(server: ImageServer) -> None:
+    server.add("empty.img", b"")
+    assert ask(server, path="/empty.img").headers["content-length"] == "0"
+    reply = ask(server, "bytes=0-0", path="/empty.img")
+    assert (reply.status, reply.headers["content-range"]) == (416, "bytes */0")
+
+
+def test_file(server: ImageServer, tmp_path: Path) -> None:
+    path = tmp_path / "a.img"
+    path.write_bytes(DATA)
+    server.add("file.img", path)
+    assert ask(server, "bytes=5-1004", path="/file.img").body == DATA[5:1005]
+    etag = ask(server, path="/file.img").headers["etag"]
+    with path.open("ab") as file:
+        file.write(b"more")
+    reply = ask(server, path="/file.img")
+    assert reply.body == DATA + b"more"
+    assert reply.headers["etag"] != etag
+
+
+def test_keep_alive(server: ImageServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", "/disk.img", headers={"Range": "bytes=0-9"})
+    assert connection.getresponse().read() == DATA[:10]
+    first = connection.sock
+    connection.request("HEAD", "/disk.img")
+    connection.getresponse().read()
+    connection.request("GET", "/disk.img")
+    assert connection.getresponse().read() == DATA
+    assert connection.sock is first
+    connection.close()
+
+
+@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nbad line\r\n\r\n"])
+def test_malformed_requests(server: ImageServer, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(sent)
+        assert read_to_end(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_request_head_that_is_too_long(server: ImageServer) -> None:
+    with connect(server, extra=f"X-Long: {'x' * 100_000}\r\n") as client:
+        assert client.recv(100).startswith(b"HTTP/1.1 431 ")
+
+
+# ── versions ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_replace_makes_another_version(server: ImageServer) -> None:
+    before = ask(server)
+    server.image("disk.img").replace(DATA)
+    same = ask(server)
+    assert same.body == before.body
+    server.image("disk.img").replace(b"new")
+    after = ask(server)
+    assert after.body == b"new"
+    for name in ("etag", "last-modified"):
+        assert len({reply.headers[name] for reply in (before, same, after)}) == 3
+
+
+def test_an_answer_under_way_keeps_its_version(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall_after=1000)
+    with connect(server, extra="Connection: close\r\n") as client:
+        server.wait_for(lambda s: s.requests[0].bytes_sent == 1000)
+        server.image("disk.img").replace(bytes(300_000))
+        server.release()
+        assert read_to_end(client).endswith(DATA)
+
+
+# ── wrong answers ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503, 599])
+def test_status(server: ImageServer, status: int) -> None:
+    server.behaviour = Behaviour(status=status, retry_after_s=3)
+    reply = ask(server, "bytes=0-9")
+    assert (reply.status, reply.headers["retry-after"]) == (status, "3")
+    assert reply.headers["access-control-allow-origin"] == "*"
+    assert ask(server, method="HEAD").status == status
+
+
+@pytest.mark.parametrize("status", [403, 405])
+def test_head_refused(server: ImageServer, status: int) -> None:
+    server.behaviour = Behaviour(head_status=status)
+    assert ask(server, method="HEAD").status == status
+    assert ask(server, "bytes=0-9").status == 206
+
+
+def test_head_without_length(server: ImageServer) -> None:
+    server.behaviour = Behaviour(head_length=False)
+    reply = ask(server, method="HEAD")
+    assert reply.status == 200
+    assert "content-length" not in reply.headers
+    assert ask(server).headers["content-length"] == "300000"
+
+
+def test_range_ignored(server: ImageServer) -> None:
+    server.behaviour = Behaviour(ignore_range=True, accept_ranges=False)
+    reply = ask(server, "bytes=0-9")
+    assert (reply.status, reply.body) == (200, DATA)
+    assert not {"content-range", "accept-ranges"} & set(reply.headers)
+
+
+def test_range_ignored_leaves_time_to_stop(server: ImageServer) -> None:
+    server.behaviour = Behaviour(ignore_range=True)
+    with connect(server, path="/huge.img", extra="Range: bytes=0-9\r\n") as client:
+        client.recv(100)
+    server.wait_for(lambda s: s.requests[0].is_finished)
+    (request,) = server.requests
+    assert request.aborted
+    assert request.status == 200
+    assert request.bytes_sent < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("shifted", "bytes 522-531/300512"),
+        ("wrong-size", "bytes 10-19/300512"),
+        ("no-size", "bytes 10-19/*"),
+        ("malformed", "bytes 10..19 of 300000"),
+        ("missing", None),
+    ],
+)
+def test_wrong_content_range(server: ImageServer, fault: Any, found: str | None) -> None:
+    server.behaviour = Behaviour(content_range=fault)
+    reply = ask(server, "bytes=10-19")
+    assert (reply.status, reply.body) == (206, DATA[10:20])
+    assert reply.headers.get("content-range") == found
+
+
+def test_short_and_long_bodies(server: ImageServer) -> None:
+    server.behaviour = Behaviour(short_by=3)
+    reply = ask(server, "bytes=0-9")
+    assert (reply.body, reply.headers["content-length"]) == (DATA[:7], "7")
+    assert reply.headers["content-range"] == "bytes 0-9/300000"
+    server.behaviour = Behaviour(long_by=3)
+    reply = ask(server, "bytes=0-9")
+    assert (reply.body, reply.headers["content-length"]) == (DATA[:10] + b"\xff" * 3, "13")
+    server.behaviour = Behaviour(short_by=100)
+    assert ask(server, "bytes=0-9").body == b""
+
+
+def test_corrupt_byte(server: ImageServer) -> None:
+    server.behaviour = Behaviour(corrupt_at=15)
+    damaged = bytearray(DATA[10:20])
+    damaged[5] ^= 0xFF
+    assert ask(server, "bytes=10-19").body == damaged
+    assert ask(server, "bytes=16-19").body == DATA[16:20]
+
+
+def test_chunked(server: ImageServer) -> None:
+    server.behaviour = Behaviour(chunked=True)
+    reply = ask(server, "bytes=0-99999")
+    assert reply.body == DATA[:100_000]
+    assert reply.headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in reply.headers
+
+
+def test_gzip(server: ImageServer) -> None:
+    server.behaviour = Behaviour(coding="gzip")
+    reply = ask(server, "bytes=0-999")
+    assert reply.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(reply.body) == DATA[:1000]
+    assert "content-length" not in ask(server, method="HEAD").headers
+    server.behaviour = Behaviour(coding="gzip-lie")
+    reply = ask(server, "bytes=0-999")
+    assert (reply.headers["content-encoding"], reply.body) == ("gzip", DATA[:1000])
+
+
+def test_multipart(server: ImageServer) -> None:
+    server.behaviour = Behaviour(multipart=True)
+    reply = ask(server, "bytes=0-9")
+    assert reply.status == 206
+    boundary = reply.headers["content-type"].removeprefix("multipart/byteranges; boundary=")
+    head, _, rest = reply.body.partition(b"\r\n\r\n")
+    assert b"Content-Range: bytes 0-9/300000" in head
+    assert rest == DATA[:10] + f"\r\n--{boundary}--\r\n".encode()
+    assert "content-range" not in reply.headers
+    assert int(reply.headers["content-length"]) == len(reply.body)
+
+
+def test_largest_range(server: ImageServer) -> None:
+    server.behaviour = Behaviour(max_range=100)
+    assert ask(server, "bytes=0-99").status == 206
+    assert ask(server, "bytes=0-100").status == 413
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects(server: ImageServer, status: int) -> None:
+    there = server.url("disk.img", host="localhost")
+    server.image("huge.img").behaviour = Behaviour(redirect_status=status, redirect_to=there)
+    reply = ask(server, path="/huge.img")
+    assert (reply.status, reply.headers["location"]) == (status, there)
+    with urllib.request.urlopen(server.url("huge.img")) as answer:
+        assert answer.read() == DATA
+    assert server.image_requests("disk.img")[0].headers["host"] == f"localhost:{server.port}"
+
+
+# ── headers ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "exposed"),
+    [
+        ("full", "*", True),
+        ("hidden", "*", False),
+        ("none", None, False),
+        ("credentials", "http://a.example", True),
+    ],
+)
+def test_cors(server: ImageServer, cors: Any, origin: str | None, *, exposed: bool) -> None:
+    server.behaviour = Behaviour(cors=cors)
+    for method in ("GET", "HEAD", "OPTIONS"):
+        headers = ask(server, method=method, Origin="http://a.example").headers
+        assert headers.get("access-control-allow-origin") == origin
+        assert ("access-control-expose-headers" in headers) == exposed
+        assert ("access-control-allow-credentials" in headers) == (cors == "credentials")
+
+
+def test_preflight_refused(server: ImageServer) -> None:
+    server.behaviour = Behaviour(preflight_status=403)
+    reply = ask(server, method="OPTIONS")
+    assert reply.status == 403
+    assert "access-control-allow-origin" not in reply.headers
+    assert ask(server).status == 200
+
+
+@pytest.mark.parametrize(
+    ("validators", "etag", "date"),
+    [
+        ("etag", r'"[^"]+"', False),
+        ("weak", r'W/"[^"]+"', False),
+        ("last-modified", None, True),
+        ("none", None, False),
+    ],
+)
+def test_validators_missing(
+    server: ImageServer, validators: Any, etag: str | None, *, date: bool
+) -> None:
+    server.behaviour = Behaviour(validators=validators)
+    headers = ask(server, "bytes=0-9").headers
+    assert ("last-modified" in headers) == date
+    if etag is None:
+        assert "etag" not in headers
+    else:
+        assert re.fullmatch(etag, headers["etag"])
+
+
+def test_validators_changing(server: ImageServer) -> None:
+    server.behaviour = Behaviour(validators="changing")
+    replies = [ask(server, "bytes=0-9") for _ in range(3)]
+    assert len({reply.headers["etag"] for reply in replies}) == 3
+    assert len({reply.headers["last-modified"] for reply in replies}) == 3
+
+
+def test_other_headers(server: ImageServer) -> None:
+    server.behaviour = Behaviour(
+        corp=None,
+        cache_control="public, max-age=60",
+        content_type="text/html",
+        headers=(("accept-ranges", "none"), ("X-More", "1"), ("ETag", "")),
+    )
+    headers = ask(server).headers
+    assert "cross-origin-resource-policy" not in headers
+    assert headers["cache-control"] == "public, max-age=60"
+    assert headers["content-type"] == "text/html"
+    assert (headers["accept-ranges"], headers["x-more"]) == ("none", "1")
+    assert "etag" not in headers
+
+
+# ── the connection ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_reset_before_the_headers(server: ImageServer) -> None:
+    server.behaviour = Behaviour(reset=True)
+    with connect(server) as client, pytest.raises(ConnectionResetError):
+        client.recv(100)
+    (request,) = server.requests
+    assert request.status is None
+    assert request.aborted
+
+
+def test_reset_in_the_body(server: ImageServer) -> None:
+    server.behaviour = Behaviour(reset_after=1000)
+    with connect(server) as client, pytest.raises(ConnectionResetError):
+        read_to_end(client)
+    server.wait_for(lambda s: s.requests[0].is_finished)
+    (request,) = server.requests
+    assert (request.status, request.bytes_sent, request.aborted) == (200, 1000, True)
+
+
+@pytest.mark.parametrize("after", [0, 1, 299_999])
+def test_closed_in_the_body(server: ImageServer, after: int) -> None:
+    server.behaviour = Behaviour(close_after=after)
+    with pytest.raises(http.client.IncompleteRead) as error:
+        ask(server)
+    assert error.value.partial == DATA[:after]
+    assert server.requests[0].aborted
+
+
+def test_closed_in_a_chunked_body(server: ImageServer) -> None:
+    server.behaviour = Behaviour(close_after=1000, chunked=True)
+    with pytest.raises(http.client.IncompleteRead):
+        ask(server)
+
+
+def test_stall_before_the_headers(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server) as client:
+        server.wait_for(lambda s: len(s.requests) == 1)
+        client.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        client.settimeout(10)
+        server.release()
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_stall_in_the_body(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall_after=1000)
+    with connect(server, extra="Connection: close\r\n") as client:
+        server.wait_for(lambda s: s.requests[0].bytes_sent == 1000)
+        assert not server.requests[0].is_finished
+        assert server.in_flight == 1
+        server.release()
+        assert read_to_end(client).endswith(b"\r\n\r\n" + DATA)
+    assert server.in_flight == 0
+
+
+def test_release_reaches_requests_that_have_yet_to_stall(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True, stall_after=1000, latency_s=0.02)
+    with connect(server, extra="Connection: close\r\n") as client:
+        server.wait_for(lambda s: len(s.requests) == 1)
+        server.release()
+        assert read_to_end(client).endswith(DATA)
+
+
+def test_release_is_not_for_later_requests(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    server.release()
+    with connect(server) as client:
+        server.wait_for(lambda s: len(s.requests) == 1)
+        assert server.requests[0].status is None
+        server.release()
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_client_that_leaves_a_stalled_answer(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server):
+        server.wait_for(lambda s: len(s.requests) == 1)
+    server.wait_for(lambda s: s.requests[0].aborted)
+    assert server.in_flight == 0
+
+
+def test_stop_does_not_wait_for_stalled_answers(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server) as client:
+        server.wait_for(lambda s: len(s.requests) == 1)
+        server.stop()
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+    assert server.requests[0].aborted
+
+
+def test_server_comes_back_on_its_port(server: ImageServer) -> None:
+    port = server.port
+    server.stop()
+    with pytest.raises(ConnectionRefusedError):
+        ask(server)
+    server.start()
+    assert server.port == port
+    assert ask(server).body == DATA
+
+
+# ── the pace ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def took_s(action: Callable[[], object]) -> float:
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def test_latency(server: ImageServer) -> None:
+    server.behaviour = Behaviour(latency_s=0.05)
+    assert took_s(lambda: ask(server, "bytes=0-9")) >= 0.05
+
+
+def test_bandwidth_is_shared_by_connections(server: ImageServer) -> None:
+    """Only the lower bound is certain on a busy machine: never faster than the link."""
+    server.behaviour = Behaviour(bandwidth_bytes_per_s=2_000_000)
+
+    def both() -> None:
+        threads = [threading.Thread(target=ask, args=(server, "bytes=0-99999")) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert took_s(both) >= 200_000 / 2_000_000 - 0.06
+    assert [request.bytes_sent for request in server.requests] == [100_000, 100_000]
+    assert server.max_in_flight == 2
+
+
+def test_drip(server: ImageServer) -> None:
+    server.behaviour = Behaviour(drip_bytes=100, drip_interval_s=0.01)
+    reply: list[Reply] = []
+    assert took_s(lambda: reply.append(ask(server, "bytes=0-999"))) >= 0.09
+    assert reply[0].body == DATA[:1000]
+
+
+# ── whom a behaviour meets ────────────────────────────────────────────────────────────────────────
+
+
+def test_an_images_own_behaviour(server: ImageServer) -> None:
+    server.behaviour = Behaviour(status=500)
+    server.image("disk.img").behaviour = Behaviour(status=403)
+    assert ask(server).status == 403
+    assert ask(server, path="/huge.img").status == 500
+    server.image("disk.img").behaviour = None
+    assert ask(server).status == 500
+
+
+def test_one_shot_faults(server: ImageServer) -> None:
+    server.fail_next(Behaviour(status=503), times=2)
+    server.fail_next(Behaviour(status=500), only_when=lambda head: head.method == "HEAD")
+    assert server.faults_left == 3
+    assert ask(server, method="OPTIONS").status == 204
+    assert [ask(server).status for _ in range(3)] == [503, 503, 200]
+    assert [ask(server, method="HEAD").status for _ in range(2)] == [500, 200]
+    assert server.faults_left == 0
+
+
+def test_one_shot_faults_of_an_image(server: ImageServer) -> None:
+    server.fail_next(Behaviour(status=503), image="disk.img")
+    assert ask(server, "bytes=0-9", path="/huge.img").status == 206
+    assert ask(server).status == 503
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Behaviour(cors="some"),  # type: ignore[arg-type]
+        lambda: Behaviour(drip_bytes=0),
+        lambda: Behaviour(short_by=-1),
+        lambda: Behaviour(redirect_status=302),
+        lambda: Behaviour.from_json({"no_such": 1}),
+        lambda: Behaviour.from_json({"status": "404"}),
+        lambda: Behaviour.from_json({"stall": 1}),
+    ],
+)
+def test_behaviours_that_make_no_sense(make: Callable[[], Behaviour]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        make()
+
+
+def test_behaviour_through_json() -> None:
+    behaviour = Behaviour(status=503, corp=None, headers=(("X-A", "1"),), latency_s=0.5)
+    assert Behaviour.from_json(json.loads(json.dumps(behaviour.to_json()))) == behaviour
+    assert Behaviour.from_json({"headers": {"X-A": "1"}}).headers == (("X-A", "1"),)
+    assert Behaviour().to_json() == {}
+    assert replace(behaviour, status=None).status is None
+
+
+# ── what is counted ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_requests_are_recorded(server: ImageServer) -> None:
+    ask(server, "bytes=10-19", path="/disk.img?key=1", X_Test="yes")
+    ask(server, path="/nothing")
+    server.wait_for(lambda s: all(request.is_finished for request in s.requests))
+    first, second = server.requests
+    assert (first.method, first.path, first.query) == ("GET", "/disk.img", "key=1")
+    assert (first.image, first.range, first.span) == ("disk.img", "bytes=10-19", (10, 20))
+    assert (first.status, first.bytes_sent, first.aborted) == (206, 10, False)
+    assert first.headers["x-test"] == "yes"
+    assert first.finished_s is not None
+    assert first.started_s <= first.finished_s <= time.monotonic()
+    assert (second.image, second.status, second.span) == (None, 404, None)
+    assert server.image_requests("disk.img") == [first]
+
+
+def test_forget(server: ImageServer) -> None:
+    ask(server)
+    server.wait_for(lambda s: s.in_flight == 0)
+    server.forget()
+    assert server.requests == []
+    assert server.max_in_flight == 0
+
+
+def test_wait_for_tells_what_was_seen(server: ImageServer) -> None:
+    ask(server, "bytes=0-9")
+    with pytest.raises(TimeoutError, match="bytes=0-9"):
+        server.wait_for(lambda s: len(s.requests) == 2, timeout_s=0.01)
+
+
+async def test_until_leaves_the_event_loop_free(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server):
+        await server.until(lambda s: len(s.requests) == 1)
+
+
+@pytest.mark.parametrize("name", ["", "disk.img", "_control/requests"])
+def test_names_that_cannot_be(server: ImageServer, name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        server.add(name, b"")
+
+
+# ── from outside ──────────────────────────────────────────────────────────────────────────────────
+
+
+def command(server: ImageServer, name: str, value: object = None) -> Any:
+    method = "POST" if value is not None else "GET"
+    body = None if value is None else json.dumps(value).encode()
+    reply = ask(server, method=method, path=f"/_control/{name}", body=body)
+    assert reply.headers["access-control-allow-origin"] == "*"
+    return {"status": reply.status} | json.loads(reply.body)
+
+
+def test_control_requests(server: ImageServer) -> None:
+    ask(server, "bytes=0-9")
+    ask(server, "bytes=0-19", path="/huge.img")
+    server.wait_for(lambda s: s.in_flight == 0)
+    answer = command(server, "requests")
+    assert [request["bytes_sent"] for request in answer["requests"]] == [10, 20]
+    assert answer["max_in_flight"] == 1
+    (one,) = command(server, "requests?image=huge.img")["requests"]
+    assert (one["range"], one["headers"]["range"]) == ("bytes=0-19", "bytes=0-19")
+    assert command(server, "forget", {})["status"] == 200
+    assert command(server, "requests")["requests"] == []
+
+
+def test_control_behaviour(server: ImageServer) -> None:
+    command(server, "behaviour", {"behaviour": {"status": 500}})
+    command(server, "behaviour", {"behaviour": {"status": 403}, "image": "disk.img"})
+    assert (ask(server).status, ask(server, path="/huge.img").status) == (403, 500)
+    command(server, "behaviour", {"behaviour": None, "image": "disk.img"})
+    command(server, "behaviour", {"behaviour": {}})
+    assert ask(server).status == 200
+    fault = {"behaviour": {"status": 503}, "times": 1, "method": "GET", "range": "bytes=0-9"}
+    command(server, "behaviour", fault)
+    assert [ask(server, at).status for at in ("bytes=0-8", "bytes=0-9", "bytes=0-9")] == [
+        206,
+        503,
+        206,
+    ]
+
+
+def test_control_replace_and_release(server: ImageServer) -> None:
+    ask(server, method="POST", path="/_control/replace?image=disk.img", body=b"new bytes")
+    assert ask(server).body == b"new bytes"
+    command(server, "replace", {"image": "disk.img", "size": 10, "seed": 3})
+    assert ask(server).body == SyntheticImage(10, 3).read(0, 10)
+    server.behaviour = Behaviour(stall=True)
+    with connect(server) as client:
+        server.wait_for(lambda s: s.in_flight == 1)
+        command(server, "release", {})
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
+def test_control_waits(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server) as client:
+        (one,) = command(server, "requests?arrived=1")["requests"]
+        assert one["finished_s"] is None
+        late = command(server, "requests?finished=1&timeout_s=0.01")
+        assert (late["status"], len(late["requests"])) == (504, 1)
+        server.release()
+        assert client.recv(12) == b"HTTP/1.1 200"
+    assert command(server, "requests?finished=1&image=disk.img")["requests"][0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("behaviour", {"behaviour": {"no_such": 1}}, 400),
+        ("behaviour", {"behaviour": {}, "image": "nothing"}, 400),
+        ("behaviour", [], 400),
+        ("replace", {"image": "disk.img"}, 400),
+        ("nothing", {}, 404),
+    ],
+)
+def test_control_refuses(server: ImageServer, name: str, value: object, status: int) -> None:
+    answer = command(server, name, value)
+    assert answer["status"] == status
+    assert answer["error"]
+
+
+def test_command_line(tmp_path: Path) -> None:
+    (tmp_path / "a.img").write_bytes(b"file")
+    arguments = [str(tmp_path / "a.img"), "--synthetic", "b.img=1000:2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aero_browser_disk.testing.image_server", *arguments],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with urllib.request.urlopen(f"{url}/a.img") as answer:
+            assert answer.read() == b"file"
+        with urllib.request.urlopen(f"{url}/b.img") as answer:
+            assert answer.read() == SyntheticImage(1000, 2).read(0, 1000)
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
