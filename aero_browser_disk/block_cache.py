@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .block_store import BlockStore, StoredImage
 from .errors import StorageError, StorageFullError
 from .platform.base import ReadableBuffer, WritableBuffer
+
+_USES_AT_ONCE = 256  # reads whose blocks are brought into order together
 
 
 class BlockCache:
@@ -23,12 +27,12 @@ class BlockCache:
         """Why nothing is kept any more, after the storage failed."""
         self._store = store
         self._most_slots = limit // image.block_size
+        self._uses: list[range] = []  # not yet in the order of use
+        self._last_used = range(0)
         if store.image != image:
             store.begin(image)
         self._slots = store.slots()
         self._fit()
-        used = set(store.held.values())
-        self._free = [slot for slot in range(self._slots) if slot not in used]
 
     @property
     def blocks(self) -> int:
@@ -47,101 +51,147 @@ class BlockCache:
         return block in self._store.held
 
     def read_into(self, block: int, start: int, target: WritableBuffer) -> bool:
-        """Fills `target` from byte `start` of a block; False when the block is not held."""
-        store = self._store
-        if block not in store.held:
-            return False
+        """Fills `target` from byte `start` of a block and on into the blocks after it.
+
+        False, without a word on which, when one of them is not held or does not lie behind the one
+        before in the file; `target` is undefined then. Read one block at a time to be told.
+        """
         try:
-            slot = store.held[block]
-            if store.read_into(block, start, target):
-                store.touch(block)
-                return True
-            self._free.append(slot)
+            if not self._store.read_into(block, start, target):
+                return False
         except StorageError as error:
-            self._fail(error)
-        return False
+            self.failure = error
+            return False
+        stop = block + 1 + (start + len(target) - 1) // self.image.block_size
+        if self._last_used.start != block or self._last_used.stop != stop:
+            self._last_used = range(block, stop)
+            self._uses.append(self._last_used)
+            if len(self._uses) > _USES_AT_ONCE:
+                self._order_uses()
+        return True
 
     def put(self, block: int, data: ReadableBuffer) -> None:
-        """Keeps a block, if it can."""
-        if block in self._store.held or self.failure is not None:
+        """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
+        if self.failure is not None:
             return
-        try:
-            self._put(block, data)
-        except StorageFullError:
-            self.is_full = True
-        except StorageError as error:
-            self._fail(error)
+        block_size = self.image.block_size
+        with memoryview(data) as view:
+            try:
+                for run in self._missing(block, len(view)):
+                    start, stop = (run.start - block) * block_size, (run.stop - block) * block_size
+                    self._put(run.start, view[start:stop])
+            except StorageFullError:
+                self.is_full = True
+            except StorageError as error:
+                self.failure = error
 
     def commit(self, fresh_until: float) -> None:
         """Makes what was put survive this session; notes until when the host vouches for it."""
         if self.failure is not None:
             return
         try:
+            self._order_uses()
             if int(fresh_until) != self._store.fresh_until:
                 self._store.vouch(fresh_until)
             self._store.commit()
         except StorageFullError:
             self.is_full = True
         except StorageError as error:
-            self._fail(error)
+            self.failure = error
 
     def clear(self) -> None:
         """Forgets every block and gives their room back."""
         self._store.begin(self.image)
-        self._slots, self._free = 0, []
+        self._slots = 0
+        self._most_slots = self.limit // self.image.block_size
         self.is_full = False
 
     def close(self) -> None:
-        """Saves the order of recency and closes the files."""
+        """Saves the order of use and closes the files."""
         try:
             if self.failure is None:
+                self._order_uses()
                 self._store.flush()
         except StorageError as error:
-            self._fail(error)
+            self.failure = error
         finally:
             self._store.close()
 
-    def _put(self, block: int, data: ReadableBuffer) -> None:
+    def _missing(self, block: int, length: int) -> Iterator[range]:
+        """The runs of blocks that are not held, of those in `length` bytes."""
+        held = self._store.held
+        end = block + -(-length // self.image.block_size)
+        start = block
+        while start < end:
+            if start in held:
+                start += 1
+                continue
+            stop = start + 1
+            while stop < end and stop not in held:
+                stop += 1
+            yield range(start, stop)
+            start = stop
+
+    def _put(self, block: int, data: memoryview) -> None:
         # First, so that a journal that cannot grow costs no other block its place.
         self._store.commit()
-        slot = self._take_slot()
-        if slot is None:
-            return
-        try:
-            self._store.write(block, slot, data)
-        except StorageFullError:
-            # The file cannot grow any more; from now on blocks take the room of others.
-            if slot == self._slots - 1:
-                self._slots = slot
-            else:
-                self._free.append(slot)
-            self._most_slots = self._slots
-            raise
+        block_size = self.image.block_size
+        while len(data):
+            slot, count = self._take_slots(-(-len(data) // block_size))
+            if not count:
+                return
+            length = count * block_size
+            try:
+                self._store.write(block, slot, data[:length])
+            except StorageFullError:
+                # The file cannot grow any more; from now on blocks take the room of others.
+                if slot + count == self._slots:
+                    self._slots = slot
+                else:
+                    self._store.free_slots.extend(range(slot, slot + count))
+                self._most_slots = self._slots
+                raise
+            block += count
+            data = data[length:]
 
-    def _take_slot(self) -> int | None:
-        """A slot that no block holds, at the cost of the least recently used one at need."""
-        if self._free:
-            return self._free.pop()
+    def _take_slots(self, wanted: int) -> tuple[int, int]:
+        """At most so many adjacent slots that no block holds: the first, and how many.
+
+        From the end of the file while the limit allows; else one, at the cost of the least
+        recently used block. None when nothing is allowed.
+        """
+        store = self._store
+        if store.free_slots:
+            return store.free_slots.pop(), 1
         if self._slots < self._most_slots:
-            self._slots += 1
-            return self._slots - 1
-        held = self._store.held
-        return self._store.free(next(iter(held))) if held else None
+            slot = self._slots
+            self._slots = min(slot + wanted, self._most_slots)
+            return slot, self._slots - slot
+        self._order_uses()
+        if not store.held:
+            return 0, 0
+        store.free(next(iter(store.held)))
+        return store.free_slots.pop(), 1
+
+    def _order_uses(self) -> None:
+        """Brings the blocks that were read into the order of use."""
+        uses, self._uses = self._uses, []
+        self._last_used = range(0)
+        self._store.note_use([block for use in uses for block in use])
 
     def _fit(self) -> None:
         """Brings a store that was filled under a larger limit within this one."""
         store, most = self._store, self._most_slots
         while len(store.held) > most:
             store.free(next(iter(store.held)))
-        by_recency = dict(store.held)
-        used = set(by_recency.values())
-        free = iter([slot for slot in range(most) if slot not in used])
-        for block, slot in by_recency.items():
+        by_use = dict(store.held)
+        free = iter(sorted(slot for slot in store.free_slots if slot < most))
+        for block, slot in by_use.items():
             if slot >= most:
                 self._move(block, next(free))
-        for block in by_recency:
+        for block in by_use:
             if block in store.held:
-                store.touch(block)
+                store.held.move_to_end(block)
         store.cut_slots(most)
         self._slots = min(self._slots, most)
 
@@ -149,7 +199,5 @@ class BlockCache:
         data = bytearray(self.image.block_length(block))
         if self._store.read_into(block, 0, data):
             self._store.free(block)
+            self._store.free_slots.remove(slot)
             self._store.write(block, slot, data)
-
-    def _fail(self, error: StorageError) -> None:
-        self.failure = error

@@ -19,6 +19,7 @@ import struct
 import zlib
 from array import array
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -79,6 +80,8 @@ class BlockStore:
     def __init__(self, blocks: File, journal: File) -> None:
         self.held: OrderedDict[int, int] = OrderedDict()
         """The slot of each block held, least recently used first; changed by the methods only."""
+        self.free_slots: list[int] = []
+        """Slots of the file that no block holds."""
         self.fresh_until = 0
         """Until when the host vouches for the version, in seconds since the epoch."""
         self.damaged_records = 0
@@ -86,8 +89,10 @@ class BlockStore:
         self._blocks = blocks
         self._journal = journal
         self._header: _Header | None = None
+        self._block_size = 0
         self._checksums = array("I")
         self._trusted = bytearray()  # by slot: 1 once the checksum matched in this session
+        self._used = bytearray()  # by slot: 1 once a use of it was journaled in this session
         self._pending = bytearray()  # records not yet in the journal
         self._end = _RECORDS_START
         self._records = 0
@@ -122,65 +127,91 @@ class BlockStore:
         """Empties the store and binds it to `image`."""
         serial = self._header.serial + 1 if self._header else 1
         self.held.clear()
-        self._checksums, self._trusted = array("I"), bytearray()
+        self.free_slots.clear()
+        self._checksums, self._trusted, self._used = array("I"), bytearray(), bytearray()
         self.fresh_until = 0
         self._pending.clear()
         self._records = 0
         self._end = _RECORDS_START
         self._switch(_Header(serial, _RECORDS_START, image))
+        self._block_size = image.block_size
         self._journal.truncate(_RECORDS_START)
         self._blocks.truncate(0)
 
     # ── blocks ───────────────────────────────────────────────────────────────────────────────────
 
     def read_into(self, block: int, start: int, target: WritableBuffer) -> bool:
-        """Fills `target` from byte `start` of a held block.
+        """Fills `target` from byte `start` of a held block, and on into those that lie behind it.
 
-        False when what lies in its slot is not that block: then it is not held any more.
+        False when a block that it takes is not held, does not lie behind the one before, or is not
+        what was written: such a block is not held any more.
         """
-        slot = self.held[block]
-        if not self._trusted[slot] and not self._verify(block, slot):
-            self.free(block)
+        slot = self.held.get(block)
+        if slot is None:
             return False
-        offset = slot * self._bound().block_size + start
-        if self._blocks.read_into(target, offset) == len(target):
+        block_size = self._block_size
+        stop = start + len(target)
+        if stop <= block_size:
+            if not self._trusted[slot] and not self._verify(block, slot):
+                return False
+        elif not self._is_run(block, slot, -(-stop // block_size)):
+            return False
+        if self._blocks.read_into(target, slot * block_size + start) == len(target):
             return True
         self.free(block)
         return False
 
     def write(self, block: int, slot: int, data: ReadableBuffer) -> None:
-        """Puts a block into a slot that no held block has.
+        """Puts blocks, one behind the other, into slots that no held block has.
 
-        Raises `StorageFullError` when there is no room for it; it is not held then.
+        `block` and `slot` are the first of as many as `data` holds. Raises `StorageFullError` when
+        there is no room for all: then none of them is held.
         """
-        self.commit()  # the slot's last block must be gone from the journal before its bytes are
-        self._make_slots(slot + 1)
-        self._trusted[slot] = 0
-        self._blocks.write(data, slot * self._bound().block_size)
-        self._checksums[slot] = _block_checksum(block, data)
-        self._trusted[slot] = 1
-        self.held[block] = slot
-        self._append(block, slot, _HELD)
+        self.commit()  # what was in those slots must be gone from the journal before its bytes are
+        block_size = self._block_size
+        with memoryview(data) as view:
+            count = -(-len(view) // block_size)
+            self._make_slots(slot + count)
+            self._trusted[slot : slot + count] = bytes(count)
+            self._blocks.write(view, slot * block_size)
+            for index in range(count):
+                piece = view[index * block_size : (index + 1) * block_size]
+                self._checksums[slot + index] = _block_checksum(block + index, piece)
+                self.held[block + index] = slot + index
+                self._append(block + index, slot + index, _HELD)
+        self._trusted[slot : slot + count] = b"\1" * count
+        self._used[slot : slot + count] = b"\1" * count
 
-    def free(self, block: int) -> int:
-        """Forgets a held block; returns its slot, which may be written from now on."""
+    def free(self, block: int) -> None:
+        """Forgets a held block; its slot may be written from now on."""
         slot = self.held.pop(block)
+        self.free_slots.append(slot)
         self._append(block, slot, _FREED)
-        return slot
 
-    def touch(self, block: int) -> None:
-        """Makes a held block the most recently used; `save_recency` makes that last."""
-        self.held.move_to_end(block)
+    def note_use(self, blocks: Iterable[int]) -> None:
+        """Makes held blocks the most recently used, in this order.
+
+        The first use of each in a session is journaled, so that the order survives a kill about as
+        it was, at the cost of one record a block.
+        """
+        for block in blocks:
+            slot = self.held.get(block)
+            if slot is not None:
+                self.held.move_to_end(block)
+                if not self._used[slot]:
+                    self._used[slot] = 1
+                    self._append(block, slot, _HELD)
 
     def slots(self) -> int:
         """How many slots the file has, free ones included."""
-        return -(-self._blocks.size() // self._bound().block_size)
+        return -(-self._blocks.size() // self._block_size)
 
     def cut_slots(self, count: int) -> None:
         """Gives the room of the slots from `count` on back. No held block may lie there."""
         if self.slots() > count:
             self.commit()
-            self._blocks.truncate(count * self._bound().block_size)
+            self._blocks.truncate(count * self._block_size)
+        self.free_slots = [slot for slot in self.free_slots if slot < count]
 
     # ── the journal ──────────────────────────────────────────────────────────────────────────────
 
@@ -251,6 +282,7 @@ class BlockStore:
         self._header = max((h for h in headers if h), key=lambda h: h.serial, default=None)
         if self._header is None:
             return
+        self._block_size = self._header.image.block_size
         records = view[self._header.start :]
         records = records[: len(records) // _RECORD.size * _RECORD.size]
         self._replay_records(records, self._header)
@@ -280,12 +312,26 @@ class BlockStore:
                 self.held[block] = slot
                 block_in[slot] = block
                 self._checksums[slot] = checksum
+        used = set(self.held.values())
+        self.free_slots = [slot for slot in range(slots) if slot not in used]
+
+    def _is_run(self, block: int, slot: int, count: int) -> bool:
+        """Whether so many blocks lie one behind the other, each as it was written."""
+        slots = list(map(self.held.get, range(block, block + count)))
+        if slots != list(range(slot, slot + count)):
+            return False
+        if self._trusted.find(0, slot, slot + count) < 0:
+            return True
+        doubtful = [i for i in range(count) if not self._trusted[slot + i]]
+        return all([self._verify(block + i, slot + i) for i in doubtful])
 
     def _verify(self, block: int, slot: int) -> bool:
+        """Whether a slot holds its block; if not, the block is not held any more."""
         image = self._bound()
         data = bytearray(image.block_length(block))
         whole = self._blocks.read_into(data, slot * image.block_size) == len(data)
         if not whole or _block_checksum(block, data) != self._checksums[slot]:
+            self.free(block)
             return False
         self._trusted[slot] = 1
         return True
@@ -309,6 +355,7 @@ class BlockStore:
         if missing > 0:
             self._checksums.frombytes(bytes(missing * self._checksums.itemsize))
             self._trusted.extend(bytes(missing))
+            self._used.extend(bytes(missing))
 
     def _bound_header(self) -> _Header:
         assert self._header is not None, "begin() comes first"
