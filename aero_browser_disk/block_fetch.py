@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable
 from .block_store import StoredImage
 
 Arrived = Callable[[int, memoryview], None]
-"""Takes a block's number and its bytes, which are valid for the length of the call."""
+"""Takes the number of a block, and its bytes and those of blocks behind it, whole blocks only.
+
+The bytes are valid for the length of the call.
+"""
 
 
-def plan_requests(missing: Iterable[int], most_blocks: int) -> list[range]:
+def plan_runs(missing: Iterable[int], most_blocks: int) -> list[range]:
     """The fewest runs of adjacent blocks, of at most `most_blocks` each; `missing` is ascending."""
     runs: list[range] = []
     for block in missing:
@@ -50,60 +53,73 @@ class PendingRead:
 
 
 class BlockFetch:
-    """One request for a run of adjacent blocks, and who waits for each of them."""
+    """A request for a run of adjacent blocks, and who waits for each of them."""
 
     def __init__(self, image: StoredImage, blocks: range, arrived: Arrived) -> None:
-        self.blocks = blocks
+        self.left = blocks
+        """The blocks that have not arrived yet."""
+        self.failures = 0
+        """Tries that failed since the last block arrived."""
+        self.stuck_since = 0.0
+        """When the first of them began, in seconds since the epoch."""
         self.task: asyncio.Task[None] | None = None
         self._image = image
         self._arrived = arrived
         self._readers: dict[int, list[PendingRead]] = {}
-        self._next = blocks.start
-        self._buffer = bytearray(image.block_size)
+        self._partial = bytearray()  # the beginning of a block whose end is in the next piece
 
     @property
-    def start(self) -> int:
-        """The offset of the first byte, in the image."""
-        return self.blocks.start * self._image.block_size
+    def span(self) -> tuple[int, int]:
+        """The offsets of the first byte that is left, and after the last, in the image."""
+        block_size = self._image.block_size
+        return self.left.start * block_size, min(self.left.stop * block_size, self._image.size)
 
     @property
-    def stop(self) -> int:
-        """The offset after the last byte, in the image."""
-        return min(self.blocks.stop * self._image.block_size, self._image.size)
-
-    @property
-    def left(self) -> range:
-        """The blocks that have not arrived yet."""
-        return range(self._next, self.blocks.stop)
+    def has_readers(self) -> bool:
+        """Whether a read waits for any block of it."""
+        return any(self._readers.values())
 
     def join(self, block: int, read: PendingRead) -> None:
         """Hands `block` to `read` when it arrives."""
         self._readers.setdefault(block, []).append(read)
 
-    def leave(self, block: int, read: PendingRead) -> bool:
-        """Takes back `join`; says whether anybody still waits for a block of this request."""
+    def leave(self, block: int, read: PendingRead) -> None:
+        """Takes back `join`."""
         readers = self._readers.get(block, [])
         if read in readers:
             readers.remove(read)
-        return any(self._readers.values())
+
+    def split(self, most_blocks: int) -> list[BlockFetch]:
+        """The same in requests of at most so many blocks each; this one is of no use after."""
+        parts = []
+        for start in range(self.left.start, self.left.stop, most_blocks):
+            blocks = range(start, min(start + most_blocks, self.left.stop))
+            part = BlockFetch(self._image, blocks, self._arrived)
+            part._readers = {b: self._readers[b] for b in blocks if b in self._readers}
+            parts.append(part)
+        return parts
+
+    def begin(self) -> None:
+        """A try begins: the answer starts with the first block that is left."""
+        self._partial.clear()
 
     def receive(self, offset: int, piece: memoryview) -> None:
-        """Takes the next bytes of the answer, in order; passes on each block they complete."""
+        """Takes the next bytes of the answer, in order; passes on the blocks that they complete."""
+        ends_image = offset + len(piece) >= self._image.size
+        if self._partial:
+            length = self._image.block_length(self.left.start)
+            missing = length - len(self._partial)
+            self._partial += piece[:missing]
+            piece = piece[missing:]
+            if len(self._partial) < length:
+                return
+            whole, self._partial = self._partial, bytearray()
+            self._complete(memoryview(whole))
         block_size = self._image.block_size
-        while len(piece):
-            block, start = divmod(offset, block_size)
-            length = self._image.block_length(block)
-            part = piece[: length - start]
-            if len(part) == length:
-                self._complete(block, part)
-            else:
-                stop = start + len(part)
-                self._buffer[start:stop] = part
-                if stop == length:
-                    with memoryview(self._buffer)[:length] as whole:
-                        self._complete(block, whole)
-            offset += len(part)
-            piece = piece[len(part) :]
+        stop = len(piece) if ends_image else len(piece) // block_size * block_size
+        if stop:
+            self._complete(piece[:stop])
+        self._partial += piece[stop:]
 
     def fail(self, error: Exception) -> None:
         """Fails every read that still waits for a block of this request."""
@@ -112,8 +128,14 @@ class BlockFetch:
                 read.fail(error)
         self._readers.clear()
 
-    def _complete(self, block: int, data: memoryview) -> None:
-        self._next = block + 1
-        self._arrived(block, data)
-        for read in self._readers.pop(block, ()):
-            read.take(block, data)
+    def _complete(self, data: memoryview) -> None:
+        first, block_size = self.left.start, self._image.block_size
+        count = -(-len(data) // block_size)
+        self._arrived(first, data)  # first: what it refuses has not arrived
+        self.left = range(first + count, self.left.stop)
+        self.failures = 0
+        if not self._readers:
+            return
+        for index in range(count):
+            for read in self._readers.pop(first + index, ()):
+                read.take(first + index, data[index * block_size : (index + 1) * block_size])

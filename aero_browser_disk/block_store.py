@@ -323,7 +323,7 @@ class BlockStore:
         if self._trusted.find(0, slot, slot + count) < 0:
             return True
         doubtful = [i for i in range(count) if not self._trusted[slot + i]]
-        return all([self._verify(block + i, slot + i) for i in doubtful])
+        return all(self._verify(block + i, slot + i) for i in doubtful)
 
     def _verify(self, block: int, slot: int) -> bool:
         """Whether a slot holds its block; if not, the block is not held any more."""

@@ -16,6 +16,8 @@ Notice = Literal[
     "storage-full",  # no room is left: blocks that find none are read again next time
     "storage-failed",  # the cache broke: reads go on without it
     "no-validator",  # versions cannot be told apart: the cache ends with the session
+    "offline",  # the host cannot be reached: the cached version is open
+    "other-profile",  # the boot profile is of another version: it is not used
     "odd-size",  # the size is no multiple of a sector
 ]
 

@@ -96,7 +96,7 @@ class NetworkError(DiskError):
 class HttpStatusError(DiskError):
     """The host refused, or could not find or serve, the image."""
 
-    def __init__(self, url: str, status: int) -> None:
+    def __init__(self, url: str, status: int, retry_after_s: float | None = None) -> None:
         advice = {
             401: "It asks who you are: sign in, or use an address that carries access.",
             403: "It does not let you read this image: ask its owner, or renew the address.",
@@ -111,6 +111,7 @@ class HttpStatusError(DiskError):
         super().__init__(f"{url} answered with status {status}. {advice}")
         self.url = url
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class RangeNotSupportedError(DiskError):
@@ -162,6 +163,27 @@ class ImageChangedError(DiskError):
         self.url = url
         self.pinned = pinned
         self.found = found
+
+
+class IntegrityError(DiskError):
+    """Bytes that are not what the image's digest list says."""
+
+    def __init__(self, offset: int, length: int) -> None:
+        super().__init__(
+            f"The {length} bytes at offset {offset} are not what the image's digest list says, so "
+            "they were not used. The image was changed or damaged on its way: tell its owner."
+        )
+        self.offset = offset
+        self.length = length
+
+
+class InvalidDocumentError(DiskError):
+    """A digest list or boot profile that cannot be used."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"The {what} cannot be used: {reason}.")
+        self.what = what
+        self.reason = reason
 
 
 class EmptyImageError(DiskError):

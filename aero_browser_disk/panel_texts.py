@@ -88,6 +88,15 @@ NOTICES: dict[Notice, dict[str, str]] = {
         "text": "The other tab holds this image’s cache. This tab keeps its own in memory until it "
         "is closed.",
     },
+    "offline": {
+        "title": "The host cannot be reached",
+        "text": "What is cached of the image is open. What is not fails until the host answers "
+        "again.",
+    },
+    "other-profile": {
+        "title": "The boot profile does not fit",
+        "text": "It was recorded from another version of the image, so it is not used.",
+    },
     "storage-full": {
         "title": "No room for more",
         "text": "This browser’s storage is full. Reading goes on, but what finds no room is "
@@ -124,6 +133,8 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.UnreadableHeaderError: "The host hides what is needed",
     errors.ImageChangedError: "The image has changed",
     errors.EmptyImageError: "The image is empty",
+    errors.IntegrityError: "The image was tampered with, or damaged",
+    errors.InvalidDocumentError: "A document beside the image is wrong",
     errors.StorageFullError: "No room is left",
     errors.StorageBusyError: "Another tab uses the cache",
     errors.StorageUnavailableError: "No storage here",

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import urljoin
 
+from .access import Access, ImageAddress
 from .byte_ranges import ByteRange, ContentRange, EntityTag, parse_content_range, parse_http_date
 from .errors import (
     EmptyImageError,
     HttpStatusError,
     ImageChangedError,
     InvalidResponseError,
-    InvalidUrlError,
     NetworkError,
     RangeNotSupportedError,
     UnreadableHeaderError,
 )
-from .platform.base import Credentials, HttpClient, HttpResponse
-from .redaction import redact_url
+from .platform.base import HttpClient, HttpResponse
 
 Deliver = Callable[[int, memoryview], None]
 """Takes a piece of the image: the offset of its first byte, and its bytes, which are its own."""
 
 _LONGEST_VALIDATOR = 512
+_LINK = re.compile(r"<([^>]*)>([^,<]*)")
+_RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 _MAX_AGE = re.compile(r'\bmax-age="?(\d+)', re.IGNORECASE)
 _REVALIDATE = re.compile(r"\b(?:no-cache|no-store)\b", re.IGNORECASE)
 
@@ -57,54 +57,11 @@ class Traffic:
     bytes_downloaded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ImageAddress:
-    """Where an image is, and how to ask for it. What is secret in it stays in memory.
-
-    `url` is the address without user info and fragment; user info becomes an `Authorization`
-    header, since fetch refuses it in an address. `timeout_s` bounds the wait for the headers of an
-    answer and for each further piece of its body.
-    """
-
-    url: str
-    headers: Mapping[str, str]
-    credentials: Credentials
-    timeout_s: float
-
-    @property
-    def shown(self) -> str:
-        """The address as it may be shown or logged."""
-        return redact_url(self.url)
-
-    @classmethod
-    def parse(
-        cls,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        credentials: Credentials = "same-origin",
-        timeout_s: float = 30.0,
-    ) -> ImageAddress:
-        """Reads an address; raises `InvalidUrlError` when no image can be asked for there."""
-        try:
-            parts = urlsplit(url.strip())
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise InvalidUrlError(redact_url(url), "it is not a well-formed URL.") from error
-        if parts.scheme not in ("http", "https"):
-            raise InvalidUrlError(redact_url(url), "it must start with https:// or http://.")
-        if not host:
-            raise InvalidUrlError(redact_url(url), "it names no host.")
-        plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-        return cls(
-            plain, {**_basic_authorization(parts), **(headers or {})}, credentials, timeout_s
-        )
-
-
 class RemoteImage:
     """An image on a host, pinned to one version."""
 
     def __init__(
-        self, http: HttpClient, address: ImageAddress, version: ImageVersion, traffic: Traffic
+        self, http: HttpClient, access: Access, version: ImageVersion, traffic: Traffic
     ) -> None:
         self.version = version
         self.traffic = traffic
@@ -112,19 +69,23 @@ class RemoteImage:
         """Seconds from the last answer in which the host vouches for this version."""
         self.changed = False
         """Whether the host was seen to have another version."""
+        self.confirmed = False
+        """Whether the host was seen to have this version since the image was opened."""
+        self.links: Mapping[str, str] = {}
+        """What the host offers beside the image: addresses by relation type (RFC 8288)."""
         self._http = http
-        self._address = address
+        self._access = access
 
     @classmethod
-    async def probe(cls, http: HttpClient, address: ImageAddress) -> RemoteImage:
+    async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
         """Asks the host for the size and the validator of an image, and pins them.
 
         By `HEAD`; where that is refused or does not tell, by a range request for the first byte.
 
         Raises `NetworkError`, `HttpStatusError`, `RangeNotSupportedError`, `EmptyImageError`,
-        `InvalidResponseError` or `UnreadableHeaderError`.
+        `InvalidResponseError` or `UnreadableHeaderError`, and what the renewal of access raises.
         """
-        image = cls(http, address, ImageVersion(0, ""), Traffic())
+        image = cls(http, access, ImageVersion(0, ""), Traffic())
         image.version = await image._probe_by_head() or await image._probe_by_first_byte()
         return image
 
@@ -136,128 +97,108 @@ class RemoteImage:
         Raises what `probe` does, and `ImageChangedError` when the host has another version; nothing
         of that was delivered.
         """
-        async with self._request("GET", {"Range": span.header}) as response:
-            self._check(response, span)
+        async with self._request("GET", {"Range": span.header}) as (address, response):
+            self._check(address, response, span)
             offset = span.start
-            while (piece := await self._read(response)) is not None:
+            while (piece := await self._read(address, response)) is not None:
                 if offset + len(piece) > span.stop:
-                    raise self._length_error(span, f"more than {span.length} bytes")
+                    raise _length_error(address, span, f"more than {span.length} bytes")
                 deliver(offset, piece)
                 offset += len(piece)
             if offset != span.stop:
-                raise self._length_error(span, f"{offset - span.start} bytes")
+                raise _length_error(address, span, f"{offset - span.start} bytes")
 
     # ── probing ──────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_by_head(self) -> ImageVersion | None:
         try:
-            async with self._request("HEAD") as response:
+            async with self._request("HEAD") as (address, response):
                 headers = response.headers
                 length = headers.get("content-length", "")
                 useful = response.status == 200 and length.isascii() and length.isdecimal()
                 if not useful or _is_encoded(headers) or int(length) == 0:
                     return None
                 if headers.get("accept-ranges", "").strip().lower() == "none":
-                    raise RangeNotSupportedError(self._address.shown)
-                self.fresh_for_s = freshness_s(headers)
+                    raise RangeNotSupportedError(address.shown)
+                self._note(address, headers)
                 return ImageVersion(int(length), strong_validator(headers))
         except NetworkError:
             return None  # some hosts drop what they do not serve: the range request tells
 
     async def _probe_by_first_byte(self) -> ImageVersion:
         first = ByteRange(0, 1)
-        async with self._request("GET", {"Range": first.header}) as response:
+        async with self._request("GET", {"Range": first.header}) as (address, response):
             empty = response.status == 200 and response.headers.get("content-length") == "0"
             if empty or _unsatisfied_size(response) == 0:
-                raise EmptyImageError(self._address.shown)
-            answered = self._content_range(response)
-            self._check_span(response, answered, first)
+                raise EmptyImageError(address.shown)
+            answered = _content_range(address, response)
+            _check_span(address, response, answered, first)
             if answered.size is None:
-                raise self._wrong("the size in Content-Range", "a number", "*")
-            self.fresh_for_s = freshness_s(response.headers)
+                raise _wrong(address, "the size in Content-Range", "a number", "*")
+            self._note(address, response.headers)
             return ImageVersion(answered.size, strong_validator(response.headers))
+
+    def _note(self, address: ImageAddress, headers: Mapping[str, str]) -> None:
+        self.fresh_for_s = freshness_s(headers)
+        self.links = parse_links(headers.get("link", ""), address.url)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
     @contextlib.asynccontextmanager
     async def _request(
         self, method: Literal["GET", "HEAD"], headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[HttpResponse]:
-        address = self._address
-        self.traffic.requests += 1
+    ) -> AsyncIterator[tuple[ImageAddress, HttpResponse]]:
+        """An answer, and who was asked: after a refusal, once more with renewed access."""
         self.traffic.in_flight += 1
         response = None
         try:
-            async with self._time_limit():
-                response = await self._http.request(
-                    method, address.url, {**address.headers, **(headers or {})}, address.credentials
-                )
-            yield response
+            address = await self._access.address()
+            response = await self._send(address, method, headers or {})
+            if response.status in (401, 403):
+                renewed = await self._access.renewed(address)
+                if renewed is not None:
+                    response.abort()
+                    address, response = renewed, await self._send(renewed, method, headers or {})
+            yield address, response
         finally:
             self.traffic.in_flight -= 1
             if response is not None:
                 response.abort()
 
-    async def _read(self, response: HttpResponse) -> memoryview | None:
-        async with self._time_limit():
+    async def _send(
+        self, address: ImageAddress, method: Literal["GET", "HEAD"], headers: Mapping[str, str]
+    ) -> HttpResponse:
+        self.traffic.requests += 1
+        async with _time_limit(address):
+            return await self._http.request(
+                method, address.url, {**address.headers, **headers}, address.credentials
+            )
+
+    async def _read(self, address: ImageAddress, response: HttpResponse) -> memoryview | None:
+        async with _time_limit(address):
             piece = await response.read()
         self.traffic.bytes_downloaded += len(piece or b"")
         return piece
 
-    @contextlib.asynccontextmanager
-    async def _time_limit(self) -> AsyncIterator[None]:
-        seconds = self._address.timeout_s
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except TimeoutError as error:
-            raise NetworkError(self._address.shown, f"nothing came for {seconds:g} s") from error
-
     # ── checks ───────────────────────────────────────────────────────────────────────────────────
 
-    def _check(self, response: HttpResponse, span: ByteRange) -> None:
+    def _check(self, address: ImageAddress, response: HttpResponse, span: ByteRange) -> None:
         """Raises unless the answer is `span` of the pinned version, whole and unencoded."""
         now = _unsatisfied_size(response)
         if now is not None and now != self.version.size:
-            raise self._changed(f"{now} bytes")
-        answered = self._content_range(response)
+            raise self._changed(address, f"{now} bytes")
+        answered = _content_range(address, response)
         found = ImageVersion(
             self.version.size if answered.size is None else answered.size,
             self._validator_of(response.headers),
         )
         if found != self.version:
-            raise self._changed(str(found))
+            raise self._changed(address, str(found))
         if answered.size is None and not self.version.validator:
-            raise self._wrong("the size in Content-Range", str(self.version.size), "*")
-        self._check_span(response, answered, span)
+            raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
+        _check_span(address, response, answered, span)
         self.fresh_for_s = freshness_s(response.headers)
-
-    def _content_range(self, response: HttpResponse) -> ContentRange:
-        """What a single, unencoded part says it is (RFC 9110 §15.3.7); raises when it is none."""
-        headers = response.headers
-        if response.status == 200:
-            raise RangeNotSupportedError(self._address.shown)
-        if response.status != 206:
-            raise HttpStatusError(self._address.shown, response.status)
-        if headers.get("content-type", "").strip().lower().startswith("multipart/"):
-            raise self._wrong("the answer", "one range", "several parts (multipart/byteranges)")
-        if _is_encoded(headers):
-            raise self._wrong("Content-Encoding", "absent", headers["content-encoding"])
-        raw = headers.get("content-range")
-        if raw is None:
-            raise UnreadableHeaderError(self._address.shown, "Content-Range")
-        try:
-            return parse_content_range(raw)
-        except ValueError:
-            raise self._wrong("Content-Range", "well formed", raw) from None
-
-    def _check_span(self, response: HttpResponse, answered: ContentRange, span: ByteRange) -> None:
-        if answered.range != span:
-            expected = ContentRange(span, answered.size)
-            raise self._wrong("Content-Range", str(expected), str(answered))
-        length = response.headers.get("content-length")
-        if length is not None and length != str(span.length):
-            raise self._length_error(span, f"{length} bytes")
+        self.confirmed = True
 
     def _validator_of(self, headers: Mapping[str, str]) -> str:
         """The validator of an answer, of the kind that is pinned."""
@@ -266,15 +207,58 @@ class RemoteImage:
             return headers.get("last-modified", "").strip()
         return strong_validator(headers) if pinned else ""
 
-    def _changed(self, found: str) -> ImageChangedError:
+    def _changed(self, address: ImageAddress, found: str) -> ImageChangedError:
         self.changed = True
-        return ImageChangedError(self._address.shown, str(self.version), found)
+        return ImageChangedError(address.shown, str(self.version), found)
 
-    def _wrong(self, what: str, expected: str, found: str) -> InvalidResponseError:
-        return InvalidResponseError(self._address.shown, what, expected, found)
 
-    def _length_error(self, span: ByteRange, found: str) -> InvalidResponseError:
-        return self._wrong("the length of the answer", f"{span.length} bytes", found)
+@contextlib.asynccontextmanager
+async def _time_limit(address: ImageAddress) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(address.timeout_s):
+            yield
+    except TimeoutError as error:
+        raise NetworkError(address.shown, f"nothing came for {address.timeout_s:g} s") from error
+
+
+def _content_range(address: ImageAddress, response: HttpResponse) -> ContentRange:
+    """What a single, unencoded part says it is (RFC 9110 §15.3.7); raises when it is none."""
+    headers = response.headers
+    if response.status == 200:
+        raise RangeNotSupportedError(address.shown)
+    if response.status != 206:
+        raise HttpStatusError(address.shown, response.status, retry_after_s(headers))
+    if headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        raise _wrong(address, "the answer", "one range", "several parts (multipart/byteranges)")
+    if _is_encoded(headers):
+        raise _wrong(address, "Content-Encoding", "absent", headers["content-encoding"])
+    raw = headers.get("content-range")
+    if raw is None:
+        raise UnreadableHeaderError(address.shown, "Content-Range")
+    try:
+        return parse_content_range(raw)
+    except ValueError:
+        raise _wrong(address, "Content-Range", "well formed", raw) from None
+
+
+def _check_span(
+    address: ImageAddress, response: HttpResponse, answered: ContentRange, span: ByteRange
+) -> None:
+    """Raises unless the answer is all of `span`."""
+    if answered.range != span:
+        expected = ContentRange(span, answered.size)
+        raise _wrong(address, "Content-Range", str(expected), str(answered))
+    length = response.headers.get("content-length")
+    if length is not None and length != str(span.length):
+        raise _length_error(address, span, f"{length} bytes")
+
+
+def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> InvalidResponseError:
+    return InvalidResponseError(address.shown, what, expected, found)
+
+
+def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:
+    return _wrong(address, "the length of the answer", f"{span.length} bytes", found)
 
 
 def strong_validator(headers: Mapping[str, str]) -> str:
@@ -299,6 +283,26 @@ def freshness_s(headers: Mapping[str, str]) -> float:
     return max(0.0, float(max_age[1]) - (float(age) if age.isdecimal() else 0.0))
 
 
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """How long the host asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
+
+    A date would be measured with two clocks, so it is not used.
+    """
+    value = headers.get("retry-after", "").strip()
+    return float(value) if value.isascii() and value.isdecimal() and len(value) < 9 else None
+
+
+def parse_links(value: str, base: str) -> dict[str, str]:
+    """The targets of a Link header by relation type, as whole URLs (RFC 8288 §3)."""
+    links: dict[str, str] = {}
+    for target, parameters in _LINK.findall(value):
+        relation = _RELATION.search(parameters)
+        if relation:
+            for name in (relation[1] or relation[2]).split():
+                links.setdefault(name, urljoin(base, target))
+    return links
+
+
 def _is_entity_tag(value: str) -> bool:
     try:
         EntityTag.parse(value)
@@ -319,10 +323,3 @@ def _unsatisfied_size(response: HttpResponse) -> int | None:
         return parse_content_range(response.headers.get("content-range", "")).size
     except ValueError:
         return None
-
-
-def _basic_authorization(parts: SplitResult) -> dict[str, str]:
-    if parts.username is None:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from .block_cache import BlockCache
-from .block_fetch import BlockFetch, PendingRead, plan_requests
-from .byte_ranges import ByteRange
+from .block_fetch import PendingRead
+from .boot_profile import BootProfile
+from .digest_list import DigestList
 from .disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
-from .errors import DiskClosedError
+from .errors import DiskClosedError, IntegrityError, InvalidOptionError
+from .fetch_queue import FetchQueue
 from .platform.base import Clock, WritableBuffer
+from .prefetch import ProfileReplay, WholeImage, blocks_of
+from .readahead import ReadAhead
 from .remote_image import RemoteImage
+from .retry import DEFAULT_RETRY, RetryPolicy
+
+KIB, MIB = 1 << 10, 1 << 20
+
+_MOST_NOTED = 1 << 16  # blocks whose first read is remembered, in order
+_PROFILE_REQUEST = MIB
+_WHOLE_IMAGE_REQUEST = 4 * MIB
 
 
 class StreamingDisk:
@@ -20,7 +30,9 @@ class StreamingDisk:
 
     Concurrent reads of one block make one request, adjacent missing blocks make one request of at
     most `max_request` bytes, and at most `concurrency` requests run at a time. A block is served
-    and cached once its last byte is in. `on_close` is called when all is given up.
+    and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
+    `profile` are fetched behind what reads ask for, and so is what `read_ahead` expects. `on_close`
+    is called when all is given up.
     """
 
     def __init__(
@@ -31,8 +43,12 @@ class StreamingDisk:
         *,
         storage: Literal["opfs", "folder", "memory"],
         notices: Iterable[Notice] = (),
-        max_request: int = 8 * 1024 * 1024,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        max_request: int = 8 * MIB,
         concurrency: int = 6,
+        read_ahead: bool = True,
+        profile: BootProfile | None = None,
+        digests: DigestList | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._image = image
@@ -40,15 +56,37 @@ class StreamingDisk:
         self._clock = clock
         self._storage: Literal["opfs", "folder", "memory"] = storage
         self._opening_notices = tuple(notices)
-        self._block_size = cache.image.block_size
+        self._block_size = block_size = cache.image.block_size
         self._size = cache.image.size
-        self._most_blocks = max(1, max_request // self._block_size)
-        self._places = asyncio.Semaphore(concurrency)
+        self._digests = digests
         self._on_close = on_close
-        self._arriving: dict[int, BlockFetch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._bytes_read = self._hits = self._misses = self._blocks_downloaded = 0
+        self._first_reads: dict[int, None] = {}  # blocks in the order of their first read
+        blocks = -(-self._size // block_size)
+        self._queue = FetchQueue(
+            image,
+            cache.image,
+            is_held=cache.__contains__,
+            arrived=self._keep,
+            settled=self._settled,
+            clock=clock,
+            retry=retry,
+            concurrency=concurrency,
+            most_blocks=max(1, max_request // block_size),
+        )
+        self._read_ahead = ReadAhead(
+            blocks, first=max(1, 128 * KIB // block_size), most=max(1, 4 * MIB // block_size)
+        )
+        self._whole_image = WholeImage(blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size))
+        if read_ahead:
+            self._queue.background.append(self._read_ahead)
+        if profile is not None:
+            replayed = blocks_of(profile, block_size)
+            most = max(1, _PROFILE_REQUEST // block_size)
+            self._queue.background.append(ProfileReplay(replayed, most))
+        self._queue.background.append(self._whole_image)
+        self._reads_ahead = read_ahead
 
     @property
     def info(self) -> DiskInfo:
@@ -59,32 +97,35 @@ class StreamingDisk:
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
         length = len(target)
         self._check(offset, length)
+        if not length:
+            return True
         block, start = divmod(offset, self._block_size)
-        if start + length <= self._block_size:
-            if not self._cache.read_into(block, start, target):
-                return False
-            self._hits += 1
-        else:
-            parts = list(self._parts(offset, target))
-            if not all(self._cache.read_into(*part) for part in parts):
-                return False
-            self._hits += len(parts)
+        if not self._cache.read_into(block, start, target) and not self._read_scattered(
+            offset, target
+        ):
+            return False
+        last = (offset + length - 1) // self._block_size
+        self._hits += last - block + 1
         self._bytes_read += length
+        if block not in self._first_reads or last not in self._first_reads:
+            self._note_first_read(block, last)
+            self._queue.pump()
         return True
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
-        length = len(target)
-        self._check(offset, length)
-        missing = []
-        for part in self._parts(offset, target):
-            if self._cache.read_into(*part):
+        if self.try_read_into(offset, target):
+            return
+        missing = PendingRead()
+        for block, start, part in self._parts(offset, target):
+            if self._cache.read_into(block, start, part):
                 self._hits += 1
             else:
-                missing.append(part)
-        if missing:
-            self._misses += len(missing)
-            await self._read_missing(missing)
-        self._bytes_read += length
+                missing.wait_for(block, start, part)
+        self._misses += len(missing.parts)
+        last = (offset + len(target) - 1) // self._block_size
+        ahead = self._note_first_read(offset // self._block_size, last)
+        await self._queue.read(missing, ahead)
+        self._bytes_read += len(target)
 
     async def read(self, offset: int, length: int) -> bytes:
         self._check(offset, length)
@@ -98,8 +139,36 @@ class StreamingDisk:
         So a host that cannot serve ranges is found out when the disk is opened.
         """
         first = bytearray(1)
-        if 0 not in self._cache or not self._cache.read_into(0, 0, first):
-            await self._read_missing([(0, 0, memoryview(first))])
+        if not self._cache.read_into(0, 0, first):
+            missing = PendingRead()
+            missing.wait_for(0, 0, memoryview(first))
+            await self._queue.read(missing)
+        self._queue.pump()
+
+    # ── the whole image, and its boot ────────────────────────────────────────────────────────────
+
+    def keep_whole_image(self) -> None:
+        """Downloads all that is missing, behind everything else, until `pause_keeping`.
+
+        Goes on where it was, after a restart too. `stats` tell how far it is. Raises
+        `InvalidOptionError` when the cache's limit is below the size of the image.
+        """
+        self._check(0, 0)
+        if self._cache.limit < self._size:
+            expected = f"at least the image's size, {self._size} bytes"
+            raise InvalidOptionError("cache_limit_bytes", self._cache.limit, expected)
+        self._whole_image.wanted = True
+        self._queue.pump()
+
+    def pause_keeping(self) -> None:
+        """Stops `keep_whole_image`; what is under way is still kept."""
+        self._whole_image.wanted = False
+
+    def boot_profile(self) -> BootProfile:
+        """The blocks read since the disk was opened, in the order of their first read."""
+        version = self._image.version
+        blocks = tuple(self._first_reads)
+        return BootProfile(self._size, version.validator, self._block_size, blocks)
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 
@@ -130,10 +199,7 @@ class StreamingDisk:
         if self._closed:
             return
         self._closed = True
-        for fetch in set(self._arriving.values()):
-            fetch.fail(DiskClosedError())
-            self._give_up(fetch)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._queue.close(DiskClosedError())
         self._cache.close()
         self._on_close()
 
@@ -153,72 +219,42 @@ class StreamingDisk:
             yield block, start, part
             at += len(part)
 
-    async def _read_missing(self, missing: list[tuple[int, int, memoryview]]) -> None:
-        """Fills the parts from fetches: those under way, and new ones for what no one fetches."""
-        read = PendingRead()
-        unasked = []
-        for block, start, target in missing:
-            read.wait_for(block, start, target)
-            if block in self._arriving:
-                self._arriving[block].join(block, read)
-            else:
-                unasked.append(block)
-        for blocks in plan_requests(unasked, self._most_blocks):
-            self._start_fetch(blocks, read)
-        try:
-            await read.done
-        except BaseException:
-            self._leave(read)
-            raise
+    def _read_scattered(self, offset: int, target: WritableBuffer) -> bool:
+        """Reads blocks that are all held, though not one behind the other."""
+        parts = list(self._parts(offset, target))
+        if len(parts) == 1 or not all(part[0] in self._cache for part in parts):
+            return False
+        return all(self._cache.read_into(*part) for part in parts)
 
-    def _start_fetch(self, blocks: range, read: PendingRead) -> None:
-        fetch = BlockFetch(self._cache.image, blocks, self._keep)
-        for block in blocks:
-            self._arriving[block] = fetch
-            fetch.join(block, read)
-        fetch.task = asyncio.ensure_future(self._run(fetch))
-        self._tasks.add(fetch.task)
-        fetch.task.add_done_callback(self._tasks.discard)
+    def _note_first_read(self, first: int, last: int) -> range:
+        """Tells the boot profile and read-ahead; returns what would best come with the read."""
+        if len(self._first_reads) < _MOST_NOTED:
+            for block in range(first, last + 1):
+                self._first_reads[block] = None
+        return self._read_ahead.note(first, last) if self._reads_ahead else range(0)
 
-    async def _run(self, fetch: BlockFetch) -> None:
-        try:
-            async with self._places:
-                await self._image.fetch(ByteRange(fetch.start, fetch.stop), fetch.receive)
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            fetch.fail(error)
-        finally:
-            self._forget(fetch)
-            self._cache.commit(self._fresh_until())
+    def _keep(self, first: int, data: memoryview) -> None:
+        if self._digests is not None:
+            self._confirm(self._digests, first * self._block_size, data)
+        self._blocks_downloaded += -(-len(data) // self._block_size)
+        self._cache.put(first, data)
 
-    def _keep(self, block: int, data: memoryview) -> None:
-        del self._arriving[block]
-        self._blocks_downloaded += 1
-        self._cache.put(block, data)
+    def _confirm(self, digests: DigestList, offset: int, data: memoryview) -> None:
+        step = digests.chunk_size
+        for start in range(0, len(data), step):
+            chunk = data[start : start + step]
+            if not digests.verify((offset + start) // step, chunk):
+                raise IntegrityError(offset + start, len(chunk))
 
-    def _leave(self, read: PendingRead) -> None:
-        """Gives up the fetches that only a read which has ended waits for."""
-        for block in read.parts:
-            fetch = self._arriving.get(block)
-            if fetch is not None and not fetch.leave(block, read):
-                self._give_up(fetch)
-
-    def _give_up(self, fetch: BlockFetch) -> None:
-        # Forgotten at once: a read that comes now must start a fetch of its own.
-        self._forget(fetch)
-        if fetch.task is not None:
-            fetch.task.cancel()
-
-    def _forget(self, fetch: BlockFetch) -> None:
-        for block in fetch.left:
-            if self._arriving.get(block) is fetch:
-                del self._arriving[block]
-
-    def _fresh_until(self) -> float:
+    def _settled(self) -> None:
         vouched = self._image.fresh_for_s
-        return 0 if self._image.changed or not vouched else self._clock.now() + vouched
+        fresh = vouched and not self._image.changed
+        self._cache.commit(self._clock.now() + vouched if fresh else 0)
 
     def _notices(self) -> Iterator[Notice]:
-        yield from self._opening_notices
+        for notice in self._opening_notices:
+            if notice != "offline" or not self._image.confirmed:
+                yield notice
         if self._size % SECTOR_SIZE:
             yield "odd-size"
         if self._cache.failure is not None:

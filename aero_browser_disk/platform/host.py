@@ -49,6 +49,7 @@ class _Connection:
         kind = HTTPSConnection if scheme == "https" else HTTPConnection
         self._raw = kind(host, port, timeout=_TIMEOUT_S)
         self._socket: socket.socket | None = None  # http.client lets go of its own too early
+        self._answer: HTTPResponse | None = None
         self._is_cut = False
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
@@ -57,11 +58,12 @@ class _Connection:
             self._raw.connect()
         self._socket = self._raw.sock
         # After connecting: from here on `cut` finds a socket to shut.
-        if self._is_cut:
-            self._raw.close()
-            raise ConnectionAbortedError
+        self._give_up_if_cut()
         self._raw.request(method, path, headers=dict(headers))
-        return self._raw.getresponse()
+        self._answer = answer = self._raw.getresponse()
+        # After the answer came: a `cut` before this line found none to close.
+        self._give_up_if_cut()
+        return answer
 
     def cut(self) -> None:
         """Ends the connection, and with it what a thread is doing there."""
@@ -69,7 +71,17 @@ class _Connection:
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it was down already
                 self._socket.shutdown(socket.SHUT_RDWR)
-            self._raw.close()
+            self._close()
+
+    def _give_up_if_cut(self) -> None:
+        if self._is_cut:
+            self._close()
+            raise ConnectionAbortedError
+
+    def _close(self) -> None:
+        self._raw.close()
+        if self._answer is not None:
+            self._answer.close()
 
 
 class HostResponse:

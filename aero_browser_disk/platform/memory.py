@@ -15,6 +15,7 @@ class MemoryFile:
         self._storage = storage
         self._path = path
         self._data = storage.files[path]
+        self._closed = False
 
     def size(self) -> int:
         return len(self._data)
@@ -37,7 +38,9 @@ class MemoryFile:
         """Nothing to do: memory has no durable form."""
 
     def close(self) -> None:
-        self._storage.held.discard(self._path)
+        if not self._closed:
+            self._storage.held.discard(self._path)
+            self._closed = True
 
     def _grow(self, size: int) -> None:
         missing = size - len(self._data)

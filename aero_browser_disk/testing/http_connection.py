@@ -56,8 +56,9 @@ class HttpConnection(asyncio.StreamReaderProtocol):
         except ConnectionError:
             pass  # the client left, or was cut off on purpose: the log has it
         except asyncio.CancelledError:
-            writer.transport.abort()  # the server stops: nobody waits for the rest
-            raise
+            # The server stops, and nobody waits for the rest. Not raised again, because Python 3.11
+            # logs a connection whose task was cancelled as an error.
+            writer.transport.abort()
         finally:
             writer.close()
 

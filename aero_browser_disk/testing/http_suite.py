@@ -182,7 +182,7 @@ class HttpSuite:
 
     async def test_abort_before_the_body_is_read(self) -> None:
         async with self._client() as client:
-            await self._behave(stall_after=0)
+            await self._behave(stall_after=1000)
             answer = await client.request("GET", self._url())
             answer.abort()
             (request,) = await self._requests(finished=1)
@@ -198,8 +198,9 @@ class HttpSuite:
 
     async def test_abort_ends_a_read_that_waits(self) -> None:
         async with self._client() as client:
-            await self._behave(stall_after=0)
+            await self._behave(stall_after=1000)
             answer = await client.request("GET", self._url())
+            await _at_least(answer, 1000)
             reading = asyncio.ensure_future(answer.read())
             await asyncio.sleep(0)
             answer.abort()
@@ -219,8 +220,9 @@ class HttpSuite:
 
     async def test_cancelling_a_read_leaves_the_answer_to_be_aborted(self) -> None:
         async with self._client() as client:
-            await self._behave(stall_after=0)
+            await self._behave(stall_after=1000)
             answer = await client.request("GET", self._url())
+            await _at_least(answer, 1000)
             reading = asyncio.ensure_future(answer.read())
             await asyncio.sleep(0)
             reading.cancel()

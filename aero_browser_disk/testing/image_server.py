@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote
 
 from .answer_sender import AnswerSender, head_bytes
@@ -77,6 +77,7 @@ class ImageServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._accepted: set[asyncio.Task[Any]] = set()
 
     # ── life ──
 
@@ -222,14 +223,31 @@ class ImageServer:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         loop = self._loop
-        server = await loop.create_server(lambda: HttpConnection(self._serve, loop), sock=listener)
+        # Not loop.create_server: closing that loses connections it is just accepting.
+        listener.setblocking(False)
+        loop.add_reader(listener, self._accept, listener, loop)
         ready.set_result(None)
         await self._stopping.wait()
-        server.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        loop.remove_reader(listener)
+        listener.close()
+        # Connections that are just being made have yet to start their task: hence in rounds.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._connections:
+                task.cancel()
+            await asyncio.wait(others, timeout=0.02)
         await asyncio.sleep(0)  # the transports close themselves in the next turn of the loop
+
+    def _accept(self, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            accepted, _ = listener.accept()
+        except OSError:
+            return  # the client has left again
+        accepted.setblocking(False)
+        making = loop.create_task(
+            loop.connect_accepted_socket(lambda: HttpConnection(self._serve, loop), accepted)
+        )
+        self._accepted.add(making)
+        making.add_done_callback(self._accepted.discard)
 
     async def _serve(self, connection: HttpConnection) -> None:
         task = asyncio.current_task()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import http.client
 import json
@@ -303,7 +304,7 @@ def test_range_ignored_leaves_time_to_stop(server: ImageServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        ("shifted", "bytes 522-531/300512"),
+        ("shifted", "bytes 522-531/300000"),
         ("wrong-size", "bytes 10-19/300512"),
         ("no-size", "bytes 10-19/*"),
         ("malformed", "bytes 10..19 of 300000"),
@@ -589,7 +590,6 @@ def test_bandwidth_is_shared_by_connections(server: ImageServer) -> None:
 
     assert took_s(both) >= 200_000 / 2_000_000 - 0.06
     assert [request.bytes_sent for request in server.requests] == [100_000, 100_000]
-    assert server.max_in_flight == 2
 
 
 def test_drip(server: ImageServer) -> None:
@@ -668,6 +668,19 @@ def test_requests_are_recorded(server: ImageServer) -> None:
     assert first.started_s <= first.finished_s <= time.monotonic()
     assert (second.image, second.status, second.span) == (None, 404, None)
     assert server.image_requests("disk.img") == [first]
+
+
+def test_requests_in_flight(server: ImageServer) -> None:
+    server.behaviour = Behaviour(stall=True)
+    with connect(server), connect(server), connect(server, path="/nothing"):
+        server.wait_for(lambda s: len(s.requests) == 3)
+        assert (server.in_flight, server.max_in_flight) == (2, 2), "a 404 is no image"
+    server.wait_for(lambda s: s.in_flight == 0)
+    assert server.max_in_flight == 2
+    server.behaviour = Behaviour()
+    for _ in range(20):  # what a client has, the server counts as over
+        ask(server, "bytes=0-9")
+        assert server.in_flight == 0
 
 
 def test_forget(server: ImageServer) -> None:
@@ -795,3 +808,14 @@ def test_command_line(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_stop_leaves_no_connection_that_was_just_made() -> None:
+    for _ in range(30):
+        server = ImageServer({"disk.img": b"abc"})
+        server.start()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+            server.stop()
+            with suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+    gc.collect()  # an unclosed transport would warn, which is an error here

@@ -19,11 +19,13 @@ from aero_browser_disk.errors import (
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.host import host_platform
 from aero_browser_disk.platform.memory import MemoryStorage
+from aero_browser_disk.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
 
 BLOCK = 65536
+ONCE = RetryPolicy(tries=1)
 VOUCHED = Behaviour(cache_control="public, max-age=300")
 
 
@@ -43,7 +45,8 @@ class TurnedClock:
 @pytest.fixture
 def open_url(platform):
     async def opener(url, **options):
-        return await open_disk(url, **{"allow_remote": True, "platform": platform, **options})
+        defaults = {"allow_remote": True, "platform": platform, "read_ahead": False, "retry": ONCE}
+        return await open_disk(url, **{**defaults, **options})
 
     return opener
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aero_browser_disk.access import Access, ImageAddress
 from aero_browser_disk.byte_ranges import ByteRange
 from aero_browser_disk.errors import (
     DiskError,
@@ -22,8 +23,8 @@ from aero_browser_disk.errors import (
     UnreadableHeaderError,
 )
 from aero_browser_disk.platform.base import Platform
+from aero_browser_disk.platform.host import HostClock
 from aero_browser_disk.remote_image import (
-    ImageAddress,
     RemoteImage,
     freshness_s,
     strong_validator,
@@ -35,8 +36,12 @@ from samples import IMAGE
 SPAN = ByteRange(1000, 201_000)
 
 
+def access(url: str) -> Access:
+    return Access(ImageAddress.parse(url), HostClock())
+
+
 async def probe(server: ImageServer, platform: Platform, name: str = "disk.img") -> RemoteImage:
-    return await RemoteImage.probe(platform.http, ImageAddress.parse(server.url(name)))
+    return await RemoteImage.probe(platform.http, access(server.url(name)))
 
 
 async def fetch(image: RemoteImage, span: ByteRange = SPAN) -> bytes:
@@ -122,7 +127,7 @@ async def test_nobody_listens(platform):
         port = taken.getsockname()[1]
     address = ImageAddress.parse(f"http://127.0.0.1:{port}/disk.img?token=hidden")
     with pytest.raises(NetworkError) as caught:
-        await RemoteImage.probe(platform.http, address)
+        await RemoteImage.probe(platform.http, Access(address, HostClock()))
     assert "hidden" not in str(caught.value)
 
 
@@ -130,7 +135,7 @@ async def test_a_host_that_stays_silent_is_not_waited_for_for_ever(server, platf
     server.behaviour = Behaviour(stall=True)
     address = ImageAddress.parse(server.url("disk.img"), timeout_s=0.05)
     with pytest.raises(NetworkError, match="nothing came"):
-        await RemoteImage.probe(platform.http, address)
+        await RemoteImage.probe(platform.http, Access(address, HostClock()))
 
 
 # ── fetching ──────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +201,7 @@ async def test_a_whole_image_is_not_downloaded_where_a_part_was_asked_for(server
 
 async def test_a_body_that_stalls_is_given_up(server, platform):
     address = ImageAddress.parse(server.url("disk.img"), timeout_s=0.05)
-    image = await RemoteImage.probe(platform.http, address)
+    image = await RemoteImage.probe(platform.http, Access(address, HostClock()))
     server.behaviour = Behaviour(stall_after=5000)
     with pytest.raises(NetworkError, match="nothing came"):
         await fetch(image)

@@ -16,6 +16,7 @@ from aero_browser_disk.errors import (
     OutOfRangeError,
 )
 from aero_browser_disk.open_disk import open_disk
+from aero_browser_disk.retry import RetryPolicy
 from aero_browser_disk.streaming_disk import StreamingDisk
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
@@ -23,13 +24,14 @@ from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
 
 BLOCK = 65536
+PLAIN = {"read_ahead": False, "retry": RetryPolicy(tries=1)}
 KIB = 1024
 
 
 @pytest.fixture
 async def disk(server, platform):
     """`disk.img`, opened; its first block is held, and the server has forgotten the requests."""
-    opened = await open_disk(server.url("disk.img"), allow_remote=True, platform=platform)
+    opened = await open_disk(server.url("disk.img"), allow_remote=True, platform=platform, **PLAIN)
     server.forget()
     yield opened
     await opened.close()
@@ -210,7 +212,7 @@ async def test_a_changed_image_is_not_mixed_and_reopening_takes_the_new_one(disk
 async def test_a_failed_read_gives_its_other_requests_up(server, platform):
     big = SyntheticImage(size=64 * 1024 * KIB, seed=2)
     server.add("big.img", big)
-    disk = await open_disk(server.url("big.img"), allow_remote=True, platform=platform)
+    disk = await open_disk(server.url("big.img"), allow_remote=True, platform=platform, **PLAIN)
     server.fail_next(Behaviour(status=503))
     server.image("big.img").behaviour = Behaviour(stall=True)
     with pytest.raises(HttpStatusError):

@@ -1,0 +1,41 @@
+"""Small JSON documents that lie beside an image and come from elsewhere: nothing is trusted.
+
+Whatever is wrong with one is a `ValueError` that says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+
+def read_document(
+    encoded: bytes | str, form: str, version: int, fields: AbstractSet[str]
+) -> dict[str, Any]:
+    """The document, which must be of that `format` and `version` and have no other fields."""
+    try:
+        document = json.loads(encoded)
+    except (ValueError, RecursionError):
+        raise ValueError(f"not JSON, as {form} must be") from None
+    if not isinstance(document, dict) or document.get("format") != form:
+        raise ValueError(f"not {form}")
+    if not is_whole(document.get("version")) or document["version"] != version:
+        raise ValueError(f"{form} of a version that is not known here")
+    if unknown := sorted(set(document) - fields - {"format", "version"}):
+        raise ValueError(f"{form} has no field {unknown[0][:40]!r}")
+    return document
+
+
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number; True and 1.0 are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def whole_number(document: dict[str, Any], field: str) -> int:
+    """The whole number in that field."""
+    value = document.get(field)
+    if not is_whole(value):
+        raise ValueError(f"{field} must be a whole number")
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,87 @@
+"""The browser's HTTP client and files pass the suites that every implementation passes."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from pytest_pyodide import run_in_pyodide
+
+from aero_browser_disk.testing.http_suite import HTTP_SUITE_IMAGES
+from aero_browser_disk.testing.image_server import ImageServer
+
+
+@run_in_pyodide
+async def check_http(selenium_worker, origin, other_origin, refusing_origin):
+    import js
+    from pyodide.ffi import to_js
+
+    from aero_browser_disk.platform.browser import FetchHttp
+    from aero_browser_disk.testing.http_suite import CrossOriginHttpSuite
+    from aero_browser_disk.testing.suite_runner import check_suite
+
+    class FetchSuite(CrossOriginHttpSuite):
+        async def make(self):
+            return FetchHttp()
+
+        async def send(self, method, url, body):
+            options = to_js({"method": method, "body": body, "cache": "no-store"})
+            if body is None:
+                options = to_js({"method": method, "cache": "no-store"})
+            answer = await js.fetch(url, js.Object.fromEntries(js.Object.entries(options)))
+            return await answer.text()
+
+    FetchSuite.origin = origin
+    FetchSuite.other_origin = other_origin
+    FetchSuite.refusing_origin = refusing_origin
+    await check_suite(FetchSuite)
+
+
+@run_in_pyodide
+async def check_storage(selenium_worker):
+    import js
+
+    from aero_browser_disk.platform.browser import ROOT, OpfsStorage
+    from aero_browser_disk.testing.storage_suite import StorageSuite
+    from aero_browser_disk.testing.suite_runner import check_suite
+
+    async def entry(path, *, create):
+        """A file of the storage, reached without it."""
+        folder = await js.navigator.storage.getDirectory()
+        *folders, name = f"{ROOT}/{path}".split("/")
+        for part in folders:
+            folder = await folder.getDirectoryHandle(part, create=create)
+        return await folder.getFileHandle(name, create=create)
+
+    class OpfsSuite(StorageSuite):
+        far_offset = 50_000_000  # files are not sparse for the quota
+
+        async def make(self):
+            storage = await OpfsStorage.connect()
+            for name in await storage.list(""):
+                await storage.remove(name)
+            return storage
+
+        async def raw_read(self, storage, path):
+            file = await (await entry(path, create=False)).getFile()
+            return (await file.arrayBuffer()).to_bytes()
+
+        async def raw_write(self, storage, path, data):
+            stream = await (await entry(path, create=True)).createWritable()
+            await stream.write(js.Uint8Array.new(list(data)))
+            await stream.close()
+
+    await check_suite(OpfsSuite)
+
+
+@pytest.mark.timeout(300)
+def test_http(selenium_worker):
+    with ImageServer(HTTP_SUITE_IMAGES) as server, socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        refusing = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        check_http(selenium_worker, server.origin, f"http://localhost:{server.port}", refusing)
+
+
+@pytest.mark.timeout(300)
+def test_storage(selenium_worker):
+    check_storage(selenium_worker)
