@@ -29,7 +29,7 @@ from .retry import DEFAULT_RETRY, RetryPolicy
 from .streaming_disk import StreamingDisk
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-DEFAULT_BLOCK_SIZE = 64 * KIB
+DEFAULT_BLOCK_SIZE = 16 * KIB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 4 * KIB, 8 * MIB
 _MOST_CACHED = 2 * GIB
 _MOST_IN_MEMORY = 256 * MIB

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from .fetch_queue import IsMissing
 
+KIB, MIB = 1 << 10, 1 << 20
+_WINDOWS = (96 * KIB, 128 * KIB, 384 * KIB, 2 * MIB, 4 * MIB)
+"""Windows of a new stream after a read of one block and after a longer one; the modest size, the
+length from which a stream is long, and the largest window of all."""
 _MOST_STREAMS = 16
 _MOST_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
@@ -26,21 +30,25 @@ class _Stream:
 class ReadAhead:
     """Which blocks to fetch before they are read.
 
-    A read that continues a stream doubles the stream's window, up to `most` blocks; a read
-    elsewhere starts a stream with a window of `first` blocks. What was fetched ahead and never read
-    is counted as waste, and windows shrink while much is wasted. Blocks of an image with `blocks`
-    blocks; pure: it knows neither time nor network.
+    A read elsewhere starts a stream with a small window. Reads that continue it double the window,
+    to a modest size until the stream has proved long, then to a share of its length. What was
+    fetched ahead and is not read for long counts as waste, and windows shrink while much is wasted.
+
+    The sizes were found by replaying a recorded Debian boot over a modelled link of 50 Mbit/s and
+    40 ms: doubling alone fetches too much behind jumps, and a smaller first window costs a round
+    trip each. `blocks` is the number of blocks in the image, `block_size` is in bytes. Pure: it
+    knows neither time nor network.
     """
 
-    def __init__(self, blocks: int, *, first: int, most: int, greed: float = 0.5) -> None:
+    def __init__(self, blocks: int, block_size: int) -> None:
         self.used = 0
         """Blocks fetched ahead that were read later."""
         self.wasted = 0
         """Blocks fetched ahead that nobody read for long."""
         self._blocks = blocks
-        self._first = first
-        self._most = most
-        self._greed = greed
+        self._after_one, self._after_more, self._modest, self._long, self._most = (
+            max(1, size // block_size) for size in _WINDOWS
+        )
         self._trust = 1.0  # the share of what was fetched ahead that was read, lately
         self._streams: list[_Stream] = []  # the most recently continued first
         self._unread: OrderedDict[int, None] = OrderedDict()
@@ -55,7 +63,8 @@ class ReadAhead:
                 self._judge(was_used=True)
         stream = self._stream_of(first)
         if stream is None:
-            stream = _Stream(first, first, last + 1, self._window(self._first), last + 1)
+            window = self._window(self._after_more if last > first else self._after_one)
+            stream = _Stream(first, first, last + 1, window, last + 1)
             self._streams.insert(0, stream)
             del self._streams[_MOST_STREAMS:]
         else:
@@ -100,8 +109,9 @@ class ReadAhead:
         self._streams.insert(0, stream)
         stream.start = first
         stream.next = max(stream.next, last + 1)
-        earned = round((stream.next - stream.begin) * self._greed)
-        stream.window = self._window(min(self._most, max(self._first, earned)))
+        length = stream.next - stream.begin
+        most = self._modest if length < self._long else max(self._modest, length // 4)
+        stream.window = self._window(min(stream.window * 2, most, self._most))
 
     def _wanted(self, stream: _Stream) -> range:
         start = max(stream.next, stream.planned)

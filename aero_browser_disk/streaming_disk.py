@@ -18,7 +18,7 @@ from .readahead import ReadAhead
 from .remote_image import RemoteImage
 from .retry import DEFAULT_RETRY, RetryPolicy
 
-KIB, MIB = 1 << 10, 1 << 20
+MIB = 1 << 20
 
 _MOST_NOTED = 1 << 16  # blocks whose first read is remembered, in order
 _PROFILE_REQUEST = MIB
@@ -31,8 +31,8 @@ class StreamingDisk:
     Concurrent reads of one block make one request, adjacent missing blocks make one request of at
     most `max_request` bytes, and at most `concurrency` requests run at a time. A block is served
     and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
-    `profile` are fetched behind what reads ask for, and so is what `read_ahead` expects. `on_close`
-    is called when all is given up.
+    `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
+    `on_close` is called when all is given up.
     """
 
     def __init__(
@@ -75,18 +75,14 @@ class StreamingDisk:
             concurrency=concurrency,
             most_blocks=max(1, max_request // block_size),
         )
-        self._read_ahead = ReadAhead(
-            blocks, first=max(1, 128 * KIB // block_size), most=max(1, 4 * MIB // block_size)
-        )
+        self._read_ahead = ReadAhead(blocks, block_size) if read_ahead else None
+        most = max(1, _PROFILE_REQUEST // block_size)
+        self._replay = ProfileReplay(blocks_of(profile, block_size) if profile else (), most)
         self._whole_image = WholeImage(blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size))
-        if read_ahead:
+        self._queue.background.append(self._replay)
+        if self._read_ahead is not None:
             self._queue.background.append(self._read_ahead)
-        if profile is not None:
-            replayed = blocks_of(profile, block_size)
-            most = max(1, _PROFILE_REQUEST // block_size)
-            self._queue.background.append(ProfileReplay(replayed, most))
         self._queue.background.append(self._whole_image)
-        self._reads_ahead = read_ahead
 
     @property
     def info(self) -> DiskInfo:
@@ -231,7 +227,10 @@ class StreamingDisk:
         if len(self._first_reads) < _MOST_NOTED:
             for block in range(first, last + 1):
                 self._first_reads[block] = None
-        return self._read_ahead.note(first, last) if self._reads_ahead else range(0)
+        # A profile knows better: guesses beside it would only take the link from it (measured).
+        if self._read_ahead is None or not self._replay.is_done():
+            return range(0)
+        return self._read_ahead.note(first, last)
 
     def _keep(self, first: int, data: memoryview) -> None:
         if self._digests is not None:

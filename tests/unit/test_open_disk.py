@@ -45,7 +45,13 @@ class TurnedClock:
 @pytest.fixture
 def open_url(platform):
     async def opener(url, **options):
-        defaults = {"allow_remote": True, "platform": platform, "read_ahead": False, "retry": ONCE}
+        defaults = {
+            "allow_remote": True,
+            "platform": platform,
+            "read_ahead": False,
+            "block_size": BLOCK,
+            "retry": ONCE,
+        }
         return await open_disk(url, **{**defaults, **options})
 
     return opener

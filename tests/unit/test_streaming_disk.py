@@ -24,7 +24,7 @@ from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
 
 BLOCK = 65536
-PLAIN = {"read_ahead": False, "retry": RetryPolicy(tries=1)}
+PLAIN = {"block_size": BLOCK, "read_ahead": False, "retry": RetryPolicy(tries=1)}
 KIB = 1024
 
 
@@ -168,7 +168,11 @@ async def test_a_hung_request_delays_only_what_needs_its_blocks(disk, server):
 
 async def test_a_read_larger_than_the_cache_is_whole(server, platform):
     disk = await open_disk(
-        server.url("disk.img"), allow_remote=True, platform=platform, cache_limit_bytes=2 * BLOCK
+        server.url("disk.img"),
+        allow_remote=True,
+        platform=platform,
+        cache_limit_bytes=2 * BLOCK,
+        **PLAIN,
     )
     assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
     assert disk.stats().cached_blocks == 2

@@ -58,6 +58,7 @@ async def open_url(platform, clock):
             "allow_remote": True,
             "platform": replace(platform, clock=clock),
             "read_ahead": False,
+            "block_size": BLOCK,
             "retry": QUICK,
         }
         disk = await open_disk(url, **{**defaults, **options})

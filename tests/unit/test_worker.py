@@ -31,7 +31,7 @@ async def error(worker: Worker, operation: str, **values):
 async def test_a_disk_is_opened_read_counted_and_closed(worker, server):
     opened = await value(worker, "disk.open", url=server.url("disk.img"), allowRemote=True)
     assert opened["size"] == IMAGE.size
-    assert opened["blockSize"] == 65536
+    assert opened["blockSize"] == 16384
     assert opened["readOnly"] is True
     disk = opened["disk"]
     assert await value(worker, "disk.read", disk=disk, offset=10, length=20) == IMAGE.read(10, 20)
