@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from .errors import InvalidUrlError
@@ -33,6 +33,12 @@ class ImageAddress:
     def shown(self) -> str:
         """The address as it may be shown or logged."""
         return redact_url(self.url)
+
+    def beside(self, url: str) -> ImageAddress:
+        """The address of another document of the host; elsewhere nothing is sent along."""
+        if _origin(url) == _origin(self.url):
+            return replace(self, url=url)
+        return replace(self, url=url, headers={}, credentials="omit")
 
     @classmethod
     def parse(
@@ -121,6 +127,11 @@ class Access:
         headers = old.headers if grant.headers is None else grant.headers
         self._address = ImageAddress.parse(grant.url, headers, old.credentials, old.timeout_s)
         self._expires_at = grant.expires_at
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _basic_authorization(parts: SplitResult) -> dict[str, str]:

@@ -114,6 +114,14 @@ class HttpStatusError(DiskError):
         self.retry_after_s = retry_after_s
 
 
+class RenewalError(DiskError):
+    """Access to the image ended and could not be renewed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Access to the image ended and was not renewed: {reason}")
+        self.reason = reason
+
+
 class RangeNotSupportedError(DiskError):
     """The host sends the whole image where a part of it was asked for."""
 

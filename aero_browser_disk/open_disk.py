@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
 from .access import Access, ImageAddress, Renew
-from .block_cache import BlockCache
-from .block_store import BlockStore, StoredImage
 from .boot_profile import BootProfile
+from .cache_shelf import CacheShelf
 from .digest_list import DigestList, pin_of
-from .disk import Notice
 from .errors import (
     DiskError,
     InvalidDocumentError,
     InvalidOptionError,
     NetworkError,
     RemoteImagesDisabledError,
-    StorageBusyError,
-    StorageError,
 )
 from .platform import current_platform
-from .platform.base import Credentials, Lock, Platform, Storage
-from .platform.memory import MemoryStorage
-from .remote_image import ImageVersion, RemoteImage, Traffic
+from .platform.base import Credentials, Platform
+from .remote_image import ImageVersion, RemoteImage
 from .retry import DEFAULT_RETRY, RetryPolicy
 from .streaming_disk import StreamingDisk
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 4 * KIB, 8 * MIB
-_MOST_CACHED = 2 * GIB
-_MOST_IN_MEMORY = 256 * MIB
+PROFILE_RELATION = "urn:aero-disk:boot-profile"
+_LARGEST_PROFILE = 4 * MIB
 _MOST_PROBES = 3  # somebody is waiting to be told
-_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let its files go
 
 
 async def open_disk(
@@ -53,7 +47,7 @@ async def open_disk(
     concurrency: int = 6,
     max_request_bytes: int = 8 * MIB,
     read_ahead: bool = True,
-    boot_profile: bytes | None = None,
+    boot_profile: bytes | Literal["auto"] | None = "auto",
     digests: bytes | None = None,
     digests_sha256: str | None = None,
     platform: Platform | None = None,
@@ -76,8 +70,10 @@ async def open_disk(
 
     `boot_profile` and `digests` are documents as `BootProfile` and `DigestList` encode them. The
     profile's blocks are fetched behind what is read; one of another version is ignored, with a
-    notice. Every byte is checked against the digests before it is kept or served; `digests_sha256`
-    is what the list itself must hash to, in hex.
+    notice. "auto" takes the one that an earlier session recorded, else the one that the host offers
+    (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked against the
+    digests before it is kept or served; `digests_sha256` is what the list itself must hash to, in
+    hex.
 
     While the host vouches for the cached version (`Cache-Control: max-age`), opening takes no
     request; while it cannot be reached, the cached version is opened, with the notice "offline".
@@ -89,21 +85,25 @@ async def open_disk(
     _check_options(cache_limit_bytes, block_size, concurrency, max_request_bytes)
     address = ImageAddress.parse(url, headers, credentials, timeout_s)
     trusted = _read_digests(digests, digests_sha256)
-    profile = _read_profile(boot_profile)
+    given = _read_profile(boot_profile) if isinstance(boot_profile, bytes) else None
     if trusted is not None:
         block_size = max(block_size, trusted.chunk_size)  # a block is checked whole
     outside = platform or await current_platform()
     access = Access(address, outside.clock, renew, expires_at)
     name = hashlib.sha256((cache_key or address.url).encode()).hexdigest()[:32]
-    shelf = await _Shelf.open(outside, f"cache/{name}")
+    shelf = await CacheShelf.open(outside, f"cache/{name}")
     try:
         image = shelf.vouched_image(outside, access, block_size)
         if image is None:
             image = await _probe(outside, access, retry, shelf, block_size)
         _check_size(trusted, image.version)
+        profile = given
+        if boot_profile == "auto":
+            profile = await shelf.load_profile() or await _offered_profile(image)
         if profile is not None and not profile.fits(image.version.size, image.version.validator):
+            if given is not None:
+                shelf.notices.append("other-profile")
             profile = None
-            shelf.notices.append("other-profile")
         cache, notices = await shelf.cache_for(image.version, block_size, cache_limit_bytes)
         disk = StreamingDisk(
             image,
@@ -117,6 +117,7 @@ async def open_disk(
             read_ahead=read_ahead,
             profile=profile,
             digests=trusted,
+            save_profile=shelf.save_profile,
             on_close=shelf.close,
         )
     except BaseException:
@@ -131,7 +132,7 @@ async def open_disk(
 
 
 async def _probe(
-    outside: Platform, access: Access, retry: RetryPolicy, shelf: _Shelf, block_size: int
+    outside: Platform, access: Access, retry: RetryPolicy, shelf: CacheShelf, block_size: int
 ) -> RemoteImage:
     """The version of now; the cached one while the host cannot be reached."""
     started = outside.clock.now()
@@ -170,98 +171,22 @@ def _check_size(digests: DigestList | None, version: ImageVersion) -> None:
         raise InvalidDocumentError("digest list", "it is of an image of another size")
 
 
-def _read_profile(encoded: bytes | None) -> BootProfile | None:
-    if encoded is None:
+async def _offered_profile(image: RemoteImage) -> BootProfile | None:
+    """The boot profile that the image's host offers, if it can be had and read."""
+    link = image.links.get(PROFILE_RELATION)
+    if link is None:
         return None
+    try:
+        return BootProfile.decode(await image.fetch_document(link, _LARGEST_PROFILE))
+    except (DiskError, ValueError):
+        return None  # the image is readable without it
+
+
+def _read_profile(encoded: bytes) -> BootProfile:
     try:
         return BootProfile.decode(encoded)
     except ValueError as error:
         raise InvalidDocumentError("boot profile", str(error)) from error
-
-
-@dataclass(slots=True)
-class _Shelf:
-    """Where the blocks of one image go: its files in the storage, else memory."""
-
-    folder: str
-    storage: Storage
-    store: BlockStore
-    lock: Lock | None
-    notices: list[Notice]
-
-    @classmethod
-    async def open(cls, outside: Platform, folder: str) -> _Shelf:
-        """The image's own files if they can be had, else files in memory, with a notice why."""
-        if outside.storage.kind == "memory":
-            return await cls._in_memory(folder, "memory-cache")
-        lock = await outside.locks.acquire(folder, _TAB_LEAVES_WITHIN_S)
-        if lock is None:
-            return await cls._in_memory(folder, "cache-busy")
-        try:
-            store = await BlockStore.open(outside.storage, folder)
-        except StorageError as error:
-            lock.release()
-            busy = isinstance(error, StorageBusyError)
-            return await cls._in_memory(folder, "cache-busy" if busy else "storage-failed")
-        return cls(folder, outside.storage, store, lock, [])
-
-    @classmethod
-    async def _in_memory(cls, folder: str, why: Notice) -> _Shelf:
-        storage = MemoryStorage()
-        return cls(folder, storage, await BlockStore.open(storage, folder), None, [why])
-
-    def vouched_image(
-        self, outside: Platform, access: Access, block_size: int
-    ) -> RemoteImage | None:
-        """The cached version, while its host vouches for it."""
-        fresh_for_s = self.store.fresh_until - outside.clock.now()
-        image = self.stored_image(outside, access, block_size) if fresh_for_s > 0 else None
-        if image is not None:
-            image.fresh_for_s = fresh_for_s
-        return image
-
-    def stored_image(
-        self, outside: Platform, access: Access, block_size: int
-    ) -> RemoteImage | None:
-        """The cached version, if there is one in blocks of that size."""
-        stored = self.store.image
-        if stored is None or stored.block_size != block_size:
-            return None
-        version = ImageVersion(stored.size, stored.validator)
-        return RemoteImage(outside.http, access, version, Traffic())
-
-    async def cache_for(
-        self, version: ImageVersion, block_size: int, limit: int | None
-    ) -> tuple[BlockCache, list[Notice]]:
-        """A cache for one version; in memory when versions look alike, or for want of room."""
-        if not version.validator and self.storage.kind != "memory":
-            await self._move_to_memory("no-validator")
-        image = StoredImage(version.size, version.validator, block_size)
-        try:
-            cache = BlockCache(self.store, image, await self._limit(limit))
-        except StorageError:
-            await self._move_to_memory("storage-full")
-            cache = BlockCache(self.store, image, await self._limit(limit))
-        return cache, self.notices
-
-    async def _move_to_memory(self, why: Notice) -> None:
-        self.close()
-        fallback = await self._in_memory(self.folder, why)
-        self.storage, self.store, self.lock = fallback.storage, fallback.store, None
-        self.notices += fallback.notices
-
-    async def _limit(self, asked: int | None) -> int:
-        if self.storage.kind == "memory":
-            return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
-        if asked is not None:
-            return asked
-        return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
-
-    def close(self) -> None:
-        """Lets the files go. Idempotent."""
-        self.store.close()
-        if self.lock is not None:
-            self.lock.release()
 
 
 def _check_options(

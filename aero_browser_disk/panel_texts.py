@@ -128,6 +128,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.DiskClosedError: "The image is closed",
     errors.NetworkError: "No answer",
     errors.HttpStatusError: "The host refused",
+    errors.RenewalError: "Access has ended",
     errors.RangeNotSupportedError: "The host cannot send parts of the image",
     errors.InvalidResponseError: "The host sent something else",
     errors.UnreadableHeaderError: "The host hides what is needed",

@@ -108,6 +108,22 @@ class RemoteImage:
             if offset != span.stop:
                 raise _length_error(address, span, f"{offset - span.start} bytes")
 
+    async def fetch_document(self, url: str, most_bytes: int) -> bytes:
+        """A small document beside the image, asked for as the image is.
+
+        Raises what `fetch` does, and `InvalidResponseError` when it has more than `most_bytes`.
+        Access is only sent along to the image's own origin.
+        """
+        async with self._request("GET", url=url) as (address, response):
+            if response.status != 200:
+                raise HttpStatusError(address.shown, response.status)
+            document = bytearray()
+            while (piece := await self._read(address, response)) is not None:
+                document += piece
+                if len(document) > most_bytes:
+                    raise _wrong(address, "the document", f"at most {most_bytes} bytes", "larger")
+            return bytes(document)
+
     # ── probing ──────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_by_head(self) -> ImageVersion | None:
@@ -146,15 +162,20 @@ class RemoteImage:
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, method: Literal["GET", "HEAD"], headers: Mapping[str, str] | None = None
+        self,
+        method: Literal["GET", "HEAD"],
+        headers: Mapping[str, str] | None = None,
+        url: str | None = None,
     ) -> AsyncIterator[tuple[ImageAddress, HttpResponse]]:
         """An answer, and who was asked: after a refusal, once more with renewed access."""
         self.traffic.in_flight += 1
         response = None
         try:
             address = await self._access.address()
+            if url is not None:
+                address = address.beside(url)
             response = await self._send(address, method, headers or {})
-            if response.status in (401, 403):
+            if response.status in (401, 403) and url is None:
                 renewed = await self._access.renewed(address)
                 if renewed is not None:
                     response.abort()

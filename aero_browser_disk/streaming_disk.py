@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Literal
 
 from .block_cache import BlockCache
@@ -20,7 +21,8 @@ from .retry import DEFAULT_RETRY, RetryPolicy
 
 MIB = 1 << 20
 
-_MOST_NOTED = 1 << 16  # blocks whose first read is remembered, in order
+_MOST_SEEN = 1 << 16  # blocks whose first read is remembered
+_LONGEST_BOOT = 256 * MIB
 _PROFILE_REQUEST = MIB
 _WHOLE_IMAGE_REQUEST = 4 * MIB
 
@@ -49,6 +51,7 @@ class StreamingDisk:
         read_ahead: bool = True,
         profile: BootProfile | None = None,
         digests: DigestList | None = None,
+        save_profile: Callable[[BootProfile], Awaitable[None]] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._image = image
@@ -62,7 +65,12 @@ class StreamingDisk:
         self._on_close = on_close
         self._closed = False
         self._bytes_read = self._hits = self._misses = self._blocks_downloaded = 0
-        self._first_reads: dict[int, None] = {}  # blocks in the order of their first read
+        self._seen: set[int] = set()  # blocks whose first read was noted
+        self._boot: dict[int, None] = {}  # the first of them, in order
+        self._save_profile = save_profile
+        # Blocks of the longest boot that is known: a short session does not replace it.
+        self._saved = len(blocks_of(profile, block_size)) if profile else 0
+        self._saving: asyncio.Task[None] | None = None
         blocks = -(-self._size // block_size)
         self._queue = FetchQueue(
             image,
@@ -103,7 +111,7 @@ class StreamingDisk:
         last = (offset + length - 1) // self._block_size
         self._hits += last - block + 1
         self._bytes_read += length
-        if block not in self._first_reads or last not in self._first_reads:
+        if block not in self._seen or last not in self._seen:
             self._note_first_read(block, last)
             self._queue.pump()
         return True
@@ -161,9 +169,12 @@ class StreamingDisk:
         self._whole_image.wanted = False
 
     def boot_profile(self) -> BootProfile:
-        """The blocks read since the disk was opened, in the order of their first read."""
+        """The blocks read since the disk was opened, in the order of their first read.
+
+        Of a long session only the beginning: at most 256 MiB.
+        """
         version = self._image.version
-        blocks = tuple(self._first_reads)
+        blocks = tuple(self._boot)
         return BootProfile(self._size, version.validator, self._block_size, blocks)
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
@@ -196,6 +207,10 @@ class StreamingDisk:
             return
         self._closed = True
         await self._queue.close(DiskClosedError())
+        if self._saving is not None:
+            await self._saving
+        if len(self._boot) > self._saved:
+            await self._save_boot()
         self._cache.close()
         self._on_close()
 
@@ -224,9 +239,12 @@ class StreamingDisk:
 
     def _note_first_read(self, first: int, last: int) -> range:
         """Tells the boot profile and read-ahead; returns what would best come with the read."""
-        if len(self._first_reads) < _MOST_NOTED:
-            for block in range(first, last + 1):
-                self._first_reads[block] = None
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.clear()
+        blocks = range(first, last + 1)
+        self._seen.update(blocks)
+        if (len(self._boot) + len(blocks)) * self._block_size <= _LONGEST_BOOT:
+            self._boot.update(dict.fromkeys(blocks))
         # A profile knows better: guesses beside it would only take the link from it (measured).
         if self._read_ahead is None or not self._replay.is_done():
             return range(0)
@@ -249,6 +267,15 @@ class StreamingDisk:
         vouched = self._image.fresh_for_s
         fresh = vouched and not self._image.changed
         self._cache.commit(self._clock.now() + vouched if fresh else 0)
+        # Twice as much each time, so that a boot of any length is saved a few times only.
+        if self._saving is None and len(self._boot) > 2 * self._saved and not self._closed:
+            self._saving = asyncio.ensure_future(self._save_boot())
+
+    async def _save_boot(self) -> None:
+        self._saved = len(self._boot)
+        if self._save_profile is not None:
+            await self._save_profile(self.boot_profile())
+        self._saving = None
 
     def _notices(self) -> Iterator[Notice]:
         for notice in self._opening_notices:

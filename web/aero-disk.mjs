@@ -23,7 +23,22 @@
  * @property {string} [cacheKey] names the image where its address changes, as a signed one does
  * @property {Record<string, string>} [headers] sent with every request, never stored
  * @property {"omit" | "same-origin" | "include"} [credentials] as `fetch` has it
+ * @property {() => Promise<Grant> | Grant} [renew] another address when this one expires or is refused
+ * @property {Date | number} [expiresAt] when the address expires, if that is known
  * @property {number} [timeoutS] how long the host may stay silent, in seconds
+ * @property {{ tries?: number, baseS?: number, capS?: number, totalS?: number }} [retry]
+ * @property {number} [concurrency] requests at once, 6 by default
+ * @property {number} [maxRequestBytes] the longest range to ask for
+ * @property {boolean} [readAhead] whether to fetch what is likely to be read next; on by default
+ * @property {Uint8Array | "auto" | null} [bootProfile] what `bootProfile()` gave; "auto" by default
+ * @property {Uint8Array} [digests] a digest list: every byte is checked against it
+ * @property {string} [digestsSha256] what that list must hash to, in hex
+ * @property {boolean} [persist] asks the browser not to clear this site's storage by itself
+ */
+
+/**
+ * Renewed access. `expiresAt` is a Date or milliseconds since the epoch.
+ * @typedef {{ url: string | URL, headers?: Record<string, string>, expiresAt?: Date | number }} Grant
  */
 
 /**
@@ -56,6 +71,8 @@ export class DiskError extends Error {
 export class DiskWorker {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   #waiting = new Map();
+  /** @type {Map<number, (...values: any[]) => unknown>} */
+  #functions = new Map();
   #lastId = 0;
   #worker;
   /** @type {DiskError | null} */
@@ -67,7 +84,11 @@ export class DiskWorker {
       type: "module",
       name: "aero-browser-disk",
     });
-    this.#worker.onmessage = ({ data: { id, value, error } }) => {
+    this.#worker.onmessage = ({ data: { ask, id, value, error } }) => {
+      if (ask) {
+        this.#answer(ask, id);
+        return;
+      }
       const waiting = this.#waiting.get(id);
       this.#waiting.delete(id);
       if (error) waiting?.reject(new DiskError(error));
@@ -79,18 +100,29 @@ export class DiskWorker {
   }
 
   /**
-   * Has the worker do an operation of `worker.py`.
+   * Has the worker do an operation of `worker.py`. Functions among the values can be called there.
    * @param {string} operation
    * @param {Record<string, unknown>} values
+   * @param {AbortSignal} [signal] gives the operation up
    * @returns {Promise<any>}
    */
-  call(operation, values) {
+  call(operation, values, signal) {
     if (this.#death) return Promise.reject(this.#death);
+    if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
-      this.#waiting.set(id, { resolve, reject });
-      const given = Object.entries(values).filter(([, value]) => value !== undefined);
-      this.#worker.postMessage({ id, operation, values: Object.fromEntries(given) });
+      const abort = () => {
+        this.#worker.postMessage({ cancel: id });
+        this.#waiting.delete(id);
+        reject(signal?.reason);
+      };
+      const done = () => signal?.removeEventListener("abort", abort);
+      this.#waiting.set(id, {
+        resolve: (value) => (done(), resolve(value)),
+        reject: (error) => (done(), reject(error)),
+      });
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#worker.postMessage({ id, operation, ...this.#sendable(values) });
     });
   }
 
@@ -98,6 +130,38 @@ export class DiskWorker {
   terminate() {
     this.#die("it was ended");
     this.#worker.terminate();
+  }
+
+  /**
+   * What can be posted of `values`: functions by number, nothing that is undefined.
+   * @param {Record<string, unknown>} values
+   */
+  #sendable(values) {
+    /** @type {Record<string, number>} */
+    const functions = {};
+    /** @type {Record<string, unknown>} */
+    const plain = {};
+    for (const [name, value] of Object.entries(values)) {
+      if (typeof value === "function") {
+        functions[name] = this.#functions.size + 1;
+        this.#functions.set(functions[name], /** @type {() => unknown} */ (value));
+      } else if (value !== undefined) plain[name] = value;
+    }
+    return { values: plain, functions };
+  }
+
+  /**
+   * @param {number} number of the function that the worker calls
+   * @param {number} id of the call
+   */
+  async #answer(number, id) {
+    let value;
+    try {
+      value = await this.#functions.get(number)?.();
+    } catch (error) {
+      value = { error: error instanceof Error ? error.message : String(error) };
+    }
+    this.#worker.postMessage({ answer: id, value });
   }
 
   /**
@@ -150,10 +214,32 @@ export class Disk {
    * The `length` bytes at `offset`; any that lie inside the disk.
    * @param {number} offset
    * @param {number} length
+   * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    */
-  read(offset, length) {
-    return this.#worker.call("disk.read", { disk: this.#number, offset, length });
+  read(offset, length, { signal } = {}) {
+    return this.#worker.call("disk.read", { disk: this.#number, offset, length }, signal);
+  }
+
+  /**
+   * Downloads all that is missing, behind everything else; goes on where it was after a reload.
+   * @returns {Promise<void>}
+   */
+  keepWholeImage() {
+    return this.#worker.call("disk.keepWholeImage", { disk: this.#number });
+  }
+
+  /** @returns {Promise<void>} */
+  pauseKeeping() {
+    return this.#worker.call("disk.pauseKeeping", { disk: this.#number });
+  }
+
+  /**
+   * The blocks read so far, in the order of their first read: a small file for `openDisk`.
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  bootProfile() {
+    return this.#worker.call("disk.bootProfile", { disk: this.#number });
   }
 
   /** @returns {Promise<DiskStats>} */
@@ -189,9 +275,28 @@ export function connect(location) {
  * @param {DiskOptions & Location} options
  * @returns {Promise<Disk>} rejects with a `DiskError` whose `name` says what was wrong
  */
-export async function openDisk({ workerUrl, pyodideUrl, wheelUrl, url, ...options }) {
+export async function openDisk({ workerUrl, pyodideUrl, wheelUrl, persist, ...options }) {
   const worker = connect({ workerUrl, pyodideUrl, wheelUrl });
-  return new Disk(worker, await worker.call("disk.open", { url: String(url), ...options }));
+  const { url, renew, expiresAt, ...plain } = options;
+  if (persist) await navigator.storage?.persist?.();
+  const values = {
+    ...plain,
+    url: String(url),
+    expiresAt: seconds(expiresAt),
+    renew: renew && (async () => {
+      const grant = await renew();
+      return { ...grant, url: String(grant.url), expiresAt: seconds(grant.expiresAt) };
+    }),
+  };
+  return new Disk(worker, await worker.call("disk.open", values));
+}
+
+/**
+ * Seconds since the epoch.
+ * @param {Date | number | undefined} time a Date, or milliseconds since the epoch
+ */
+function seconds(time) {
+  return time === undefined ? undefined : Number(time) / 1000;
 }
 
 /** @param {string | URL} url */

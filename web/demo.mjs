@@ -7,6 +7,7 @@ import { element, isAvailable, renderFailure, renderPanel, renderStarting } from
 import { clearReadResult, showReadResult } from "./read-result.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */
+/** @typedef {import("./panel.mjs").Failure} Failure */
 
 const KEPT = "aero-browser-disk.panel";
 const POLL_MS = 250;
@@ -17,6 +18,8 @@ const worker = connect();
 
 /** @type {View | null} */
 let view = null;
+/** What no view tells of: a defect, a worker that died. @type {Failure | null} */
+let defect = null;
 let underWay = 0;
 let editsUnderWay = 1; // until the worker has what was typed while Python was starting
 /** @type {ReturnType<typeof setTimeout> | null} */
@@ -75,6 +78,7 @@ function onPress(id, action) {
  * @param {Record<string, unknown>} values
  */
 async function edit(operation, values) {
+  defect = null;
   editsUnderWay += 1;
   try {
     await call(operation, values);
@@ -103,6 +107,7 @@ async function read() {
  * @param {Record<string, unknown>} values
  */
 async function act(operation, values) {
+  defect = null;
   const answer = call(operation, values);
   look(); // at once, so that what has begun is seen
   try {
@@ -115,11 +120,13 @@ async function act(operation, values) {
 }
 
 /**
- * Shows an error that the panel knows nothing of: a defect, or a worker that died.
+ * Shows an error that the panel knows nothing of, until the user does something else.
  * @param {unknown} error
  */
 function report(error) {
-  renderFailure({ title: view?.texts.unexpectedTitle ?? "", text: messageOf(error) });
+  const name = error instanceof Error ? error.name : "";
+  defect = { name, title: view?.texts.unexpectedTitle ?? "", text: messageOf(error) };
+  renderFailure(defect);
 }
 
 /**
@@ -144,7 +151,7 @@ async function call(operation, values) {
 /** @param {View} next */
 function draw(next) {
   view = next;
-  renderPanel(next, { editing: editsUnderWay > 0 });
+  renderPanel({ ...next, error: next.error ?? defect }, { editing: editsUnderWay > 0 });
   if (!next.read.range) clearReadResult();
   keep(next.remembered);
 }

@@ -1,35 +1,49 @@
 /**
  * The worker: starts Pyodide and the package, and passes messages on to `worker.py`.
  *
- * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`.
+ * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`, `{ cancel: id }`.
  * Out: `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
+ * A function among the values is sent as its number: `{ ask, id }` goes out to call it, and
+ * `{ answer: id, value }` comes back.
  */
 
 /**
  * @typedef {{ name: string, message: string, fields: Record<string, unknown> }} Failure
  * @typedef {{ value?: unknown, error?: Failure }} Answer
  * @typedef {{ start: { pyodideUrl: string, wheelUrl: string } }} Start
- * @typedef {{ id: number, operation: string, values: Record<string, unknown> }} Call
+ * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number> }} Call
+ * @typedef {{ cancel: number }} Cancel
+ * @typedef {{ answer: number, value: unknown }} PageAnswer
+ * @typedef {{ call: (call: Call) => Promise<Answer>, cancel: (id: number) => void }} Python
  */
+
+/** @type {Map<number, (value: unknown) => void>} */
+const asked = new Map();
+let lastAsk = 0;
 
 /** @type {(settings: Start["start"]) => void} */
 let start = () => {};
 
-/** @type {Promise<(operation: string, values: Record<string, unknown>) => Promise<Answer>>} */
+/** @type {Promise<Python>} */
 const python = new Promise((resolve, reject) => {
   start = (settings) => startPython(settings).then(resolve, reject);
 });
 python.catch(() => {}); // each call tells of it
 
 // Set before anything is awaited: a message that finds no listener is lost.
-self.onmessage = async (/** @type {MessageEvent<Start | Call>} */ { data }) => {
+self.onmessage = async (/** @type {MessageEvent<Start | Call | Cancel | PageAnswer>} */ { data }) => {
   if ("start" in data) return start(data.start);
-  const { id, operation, values } = data;
+  if ("answer" in data) {
+    asked.get(data.answer)?.(data.value);
+    asked.delete(data.answer);
+    return;
+  }
+  if ("cancel" in data) return (await python.catch(() => null))?.cancel(data.cancel);
   try {
-    reply(id, await (await python)(operation, values));
+    reply(data.id, await (await python).call(data));
   } catch (error) {
     const message = `Python did not start: ${error instanceof Error ? error.message : error}`;
-    reply(id, { error: { name: "StartError", message, fields: {} } });
+    reply(data.id, { error: { name: "StartError", message, fields: {} } });
   }
 };
 
@@ -42,9 +56,13 @@ async function startPython({ pyodideUrl, wheelUrl }) {
   const { Worker } = pyodide.pyimport("aero_browser_disk.worker");
   const worker = Worker();
   const toObjects = { dict_converter: Object.fromEntries, create_pyproxies: false };
-  return async (/** @type {string} */ operation, /** @type {Record<string, unknown>} */ values) => {
+  /** @param {Call} call */
+  const call = async ({ id, operation, values, functions }) => {
     const sent = pyodide.toPy(values);
-    const answer = await worker.call(operation, sent);
+    for (const [name, number] of Object.entries(functions)) {
+      sent.set(name, async () => pyodide.toPy(await ask(number)));
+    }
+    const answer = await worker.call(operation, sent, id);
     try {
       return answer.toJs(toObjects);
     } finally {
@@ -52,6 +70,19 @@ async function startPython({ pyodideUrl, wheelUrl }) {
       sent.destroy();
     }
   };
+  return { call, cancel: (/** @type {number} */ id) => worker.cancel(id) };
+}
+
+/**
+ * Calls a function of the page.
+ * @param {number} number
+ */
+function ask(number) {
+  return new Promise((resolve) => {
+    const id = ++lastAsk;
+    asked.set(id, resolve);
+    self.postMessage({ ask: number, id });
+  });
 }
 
 /**

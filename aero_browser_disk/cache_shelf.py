@@ -1,0 +1,135 @@
+"""Where one image's blocks go: its own files in the storage, else memory, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .access import Access
+from .block_cache import BlockCache
+from .block_store import BlockStore, StoredImage
+from .boot_profile import BootProfile
+from .disk import Notice
+from .errors import StorageBusyError, StorageError
+from .platform.base import Lock, Platform, Storage
+from .platform.memory import MemoryStorage
+from .remote_image import ImageVersion, RemoteImage, Traffic
+
+MIB, GIB = 1 << 20, 1 << 30
+_MOST_CACHED = 2 * GIB
+_MOST_IN_MEMORY = 256 * MIB
+_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let its files go
+
+
+@dataclass(slots=True)
+class CacheShelf:
+    """Where the blocks of one image go: its files in the storage, else memory."""
+
+    folder: str
+    storage: Storage
+    store: BlockStore
+    lock: Lock | None
+    notices: list[Notice]
+
+    @classmethod
+    async def open(cls, outside: Platform, folder: str) -> CacheShelf:
+        """The image's own files if they can be had, else files in memory, with a notice why."""
+        if outside.storage.kind == "memory":
+            return await cls._in_memory(folder, "memory-cache")
+        lock = await outside.locks.acquire(folder, _TAB_LEAVES_WITHIN_S)
+        if lock is None:
+            return await cls._in_memory(folder, "cache-busy")
+        try:
+            store = await BlockStore.open(outside.storage, folder)
+        except StorageError as error:
+            lock.release()
+            busy = isinstance(error, StorageBusyError)
+            return await cls._in_memory(folder, "cache-busy" if busy else "storage-failed")
+        return cls(folder, outside.storage, store, lock, [])
+
+    @classmethod
+    async def _in_memory(cls, folder: str, why: Notice) -> CacheShelf:
+        storage = MemoryStorage()
+        return cls(folder, storage, await BlockStore.open(storage, folder), None, [why])
+
+    def vouched_image(
+        self, outside: Platform, access: Access, block_size: int
+    ) -> RemoteImage | None:
+        """The cached version, while its host vouches for it."""
+        fresh_for_s = self.store.fresh_until - outside.clock.now()
+        image = self.stored_image(outside, access, block_size) if fresh_for_s > 0 else None
+        if image is not None:
+            image.fresh_for_s = fresh_for_s
+        return image
+
+    def stored_image(
+        self, outside: Platform, access: Access, block_size: int
+    ) -> RemoteImage | None:
+        """The cached version, if there is one in blocks of that size."""
+        stored = self.store.image
+        if stored is None or stored.block_size != block_size:
+            return None
+        version = ImageVersion(stored.size, stored.validator)
+        return RemoteImage(outside.http, access, version, Traffic())
+
+    async def cache_for(
+        self, version: ImageVersion, block_size: int, limit: int | None
+    ) -> tuple[BlockCache, list[Notice]]:
+        """A cache for one version; in memory when versions look alike, or for want of room."""
+        if not version.validator and self.storage.kind != "memory":
+            await self._move_to_memory("no-validator")
+        image = StoredImage(version.size, version.validator, block_size)
+        try:
+            cache = BlockCache(self.store, image, await self._limit(limit))
+        except StorageError:
+            await self._move_to_memory("storage-full")
+            cache = BlockCache(self.store, image, await self._limit(limit))
+        return cache, self.notices
+
+    async def _move_to_memory(self, why: Notice) -> None:
+        self.close()
+        fallback = await self._in_memory(self.folder, why)
+        self.storage, self.store, self.lock = fallback.storage, fallback.store, None
+        self.notices += fallback.notices
+
+    async def _limit(self, asked: int | None) -> int:
+        if self.storage.kind == "memory":
+            return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
+        if asked is not None:
+            return asked
+        return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+
+    async def load_profile(self) -> BootProfile | None:
+        """The boot profile that an earlier session recorded; None when there is none to be read."""
+        try:
+            file = await self.storage.open(f"{self.folder}/profile", create=False)
+        except (FileNotFoundError, StorageError):
+            return None
+        try:
+            encoded = bytearray(file.size())
+            file.read_into(encoded, 0)
+            return BootProfile.decode(bytes(encoded))
+        except (StorageError, ValueError):
+            return None  # torn by a crash: the next session records it again
+        finally:
+            file.close()
+
+    async def save_profile(self, profile: BootProfile) -> None:
+        """Keeps a boot profile for the next session. What cannot be kept is left."""
+        if self.storage.kind == "memory" or not profile.validator:
+            return
+        encoded = profile.encode()
+        try:
+            file = await self.storage.open(f"{self.folder}/profile")
+            try:
+                file.truncate(0)
+                file.write(encoded, 0)
+            finally:
+                file.close()
+        except StorageError:
+            return
+
+    def close(self) -> None:
+        """Lets the files go. Idempotent."""
+        self.store.close()
+        if self.lock is not None:
+            self.lock.release()
