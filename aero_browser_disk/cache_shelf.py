@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from .access import Access
@@ -13,6 +14,8 @@ from .errors import StorageBusyError, StorageError
 from .platform.base import Lock, Platform, Storage
 from .platform.memory import MemoryStorage
 from .remote_image import ImageVersion, RemoteImage, Traffic
+from .streaming_disk import StreamingDisk
+from .tab_sharing import BlockServer, SharedSource
 
 MIB, GIB = 1 << 20, 1 << 30
 _MOST_CACHED = 2 * GIB
@@ -29,6 +32,10 @@ class CacheShelf:
     store: BlockStore
     lock: Lock | None
     notices: list[Notice]
+    follows: bool = False
+    """Whether another tab holds the files and can be read through."""
+    server: BlockServer | None = None
+    taking_over: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(cls, outside: Platform, folder: str) -> CacheShelf:
@@ -36,6 +43,10 @@ class CacheShelf:
         if outside.storage.kind == "memory":
             return await cls._in_memory(folder, "memory-cache")
         lock = await outside.locks.acquire(folder, _TAB_LEAVES_WITHIN_S)
+        if lock is None and outside.channels is not None:
+            shelf = await cls._in_memory(folder, "shared-cache")
+            shelf.follows = True
+            return shelf
         if lock is None:
             return await cls._in_memory(folder, "cache-busy")
         try:
@@ -75,6 +86,8 @@ class CacheShelf:
         self, version: ImageVersion, block_size: int, limit: int | None
     ) -> tuple[BlockCache, list[Notice]]:
         """A cache for one version; in memory when versions look alike, or for want of room."""
+        if not version.validator:
+            self.follows = False  # the other tab may have another version
         if not version.validator and self.storage.kind != "memory":
             await self._move_to_memory("no-validator")
         image = StoredImage(version.size, version.validator, block_size)
@@ -97,6 +110,36 @@ class CacheShelf:
         if asked is not None:
             return asked
         return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+
+    def share(
+        self, outside: Platform, disk: StreamingDisk, source: SharedSource | None, limit: int | None
+    ) -> None:
+        """Lets other tabs read through this one, or waits to take the files over from another."""
+        if source is not None:
+            self.taking_over = asyncio.ensure_future(self._take_over(outside, disk, source, limit))
+        elif self.lock is not None and outside.channels is not None:
+            self.server = BlockServer(outside.channels, self.folder, disk)
+
+    async def _take_over(
+        self, outside: Platform, disk: StreamingDisk, source: SharedSource, limit: int | None
+    ) -> None:
+        lock = await outside.locks.acquire(self.folder, None)
+        assert lock is not None
+        source.holder_is_gone()
+        try:
+            store = await BlockStore.open(outside.storage, self.folder)
+        except StorageError:
+            lock.release()  # this tab goes on in memory
+            return
+        self.storage, self.store, self.lock = outside.storage, store, lock
+        try:
+            cache = BlockCache(store, disk.stored_image, await self._limit(limit))
+        except StorageError:
+            store.close()
+            return
+        self.notices.remove("shared-cache")
+        disk.adopt(cache, outside.storage.kind, self.notices)
+        self.share(outside, disk, None, limit)
 
     async def load_profile(self) -> BootProfile | None:
         """The boot profile that an earlier session recorded; None when there is none to be read."""
@@ -130,6 +173,10 @@ class CacheShelf:
 
     def close(self) -> None:
         """Lets the files go. Idempotent."""
+        if self.taking_over is not None:
+            self.taking_over.cancel()
+        if self.server is not None:
+            self.server.close()
         self.store.close()
         if self.lock is not None:
             self.lock.release()

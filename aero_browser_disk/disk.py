@@ -12,6 +12,7 @@ SECTOR_SIZE = 512
 
 Notice = Literal[
     "memory-cache",  # no lasting storage here: the cache ends with the session
+    "shared-cache",  # another tab holds this image's cache: this one reads through it
     "cache-busy",  # another tab holds this image's cache: this one caches in memory
     "storage-full",  # no room is left: blocks that find none are read again next time
     "storage-failed",  # the cache broke: reads go on without it

@@ -22,6 +22,7 @@ from .platform.base import Credentials, Platform
 from .remote_image import ImageVersion, RemoteImage
 from .retry import DEFAULT_RETRY, RetryPolicy
 from .streaming_disk import StreamingDisk
+from .tab_sharing import SharedSource
 
 KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
@@ -105,6 +106,10 @@ async def open_disk(
                 shelf.notices.append("other-profile")
             profile = None
         cache, notices = await shelf.cache_for(image.version, block_size, cache_limit_bytes)
+        source = None
+        if shelf.follows and outside.channels is not None:
+            version = str(image.version)
+            source = SharedSource(outside.channels, shelf.folder, version, image)
         disk = StreamingDisk(
             image,
             cache,
@@ -117,6 +122,7 @@ async def open_disk(
             read_ahead=read_ahead,
             profile=profile,
             digests=trusted,
+            source=source,
             save_profile=shelf.save_profile,
             on_close=shelf.close,
         )
@@ -128,6 +134,7 @@ async def open_disk(
     except BaseException:
         await disk.close()
         raise
+    shelf.share(outside, disk, source, cache_limit_bytes)
     return disk
 
 

@@ -83,6 +83,11 @@ NOTICES: dict[Notice, dict[str, str]] = {
         "text": "This browser offers no lasting storage here, as in some private windows. What is "
         "downloaded is kept in memory and is gone when the page is closed.",
     },
+    "shared-cache": {
+        "title": "Open in another tab too",
+        "text": "The other tab holds this image’s cache, and this one reads through it. When that "
+        "tab is closed, this one takes the cache over.",
+    },
     "cache-busy": {
         "title": "Open in another tab too",
         "text": "The other tab holds this image’s cache. This tab keeps its own in memory until it "

@@ -8,11 +8,12 @@ from typing import Literal
 
 from .block_cache import BlockCache
 from .block_fetch import PendingRead
+from .block_store import StoredImage
 from .boot_profile import BootProfile
 from .digest_list import DigestList
 from .disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from .errors import DiskClosedError, IntegrityError, InvalidOptionError
-from .fetch_queue import FetchQueue
+from .fetch_queue import FetchQueue, RangeSource
 from .platform.base import Clock, WritableBuffer
 from .prefetch import ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
@@ -34,7 +35,8 @@ class StreamingDisk:
     most `max_request` bytes, and at most `concurrency` requests run at a time. A block is served
     and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
     `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
-    `on_close` is called when all is given up.
+    `source`, if given, has the bytes instead of the image's host. `on_close` is called when all is
+    given up.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class StreamingDisk:
         read_ahead: bool = True,
         profile: BootProfile | None = None,
         digests: DigestList | None = None,
+        source: RangeSource | None = None,
         save_profile: Callable[[BootProfile], Awaitable[None]] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -73,9 +76,9 @@ class StreamingDisk:
         self._saving: asyncio.Task[None] | None = None
         blocks = -(-self._size // block_size)
         self._queue = FetchQueue(
-            image,
+            source or image,
             cache.image,
-            is_held=cache.__contains__,
+            is_held=lambda block: block in self._cache,
             arrived=self._keep,
             settled=self._settled,
             clock=clock,
@@ -95,6 +98,11 @@ class StreamingDisk:
     @property
     def info(self) -> DiskInfo:
         return DiskInfo(self._size, str(self._image.version), self._block_size, read_only=True)
+
+    @property
+    def stored_image(self) -> StoredImage:
+        """What a cache of this disk must be of."""
+        return self._cache.image
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +156,18 @@ class StreamingDisk:
             missing.wait_for(0, 0, memoryview(first))
             await self._queue.read(missing)
         self._queue.pump()
+
+    def adopt(
+        self, cache: BlockCache, storage: Literal["opfs", "folder", "memory"], notices: list[Notice]
+    ) -> None:
+        """Goes on with another cache of the same image; what was read goes along from the old."""
+        old, self._cache = self._cache, cache
+        self._storage, self._opening_notices = storage, tuple(notices)
+        for block in self._seen:
+            data = bytearray(cache.image.block_length(block))
+            if block not in cache and old.read_into(block, 0, data):
+                cache.put(block, data)
+        old.close()
 
     # ── the whole image, and its boot ────────────────────────────────────────────────────────────
 

@@ -7,7 +7,7 @@ library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -130,8 +130,31 @@ class Lock(Protocol):
 class Locks(Protocol):
     """Named locks among all tabs and workers of this origin (or processes of this folder)."""
 
-    async def acquire(self, name: str, timeout_s: float) -> Lock | None:
-        """The lock, or None when another holder keeps it for all of `timeout_s`."""
+    async def acquire(self, name: str, timeout_s: float | None) -> Lock | None:
+        """The lock, or None when another holder keeps it for all of `timeout_s`.
+
+        Without a time-out it waits until the lock is free or the call is cancelled.
+        """
+
+
+Message = dict[str, str | int | bytes]
+
+
+class Channel(Protocol):
+    """A place where the tabs and workers of this origin hear what each other says."""
+
+    def send(self, message: Message) -> None:
+        """Says something to every other one that listens there."""
+
+    def close(self) -> None:
+        """Stops listening. Idempotent."""
+
+
+class Channels(Protocol):
+    """Named channels."""
+
+    def open(self, name: str, hear: Callable[[Message], None]) -> Channel:
+        """Listens to what others say from now on."""
 
 
 class Clock(Protocol):
@@ -152,3 +175,5 @@ class Platform:
     storage: Storage
     locks: Locks
     clock: Clock
+    channels: Channels | None = None
+    """None where holders of one storage cannot talk to each other."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import (
@@ -20,7 +20,15 @@ from ..errors import (
     StorageUnavailableError,
 )
 from ..redaction import redact_url
-from .base import Credentials, Platform, ReadableBuffer, Storage, StorageEstimate, WritableBuffer
+from .base import (
+    Credentials,
+    Message,
+    Platform,
+    ReadableBuffer,
+    Storage,
+    StorageEstimate,
+    WritableBuffer,
+)
 from .memory import MemoryStorage
 
 if TYPE_CHECKING:
@@ -37,7 +45,7 @@ async def browser_platform() -> Platform:
         storage = await OpfsStorage.connect()
     except StorageUnavailableError:
         storage = MemoryStorage()
-    return Platform(FetchHttp(), storage, WebLocks(), BrowserClock())
+    return Platform(FetchHttp(), storage, WebLocks(), BrowserClock(), BroadcastChannels())
 
 
 def _js_object(**fields: object) -> Any:
@@ -294,27 +302,83 @@ class WebLock:
 class WebLocks:
     """`Locks` among the tabs and workers of this origin."""
 
-    async def acquire(self, name: str, timeout_s: float) -> WebLock | None:
+    async def acquire(self, name: str, timeout_s: float | None) -> WebLock | None:
         import js
-        from pyodide.ffi import JsException, create_once_callable
+        from pyodide.ffi import create_once_callable
 
         loop = asyncio.get_running_loop()
         held: asyncio.Future[None] = loop.create_future()
         let_go: asyncio.Future[None] = loop.create_future()
 
         async def hold(_lock: Any) -> None:
-            held.set_result(None)
+            if not held.done():
+                held.set_result(None)
             await let_go
 
-        options = _js_object(signal=js.AbortSignal.timeout(int(timeout_s * 1000)))
-        request = js.navigator.locks.request(f"{ROOT}/{name}", options, create_once_callable(hold))
-        waiting = asyncio.ensure_future(request)
-        done, _ = await asyncio.wait({held, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if held in done:
-            return WebLock(let_go)
-        with contextlib.suppress(JsException):  # the time-out
-            await waiting
-        return None
+        waiting = js.AbortController.new()
+        request = js.navigator.locks.request(
+            f"{ROOT}/{name}", _js_object(signal=waiting.signal), create_once_callable(hold)
+        )
+        request.catch(_ignore_abort())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(held)
+        except TimeoutError:
+            waiting.abort()
+            if held.done():  # granted in the last moment
+                return WebLock(let_go)
+            held.cancel()
+            return None
+        except BaseException:
+            waiting.abort()
+            let_go.set_result(None)
+            raise
+        return WebLock(let_go)
+
+
+def _ignore_abort() -> Any:
+    """Takes the rejection of a lock request that was given up."""
+    from pyodide.ffi import create_once_callable
+
+    return create_once_callable(lambda _error: None)
+
+
+class BroadcastChannelEnd:
+    """A `Channel` of the Broadcast Channel API."""
+
+    def __init__(self, name: str, hear: Callable[[Message], None]) -> None:
+        import js
+        from pyodide.ffi import create_proxy
+
+        self._raw = js.BroadcastChannel.new(f"{ROOT}/{name}")
+        self._listener = create_proxy(lambda event: hear(_plain(event.data)))
+        self._raw.onmessage = self._listener
+
+    def send(self, message: Message) -> None:
+        self._raw.postMessage(_js_object(**message))
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+            self._raw.onmessage = None
+            self._listener.destroy()
+            self._raw = None
+
+
+def _plain(data: Any) -> Message:
+    return {
+        name: value.to_bytes()
+        if hasattr(value, "to_bytes") and not isinstance(value, int)
+        else value
+        for name, value in data.object_entries()
+    }
+
+
+class BroadcastChannels:
+    """`Channels` among the tabs and workers of this origin."""
+
+    def open(self, name: str, hear: Callable[[Message], None]) -> BroadcastChannelEnd:
+        return BroadcastChannelEnd(name, hear)
 
 
 class BrowserClock:

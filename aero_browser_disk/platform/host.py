@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import shutil
 import socket
@@ -347,8 +348,8 @@ class FolderLocks:
     def __init__(self, folder: Path) -> None:
         self._files = FolderStorage(folder)
 
-    async def acquire(self, name: str, timeout_s: float) -> FolderLock | None:
-        deadline = time.monotonic() + timeout_s
+    async def acquire(self, name: str, timeout_s: float | None) -> FolderLock | None:
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
         while True:
             try:
                 return FolderLock(await self._files.open(name.replace("/", "-")))

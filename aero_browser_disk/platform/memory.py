@@ -1,11 +1,13 @@
-"""Files in memory: where there is no lasting storage, and in tests."""
+"""Files, locks and channels in memory: where there is no lasting storage, and in tests."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StorageBusyError, StorageFullError
-from .base import ReadableBuffer, StorageEstimate, WritableBuffer
+from .base import Message, ReadableBuffer, StorageEstimate, WritableBuffer
 
 
 class MemoryFile:
@@ -91,3 +93,65 @@ class MemoryStorage:
 
     async def estimate(self) -> StorageEstimate:
         return StorageEstimate(usage=self.used(), quota=self.quota)
+
+
+class MemoryLock:
+    """A `Lock` within one process."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock: asyncio.Lock | None = lock
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+class MemoryLocks:
+    """`Locks` among the tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def acquire(self, name: str, timeout_s: float | None) -> MemoryLock | None:
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await lock.acquire()
+        except TimeoutError:
+            return None
+        return MemoryLock(lock)
+
+
+class MemoryChannel:
+    """A `Channel` within one event loop."""
+
+    def __init__(self, others: list[MemoryChannel], hear: Callable[[Message], None]) -> None:
+        self._others = others
+        self._hear = hear
+        others.append(self)
+
+    def send(self, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        for other in self._others:
+            if other is not self:
+                loop.call_soon(other.hear, message)
+
+    def hear(self, message: Message) -> None:
+        """Takes what another end said, unless this one was closed since."""
+        if self in self._others:
+            self._hear(message)
+
+    def close(self) -> None:
+        if self in self._others:
+            self._others.remove(self)
+
+
+class MemoryChannels:
+    """`Channels` within one event loop."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, list[MemoryChannel]] = {}
+
+    def open(self, name: str, hear: Callable[[Message], None]) -> MemoryChannel:
+        return MemoryChannel(self._ends.setdefault(name, []), hear)
