@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -12,6 +13,7 @@ from .errors import InvalidUrlError
 from .platform.base import Clock, Credentials
 from .redaction import redact_url
 
+_HOST = re.compile(r"[^\x00-\x20\x7f#%/:<>?@\[\\\]^|]+|[0-9a-fA-F:.]+")  # URL Standard, §3.1
 _RENEWED_BEFORE_S = 15.0  # before its end, so that a request that takes a while is not cut off
 
 
@@ -58,6 +60,8 @@ class ImageAddress:
             raise InvalidUrlError(redact_url(url), "it must start with https:// or http://.")
         if not host:
             raise InvalidUrlError(redact_url(url), "it names no host.")
+        if not _HOST.fullmatch(host):
+            raise InvalidUrlError(redact_url(url), "its host has characters that none can have.")
         plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
         return cls(
             plain, {**_basic_authorization(parts), **(headers or {})}, credentials, timeout_s

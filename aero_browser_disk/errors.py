@@ -93,6 +93,18 @@ class NetworkError(DiskError):
         self.reason = reason
 
 
+class BrokenAnswerError(NetworkError):
+    """An answer broke off before its end."""
+
+    def __init__(self, url: str) -> None:
+        DiskError.__init__(
+            self,
+            f"The answer from {url} broke off before its end. Check the connection and try again.",
+        )
+        self.url = url
+        self.reason = "the answer broke off"
+
+
 class HttpStatusError(DiskError):
     """The host refused, or could not find or serve, the image."""
 

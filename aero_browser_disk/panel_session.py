@@ -64,6 +64,9 @@ class PanelSession:
                 self._panel.opened(self._disk.info, self._disk.stats())
         except DiskError as error:
             self._panel.failed(error)
+        except Exception as error:
+            self._panel.failed(_defect(error))
+            raise
         finally:
             self._opening = None
         return await self.view()
@@ -96,6 +99,9 @@ class PanelSession:
             if self._disk is disk:
                 self._panel.failed(error)
             return {"view": await self.view()}
+        except Exception as error:
+            self._panel.failed(_defect(error))
+            raise
         self._panel.read(disk.stats())
         return {"view": await self.view(), "bytes": data}
 
@@ -106,3 +112,8 @@ class PanelSession:
         self._panel.closed()
         if disk is not None:
             await disk.close()
+
+
+def _defect(error: Exception) -> DiskError:
+    """What the panel says of an error that should not be; the page gets all of it."""
+    return DiskError(f"Something is wrong in this program: {type(error).__name__}.")

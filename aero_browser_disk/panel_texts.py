@@ -132,6 +132,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.ReadOnlyError: "The image is read-only",
     errors.DiskClosedError: "The image is closed",
     errors.NetworkError: "No answer",
+    errors.BrokenAnswerError: "The answer broke off",
     errors.HttpStatusError: "The host refused",
     errors.RenewalError: "Access has ended",
     errors.RangeNotSupportedError: "The host cannot send parts of the image",

@@ -75,6 +75,7 @@ class RemoteImage:
         """What the host offers beside the image: addresses by relation type (RFC 8288)."""
         self._http = http
         self._access = access
+        self._head_coding = ""
 
     @classmethod
     async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
@@ -131,6 +132,7 @@ class RemoteImage:
             async with self._request("HEAD") as (address, response):
                 headers = response.headers
                 length = headers.get("content-length", "")
+                self._head_coding = headers.get("content-encoding", "")
                 useful = response.status == 200 and length.isascii() and length.isdecimal()
                 if not useful or _is_encoded(headers) or int(length) == 0:
                     return None
@@ -142,6 +144,17 @@ class RemoteImage:
             return None  # some hosts drop what they do not serve: the range request tells
 
     async def _probe_by_first_byte(self) -> ImageVersion:
+        try:
+            return await self._first_byte()
+        except NetworkError as error:
+            # Chromium shows nothing of a range that it cannot decode.
+            if _is_encoded({"content-encoding": self._head_coding}):
+                address = await self._access.address()
+                found = self._head_coding
+                raise _wrong(address, "Content-Encoding", "absent", found) from error
+            raise
+
+    async def _first_byte(self) -> ImageVersion:
         first = ByteRange(0, 1)
         async with self._request("GET", {"Range": first.header}) as (address, response):
             empty = response.status == 200 and response.headers.get("content-length") == "0"

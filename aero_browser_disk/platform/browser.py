@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import (
+    BrokenAnswerError,
     NetworkError,
     StorageBusyError,
     StorageError,
@@ -73,7 +74,7 @@ class FetchResponse:
     async def read(self) -> memoryview | None:
         if self._reader is None:
             return None
-        with _network_errors(self._url, "the body broke off"):
+        with _network_errors(BrokenAnswerError(redact_url(self._url))):
             result = await self._reader.read()
         if result.done:
             self._reader = None
@@ -111,7 +112,7 @@ class FetchHttp:
             signal=controller.signal,
         )
         try:
-            with _network_errors(url):
+            with _network_errors(NetworkError(redact_url(url))):
                 raw = await js.fetch(url, options)
         except asyncio.CancelledError:
             controller.abort()
@@ -123,14 +124,14 @@ class FetchHttp:
 
 
 @contextlib.contextmanager
-def _network_errors(url: str, reason: str = "") -> Iterator[None]:
+def _network_errors(ours: NetworkError) -> Iterator[None]:
     from pyodide.ffi import JsException
 
     try:
         yield
     except JsException as error:
         # the browser's own words name the whole URL at times, so they are not passed on
-        raise NetworkError(redact_url(url), reason) from error
+        raise ours from error
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────
@@ -211,6 +212,8 @@ class OpfsStorage:
         file_handle = getattr(js, "FileSystemFileHandle", None)
         if file_handle is None or not hasattr(file_handle.prototype, "createSyncAccessHandle"):
             raise StorageUnavailableError("this browser has no sync access handle in this context")
+        if not hasattr(js.navigator, "storage"):
+            raise StorageUnavailableError("this page is not a secure context")
         try:
             origin = await js.navigator.storage.getDirectory()
             return cls(await origin.getDirectoryHandle(ROOT, create=True))

@@ -19,7 +19,13 @@ from pathlib import Path
 from typing import Literal, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
-from ..errors import NetworkError, StorageBusyError, StorageError, StorageFullError
+from ..errors import (
+    BrokenAnswerError,
+    NetworkError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+)
 from ..redaction import redact_url
 from .base import Credentials, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
 
@@ -103,6 +109,9 @@ class HostResponse:
             return None
         try:
             piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
+        except NetworkError as error:
+            self.abort()
+            raise BrokenAnswerError(redact_url(self._url)) from error
         except BaseException:
             self.abort()
             raise
@@ -110,7 +119,7 @@ class HostResponse:
             return memoryview(piece)
         if self._raw.length:  # bytes that were announced and did not come
             self.abort()
-            raise NetworkError(redact_url(self._url), "the body broke off")
+            raise BrokenAnswerError(redact_url(self._url))
         self.abort()
         return None
 

@@ -49,6 +49,7 @@ def open_url(platform):
             "allow_remote": True,
             "platform": platform,
             "read_ahead": False,
+            "boot_profile": None,
             "block_size": BLOCK,
             "retry": ONCE,
         }

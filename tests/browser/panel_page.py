@@ -1,0 +1,138 @@
+"""The demo page as its user works it: by label and role, with mouse and keyboard."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from playwright.sync_api import Locator, Page, expect
+
+# Python starts in the worker first: seconds on a quiet machine, more on a busy one.
+START_TIMEOUT_MS = 90_000
+STEP_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True)
+class PanelPage:
+    """A page on which the panel is, or will be once `visit` returns."""
+
+    page: Page
+
+    # ── what the user does ────────────────────────────────────────────────────────────────────────
+
+    def visit(self, url: str) -> PanelPage:
+        """Opens the page and waits until Python has started."""
+        self.page.set_default_timeout(STEP_TIMEOUT_MS)
+        self.page.goto(url)
+        return self.started()
+
+    def reload(self) -> PanelPage:
+        """Loads the page anew and waits until Python has started."""
+        self.page.reload()
+        return self.started()
+
+    def started(self) -> PanelPage:
+        """Waits until Python has started."""
+        expect(self.remote).to_be_enabled(timeout=START_TIMEOUT_MS)
+        return self
+
+    def turn_on(self) -> PanelPage:
+        """Turns remote images on."""
+        self.remote.check()
+        expect(self.page.get_by_text("On, until you leave this page.")).to_be_visible()
+        return self
+
+    def start_opening(self, url: str) -> None:
+        """Enters an address and presses Open."""
+        self.url.fill(url)
+        self.open.click()
+
+    def open_image(self, url: str) -> None:
+        """Opens an image and waits until it is open."""
+        self.start_opening(url)
+        self.expect_status(re.compile(" is open: "))
+
+    def read_range(self, offset: str, length: str) -> None:
+        """Enters a range and presses Read."""
+        self.offset.fill(offset)
+        self.length.fill(length)
+        self.read.click()
+
+    # ── what the user sees ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def remote(self) -> Locator:
+        return self.page.get_by_role("checkbox", name="Use remote image")
+
+    @property
+    def url(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Image URL")
+
+    @property
+    def offset(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Offset")
+
+    @property
+    def length(self) -> Locator:
+        return self.page.get_by_role("textbox", name="Length")
+
+    @property
+    def open(self) -> Locator:
+        return self.button("Open")
+
+    @property
+    def close(self) -> Locator:
+        return self.button("Close image")
+
+    @property
+    def clear(self) -> Locator:
+        return self.button("Clear cache")
+
+    @property
+    def read(self) -> Locator:
+        return self.button("Read")
+
+    def button(self, name: str) -> Locator:
+        """The button of that name."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    @property
+    def status(self) -> Locator:
+        return self.page.get_by_role("status")
+
+    @property
+    def error(self) -> Locator:
+        return self.page.get_by_role("alert")
+
+    @property
+    def digest(self) -> Locator:
+        return self.page.get_by_test_id("read-sha256")
+
+    @property
+    def dump(self) -> Locator:
+        return self.page.get_by_test_id("read-dump")
+
+    def notice(self, code: str) -> Locator:
+        """A notice by its code."""
+        return self.page.locator(f'#notices [data-code="{code}"]')
+
+    def row(self, label: str) -> Locator:
+        """The value beside a label."""
+        rows = self.page.locator("dl > div")
+        return rows.filter(has=self.page.locator("dt", has_text=re.compile(f"^{label}$"))).locator(
+            "dd"
+        )
+
+    def expect_status(self, text: str | re.Pattern[str]) -> None:
+        """Waits until the status says that."""
+        expect(self.status).to_have_text(text, timeout=STEP_TIMEOUT_MS)
+
+    def expect_error(self, title: str, *texts: str) -> None:
+        """Waits until an error has that title, and checks what else it says."""
+        expect(self.error.locator("strong")).to_have_text(title, timeout=STEP_TIMEOUT_MS)
+        for text in texts:
+            expect(self.error).to_contain_text(text)
+
+    def expect_digest(self, digest: str) -> None:
+        """Waits until the bytes that were read have that digest."""
+        expect(self.digest).to_have_text(digest, timeout=STEP_TIMEOUT_MS)

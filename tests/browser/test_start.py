@@ -1,0 +1,97 @@
+"""The page before Python is there, and when it does not come."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, Route, expect
+
+from aero_browser_disk.testing.site_server import SiteServer
+from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
+
+
+def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
+    page: Page, site: SiteServer
+) -> None:
+    held: list[Route] = []
+    page.context.route("**/pyodide.asm.wasm", lambda route: held.append(route))  # noqa: PLW0108
+    with page.context.expect_event("request", lambda request: "asm.wasm" in request.url):
+        page.goto(site.url)
+    panel = PanelPage(page)
+    panel.expect_status("Starting Python in this browser…")
+    expect(page.get_by_text("Its host sees your address, what you read and when.")).to_be_visible()
+    expect(panel.remote).to_be_disabled()
+    for button in (panel.open, panel.close, panel.clear, panel.read):
+        expect(button).to_be_disabled()
+    panel.url.fill("https://images.example/typed-early.img")
+
+    expect(page.locator("#working")).to_have_attribute("data-on", "true", timeout=STEP_TIMEOUT_MS)
+    held[0].continue_()
+
+    panel.started()
+    expect(panel.url).to_have_value("https://images.example/typed-early.img")
+    panel.turn_on()
+    panel.expect_status("Ready to open.")
+
+
+def test_files_that_are_missing_are_said(page: Page, site: SiteServer) -> None:
+    page.context.route("**/wheels/*.whl", lambda route: route.fulfill(status=404))
+    page.goto(site.url)
+    panel = PanelPage(page)
+
+    panel.expect_status("Python did not start")
+    panel.expect_error("Python did not start", "Reload the page")
+    expect(panel.remote).to_be_disabled()
+    expect(panel.open).to_be_disabled()
+
+
+BROKEN_WORKER = """
+export const connect = () => ({
+  async call(operation) {
+    if (operation === "panel.open") throw new Error("<b>a defect</b>");
+    const view = await (await fetch("panel-first-view.json")).json();
+    return { ...view, busy: true, open: { disabled: false } };
+  },
+});
+"""
+
+
+def test_a_defect_is_shown_as_text_and_stays(page: Page, site_folder: Path, tmp_path: Path) -> None:
+    for path in site_folder.iterdir():
+        if path.name != "aero-disk.mjs":
+            (tmp_path / path.name).symlink_to(path, target_is_directory=path.is_dir())
+    (tmp_path / "aero-disk.mjs").write_text(BROKEN_WORKER, encoding="utf-8")
+    with SiteServer(tmp_path) as site:
+        panel = PanelPage(page).visit(site.url)
+        panel.open.click()
+        panel.expect_error("Something went wrong that should not", "<b>a defect</b>")
+
+        with page.expect_response("**/panel-first-view.json"):
+            pass  # the panel is looked at again, and the view knows of no error
+        panel.expect_error("Something went wrong that should not", "<b>a defect</b>")
+
+
+def test_the_site_works_in_a_sub_folder(page: Page, site_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "folder").symlink_to(site_folder, target_is_directory=True)
+    with SiteServer(tmp_path) as site:
+        panel = PanelPage(page).visit(f"{site.url}some/folder/")
+        panel.expect_status("Remote images are off.")
+
+
+def test_the_page_is_isolated_and_its_policy_holds(page: Page, site: SiteServer, console) -> None:
+    console.expect("Content Security Policy")
+    PanelPage(page).visit(site.url)
+
+    assert page.evaluate("() => crossOriginIsolated")
+    blocked = page.evaluate(
+        """() => new Promise((resolve) => {
+          addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+          const script = document.createElement("script");
+          script.textContent = "globalThis.inline = true";
+          document.body.append(script);
+        })"""
+    )
+    assert re.fullmatch("script-src(-elem)?", blocked)
+    assert page.evaluate("() => globalThis.inline") is None
