@@ -1,0 +1,145 @@
+"""A browser that is killed while it writes: what it had kept is there, and all of it is exact.
+
+The long form: AERO_CRASH_ROUNDS=100 pytest tests/browser/test_crash.py --timeout 3600
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from aero_browser_disk.testing.image_server import Behaviour, ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+
+ROUNDS = int(os.environ.get("AERO_CRASH_ROUNDS", "5"))
+MIB = 1 << 20
+BLOCK = 64 << 10
+DISK = SyntheticImage(24 * MIB, seed=8)
+BLOCKS = DISK.size // BLOCK
+SETTLED = 16  # blocks that each round keeps well before its end
+MORE = 128  # blocks that it asks for then, until it is killed
+LIMIT = 12 * MIB  # so that blocks take the room of others
+GONE = Behaviour(status=404)  # final, so that a block that is missing is known at once
+
+OPEN = """async ([url, cacheLimitBytes]) => {
+  const { openDisk } = await import("./aero-disk.mjs");
+  globalThis.disk = await openDisk({
+    url, cacheLimitBytes, allowRemote: true, readAhead: false,
+  });
+}"""
+# The digest of each block, or null for one that is not cached while the host has nothing.
+DIGESTS = """async ([first, count, length]) => {
+  const hex = (bytes) => Array.from(new Uint8Array(bytes), (b) => b.toString(16).padStart(2, "0"));
+  const found = [];
+  for (let block = first; block < first + count; block++) {
+    try {
+      const data = await disk.read(block * length, length);
+      found.push(hex(await crypto.subtle.digest("SHA-256", data)).join(""));
+    } catch (error) {
+      if (error.name !== "HttpError" && error.name !== "HttpStatusError") throw error;
+      found.push(null);
+    }
+  }
+  return found;
+}"""
+READ_WITHOUT_END = """([length, order]) => {
+  for (const block of order) disk.read(block * length, length).catch(() => {});
+}"""
+
+
+@pytest.fixture
+def images() -> Iterator[ImageServer]:
+    vouching = Behaviour(cache_control="public, max-age=3600")
+    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+        yield server
+
+
+def kill(profile: Path) -> None:
+    """SIGKILL for every process of the browser that runs on this profile."""
+    children: dict[int, list[int]] = {}
+    ours = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        children.setdefault(parent, []).append(int(folder.name))
+        if f"--user-data-dir={profile}".encode() in command.split(b"\0"):
+            ours.append(int(folder.name))
+    assert ours, "the browser runs"
+    while ours:
+        process = ours.pop()
+        ours += children.get(process, ())
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def open_page(context: BrowserContext, site: SiteServer, images: ImageServer) -> Page:
+    page = context.new_page()
+    page.goto(f"{site.url}wheels/index.json")  # of the site, and with nothing of its own
+    page.evaluate(
+        """(base) => { document.head.appendChild(
+        Object.assign(document.createElement("base"), { href: base })); }""",
+        site.url,
+    )
+    page.evaluate(OPEN, [images.url("disk.img"), LIMIT])
+    return page
+
+
+def digests(page: Page, blocks: range) -> list[str | None]:
+    return page.evaluate(DIGESTS, [blocks.start, len(blocks), BLOCK])
+
+
+def expected(blocks: range) -> list[str]:
+    return [hashlib.sha256(DISK.read(block * BLOCK, BLOCK)).hexdigest() for block in blocks]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="it finds the processes in /proc")
+@pytest.mark.timeout(90 + 40 * ROUNDS)
+def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
+    open_profile, site: SiteServer, images: ImageServer, tmp_path: Path, console
+) -> None:
+    console.expect("status of 404")
+    chance = random.Random(22)
+    everything = expected(range(BLOCKS))
+    settled = range(0)
+    kept = []
+    serving = images.behaviour
+    for turn in range(ROUNDS + 1):
+        context = open_profile()
+        images.forget()
+        page = open_page(context, site, images)
+
+        images.behaviour = GONE
+        found = digests(page, range(BLOCKS))
+        images.behaviour = serving
+        wrong = [b for b, have in enumerate(found) if have not in (None, everything[b])]
+        assert wrong == []
+        assert [b for b in settled if found[b] is None] == [], "what was kept before is gone"
+        kept.append(sum(have is not None for have in found))
+
+        start = turn * SETTLED % (BLOCKS - SETTLED)
+        settled = range(start, start + SETTLED)
+        assert digests(page, settled) == everything[settled.start : settled.stop]
+        print("STATS", turn, len(order) if turn else 0, sum(h is not None for h in found), page.evaluate("disk.stats()"), len(images.requests), settled, flush=True)
+
+        images.forget()
+        order = [block for block in range(BLOCKS) if block not in settled]
+        chance.shuffle(order)
+        page.evaluate(READ_WITHOUT_END, [BLOCK, order[:MORE]])
+        enough = chance.randint(1, 40)
+        images.wait_for(lambda server, n=enough: len(server.requests) >= n, timeout_s=30)
+        kill(tmp_path / "user")
+    assert kept[0] == 0
+    assert all(count >= SETTLED for count in kept[1:])
