@@ -9,6 +9,7 @@ from .access import Access
 from .block_cache import BlockCache
 from .block_store import BlockStore, StoredImage
 from .boot_profile import BootProfile
+from .cache_budget import CacheBudget
 from .disk import Notice
 from .errors import StorageBusyError, StorageError
 from .platform.base import Lock, Platform, Storage
@@ -107,9 +108,17 @@ class CacheShelf:
     async def _limit(self, asked: int | None) -> int:
         if self.storage.kind == "memory":
             return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
-        if asked is not None:
-            return asked
-        return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+        total = min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+        return total if asked is None else asked
+
+    async def make_room(self, outside: Platform, needed: int) -> None:
+        """Removes caches of images that nobody has open, as far as the limit for all asks for it.
+
+        Caches that are open may pass that limit together until one is closed; each keeps to its own.
+        """
+        if self.storage.kind != "memory":
+            total = min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+            await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
 
     def share(
         self, outside: Platform, disk: StreamingDisk, source: SharedSource | None, limit: int | None

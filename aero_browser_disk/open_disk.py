@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal
 
 from .access import Access, ImageAddress, Renew
@@ -45,7 +46,7 @@ async def open_disk(
     expires_at: float | None = None,
     timeout_s: float = 30.0,
     retry: RetryPolicy = DEFAULT_RETRY,
-    concurrency: int = 6,
+    concurrency: int | None = None,
     max_request_bytes: int = 8 * MIB,
     read_ahead: bool = True,
     boot_profile: bytes | Literal["auto"] | None = "auto",
@@ -66,8 +67,8 @@ async def open_disk(
     another address when this one expires (at `expires_at`, seconds since the epoch, if that is
     known) or is refused; it must lead to the same version. `timeout_s` bounds the wait for an
     answer and for each piece of it, `retry` what is tried after that. At most `concurrency`
-    requests run at once, for at most `max_request_bytes` each; `read_ahead` lets sequential reads
-    run at the speed of the link.
+    requests (default: 6, 16 over HTTP/2) run at once, for at most `max_request_bytes` each;
+    `read_ahead` lets sequential reads run at the speed of the link.
 
     `boot_profile` and `digests` are documents as `BootProfile` and `DigestList` encode them. The
     profile's blocks are fetched behind what is read; one of another version is ignored, with a
@@ -118,12 +119,13 @@ async def open_disk(
             notices=notices,
             retry=retry,
             max_request=max_request_bytes,
-            concurrency=concurrency,
+            concurrency=concurrency or (16 if outside.http.is_multiplexed(address.url) else 6),
             read_ahead=read_ahead,
             profile=profile,
             digests=trusted,
             source=source,
             save_profile=shelf.save_profile,
+            make_room=partial(shelf.make_room, outside),
             on_close=shelf.close,
         )
     except BaseException:
@@ -197,14 +199,17 @@ def _read_profile(encoded: bytes) -> BootProfile:
 
 
 def _check_options(
-    cache_limit_bytes: int | None, block_size: int, concurrency: int, max_request_bytes: int
+    cache_limit_bytes: int | None,
+    block_size: int,
+    concurrency: int | None,
+    max_request_bytes: int,
 ) -> None:
     power_of_two = block_size & (block_size - 1) == 0
     if not power_of_two or not _SMALLEST_BLOCK <= block_size <= _LARGEST_BLOCK:
         raise InvalidOptionError("block_size", block_size, "a power of two from 4 KiB to 8 MiB")
     if cache_limit_bytes is not None and cache_limit_bytes < 0:
         raise InvalidOptionError("cache_limit_bytes", cache_limit_bytes, "a number of bytes")
-    if concurrency < 1:
+    if concurrency is not None and concurrency < 1:
         raise InvalidOptionError("concurrency", concurrency, "at least 1")
     if max_request_bytes < block_size:
         expected = f"at least the block size, {block_size}"

@@ -24,6 +24,7 @@ MIB = 1 << 20
 
 _MOST_SEEN = 1 << 16  # blocks whose first read is remembered
 _LONGEST_BOOT = 256 * MIB
+_ROOM_STEP = 16 * MIB
 _PROFILE_REQUEST = MIB
 _WHOLE_IMAGE_REQUEST = 4 * MIB
 
@@ -35,8 +36,9 @@ class StreamingDisk:
     most `max_request` bytes, and at most `concurrency` requests run at a time. A block is served
     and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
     `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
-    `source`, if given, has the bytes instead of the image's host. `on_close` is called when all is
-    given up.
+    `source`, if given, has the bytes instead of the image's host. `make_room` is told how large the
+    cache is about to be, `save_profile` what was read first; `on_close` is called when all is given
+    up.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class StreamingDisk:
         digests: DigestList | None = None,
         source: RangeSource | None = None,
         save_profile: Callable[[BootProfile], Awaitable[None]] | None = None,
+        make_room: Callable[[int], Awaitable[None]] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._image = image
@@ -74,6 +77,9 @@ class StreamingDisk:
         # Blocks of the longest boot that is known: a short session does not replace it.
         self._saved = len(blocks_of(profile, block_size)) if profile else 0
         self._saving: asyncio.Task[None] | None = None
+        self._make_room = make_room
+        self._room = 0  # bytes that this cache may grow to beside the caches of other images
+        self._making_room: asyncio.Task[None] | None = None
         blocks = -(-self._size // block_size)
         self._queue = FetchQueue(
             source or image,
@@ -227,8 +233,9 @@ class StreamingDisk:
             return
         self._closed = True
         await self._queue.close(DiskClosedError())
-        if self._saving is not None:
-            await self._saving
+        for task in (self._saving, self._making_room):
+            if task is not None:
+                await task
         if len(self._boot) > self._saved:
             await self._save_boot()
         self._cache.close()
@@ -290,6 +297,15 @@ class StreamingDisk:
         # Twice as much each time, so that a boot of any length is saved a few times only.
         if self._saving is None and len(self._boot) > 2 * self._saved and not self._closed:
             self._saving = asyncio.ensure_future(self._save_boot())
+
+        if self._cache.bytes + _ROOM_STEP > self._room and self._making_room is None:
+            self._making_room = asyncio.ensure_future(self._grow_room())
+
+    async def _grow_room(self) -> None:
+        self._room = self._cache.bytes + 4 * _ROOM_STEP
+        if self._make_room is not None and not self._closed:
+            await self._make_room(self._room)
+        self._making_room = None
 
     async def _save_boot(self) -> None:
         self._saved = len(self._boot)

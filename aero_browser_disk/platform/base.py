@@ -55,6 +55,9 @@ class HttpClient(Protocol):
         no answer came, or none that the platform shows.
         """
 
+    def is_multiplexed(self, url: str) -> bool:
+        """Whether the last answer from `url` is known to have come over HTTP/2 or 3."""
+
     async def close(self) -> None:
         """Frees every connection."""
 
@@ -102,6 +105,9 @@ class Storage(Protocol):
     async def list(self, path: str) -> list[str]:
         """The names in a folder, sorted; empty when there is no such folder."""
 
+    async def facts(self, path: str) -> FileFacts | None:
+        """What is known of a file without opening it; None when it is not there."""
+
     async def remove(self, path: str) -> None:
         """Removes a file or a folder with all that is in it; silent when it is not there.
 
@@ -110,6 +116,14 @@ class Storage(Protocol):
 
     async def estimate(self) -> StorageEstimate:
         """What is used and what may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A file's size in bytes, and when it was written last, in seconds since the epoch."""
+
+    size: int
+    modified_at: float
 
 
 @dataclass(frozen=True, slots=True)

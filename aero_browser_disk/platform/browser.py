@@ -23,6 +23,7 @@ from ..errors import (
 from ..redaction import redact_url
 from .base import (
     Credentials,
+    FileFacts,
     Message,
     Platform,
     ReadableBuffer,
@@ -118,6 +119,13 @@ class FetchHttp:
             controller.abort()
             raise
         return FetchResponse(url, raw, controller)
+
+    def is_multiplexed(self, url: str) -> bool:
+        import js
+
+        # Empty across origins unless the host sends Timing-Allow-Origin.
+        entries = js.performance.getEntriesByName(url, "resource")
+        return bool(len(entries)) and entries.at(-1).nextHopProtocol in ("h2", "h3")
 
     async def close(self) -> None:
         """Nothing to do: the browser keeps the connections."""
@@ -241,6 +249,16 @@ class OpfsStorage:
         except FileNotFoundError:
             return []
         return sorted(names.to_py())
+
+    async def facts(self, path: str) -> FileFacts | None:
+        folder, name = path.rpartition("/")[::2]
+        try:
+            with _storage_errors(path):
+                parent = await self._folder(folder)
+                file = await (await parent.getFileHandle(name)).getFile()
+        except FileNotFoundError:
+            return None
+        return FileFacts(int(file.size), file.lastModified / 1000)
 
     async def remove(self, path: str) -> None:
         folder, name = path.rpartition("/")[::2]

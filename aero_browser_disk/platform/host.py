@@ -27,7 +27,7 @@ from ..errors import (
     StorageFullError,
 )
 from ..redaction import redact_url
-from .base import Credentials, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
+from .base import Credentials, FileFacts, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
 
 T = TypeVar("T")
 Origin = tuple[str, str, int | None]
@@ -163,6 +163,9 @@ class HostHttp:
             if _origin(url) != origin:
                 sent.pop("Authorization", None)
         raise NetworkError(redact_url(url), "it redirects without end")
+
+    def is_multiplexed(self, url: str) -> bool:
+        return False
 
     async def close(self) -> None:
         self._idle.clear()
@@ -301,6 +304,13 @@ class FolderStorage:
     async def list(self, path: str) -> list[str]:
         folder = self._root / path
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    async def facts(self, path: str) -> FileFacts | None:
+        try:
+            status = (self._root / path).stat()
+        except FileNotFoundError:
+            return None
+        return FileFacts(status.st_size, status.st_mtime)
 
     async def remove(self, path: str) -> None:
         full = self._root / path

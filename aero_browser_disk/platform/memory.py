@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Literal
 
 from ..errors import StorageBusyError, StorageFullError
-from .base import Message, ReadableBuffer, StorageEstimate, WritableBuffer
+from .base import FileFacts, Message, ReadableBuffer, StorageEstimate, WritableBuffer
 
 
 class MemoryFile:
@@ -29,6 +30,7 @@ class MemoryFile:
 
     def write(self, data: ReadableBuffer, offset: int) -> None:
         end = offset + len(data)
+        self._storage.modified[self._path] = time.time()
         self._grow(end)
         self._data[offset:end] = data
 
@@ -58,6 +60,7 @@ class MemoryStorage:
     def __init__(self, quota: int = 1 << 40) -> None:
         self.files: dict[str, bytearray] = {}
         self.held: set[str] = set()
+        self.modified: dict[str, float] = {}
         self.quota = quota
 
     @property
@@ -82,6 +85,10 @@ class MemoryStorage:
         prefix = f"{path}/" if path else ""
         below = (name.removeprefix(prefix) for name in self.files if name.startswith(prefix))
         return sorted({name.split("/", 1)[0] for name in below})
+
+    async def facts(self, path: str) -> FileFacts | None:
+        data = self.files.get(path)
+        return None if data is None else FileFacts(len(data), self.modified.get(path, 0.0))
 
     async def remove(self, path: str) -> None:
         gone = [name for name in self.files if name == path or name.startswith(f"{path}/")]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import StorageBusyError, StorageError, StorageFullError
-from ..platform.base import StorageEstimate
+from ..platform.base import FileFacts, StorageEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +103,11 @@ class FailingStorage:
         prefix = f"{path}/" if path else ""
         below = (name.removeprefix(prefix) for name in self._nodes if name.startswith(prefix))
         return sorted({name.split("/", 1)[0] for name in below})
+
+    async def facts(self, path: str) -> FileFacts | None:
+        self._check_power()
+        node = self._nodes.get(path)
+        return None if node is None else FileFacts(len(node.data), 0.0)
 
     async def remove(self, path: str) -> None:
         self._begin("remove", path)

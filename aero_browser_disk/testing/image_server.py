@@ -99,6 +99,8 @@ class ImageServer:
             raise RuntimeError(f"the server was started already, at {self.origin}")
         listener = socket.create_server((self._host, self._port))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        # asyncio sets it on sockets made for TCP by number only, and create_server's are not.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
         ready: Future[None] = Future()
         self._thread = threading.Thread(

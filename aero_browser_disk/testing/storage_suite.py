@@ -104,6 +104,18 @@ class StorageSuite:
                 file.close()
                 assert await self.raw_read(storage, f"names/{name}") == name.encode()
 
+    async def test_facts_tell_the_size_without_opening(self) -> None:
+        async with self._storage() as storage:
+            assert await storage.facts("a/b") is None
+            file = await storage.open("a/b")
+            file.write(b"0123456789", 0)
+            held = await storage.facts("a/b")
+            file.close()
+            free = await storage.facts("a/b")
+            assert held is not None
+            assert free is not None
+            assert free.size == 10
+
     # ── reading and writing ──
 
     async def test_write_and_read(self) -> None:
