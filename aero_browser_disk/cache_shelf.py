@@ -114,7 +114,7 @@ class CacheShelf:
     async def make_room(self, outside: Platform, needed: int) -> None:
         """Removes caches of images that nobody has open, as far as the limit for all asks for it.
 
-        Caches that are open may pass that limit together until one is closed; each keeps to its own.
+        Caches that are open may pass it together until one is closed; each keeps to its own.
         """
         if self.storage.kind != "memory":
             total = min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ROOT = "aero-browser-disk"
 _SCRATCH = 256 * 1024  # bytes moved between a file and Python at once
+_MOST_PIECES = 64
 
 
 async def browser_platform() -> Platform:
@@ -154,6 +155,7 @@ class OpfsFile:
         self._path = path
         self._handle = handle
         self._scratch = js.Uint8Array.new(_SCRATCH)
+        self._pieces: dict[int, Any] = {}
 
     def size(self) -> int:
         with _storage_errors(self._path):
@@ -163,7 +165,7 @@ class OpfsFile:
         length = len(target)
         if length > _SCRATCH:
             return self._read_pieces(target, offset)
-        piece = self._scratch.subarray(0, length)
+        piece = self._piece(length)
         with _storage_errors(self._path):
             got: int = self._handle.read(piece, at=offset)
         if got < length:
@@ -176,13 +178,25 @@ class OpfsFile:
         with memoryview(data) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
-                    piece = self._scratch.subarray(0, len(part))
+                    piece = self._piece(len(part))
                     piece.assign(part)
                     with _storage_errors(self._path):
                         written = self._handle.write(piece, at=offset + start)
                     # at the quota one Chromium answers 4294967288, Firefox writes short
                     if written != len(part):
                         raise StorageFullError(self._path)
+
+    def _piece(self, length: int) -> Any:
+        """The beginning of the scratch buffer, of that length.
+
+        Kept, because making a view of it takes longer than reading 16 KiB (measured: 12 µs).
+        """
+        piece = self._pieces.get(length)
+        if piece is None:
+            if len(self._pieces) >= _MOST_PIECES:
+                self._pieces.clear()
+            piece = self._pieces[length] = self._scratch.subarray(0, length)
+        return piece
 
     def truncate(self, size: int) -> None:
         with _storage_errors(self._path):
