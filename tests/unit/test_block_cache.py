@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from aero_browser_disk.block_cache import BlockCache
 from aero_browser_disk.block_store import BlockStore, StoredImage
 from aero_browser_disk.errors import StorageBusyError
 from aero_browser_disk.platform.memory import MemoryStorage
+from aero_browser_disk.testing.failing_files import FailingStorage
 from run import run
 
 BLOCK = 4096
@@ -71,6 +74,18 @@ async def test_the_least_recently_used_block_goes_first(storage):
     assert len(storage.files[BLOCKS_FILE]) == 3 * BLOCK
 
 
+async def test_a_block_that_came_after_a_read_is_the_more_recent(storage):
+    cache = await open_cache(storage, blocks=3)
+    cache.put(1, content(1))
+    cache.put(2, content(2))
+    read(cache, 1)
+    read(cache, 2)
+    cache.put(3, content(3))
+    cache.put(4, content(4))
+    cache.put(5, content(5))
+    assert [block in cache for block in (1, 2, 3, 4, 5)] == [False, False, True, True, True]
+
+
 async def test_a_limit_below_a_block_keeps_nothing(storage):
     cache = await open_cache(storage, blocks=0)
     cache.put(1, content(1))
@@ -98,6 +113,36 @@ async def test_the_order_of_use_survives_a_restart(storage):
     again = await open_cache(storage, blocks=3)
     again.put(4, content(4))
     assert [block in again for block in (1, 2, 3, 4)] == [True, False, True, True]
+
+
+async def test_a_block_that_is_always_in_use_outlives_a_kill(storage):
+    cache = await open_cache(storage, blocks=8)
+    cache.put(0, content(0))
+    for block in range(1, BLOCKS):
+        cache.put(block, content(block))
+        assert read(cache, 0) == content(0)
+        cache.commit(fresh_until=0)
+    kill(storage)
+    again = await open_cache(storage, blocks=8)
+    for block in range(1, 5):
+        again.put(block, content(block))
+    assert read(again, 0) == content(0)
+
+
+async def test_the_order_of_reads_without_any_download_outlives_a_kill(storage):
+    cache = await open_cache(storage, blocks=8)
+    for block in range(8):
+        cache.put(block, content(block))
+    cache.close()
+    again = await open_cache(storage, blocks=8)
+    for _ in range(200):
+        read(again, 0)
+        read(again, 1)
+    kill(storage)
+    last = await open_cache(storage, blocks=8)
+    for block in range(8, 14):
+        last.put(block, content(block))
+    assert [block for block in range(8) if block in last] == [0, 1]
 
 
 async def test_a_smaller_limit_keeps_the_most_recent_blocks_and_frees_the_rest(storage):
@@ -230,6 +275,127 @@ async def test_a_full_storage_keeps_what_fits_and_goes_on(storage):
     assert cache.is_full
     assert 0 < cache.blocks <= 5
     assert cache.failure is None
+
+
+async def test_when_there_is_room_again_it_is_used(storage):
+    storage.quota = 5 * BLOCK + 9000
+    cache = await open_cache(storage)
+    for block in range(BLOCKS):
+        cache.put(block, content(block))
+    assert cache.is_full
+    storage.quota = 1 << 40
+    for turn in range(100):
+        cache.put(turn % BLOCKS, content(turn % BLOCKS))
+    assert not cache.is_full
+    assert cache.blocks == BLOCKS
+    cache.close()
+    again = await open_cache(storage)
+    assert all(read(again, block) == content(block) for block in range(BLOCKS))
+
+
+async def test_what_fits_of_many_blocks_at_once_is_kept(storage):
+    storage.quota = 5 * BLOCK + 10_000
+    cache = await open_cache(storage)
+    cache.put(0, b"".join(map(content, range(BLOCKS))))
+    assert cache.blocks == 5
+    assert all(read(cache, block) in (None, content(block)) for block in range(BLOCKS))
+
+
+async def test_blocks_give_way_to_a_journal_that_cannot_grow(storage):
+    cache = await open_cache(storage)
+    for block in range(8):
+        cache.put(block, content(block))
+    storage.quota = storage.used()
+    cache.commit(fresh_until=7)
+    assert cache.is_full
+    assert cache.blocks == 7
+    kill(storage)
+    again = await open_cache(storage)
+    assert sum(read(again, block) == content(block) for block in range(8)) == 7
+
+
+async def test_a_quota_far_below_what_is_used_costs_half_of_it_at_most(storage):
+    cache = await open_cache(storage)
+    for block in range(16):
+        cache.put(block, content(block))
+    cache.commit(fresh_until=0)
+    storage.quota = 1000
+    for turn in range(1, 50):
+        cache.put(turn % BLOCKS, content(turn % BLOCKS))
+        cache.commit(fresh_until=turn)
+    assert cache.is_full
+    assert cache.failure is None
+    assert cache.blocks >= 8
+    storage.quota = 1 << 40
+    for turn in range(100):
+        cache.put(turn % BLOCKS, content(turn % BLOCKS))
+        cache.commit(fresh_until=turn)
+    assert not cache.is_full
+    kill(storage)
+    again = await open_cache(storage)
+    assert all(read(again, block) == content(block) for block in range(BLOCKS))
+
+
+async def test_the_last_block_gives_way_to_a_longer_one_when_nothing_can_grow(storage):
+    cache = await open_cache(storage)
+    for block in (0, 1, BLOCKS - 1):
+        cache.put(block, content(block))
+    read(cache, 0)
+    read(cache, 1)
+    cache.commit(fresh_until=0)
+    storage.quota = storage.used() + 64  # two records, and no byte of a block
+    cache.limit = 3 * BLOCK
+    for block in (2, 3, 4, 5):
+        cache.put(block, content(block))
+    assert cache.failure is None
+    assert len(storage.files[BLOCKS_FILE]) <= 3 * BLOCK
+    assert all(read(cache, block) in (None, content(block)) for block in range(BLOCKS))
+
+
+# ── many blocks ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def fill(storage, blocks: int, block_size: int) -> StoredImage:
+    """As many blocks as that, in the order of their numbers, and closed."""
+    image = StoredImage(blocks * block_size, '"many"', block_size)
+    cache = BlockCache(await BlockStore.open(storage, "cache/x"), image, image.size)
+    cache.put(0, bytes(image.size))
+    cache.close()
+    return image
+
+
+async def test_opening_reads_the_journal_once_and_no_block():
+    storage = FailingStorage()
+    image = await fill(storage, 5000, 16)
+    before = len(storage.operations)
+    cache = BlockCache(await BlockStore.open(storage, "cache/x"), image, image.size)
+    assert cache.blocks == 5000
+    assert storage.operations[before:] == [
+        ("open", BLOCKS_FILE),
+        ("open", JOURNAL_FILE),
+        ("read", JOURNAL_FILE),
+    ]
+
+
+async def test_a_block_costs_little_memory(storage):
+    image = await fill(storage, 20_000, 16)
+    tracemalloc.start()
+    try:
+        cache = BlockCache(await BlockStore.open(storage, "cache/x"), image, image.size)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert cache.blocks == 20_000
+    assert used / cache.blocks < 160  # in Pyodide, whose pointers are half as long, below 100
+
+
+async def test_the_least_recently_used_of_many_is_known_to_the_last(storage):
+    image = await fill(storage, 4000, 16)
+    store = await BlockStore.open(storage, "cache/x")
+    for expected in range(image.size // 16):
+        assert store.eldest() == expected
+        store.free(expected)
+    assert store.eldest() is None
 
 
 # ── as a whole ────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,100 @@
+"""What the bench computes from what it measured, and the workloads it makes up."""
+
+import pytest
+
+from bench_results import Measure, Run, measures_table, runs_table
+from bench_server import LOCAL, SHAPED
+from bench_workloads import (
+    LONGEST_THINK_MS,
+    Workload,
+    mixed,
+    random_pages,
+    recorded_boot,
+    sequential,
+    strided,
+)
+
+MIB = 1 << 20
+
+
+def run(client, seconds, *, state="cold", sent=0):
+    return Run("boot", "link", client, state, 2.0, 1000, [seconds], [], [7], [sent])
+
+
+class TestWorkload:
+    def test_bytes_that_are_read_twice_count_once(self):
+        reads = ((0, 100, 0.0), (50, 100, 0.0), (0, 100, 0.0), (1000, 10, 0.0))
+        workload = Workload("", "", reads)
+        assert workload.bytes == 310
+        assert workload.distinct_bytes == 160
+
+    @pytest.mark.parametrize("make", [random_pages, mixed])
+    def test_the_same_each_time(self, make):
+        assert make(50, 512 * MIB) == make(50, 512 * MIB)
+
+    @pytest.mark.parametrize(
+        "workload",
+        [sequential(8 * MIB), random_pages(50, 64 * MIB), strided(50), mixed(50, 64 * MIB)],
+        ids=lambda workload: workload.name,
+    )
+    def test_stays_within_the_image(self, workload):
+        assert all(length > 0 and offset >= 0 for offset, length, _ in workload.reads)
+        assert max(offset + length for offset, length, _ in workload.reads) <= 512 * MIB
+
+    def test_the_recorded_boot(self):
+        workload, size = recorded_boot("debian-boot")
+        assert size == 4 << 30
+        assert workload.think_s == 0
+        assert 40 * MIB < workload.distinct_bytes < 50 * MIB
+        assert all(offset + length <= size for offset, length, _ in workload.reads)
+
+    def test_think_time_is_scaled_and_bounded(self):
+        slow, _ = recorded_boot("debian-boot", think=1.0)
+        fast, _ = recorded_boot("debian-boot", think=0.1)
+        assert max(think for _, _, think in slow.reads) == LONGEST_THINK_MS
+        assert fast.think_s == pytest.approx(slow.think_s / 10)
+
+
+class TestBound:
+    def test_is_a_round_trip_and_the_bytes(self):
+        assert SHAPED.bound_s(6_250_000) == pytest.approx(1.04)
+
+    def test_there_is_none_without_a_link(self):
+        assert LOCAL.bound_s(1 << 30) == 0
+
+
+class TestMeasure:
+    def test_a_ceiling(self):
+        assert Measure("", 4.0, "µs", 1.0, goal=4.0).verdict == "met"
+        assert Measure("", 4.1, "µs", 1.0, goal=4.0).verdict == "MISSED"
+
+    def test_a_floor(self):
+        assert Measure("", 9.9, "MB/s", 10.0, 0.98, at_least=True).verdict == "met"
+        assert Measure("", 9.7, "MB/s", 10.0, 0.98, at_least=True).verdict == "MISSED"
+
+    def test_a_goal_for_the_number_itself(self):
+        assert Measure("", 501, "ms", goal=500).verdict == "MISSED"
+
+    def test_without_a_goal(self):
+        assert Measure("", 1.0, "ms", 0.5).verdict == ""
+
+    def test_the_table_shows_the_ratio(self):
+        assert "2.00" in measures_table([Measure("a read", 1.0, "ms", 0.5)])
+
+
+class TestTables:
+    def test_a_run_is_compared_with_the_bound_and_the_bare_loop(self):
+        text = runs_table([run("ours", 3.0, sent=1800), run("bare loop", 4.0, sent=1000)])
+        ours = next(line for line in text.splitlines() if line.startswith("ours"))
+        assert ours.split() == [
+            "ours", "cold", "3.000", "s", "1.50", "0.75", "0.0", "1.80", "7",
+        ]  # fmt: skip
+
+    def test_a_client_that_failed_says_why(self):
+        failed = Run("boot", "link", "v86", "cold", 2.0, 1000, error="no such thing")
+        assert "no such thing" in runs_table([failed])
+
+    def test_the_median_is_what_counts(self):
+        measured = run("ours", 9.0)
+        measured.seconds += [1.0, 2.0]
+        assert measured.to_json()["median_s"] == 2.0
