@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,6 +21,7 @@ from .errors import (
     UnreadableHeaderError,
 )
 from .platform.base import HttpClient, HttpResponse
+from .stall_limit import StallLimit
 
 Deliver = Callable[[int, memoryview], None]
 """Takes a piece of the image: the offset of its first byte, and its bytes, which are its own."""
@@ -98,10 +98,11 @@ class RemoteImage:
         Raises what `probe` does, and `ImageChangedError` when the host has another version; nothing
         of that was delivered.
         """
-        async with self._request("GET", {"Range": span.header}) as (address, response):
-            self._check(address, response, span)
+        async with self._request("GET", {"Range": span.header}) as answer:
+            address = answer.address
+            self._check(address, answer.response, span)
             offset = span.start
-            while (piece := await self._read(address, response)) is not None:
+            while (piece := await self._read(answer)) is not None:
                 if offset + len(piece) > span.stop:
                     raise _length_error(address, span, f"more than {span.length} bytes")
                 deliver(offset, piece)
@@ -115,21 +116,24 @@ class RemoteImage:
         Raises what `fetch` does, and `InvalidResponseError` when it has more than `most_bytes`.
         Access is only sent along to the image's own origin.
         """
-        async with self._request("GET", url=url) as (address, response):
-            if response.status != 200:
-                raise HttpStatusError(address.shown, response.status)
+        async with self._request("GET", url=url) as answer:
+            if answer.response.status != 200:
+                raise HttpStatusError(answer.address.shown, answer.response.status)
             document = bytearray()
-            while (piece := await self._read(address, response)) is not None:
+            while (piece := await self._read(answer)) is not None:
                 document += piece
                 if len(document) > most_bytes:
-                    raise _wrong(address, "the document", f"at most {most_bytes} bytes", "larger")
+                    raise _wrong(
+                        answer.address, "the document", f"at most {most_bytes} bytes", "larger"
+                    )
             return bytes(document)
 
     # ── probing ──────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_by_head(self) -> ImageVersion | None:
         try:
-            async with self._request("HEAD") as (address, response):
+            async with self._request("HEAD") as answer:
+                address, response = answer.address, answer.response
                 headers = response.headers
                 length = headers.get("content-length", "")
                 self._head_coding = headers.get("content-encoding", "")
@@ -156,7 +160,8 @@ class RemoteImage:
 
     async def _first_byte(self) -> ImageVersion:
         first = ByteRange(0, 1)
-        async with self._request("GET", {"Range": first.header}) as (address, response):
+        async with self._request("GET", {"Range": first.header}) as answer:
+            address, response = answer.address, answer.response
             empty = response.status == 200 and response.headers.get("content-length") == "0"
             if empty or _unsatisfied_size(response) == 0:
                 raise EmptyImageError(address.shown)
@@ -179,21 +184,28 @@ class RemoteImage:
         method: Literal["GET", "HEAD"],
         headers: Mapping[str, str] | None = None,
         url: str | None = None,
-    ) -> AsyncIterator[tuple[ImageAddress, HttpResponse]]:
-        """An answer, and who was asked: after a refusal, once more with renewed access."""
+    ) -> AsyncIterator[_Answer]:
+        """An answer to a request, or after a refusal to the same with renewed access.
+
+        Raises `NetworkError` when nothing comes for as long as the address allows.
+        """
         self.traffic.in_flight += 1
         response = None
         try:
             address = await self._access.address()
             if url is not None:
                 address = address.beside(url)
-            response = await self._send(address, method, headers or {})
-            if response.status in (401, 403) and url is None:
-                renewed = await self._access.renewed(address)
-                if renewed is not None:
-                    response.abort()
-                    address, response = renewed, await self._send(renewed, method, headers or {})
-            yield address, response
+            async with _stall_limit(address) as limit:
+                response = await self._send(address, method, headers or {})
+                limit.moved()
+                if response.status in (401, 403) and url is None:
+                    renewed = await self._access.renewed(address)
+                    if renewed is not None:
+                        response.abort()
+                        address = renewed
+                        response = await self._send(address, method, headers or {})
+                        limit.moved()
+                yield _Answer(address, response, limit)
         finally:
             self.traffic.in_flight -= 1
             if response is not None:
@@ -203,14 +215,13 @@ class RemoteImage:
         self, address: ImageAddress, method: Literal["GET", "HEAD"], headers: Mapping[str, str]
     ) -> HttpResponse:
         self.traffic.requests += 1
-        async with _time_limit(address):
-            return await self._http.request(
-                method, address.url, {**address.headers, **headers}, address.credentials
-            )
+        return await self._http.request(
+            method, address.url, {**address.headers, **headers}, address.credentials
+        )
 
-    async def _read(self, address: ImageAddress, response: HttpResponse) -> memoryview | None:
-        async with _time_limit(address):
-            piece = await response.read()
+    async def _read(self, answer: _Answer) -> memoryview | None:
+        piece = await answer.response.read()
+        answer.limit.moved()
         self.traffic.bytes_downloaded += len(piece or b"")
         return piece
 
@@ -246,11 +257,18 @@ class RemoteImage:
         return ImageChangedError(address.shown, str(self.version), found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    address: ImageAddress
+    response: HttpResponse
+    limit: StallLimit
+
+
 @contextlib.asynccontextmanager
-async def _time_limit(address: ImageAddress) -> AsyncIterator[None]:
+async def _stall_limit(address: ImageAddress) -> AsyncIterator[StallLimit]:
     try:
-        async with asyncio.timeout(address.timeout_s):
-            yield
+        async with StallLimit(address.timeout_s) as limit:
+            yield limit
     except TimeoutError as error:
         raise NetworkError(address.shown, f"nothing came for {address.timeout_s:g} s") from error
 

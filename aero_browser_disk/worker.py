@@ -157,9 +157,9 @@ def _checked(name: str, value: Value, types: tuple[type, ...], expected: str) ->
 
 
 def _document(name: str, value: Value) -> Value:
-    """Bytes; for a boot profile also "auto" and nothing at all."""
-    if name == "bootProfile" and (value is None or value == "auto"):
-        return value
+    """Bytes; for a boot profile also "auto" and "none"."""
+    if name == "bootProfile" and isinstance(value, str) and value in ("auto", "none"):
+        return value if value == "auto" else None
     if not isinstance(value, bytes | bytearray | memoryview):
         raise InvalidOptionError(name, type(value).__name__, "a Uint8Array")
     return bytes(value)

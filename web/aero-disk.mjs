@@ -277,11 +277,12 @@ export function connect(location) {
  */
 export async function openDisk({ workerUrl, pyodideUrl, wheelUrl, persist, ...options }) {
   const worker = connect({ workerUrl, pyodideUrl, wheelUrl });
-  const { url, renew, expiresAt, ...plain } = options;
+  const { url, renew, expiresAt, bootProfile, ...plain } = options;
   if (persist) await navigator.storage?.persist?.();
   const values = {
     ...plain,
     url: String(url),
+    bootProfile: bootProfile === null ? "none" : bootProfile,
     expiresAt: seconds(expiresAt),
     renew: renew && (async () => {
       const grant = await renew();

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
 
 from ..errors import (
     BrokenAnswerError,
@@ -33,9 +34,6 @@ from .base import (
 )
 from .memory import MemoryStorage
 
-if TYPE_CHECKING:
-    from pyodide.ffi import JsException
-
 ROOT = "aero-browser-disk"
 _SCRATCH = 256 * 1024  # bytes moved between a file and Python at once
 _MOST_PIECES = 64
@@ -51,6 +49,14 @@ async def browser_platform() -> Platform:
     return Platform(FetchHttp(), storage, WebLocks(), BrowserClock(), BroadcastChannels())
 
 
+@functools.cache
+def _js_exception() -> type[Exception]:
+    """What a JavaScript exception is in Python; asked for on hot paths, so found only once."""
+    from pyodide.ffi import JsException
+
+    return cast("type[Exception]", JsException)
+
+
 def _js_object(**fields: object) -> Any:
     import js
     from pyodide.ffi import to_js
@@ -61,31 +67,55 @@ def _js_object(**fields: object) -> Any:
 # ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+class FetchHeaders(Mapping[str, str]):
+    """The headers that the browser shows, each asked for when it is looked at."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        value = self._raw.get(name)
+        if not isinstance(value, str):  # null, which Pyodide does not make None
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        import js
+
+        return iter(js.Object.fromEntries(self._raw).to_py())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class FetchResponse:
     """An `HttpResponse` of `fetch`."""
 
     def __init__(self, url: str, raw: Any, controller: Any) -> None:
-        import js
-
         self.status: int = raw.status
-        self.headers: Mapping[str, str] = js.Object.fromEntries(raw.headers).to_py()
+        self.headers: Mapping[str, str] = FetchHeaders(raw.headers)
         self._url = url
         self._controller = controller
-        self._reader = raw.body.getReader() if raw.body else None
+        body = raw.body
+        self._reader = body.getReader() if body else None
 
     async def read(self) -> memoryview | None:
         if self._reader is None:
             return None
-        with _network_errors(BrokenAnswerError(redact_url(self._url))):
+        try:
             result = await self._reader.read()
+        except _js_exception() as error:
+            raise BrokenAnswerError(redact_url(self._url)) from error
         if result.done:
-            self._reader = None
+            self._reader = self._controller = None
             return None
         return memoryview(result.value.to_bytes())
 
     def abort(self) -> None:
         self._reader = None
-        self._controller.abort()
+        if self._controller is not None:
+            self._controller.abort()
+            self._controller = None
 
 
 class FetchHttp:
@@ -105,20 +135,24 @@ class FetchHttp:
         import js
 
         controller = js.AbortController.new()
-        options = _js_object(
-            method=method,
-            headers=dict(headers or {}),
-            credentials=credentials,
-            cache="no-store",
-            referrerPolicy="no-referrer",
-            signal=controller.signal,
-        )
+        # Field by field: turning a dict into an object takes several times as long.
+        options = js.Object.new()
+        options.method = method
+        options.cache = "no-store"
+        options.referrerPolicy = "no-referrer"
+        options.credentials = credentials
+        options.signal = controller.signal
+        options.headers = sent = js.Object.new()
+        for name, value in (headers or {}).items():
+            setattr(sent, name, value)
         try:
-            with _network_errors(NetworkError(redact_url(url))):
-                raw = await js.fetch(url, options)
+            raw = await js.fetch(url, options)
         except asyncio.CancelledError:
             controller.abort()
             raise
+        except _js_exception() as error:
+            # The browser's own words name the whole address at times, so they are not passed on.
+            raise NetworkError(redact_url(url)) from error
         return FetchResponse(url, raw, controller)
 
     def is_multiplexed(self, url: str) -> bool:
@@ -130,17 +164,6 @@ class FetchHttp:
 
     async def close(self) -> None:
         """Nothing to do: the browser keeps the connections."""
-
-
-@contextlib.contextmanager
-def _network_errors(ours: NetworkError) -> Iterator[None]:
-    from pyodide.ffi import JsException
-
-    try:
-        yield
-    except JsException as error:
-        # the browser's own words name the whole URL at times, so they are not passed on
-        raise ours from error
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────
@@ -165,9 +188,13 @@ class OpfsFile:
         length = len(target)
         if length > _SCRATCH:
             return self._read_pieces(target, offset)
-        piece = self._piece(length)
-        with _storage_errors(self._path):
+        piece = self._pieces.get(length)
+        if piece is None:
+            piece = self._make_piece(length)
+        try:  # a context manager would cost as much as the read
             got: int = self._handle.read(piece, at=offset)
+        except _js_exception() as error:
+            raise _storage_error(self._path, error) from error
         if got < length:
             piece = piece.subarray(0, got)
             target = memoryview(target)[:got]
@@ -178,24 +205,24 @@ class OpfsFile:
         with memoryview(data) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
-                    piece = self._piece(len(part))
+                    piece = self._pieces.get(len(part)) or self._make_piece(len(part))
                     piece.assign(part)
-                    with _storage_errors(self._path):
+                    try:
                         written = self._handle.write(piece, at=offset + start)
+                    except _js_exception() as error:
+                        raise _storage_error(self._path, error) from error
                     # at the quota one Chromium answers 4294967288, Firefox writes short
                     if written != len(part):
                         raise StorageFullError(self._path)
 
-    def _piece(self, length: int) -> Any:
-        """The beginning of the scratch buffer, of that length.
+    def _make_piece(self, length: int) -> Any:
+        """The beginning of the scratch buffer, of that length, for this time and the next.
 
         Kept, because making a view of it takes longer than reading 16 KiB (measured: 12 µs).
         """
-        piece = self._pieces.get(length)
-        if piece is None:
-            if len(self._pieces) >= _MOST_PIECES:
-                self._pieces.clear()
-            piece = self._pieces[length] = self._scratch.subarray(0, length)
+        if len(self._pieces) >= _MOST_PIECES:
+            self._pieces.clear()
+        piece = self._pieces[length] = self._scratch.subarray(0, length)
         return piece
 
     def truncate(self, size: int) -> None:
@@ -229,7 +256,6 @@ class OpfsStorage:
     async def connect(cls) -> OpfsStorage:
         """The storage of this origin; raises `StorageUnavailableError` where there is none."""
         import js
-        from pyodide.ffi import JsException
 
         file_handle = getattr(js, "FileSystemFileHandle", None)
         if file_handle is None or not hasattr(file_handle.prototype, "createSyncAccessHandle"):
@@ -239,7 +265,9 @@ class OpfsStorage:
         try:
             origin = await js.navigator.storage.getDirectory()
             return cls(await origin.getDirectoryHandle(ROOT, create=True))
-        except JsException as error:  # private windows of Firefox and Safari raise SecurityError
+        except (
+            _js_exception()
+        ) as error:  # private windows of Firefox and Safari raise SecurityError
             raise StorageUnavailableError(_name(error)) from error
 
     @property
@@ -296,15 +324,13 @@ class OpfsStorage:
 
 @contextlib.contextmanager
 def _storage_errors(path: str) -> Iterator[None]:
-    from pyodide.ffi import JsException
-
     try:
         yield
-    except JsException as error:
+    except _js_exception() as error:
         raise _storage_error(path, error) from error
 
 
-def _storage_error(path: str, error: JsException) -> Exception:
+def _storage_error(path: str, error: Exception) -> Exception:
     """The File System standard's exceptions, by name, as ours."""
     name = _name(error)
     if name == "NotFoundError":
@@ -316,7 +342,7 @@ def _storage_error(path: str, error: JsException) -> Exception:
     return StorageError(path, f"{name}: {getattr(error, 'message', '')}")
 
 
-def _name(error: JsException) -> str:
+def _name(error: Exception) -> str:
     return str(getattr(error, "name", type(error).__name__))
 
 
