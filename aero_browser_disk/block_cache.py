@@ -9,24 +9,30 @@ from .errors import StorageError, StorageFullError
 from .platform.base import ReadableBuffer, WritableBuffer
 
 _USES_AT_ONCE = 256  # reads whose blocks are brought into order together
+_PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
 class BlockCache:
     """The blocks of one image that are held, least recently used ones going first.
 
-    A cache never fails a read or a write: what it cannot keep it does not hold, and says why.
+    A cache never fails a read or a write: what it cannot keep it does not hold, and says why. When
+    the storage is full, blocks take the room of others, and when not even their records fit, of
+    the blocks at the end of the file; then it goes on without keeping more, until there is room.
     `limit` is in bytes.
     """
 
     def __init__(self, store: BlockStore, image: StoredImage, limit: int) -> None:
+        """Raises `StorageError` when the store cannot be bound to `image`."""
         self.image = image
         self.limit = limit
         self.is_full = False
-        """Whether the storage had no room for a block within the limit."""
+        """Whether the storage has no room for a block within the limit."""
         self.failure: StorageError | None = None
         """Why nothing is kept any more, after the storage failed."""
         self._store = store
         self._most_slots = limit // image.block_size
+        self._puts_before_retry = 0
+        self._is_stuck = False  # giving room back did not help: keep what is there
         self._uses: list[range] = []  # not yet in the order of use
         self._last_used = range(0)
         if store.image != image:
@@ -67,44 +73,47 @@ class BlockCache:
             self._last_used = range(block, stop)
             self._uses.append(self._last_used)
             if len(self._uses) > _USES_AT_ONCE:
-                self._order_uses()
+                self._settle()
         return True
 
     def put(self, block: int, data: ReadableBuffer) -> None:
         """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
         if self.failure is not None:
             return
+        if self.is_full:
+            self._puts_before_retry -= 1
+            if self._puts_before_retry <= 0:
+                self._most_slots = self.limit // self.image.block_size
         block_size = self.image.block_size
+        self._order_uses()  # they came before
         with memoryview(data) as view:
             try:
                 for run in self._missing(block, len(view)):
                     start, stop = (run.start - block) * block_size, (run.stop - block) * block_size
                     self._put(run.start, view[start:stop])
             except StorageFullError:
-                self.is_full = True
+                self._note_full()
             except StorageError as error:
                 self.failure = error
 
     def commit(self, fresh_until: float) -> None:
         """Makes what was put survive this session; notes until when the host vouches for it."""
-        if self.failure is not None:
-            return
-        try:
-            self._order_uses()
-            if int(fresh_until) != self._store.fresh_until:
-                self._store.vouch(fresh_until)
-            self._store.commit()
-        except StorageFullError:
-            self.is_full = True
-        except StorageError as error:
-            self.failure = error
+        if self.failure is None:
+            self._store.vouch(fresh_until)
+            self._settle()
 
     def clear(self) -> None:
-        """Forgets every block and gives their room back."""
-        self._store.begin(self.image)
-        self._slots = 0
-        self._most_slots = self.limit // self.image.block_size
-        self.is_full = False
+        """Forgets every block and gives their room back. Raises `StorageError`."""
+        try:
+            self._store.begin(self.image)
+            self.failure = None
+        except StorageError as error:
+            self.failure = error
+            raise
+        finally:
+            self._slots = self._store.slots()
+            self._most_slots = self.limit // self.image.block_size
+            self._is_stuck = self.is_full = False
 
     def close(self) -> None:
         """Saves the order of use and closes the files."""
@@ -133,45 +142,101 @@ class BlockCache:
             start = stop
 
     def _put(self, block: int, data: memoryview) -> None:
-        # First, so that a journal that cannot grow costs no other block its place.
-        self._store.commit()
         block_size = self.image.block_size
+        most = len(data)
         while len(data):
-            slot, count = self._take_slots(-(-len(data) // block_size))
-            if not count:
+            if not self._make_room():
                 return
+            slot, count = self._next_slots(-(-min(len(data), most) // block_size))
             length = count * block_size
+            grows = slot == self._slots
             try:
                 self._store.write(block, slot, data[:length])
-            except StorageFullError:
-                # The file cannot grow any more; from now on blocks take the room of others.
-                if slot + count == self._slots:
-                    self._slots = slot
-                else:
-                    self._store.free_slots.extend(range(slot, slot + count))
-                self._most_slots = self._slots
-                raise
+            except StorageFullError as error:
+                # as many as fit; when not even one does, blocks take the room of others
+                most = (count + 1) // 2 * block_size
+                if count == 1:
+                    self._give_back(slot, error)
+                continue
+            if grows:
+                self._slots += count
+                self.is_full = False
             block += count
             data = data[length:]
 
-    def _take_slots(self, wanted: int) -> tuple[int, int]:
-        """At most so many adjacent slots that no block holds: the first, and how many.
+    def _give_back(self, slot: int, error: StorageFullError) -> None:
+        """Notes that there was no room to write a slot; raises `error` if others will not do.
 
-        From the end of the file while the limit allows; else one, at the cost of the least
-        recently used block. None when nothing is allowed.
+        The file's last slot has to grow when the image's last block was in it.
+        """
+        if slot < self._slots - 1:
+            self._store.free_slots.append(slot)
+            raise error
+        if slot < self._slots:
+            self._slots = slot
+            self._store.cut_slots(slot)
+        self._note_full()
+
+    def _make_room(self) -> bool:
+        """Sees to a slot that can be written, at the cost of the least recently used block.
+
+        Whatever that says in the journal is committed. False when no block may be kept.
         """
         store = self._store
-        if store.free_slots:
-            return store.free_slots.pop(), 1
-        if self._slots < self._most_slots:
-            slot = self._slots
-            self._slots = min(slot + wanted, self._most_slots)
-            return slot, self._slots - slot
+        self._commit()  # first: a journal that cannot grow must not cost one block after the other
+        while not store.free_slots and self._slots >= self._most_slots:
+            eldest = store.eldest()
+            if eldest is None:
+                return False
+            store.free(eldest)
+            self._commit()  # may take that very slot away
+        return True
+
+    def _next_slots(self, wanted: int) -> tuple[int, int]:
+        """At most so many adjacent slots that no block holds: the first, and how many."""
+        if self._store.free_slots:
+            return self._store.free_slots.pop(), 1
+        if self.is_full:
+            wanted = 1  # only to see whether there is room again
+        return self._slots, min(wanted, self._most_slots - self._slots)
+
+    def _commit(self) -> None:
+        """Writes the journal, if need be in the room of blocks: at most half of them, once."""
+        spare = 0 if self._is_stuck else (self._slots + 1) // 2
+        cut = 1
+        while True:
+            try:
+                self._store.commit()
+            except StorageFullError:
+                self._note_full()
+                if cut > spare:
+                    self._is_stuck = True
+                    raise
+                self._slots -= cut
+                self._store.cut_slots(self._slots)
+                self._most_slots = self._slots
+                spare -= cut
+                cut *= 2
+            else:
+                self._is_stuck = False
+                return
+
+    def _note_full(self) -> None:
+        self.is_full = True
+        self._most_slots = self._slots
+        self._puts_before_retry = _PUTS_BEFORE_RETRY
+
+    def _settle(self) -> None:
+        """Commits, with the order of use."""
         self._order_uses()
-        if not store.held:
-            return 0, 0
-        store.free(next(iter(store.held)))
-        return store.free_slots.pop(), 1
+        if self.failure is not None:
+            return
+        try:
+            self._commit()
+        except StorageFullError:
+            pass  # noted
+        except StorageError as error:
+            self.failure = error
 
     def _order_uses(self) -> None:
         """Brings the blocks that were read into the order of use."""
@@ -182,22 +247,18 @@ class BlockCache:
     def _fit(self) -> None:
         """Brings a store that was filled under a larger limit within this one."""
         store, most = self._store, self._most_slots
-        while len(store.held) > most:
-            store.free(next(iter(store.held)))
-        by_use = dict(store.held)
-        free = iter(sorted(slot for slot in store.free_slots if slot < most))
-        for block, slot in by_use.items():
-            if slot >= most:
-                self._move(block, next(free))
-        for block in by_use:
-            if block in store.held:
-                store.held.move_to_end(block)
+        if self._slots <= most:
+            return
+        for block in list(store.held)[: max(0, len(store.held) - most)]:
+            store.free(block)
+        free = sorted(slot for slot in store.free_slots if slot < most)
+        try:
+            for block in [block for block, slot in store.held.items() if slot >= most]:
+                if store.move(block, free[-1]):
+                    free.pop()
+            store.flush()  # before the places that they had are gone; in the order of use, too
+        except StorageFullError:
+            self._note_full()  # those that could not move go
+        store.free_slots[:] = free
         store.cut_slots(most)
-        self._slots = min(self._slots, most)
-
-    def _move(self, block: int, slot: int) -> None:
-        data = bytearray(self.image.block_length(block))
-        if self._store.read_into(block, 0, data):
-            self._store.free(block)
-            self._store.free_slots.remove(slot)
-            self._store.write(block, slot, data)
+        self._slots = store.slots()

@@ -1,84 +1,56 @@
 """Blocks of one image in two files: packed slots, and the journal that says what lies in them.
 
 `blocks` holds one block a slot, the last block of the image short. `journal` starts with two header
-places, of which the valid one with the higher serial counts, and goes on with records of 32 bytes:
-block, slot, checksum of the data, each with a checksum of its own. The data's checksum is seeded
-with the block's number and the record's with the header's serial, so that nothing can be taken for
-something else or be left over from before.
+places, of which the valid one with the higher serial counts, and goes on with records: block, slot,
+checksum of the data, each with a checksum of its own; see `block_journal`. The data's checksum is
+seeded with the version and the block's number and the record's with its header's salt, so that
+nothing can be taken for something else or be left over from before.
 
 A block is written, then its record. A record that is not whole is passed over, and a block is
 served once its checksum was seen to match in this session. So after a crash at any instant, in
 whatever order the writes before it reached the disk, a block is there or it is missing; it is never
-wrong. Compaction writes the live records to a free part of the journal and then switches headers.
+wrong. What was committed survives the end of the process, and, once flushed, of the power.
+Compaction writes the live records to a free part of the journal and then switches headers.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-import zlib
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import replace
+from itertools import islice
 
-from .errors import StorageFullError
+from .block_journal import (
+    FREED,
+    FRESH,
+    HELD,
+    RECORD_SIZE,
+    RECORDS_START,
+    Header,
+    StoredImage,
+    block_checksum,
+    decode_records,
+    decode_snapshot,
+    encode_record,
+    encode_snapshot,
+    new_salt,
+    newest_header,
+)
+from .errors import StorageError, StorageFullError
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 
-_MAGIC: Final = b"AEROBLK1"
-_HEADER: Final = struct.Struct("<8sII")  # magic, length of what follows, its checksum
-_HEADER_PLACE: Final = 4096
-_RECORDS_START: Final = 2 * _HEADER_PLACE
-_RECORD: Final = struct.Struct("<QIIIIII")
-"""block, slot, checksum of the data, kind, seconds since the epoch, 0, checksum of the record."""
-_CHECKED: Final = _RECORD.size - 4  # the part of a record that its checksum covers
+__all__ = ["BlockStore", "StoredImage"]
 
-_HELD, _FREED, _FRESH = 1, 2, 3
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """Which image a store holds blocks of: the version's size and validator, and the block size."""
-
-    size: int
-    validator: str
-    block_size: int
-
-    def block_length(self, block: int) -> int:
-        """Bytes in a block: the block size, less in the image's last."""
-        return min(self.block_size, self.size - block * self.block_size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    serial: int
-    start: int
-    image: StoredImage
-
-    def encode(self) -> bytes:
-        body = json.dumps(asdict(self)).encode()
-        return _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
-
-    @property
-    def place(self) -> int:
-        return self.serial % 2 * _HEADER_PLACE
-
-    @classmethod
-    def decode(cls, data: bytes) -> _Header | None:
-        magic, length, checksum = _HEADER.unpack_from(data)
-        body = data[_HEADER.size : _HEADER.size + length]
-        if magic != _MAGIC or zlib.crc32(body) != checksum or len(body) != length:
-            return None
-        fields = json.loads(body)
-        return cls(fields["serial"], fields["start"], StoredImage(**fields["image"]))
+_FEW_RECORDS = 1024  # after a snapshot that are not worth another
+_LATEST = 0xFFFFFFFF  # the last second that a record can hold
+_ELDEST_AT_ONCE = 256
 
 
 class BlockStore:
     """The files. Which blocks are worth keeping is for `BlockCache` to say."""
 
     def __init__(self, blocks: File, journal: File) -> None:
-        self.held: OrderedDict[int, int] = OrderedDict()
+        self.held: dict[int, int] = {}
         """The slot of each block held, least recently used first; changed by the methods only."""
         self.free_slots: list[int] = []
         """Slots of the file that no block holds."""
@@ -88,15 +60,18 @@ class BlockStore:
         """Records passed over when the store was opened."""
         self._blocks = blocks
         self._journal = journal
-        self._header: _Header | None = None
-        self._block_size = 0
+        self._header: Header | None = None
+        self._is_header_lost = False  # after a failure, none knows which header is in the file
+        self._block_size = self._seed = 0
+        self._eldest: dict[int, None] = {}  # the head of `held`, as far as it is known
         self._checksums = array("I")
         self._trusted = bytearray()  # by slot: 1 once the checksum matched in this session
-        self._used = bytearray()  # by slot: 1 once a use of it was journaled in this session
+        self._used = bytearray()  # by slot: 1 once a use of it was journaled
+        self._written_since = 0  # blocks, since that began anew
         self._pending = bytearray()  # records not yet in the journal
-        self._end = _RECORDS_START
-        self._records = 0
-        self._spare_records = 1024  # dead records that are not worth a compaction
+        self._is_behind = False  # too many were pending: only a snapshot will do
+        self._end = RECORDS_START
+        self._snapshot_waits_for = 0  # records, after want of room
 
     @classmethod
     async def open(cls, storage: Storage, folder: str) -> BlockStore:
@@ -124,19 +99,26 @@ class BlockStore:
         return self._header.image if self._header else None
 
     def begin(self, image: StoredImage) -> None:
-        """Empties the store and binds it to `image`."""
-        serial = self._header.serial + 1 if self._header else 1
+        """Empties the store and binds it to `image`.
+
+        Raises `StorageError`; then the store is as it was, or it is empty.
+        """
+        salt, serial = new_salt(), self._header.serial + 1 if self._header else 1
+        header = Header(serial, salt, RECORDS_START, 0, salt, 0, image)
+        self._switch(header)
+        self._bind(header)
         self.held.clear()
-        self.free_slots.clear()
-        self._checksums, self._trusted, self._used = array("I"), bytearray(), bytearray()
-        self.fresh_until = 0
+        self._eldest.clear()
+        self._trusted, self._used, self._checksums = bytearray(), bytearray(), array("I")
+        self.fresh_until = self._written_since = self._snapshot_waits_for = 0
         self._pending.clear()
-        self._records = 0
-        self._end = _RECORDS_START
-        self._switch(_Header(serial, _RECORDS_START, image))
-        self._block_size = image.block_size
-        self._journal.truncate(_RECORDS_START)
-        self._blocks.truncate(0)
+        self._is_behind = False
+        self._end = RECORDS_START
+        try:
+            self._journal.truncate(RECORDS_START)
+            self._blocks.truncate(0)
+        finally:
+            self._note_free_slots()
 
     # ── blocks ───────────────────────────────────────────────────────────────────────────────────
 
@@ -165,51 +147,83 @@ class BlockStore:
         """Puts blocks, one behind the other, into slots that no held block has.
 
         `block` and `slot` are the first of as many as `data` holds. Raises `StorageFullError` when
-        there is no room for all: then none of them is held.
+        there is no room for all: then none of them is held, and the file has not grown.
         """
         self.commit()  # what was in those slots must be gone from the journal before its bytes are
         block_size = self._block_size
         with memoryview(data) as view:
             count = -(-len(view) // block_size)
             self._make_slots(slot + count)
-            self._trusted[slot : slot + count] = bytes(count)
-            self._blocks.write(view, slot * block_size)
+            self._write_slots(slot, view)
             for index in range(count):
                 piece = view[index * block_size : (index + 1) * block_size]
-                self._checksums[slot + index] = _block_checksum(block + index, piece)
+                self._checksums[slot + index] = block_checksum(self._seed, block + index, piece)
+                self.held.pop(block + index, None)
                 self.held[block + index] = slot + index
-                self._append(block + index, slot + index, _HELD)
+                self._append(block + index, slot + index, HELD)
         self._trusted[slot : slot + count] = b"\1" * count
+        self._written_since += count
+        if self._written_since > len(self.held) // 2:
+            # From now on a use of any block is news again: half of the others came after the last.
+            self._used, self._written_since = bytearray(len(self._used)), 0
         self._used[slot : slot + count] = b"\1" * count
+
+    def move(self, block: int, slot: int) -> bool:
+        """Brings a held block to a slot that no held block has; its place in the order stays.
+
+        False when it is not what was written: such a block is not held any more. Raises as `write`.
+        """
+        data = bytearray(self._bound().block_length(block))
+        if not self.read_into(block, 0, data):
+            return False
+        self.commit()
+        before = self.held[block]
+        self._write_slots(slot, memoryview(data))
+        self._checksums[slot] = self._checksums[before]
+        self._trusted[slot] = 1
+        self.held[block] = slot
+        self.free_slots.append(before)
+        self._append(block, slot, HELD)
+        return True
 
     def free(self, block: int) -> None:
         """Forgets a held block; its slot may be written from now on."""
         slot = self.held.pop(block)
+        self._eldest.pop(block, None)
         self.free_slots.append(slot)
-        self._append(block, slot, _FREED)
+        self._append(block, slot, FREED)
+
+    def eldest(self) -> int | None:
+        """The least recently used block; None when none is held."""
+        if not self._eldest:
+            # Not one by one: the head of a dict that lost its first items is slow to find.
+            self._eldest = dict.fromkeys(islice(self.held, _ELDEST_AT_ONCE))
+        return next(iter(self._eldest), None)
 
     def note_use(self, blocks: Iterable[int]) -> None:
         """Makes held blocks the most recently used, in this order.
 
-        The first use of each in a session is journaled, so that the order survives a kill about as
-        it was, at the cost of one record a block.
+        The first use of each is journaled, and again once half of the store has been written anew.
+        So the order survives a kill about as it was, at the cost of few records a block.
         """
         for block in blocks:
-            slot = self.held.get(block)
+            slot = self.held.pop(block, None)
             if slot is not None:
-                self.held.move_to_end(block)
+                self.held[block] = slot
+                self._eldest.pop(block, None)
                 if not self._used[slot]:
                     self._used[slot] = 1
-                    self._append(block, slot, _HELD)
+                    self._append(block, slot, HELD)
 
     def slots(self) -> int:
         """How many slots the file has, free ones included."""
         return -(-self._blocks.size() // self._block_size)
 
     def cut_slots(self, count: int) -> None:
-        """Gives the room of the slots from `count` on back. No held block may lie there."""
+        """Gives the room of the slots from `count` on back, with the blocks that lie there."""
         if self.slots() > count:
-            self.commit()
+            for block in [block for block, slot in self.held.items() if slot >= count]:
+                self.free(block)
             self._blocks.truncate(count * self._block_size)
         self.free_slots = [slot for slot in self.free_slots if slot < count]
 
@@ -217,46 +231,65 @@ class BlockStore:
 
     def vouch(self, fresh_until: float) -> None:
         """Notes until when the host vouches for the version, in seconds since the epoch."""
-        self.fresh_until = int(fresh_until)
-        self._append(0, 0, _FRESH)
+        until = max(0, min(int(fresh_until), _LATEST))
+        if until != self.fresh_until:
+            self.fresh_until = until
+            self._append(0, 0, FRESH)
 
     def commit(self) -> None:
-        """Writes the records that are not yet in the journal."""
-        if self._pending:
-            self._journal.write(self._pending, self._end)
+        """Writes the records that are not yet in the journal: they survive this process then.
+
+        Raises `StorageFullError` when there is no room for them; they are kept for the next time.
+        """
+        self._check_header()
+        if self._is_behind:
+            self.compact()
+        elif self._pending:
+            self._write_journal(self._pending, self._end)
             self._end += len(self._pending)
             self._pending.clear()
-            if self._records - 2 * len(self.held) > self._spare_records:
-                self._try_to_compact()
+            header = self._bound_header()
+            records = (self._end - header.start) // RECORD_SIZE - header.count
+            if records > max(_FEW_RECORDS + len(self.held) // 2, self._snapshot_waits_for):
+                self._try_to_compact(records)
 
     def compact(self) -> None:
-        """Rewrites the journal with one record for each held block, in order of recency."""
-        header = self._bound_header()
-        needed = (len(self.held) + 1) * _RECORD.size
-        front = header.start - _RECORDS_START >= needed
-        start = _RECORDS_START if front else self._end
-        fresh = _Header(header.serial + 1, start, header.image)
-        self._header, self._records = fresh, 0
+        """Rewrites the journal with one record for each held block, in order of recency.
+
+        Raises `StorageFullError` when there is no room for both; nothing has changed then.
+        """
+        self._check_header()
+        header, salt = self._bound_header(), new_salt()
+        slots = self.held.values()
+        checksums = map(self._checksums.__getitem__, slots)
+        snapshot, checksum = encode_snapshot(salt, self.held.keys(), slots, checksums)
+        is_front = header.start - RECORDS_START >= len(snapshot)
+        start = RECORDS_START if is_front else self._end
+        self._write_journal(snapshot, start)
+        self._journal.flush()
+        fresh = replace(
+            header,
+            serial=header.serial + 1,
+            salt=salt,
+            start=start,
+            count=len(self.held),
+            checksum=checksum,
+            fresh_until=self.fresh_until,
+        )
+        self._switch(fresh)
+        self._header = fresh
         self._pending.clear()
-        self._append(0, 0, _FRESH)
-        for block, slot in self.held.items():
-            self._append(block, slot, _HELD)
-        records, self._pending = self._pending, bytearray()
-        try:
-            self._journal.write(records, start)
-            self._journal.flush()
-            self._switch(fresh)
-        except BaseException:
-            self._header = header
-            raise
-        self._end = start + len(records)
-        if front:
+        self._is_behind = False
+        self._snapshot_waits_for = 0
+        self._end = start + len(snapshot)
+        if is_front:
             self._journal.truncate(self._end)
 
     def flush(self) -> None:
         """Returns once all that was written is durable, the order of recency too."""
         if self._header:
-            self.compact()
+            self.commit()
+            self._try_to_compact(0)
         self._blocks.flush()
         self._journal.flush()
 
@@ -265,11 +298,44 @@ class BlockStore:
         self._blocks.close()
         self._journal.close()
 
-    def _try_to_compact(self) -> None:
+    def _try_to_compact(self, records: int) -> None:
         try:
             self.compact()
         except StorageFullError:  # a longer journal does no harm: try again much later
-            self._spare_records *= 2
+            self._snapshot_waits_for = 2 * records
+
+    def _append(self, block: int, slot: int, kind: int) -> None:
+        checksum = self._checksums[slot] if kind == HELD else 0
+        seconds = self.fresh_until if kind == FRESH else 0
+        salt = self._bound_header().salt
+        self._pending += encode_record(salt, block, slot, checksum, kind, seconds)
+        if len(self._pending) > 2 * (_FEW_RECORDS + len(self.held)) * RECORD_SIZE:
+            # The storage must have been full for long. A snapshot will say it all in less.
+            self._pending.clear()
+            self._is_behind = True
+
+    def _write_journal(self, records: ReadableBuffer, offset: int) -> None:
+        try:
+            self._journal.write(records, offset)
+        except StorageFullError:
+            if self._journal.size() > self._end:
+                self._journal.truncate(self._end)  # a part of it: others need the room
+            raise
+
+    def _switch(self, header: Header) -> None:
+        """Makes `header` the one that counts. When that fails, nobody knows which one does."""
+        try:
+            encoded = header.encode()
+        except ValueError as error:
+            raise StorageError("journal", str(error)) from error
+        self._is_header_lost = True
+        self._journal.write(encoded, header.place)
+        self._journal.flush()
+        self._is_header_lost = False
+
+    def _check_header(self) -> None:
+        if self._is_header_lost:  # a record might follow a header that does not count
+            raise StorageError("journal", "its header could not be written")
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -277,43 +343,54 @@ class BlockStore:
         """Reads the journal: what is held, as far as it can be believed."""
         data = bytearray(self._journal.size())
         view = memoryview(data)[: self._journal.read_into(data, 0)]
-        places = (view[p : p + _HEADER_PLACE] for p in (0, _HEADER_PLACE))
-        headers = [_Header.decode(bytes(p)) for p in places if len(p) >= _HEADER.size]
-        self._header = max((h for h in headers if h), key=lambda h: h.serial, default=None)
-        if self._header is None:
+        header = newest_header(view)
+        if header is None:
             return
-        self._block_size = self._header.image.block_size
-        records = view[self._header.start :]
-        records = records[: len(records) // _RECORD.size * _RECORD.size]
-        self._replay_records(records, self._header)
-        self._end = self._header.start + len(records)
+        self._bind(header)
+        self.fresh_until = header.fresh_until
+        self._make_slots(self.slots())
+        records = view[header.start :]
+        self._end = header.start + len(records) // RECORD_SIZE * RECORD_SIZE
+        if self._replay_snapshot(records, header):
+            records = records[header.count * RECORD_SIZE :]
+        if records:
+            self._replay_records(records, header)
+        self._note_free_slots()
 
-    def _replay_records(self, records: memoryview, header: _Header) -> None:
+    def _replay_snapshot(self, records: memoryview, header: Header) -> bool:
+        """Takes over a snapshot if it is whole and so is the file: a hundred thousand at once."""
+        found = decode_snapshot(records, header)
+        if found is None:
+            return False
+        blocks, slots, checksums = found
+        if slots and max(slots) >= self.slots():
+            return False
+        self.held = dict(zip(blocks, slots, strict=True))
+        for slot, checksum in zip(slots, checksums, strict=True):
+            self._checksums[slot] = checksum
+        return True
+
+    def _replay_records(self, records: memoryview, header: Header) -> None:
         blocks_in_image = -(-header.image.size // header.image.block_size)
         slots = self.slots()
-        self._make_slots(slots)
-        block_in: dict[int, int] = {}  # by slot
-        crc32, position = zlib.crc32, 0
-        for block, slot, checksum, kind, seconds, _, own in _RECORD.iter_unpack(records):
-            whole = crc32(records[position : position + _CHECKED], header.serial) == own
-            position += _RECORD.size
-            if not whole or block >= blocks_in_image:
+        held, block_in = self.held, dict(zip(self.held.values(), self.held, strict=True))
+        for record in decode_records(records, header.salt):
+            if record is None or record[0] >= blocks_in_image:
                 self.damaged_records += 1
                 continue
-            self._records += 1
-            if kind == _FRESH:
+            block, slot, checksum, kind, seconds = record
+            if kind == FRESH:
                 self.fresh_until = seconds
                 continue
-            self.held.pop(block, None)
+            held.pop(block, None)
             # a slot that changed hands, in case the record that freed it was lost
-            if block_in.get(slot, block) != block and self.held.get(block_in[slot]) == slot:
-                del self.held[block_in[slot]]
-            if kind == _HELD and slot < slots:
-                self.held[block] = slot
+            before = block_in.get(slot, block)
+            if before != block and held.get(before) == slot:
+                del held[before]
+            if kind == HELD and slot < slots:
+                held[block] = slot
                 block_in[slot] = block
                 self._checksums[slot] = checksum
-        used = set(self.held.values())
-        self.free_slots = [slot for slot in range(slots) if slot not in used]
 
     def _is_run(self, block: int, slot: int, count: int) -> bool:
         """Whether so many blocks lie one behind the other, each as it was written."""
@@ -330,25 +407,22 @@ class BlockStore:
         image = self._bound()
         data = bytearray(image.block_length(block))
         whole = self._blocks.read_into(data, slot * image.block_size) == len(data)
-        if not whole or _block_checksum(block, data) != self._checksums[slot]:
+        if not whole or block_checksum(self._seed, block, data) != self._checksums[slot]:
             self.free(block)
             return False
         self._trusted[slot] = 1
         return True
 
-    def _append(self, block: int, slot: int, kind: int) -> None:
-        header = self._bound_header()
-        checksum = self._checksums[slot] if kind == _HELD else 0
-        seconds = self.fresh_until if kind == _FRESH else 0
-        record = _RECORD.pack(block, slot, checksum, kind, seconds, 0, 0)[:_CHECKED]
-        self._pending += record
-        self._pending += zlib.crc32(record, header.serial).to_bytes(4, "little")
-        self._records += 1
-
-    def _switch(self, header: _Header) -> None:
-        self._journal.write(header.encode(), header.place)
-        self._journal.flush()
-        self._header = header
+    def _write_slots(self, slot: int, data: memoryview) -> None:
+        count = -(-len(data) // self._block_size)
+        self._trusted[slot : slot + count] = bytes(count)
+        size = self._blocks.size()
+        try:
+            self._blocks.write(data, slot * self._block_size)
+        except StorageFullError:
+            if self._blocks.size() > size:
+                self._blocks.truncate(size)  # a part of them: the journal needs the room
+            raise
 
     def _make_slots(self, count: int) -> None:
         missing = count - len(self._trusted)
@@ -357,13 +431,19 @@ class BlockStore:
             self._trusted.extend(bytes(missing))
             self._used.extend(bytes(missing))
 
-    def _bound_header(self) -> _Header:
+    def _note_free_slots(self) -> None:
+        is_taken = bytearray(self.slots())
+        for slot in self.held.values():
+            is_taken[slot] = 1
+        self.free_slots = [slot for slot, taken in enumerate(is_taken) if not taken]
+
+    def _bind(self, header: Header) -> None:
+        self._header = header
+        self._block_size, self._seed = header.image.block_size, header.image.seed
+
+    def _bound_header(self) -> Header:
         assert self._header is not None, "begin() comes first"
         return self._header
 
     def _bound(self) -> StoredImage:
         return self._bound_header().image
-
-
-def _block_checksum(block: int, data: ReadableBuffer) -> int:
-    return zlib.crc32(data, zlib.crc32(block.to_bytes(8, "little")))

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
 import browsers
 from site_build import build_site
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 # Fast ones first. Playwright's event loop stays in this thread once started, and pytest-asyncio
 # cannot start another beside it, so what needs a browser also comes after what needs asyncio.

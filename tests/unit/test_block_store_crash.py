@@ -205,13 +205,13 @@ class CrashMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, BLOCKS), version=st.sampled_from(VERSIONS), same=st.booleans())
     def kill(self, limit: int, version: int, same: bool) -> None:
         self.kills = True
-        self.crash()
+        self.crash(in_a_change=False)
         self.reopen(self.limit if same else limit, self.version if same else version)
 
     @rule(seed=st.integers(0, 1 << 16))
     def cut_power(self, seed: int) -> None:
         self.kills, self.randomness = False, random.Random(seed)
-        self.crash()
+        self.crash(in_a_change=False)
         self.reopen(self.limit, self.version)
 
     @rule(offset=st.integers(0, BLOCKS * BLOCK), data=st.binary(min_size=1, max_size=600))
@@ -261,13 +261,15 @@ class CrashMachine(RuleBasedStateMachine):
         try:
             yield
         except PowerCutError:
-            self.crash()
+            self.crash(in_a_change=True)
             self.reopen(self.limit, self.version)
 
-    def crash(self) -> None:
+    def crash(self, *, in_a_change: bool) -> None:
         """Takes the storage as the crash leaves it, and checks what is in it."""
         self.what_is_given_up_is_not_promised()
-        if self.kills:
+        if self.kills and not in_a_change:
+            fate = fates_of_a_kill(self.storage, 1 << 30)
+        elif self.kills:
             fate = fates_of_a_kill(self.storage, self.randomness.randrange(6))
         else:
             self.promised = set(self.durable)
@@ -292,7 +294,7 @@ class CrashMachine(RuleBasedStateMachine):
             try:
                 self.cache = open_cache(self.storage, version, limit)
             except PowerCutError:
-                self.crash()
+                self.crash(in_a_change=True)
             except StorageError:
                 # The files cannot be had now, so the disk is opened on others. Later they can.
                 self.storage = self.storage.after_kill()
