@@ -74,8 +74,9 @@ class StreamingDisk:
         self._seen: set[int] = set()  # blocks whose first read was noted
         self._boot: dict[int, None] = {}  # the first of them, in order
         self._save_profile = save_profile
+        boot = blocks_of(profile, block_size) if profile else ()
         # Blocks of the longest boot that is known: a short session does not replace it.
-        self._saved = len(blocks_of(profile, block_size)) if profile else 0
+        self._saved = len(boot)
         self._saving: asyncio.Task[None] | None = None
         self._make_room = make_room
         self._room = 0  # bytes that this cache may grow to beside the caches of other images
@@ -94,7 +95,8 @@ class StreamingDisk:
         )
         self._read_ahead = ReadAhead(blocks, block_size) if read_ahead else None
         most = max(1, _PROFILE_REQUEST // block_size)
-        self._replay = ProfileReplay(blocks_of(profile, block_size) if profile else (), most)
+        # No more than leaves room for what is read: a replay must not drive that out again.
+        self._replay = ProfileReplay(boot[: cache.limit // 2 // block_size], most)
         self._whole_image = WholeImage(blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size))
         self._queue.background.append(self._replay)
         if self._read_ahead is not None:
@@ -140,9 +142,15 @@ class StreamingDisk:
             else:
                 missing.wait_for(block, start, part)
         self._misses += len(missing.parts)
-        last = (offset + len(target) - 1) // self._block_size
-        ahead = self._note_first_read(offset // self._block_size, last)
-        await self._queue.read(missing, ahead)
+        first, last = offset // self._block_size, (offset + len(target) - 1) // self._block_size
+        unread = [block for block in range(first, last + 1) if block not in self._boot]
+        ahead = self._note_first_read(first, last)
+        try:
+            await self._queue.read(missing, ahead)
+        except BaseException:
+            for block in unread:
+                self._boot.pop(block, None)
+            raise
         self._bytes_read += len(target)
 
     async def read(self, offset: int, length: int) -> bytes:

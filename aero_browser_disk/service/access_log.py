@@ -9,6 +9,7 @@ from typing import TextIO
 from .exchange import Exchange
 
 _LONGEST_RANGE = 100
+_LONGEST_METHOD = 20
 
 
 class AccessLog:
@@ -26,13 +27,14 @@ class AccessLog:
         """Writes a request that is over. Its path and query are left out: they may hold a token."""
         asked = exchange.headers.get("range")
         values: dict[str, object] = {
-            "method": exchange.method,
+            "method": exchange.method[:_LONGEST_METHOD],
             "route": exchange.route,
             "id": exchange.image_id,
             "status": exchange.status,
             "range": asked if asked is None else asked[:_LONGEST_RANGE],
             "bytes": exchange.body_bytes,
             "duration_ms": round((time.monotonic() - exchange.started_at) * 1000, 3),
+            "request_id": exchange.request_id,
         }
         if exchange.cut is not None:
             values["cut"] = exchange.cut

@@ -1,40 +1,85 @@
-"""The service as a plain ASGI 3 application: routes, methods, and errors as JSON."""
+"""The service as a plain ASGI 3 application: who is let in, what answers, and errors as JSON."""
 
 from __future__ import annotations
 
-import re
+import asyncio
 import traceback
+from collections.abc import Sequence
 from typing import Final
 
 from .access_log import AccessLog
+from .authorization import Findings, Gate
 from .catalog import Catalog
-from .cors import METHODS, CorsPolicy
+from .client_address import TrustedProxies
+from .client_limits import ClientLimits, LimitExceededError
+from .companions import Companions
+from .configuration import Configuration
 from .disk_bytes import DiskBytes
-from .exchange import CutShortError, Exchange, HttpError, Receive, Reply, Scope, Send
-from .folder_store import FolderStore, NoSuchImageError, PrivateImageError
-from .image_file import VersionChangedError
-from .manifest import is_image_id
-
-_ROUTES: Final = (
-    ("/disks/{id}/bytes", re.compile(r"/disks/([^/]*)/bytes")),
-    ("/v1/images/{id}/meta", re.compile(r"/v1/images/([^/]*)/meta")),
-    ("/v1/images/{id}", re.compile(r"/v1/images/([^/]+)")),
-    ("/v1/images", re.compile(r"/v1/images")),
-    ("/healthz", re.compile(r"/healthz")),
+from .exchange import (
+    CutShortError,
+    Exchange,
+    HttpError,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    Surroundings,
 )
+from .image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
+from .leases import Leases
+from .metrics import Metrics
+from .operation import Operation
+from .routing import Route, Router
 
 
 class Service:
-    """Serves the images of `store`, which it closes when the server shuts down."""
+    """Serves the images of `store`, which it closes when the server shuts down.
+
+    `more_routes` come after its own; their handlers raise `HttpError` for what they refuse.
+    """
 
     def __init__(
-        self, store: FolderStore, cors: CorsPolicy, log: AccessLog, max_age_s: int = 300
+        self,
+        store: ImageStore,
+        configuration: Configuration,
+        log: AccessLog,
+        *,
+        gate: Gate | None = None,
+        limits: ClientLimits | None = None,
+        metrics: Metrics | None = None,
+        leases: Leases | None = None,
+        more_routes: Sequence[Route] = (),
     ) -> None:
         self._store = store
-        self._cors = cors
         self._log = log
-        self._bytes = DiskBytes(store, max_age_s)
-        self._catalog = Catalog(store)
+        self._gate = gate or Gate()
+        self._limits = limits
+        self._metrics = metrics
+        self._server = configuration.server
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._surroundings = Surroundings(
+            configuration.cors.policy,
+            TrustedProxies(configuration.server.trusted_proxies),
+            always_private=configuration.server.tls_client_authorities is not None,
+        )
+        disk_bytes = DiskBytes(store, configuration.bytes)
+        companions = Companions(store, log)
+        catalog = Catalog(store, companions, configuration.bytes.max_range_bytes)
+        operation = Operation(store, metrics, configuration)
+        routes = [
+            Route("/disks/{id}/bytes", {"GET": disk_bytes.respond}),
+            Route("/v1/images/{id}", {"GET": disk_bytes.respond}),
+            Route("/v1/images", {"GET": catalog.list}),
+            Route("/v1/images/{id}/meta", {"GET": catalog.meta}),
+            *companions.routes,
+            *operation.routes,
+            *more_routes,
+        ]
+        if leases is not None:
+            routes.append(Route("/v1/images/{id}/lease", {"POST": leases.respond}))
+        self._router = Router(configuration.base_path, routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection scope of ASGI 3."""
@@ -43,20 +88,41 @@ class Service:
             return
         if scope["type"] != "http":
             raise ValueError(f"not served: {scope['type']}")
-        exchange = Exchange(scope, receive, send, self._cors)
+        exchange = Exchange(scope, receive, send, self._surroundings)
+        if self._metrics:
+            self._metrics.in_flight.inc()
+        self._in_flight += 1
+        self._idle.clear()
         try:
             await self._answer(exchange)
         finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
             self._log.request(exchange)
+            if self._metrics:
+                self._metrics.in_flight.dec()
+                self._metrics.ended(exchange)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
+                await self._finish()
                 self._store.close()
+                if self._limits:
+                    await self._limits.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
             await send({"type": "lifespan.startup.complete"})
+
+    async def _finish(self) -> None:
+        """Waits for what is under way: not every server does before it says that it ends."""
+        try:
+            async with asyncio.timeout(self._server.grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            self._log.event("unfinished", requests=self._in_flight)
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -68,49 +134,87 @@ class Service:
         except NoSuchImageError:
             await _say(exchange, _NO_SUCH_IMAGE)
         except PrivateImageError:
-            await _say(exchange, _PRIVATE)
+            await _say(exchange, self._refusal(exchange))
+        except LimitExceededError as error:
+            if self._metrics:
+                self._metrics.limited(error.limit)
+            await _say(exchange, _too_many(error))
         except VersionChangedError:
+            self._store_failed(exchange, "changing", "the image is being written")
             await _say(exchange, _CHANGING)
         except OSError as error:
-            self._log.event("failed", route=exchange.route, id=exchange.image_id, error=str(error))
+            self._store_failed(exchange, "failed", str(error))
             await _say(exchange, _STORE_FAILED)
         except Exception:  # noqa: BLE001 - to the log in full, to the client as it may know
-            error_text = traceback.format_exc(limit=-8)
-            self._log.event("failed", route=exchange.route, id=exchange.image_id, error=error_text)
+            self._fail(exchange, traceback.format_exc(limit=-8))
             await _say(exchange, _INTERNAL)
 
     async def _route(self, exchange: Exchange) -> None:
-        matches = ((route, form.fullmatch(exchange.path)) for route, form in _ROUTES)
-        route, match = next(((route, match) for route, match in matches if match), (None, None))
-        if route is None or match is None:
-            raise HttpError(404, "no_such_page", "There is nothing at this address.")
-        exchange.route = route
+        self._check_size(exchange)
+        route = self._router.find(exchange)
         if exchange.method == "OPTIONS":
             # To a preflight too, and the image need not be there: a page can read the 404 to its
             # GET only if its preflight went well.
-            await exchange.reply(Reply(204, (("Allow", METHODS),)))
+            await exchange.reply(Reply(204, (("Allow", exchange.methods),)))
             return
-        if exchange.method not in ("GET", "HEAD"):
+        handler = route.handler(exchange.method)
+        if handler is None:
             raise HttpError(
                 405,
-                "read_only",
-                f"This service only reads: use {METHODS}.",
-                (("Allow", METHODS),),
+                "method_not_allowed",
+                f"Use {exchange.methods} here.",
+                (("Allow", exchange.methods),),
             )
-        if match.groups():
-            image_id = match[1]
-            if not is_image_id(image_id):
-                raise NoSuchImageError
-            exchange.image_id = image_id
-            if route.endswith("/meta"):
-                await self._catalog.meta(exchange, image_id)
-            else:
-                await self._bytes.respond(exchange, image_id)
-        elif route == "/healthz":
-            fields = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-            await exchange.reply(Reply(200, fields, b'{"status": "ok"}'))
-        else:
-            await self._catalog.list(exchange)
+        if "id" in exchange.parameters and exchange.image_id is None:
+            raise NoSuchImageError
+        if self._gate.is_configured:
+            exchange.findings = await self._gate.examine(exchange.asked)
+            # A proxy's word is a credential as well.
+            exchange.has_credentials |= exchange.findings != _NOBODY
+        if self._limits is None or not route.counted:
+            await handler(exchange)
+            return
+        grant = exchange.findings.grant
+        client = exchange.client_address if grant is None else grant.client
+        async with self._limits.admitted(client) as exchange.pace:
+            await handler(exchange)
+
+    def _check_size(self, exchange: Exchange) -> None:
+        """Raises for a request that is too large to be a player's; before it costs anything."""
+        longest, most = self._server.max_url_length, self._server.max_header_bytes
+        if exchange.url_length > longest:
+            raise HttpError(414, "url_too_long", f"A URL may have {longest} bytes.")
+        if exchange.header_bytes > most:
+            raise HttpError(431, "headers_too_large", f"Headers may have {most} bytes.")
+
+    def _refusal(self, exchange: Exchange) -> HttpError:
+        """Why a private image stays closed: 401 asks for other credentials, 403 wants none."""
+        refusal = exchange.findings.refusal
+        if not self._gate.is_configured or exchange.findings.grant is not None:
+            return HttpError(403, "private_image", "This image is private.")
+        if refusal is not None and refusal.status == 503:
+            return HttpError(503, refusal.code, str(refusal), (("Retry-After", "5"),))
+        if refusal is not None:
+            challenge = f'Bearer realm="disks", error="{refusal.code}"'
+            return HttpError(401, refusal.code, str(refusal), (("WWW-Authenticate", challenge),))
+        challenge = 'Bearer realm="disks"'
+        message = "This image is private: show who you are."
+        return HttpError(401, "no_credentials", message, (("WWW-Authenticate", challenge),))
+
+    def _store_failed(self, exchange: Exchange, kind: str, reason: str) -> None:
+        if self._metrics:
+            self._metrics.store_error(kind)
+        if kind == "failed":
+            self._fail(exchange, reason)
+
+    def _fail(self, exchange: Exchange, reason: str) -> None:
+        self._log.event(
+            "failed",
+            route=exchange.route,
+            id=exchange.image_id,
+            request_id=exchange.request_id,
+            error=reason,
+        )
 
 
 async def _say(exchange: Exchange, error: HttpError) -> None:
@@ -119,13 +223,24 @@ async def _say(exchange: Exchange, error: HttpError) -> None:
     A server that gets control back with a body unfinished closes the connection.
     """
     if exchange.status is None:
+        exchange.pace = None
         await exchange.reply(error.reply)
     else:
         exchange.cut = error.code
 
 
+def _too_many(error: LimitExceededError) -> HttpError:
+    return HttpError(
+        429,
+        "too_many_requests",
+        f"Too much at once: {error.limit.replace('_', ' ')}. Wait.",
+        (("Retry-After", str(error.retry_after_s)),),
+        limit=error.limit,
+    )
+
+
+_NOBODY: Final = Findings()
 _NO_SUCH_IMAGE: Final = HttpError(404, "no_such_image", "There is no image with this id.")
-_PRIVATE: Final = HttpError(403, "private_image", "This image is private.")
 _CHANGING: Final = HttpError(
     503, "image_changing", "The image is being written. Try again.", (("Retry-After", "1"),)
 )

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from datetime import UTC, datetime
 
 from aero_browser_disk.byte_ranges import EntityTag
 
+from .companions import Companions
 from .exchange import Exchange, HttpError, Reply
-from .folder_store import FolderStore, Image
+from .image_store import Image, ImageStore
 from .preconditions import Outcome, evaluate
 
 
 class Catalog:
     """Answers for the metadata of the images in `store`."""
 
-    def __init__(self, store: FolderStore) -> None:
+    def __init__(self, store: ImageStore, companions: Companions, max_range_bytes: int) -> None:
         self._store = store
+        self._companions = companions
+        self._max_range_bytes = max_range_bytes
 
     async def list(self, exchange: Exchange) -> None:
-        """Answers with `{"images": [...]}`."""
-        self._store.refresh()
-        # A folder may be large, or far away.
-        images = await asyncio.to_thread(self._store.images)
-        await _reply(exchange, {"images": [_facts(image) for image in images]})
+        """Answers with `{"images": [...]}`: those that are public or that it has a grant for."""
+        granted = exchange.findings.grant is not None
+        images = [
+            _facts(image, self._max_range_bytes)
+            for image in await self._store.images(include_private=granted)
+            if image.entry.public or exchange.allows(image.entry.id, "meta")
+        ]
+        await reply_json(exchange, {"images": images})
 
-    async def meta(self, exchange: Exchange, image_id: str) -> None:
-        """Answers with the facts about one image."""
-        async with self._store.open(image_id) as opened:
-            facts = _facts(opened.image)
-        await _reply(exchange, facts)
+    async def meta(self, exchange: Exchange) -> None:
+        """Answers with the facts about one image, and about what lies beside it."""
+        image_id = exchange.parameters["id"]
+        private = exchange.allows(image_id, "meta")
+        async with self._store.open(image_id, allow_private=private) as opened:
+            image = opened.image
+        facts = _facts(image, self._max_range_bytes) | await self._companions.facts(image)
+        await reply_json(exchange, facts)
 
 
-def _facts(image: Image) -> dict[str, object]:
+def _facts(image: Image, max_range_bytes: int) -> dict[str, object]:
     entry = image.entry
     facts: dict[str, object] = {
         "id": entry.id,
@@ -46,6 +54,7 @@ def _facts(image: Image) -> dict[str, object]:
         ),
         "content_type": entry.content_type,
         "public": entry.public,
+        "max_range_bytes": max_range_bytes,
     }
     if entry.description is not None:
         facts["description"] = entry.description
@@ -54,7 +63,8 @@ def _facts(image: Image) -> dict[str, object]:
     return facts
 
 
-async def _reply(exchange: Exchange, document: object) -> None:
+async def reply_json(exchange: Exchange, document: object) -> None:
+    """Answers with the document, or that it is the one that the client has."""
     body = json.dumps(document).encode()
     etag = EntityTag(hashlib.sha256(body).hexdigest()[:32])
     fields = (("ETag", str(etag)), ("Cache-Control", "no-cache"))

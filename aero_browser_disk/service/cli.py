@@ -3,125 +3,185 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import socket
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import uvicorn
-
+from . import digest_command, probe_command
 from .access_log import AccessLog
-from .app import Service
-from .cors import CorsPolicy
-from .folder_store import FolderStore
-from .manifest import ManifestError
+from .assembly import Assembly
+from .configuration import Configuration, ConfigurationError, load_configuration
+from .manifest import is_image_id
+from .server import listen, serve
+from .signed_urls import SignedUrls
 
-# Longer than browsers pause between reads of a disk.
-_KEEP_ALIVE_S = 75
+_UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, 2 when it cannot start as asked."""
     options = _parser().parse_args(arguments)
-    log = AccessLog(sys.stdout)
     try:
-        service = _service(options, log)
-        listener = _listen(options.host, options.port)
-    except (ManifestError, OSError, ValueError) as error:
-        print(f"aero-disk-service: {error}", file=sys.stderr)
-        return 2
-    config = uvicorn.Config(
-        service,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=options.grace,
-    )
-    # uvicorn shuts down on these, then raises them again for the handlers that were there before.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    _Server(config, log).run([listener])
+        if options.command == "digest":
+            return digest_command.run(options)
+        if options.command == "probe":
+            return probe_command.run(options)
+        configuration = _configuration(options)
+        if options.command == "check-config":
+            return _check(configuration)
+        if options.command == "sign":
+            return _sign(configuration, options)
+        return _serve(configuration)
+    except (OSError, ValueError) as error:
+        for line in str(error).splitlines():
+            print(f"aero-disk-service: {line}", file=sys.stderr)
+        return _UNUSABLE
+
+
+def _serve(configuration: Configuration) -> int:
+    log = AccessLog(sys.stdout)
+    assembly = Assembly(configuration, log)
+    server, metrics = configuration.server, configuration.metrics
+    listener = listen(server.host, server.port)
+    if assembly.metrics is not None and metrics.host is not None:
+        port = assembly.metrics.serve(metrics.host, metrics.port)
+        log.event("metrics_listening", port=port)
+    serve(assembly.service(), listener, server, log, assembly.reload)
     return 0
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens, once it does."""
-
-    def __init__(self, config: uvicorn.Config, log: AccessLog) -> None:
-        super().__init__(config)
-        self._log = log
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            name = f"[{host}]" if ":" in host else host
-            self._log.event("listening", url=f"http://{name}:{port}")
+def _check(configuration: Configuration) -> int:
+    """Opens what the service would open, except the network, and says what it would run."""
+    Assembly(configuration, AccessLog(sys.stderr)).store.close()
+    print(configuration.model_dump_json(indent=2))
+    return 0
 
 
-def _service(options: argparse.Namespace, log: AccessLog) -> Service:
-    origins: list[str] = options.allow_origin
-    cors = CorsPolicy(
-        None if not origins or "*" in origins else frozenset(origins), options.resource_policy
-    )
-    store = FolderStore(
-        options.images, lambda reason: log.event("manifest_rejected", reason=reason)
-    )
-    return Service(store, cors, log, options.max_age)
+def _sign(configuration: Configuration, options: argparse.Namespace) -> int:
+    keys_file = configuration.authorization.signing_keys_file
+    if keys_file is None:
+        raise ConfigurationError("sign needs authorization.signing_keys_file")
+    if not is_image_id(options.image):
+        raise ConfigurationError("that is no id of an image")
+    query, _ = SignedUrls(keys_file).sign(options.image, options.lifetime, options.scope)
+    address = (configuration.server.public_url or "") + configuration.base_path
+    print(f"{address}/disks/{options.image}/bytes?{query}")
+    return 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
-    # Connections inherit it. asyncio sets it only on those of a listener that names its protocol;
-    # without it every small range waits 40 ms for the client to acknowledge the headers (measured).
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+def _configuration(options: argparse.Namespace) -> Configuration:
+    """What flags, environment and file come to; raises `ConfigurationError` or `OSError`."""
+    flags: dict[str, Any] = {}
+    for assignment in options.set:
+        _assign(flags, *_parse_assignment(assignment))
+    for name, place in _FLAGS.items():
+        value = getattr(options, name)
+        if value not in (None, []):
+            _assign(flags, place, value)
+    defaults: dict[str, Any] = {}
+    if options.images is not None and options.config is None:
+        # A folder and nothing else: somebody tries it on a machine of his own.
+        defaults = {"mode": "development", "limits": {"requests_in_flight": 0}}
+        if flags.get("mode", "development") == "development":
+            defaults["store"] = {"listing": True}
+    return load_configuration(options.config, flags, defaults)
+
+
+_FLAGS = {
+    "images": "store.folder",
+    "bucket": "store.bucket",
+    "host": "server.host",
+    "port": "server.port",
+    "server": "server.kind",
+    "grace": "server.grace_s",
+    "allow_origin": "cors.allow_origins",
+    "resource_policy": "cors.resource_policy",
+    "max_age": "bytes.max_age_s",
+    "base_path": "base_path",
+}
+
+
+def _parse_assignment(text: str) -> tuple[str, object]:
+    place, equals, value = text.partition("=")
+    if not equals or not place:
+        raise ConfigurationError(f"--set {place}: write NAME=VALUE")
+    try:
+        return place, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return place, value  # a bare word
+
+
+def _assign(tree: dict[str, Any], place: str, value: object) -> None:
+    *sections, name = place.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("aero-disk-service", description="Streams disk images.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="serve the images of a folder over HTTP")
-    serve.add_argument("--images", type=Path, required=True, metavar="DIR", help="the folder")
-    serve.add_argument("--host", default="127.0.0.1", help="address (default: %(default)s)")
-    serve.add_argument(
-        "--port", type=int, default=8080, help="port, 0 for a free one (default: %(default)s)"
+    for name, help_text in (
+        ("serve", "serve images over HTTP"),
+        ("check-config", "say what serve would do, or what is wrong with it; opens no port"),
+        ("sign", "print a signed address of an image"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        _add_configuration(command)
+        if name == "sign":
+            command.add_argument("image", metavar="ID")
+            command.add_argument("--lifetime", type=_not_negative, default=3600, metavar="SECONDS")
+            command.add_argument("--scope", choices=("bytes", "read"), default="read")
+    digest = commands.add_parser("digest", help="make the digest list of an image, beside it")
+    digest_command.add_arguments(digest)
+    probe = commands.add_parser("probe", help="say what a browser could not use of a server or CDN")
+    probe_command.add_arguments(probe)
+    return parser
+
+
+def _add_configuration(command: argparse.ArgumentParser) -> None:
+    """The flags that stand before the environment (AERO_DISK_SECTION__NAME) and the file."""
+    add = command.add_argument
+    add("--config", type=Path, metavar="FILE", help="the configuration (TOML)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        help="one option of the configuration, its value as in TOML; again for each",
     )
-    serve.add_argument(
+    add("--images", type=Path, metavar="DIR", help="the folder of images")
+    add("--bucket", metavar="URL", help="the bucket of images: s3://bucket/prefix, gs://, az://")
+    add("--host", help="address (default: 127.0.0.1)")
+    add("--port", type=int, help="port, 0 for a free one (default: 8080)")
+    add("--server", choices=("granian", "uvicorn"), help="HTTP server (default: granian)")
+    add("--base-path", metavar="PATH", help="what every path begins with (default: nothing)")
+    add(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
         help="page origin that may read, again for each (default: *, every one)",
     )
-    serve.add_argument(
+    add(
         "--max-age",
         type=_not_negative,
-        default=300,
         metavar="SECONDS",
-        help="how long a browser or CDN may keep bytes without asking (default: %(default)s)",
+        help="how long a browser or CDN may keep bytes without asking (default: 300)",
     )
-    serve.add_argument(
+    add(
         "--resource-policy",
         choices=("same-origin", "same-site", "cross-origin"),
-        default="same-site",
-        help="Cross-Origin-Resource-Policy (default: %(default)s)",
+        help="Cross-Origin-Resource-Policy (default: same-site)",
     )
-    serve.add_argument(
+    add(
         "--grace",
         type=_not_negative,
-        default=30,
         metavar="SECONDS",
-        help="how long answers under way may take after SIGTERM (default: %(default)s)",
+        help="how long answers under way may take after SIGTERM (default: 30)",
     )
-    return parser
 
 
 def _not_negative(text: str) -> int:

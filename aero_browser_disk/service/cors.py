@@ -8,16 +8,15 @@ from typing import Final, Literal
 
 ResourcePolicy = Literal["same-origin", "same-site", "cross-origin"]
 
-METHODS: Final = "GET, HEAD, OPTIONS"
 # What a client may send. Range in its plain form needs no preflight; all the others do.
 _REQUEST_HEADERS: Final = (
     "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "
-    "Authorization, Cache-Control"
+    "Authorization, Cache-Control, Content-Type"
 )
 # What a client reads to check an answer before it trusts a byte of it.
 _RESPONSE_HEADERS: Final = (
     "Accept-Ranges, Content-Range, Content-Length, Content-Encoding, ETag, Last-Modified, "
-    "Retry-After, Age, Date"
+    "Retry-After, Age, Date, WWW-Authenticate, X-Request-Id"
 )
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -26,15 +25,20 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\
 class CorsPolicy:
     """`allow_origins` is None when every origin may read (public images, no credentials).
 
-    Raises `ValueError` for what is not an origin as browsers send it: a value that could never
-    match would lock out the page it was meant for.
+    `credentials` lets pages send cookies and client certificates, `timing` lets them see how long
+    each phase of a request took. Raises `ValueError` for what is not an origin as browsers send it:
+    a value that could never match would lock out the page it was meant for.
     """
 
     allow_origins: frozenset[str] | None = None
     resource_policy: ResourcePolicy = "same-site"
     max_age_s: int = 600
+    credentials: bool = False
+    timing: bool = False
 
     def __post_init__(self) -> None:
+        if self.credentials and self.allow_origins is None:
+            raise ValueError("credentials from every origin: browsers refuse it, and rightly")
         for origin in self.allow_origins or ():
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
@@ -42,19 +46,26 @@ class CorsPolicy:
                     "without a path or a slash at the end"
                 )
 
-    def fields(self, origin: str | None, *, preflight: bool) -> tuple[tuple[str, str], ...]:
+    def fields(
+        self, origin: str | None, preflight_methods: str | None = None
+    ) -> tuple[tuple[str, str], ...]:
         """What an answer to `origin` carries, whatever its status, and more on a preflight."""
         fields = [
             ("Access-Control-Expose-Headers", _RESPONSE_HEADERS),
             ("Cross-Origin-Resource-Policy", self.resource_policy),
         ]
+        allowed = origin if origin in (self.allow_origins or ()) else None
         if self.allow_origins is None:
-            fields.append(("Access-Control-Allow-Origin", "*"))
-        elif origin in self.allow_origins:
-            fields.append(("Access-Control-Allow-Origin", origin))
-        if preflight:
+            allowed = "*"
+        if allowed is not None:
+            fields.append(("Access-Control-Allow-Origin", allowed))
+            if self.credentials:
+                fields.append(("Access-Control-Allow-Credentials", "true"))
+            if self.timing:
+                fields.append(("Timing-Allow-Origin", allowed))
+        if preflight_methods is not None:
             fields += [
-                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Allow-Methods", preflight_methods),
                 ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
                 ("Access-Control-Max-Age", str(self.max_age_s)),
                 ("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),

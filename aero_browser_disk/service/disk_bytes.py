@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from urllib.parse import quote
+
 from aero_browser_disk.byte_ranges import (
     ByteRange,
     ContentRange,
@@ -11,26 +15,40 @@ from aero_browser_disk.byte_ranges import (
     parse_range,
 )
 
+from .configuration import BytesOptions
 from .exchange import CutShortError, Exchange, Fields, HttpError, Reply
-from .folder_store import FolderStore, Image
-from .image_file import PIECE_LENGTH, ImageFile, VersionChangedError
+from .image_store import Image, ImageStore, OpenImage, VersionChangedError
 from .preconditions import Outcome, evaluate, range_applies
+
+# A year: as long as RFC 9111 lets any cache believe it.
+_FOR_EVER_S = 31_536_000
 
 
 class DiskBytes:
-    """Answers for the bytes of the images in `store`; `max_age_s`: how long they may be cached."""
+    """Answers for the bytes of the images in `store`."""
 
-    def __init__(self, store: FolderStore, max_age_s: int) -> None:
+    def __init__(self, store: ImageStore, options: BytesOptions) -> None:
         self._store = store
-        self._cache_control = f"public, max-age={max_age_s}, no-transform"
+        self._options = options
 
-    async def respond(self, exchange: Exchange, image_id: str) -> None:
+    async def respond(self, exchange: Exchange) -> None:
         """Answers a GET or a HEAD, which is the same without the body.
 
         Range counts for HEAD as well, as in every widespread server, so that a HEAD foretells its
         GET (RFC 9110 §9.3.2), although §14.2 defines Range for GET alone.
         """
-        async with self._store.open(image_id) as opened:
+        try:
+            await self._answer(exchange)
+        except VersionChangedError:
+            # The store remembered a version that is gone. By now it has forgotten it.
+            if exchange.status is not None:
+                raise
+            await self._answer(exchange)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        image_id = exchange.parameters["id"]
+        private = exchange.allows(image_id, "bytes")
+        async with self._store.open(image_id, allow_private=private) as opened:
             image = opened.image
             fields = self._fields(image)
             outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)
@@ -44,7 +62,10 @@ class DiskBytes:
             if outcome is Outcome.NOT_MODIFIED:
                 await exchange.reply(Reply(304, fields))
                 return
-            selected = _selected(exchange, image)
+            selected = self._selected(exchange, image)
+            if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
+                await exchange.reply(self._accelerated(exchange, selected, opened, fields))
+                return
             if selected is None:
                 status, start, stop = 200, 0, image.size
             else:
@@ -59,19 +80,68 @@ class DiskBytes:
                 await exchange.start(status, fields)
                 await exchange.send(b"", more=False)
                 return
-            # Before the status: as long as nothing is sent, a failed read can still be said.
-            piece = await opened.file.read(start, min(stop - start, PIECE_LENGTH))
-            await exchange.start(status, fields)
-            await exchange.send(piece, more=start + len(piece) < stop)
-            if start + len(piece) < stop:
-                await _send_rest(exchange, opened.file, start + len(piece), stop)
+            async with aclosing(opened.reader.pieces(start, stop)) as pieces:
+                # Before the status: as long as nothing is sent, a failed read can still be said.
+                piece = await anext(pieces, b"")
+                await exchange.start(status, fields)
+                left = stop - start - len(piece)
+                await exchange.send(piece, more=left > 0)
+                if left:
+                    await _send_rest(exchange, pieces, left)
+
+    def _accelerated(
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, fields: Fields
+    ) -> Reply:
+        """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
+        kind = "whole" if selected is None and "range" in exchange.headers else "range"
+        location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
+        if kind == "range":
+            fields = tuple(
+                field for field in fields if field[0] != "Accept-Ranges"
+            )  # nginx says it
+        content_type = ("Content-Type", opened.image.entry.content_type)
+        return Reply(200, (*fields, content_type, ("X-Accel-Redirect", location)))
 
     def _fields(self, image: Image) -> Fields:
+        versioned = self._options.versioned_ids
+        if not image.entry.public:
+            cached = "private, no-store"
+        elif versioned is not None and versioned.fullmatch(image.entry.id):
+            cached = f"public, max-age={_FOR_EVER_S}, immutable"
+        else:
+            cached = f"public, max-age={self._options.max_age_s}"
         return (
             *_validators(image),
             ("Accept-Ranges", "bytes"),
-            ("Cache-Control", self._cache_control),
+            ("Cache-Control", f"{cached}, no-transform"),
         )
+
+    def _selected(self, exchange: Exchange, image: Image) -> ByteRange | None:
+        """The range to send, None for the whole image; raises the 416 and the 413s."""
+        limit = self._options.max_range_bytes
+        exchange.range_result = "ignored" if "range" in exchange.headers else "none"
+        selected = _satisfied(exchange, image)
+        if selected is not None:
+            exchange.range_result = "satisfied"
+            if selected.length > limit:
+                exchange.range_result = "too_long"
+                raise HttpError(
+                    413,
+                    "range_too_long",
+                    f"Ask for {limit} bytes at a time.",
+                    _validators(image),
+                    max_range_bytes=limit,
+                )
+        # A HEAD without a range stays, for those who have to learn the size first.
+        elif self._options.range_required and image.size and exchange.method != "HEAD":
+            raise HttpError(
+                413,
+                "range_required",
+                f"Ask for a range of at most {limit} bytes.",
+                _validators(image),
+                max_range_bytes=limit,
+            )
+        return selected
 
 
 def _validators(image: Image) -> Fields:
@@ -81,8 +151,8 @@ def _validators(image: Image) -> Fields:
     )
 
 
-def _selected(exchange: Exchange, image: Image) -> ByteRange | None:
-    """The range to send, None for the whole image; raises the 416."""
+def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
+    """The range that the request selects, None when it selects none; raises the 416."""
     value = exchange.headers.get("range")
     if value is None or not range_applies(exchange.headers, image.etag, image.last_modified_s):
         return None
@@ -94,6 +164,7 @@ def _selected(exchange: Exchange, image: Image) -> ByteRange | None:
             if isinstance(error, MultipleRangesError)
             else ("range_not_satisfiable", f"The image has {image.size} bytes.")
         )
+        exchange.range_result = "multiple" if code == "multiple_ranges" else "unsatisfiable"
         raise HttpError(
             416,
             code,
@@ -106,15 +177,15 @@ def _selected(exchange: Exchange, image: Image) -> ByteRange | None:
         ) from None
 
 
-async def _send_rest(exchange: Exchange, file: ImageFile, position: int, stop: int) -> None:
-    """Sends the rest of a body in pieces, each checked to be of the file's version."""
+async def _send_rest(exchange: Exchange, pieces: AsyncIterator[bytes], left: int) -> None:
+    """Sends the rest of a body, `left` bytes, as its pieces come."""
     async with exchange.watched() as gone:
-        while position < stop and not gone():
+        while left and not gone():
             try:
-                piece = await file.read(position, min(stop - position, PIECE_LENGTH))
+                piece = await anext(pieces)
             except VersionChangedError:
                 raise CutShortError("the image changed") from None
             except OSError as error:
                 raise CutShortError(f"reading failed: {error.strerror}") from error
-            position += len(piece)
-            await exchange.send(piece, more=position < stop)
+            left -= len(piece)
+            await exchange.send(piece, more=left > 0)

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
+from .authorization import Action, Asked, Findings
+from .client_address import TrustedProxies
 from .cors import CorsPolicy
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Fields = tuple[tuple[str, str], ...]
+
+# Of every answer to a request that carried credentials, so that no cache hands it to another.
+PRIVATE: Final = ("Cache-Control", "private, no-store, no-transform")
+# What makes an address a signed one (see `signed_urls`).
+SIGNATURE: Final = "sig"
+_WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
+_LONGEST_UNWANTED_BODY: Final = 1 << 20
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +42,22 @@ class Reply:
 
 
 class HttpError(Exception):
-    """Ends a request with a status and `{"error": {"code", "message"}}`."""
+    """Ends a request with a status and `{"error": {"code", "message", ...details}}`."""
 
-    def __init__(self, status: int, code: str, message: str, fields: Fields = ()) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, fields: Fields = (), **details: object
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.fields = fields
+        self.details = details
 
     @property
     def reply(self) -> Reply:
         """The answer that says so; nothing may store it."""
-        said = {"error": {"code": self.code, "message": self.message}}
+        said = {"error": {"code": self.code, "message": self.message, **self.details}}
         return Reply(
             self.status,
             (
@@ -56,31 +73,131 @@ class CutShortError(Exception):
     """The rest of a body cannot be sent: the connection must end before its length is reached."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What holds for every exchange of a service.
+
+    `always_private`: the server itself demands a certificate, so every request has credentials.
+    """
+
+    cors: CorsPolicy
+    proxies: TrustedProxies
+    always_private: bool = False
+
+
 class Exchange:
     """A request with its headers by lower-case name, and the answer to it as far as it is sent."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, cors: CorsPolicy) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, surroundings: Surroundings
+    ) -> None:
         self.method: str = scope["method"]
         root: str = scope.get("root_path", "")
         path: str = scope["path"]
         self.path = path.removeprefix(root)
+        self.raw_query: bytes = scope.get("query_string", b"")
+        self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
         self.headers = _headers(scope["headers"])
+        self.header_bytes = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        self.peer: str = (scope.get("client") or ("",))[0]
+        self.trusted_proxy = surroundings.proxies.trusts(self.peer)
+        self.request_id = self._request_id()
         self.is_preflight = (
             self.method == "OPTIONS" and "access-control-request-method" in self.headers
         )
         self.started_at = time.monotonic()
-        # What the access log says of it.
+        # What the router finds.
         self.route: str | None = None
+        self.methods = ""
+        self.parameters: Mapping[str, str] = {}
         self.image_id: str | None = None
+        # What the gate finds, and who it is then to the limits.
+        self.findings = Findings()
+        self.has_credentials = surroundings.always_private or self._shows_credentials()
+        # What the access log and the metrics say of it.
         self.status: int | None = None
         self.body_bytes = 0
+        self.range_result: str | None = None
         self.cut: str | None = None
-        self._cors = cors
+        # Waits as long as the client's allowance of bytes wants it to, before each piece.
+        self.pace: Callable[[int], Awaitable[None]] | None = None
+        self._surroundings = surroundings
+        self._body_read = False
         self._receive = receive
         self._send = send
 
+    def _request_id(self) -> str:
+        """The trusted proxy's, if it has one, else a new one."""
+        said = self.headers.get("x-request-id", "") if self.trusted_proxy else ""
+        return said if _REQUEST_ID.fullmatch(said) else os.urandom(16).hex()
+
+    def _shows_credentials(self) -> bool:
+        return (
+            "authorization" in self.headers
+            or "cookie" in self.headers
+            or (b"sig=" in self.raw_query and SIGNATURE in self.query)
+        )
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """The query's fields; of those that came twice the first."""
+        fields: dict[str, str] = {}
+        text = self.raw_query.decode("latin-1")
+        try:
+            for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=64):
+                fields.setdefault(name, value)
+        except ValueError:
+            return {}
+        return fields
+
+    @property
+    def client_address(self) -> str:
+        """The client's own, as far as proxies can be trusted."""
+        return self._surroundings.proxies.client(self.peer, self.headers.get("x-forwarded-for"))
+
+    @property
+    def asked(self) -> Asked:
+        """What the authorities look at."""
+        return Asked(self.headers, self.query, self.image_id, self.trusted_proxy)
+
+    def allows(self, image_id: str, action: Action) -> bool:
+        """Whether its credentials let it use a private image so."""
+        return self.findings.allows(image_id, action)
+
+    async def body(self, limit: int) -> bytes:
+        """The request's body; raises a 413 beyond `limit` bytes, `CutShortError` if it ends."""
+        self._body_read = True
+        body = b""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise CutShortError("the client went away")
+            piece: bytes = message.get("body", b"")
+            body += piece
+            if len(body) > limit:
+                raise HttpError(
+                    413,
+                    "body_too_long",
+                    f"The body may have {limit} bytes.",
+                    max_body_bytes=limit,
+                )
+            if not message.get("more_body", False):
+                return body
+
+    async def _drain(self) -> None:
+        """Takes a body that nobody wants: a server may end the connection over an unread one."""
+        self._body_read = True
+        left = _LONGEST_UNWANTED_BODY
+        while left > 0:
+            message = await self._receive()
+            left -= len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+
     async def reply(self, reply: Reply) -> None:
         """Sends a whole answer, with its length; to HEAD without its body."""
+        if self.method not in _WITHOUT_BODY and not self._body_read:
+            await self._drain()
         fields = reply.fields
         # Neither has a body, and 204 may not have the field (RFC 9110 §8.6).
         if reply.status not in (204, 304):
@@ -90,10 +207,12 @@ class Exchange:
 
     async def start(self, status: int, fields: Fields) -> None:
         """Sends the status and the headers, those of CORS and `nosniff` included."""
-        every = (
-            *fields,
-            ("X-Content-Type-Options", "nosniff"),
-            *self._cors.fields(self.headers.get("origin"), preflight=self.is_preflight),
+        if self.has_credentials:
+            fields = (*(field for field in fields if field[0] != PRIVATE[0]), PRIVATE)
+        common = _common_fields(
+            self._surroundings.cors,
+            self.headers.get("origin"),
+            self.methods if self.is_preflight else None,
         )
         self.status = status
         await self._send(
@@ -101,14 +220,17 @@ class Exchange:
                 "type": "http.response.start",
                 "status": status,
                 "headers": [
-                    (name.lower().encode("latin-1"), value.encode("latin-1"))
-                    for name, value in every
+                    *_encoded(fields),
+                    (b"x-request-id", self.request_id.encode()),
+                    *common,
                 ],
             }
         )
 
     async def send(self, piece: bytes, *, more: bool) -> None:
         """Sends a piece of the body; returns when the server takes the next one."""
+        if self.pace is not None and piece:
+            await self.pace(len(piece))
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
         self.body_bytes += len(piece)
         if more:
@@ -127,6 +249,23 @@ class Exchange:
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+@lru_cache(256)
+def _common_fields(
+    cors: CorsPolicy, origin: str | None, preflight_methods: str | None
+) -> tuple[tuple[bytes, bytes], ...]:
+    """What all answers to the pages of an origin have in common, as it is sent."""
+    fields = (
+        ("X-Content-Type-Options", "nosniff"),
+        ("Server", "aero-disk-service"),
+        *cors.fields(origin, preflight_methods),
+    )
+    return tuple(_encoded(fields))
+
+
+def _encoded(fields: Fields) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -11,16 +11,25 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from aero_browser_disk.byte_ranges import EntityTag
 
-from .image_file import FileVersion, ImageFile, VersionChangedError
-from .manifest import ManifestEntry, ManifestError, is_image_id, parse_manifest
+from .image_file import FileVersion, ImageFile
+from .image_store import (
+    BOOT_PROFILE_ENDING,
+    DIGESTS_ENDING,
+    Image,
+    NoSuchImageError,
+    OpenImage,
+    PrivateImageError,
+    StoreError,
+    VersionChangedError,
+)
+from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
-MANIFEST: Final = "manifest.json"
 # Reads that wait for the device at once. One stuck device must not starve the images on others.
 _DEVICE_THREADS: Final = 32
 # Files kept open for the next request.
@@ -31,77 +40,70 @@ _SETTLED_NS: Final = 20_000_000
 _SETTLING_TRIES: Final = 5
 
 
-class NoSuchImageError(Exception):
-    """No image has this id."""
-
-
-class PrivateImageError(Exception):
-    """The image is not for everyone, and nothing here can say who may read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What is known of an image at one version. `last_modified_s` is in seconds since the epoch."""
-
-    entry: ManifestEntry
-    size: int
-    etag: EntityTag
-    last_modified_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class OpenImage:
-    """An image with the file to read it from."""
-
-    image: Image
-    file: ImageFile
-
-
 class FolderStore:
     """The images of `root`: those that its `manifest.json` names, else every plain file in it.
 
-    A manifest that changes is read again; while it is wrong the last good one stays in force and
-    `on_rejected_manifest` is told why. For one event loop. Making it raises `ManifestError`, or
-    `OSError` when the folder cannot be served.
+    With `nginx_validators` an image's ETag is the one that nginx gives the file, whatever the
+    manifest says, so that nginx can send it. A manifest that changes is read again; while it is
+    wrong the last good one stays in force and `on_rejected_manifest` is told why. For one event
+    loop. Making it raises `ManifestError`, or `OSError` when the folder cannot be served.
     """
 
-    def __init__(self, root: Path, on_rejected_manifest: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        on_rejected_manifest: Callable[[str], None],
+        *,
+        nginx_validators: bool = False,
+    ) -> None:
         self._root = Path(os.path.realpath(root, strict=True))
         self._root_descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._threads = ThreadPoolExecutor(_DEVICE_THREADS, thread_name_prefix="image-read")
         self._files: OrderedDict[str, ImageFile] = OrderedDict()
         self._on_rejected_manifest = on_rejected_manifest
+        self._nginx_validators = nginx_validators
+        # nginx knows seconds only.
+        self._settled_ns = 1_000_000_000 if nginx_validators else _SETTLED_NS
         self._manifest: dict[str, ManifestEntry] | None = None
         self._manifest_version: FileVersion | None = None
         self._read_manifest()
 
     def close(self) -> None:
-        """Closes every file that nobody reads any more."""
+        """As `ImageStore.close`."""
+        if self._root_descriptor < 0:
+            return
         for file in self._files.values():
             file.retire()
         self._files.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
         os.close(self._root_descriptor)
+        self._root_descriptor = -1
 
     @asynccontextmanager
-    async def open(self, image_id: str) -> AsyncIterator[OpenImage]:
-        """The image's version of now, readable until the block ends.
-
-        Raises `NoSuchImageError`, `PrivateImageError`, `OSError`, and `VersionChangedError` when
-        the file is being written all the time.
-        """
+    async def open(
+        self, image_id: str, beside: str = "", *, allow_private: bool = False
+    ) -> AsyncIterator[OpenImage]:
+        """As `ImageStore.open`."""
         entry = self._entry(image_id)
-        if not entry.public:
+        if not entry.public and not allow_private:
             raise PrivateImageError
+        if beside:
+            entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
         file = await self._settled_file(entry)
         file.users += 1
         try:
-            yield OpenImage(_describe(entry, file.version), file)
+            path = file.path if self._nginx_validators else None
+            yield OpenImage(self._describe(entry, file.version), file, path)
         finally:
             file.release()
 
-    def images(self) -> list[Image]:
-        """The public images, in the manifest's order or that of their ids. For any thread."""
+    async def images(self, *, include_private: bool = False) -> list[Image]:
+        """As `ImageStore.images`."""
+        self._reread_manifest()
+        # A folder may be large, or far away.
+        return await asyncio.to_thread(self._images, include_private)
+
+    def _images(self, include_private: bool) -> list[Image]:
         if self._manifest is None:
             names = sorted(path.name for path in self._root.iterdir())
             entries = [_plain_entry(name) for name in names if _is_plain_id(name)]
@@ -110,15 +112,32 @@ class FolderStore:
         images = []
         for entry in entries:
             try:
-                if entry.public:
+                if entry.public or include_private:
                     self._path_inside(entry.file)
-                    images.append(_describe(entry, self._version(entry)))
+                    images.append(self._describe(entry, self._version(entry)))
             except NoSuchImageError:
                 continue
         return images
 
-    def refresh(self) -> None:
-        """Reads the manifest again if it changed."""
+    async def refresh(self) -> None:
+        """As `ImageStore.refresh`."""
+        self._reread_manifest()
+
+    async def ready(self) -> None:
+        """As `ImageStore.ready`: the folder is still where it was, and can be listed."""
+        await asyncio.to_thread(self._check_folder)
+
+    def _check_folder(self) -> None:
+        try:
+            same = os.path.samestat(self._root.stat(), os.fstat(self._root_descriptor))
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+        except OSError as error:
+            raise StoreError(f"the folder of images: {error.strerror}") from error
+        if not same:
+            raise StoreError("the folder of images was replaced; restart to serve the new one")
+
+    def _reread_manifest(self) -> None:
         try:
             status = os.stat(MANIFEST, dir_fd=self._root_descriptor)
             version = FileVersion.of(status)
@@ -151,7 +170,7 @@ class FolderStore:
     def _entry(self, image_id: str) -> ManifestEntry:
         if not is_image_id(image_id):
             raise NoSuchImageError
-        self.refresh()
+        self._reread_manifest()
         if self._manifest is not None:
             if image_id not in self._manifest:
                 raise NoSuchImageError
@@ -159,6 +178,12 @@ class FolderStore:
         if not _is_plain_id(image_id):
             raise NoSuchImageError
         return _plain_entry(image_id)
+
+    def _describe(self, entry: ManifestEntry, version: FileVersion) -> Image:
+        if self._nginx_validators:
+            etag = EntityTag(f"{version.mtime_ns // 1_000_000_000:x}-{version.size:x}")
+            entry = replace(entry, etag=etag, last_modified_s=None)
+        return _describe(entry, version)
 
     def _version(self, entry: ManifestEntry) -> FileVersion:
         with _missing_is_no_image():
@@ -172,8 +197,8 @@ class FolderStore:
         for _ in range(_SETTLING_TRIES):
             version = self._version(entry)
             age_ns = time.time_ns() - version.mtime_ns
-            if 0 <= age_ns < _SETTLED_NS:
-                await asyncio.sleep((_SETTLED_NS - age_ns) / 1e9)
+            if 0 <= age_ns < self._settled_ns:
+                await asyncio.sleep((self._settled_ns - age_ns) / 1e9)
             elif (file := self._current(entry, version)).version == version:
                 return file
         raise VersionChangedError
@@ -184,11 +209,13 @@ class FolderStore:
         if file is not None and file.version == version:
             self._files.move_to_end(entry.file)
             return file
-        descriptor = self._open_inside(entry.file)
+        names = self._path_inside(entry.file)
+        descriptor = self._open_inside(names)
         if file is not None:
             file.retire()
         # Of the descriptor: the name may lead to another file since.
-        file = ImageFile(descriptor, FileVersion.of(os.fstat(descriptor)), self._threads)
+        version = FileVersion.of(os.fstat(descriptor))
+        file = ImageFile(descriptor, version, self._threads, "/".join(names))
         self._files[entry.file] = file
         self._files.move_to_end(entry.file)
         while len(self._files) > _KEPT_OPEN:
@@ -203,9 +230,9 @@ class FolderStore:
             raise NoSuchImageError
         return path.relative_to(self._root).parts
 
-    def _open_inside(self, name: str) -> int:
-        """Opens the file name by name, following no link that appeared after it was resolved."""
-        *folders, last = self._path_inside(name)
+    def _open_inside(self, names: tuple[str, ...]) -> int:
+        """Opens the file name by name, following no link that appeared after they were resolved."""
+        *folders, last = names
         parent = os.dup(self._root_descriptor)
         try:
             with _missing_is_no_image():
@@ -237,7 +264,12 @@ def _missing_is_no_image() -> Iterator[None]:
 
 def _is_plain_id(name: str) -> bool:
     """Whether a file of a folder without a manifest is an image: hidden files are not."""
-    return is_image_id(name) and not name.startswith(".") and name != MANIFEST
+    return (
+        is_image_id(name)
+        and not name.startswith(".")
+        and name != MANIFEST
+        and not name.endswith((DIGESTS_ENDING, BOOT_PROFILE_ENDING))
+    )
 
 
 def _plain_entry(name: str) -> ManifestEntry:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final
 
 from aero_browser_disk.byte_ranges import EntityTag
 
-# What is read and handed to the server at a time, in bytes: the most a slow client costs.
-PIECE_LENGTH: Final = 256 * 1024
-
-
-class VersionChangedError(Exception):
-    """The file was written or cut since it was opened; what was read of it was thrown away."""
+from .image_store import PIECE_LENGTH, VersionChangedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +41,22 @@ class ImageFile:
     The descriptor is closed once it is retired and its last user has released it.
     """
 
-    def __init__(self, descriptor: int, version: FileVersion, threads: Executor) -> None:
+    def __init__(self, descriptor: int, version: FileVersion, threads: Executor, path: str) -> None:
         self.version = version
+        # Below the store's folder, links resolved.
+        self.path = path
         self.users = 0
         self._descriptor = descriptor
         self._threads = threads
         self._retired = False
         self._tries_page_cache = sys.platform == "linux"
+
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """As `ImageReader.pieces`."""
+        while start < stop:
+            piece = await self.read(start, min(stop - start, PIECE_LENGTH))
+            start += len(piece)
+            yield piece
 
     async def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes, which lie inside the image.

@@ -14,6 +14,7 @@ from aero_browser_disk.byte_ranges import EntityTag
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTENT_TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
+MANIFEST: Final = "manifest.json"
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 
 

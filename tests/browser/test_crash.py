@@ -5,6 +5,7 @@ The long form: AERO_CRASH_ROUNDS=100 pytest tests/browser/test_crash.py --timeou
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Error, Page
 
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
@@ -32,7 +33,7 @@ GONE = Behaviour(status=404)  # final, so that a block that is missing is known 
 OPEN = """async ([url, blockSize, cacheLimitBytes]) => {
   const { openDisk } = await import("./aero-disk.mjs");
   globalThis.disk = await openDisk({
-    url, blockSize, cacheLimitBytes, allowRemote: true, readAhead: false,
+    url, blockSize, cacheLimitBytes, allowRemote: true, readAhead: false, bootProfile: null,
   });
   const { storage, notices } = await disk.stats();
   return [storage, ...notices];
@@ -145,5 +146,7 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         enough = chance.randint(1, 40)
         images.wait_for(lambda server, n=enough: len(server.requests) >= n, timeout_s=30)
         kill(tmp_path / "user")
-    assert kept[0] == 0
+        with contextlib.suppress(Error):  # it is gone: this only tells Playwright
+            context.close()
+    assert kept[0] <= 1, "a first visit has the block that proves the host at most"
     assert all(count >= SETTLED for count in kept[1:])

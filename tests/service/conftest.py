@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import queue
 import random
@@ -18,6 +19,10 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
+
+from local_object_store import LocalObjectStore
+
+from .object_server import Bucket
 
 # How long anything may take on a busy machine before the test fails.
 PATIENCE_S = 30
@@ -37,12 +42,16 @@ class Answer:
 
 
 class RunningService:
-    """`aero-disk-service serve` over `images`, on a free port, until the block ends."""
+    """`aero-disk-service serve` over `images`, on a free port, until the block ends.
 
-    def __init__(self, images: Path, *options: str) -> None:
+    With None for the images they are where `options` say.
+    """
+
+    def __init__(self, images: Path | None, *options: str) -> None:
         command = Path(sysconfig.get_path("scripts")) / "aero-disk-service"
+        source = () if images is None else ("--images", str(images))
         self.process = subprocess.Popen(
-            [command, "serve", "--images", images, "--port", "0", *options],
+            [command, "serve", *source, "--port", "0", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -51,13 +60,18 @@ class RunningService:
         self._reader = threading.Thread(target=self._read_lines)
         self._reader.start()
         self._connection: http.client.HTTPConnection | None = None
+        self.metrics_port: int | None = None
 
     def _read_lines(self) -> None:
         for line in self.process.stdout or ():
             self._lines.put(json.loads(line))
+        self._lines.put({"event": "ended"})
 
     def __enter__(self) -> Self:
-        address = urlsplit(self.event("listening")["url"])
+        while (line := self._lines.get(timeout=PATIENCE_S))["event"] != "listening":
+            assert line["event"] != "ended", self.wait()
+            self.metrics_port = line.get("port")
+        address = urlsplit(line["url"])
         self.host, self.port = address.hostname or "", address.port or 0
         self._connection = self.connect()
         return self
@@ -130,6 +144,8 @@ class RunningService:
         return answer
 
 
+_NUMBERS = itertools.count()
+
 # No multiple of 512, and more than two pieces of what the service reads at a time.
 DISK = random.Random(2).randbytes(600_123)
 
@@ -138,7 +154,7 @@ DISK = random.Random(2).randbytes(600_123)
 def serve(request: pytest.FixtureRequest) -> Callable[..., RunningService]:
     """Starts the service; it ends with the test."""
 
-    def start(images: Path, *options: str) -> RunningService:
+    def start(images: Path | None, *options: str) -> RunningService:
         service = RunningService(images, *options)
         request.addfinalizer(lambda: service.__exit__(None, None, None))
         return service.__enter__()
@@ -164,5 +180,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
             for offset in (0, (4 << 30) - 4, size - 8):
                 file.seek(offset)
                 file.write(offset.to_bytes(8, "big"))
-    with RunningService(images) as running:
+    # Other tests, which come in between, may take longer than connections are idle otherwise.
+    with RunningService(images, "--set", "server.keep_alive_s=3600") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalObjectStore]:
+    """A real S3 server, started for the first test that wants it."""
+    with LocalObjectStore(tmp_path_factory.mktemp("objects")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(object_server: LocalObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty place in a bucket, with its credentials where every client of S3 looks for them."""
+    for name, value in object_server.keys.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = Bucket(object_server, f"images of/test-{next(_NUMBERS)}")
+    yield bucket
+    bucket.close()

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from aero_browser_disk.service.access_log import AccessLog
 from aero_browser_disk.service.app import Service
-from aero_browser_disk.service.cors import CorsPolicy
-from aero_browser_disk.service.folder_store import Image, OpenImage
-from aero_browser_disk.service.image_file import PIECE_LENGTH, FileVersion, VersionChangedError
+from aero_browser_disk.service.configuration import Configuration
+from aero_browser_disk.service.image_file import FileVersion
+from aero_browser_disk.service.image_store import (
+    PIECE_LENGTH,
+    Image,
+    OpenImage,
+    VersionChangedError,
+)
 from aero_browser_disk.service.manifest import ManifestEntry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 VERSION = FileVersion(1, 2, 3_000_000_000, 3 * PIECE_LENGTH)
 IMAGE = Image(
@@ -24,34 +29,33 @@ IMAGE = Image(
 )
 
 
-class FailingFile:
+class FailingReader:
     """Reads zeros until `good_reads` of them went well, then raises `error`."""
 
     def __init__(self, good_reads: int, error: Exception) -> None:
         self.good_reads = good_reads
         self.error = error
 
-    async def read(self, offset: int, length: int) -> bytes:
-        if self.good_reads == 0:
-            raise self.error
-        self.good_reads -= 1
-        return bytes(length)
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        for _ in range(self.good_reads):
+            yield bytes(PIECE_LENGTH)
+        raise self.error
 
 
 class FailingStore:
-    def __init__(self, file: FailingFile) -> None:
-        self.file = file
+    def __init__(self, reader: FailingReader) -> None:
+        self.reader = reader
 
     @asynccontextmanager
-    async def open(self, image_id: str) -> AsyncIterator[OpenImage]:
-        yield OpenImage(IMAGE, self.file)  # type: ignore[arg-type]
+    async def open(self, image_id: str, **_: Any) -> AsyncIterator[OpenImage]:
+        yield OpenImage(IMAGE, self.reader)
 
 
 async def ask(good_reads: int, error: Exception) -> tuple[list[Any], list[dict[str, Any]]]:
     """What the application sends to a GET of the whole disk, and what it logs."""
     lines = io.StringIO()
-    store = FailingStore(FailingFile(good_reads, error))
-    service = Service(store, CorsPolicy(), AccessLog(lines))  # type: ignore[arg-type]
+    store = FailingStore(FailingReader(good_reads, error))
+    service = Service(store, Configuration(), AccessLog(lines))  # type: ignore[arg-type]
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

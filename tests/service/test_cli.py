@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from aero_browser_disk.service.cli import _listen, main
+from aero_browser_disk.service.cli import main
+from aero_browser_disk.service.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def test_small_answers_do_not_wait_to_be_acknowledged() -> None:
-    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -37,6 +39,7 @@ def test_a_line_for_each_request(tmp_path: Path, serve: Callable[..., RunningSer
     service.ask("/disks/disk.img/bytes?token=secret", {"Range": "bytes=1-9"})
     line = service.event("request")
     assert line.pop("duration_ms") >= 0
+    assert re.fullmatch(r"[0-9a-f]{32}", line.pop("request_id"))
     assert line == {
         "event": "request",
         "method": "GET",
@@ -70,15 +73,16 @@ def test_max_age(tmp_path: Path, serve: Callable[..., RunningService]) -> None:
     assert answer.headers["cache-control"] == "public, max-age=86400, no-transform"
 
 
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_finishes_what_is_under_way_and_stops(
-    tmp_path: Path, serve: Callable[..., RunningService], number: signal.Signals
+    tmp_path: Path, serve: Callable[..., RunningService], number: signal.Signals, server: str
 ) -> None:
     size = 64 << 20
     (tmp_path / "disk.img").touch()
     with (tmp_path / "disk.img").open("r+b") as file:
         file.truncate(size)
-    service = serve(tmp_path)
+    service = serve(tmp_path, "--server", server)
     connection = service.connect()
     connection.request("GET", "/disks/disk.img/bytes")
     response = connection.getresponse()
@@ -87,6 +91,19 @@ def test_it_finishes_what_is_under_way_and_stops(
     connection.close()
     assert service.event("request")["bytes"] == size
     assert service.wait() == (0, "")
+
+
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
+def test_a_client_that_stalls_does_not_hold_it_up_beyond_the_grace(
+    tmp_path: Path, serve: Callable[..., RunningService], server: str
+) -> None:
+    with (tmp_path / "disk.img").open("wb") as file:
+        file.truncate(1 << 40)
+    service = serve(tmp_path, "--server", server, "--grace", "0")
+    with socket.create_connection((service.host, service.port)) as connection:
+        connection.sendall(b"GET /disks/disk.img/bytes HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(1)
+        assert service.stop(signal.SIGTERM)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,8 @@ def test_head_equals_get_without_the_body(service: RunningService, value: str | 
     got, head = service.ask(DISK, headers), service.ask(DISK, headers, method="HEAD")
     assert head.body == b""
     assert head.status == got.status
-    assert head.headers | {"date": ""} == got.headers | {"date": ""}
+    differs = {"date": "", "x-request-id": ""}
+    assert head.headers | differs == got.headers | differs
     assert int(head.headers["content-length"]) == len(got.body)
 
 
@@ -141,6 +142,6 @@ def test_it_only_reads(service: RunningService, method: str) -> None:
     answer = service.ask(DISK, method=method, body=b"x" * 200_000)
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    assert answer.json["error"]["code"] == "read_only"
+    assert answer.json["error"]["code"] == "method_not_allowed"
     # The connection goes on with the next request.
     assert service.ask(DISK, {"Range": "bytes=0-0"}).status == 206

@@ -30,9 +30,11 @@ def image(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def running(image: Path, serve: Callable[..., RunningService]) -> RunningService:
-    return serve(image.parent)
+@pytest.fixture(params=["granian", "uvicorn"])
+def running(
+    image: Path, serve: Callable[..., RunningService], request: pytest.FixtureRequest
+) -> RunningService:
+    return serve(image.parent, "--server", request.param)
 
 
 def begin(service: RunningService) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:

@@ -404,6 +404,45 @@ async def test_a_boot_is_recorded_and_replayed_behind_the_reads(server, open_url
     assert await again.read(30 * BLOCK, 2 * BLOCK) == IMAGE.read(30 * BLOCK, 2 * BLOCK)
 
 
+async def test_a_read_that_failed_is_not_part_of_the_boot(server, open_url):
+    disk = await open_url(server.url("disk.img"))
+    await disk.read(3 * BLOCK, 10)
+    server.fail_next(Behaviour(status=403))
+    with pytest.raises(HttpStatusError):
+        await disk.read(9 * BLOCK, 10)
+    assert disk.boot_profile().blocks == (3,)
+
+
+async def test_a_boot_is_replayed_by_itself_at_the_next_visit(server, open_url):
+    disk = await open_url(server.url("disk.img"))
+    for block in (0, 30, 7):
+        await disk.read(block * BLOCK, 10)
+    await disk.clear_cache()
+    await disk.close()
+    again = await open_url(server.url("disk.img"))
+    await until(lambda: again.stats().cached_blocks == 3)
+    await again.close()
+    short = await open_url(server.url("disk.img"))
+    await short.read(0, 10)
+    await short.close()
+    last = await open_url(server.url("disk.img"), cache_limit_bytes=5 * BLOCK)
+    assert last._replay is not None
+    assert last._saved == 3, "a short session does not replace a longer boot"
+
+
+async def test_a_replay_leaves_half_of_the_cache_alone(server, open_url):
+    disk = await open_url(server.url("disk.img"))
+    profile = BootProfile(IMAGE.size, disk._image.version.validator, BLOCK, tuple(range(40)))
+    again = await open_url(
+        server.url("disk.img"),
+        boot_profile=profile.encode(),
+        cache_key="half",
+        cache_limit_bytes=10 * BLOCK,
+    )
+    await until(lambda: again.stats().requests_in_flight == 0)
+    assert again.stats().cached_blocks == 5
+
+
 async def test_a_profile_in_other_blocks_is_converted(server, open_url):
     disk = await open_url(server.url("disk.img"))
     profile = BootProfile(IMAGE.size, disk._image.version.validator, 4096, (16, 17, 100))

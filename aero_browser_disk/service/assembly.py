@@ -1,0 +1,170 @@
+"""Puts the service together as its configuration says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .access_log import AccessLog
+from .app import Service
+from .authorization import Authority, Gate
+from .client_limits import Allowance, ClientLimits, LocalLimits
+from .configuration import Configuration, ConfigurationError, JwtOptions
+from .folder_store import FolderStore
+from .image_store import ImageStore
+from .leases import Leases
+from .manifest import MANIFEST
+from .metrics import Metrics
+from .proxy_identity import ProxyIdentity
+from .routing import Route
+from .signed_urls import SignedUrls
+
+if TYPE_CHECKING:
+    from .uploads import UploadedImages
+
+
+class Assembly:
+    """The parts of a service; making it raises `ValueError` or `OSError`."""
+
+    def __init__(self, configuration: Configuration, log: AccessLog) -> None:
+        self.configuration = configuration
+        self._log = log
+        options = configuration.authorization
+        # Everything that can be refused comes before what would have to be closed.
+        self.urls = (
+            None if options.signing_keys_file is None else SignedUrls(options.signing_keys_file)
+        )
+        authorities = _authorities(configuration, self.urls)
+        self.metrics = Metrics() if configuration.metrics.enabled else None
+        self.limits = _limits(configuration, log)
+        self._upload_routes, uploaded = _uploads(configuration, log)
+        self.gate = Gate(authorities, uploaded)
+        self.store = open_store(configuration, log, uploaded)
+
+    def service(self) -> Service:
+        """The ASGI application."""
+        configuration = self.configuration
+        leases = None
+        if self.urls is not None:
+            address = (configuration.server.public_url or "") + configuration.base_path
+            lifetime_s = configuration.authorization.lease_s
+            leases = Leases(self.store, self.urls, lifetime_s, address)
+        return Service(
+            self.store,
+            configuration,
+            self._log,
+            gate=self.gate,
+            limits=self.limits,
+            metrics=self.metrics,
+            leases=leases,
+            more_routes=[*self._upload_routes, *_cdn_routes(configuration, self.store)],
+        )
+
+    async def reload(self) -> None:
+        """Reads the manifest and the keys again; what is wrong is logged and not used."""
+        await self.store.refresh()
+        try:
+            self.gate.reload()
+        except ValueError as error:
+            self._log.event("keys_rejected", reason=str(error))
+        self._log.event("reloaded")
+
+
+def open_store(
+    configuration: Configuration, log: AccessLog, uploaded: UploadedImages | None = None
+) -> ImageStore:
+    """The store of the images; raises `ConfigurationError`, `ManifestError` or `OSError`."""
+    options = configuration.store
+
+    def rejected(reason: str) -> None:
+        log.event("manifest_rejected", reason=reason)
+
+    if options.bucket is not None:
+        # Most services read a folder, and obstore takes a while to load.
+        from .bucket import BucketAddress, open_bucket
+        from .object_store import ObjectStore
+
+        address = BucketAddress(options.bucket, options.endpoint, options.region, options.anonymous)
+        return ObjectStore(open_bucket(address), rejected, uploaded)
+    if options.folder is None:
+        raise ConfigurationError("no images: set store.folder (or --images) or store.bucket")
+    accelerated = configuration.bytes.accel_location is not None
+    store = FolderStore(options.folder, rejected, nginx_validators=accelerated)
+    if not options.listing and not (options.folder / MANIFEST).exists():
+        store.close()
+        raise ConfigurationError(
+            f"there is no {MANIFEST} in {options.folder}: write one, or in development set "
+            "store.listing to make every file there public"
+        )
+    return store
+
+
+def _uploads(
+    configuration: Configuration, log: AccessLog
+) -> tuple[list[Route], UploadedImages | None]:
+    """The routes of uploads and what they made; nothing when there are none."""
+    options, store = configuration.uploads, configuration.store
+    if not options.enabled:
+        return [], None
+    from .bucket import BucketAddress
+    from .multipart import Multipart
+    from .upload_gateway import UploadGateway
+    from .upload_records import UploadRecords
+    from .uploads import UploadedImages, Uploads
+
+    assert store.bucket is not None
+    address = BucketAddress(store.bucket, store.endpoint, store.region, store.anonymous)
+    multipart = Multipart(address, options.public_endpoint)
+    records = UploadRecords(options.database.get_secret_value())
+    uploads = Uploads(records, multipart, options.part_bytes, options.unfinished_s)
+    gateway = UploadGateway(uploads, log, options.max_image_bytes, options.url_s)
+    return gateway.routes, UploadedImages(records)
+
+
+def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:
+    options = configuration.cdn
+    if options.url is None:
+        return []
+    from .cdn_leases import CdnLeases
+    from .cloudfront import CdnAddress, CloudFront
+
+    assert options.key_pair_id is not None
+    assert options.private_key_file is not None
+    address = CdnAddress(options.url.rstrip("/"), options.key_pair_id)
+    cloudfront = CloudFront(address, options.private_key_file)
+    return CdnLeases(store, cloudfront, options.lifetime_s, options.cookie_domain).routes
+
+
+def _authorities(configuration: Configuration, urls: SignedUrls | None) -> list[Authority]:
+    options = configuration.authorization
+    authorities: list[Authority] = []
+    if urls is not None:
+        authorities.append(urls)
+    if options.jwt is not None:
+        authorities.append(_bearer_tokens(options.jwt))
+    if options.proxy_identity is not None:
+        authorities.append(ProxyIdentity(options.proxy_identity))
+    return authorities
+
+
+def _bearer_tokens(options: JwtOptions) -> Authority:
+    # Cryptography takes a while to load.
+    from .bearer_tokens import BearerTokens, FetchedKeys, FileKeys
+
+    if options.keys_file is not None:
+        return BearerTokens(options, FileKeys(options.keys_file))
+    assert options.jwks_url is not None
+    return BearerTokens(options, FetchedKeys(options.jwks_url, options.jwks_max_age_s))
+
+
+def _limits(configuration: Configuration, log: AccessLog) -> ClientLimits | None:
+    options = configuration.limits
+    allowance = Allowance(options.requests_in_flight, options.requests_per_s, options.bytes_per_s)
+    if not allowance.is_limited:
+        return None
+    if options.redis_url is None:
+        return LocalLimits(allowance)
+    try:
+        from .shared_limits import SharedLimits
+    except ModuleNotFoundError:
+        raise ConfigurationError("limits.redis_url needs the extra: redis") from None
+    return SharedLimits(allowance, options.redis_url.get_secret_value(), log)

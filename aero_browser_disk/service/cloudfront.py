@@ -1,0 +1,92 @@
+"""Signed cookies and URLs for CloudFront: the CDN lets who has them read, and asks nobody.
+
+The policy and its signature are as AWS publishes them (CloudFront Developer Guide, "Use signed
+cookies" and "Use signed URLs", custom policy): RSA with SHA-1, base64 with `+=/` as `-_~`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from botocore.signers import CloudFrontSigner
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+_SAFE: Final = str.maketrans("+=/", "-_~")
+
+
+@dataclass(frozen=True, slots=True)
+class CdnAddress:
+    """What the CDN calls the bucket: `url` is the distribution, without a slash at its end."""
+
+    url: str
+    key_pair_id: str
+
+    def of(self, key: str) -> str:
+        """Where it has that key of the bucket."""
+        return f"{self.url}/{quote(key)}"
+
+
+class CloudFront:
+    """Signs for one distribution. Raises `ValueError` for a key that is no RSA key in PEM."""
+
+    def __init__(self, address: CdnAddress, key_file: Path) -> None:
+        self.address = address
+        self._sign = _signer(key_file)
+
+    def signed_url(self, key: str, expires_at_s: int) -> str:
+        """An address of that key alone, valid until then (seconds since the epoch)."""
+        signer = CloudFrontSigner(self.address.key_pair_id, self._sign)
+        until = datetime.fromtimestamp(expires_at_s, UTC)
+        url: str = signer.generate_presigned_url(self.address.of(key), date_less_than=until)
+        return url
+
+    def cookies(self, key: str, expires_at_s: int) -> dict[str, str]:
+        """The three cookies that let read that key alone."""
+        policy = self._policy(self.address.of(key), expires_at_s)
+        return {
+            "CloudFront-Policy": _encode(policy),
+            "CloudFront-Signature": _encode(self._sign(policy)),
+            "CloudFront-Key-Pair-Id": self.address.key_pair_id,
+        }
+
+    def set_cookie_fields(
+        self, key: str, expires_at_s: int, max_age_s: int, domain: str | None
+    ) -> list[str]:
+        """Values of Set-Cookie: sent back to that key only, over TLS, unseen by scripts."""
+        path = urlsplit(self.address.of(key)).path
+        attributes = f"Path={path}; Max-Age={max_age_s}; Secure; HttpOnly; SameSite=None"
+        if domain is not None:
+            attributes += f"; Domain={domain}"
+        cookies = self.cookies(key, expires_at_s)
+        return [f"{name}={value}; {attributes}" for name, value in cookies.items()]
+
+    @staticmethod
+    def _policy(resource: str, expires_at_s: int) -> bytes:
+        return (
+            f'{{"Statement":[{{"Resource":"{resource}","Condition":'
+            f'{{"DateLessThan":{{"AWS:EpochTime":{expires_at_s}}}}}}}]}}'
+        ).encode()
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode().translate(_SAFE)
+
+
+def _signer(key_file: Path) -> Callable[[bytes], bytes]:
+    try:
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError(f"{key_file} is no RSA private key in PEM without a password")  # noqa: TRY004
+    # SHA-1 is what CloudFront takes, and nothing else.
+    return lambda message: key.sign(message, PKCS1v15(), SHA1())  # noqa: S303

@@ -1,0 +1,397 @@
+"""How the service runs: one model, filled from flags, the environment and a TOML file.
+
+What is unsafe in combination is refused here, before anything listens.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .cors import CorsPolicy, ResourcePolicy
+
+ENVIRONMENT_PREFIX = "AERO_DISK_"
+_BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_HEADER_NAME = re.compile(r"[a-z0-9-]+")
+# A secret that protects disks is not a word that somebody thought of.
+_SHORTEST_TOKEN = 16
+# A piece of a body is 256 KiB; slower than this it would take longer than clients wait.
+_SLOWEST_BYTES_PER_S = 64 * 1024
+
+Seconds = Annotated[int, Field(ge=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Network = IPv4Network | IPv6Network
+
+
+class ConfigurationError(ValueError):
+    """The service cannot run as asked; the message has a line for each reason."""
+
+
+class Section(BaseModel):
+    """A table of the file. A name that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerOptions(Section):
+    """Where and how it listens, and what it takes of one connection."""
+
+    kind: Literal["granian", "uvicorn"] = "granian"
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    http: Literal["auto", "1", "2"] = "auto"
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    # Clients must show a certificate that one of these authorities signed.
+    tls_client_authorities: Path | None = None
+    grace_s: Seconds = 30
+    # Longer than browsers pause between reads of a disk. For granian also the time that the headers
+    # of a request may take; uvicorn has no limit for those.
+    keep_alive_s: Annotated[int, Field(ge=1)] = 75
+    max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
+    max_url_length: Annotated[int, Field(ge=256)] = 2048
+    # Behind another server: whose word on the client counts, and where the client finds us.
+    trusted_proxies: tuple[Network, ...] = ()
+    public_url: str | None = None
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/?#]+", value):
+            raise ValueError("must be scheme://host[:port] without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _has_whole_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_client_authorities and not self.tls_certificate:
+            raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
+        if self.kind == "uvicorn" and self.http == "2":
+            raise ValueError('kind = "uvicorn" has no HTTP/2')
+        return self
+
+
+class StoreOptions(Section):
+    """Where the images are: a folder, or a bucket (`s3://bucket/prefix`, `gs://`, `az://`).
+
+    A bucket's credentials come from where the tools of its cloud look for them.
+    """
+
+    folder: Path | None = None
+    bucket: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    anonymous: bool = False
+    # Whether every plain file of a folder without manifest.json is a public image.
+    listing: bool = False
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.folder is not None and self.bucket is not None:
+            raise ValueError("one of folder and bucket")
+        if self.listing and self.bucket is not None:
+            raise ValueError("listing is for a folder: a bucket needs its manifest.json")
+        return self
+
+
+class CorsOptions(Section):
+    """Which pages may read."""
+
+    allow_origins: tuple[str, ...] = ("*",)
+    credentials: bool = False
+    max_age_s: Seconds = 600
+    resource_policy: ResourcePolicy = "same-site"
+    timing: bool = False
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in value and len(value) > 1:
+            raise ValueError('"*" stands alone')
+        CorsPolicy(frozenset(value) - {"*"})
+        return value
+
+    @property
+    def policy(self) -> CorsPolicy:
+        """The same, as what answers use."""
+        return CorsPolicy(
+            None if "*" in self.allow_origins else frozenset(self.allow_origins),
+            self.resource_policy,
+            self.max_age_s,
+            credentials=self.credentials,
+            timing=self.timing,
+        )
+
+
+class BytesOptions(Section):
+    """How the bytes of images may be asked for and kept."""
+
+    max_age_s: Seconds = 300
+    # Ids that fully match it name one version for ever.
+    versioned_ids: re.Pattern[str] | None = None
+    max_range_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
+    # nginx sends the bytes, from below this internal location (scripts/nginx/accel-redirect.conf):
+    # to requests that come through a trusted proxy.
+    accel_location: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_/-]*[A-Za-z0-9_-]$")] | None = None
+    range_required: bool = False
+
+
+class MetricsOptions(Section):
+    """`/metrics`: behind a token, or on an address of its own."""
+
+    enabled: bool = False
+    token: Annotated[SecretStr, Field(min_length=_SHORTEST_TOKEN)] | None = None
+    host: str | None = None
+    port: Port = 9464
+
+    @model_validator(mode="after")
+    def _is_not_open(self) -> Self:
+        if self.enabled and self.token is None and self.host is None:
+            raise ValueError("metrics in the open: set metrics.token or metrics.host")
+        return self
+
+
+class JwtOptions(Section):
+    """Bearer tokens: who issues them, for whom, and the keys that prove it."""
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audience: Annotated[str, Field(min_length=1)]
+    # A JWK set, or PEM public keys; read again on SIGHUP.
+    keys_file: Path | None = None
+    jwks_url: str | None = None
+    jwks_max_age_s: Annotated[int, Field(ge=1)] = 300
+    algorithms: tuple[Literal["RS256", "ES256", "EdDSA"], ...] = ("RS256", "ES256", "EdDSA")
+    # The scope that lets read: `disk:read:ID` for one image, `disk:read:*` for every one.
+    scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:read"
+    # The scope that lets upload images of one's own, and read them.
+    upload_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:upload"
+    leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Self:
+        if (self.keys_file is None) == (self.jwks_url is None):
+            raise ValueError("one of keys_file and jwks_url")
+        if self.jwks_url is not None and not _is_safe_url(self.jwks_url):
+            raise ValueError("jwks_url must be https, or http on this machine")
+        return self
+
+
+class ProxyIdentityOptions(Section):
+    """mTLS ended by a trusted proxy, which passes on whose certificate it checked."""
+
+    subject_header: Annotated[str, Field(pattern=_HEADER_NAME)] = "x-client-subject"
+    verified_header: Annotated[str, Field(pattern=_HEADER_NAME)] = "x-client-verify"
+    verified_value: Annotated[str, Field(min_length=1)] = "SUCCESS"
+    # Whose certificate reads which images: subject to ids, `*` for every one.
+    subjects: dict[str, tuple[str, ...]]
+
+
+class AuthorizationOptions(Section):
+    """Who may read private images. Any of these will do; with none of them nobody may."""
+
+    # TOML: `current = "KEY-ID"` and `[keys]`, key id to base64url; read again on SIGHUP.
+    signing_keys_file: Path | None = None
+    lease_s: Annotated[int, Field(ge=5, le=7 * 86400)] = 300
+    jwt: JwtOptions | None = None
+    proxy_identity: ProxyIdentityOptions | None = None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether anybody may read a private image."""
+        return bool(self.signing_keys_file or self.jwt or self.proxy_identity)
+
+
+class LimitOptions(Section):
+    """What one client may take: who shows a token is a client, else each address. 0: no limit."""
+
+    requests_in_flight: Annotated[int, Field(ge=0)] = 64
+    requests_per_s: Annotated[float, Field(ge=0)] = 0
+    bytes_per_s: Annotated[int, Field(ge=0)] = 0
+    # Shared by all instances that name the same Redis or Valkey.
+    redis_url: SecretStr | None = None
+
+    @field_validator("bytes_per_s")
+    @classmethod
+    def _is_no_trickle(cls, value: int) -> int:
+        if 0 < value < _SLOWEST_BYTES_PER_S:
+            raise ValueError(f"must be 0, or {_SLOWEST_BYTES_PER_S} or more")
+        return value
+
+
+class UploadOptions(Section):
+    """`/v1/uploads`: images that users put into the bucket, and who keeps the books."""
+
+    enabled: bool = False
+    # sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME for several instances.
+    database: SecretStr = SecretStr("sqlite:///uploads.db")
+    max_image_bytes: Annotated[int, Field(ge=1)] = 64 << 30
+    # At least, for an image may have 10,000 parts; S3 takes none below 5 MiB but the last.
+    part_bytes: Annotated[int, Field(ge=5 << 20, le=5 << 30)] = 64 << 20
+    url_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+    # How long an upload may lie untouched before it is given up.
+    unfinished_s: Annotated[int, Field(ge=3600)] = 86400
+    # Where browsers reach the bucket, when that is not store.endpoint.
+    public_endpoint: str | None = None
+
+
+class CdnOptions(Section):
+    """`/v1/images/{id}/cdn`: CloudFront before the bucket, whose signatures are given here."""
+
+    # The distribution; its origin path is the store's prefix.
+    url: Annotated[str, Field(pattern=r"^https://[^/?#\"\\]+(?:/[^?#\"\\]+)?$")] | None = None
+    key_pair_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] | None = None
+    private_key_file: Path | None = None
+    lifetime_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+    cookie_domain: Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")] | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        given = [self.url, self.key_pair_id, self.private_key_file]
+        if any(given) and not all(given):
+            raise ValueError("url, key_pair_id and private_key_file go together")
+        return self
+
+
+class Configuration(Section):
+    """Everything an operator decides."""
+
+    mode: Literal["production", "development"] = "production"
+    base_path: str = ""
+    server: ServerOptions = ServerOptions()
+    store: StoreOptions = StoreOptions()
+    cors: CorsOptions = CorsOptions()
+    bytes: BytesOptions = BytesOptions()
+    metrics: MetricsOptions = MetricsOptions()
+    authorization: AuthorizationOptions = AuthorizationOptions()
+    limits: LimitOptions = LimitOptions()
+    uploads: UploadOptions = UploadOptions()
+    cdn: CdnOptions = CdnOptions()
+
+    @field_validator("base_path")
+    @classmethod
+    def _is_base_path(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if not _BASE_PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
+            raise ValueError("must be a path such as /images, without characters to escape")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        every_origin = "*" in self.cors.allow_origins
+        if every_origin and self.cors.credentials:
+            raise ValueError('cors.credentials with allow_origins "*": name the origins')
+        if every_origin and self.authorization.is_configured:
+            raise ValueError(
+                'authorization with cors.allow_origins "*": name the origins that may read private '
+                "images ([] when no browser does)"
+            )
+        if self.mode == "production" and self.store.listing:
+            raise ValueError(
+                "store.listing in production: it makes every file public; write a manifest.json"
+            )
+        if self.bytes.accel_location and not (self.store.folder and self.server.trusted_proxies):
+            raise ValueError(
+                "bytes.accel_location needs store.folder, where nginx finds it too, and nginx "
+                "among server.trusted_proxies"
+            )
+        if self.uploads.enabled and not (self.authorization.jwt and self.store.bucket):
+            raise ValueError(
+                "uploads.enabled needs store.bucket, and authorization.jwt to tell whose they are"
+            )
+        if self.authorization.proxy_identity and not self.server.trusted_proxies:
+            raise ValueError(
+                "authorization.proxy_identity without server.trusted_proxies: anybody could write "
+                "its headers"
+            )
+        return self
+
+
+def load_configuration(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """The configuration; `flags` stand before the environment, it before `file`, then `defaults`.
+
+    Raises `ConfigurationError`, or `OSError` when the file cannot be read.
+    """
+    if file is not None:
+        file.open("rb").close()
+
+    class Sourced(Configuration, BaseSettings):
+        model_config = SettingsConfigDict(
+            env_prefix=ENVIRONMENT_PREFIX,
+            env_nested_delimiter="__",
+            extra="forbid",
+            frozen=True,
+            hide_input_in_errors=True,
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            sources = [init_settings, env_settings]
+            if file is not None:
+                sources.append(TomlConfigSettingsSource(settings_cls, file))
+            return (*sources, InitSettingsSource(settings_cls, dict(defaults or {})))
+
+    _refuse_unknown_variables()
+    try:
+        return Sourced(**dict(flags or {}))
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(_reasons(error))) from None
+    except ValueError as error:  # TOML, or JSON in a variable; says where
+        raise ConfigurationError(str(error)) from None
+
+
+def _reasons(error: ValidationError) -> list[str]:
+    """A line for each; never what was given, which may be a secret."""
+    reasons = []
+    for reason in error.errors(include_input=False, include_url=False):
+        place = ".".join(map(str, reason["loc"]))
+        text = reason["msg"].removeprefix("Value error, ")
+        reasons.append(f"{place}: {text}" if place else text)
+    return reasons
+
+
+def _refuse_unknown_variables() -> None:
+    """Raises for a variable of ours that names no field: it would change nothing, silently."""
+    for name in os.environ:
+        if name.upper().startswith(ENVIRONMENT_PREFIX):
+            field = name.upper().removeprefix(ENVIRONMENT_PREFIX).split("__", maxsplit=1)[0].lower()
+            if field not in Configuration.model_fields:
+                raise ConfigurationError(f"{name}: there is no such option")
+
+
+def _is_safe_url(url: str) -> bool:
+    return url.startswith("https://") or bool(
+        re.match(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]+)?/", url)
+    )

@@ -1,0 +1,87 @@
+"""`aero-disk-service digest`: makes the digest list of an image, signed if there is a key."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from aero_browser_disk.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
+
+from .image_store import DIGESTS_ENDING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_PIECE_LENGTH = 1 << 20
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    command.add_argument("image", type=Path, metavar="IMAGE", help="the file")
+    command.add_argument(
+        "--key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the list"
+    )
+    command.add_argument(
+        "--chunk-size",
+        type=int,
+        default=DEFAULT_CHUNK_SIZE,
+        metavar="BYTES",
+        help="power of two, at most the block of its readers (default: %(default)s)",
+    )
+
+
+def make_digest_list(image: Path, key: Path | None, chunk_size: int) -> str:
+    """Writes it beside the image and returns its pin; raises `OSError` and `ValueError`."""
+    signer = None if key is None else _read_key(key)
+    with image.open("rb") as file:
+        digests = digests_of(_pieces(file), chunk_size)
+    if signer is not None:
+        digests = replace(digests, signature=signer.sign(digests.signed_bytes))
+    encoded = digests.encode()
+    target = image.with_name(image.name + DIGESTS_ENDING)
+    # Readers see the old list or the new one.
+    with tempfile.NamedTemporaryFile(
+        dir=image.parent, prefix=".", suffix=DIGESTS_ENDING, delete=False
+    ) as file:
+        try:
+            file.write(encoded)
+            file.flush()
+            written = Path(file.name)
+            written.chmod(0o644)
+            written.replace(target)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    return pin_of(encoded)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command; prints the list's pin as JSON."""
+    pin = make_digest_list(options.image, options.key, options.chunk_size)
+    made = options.image.name + DIGESTS_ENDING
+    print(json.dumps({"file": made, "sha256": pin, "signed": options.key is not None}))
+    return 0
+
+
+def _read_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        # Not the file's own words: it holds a secret.
+        raise ValueError(f"{path} is no Ed25519 private key in PEM without a password")  # noqa: TRY004
+    return key
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_PIECE_LENGTH):
+        yield piece

@@ -1,0 +1,107 @@
+"""The seam to where images are kept: found by id, read at one version, or an error.
+
+A store knows nothing of HTTP. Everything that is one passes `testing.image_store_suite`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from aero_browser_disk.byte_ranges import EntityTag
+
+from .manifest import ManifestEntry
+
+# About what is read and handed to the server at a time, in bytes. Twice that is what a stalled
+# client costs in uvicorn: 50 MB for 200 of them (measured). Ranges of 1 MiB gain nothing from more.
+PIECE_LENGTH: Final = 128 * 1024
+# What may lie beside an image, under its name and one of these.
+DIGESTS_ENDING: Final = ".digests"
+BOOT_PROFILE_ENDING: Final = ".boot-profile"
+
+
+class NoSuchImageError(Exception):
+    """No image has this id."""
+
+
+class PrivateImageError(Exception):
+    """The image is not for everyone, and nobody said that this reader may have it."""
+
+
+class VersionChangedError(Exception):
+    """The image was written, cut or replaced since it was opened; what was read is no good."""
+
+
+class StoreError(OSError):
+    """The store does not answer, or refuses."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EIO, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What is known of an image at one version. `last_modified_s` is in seconds since the epoch."""
+
+    entry: ManifestEntry
+    size: int
+    etag: EntityTag
+    last_modified_s: int
+
+
+class ImageReader(Protocol):
+    """The bytes of one version."""
+
+    def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """The bytes from `start` up to `stop`, which lie inside the image, in order.
+
+        None of the pieces is empty or much longer than `PIECE_LENGTH`; all of them together have
+        every byte. Raises `VersionChangedError`, and `OSError` when reading fails. Whoever stops
+        early closes the generator.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImage:
+    """An image with what reads it.
+
+    `path`: where its folder has it, links resolved; None when it is not in a folder.
+    """
+
+    image: Image
+    reader: ImageReader
+    path: str | None = None
+
+
+class ImageStore(Protocol):
+    """Images by id. For one event loop."""
+
+    def open(
+        self, image_id: str, beside: str = "", *, allow_private: bool = False
+    ) -> AbstractAsyncContextManager[OpenImage]:
+        """The image's version of now, readable until the block ends.
+
+        With `beside`, which starts with a dot, not the image but the file that lies beside it under
+        its name and that ending. Raises `NoSuchImageError`, also when there is no such file,
+        `PrivateImageError`, `OSError`, and `VersionChangedError` when it is being written all the
+        time. A version that the store remembered may turn out to be gone at the first piece; the
+        store has then forgotten it, and opening again finds the new one.
+        """
+
+    async def images(self, *, include_private: bool = False) -> list[Image]:
+        """The images, in the manifest's order or that of their ids; those not there left out.
+
+        Raises `OSError`.
+        """
+
+    async def refresh(self) -> None:
+        """Reads the manifest again if it changed. A wrong one is not used, and not raised."""
+
+    async def ready(self) -> None:
+        """Returns when images can be read now; raises `OSError` with the reason otherwise."""
+
+    def close(self) -> None:
+        """Frees what it holds, once nobody reads any more. Idempotent."""

@@ -1,0 +1,98 @@
+"""What Prometheus scrapes. Every label has a few known values; none comes from a client."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from .exchange import Exchange
+
+_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"))
+# A range in page cache takes under a millisecond, a whole image on a slow link hours.
+_DURATIONS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
+
+
+class Metrics:
+    """Counts what one process does; for its one event loop."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._requests = Counter(
+            "aero_disk_requests",
+            "Requests that ended.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self._bytes = Counter(
+            "aero_disk_body_bytes", "Bytes of bodies sent.", ("route",), registry=registry
+        )
+        self._ranges = Counter(
+            "aero_disk_ranges",
+            "What became of the Range of requests for bytes.",
+            ("result",),
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "aero_disk_request_duration_seconds",
+            "From a request's headers to the end of its answer.",
+            ("route",),
+            buckets=_DURATIONS_S,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "aero_disk_requests_in_flight", "Requests being answered.", registry=registry
+        )
+        self._store_errors = Counter(
+            "aero_disk_store_errors", "Failures of the store.", ("kind",), registry=registry
+        )
+        self._limited = Counter(
+            "aero_disk_limited", "Requests refused with 429.", ("limit",), registry=registry
+        )
+        self._cut = Counter(
+            "aero_disk_cut_short", "Bodies that ended before their length.", registry=registry
+        )
+        for kind in ("failed", "changing"):
+            self._store_errors.labels(kind)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Counts a request that is over."""
+        route = exchange.route or "none"
+        method = exchange.method if exchange.method in _METHODS else "other"
+        self._requests.labels(route, method, str(exchange.status or 0)).inc()
+        self._bytes.labels(route).inc(exchange.body_bytes)
+        self._durations.labels(route).observe(time.monotonic() - exchange.started_at)
+        if exchange.range_result is not None:
+            self._ranges.labels(exchange.range_result).inc()
+        if exchange.cut is not None:
+            self._cut.inc()
+
+    def store_error(self, kind: str) -> None:
+        """Counts a failure of the store: `failed` or `changing`."""
+        self._store_errors.labels(kind).inc()
+
+    def limited(self, limit: str) -> None:
+        """Counts a 429: which limit it was."""
+        self._limited.labels(limit).inc()
+
+    def exposition(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self._registry)
+
+    def serve(self, host: str, port: int) -> int:
+        """Serves it on an address of its own, from a thread; the port. Raises `OSError`."""
+        server, _ = start_http_server(port, host, self._registry)
+        return server.server_port

@@ -1,0 +1,69 @@
+"""Runs the service: one listener, its signals, and the server that speaks HTTP for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+from .access_log import AccessLog
+from .app import Service
+from .configuration import ServerOptions
+
+_BACKLOG = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket; raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    # Connections inherit it. asyncio sets it only on those of a listener that names its protocol;
+    # without it every small range waits 40 ms for the client to acknowledge the headers (measured).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def serve(
+    service: Service,
+    listener: socket.socket,
+    options: ServerOptions,
+    log: AccessLog,
+    reload: Callable[[], Awaitable[None]],
+) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what is under way. SIGHUP calls `reload`."""
+    host, port = listener.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    scheme = "https" if options.tls_certificate else "http"
+
+    def listening() -> None:
+        log.event("listening", url=f"{scheme}://{name}:{port}")
+
+    async def main() -> None:
+        reloads: set[asyncio.Future[None]] = set()
+
+        def begin_reload() -> None:
+            task = asyncio.ensure_future(reload())
+            reloads.add(task)  # the loop itself holds tasks weakly
+            task.add_done_callback(reloads.discard)
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin_reload)
+        # One of them is loaded: both take a while.
+        if options.kind == "granian":
+            from .granian_server import serve_granian
+
+            await serve_granian(service, listener, options, listening)
+        else:
+            from .uvicorn_server import serve_uvicorn
+
+            await serve_uvicorn(service, listener, options, listening)
+
+    asyncio.run(main())
+    if options.kind == "granian":
+        # Its threads live on for a moment, and abort the process if Python is gone by then (seen in
+        # one of six stops). Everything is closed and written.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)

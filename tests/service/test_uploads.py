@@ -1,0 +1,370 @@
+"""Uploads, from the wish to the image, the bytes sent to a real bucket by presigned addresses."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sysconfig
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from aero_browser_disk.service.multipart import Multipart, Part
+from aero_browser_disk.service.upload_records import UploadRecords
+from aero_browser_disk.service.uploads import UploadEndedError, Uploads, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .conftest import Answer, RunningService
+    from .object_server import Bucket
+
+MIB = 1 << 20
+IMAGE = random.Random(4).randbytes(11 * MIB + 512)
+KEY = Ed25519PrivateKey.generate()
+PAGE = "https://app.example.com"
+
+
+def token(subject: str, scope: str = "disk:upload") -> str:
+    claims = {
+        "sub": subject,
+        "iss": "https://issuer.example.com",
+        "aud": "disks",
+        "exp": int(time.time()) + 600,
+        "scope": scope,
+    }
+    return jwt.encode(claims, KEY, algorithm="EdDSA")
+
+
+class Gateway:
+    """The service with uploads, asked as one of its users."""
+
+    def __init__(self, service: RunningService) -> None:
+        self.service = service
+
+    def ask(
+        self, path: str, body: object = None, *, method: str | None = None, who: str = "ann"
+    ) -> Answer:
+        headers = {"Authorization": f"Bearer {token(who)}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        if method is None:
+            method = "GET" if body is None else "POST"
+        if method != "GET" and data is None:
+            data = b""
+        return self.service.ask(path, headers, method=method, body=data)
+
+    def begin(self, who: str = "ann", **wish: Any) -> dict[str, Any]:
+        answer = self.ask("/v1/uploads", {"id": "win7", "size_bytes": len(IMAGE), **wish}, who=who)
+        assert answer.status == 201, answer.body
+        assert answer.headers["location"] == f"uploads/{answer.json['upload_id']}"
+        return answer.json
+
+    def url(self, upload: dict[str, Any], number: int) -> str:
+        answer = self.ask(f"/v1/uploads/{upload['upload_id']}/parts", {"numbers": [number]})
+        (part,) = answer.json["parts"]
+        assert part["number"] == number
+        return part["url"]
+
+    def send(self, upload: dict[str, Any], image: bytes, *numbers: int) -> None:
+        size = upload["part_size_bytes"]
+        for number in numbers or range(1, upload["part_count"] + 1):
+            put(self.url(upload, number), image[(number - 1) * size : number * size])
+
+    def upload(self, image: bytes, who: str = "ann", **wish: Any) -> dict[str, Any]:
+        upload = self.begin(who, size_bytes=len(image), **wish)
+        self.send(upload, image)
+        answer = self.ask(f"/v1/uploads/{upload['upload_id']}/complete", method="POST", who=who)
+        assert answer.status == 200, answer.body
+        assert answer.json["state"] == "ready"
+        return answer.json
+
+
+def put(url: str, data: bytes) -> int:
+    request = urllib.request.Request(url, data, method="PUT")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.fixture
+def options(bucket: Bucket, tmp_path: Path) -> list[str]:
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "keys.pem").write_bytes(pem)
+    settings = {
+        "authorization.jwt.issuer": "https://issuer.example.com",
+        "authorization.jwt.audience": "disks",
+        "authorization.jwt.keys_file": str(tmp_path / "keys.pem"),
+        "uploads.enabled": True,
+        "uploads.database": f"sqlite:///{tmp_path / 'uploads.db'}",
+        "uploads.part_bytes": 5 * MIB,
+        "uploads.max_image_bytes": 1 << 40,
+    }
+    values = [("--set", f"{name}={json.dumps(value)}") for name, value in settings.items()]
+    flags = [flag for pair in values for flag in pair]
+    return [*bucket.options, *flags, "--allow-origin", PAGE]
+
+
+@pytest.fixture
+def gateway(options: list[str], serve: Callable[..., RunningService]) -> Gateway:
+    return Gateway(serve(None, *options))
+
+
+def test_an_upload_becomes_an_image(gateway: Gateway) -> None:
+    upload = gateway.begin(name="Windows 7", description="clean", public=True)
+    assert upload["state"] == "uploading"
+    assert (upload["part_size_bytes"], upload["part_count"]) == (5 * MIB, 3)
+    assert gateway.service.ask("/disks/win7/bytes").status == 404
+    gateway.send(upload, IMAGE)
+    path = f"/v1/uploads/{upload['upload_id']}"
+    shown = gateway.ask(path).json
+    assert shown["parts"] == [
+        {"number": 1, "size_bytes": 5 * MIB},
+        {"number": 2, "size_bytes": 5 * MIB},
+        {"number": 3, "size_bytes": MIB + 512},
+    ]
+    done = gateway.ask(f"{path}/complete", method="POST")
+    assert (done.status, done.json["state"]) == (200, "ready")
+    # The same again, as when the answer was lost.
+    assert gateway.ask(f"{path}/complete", method="POST").json == done.json
+    for image_id in ("win7", done.json["version_id"]):
+        whole = gateway.service.ask(f"/disks/{image_id}/bytes")
+        assert (whole.status, whole.body) == (200, IMAGE)
+    meta = gateway.service.ask("/v1/images/win7/meta").json
+    assert (meta["name"], meta["description"], meta["public"]) == ("Windows 7", "clean", True)
+    assert [image["id"] for image in gateway.service.ask("/v1/images").json["images"]] == ["win7"]
+    assert [made["state"] for made in gateway.ask("/v1/uploads").json["uploads"]] == ["ready"]
+
+
+def test_a_private_image_is_its_owners(gateway: Gateway) -> None:
+    gateway.upload(IMAGE)
+    assert gateway.ask("/disks/win7/bytes").body == IMAGE
+    assert gateway.service.ask("/disks/win7/bytes").status == 401
+    assert gateway.ask("/disks/win7/bytes", who="bob").status == 403
+    headers = {"Authorization": f"Bearer {token('bob', 'disk:read:win7')}"}
+    assert gateway.service.ask("/disks/win7/bytes", headers).body == IMAGE
+    assert gateway.service.ask("/v1/images").json["images"] == []
+
+
+def test_each_version_stays_what_it_is(gateway: Gateway) -> None:
+    first = gateway.upload(IMAGE, public=True)
+    etag = gateway.service.ask(f"/disks/{first['version_id']}/bytes", method="HEAD").headers["etag"]
+    newer = IMAGE[::-1]
+    second = gateway.upload(newer, public=True)
+    assert first["version_id"] != second["version_id"]
+    old = gateway.service.ask(f"/disks/{first['version_id']}/bytes", {"If-Match": etag})
+    assert old.body == IMAGE
+    assert gateway.service.ask(f"/disks/{second['version_id']}/bytes").body == newer
+    # An id of one image does not lead to another's versions.
+    upload_id = first["upload_id"]
+    assert gateway.service.ask(f"/disks/other.{upload_id}/bytes").status == 404
+
+
+def test_an_upload_goes_on_after_an_interruption(
+    gateway: Gateway, options: list[str], serve: Callable[..., RunningService]
+) -> None:
+    upload = gateway.begin(public=True)
+    gateway.send(upload, IMAGE, 2)
+    path = f"/v1/uploads/{upload['upload_id']}"
+    refused = gateway.ask(f"{path}/complete", method="POST")
+    assert (refused.status, refused.json["error"]["code"]) == (409, "incomplete")
+    assert refused.json["error"]["numbers"] == [1, 3]
+    # Another instance knows how far it got.
+    other = Gateway(serve(None, *options))
+    assert [part["number"] for part in other.ask(path).json["parts"]] == [2]
+    other.send(upload, IMAGE, 1, 3)
+    assert other.ask(f"{path}/complete", method="POST").status == 200
+    assert other.service.ask("/disks/win7/bytes").body == IMAGE
+
+
+def test_an_upload_that_is_given_up(gateway: Gateway, bucket: Bucket) -> None:
+    upload = gateway.begin()
+    gateway.send(upload, IMAGE, 1)
+    path = f"/v1/uploads/{upload['upload_id']}"
+    url = gateway.url(upload, 2)
+    assert gateway.ask(path, method="DELETE").status == 204
+    assert gateway.ask(path, method="DELETE").status == 204
+    assert gateway.ask(path).json["state"] == "failed"
+    assert "owner" in gateway.ask(path).json["reason"]
+    assert put(url, IMAGE[:100]) in (403, 404)
+    for refused in (
+        gateway.ask(f"{path}/complete", method="POST"),
+        gateway.ask(f"{path}/parts", {"numbers": [1]}),
+    ):
+        assert (refused.status, refused.json["error"]["code"]) == (409, "upload_ended")
+    assert bucket.unfinished() == []
+    ready = gateway.upload(IMAGE)
+    assert gateway.ask(f"/v1/uploads/{ready['upload_id']}", method="DELETE").status == 409
+
+
+def test_addresses_are_for_one_part_and_not_for_ever(gateway: Gateway) -> None:
+    upload = gateway.begin()
+    url = gateway.url(upload, 1)
+    assert put(url.replace("partNumber=1", "partNumber=2"), IMAGE[: 5 * MIB]) == 403
+    assert put(url, IMAGE[:100]) == 403  # its length is signed
+    assert put(url.replace("X-Amz-Expires=3600", "X-Amz-Expires=99999"), IMAGE[: 5 * MIB]) == 403
+    assert put(url, IMAGE[: 5 * MIB]) == 200
+
+
+def test_uploads_are_their_owners_alone(gateway: Gateway) -> None:
+    upload = gateway.begin()
+    path = f"/v1/uploads/{upload['upload_id']}"
+    for answer in (
+        gateway.ask(path, who="bob"),
+        gateway.ask(path, method="DELETE", who="bob"),
+        gateway.ask(f"{path}/parts", {"numbers": [1]}, who="bob"),
+        gateway.ask(f"{path}/complete", method="POST", who="bob"),
+        gateway.ask("/v1/uploads/" + "0" * 32),
+        gateway.ask("/v1/uploads/nonsense"),
+    ):
+        assert (answer.status, answer.json["error"]["code"]) == (404, "no_such_upload")
+    assert gateway.ask("/v1/uploads", who="bob").json["uploads"] == []
+    taken = gateway.ask("/v1/uploads", {"id": "win7", "size_bytes": 512}, who="bob")
+    assert (taken.status, taken.json["error"]["code"]) == (409, "not_yours")
+    # Nothing of the refused one is left in the bucket.
+    assert gateway.ask(path).json["state"] == "uploading"
+
+
+def test_who_may_upload(gateway: Gateway) -> None:
+    service = gateway.service
+    body = b'{"id": "win7", "size_bytes": 512}'
+    nobody = service.ask("/v1/uploads", method="POST", body=body)
+    assert nobody.status == 401
+    assert "www-authenticate" in nobody.headers
+    wrong = service.ask("/v1/uploads", {"Authorization": "Bearer x.y.z"}, method="POST", body=body)
+    assert wrong.status == 401
+    reader = {"Authorization": f"Bearer {token('ann', 'disk:read:*')}", "Origin": PAGE}
+    refused = service.ask("/v1/uploads", reader, method="POST", body=body)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "no_uploads")
+    assert refused.headers["access-control-allow-origin"] == PAGE
+    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    preflight = service.ask("/v1/uploads", asked, method="OPTIONS")
+    assert preflight.status == 204
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert "Content-Type" in preflight.headers["access-control-allow-headers"]
+
+
+def test_what_makes_no_sense_is_refused(gateway: Gateway) -> None:
+    headers = {"Authorization": f"Bearer {token('ann')}"}
+    for body, status in (
+        (b"", 400),
+        (b"[]", 400),
+        (b"[" * 60_000, 400),
+        (b'{"id": "win7"}', 400),
+        (b'{"id": "../x", "size_bytes": 512}', 400),
+        (b'{"id": "..", "size_bytes": 512}', 400),
+        (b'{"id": "' + b"x" * 96 + b'", "size_bytes": 512}', 400),
+        (b'{"id": "win7", "size_bytes": 0}', 400),
+        (b'{"id": "win7", "size_bytes": "512"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "public": 1}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "colour": "red"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "name": "a\\u0000b"}', 400),
+        (b'{"id": "win7", "size_bytes": 1e300}', 400),
+        (b'{"id": "win7", "size_bytes": 1099511627777}', 400),
+        (b" " * 70_000, 413),
+    ):
+        answer = gateway.service.ask("/v1/uploads", headers, method="POST", body=body)
+        assert answer.status == status, body[:60]
+        assert answer.json["error"]["message"]
+
+
+def test_parts_that_there_are_not(gateway: Gateway) -> None:
+    upload = gateway.begin()
+    path = f"/v1/uploads/{upload['upload_id']}/parts"
+    for numbers in ([], [0], [-1], [4], ["1"], [1.5], list(range(1, 1002)), None):
+        assert gateway.ask(path, {"numbers": numbers}).status == 400
+
+
+def test_a_large_image_has_larger_parts(gateway: Gateway) -> None:
+    upload = gateway.begin(size_bytes=(1 << 40) - 512)
+    assert upload["part_count"] <= 10_000
+    assert upload["part_size_bytes"] % MIB == 0
+
+
+# ── leftovers, with a clock that can be turned ──
+
+
+class Clock:
+    def __init__(self) -> None:
+        # The bucket's own clock is beside it.
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def uploads(bucket: Bucket, tmp_path: Path) -> Iterator[Uploads]:
+    records = UploadRecords(f"sqlite:///{tmp_path / 'uploads.db'}")
+    made = Uploads(records, Multipart(bucket.address), 5 * MIB, 3600, Clock())
+    yield made
+    made.close()
+
+
+WISH = Wish("win7", "ann", len(IMAGE), public=False, name="win7")
+
+
+def test_leftovers_are_cleaned_up(uploads: Uploads, bucket: Bucket) -> None:
+    forgotten, busy = uploads.begin(WISH), uploads.begin(WISH)
+    multipart = Multipart(bucket.address)
+    # As after a crash between the bucket's answer and the books.
+    multipart.begin("uploads/win7/unknown", "application/octet-stream")
+    assert uploads.clean_up() == 0
+    assert len(bucket.unfinished()) == 3
+    clock = uploads._clock
+    clock.now += 4000
+    uploads.part_urls(busy, [1], 60)
+    assert uploads.clean_up() == 2
+    assert bucket.unfinished() == [busy.multipart_id]
+    ended = uploads.find(forgotten.upload_id, "ann")
+    assert ended is not None
+    assert (ended.state, ended.reason) == ("failed", "not finished in time")
+    with pytest.raises(UploadEndedError):
+        uploads.complete(ended)
+    assert uploads.clean_up() == 0
+    multipart.close()
+
+
+def test_an_upload_that_another_gave_up_leaves_nothing(uploads: Uploads, bucket: Bucket) -> None:
+    begun = uploads.begin(WISH)
+    for number in range(1, begun.part_count + 1):
+        start = (number - 1) * begun.part_size
+        url = uploads.part_urls(begun, [number], 60)[number]
+        assert put(url, IMAGE[start : start + begun.part_length(number)]) == 200
+    multipart = Multipart(bucket.address)
+    parts: dict[int, Part] = multipart.parts(begun.key, begun.multipart_id)
+    # Completed in the bucket by an instance that died before it could write that down.
+    multipart.complete(begun.key, begun.multipart_id, parts)
+    assert uploads.complete(begun).state == "ready"
+    # And one that was given up while it was being completed.
+    other = uploads.begin(WISH)
+    uploads.abort(other)
+    with pytest.raises(UploadEndedError):
+        uploads.complete(other)
+    assert multipart.size(other.key) is None
+    multipart.close()
+
+
+def test_the_openapi_document_says_what_uploads_do(gateway: Gateway, tmp_path: Path) -> None:
+    service = gateway.service
+    document = tmp_path / "openapi.json"
+    document.write_bytes(service.ask("/openapi.json").body)
+    assert "/v1/uploads/{upload}/complete" in json.loads(document.read_text())["paths"]
+    program = Path(sysconfig.get_path("scripts"), "schemathesis")
+    command = [program, "--no-color", "run", document]
+    command += ["--url", f"http://{service.host}:{service.port}"]
+    command += ["--header", f"Authorization: Bearer {token('ann')}"]
+    command += ["--include-path-regex", "uploads", "--phases", "examples,coverage,fuzzing"]
+    command += ["--checks", "all", "--max-examples", "5", "--seed", "1"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stdout + run.stderr
