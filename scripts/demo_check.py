@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 import browsers
-from image_service import ImageService
+from image_service import ImageService, ServiceError
 
 MIB = 1 << 20
 REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
@@ -44,19 +46,26 @@ def digest_on_disk(image: Path, place: Place) -> str:
         return hashlib.sha256(file.read(place[1])).hexdigest()
 
 
+class PageError(Exception):
+    """The page says that something went wrong."""
+
+
 class DemoPage:
     """The demo page in the hands of a user."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._read = page.get_by_role("button", name="Read", exact=True)
+        self._read = page.get_by_role("button", name="Read", exact=True, disabled=False)
+        self._failure = page.get_by_role("alert").filter(has_text=re.compile("."))
 
     def open_image(self, url: str) -> None:
-        """Turns remote images on, enters the address, and opens it."""
+        """Turns remote images on, enters the address, and opens it. Raises `PageError`."""
         self._page.get_by_label("Use remote image").check(timeout=START_TIMEOUT_MS)
         self._page.get_by_label("Image URL").fill(url)
         self._page.get_by_role("button", name="Open", exact=True).click()
-        expect(self._read).to_be_enabled(timeout=START_TIMEOUT_MS)
+        expect(self._read.or_(self._failure).first).to_be_visible(timeout=START_TIMEOUT_MS)
+        if self._failure.count():
+            raise PageError(self._failure.inner_text())
 
     def shows(self, place: Place, digest: str) -> bool:
         """Reads a place, and says whether the page then shows this SHA-256."""
@@ -96,6 +105,14 @@ class Visit:
 def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
     """Does the main job twice in one profile, and says how it went; `ok` is whether all held."""
     complaints: list[str] = []
+    try:
+        return visit_twice(site_url, service, image, complaints)
+    except (AssertionError, PageError, PlaywrightError, ServiceError) as error:
+        return {"ok": False, "image": image.name, "error": str(error), "console": complaints}
+
+
+def visit_twice(site_url: str, service: ImageService, image: Path, complaints: list[str]) -> Result:
+    """Opens and reads the image, reloads the page, and does so again."""
     with open_profile(complaints) as context:
         page = context.pages[0]
         started = time.monotonic()

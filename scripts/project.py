@@ -8,9 +8,11 @@ WEB = ROOT / "web"
 VENV = ROOT / ".venv"
 NODE_MODULES = WEB / "node_modules"
 PYODIDE = NODE_MODULES / "pyodide"
+BENCH_PEERS = SCRIPTS / "bench_peers"
 
 # What scripts make and can make again. Deleting it costs time only.
 CACHE = ROOT / ".cache"
 PYODIDE_WHEELS = CACHE / "pyodide-wheels"
+BENCH_WHEELS = CACHE / "bench-wheels"
 DEBIAN = CACHE / "debian"
 GRUB_RESCUE_IMAGE = DEBIAN / "usr" / "lib" / "grub-rescue" / "grub-rescue-usb.img"

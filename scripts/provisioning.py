@@ -18,10 +18,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from project import CACHE, DEBIAN, GRUB_RESCUE_IMAGE, NODE_MODULES, PYODIDE_WHEELS, ROOT, VENV, WEB
+from project import (
+    BENCH_PEERS,
+    BENCH_WHEELS,
+    CACHE,
+    DEBIAN,
+    GRUB_RESCUE_IMAGE,
+    NODE_MODULES,
+    PYODIDE_WHEELS,
+    ROOT,
+    VENV,
+    WEB,
+)
 
 REQUIREMENTS = ROOT / "scripts" / "requirements.lock"
 PYODIDE_REQUIREMENTS = ROOT / "scripts" / "pyodide.lock"
+PEER_REQUIREMENTS = BENCH_PEERS / "wheels.lock"
 VENV_PYTHON = VENV / "bin" / "python"
 STAMP = ".setup-stamp"
 # Some systems keep these out of an ordinary user's PATH, and file system tools live there.
@@ -30,7 +42,10 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program from outside the locks: any of `names` will do, else Debian's `package` has it."""
+    """A program from outside the locks: any of `names` will do, else Debian's `package` has it.
+
+    Several packages have spaces between them.
+    """
 
     names: tuple[str, ...]
     package: str
@@ -47,7 +62,7 @@ class Program:
         return bool(self.playwright) and any(browsers.glob(f"{self.playwright}-*"))
 
 
-BUILD = frozenset({"build", "demo", "check", "test"})
+BUILD = frozenset({"bench", "build", "demo", "check", "test"})
 PROGRAMS = (
     Program(("node",), "nodejs", BUILD),
     Program(("npm",), "npm", BUILD),
@@ -55,14 +70,19 @@ PROGRAMS = (
     Program(
         ("chromium", "chromium-browser", "google-chrome"),
         "chromium",
-        frozenset({"check", "test"}),
+        frozenset({"bench", "check", "test"}),
         playwright="chromium",
     ),
     Program(("firefox-esr", "firefox"), "firefox-esr", frozenset({"test"}), playwright="firefox"),
     Program(("sfdisk",), "fdisk", frozenset({"test"})),
     Program(("fsck.vfat",), "dosfstools", frozenset({"test"})),
+    Program(("valkey-server", "redis-server"), "redis-server", frozenset({"test"})),
+    Program(("nginx",), "nginx-light", frozenset({"bench", "store", "test"})),
+    Program(("wrk",), "wrk", frozenset({"bench"})),
+    Program(("qemu-img",), "qemu-utils qemu-block-extra", frozenset({"test"})),
+    Program(("pg_ctlcluster",), "postgresql", frozenset({"test"})),
 )
-PURPOSES = ("build", "demo", "check", "test")
+PURPOSES = ("bench", "build", "demo", "check", "store", "test")
 
 
 class SetupError(Exception):
@@ -107,7 +127,7 @@ def provide_programs(purpose: str) -> None:
     """Installs what the purpose needs and the machine lacks."""
     missing = [p for p in PROGRAMS if purpose in p.purposes and not p.is_there()]
     if missing:
-        install_packages(program.package for program in missing)
+        install_packages(name for program in missing for name in program.package.split())
 
 
 def digest(*parts: Path | str) -> str:
@@ -135,7 +155,7 @@ def provide_venv() -> None:
     pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     run([*pip, "install", "--require-hashes", "-r", REQUIREMENTS])
     run([*pip, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
-    download_pyodide_wheels(pip)
+    download_pyodide_wheels(pip, PYODIDE_REQUIREMENTS, PYODIDE_WHEELS)
     # They declare a newer Python than they need for what is asked of them here.
     on_host = [PYODIDE_WHEELS.glob(f"{name}-*.whl") for name in ("pyodide_py", "pyodide_lock")]
     wheels = [wheel for found in on_host for wheel in found]
@@ -155,29 +175,40 @@ def make_venv() -> None:
         run(command)
 
 
-def download_pyodide_wheels(pip: Sequence[str | Path]) -> None:
-    """Fetches the wheels for Pyodide's Python, whatever Python runs here."""
-    shutil.rmtree(PYODIDE_WHEELS, ignore_errors=True)
+def download_pyodide_wheels(pip: Sequence[str | Path], lock: Path, folder: Path) -> None:
+    """Fetches the wheels of a lock for Pyodide's Python, whatever Python runs here."""
+    shutil.rmtree(folder, ignore_errors=True)
     target: list[str | Path] = [
         "--only-binary",
         ":all:",
         "--python-version",
         "3.14",
         "--dest",
-        PYODIDE_WHEELS,
+        folder,
     ]
-    run([*pip, "download", "--no-deps", "--require-hashes", *target, "-r", PYODIDE_REQUIREMENTS])
+    run([*pip, "download", "--no-deps", "--require-hashes", *target, "-r", lock])
 
 
-def provide_node_modules() -> None:
-    """Makes `web/node_modules` as its lock has it."""
-    wanted = digest(WEB / "package.json", WEB / "package-lock.json")
-    if stamp_of(NODE_MODULES) == wanted:
+def provide_node_modules(folder: Path) -> None:
+    """Makes `node_modules` in a folder as the lock there has it."""
+    wanted = digest(folder / "package.json", folder / "package-lock.json")
+    modules = folder / NODE_MODULES.name
+    if stamp_of(modules) == wanted:
         return
-    say("installing web/node_modules")
+    say(f"installing {modules.relative_to(ROOT)}")
     quiet = ["--no-audit", "--no-fund", "--loglevel", "error"]
-    run(["npm", "ci", *quiet], cwd=WEB)
-    (NODE_MODULES / STAMP).write_text(wanted)
+    run(["npm", "ci", *quiet], cwd=folder)
+    (modules / STAMP).write_text(wanted)
+
+
+def provide_peers() -> None:
+    """Fetches what the bench measures this project against."""
+    provide_node_modules(BENCH_PEERS)
+    wanted = digest(PEER_REQUIREMENTS)
+    if stamp_of(BENCH_WHEELS) != wanted:
+        pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        download_pyodide_wheels(pip, PEER_REQUIREMENTS, BENCH_WHEELS)
+        (BENCH_WHEELS / STAMP).write_text(wanted)
 
 
 def provide_grub_rescue() -> None:
@@ -209,8 +240,10 @@ def main() -> int:
         try:
             provide_programs(purpose)
             provide_venv()
-            provide_node_modules()
-            if purpose != "build":
+            provide_node_modules(WEB)
+            if purpose == "bench":
+                provide_peers()
+            elif purpose != "build":
                 provide_grub_rescue()
         except SetupError as error:
             say(str(error))

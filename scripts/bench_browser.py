@@ -1,0 +1,90 @@
+"""Chromium with a profile on disk, the site of the bench in it, and one client at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+import browsers
+from aero_browser_disk.testing.site_server import SiteServer
+from project import BENCH_PEERS, BENCH_WHEELS, CACHE, NODE_MODULES, SCRIPTS
+from site_build import build_site
+
+CALL_TIMEOUT_MS = 600_000
+
+
+def build_bench_site(out: Path) -> None:
+    """The site as it is built for users, with the clients of the bench below `bench/`."""
+    build_site(out)
+    bench = out / "bench"
+    shutil.copytree(SCRIPTS / "bench_site", bench)
+    (bench / "v86").mkdir()
+    for name in ("libv86.mjs", "v86.wasm"):
+        shutil.copyfile(NODE_MODULES / "v86" / "build" / name, bench / "v86" / name)
+    (wheel,) = BENCH_WHEELS.glob("fsspec-*.whl")
+    shutil.copyfile(wheel, bench / wheel.name)
+    (bench / "fsspec.json").write_text(json.dumps({"wheel": wheel.name}))
+    for name in ("middleware", "source", "source-http"):
+        built = BENCH_PEERS / "node_modules" / "@chunkd" / name / "build" / "src"
+        shutil.copytree(built, bench / "chunkd" / name)
+    for module in (bench / "chunkd").rglob("*.js"):
+        # A worker has no import map, so names of packages become paths.
+        depth = len(module.relative_to(bench / "chunkd").parts) - 1
+        path = "../" * depth + "source/index.js"
+        module.write_text(module.read_text().replace("'@chunkd/source'", f"'{path}'"))
+
+
+class BenchPage:
+    """The page, and the client that runs in its worker."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._page = page
+        self._url = url
+
+    def start(self, client: str) -> None:
+        """Reloads the page and starts a client, in place of the one before."""
+        self._page.goto(self._url)
+        self._page.wait_for_function("globalThis.isReady")
+        self._page.evaluate("name => globalThis.start(name)", client)
+
+    def call(self, operation: str, **values: object) -> Any:
+        """Has the client do something; raises playwright's Error when it fails."""
+        call = "([operation, values]) => globalThis.call(operation, values)"
+        return self._page.evaluate(call, [operation, values])
+
+    def end(self) -> None:
+        """Ends the client."""
+        self._page.evaluate("() => globalThis.end()")
+
+    @property
+    def browser(self) -> str:
+        """What it is."""
+        found = self._page.context.browser
+        return f"Chromium {found.version}" if found else "Chromium"
+
+
+@contextmanager
+def bench_page() -> Iterator[BenchPage]:
+    """Builds the site, serves it isolated, and opens it in a profile of its own."""
+    site_folder = CACHE / "bench" / "site"
+    build_bench_site(site_folder)
+    with (
+        SiteServer(site_folder, isolated=True) as site,
+        tempfile.TemporaryDirectory(dir=CACHE / "bench", prefix="profile-") as profile,
+        sync_playwright() as playwright,
+    ):
+        # An incognito context, Playwright's default, has OPFS in memory behind slow calls.
+        options = browsers.launch_options(playwright.chromium)
+        context = playwright.chromium.launch_persistent_context(profile, **options)
+        context.set_default_timeout(CALL_TIMEOUT_MS)
+        try:
+            yield BenchPage(context.pages[0], f"{site.url}bench/index.html")
+        finally:
+            context.close()

@@ -1,0 +1,53 @@
+"""Records the boots that the bench replays anew. Needs seabios, and what debian_image needs.
+
+Another Debian gives another trace, so results before and after are not to be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench_workloads import TRACES
+from debian_image import make_debian_image
+from project import GRUB_RESCUE_IMAGE, NODE_MODULES, SCRIPTS
+
+SEABIOS = Path("/usr/share/seabios")
+PROMPT = "root@debian:~#"
+MENU = "GNU GRUB"
+
+
+def record(image: Path, bios: Path, until: str, trace: Path) -> None:
+    """Boots an image in v86 until it shows a text, and writes what it read.
+
+    A trace of the same reads has the same bytes but for the times.
+    """
+    with tempfile.TemporaryDirectory() as made:
+        raw = Path(made, "trace.json")
+        recorder = SCRIPTS / "record_boot.mjs"
+        v86 = NODE_MODULES / "v86"
+        command: list[str | Path] = ["node", recorder, v86, bios, image, raw, "--until", until]
+        subprocess.run(command, check=True)
+        recorded = json.loads(raw.read_bytes())
+    recorded["reads"] = [[offset, length, round(ms, 1)] for offset, length, ms in recorded["reads"]]
+    text = json.dumps(recorded, separators=(",", ":")).encode()
+    trace.write_bytes(gzip.compress(text, mtime=0))
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="boot_traces", description=__doc__)
+    parser.add_argument("--bios", type=Path, default=SEABIOS, help="bios.bin and the VGA BIOS")
+    bios: Path = parser.parse_args().bios
+    record(GRUB_RESCUE_IMAGE, bios, MENU, TRACES / "grub-rescue.json.gz")
+    record(make_debian_image(), bios, PROMPT, TRACES / "debian-boot.json.gz")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
