@@ -13,6 +13,8 @@ from typing import Final
 
 from .documents import is_whole, read_document, whole_number
 
+PROFILE_RELATION: Final = "urn:aero-disk:boot-profile"
+"""The relation type of a `Link` from an image to its boot profile."""
 FORMAT: Final = "aero-disk-boot-profile"
 # At 64 KiB a block that is 64 GiB: more than any boot, and few enough to hold.
 MOST_BLOCKS: Final = 1 << 20

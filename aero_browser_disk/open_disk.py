@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 from .access import Access, ImageAddress, Renew
-from .boot_profile import BootProfile
+from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_shelf import CacheShelf
 from .digest_list import DigestList, pin_of
 from .errors import (
@@ -28,7 +28,6 @@ from .tab_sharing import SharedSource
 KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 4 * KIB, 8 * MIB
-PROFILE_RELATION = "urn:aero-disk:boot-profile"
 _LARGEST_PROFILE = 4 * MIB
 _MOST_PROBES = 3  # somebody is waiting to be told
 

@@ -64,8 +64,8 @@ class Service:
             TrustedProxies(configuration.server.trusted_proxies),
             always_private=configuration.server.tls_client_authorities is not None,
         )
-        disk_bytes = DiskBytes(store, configuration.bytes)
         companions = Companions(store, log)
+        disk_bytes = DiskBytes(store, companions, configuration.bytes)
         catalog = Catalog(store, companions, configuration.bytes.max_range_bytes)
         operation = Operation(store, metrics, configuration)
         routes = [

@@ -16,7 +16,7 @@ _REQUEST_HEADERS: Final = (
 # What a client reads to check an answer before it trusts a byte of it.
 _RESPONSE_HEADERS: Final = (
     "Accept-Ranges, Content-Range, Content-Length, Content-Encoding, ETag, Last-Modified, "
-    "Retry-After, Age, Date, WWW-Authenticate, X-Request-Id"
+    "Link, Retry-After, Age, Date, WWW-Authenticate, X-Request-Id"
 )
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 

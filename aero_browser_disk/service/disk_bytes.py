@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from urllib.parse import quote
 
+from aero_browser_disk.boot_profile import PROFILE_RELATION
 from aero_browser_disk.byte_ranges import (
     ByteRange,
     ContentRange,
@@ -15,6 +16,7 @@ from aero_browser_disk.byte_ranges import (
     parse_range,
 )
 
+from .companions import Companions
 from .configuration import BytesOptions
 from .exchange import CutShortError, Exchange, Fields, HttpError, Reply
 from .image_store import Image, ImageStore, OpenImage, VersionChangedError
@@ -27,8 +29,9 @@ _FOR_EVER_S = 31_536_000
 class DiskBytes:
     """Answers for the bytes of the images in `store`."""
 
-    def __init__(self, store: ImageStore, options: BytesOptions) -> None:
+    def __init__(self, store: ImageStore, companions: Companions, options: BytesOptions) -> None:
         self._store = store
+        self._companions = companions
         self._options = options
 
     async def respond(self, exchange: Exchange) -> None:
@@ -77,7 +80,7 @@ class DiskBytes:
                 ("Content-Length", str(stop - start)),
             )
             if exchange.method == "HEAD":
-                await exchange.start(status, fields)
+                await exchange.start(status, (*fields, *await self._links(exchange, image)))
                 await exchange.send(b"", more=False)
                 return
             async with aclosing(opened.reader.pieces(start, stop)) as pieces:
@@ -88,6 +91,17 @@ class DiskBytes:
                 await exchange.send(piece, more=left > 0)
                 if left:
                     await _send_rest(exchange, pieces, left)
+
+    async def _links(self, exchange: Exchange, image: Image) -> Fields:
+        """Where the boot profile is, if one is offered (RFC 8288).
+
+        Only HEAD says so, by which clients open an image: it takes a look at a second file.
+        """
+        if "boot_profile" not in await self._companions.facts(image):
+            return ()
+        above = "../../v1/images/" if exchange.path.startswith("/disks/") else ""
+        target = f"{above}{image.entry.id}/boot-profile"
+        return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
     def _accelerated(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, fields: Fields

@@ -19,7 +19,7 @@ SHIFT = 512
 BOUNDARY = "aero-test-boundary"
 EXPOSED_HEADERS = (
     "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, Content-Type, Date, ETag, "
-    "Last-Modified, Retry-After"
+    "Link, Last-Modified, Retry-After"
 )
 
 

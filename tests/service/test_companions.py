@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from aero_browser_disk.boot_profile import BootProfile
 from aero_browser_disk.digest_list import DigestList, digests_of
+from aero_browser_disk.open_disk import open_disk
+from aero_browser_disk.platform.host import host_platform
 from aero_browser_disk.service.cli import main
 
 if TYPE_CHECKING:
@@ -67,6 +70,27 @@ def test_a_digest_list(folder: Path, serve: Callable[..., RunningService]) -> No
     # It is no image itself.
     assert [image["id"] for image in service.ask("/v1/images").json["images"]] == ["disk.img"]
     assert service.ask("/disks/disk.img.digests/bytes").status == 404
+
+
+async def test_the_client_takes_the_boot_profile_that_is_offered(
+    folder: Path, serve: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    service = serve(folder)
+    (folder / "disk.img.boot-profile").write_bytes(profile_of(service).encode())
+    for path in ("/disks/disk.img/bytes", "/v1/images/disk.img"):
+        platform = host_platform(tmp_path / "client")
+        disk = await open_disk(
+            f"http://{service.host}:{service.port}{path}",
+            allow_remote=True,
+            platform=platform,
+            block_size=4096,
+        )
+        while disk.stats().cached_blocks < 4:  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0)
+        assert await disk.read(3 * 4096, 3 * 4096) == IMAGE[3 * 4096 : 6 * 4096]
+        assert disk.stats().misses == 0
+        await disk.close()
+        await platform.http.close()
 
 
 def test_a_boot_profile(folder: Path, serve: Callable[..., RunningService]) -> None:
@@ -123,9 +147,10 @@ def test_those_of_another_version_are_not_offered(
     service = serve(folder)
     (folder / "disk.img.boot-profile").write_bytes(profile_of(service).encode())
     assert {"digests", "boot_profile"} <= set(service.ask(META).json)
-    later = (folder / "disk.img.digests").stat().st_mtime + 10
     (folder / "disk.img").write_bytes(IMAGE[::-1])
-    os.utime(folder / "disk.img", (later, later))
+    # Times count in whole seconds, and none lies in the future.
+    earlier = (folder / "disk.img").stat().st_mtime - 10
+    os.utime(folder / "disk.img.digests", (earlier, earlier))
     meta = service.ask(META).json
     assert not {"digests", "boot_profile"} & set(meta)
     assert service.ask(DIGESTS).status == 404
@@ -134,7 +159,6 @@ def test_those_of_another_version_are_not_offered(
     assert any("after it" in reason for reason in reasons)
     # A list of the new version is offered at once.
     assert main(["digest", str(folder / "disk.img")]) == 0
-    os.utime(folder / "disk.img.digests", (later, later))
     assert service.ask(DIGESTS).status == 200
 
 
