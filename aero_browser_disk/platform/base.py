@@ -1,6 +1,6 @@
 """The seam to the outside: what the core asks of HTTP, files, locks and the clock.
 
-`browser.py` implements it with fetch, OPFS and Web Locks; `host.py` with CPython's standard
+`browser` implements it with fetch, OPFS and Web Locks; `host.py` with CPython's standard
 library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptions are mapped to
 `aero_browser_disk.errors` here and nowhere else.
 """
