@@ -7,6 +7,7 @@ They stay in memory: everything that leaves it passes through `redact_url`.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 HIDDEN = "…"
 
@@ -52,6 +53,10 @@ def redact_url(url: str) -> str:
 
 def may_be_kept(url: str) -> bool:
     """Whether `url` is a web address in which nothing is secret, so that it may be stored."""
+    try:
+        urlsplit(url)
+    except ValueError:
+        return False  # where its host ends is anybody's guess
     return _WEB_SCHEME.match(url) is not None and HIDDEN not in url and redact_url(url) == url
 
 

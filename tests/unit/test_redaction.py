@@ -6,7 +6,7 @@ import string
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aero_browser_disk.redaction import HIDDEN, may_be_kept, redact_url
@@ -68,6 +68,8 @@ def test_redacting_again_changes_nothing(text: str) -> None:
     assert redact_url(once) == once
 
 
+@example("http://a\\]")
+@example("http://[:]/")
 @given(st.text(max_size=60) | st.from_regex(r"https?://[ -~]{1,40}", fullmatch=True))
 def test_what_may_be_kept_holds_nothing_secret(text: str) -> None:
     if may_be_kept(text):
