@@ -108,8 +108,11 @@ class CacheShelf:
     async def _limit(self, asked: int | None) -> int:
         if self.storage.kind == "memory":
             return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
-        total = min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
-        return total if asked is None else asked
+        return await self._limit_for_all() if asked is None else asked
+
+    async def _limit_for_all(self) -> int:
+        """What the caches of all images may have together."""
+        return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
 
     async def make_room(self, outside: Platform, needed: int) -> None:
         """Removes caches of images that nobody has open, as far as the limit for all asks for it.
@@ -117,7 +120,7 @@ class CacheShelf:
         Caches that are open may pass it together until one is closed; each keeps to its own.
         """
         if self.storage.kind != "memory":
-            total = min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+            total = await self._limit_for_all()
             await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
 
     def share(
