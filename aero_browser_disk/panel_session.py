@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from .errors import DiskError
 from .open_disk import open_disk
+from .operations import Operation
 from .panel import Panel, View
 from .streaming_disk import StreamingDisk
 
@@ -24,6 +25,19 @@ class PanelSession:
         self._open_disk = opener
         self._disk: StreamingDisk | None = None
         self._opening: asyncio.Task[StreamingDisk] | None = None
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The page's events, by the names of the worker's operations."""
+        return {
+            "panel.view": self.view,
+            "panel.restore": self.restore,
+            "panel.setRemote": self.set_remote,
+            "panel.setUrl": self.set_url,
+            "panel.open": self.open,
+            "panel.close": self.close,
+            "panel.clearCache": self.clear_cache,
+            "panel.read": self.read,
+        }
 
     async def view(self) -> View:
         """The panel as it is now."""
