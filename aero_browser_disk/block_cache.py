@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from .block_store import BlockStore, StoredImage
 from .errors import StorageError, StorageFullError
-from .platform.base import ReadableBuffer, WritableBuffer
+from .platform.base import File, ReadableBuffer, WritableBuffer
 
-_USES_AT_ONCE = 256  # reads whose blocks are brought into order together
+_USES_AT_ONCE = 256  # blocks that were read and are brought into order together
 _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
@@ -30,15 +30,21 @@ class BlockCache:
         self.failure: StorageError | None = None
         """Why nothing is kept any more, after the storage failed."""
         self._store = store
+        self._block_size = image.block_size
         self._most_slots = limit // image.block_size
         self._puts_before_retry = 0
         self._is_stuck = False  # giving room back did not help: keep what is there
-        self._uses: list[range] = []  # not yet in the order of use
-        self._last_used = range(0)
+        self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
+        self._uses: list[int] = []  # blocks that were read, not yet in the order of use
         if store.image != image:
             store.begin(image)
         self._slots = store.slots()
         self._fit()
+
+    @property
+    def held(self) -> Collection[int]:
+        """The blocks that are held, in no order."""
+        return self._store.held.keys()
 
     @property
     def blocks(self) -> int:
@@ -68,13 +74,41 @@ class BlockCache:
         except StorageError as error:
             self.failure = error
             return False
-        stop = block + 1 + (start + len(target) - 1) // self.image.block_size
-        if self._last_used.start != block or self._last_used.stop != stop:
-            self._last_used = range(block, stop)
-            self._uses.append(self._last_used)
-            if len(self._uses) > _USES_AT_ONCE:
-                self._settle()
+        self._note_use(block, start + len(target))
         return True
+
+    def locate(self, block: int, start: int, length: int) -> tuple[File, int] | None:
+        """The file, and the place in it, of what `read_into` would read; None where it would not.
+
+        For whoever can read the file into memory that this process has no view of.
+        """
+        try:
+            place = self._store.locate(block, start, length)
+        except StorageError as error:
+            self.failure = error
+            return None
+        if place is None:
+            return None
+        self._note_use(block, start + length)
+        return self._store.file, place
+
+    def expect(self, blocks: range) -> None:
+        """Sets places aside that lie one behind the other, for blocks that are on their way.
+
+        So what several requests bring by turns still lies together, and is read in one go. Only
+        where the file can grow: in a full one, blocks take the places of those that went.
+        """
+        stop = self._slots + len(blocks)
+        if self._store.free_slots or stop > self._most_slots or self.is_full or self.failure:
+            return
+        self._expected.update(zip(blocks, range(self._slots, stop), strict=True))
+        self._slots = stop
+
+    def expect_no_more(self, blocks: range) -> None:
+        """Takes `expect` back, as far as the blocks did not come."""
+        if self._expected:
+            unused = [self._expected.pop(block) for block in blocks if block in self._expected]
+            self._store.free_slots += unused
 
     def put(self, block: int, data: ReadableBuffer) -> None:
         """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
@@ -84,7 +118,7 @@ class BlockCache:
             self._puts_before_retry -= 1
             if self._puts_before_retry <= 0:
                 self._most_slots = self.limit // self.image.block_size
-        block_size = self.image.block_size
+        block_size = self._block_size
         self._order_uses()  # they came before
         with memoryview(data) as view:
             try:
@@ -111,6 +145,7 @@ class BlockCache:
             self.failure = error
             raise
         finally:
+            self._expected.clear()
             self._slots = self._store.slots()
             self._most_slots = self.limit // self.image.block_size
             self._is_stuck = self.is_full = False
@@ -125,6 +160,17 @@ class BlockCache:
             self.failure = error
         finally:
             self._store.close()
+
+    def _note_use(self, block: int, stop: int) -> None:
+        """Bytes up to `stop` were read, counted from the beginning of `block`."""
+        uses = self._uses
+        if stop <= self._block_size:
+            if not uses or uses[-1] != block:
+                uses.append(block)
+        else:
+            uses += range(block, block + 1 + (stop - 1) // self._block_size)
+        if len(uses) > _USES_AT_ONCE:
+            self._settle()
 
     def _missing(self, block: int, length: int) -> Iterator[range]:
         """The runs of blocks that are not held, of those in `length` bytes."""
@@ -145,24 +191,49 @@ class BlockCache:
         block_size = self.image.block_size
         most = len(data)
         while len(data):
-            if not self._make_room():
+            wanted = -(-min(len(data), most) // block_size)
+            expected = self._expected_slots(block, wanted)
+            if expected is None and not self._make_room(wanted):
                 return
-            slot, count = self._next_slots(-(-min(len(data), most) // block_size))
+            slot, count = expected or self._next_slots(wanted)
             length = count * block_size
             grows = slot == self._slots
             try:
                 self._store.write(block, slot, data[:length])
             except StorageFullError as error:
+                if slot + count > self._store.slots() and not grows:
+                    self._expect_nothing()
+                    continue
                 # as many as fit; when not even one does, blocks take the room of others
                 most = (count + 1) // 2 * block_size
                 if count == 1:
                     self._give_back(slot, error)
+                elif not grows:
+                    self._store.free_slots += range(slot, slot + count)
                 continue
             if grows:
                 self._slots += count
                 self.is_full = False
             block += count
             data = data[length:]
+
+    def _expected_slots(self, block: int, wanted: int) -> tuple[int, int] | None:
+        """The places that `expect` set aside for a block and those behind it."""
+        slot = self._expected.pop(block, None)
+        if slot is None:
+            return None
+        count = 1
+        while count < wanted and self._expected.get(block + count) == slot + count:
+            del self._expected[block + count]
+            count += 1
+        return slot, count
+
+    def _expect_nothing(self) -> None:
+        """Gives up all that was set aside: the file cannot grow that far."""
+        if self._expected or self._slots > self._store.slots():
+            self._expected.clear()
+            self._slots = self._store.slots()
+            self._store.note_free_slots()
 
     def _give_back(self, slot: int, error: StorageFullError) -> None:
         """Notes that there was no room to write a slot; raises `error` if others will not do.
@@ -177,28 +248,36 @@ class BlockCache:
             self._store.cut_slots(slot)
         self._note_full()
 
-    def _make_room(self) -> bool:
-        """Sees to a slot that can be written, at the cost of the least recently used block.
+    def _make_room(self, wanted: int) -> bool:
+        """Sees to a slot that can be written, at the cost of the least recently used blocks.
 
-        Whatever that says in the journal is committed. False when no block may be kept.
+        Of as many as are `wanted`, so that they can be written at once. Whatever that says in the
+        journal is committed. False when no block may be kept.
         """
         store = self._store
         self._commit()  # first: a journal that cannot grow must not cost one block after the other
         while not store.free_slots and self._slots >= self._most_slots:
-            eldest = store.eldest()
-            if eldest is None:
+            if store.eldest() is None:
                 return False
-            store.free(eldest)
-            self._commit()  # may take that very slot away
+            for _ in range(wanted):
+                eldest = store.eldest()
+                if eldest is None:
+                    break
+                store.free(eldest)
+            self._commit()  # may take those very slots away
         return True
 
     def _next_slots(self, wanted: int) -> tuple[int, int]:
         """At most so many adjacent slots that no block holds: the first, and how many."""
-        if self._store.free_slots:
-            return self._store.free_slots.pop(), 1
         if self.is_full:
             wanted = 1  # only to see whether there is room again
-        return self._slots, min(wanted, self._most_slots - self._slots)
+        free = self._store.free_slots
+        if not free:
+            return self._slots, min(wanted, self._most_slots - self._slots)
+        slot, count = free.pop(), 1
+        while count < wanted and free and free[-1] == slot - 1:
+            slot, count = free.pop(), count + 1
+        return slot, count
 
     def _commit(self) -> None:
         """Writes the journal, if need be in the room of blocks: at most half of them, once."""
@@ -208,11 +287,12 @@ class BlockCache:
             try:
                 self._store.commit()
             except StorageFullError:
+                self._expect_nothing()
                 self._note_full()
                 if cut > spare:
                     self._is_stuck = True
                     raise
-                self._slots -= cut
+                self._slots = max(0, self._slots - cut)
                 self._store.cut_slots(self._slots)
                 self._most_slots = self._slots
                 spare -= cut
@@ -241,8 +321,7 @@ class BlockCache:
     def _order_uses(self) -> None:
         """Brings the blocks that were read into the order of use."""
         uses, self._uses = self._uses, []
-        self._last_used = range(0)
-        self._store.note_use([block for use in uses for block in use])
+        self._store.note_use(uses)
 
     def _fit(self) -> None:
         """Brings a store that was filled under a larger limit within this one."""

@@ -85,7 +85,8 @@ class Header:
             return None
         magic, length, checksum = _HEADER.unpack_from(data)
         body = bytes(data[_HEADER.size : _HEADER.size + length])
-        if magic != _MAGIC or zlib.crc32(body) != checksum or len(body) != length:
+        # The checksum of no bytes is 0, so a torn header whose rest is zeros would fit.
+        if magic != _MAGIC or not body or zlib.crc32(body) != checksum or len(body) != length:
             return None
         fields = json.loads(body)
         return cls(**{**fields, "image": StoredImage(**fields["image"])})

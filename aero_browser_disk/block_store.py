@@ -16,7 +16,7 @@ Compaction writes the live records to a free part of the journal and then switch
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -44,6 +44,7 @@ __all__ = ["BlockStore", "StoredImage"]
 _FEW_RECORDS = 1024  # after a snapshot that are not worth another
 _LATEST = 0xFFFFFFFF  # the last second that a record can hold
 _ELDEST_AT_ONCE = 256
+_DOUBTFUL = array("q", [1 << 62])
 
 
 class BlockStore:
@@ -65,7 +66,9 @@ class BlockStore:
         self._block_size = self._seed = 0
         self._eldest: dict[int, None] = {}  # the head of `held`, as far as it is known
         self._checksums = array("I")
-        self._trusted = bytearray()  # by slot: 1 once the checksum matched in this session
+        # By slot: how far its block is ahead of it, once its checksum matched in this session. So
+        # blocks lie one behind the other, all of them trusted, where a run of these is equal.
+        self._shifts = array("q")
         self._used = bytearray()  # by slot: 1 once a use of it was journaled
         self._written_since = 0  # blocks, since that began anew
         self._pending = bytearray()  # records not yet in the journal
@@ -94,6 +97,11 @@ class BlockStore:
         return store
 
     @property
+    def file(self) -> File:
+        """The file that the blocks lie in, for reading only."""
+        return self._blocks
+
+    @property
     def image(self) -> StoredImage | None:
         """The image that the blocks belong to; None in a new store."""
         return self._header.image if self._header else None
@@ -109,7 +117,7 @@ class BlockStore:
         self._bind(header)
         self.held.clear()
         self._eldest.clear()
-        self._trusted, self._used, self._checksums = bytearray(), bytearray(), array("I")
+        self._shifts, self._used, self._checksums = array("q"), bytearray(), array("I")
         self.fresh_until = self._written_since = self._snapshot_waits_for = 0
         self._pending.clear()
         self._is_behind = False
@@ -118,7 +126,7 @@ class BlockStore:
             self._journal.truncate(RECORDS_START)
             self._blocks.truncate(0)
         finally:
-            self._note_free_slots()
+            self.note_free_slots()
 
     # ── blocks ───────────────────────────────────────────────────────────────────────────────────
 
@@ -128,20 +136,30 @@ class BlockStore:
         False when a block that it takes is not held, does not lie behind the one before, or is not
         what was written: such a block is not held any more.
         """
-        slot = self.held.get(block)
-        if slot is None:
+        place = self.locate(block, start, len(target))
+        if place is None:
             return False
-        block_size = self._block_size
-        stop = start + len(target)
-        if stop <= block_size:
-            if not self._trusted[slot] and not self._verify(block, slot):
-                return False
-        elif not self._is_run(block, slot, -(-stop // block_size)):
-            return False
-        if self._blocks.read_into(target, slot * block_size + start) == len(target):
+        if self._blocks.read_into(target, place) == len(target):
             return True
         self.free(block)
         return False
+
+    def locate(self, block: int, start: int, length: int) -> int | None:
+        """Where in the file of the blocks lie `length` bytes from byte `start` of a held block.
+
+        None where `read_into` says False.
+        """
+        slot = self.held.get(block)
+        if slot is None:
+            return None
+        block_size = self._block_size
+        stop = start + length
+        if stop <= block_size:
+            if self._shifts[slot] != block - slot and not self._verify(block, slot):
+                return None
+        elif not self._is_run(block, slot, -(-stop // block_size)):
+            return None
+        return slot * block_size + start
 
     def write(self, block: int, slot: int, data: ReadableBuffer) -> None:
         """Puts blocks, one behind the other, into slots that no held block has.
@@ -158,10 +176,11 @@ class BlockStore:
             for index in range(count):
                 piece = view[index * block_size : (index + 1) * block_size]
                 self._checksums[slot + index] = block_checksum(self._seed, block + index, piece)
-                self.held.pop(block + index, None)
+                before = self.held.pop(block + index, slot)
+                self._shifts[before] = _DOUBTFUL[0]
                 self.held[block + index] = slot + index
                 self._append(block + index, slot + index, HELD)
-        self._trusted[slot : slot + count] = b"\1" * count
+        self._shifts[slot : slot + count] = array("q", [block - slot]) * count
         self._written_since += count
         if self._written_since > len(self.held) // 2:
             # From now on a use of any block is news again: half of the others came after the last.
@@ -180,7 +199,7 @@ class BlockStore:
         before = self.held[block]
         self._write_slots(slot, memoryview(data))
         self._checksums[slot] = self._checksums[before]
-        self._trusted[slot] = 1
+        self._shifts[slot] = block - slot
         self.held[block] = slot
         self.free_slots.append(before)
         self._append(block, slot, HELD)
@@ -189,6 +208,7 @@ class BlockStore:
     def free(self, block: int) -> None:
         """Forgets a held block; its slot may be written from now on."""
         slot = self.held.pop(block)
+        self._shifts[slot] = _DOUBTFUL[0]
         self._eldest.pop(block, None)
         self.free_slots.append(slot)
         self._append(block, slot, FREED)
@@ -200,24 +220,33 @@ class BlockStore:
             self._eldest = dict.fromkeys(islice(self.held, _ELDEST_AT_ONCE))
         return next(iter(self._eldest), None)
 
-    def note_use(self, blocks: Iterable[int]) -> None:
+    def note_use(self, blocks: Sequence[int]) -> None:
         """Makes held blocks the most recently used, in this order.
 
         The first use of each is journaled, and again once half of the store has been written anew.
         So the order survives a kill about as it was, at the cost of few records a block.
         """
-        for block in blocks:
-            slot = self.held.pop(block, None)
+        held, eldest, used = self.held, self._eldest, self._used
+        for block in reversed(dict.fromkeys(reversed(blocks))):  # only the last use of each counts
+            slot = held.pop(block, None)
             if slot is not None:
-                self.held[block] = slot
-                self._eldest.pop(block, None)
-                if not self._used[slot]:
-                    self._used[slot] = 1
+                held[block] = slot
+                if block in eldest:
+                    del eldest[block]
+                if not used[slot]:
+                    used[slot] = 1
                     self._append(block, slot, HELD)
 
     def slots(self) -> int:
         """How many slots the file has, free ones included."""
         return -(-self._blocks.size() // self._block_size)
+
+    def note_free_slots(self) -> None:
+        """Looks anew for the slots of the file that no block holds."""
+        is_taken = bytearray(self.slots())
+        for slot in self.held.values():
+            is_taken[slot] = 1
+        self.free_slots = [slot for slot, taken in enumerate(is_taken) if not taken]
 
     def cut_slots(self, count: int) -> None:
         """Gives the room of the slots from `count` on back, with the blocks that lie there."""
@@ -355,7 +384,7 @@ class BlockStore:
             records = records[header.count * RECORD_SIZE :]
         if records:
             self._replay_records(records, header)
-        self._note_free_slots()
+        self.note_free_slots()
 
     def _replay_snapshot(self, records: memoryview, header: Header) -> bool:
         """Takes over a snapshot if it is whole and so is the file: a hundred thousand at once."""
@@ -394,12 +423,13 @@ class BlockStore:
 
     def _is_run(self, block: int, slot: int, count: int) -> bool:
         """Whether so many blocks lie one behind the other, each as it was written."""
+        shift = block - slot
+        if self._shifts[slot : slot + count] == array("q", [shift]) * count:
+            return True
         slots = list(map(self.held.get, range(block, block + count)))
         if slots != list(range(slot, slot + count)):
             return False
-        if self._trusted.find(0, slot, slot + count) < 0:
-            return True
-        doubtful = [i for i in range(count) if not self._trusted[slot + i]]
+        doubtful = [i for i in range(count) if self._shifts[slot + i] != shift]
         return all(self._verify(block + i, slot + i) for i in doubtful)
 
     def _verify(self, block: int, slot: int) -> bool:
@@ -410,12 +440,12 @@ class BlockStore:
         if not whole or block_checksum(self._seed, block, data) != self._checksums[slot]:
             self.free(block)
             return False
-        self._trusted[slot] = 1
+        self._shifts[slot] = block - slot
         return True
 
     def _write_slots(self, slot: int, data: memoryview) -> None:
         count = -(-len(data) // self._block_size)
-        self._trusted[slot : slot + count] = bytes(count)
+        self._shifts[slot : slot + count] = _DOUBTFUL * count
         size = self._blocks.size()
         try:
             self._blocks.write(data, slot * self._block_size)
@@ -425,17 +455,11 @@ class BlockStore:
             raise
 
     def _make_slots(self, count: int) -> None:
-        missing = count - len(self._trusted)
+        missing = count - len(self._shifts)
         if missing > 0:
             self._checksums.frombytes(bytes(missing * self._checksums.itemsize))
-            self._trusted.extend(bytes(missing))
+            self._shifts.extend(_DOUBTFUL * missing)
             self._used.extend(bytes(missing))
-
-    def _note_free_slots(self) -> None:
-        is_taken = bytearray(self.slots())
-        for slot in self.held.values():
-            is_taken[slot] = 1
-        self.free_slots = [slot for slot, taken in enumerate(is_taken) if not taken]
 
     def _bind(self, header: Header) -> None:
         self._header = header

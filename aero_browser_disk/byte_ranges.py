@@ -84,6 +84,8 @@ class ContentRange:
 
 _CONTENT_RANGE: Final = re.compile(r"(?:([0-9]+)-([0-9]+)|\*)/(?:([0-9]+)|\*)")
 _RANGE_SPEC: Final = re.compile(r"([0-9]*)-([0-9]*)")
+# What clients of this project and most others send, read by one expression.
+_PLAIN_RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _OWS: Final = " \t"
 
 # No image is this large. Longer numbers are cut to it, because `int` refuses those of thousands of
@@ -119,6 +121,10 @@ def parse_range(value: str, size: int) -> ByteRange | None:
     which is satisfiable but which no Content-Range can say. Raises `UnsatisfiableRangeError` and
     `MultipleRangesError`.
     """
+    plain = _PLAIN_RANGE.fullmatch(value)
+    if plain is not None:
+        first, last = int(plain[1]), int(plain[2])
+        return None if last < first else _clamp(first, last, size)
     unit, equals, range_set = value.strip(_OWS).partition("=")
     if unit.lower() != "bytes" or not equals:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from .access import Access
@@ -12,6 +13,8 @@ from .boot_profile import BootProfile
 from .cache_budget import CacheBudget
 from .disk import Notice
 from .errors import StorageBusyError, StorageError
+from .library_record import Record
+from .library_shelf import LibraryShelf
 from .platform.base import Lock, Platform, Storage
 from .platform.memory import MemoryStorage
 from .remote_image import ImageVersion, RemoteImage, Traffic
@@ -152,6 +155,15 @@ class CacheShelf:
         self.notices.remove("shared-cache")
         disk.adopt(cache, outside.storage.kind, self.notices)
         self.share(outside, disk, None, limit)
+
+    async def note(self, outside: Platform, name: str, version: ImageVersion) -> None:
+        """Notes for the library's list what image this is of; `name` has nothing secret in it."""
+        if self.storage.kind == "memory":
+            return
+        now = outside.clock.now()
+        record = Record(name, version.size, now, now, version=str(version))
+        with contextlib.suppress(StorageError):
+            await LibraryShelf(outside).note_cache(self.folder, record)
 
     async def load_profile(self) -> BootProfile | None:
         """The boot profile that an earlier session recorded; None when there is none to be read."""

@@ -1,12 +1,13 @@
-"""What an emulator reads: the `Disk` protocol, its facts and its counters."""
+"""What an emulator reads and writes: the `Disk` protocol, its facts and its counters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from .errors import OutOfRangeError
-from .platform.base import WritableBuffer
+from .platform.base import ReadableBuffer, WritableBuffer
 
 SECTOR_SIZE = 512
 
@@ -31,6 +32,8 @@ class DiskInfo:
     version: str
     block_size: int
     read_only: bool
+    sector_size: int = SECTOR_SIZE
+    """What a guest must be told: 2,048 for a CD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,16 @@ class DiskStats:
     cache_limit_bytes: int
     storage: Literal["opfs", "folder", "memory"]
     notices: tuple[Notice, ...]
+    bytes_written: int = 0
+    used_bytes: int = 0
+    """Room that what was written takes, of a disk that takes writes."""
 
 
 class Disk(Protocol):
-    """A run of bytes that an emulator reads. Offsets and lengths are in bytes, of any alignment."""
+    """A run of bytes that an emulator reads, and writes unless it is read-only.
+
+    Offsets and lengths are in bytes, of any alignment.
+    """
 
     @property
     def info(self) -> DiskInfo:
@@ -73,11 +82,53 @@ class Disk(Protocol):
     async def read(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`; raises as `read_into` does."""
 
+    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
+        """Writes `data` at `offset` if that takes no waiting; False, and nothing written, else.
+
+        Raises as `write`.
+        """
+
+    async def write(self, offset: int, data: ReadableBuffer) -> None:
+        """Writes `data` at `offset`; reads see it at once, `flush` makes it last.
+
+        Raises `OutOfRangeError`, `ReadOnlyError`, `DiskClosedError`, and `StorageFullError` when
+        there is no room: then nothing of it is written, and all that was before is there.
+        """
+
+    async def flush(self) -> None:
+        """Returns once all that was written is durable; a disk that is read-only does nothing.
+
+        What was written after it is, after a crash, there or not, sector by sector. Raises
+        `DiskClosedError` and `StorageError`.
+        """
+
+    async def discard(self, offset: int, length: int) -> None:
+        """Makes a range read as zeros and gives its room back. Raises as `write`."""
+
     def stats(self) -> DiskStats:
         """The counters as they are now."""
 
     async def close(self) -> None:
-        """Gives up what is under way and frees everything. Idempotent."""
+        """Makes what was written durable, gives up what is under way, frees everything. Idempotent.
+
+        Raises `StorageError` when what was written could not be made durable; it is closed anyway.
+        """
+
+
+class SparseDisk(Disk, Protocol):
+    """A disk that knows what of it was never written."""
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Offset and length of what may be anything but zeros, in order."""
+
+
+def data_ranges(disk: Disk) -> Iterator[tuple[int, int]]:
+    """Offset and length of what may be anything but zeros, in order: of most disks all of it."""
+    known = getattr(disk, "data_ranges", None)
+    if known is not None:
+        yield from known()
+    elif disk.info.size:
+        yield 0, disk.info.size
 
 
 def check_bounds(offset: int, length: int, size: int) -> None:

@@ -214,6 +214,214 @@ class EmptyImageError(DiskError):
         self.url = url
 
 
+# ── files that are imported ───────────────────────────────────────────────────────────────────────
+
+
+class UnsupportedImageError(DiskError):
+    """A file that is recognised, and that nothing here makes a disk of."""
+
+    def __init__(self, format: str, title: str, advice: str) -> None:  # noqa: A002
+        super().__init__(f"This is {title}. {advice}")
+        self.format = format
+        self.advice = advice
+
+
+class DamagedImageError(DiskError):
+    """A file that says of itself what cannot be."""
+
+    def __init__(self, title: str, reason: str) -> None:
+        super().__init__(f"This is {title}, and it is damaged or cut off: {reason}.")
+        self.reason = reason
+
+
+class OddSizeError(DiskError):
+    """A disk whose size is no whole number of sectors."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"{size} bytes are no whole number of sectors of 512 bytes. The file may be cut off; "
+            "if it is as it should be, have it padded with zeros (pad=True in Python, pad: true in "
+            "JavaScript)."
+        )
+        self.size = size
+
+
+class SourceError(DiskError):
+    """The file that is imported cannot be read."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} cannot be read: {reason}. What was imported so far is kept.")
+        self.reason = reason
+
+
+class SourceChangedError(DiskError):
+    """An import was to be continued with another file than it was begun with."""
+
+    def __init__(self, name: str, what: str, begun: str, found: str) -> None:
+        super().__init__(
+            f"The import of {name!r} was begun with another file: its {what} was {begun}, and is "
+            f"{found} now. Choose that file again, or remove the unfinished import and start anew."
+        )
+        self.image = name
+        self.what = what
+        self.begun = begun
+        self.found = found
+
+
+# ── the library ───────────────────────────────────────────────────────────────────────────────────
+
+
+class NoSuchImageError(DiskError):
+    """There is no image, overlay or cache of that name."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is no {what} {name!r}. See the library's list for what there is.")
+        self.image = name
+
+
+class NameTakenError(DiskError):
+    """Another image, or another overlay of the same image, has the name."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"There is an {what} {name!r} already. Choose another name, or remove it.")
+        self.image = name
+
+
+class UnfinishedImportError(DiskError):
+    """The image is still being imported, or its import broke off."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The import of {name!r} is not finished. Continue it with the same file, or remove it."
+        )
+        self.image = name
+
+
+class ImageBusyError(DiskError):
+    """The image, overlay or cache is open."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name!r} is open, here or in another tab. Close it there first: two that write to "
+            "one disk would destroy it."
+        )
+        self.image = name
+
+
+class HasOverlaysError(DiskError):
+    """A change would make the overlays over an image useless."""
+
+    def __init__(self, name: str, overlays: list[str], consent: str) -> None:
+        listed = ", ".join(map(repr, overlays))
+        super().__init__(
+            f"{name!r} has overlays: {listed}. They hold what differs from it as it is now, and "
+            "would be useless. Commit, export or remove them first, open one of them instead, or "
+            f"consent to losing them ({consent})."
+        )
+        self.image = name
+        self.overlays = ", ".join(overlays)
+
+
+class UnversionedBaseError(DiskError):
+    """An overlay over an image whose host does not tell its versions apart."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"{url} has neither a strong ETag nor Last-Modified, so a change of it could not be "
+            "told, and an overlay over it would be destroyed unseen. Import the image, or have its "
+            "host send one of them."
+        )
+        self.url = url
+
+
+# ── files on a disk ───────────────────────────────────────────────────────────────────────────────
+
+
+class UnknownFileSystemError(DiskError):
+    """A volume whose files cannot be read here."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The files of this volume cannot be shown: it holds {found}. FAT, exFAT, NTFS, ext2, "
+            "ext3, ext4 and ISO 9660 can be read."
+        )
+        self.found = found
+
+
+class DamagedFileSystemError(DiskError):
+    """A file system that contradicts itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The file system is damaged, or in use and not written out: {what}. Check it from "
+            "the system that it belongs to."
+        )
+        self.what = what
+
+
+class NoSuchFileError(DiskError):
+    """There is nothing of that name."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no {path} on this disk.")
+        self.path = path
+
+
+class UnreadableFileError(DiskError):
+    """Something is there, and its content is not to be had this way."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
+class UnreadableImageError(DiskError):
+    """A file of this machine that cannot be opened or read as a disk image."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be read as a disk image: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
+class CannotWaitError(DiskError):
+    """Bytes that are not cached were asked for where nothing can wait for them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"These bytes are not cached, and it cannot be waited for them: {reason}")
+        self.reason = reason
+
+
+# ── local images and overlays ─────────────────────────────────────────────────────────────────────
+
+
+class BaseChangedError(DiskError):
+    """An overlay was made over another version of its base; nothing of it was touched."""
+
+    def __init__(self, pinned: str, found: str) -> None:
+        super().__init__(
+            f"This overlay was made over another version of its image ({pinned} then, {found} "
+            "now), and what is written in it fits that version only. It is kept as it is. Open it "
+            "over that version again, export it, start another overlay under a new name over the "
+            "image as it is now, or reset this one, which gives up what was written."
+        )
+        self.pinned = pinned
+        self.found = found
+
+
+class DataCutError(DiskError):
+    """Making an image smaller would cut off data."""
+
+    def __init__(self, size: int, needed: int) -> None:
+        super().__init__(
+            f"The image holds data up to byte {needed}: cut to {size} bytes it would lose some. "
+            "Make the partitions in it smaller first, or ask for the cut (cut=True)."
+        )
+        self.size = size
+        self.needed = needed
+
+
 # ── the browser's storage ─────────────────────────────────────────────────────────────────────────
 
 

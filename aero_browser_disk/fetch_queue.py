@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Protocol
 
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
@@ -43,8 +43,8 @@ class FetchQueue:
     """The requests for one image's blocks.
 
     At most `concurrency` run at a time, one place less for the background, each for at most
-    `most_blocks`. `arrived` takes blocks as they come in and makes them held; `settled` is called
-    after each request.
+    `most_blocks`. `arrived` takes blocks as they come in and makes them held; `asking` is told what
+    each request is for, and `settled`, after it, what of that did not come.
     """
 
     def __init__(
@@ -54,7 +54,8 @@ class FetchQueue:
         *,
         is_held: Callable[[int], bool],
         arrived: Arrived,
-        settled: Callable[[], None],
+        asking: Callable[[range], None],
+        settled: Callable[[range], None],
         clock: Clock,
         retry: RetryPolicy,
         concurrency: int,
@@ -68,6 +69,7 @@ class FetchQueue:
         self._blocks = -(-image.size // image.block_size)
         self._is_held = is_held
         self._arrived = arrived
+        self._asking = asking
         self._settled = settled
         self._clock = clock
         self._retry = retry
@@ -79,6 +81,11 @@ class FetchQueue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._background_failures = 0
         self._background_rests = False
+
+    @property
+    def under_way(self) -> Collection[int]:
+        """The blocks that are asked for, or waiting for a place."""
+        return self._arriving.keys()
 
     def is_missing(self, block: int) -> bool:
         """Whether a block of the image is neither held nor under way."""
@@ -176,6 +183,7 @@ class FetchQueue:
         started = self._clock.now()
         try:
             fetch.begin()
+            self._asking(fetch.left)
             await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             self._failed(fetch, error, started)
@@ -186,7 +194,7 @@ class FetchQueue:
             if not fetch.failures:
                 self._forget(fetch)
                 self._unasked.discard(fetch)
-            self._settled()
+            self._settled(fetch.left)
             self.pump()
 
     def _failed(self, fetch: BlockFetch, error: Exception, started: float) -> None:

@@ -1,62 +1,57 @@
-"""From an address to a disk: the gate, the version, and a cache for it."""
+"""From what a user has, an address or the name of a local image, to a disk."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from functools import partial
-from typing import Literal
+from collections.abc import Sequence
+from typing import Unpack, overload
 
-from .access import Access, ImageAddress, Renew
-from .boot_profile import PROFILE_RELATION, BootProfile
-from .cache_shelf import CacheShelf
-from .digest_list import DigestList, pin_of
-from .errors import (
-    DiskError,
-    InvalidDocumentError,
-    InvalidOptionError,
-    NetworkError,
-    RemoteImagesDisabledError,
-)
+from .access import ImageAddress
+from .errors import InvalidOptionError, UnversionedBaseError
+from .library import Library
+from .library_disk import LibraryDisk
+from .library_overlays import OverlayBase
 from .platform import current_platform
-from .platform.base import Credentials, Platform
-from .remote_image import ImageVersion, RemoteImage
-from .retry import DEFAULT_RETRY, RetryPolicy
+from .platform.base import Platform
+from .remote_disk import DEFAULT_BLOCK_SIZE, RemoteOptions, cache_folder, open_remote_disk
 from .streaming_disk import StreamingDisk
-from .tab_sharing import SharedSource
 
-KIB, MIB = 1 << 10, 1 << 20
-DEFAULT_BLOCK_SIZE = 16 * KIB
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 4 * KIB, 8 * MIB
-_LARGEST_PROFILE = 4 * MIB
-_MOST_PROBES = 3  # somebody is waiting to be told
+__all__ = ["DEFAULT_BLOCK_SIZE", "open_disk"]
 
 
+@overload
 async def open_disk(
-    url: str,
+    url: str, *, platform: Platform | None = None, **remote: Unpack[RemoteOptions]
+) -> StreamingDisk: ...
+@overload
+async def open_disk(
+    url: str | None = None,
     *,
-    allow_remote: bool = False,
-    cache_limit_bytes: int | None = None,
-    block_size: int = DEFAULT_BLOCK_SIZE,
-    cache_key: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    credentials: Credentials = "same-origin",
-    renew: Renew | None = None,
-    expires_at: float | None = None,
-    timeout_s: float = 30.0,
-    retry: RetryPolicy = DEFAULT_RETRY,
-    concurrency: int | None = None,
-    max_request_bytes: int = 8 * MIB,
-    read_ahead: bool = True,
-    boot_profile: bytes | Literal["auto"] | None = "auto",
-    digests: bytes | None = None,
-    digests_sha256: str | None = None,
+    image: str | None = None,
+    overlay: str | Sequence[str] | None = None,
+    write_base: bool = False,
     platform: Platform | None = None,
-) -> StreamingDisk:
-    """Opens the raw disk image at `url`, read-only, its blocks cached.
+    **remote: Unpack[RemoteOptions],
+) -> StreamingDisk | LibraryDisk: ...
+async def open_disk(
+    url: str | None = None,
+    *,
+    image: str | None = None,
+    overlay: str | Sequence[str] | None = None,
+    write_base: bool = False,
+    platform: Platform | None = None,
+    **remote: Unpack[RemoteOptions],
+) -> StreamingDisk | LibraryDisk:
+    """Opens a disk: the raw image at `url`, its blocks cached, or the local image named `image`.
 
-    `allow_remote` is the user's consent: without it nothing is asked of the network and
-    `RemoteImagesDisabledError` is raised. `cache_limit_bytes` bounds what is kept of this image
+    A local image takes writes, unless it is a CD. A remote one is read-only. `overlay` names a
+    layer over either that takes the writes instead, and is made when it is not there yet; several
+    names are layers over one another, from the lowest to the one that is written to. An overlay
+    stays bound to the version of the image that it was begun over. An image or overlay that has
+    overlays takes no writes, since these would make those useless, unless with `write_base`. One
+    disk is open once at a time, in all tabs.
+
+    All else is for a remote image. `allow_remote` is the user's consent: without it nothing is
+    asked of the network and `RemoteImagesDisabledError` is raised. `cache_limit_bytes` bounds what is kept of this image
     (default: 2 GiB or half of what the storage offers, whichever is less). `block_size` is a power
     of two from 4 KiB to 8 MiB. The cache goes by the whole address, query included, of which only
     a digest is stored; `cache_key` names the image instead where its address changes at each visit,
@@ -79,137 +74,42 @@ async def open_disk(
     While the host vouches for the cached version (`Cache-Control: max-age`), opening takes no
     request; while it cannot be reached, the cached version is opened, with the notice "offline".
     Raises `InvalidUrlError`, `InvalidOptionError`, `InvalidDocumentError`, and what
-    `RemoteImage.probe` and `RemoteImage.fetch` raise.
+    `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
+    `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError`, `BaseChangedError`,
+    `UnversionedBaseError` and `StorageError`.
     """
-    if not allow_remote:
-        raise RemoteImagesDisabledError
-    _check_options(cache_limit_bytes, block_size, concurrency, max_request_bytes)
-    address = ImageAddress.parse(url, headers, credentials, timeout_s)
-    trusted = _read_digests(digests, digests_sha256)
-    given = _read_profile(boot_profile) if isinstance(boot_profile, bytes) else None
-    if trusted is not None:
-        block_size = max(block_size, trusted.chunk_size)  # a block is checked whole
     outside = platform or await current_platform()
-    access = Access(address, outside.clock, renew, expires_at)
-    name = hashlib.sha256((cache_key or address.url).encode()).hexdigest()[:32]
-    shelf = await CacheShelf.open(outside, f"cache/{name}")
+    names = [overlay] if isinstance(overlay, str) else list(overlay or ())
+    if image is not None:
+        _check_left_out(image, [*remote, *(["url"] if url is not None else [])])
+        library = await Library.open(outside)
+        return await library.open_image(image, names, write_base=write_base)
+    if url is None:
+        raise InvalidOptionError("url", None, "the address of an image, unless image names one")
+    disk = await open_remote_disk(url, platform=outside, **remote)
+    if not names:
+        return disk
     try:
-        image = shelf.vouched_image(outside, access, block_size)
-        if image is None:
-            image = await _probe(outside, access, retry, shelf, block_size)
-        _check_size(trusted, image.version)
-        profile = given
-        if boot_profile == "auto":
-            profile = await shelf.load_profile() or await _offered_profile(image)
-        if profile is not None and not profile.fits(image.version.size, image.version.validator):
-            if given is not None:
-                shelf.notices.append("other-profile")
-            profile = None
-        cache, notices = await shelf.cache_for(image.version, block_size, cache_limit_bytes)
-        source = None
-        if shelf.follows and outside.channels is not None:
-            version = str(image.version)
-            source = SharedSource(outside.channels, shelf.folder, version, image)
-        disk = StreamingDisk(
-            image,
-            cache,
-            outside.clock,
-            storage=shelf.storage.kind,
-            notices=notices,
-            retry=retry,
-            max_request=max_request_bytes,
-            concurrency=concurrency or (16 if outside.http.is_multiplexed(address.url) else 6),
-            read_ahead=read_ahead,
-            profile=profile,
-            digests=trusted,
-            source=source,
-            save_profile=shelf.save_profile,
-            make_room=partial(shelf.make_room, outside),
-            on_close=shelf.close,
-        )
-    except BaseException:
-        shelf.close()
-        raise
-    try:
-        await disk.prime()
+        library = await Library.open(outside)
+        base = remote_base(url, remote.get("cache_key"))
+        _check_versioned(disk, base)
     except BaseException:
         await disk.close()
         raise
-    shelf.share(outside, disk, source, cache_limit_bytes)
-    return disk
+    return await library.overlays.open_over(base, disk, names, write_base=write_base)
 
 
-async def _probe(
-    outside: Platform, access: Access, retry: RetryPolicy, shelf: CacheShelf, block_size: int
-) -> RemoteImage:
-    """The version of now; the cached one while the host cannot be reached."""
-    started = outside.clock.now()
-    failures = 0
-    while True:
-        try:
-            return await RemoteImage.probe(outside.http, access)
-        except DiskError as error:
-            if isinstance(error, NetworkError):
-                stored = shelf.stored_image(outside, access, block_size)
-                if stored is not None:
-                    shelf.notices.append("offline")
-                    return stored
-            failures += 1
-            delay = retry.delay_s(error, failures, outside.clock.now() - started)
-            if delay is None or failures >= _MOST_PROBES:
-                raise
-        await outside.clock.sleep(delay)
+def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
+    """A remote image as what overlays lie over; raises `InvalidUrlError`."""
+    address = ImageAddress.parse(url)
+    return OverlayBase(cache_folder(address, cache_key), address.shown)
 
 
-def _read_digests(encoded: bytes | None, pin: str | None) -> DigestList | None:
-    if encoded is None:
-        if pin is not None:
-            raise InvalidOptionError("digests_sha256", pin, "given together with digests")
-        return None
-    if pin is not None and pin_of(encoded) != pin.lower():
-        raise InvalidDocumentError("digest list", f"its SHA-256 is {pin_of(encoded)}, not {pin}")
-    try:
-        return DigestList.decode(encoded)
-    except ValueError as error:
-        raise InvalidDocumentError("digest list", str(error)) from error
+def _check_left_out(image: str, options: Sequence[str]) -> None:
+    for option in options:
+        raise InvalidOptionError(option, "given", f"left out for a local image ({image!r})")
 
 
-def _check_size(digests: DigestList | None, version: ImageVersion) -> None:
-    if digests is not None and digests.size != version.size:
-        raise InvalidDocumentError("digest list", "it is of an image of another size")
-
-
-async def _offered_profile(image: RemoteImage) -> BootProfile | None:
-    """The boot profile that the image's host offers, if it can be had and read."""
-    link = image.links.get(PROFILE_RELATION)
-    if link is None:
-        return None
-    try:
-        return BootProfile.decode(await image.fetch_document(link, _LARGEST_PROFILE))
-    except (DiskError, ValueError):
-        return None  # the image is readable without it
-
-
-def _read_profile(encoded: bytes) -> BootProfile:
-    try:
-        return BootProfile.decode(encoded)
-    except ValueError as error:
-        raise InvalidDocumentError("boot profile", str(error)) from error
-
-
-def _check_options(
-    cache_limit_bytes: int | None,
-    block_size: int,
-    concurrency: int | None,
-    max_request_bytes: int,
-) -> None:
-    power_of_two = block_size & (block_size - 1) == 0
-    if not power_of_two or not _SMALLEST_BLOCK <= block_size <= _LARGEST_BLOCK:
-        raise InvalidOptionError("block_size", block_size, "a power of two from 4 KiB to 8 MiB")
-    if cache_limit_bytes is not None and cache_limit_bytes < 0:
-        raise InvalidOptionError("cache_limit_bytes", cache_limit_bytes, "a number of bytes")
-    if concurrency is not None and concurrency < 1:
-        raise InvalidOptionError("concurrency", concurrency, "at least 1")
-    if max_request_bytes < block_size:
-        expected = f"at least the block size, {block_size}"
-        raise InvalidOptionError("max_request_bytes", max_request_bytes, expected)
+def _check_versioned(disk: StreamingDisk, base: OverlayBase) -> None:
+    if not disk.stored_image.validator:
+        raise UnversionedBaseError(base.name)

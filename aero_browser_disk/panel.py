@@ -11,28 +11,41 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import unquote
 
+from . import page_texts
 from . import panel_texts as texts
 from .disk import DiskInfo, DiskStats
 from .errors import DiskError, InvalidOptionError, InvalidUrlError
-from .quantities import format_bytes, format_count, format_percent, parse_byte_count
+from .image_catalog import CatalogImage
+from .page_view import boot_part, files_part, keeping_part, map_part, samples_part
+from .panel_figures import activity_rows, cache_figures, image_rows
+from .panel_settings import PanelSettings
+from .quantities import format_bytes, parse_byte_count
 from .redaction import HIDDEN, may_be_kept, redact_url
 
 Phase = Literal["closed", "opening", "open"]
 View = dict[str, object]
 
 LARGEST_READ = 128 * 1024 * 1024
-_UNKNOWN = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class PanelState:
-    """What the panel knows. `url` is the whole address: it may be secret, so no repr shows it."""
+    """What the panel knows. `url` is the whole address: it may be secret, so no repr shows it.
+
+    `local` names the image of the library that is open, "" when it is the one at `url`; `overlay`
+    names what takes the writes, "" when nothing does.
+    """
 
     remote: bool = False
     url: str = field(default="", repr=False)
     opened_url: str = field(default="", repr=False)
     kept_url: str = ""
+    catalog: str = field(default="", repr=False)
+    samples: tuple[CatalogImage, ...] | None = None
     phase: Phase = "closed"
+    local: str = ""
+    overlay: str = ""
+    keeping: bool = False
     reading: bool = False
     last_read: tuple[int, int] | None = None
     cache_cleared: bool = False
@@ -42,10 +55,11 @@ class PanelState:
 
 
 class Panel:
-    """The panel of one remote image. Every method but `view` and the properties is an event."""
+    """The panel of one disk. Every method but `view` and the properties is an event."""
 
     def __init__(self) -> None:
         self.state = PanelState()
+        self.settings = PanelSettings()
 
     # ── what the user does ────────────────────────────────────────────────────────────────────────
 
@@ -72,17 +86,30 @@ class Panel:
         url = remembered.get("url")
         if isinstance(url, str) and may_be_kept(url) and not self.state.url:
             self._change(url=url, kept_url=url)
+        self.settings.restore(remembered.get("settings"))
+
+    def set_catalog(self, url: str) -> None:
+        """The page was told of a service that has samples. It is not asked before the user does."""
+        self._change(catalog=url, samples=None)
+
+    def catalog_shown(self, images: tuple[CatalogImage, ...]) -> None:
+        """The service has sent its list."""
+        self._change(samples=images, error=None)
 
     # ── what happens to the image ─────────────────────────────────────────────────────────────────
 
-    def opening(self) -> None:
-        """The image at `url` is being opened."""
-        self._change(phase="opening", info=None, stats=None, error=None, last_read=None)
+    def opening(self, local: str = "", overlay: str = "") -> None:
+        """The image at `url`, or one of the library, is being opened, maybe under an overlay."""
+        self._change(phase="opening", local=local, overlay=overlay, error=None, last_read=None)
+        self._change(info=None, stats=None, cache_cleared=False)
 
     def opened(self, info: DiskInfo, stats: DiskStats) -> None:
         """The image is open; its address is kept for the next visit if nothing in it is secret."""
+        self._change(phase="open", info=info, stats=stats, error=None)
+        if self.state.local:
+            return
         url = self.state.url
-        self._change(phase="open", info=info, stats=stats, opened_url=url, error=None)
+        self._change(opened_url=url)
         if may_be_kept(url):
             self._change(kept_url=url)
 
@@ -98,6 +125,10 @@ class Panel:
         """The counters moved."""
         if self.state.phase == "open":
             self._change(stats=stats)
+
+    def keeping(self, is_kept: bool) -> None:
+        """The download of the whole image has begun, or is paused."""
+        self._change(keeping=is_kept, error=None)
 
     def cleared(self, stats: DiskStats) -> None:
         """The image's cache was emptied."""
@@ -115,6 +146,8 @@ class Panel:
             url=self.state.url,
             opened_url=self.state.opened_url,
             kept_url=self.state.kept_url,
+            catalog=self.state.catalog,
+            samples=self.state.samples,
         )
 
     # ── what the worker asks ──────────────────────────────────────────────────────────────────────
@@ -132,7 +165,7 @@ class Panel:
     @property
     def must_close(self) -> bool:
         """Whether remote images were turned off while one is open or being opened."""
-        return self.state.phase != "closed" and not self.state.remote
+        return self.state.phase != "closed" and not self.state.remote and not self.state.local
 
     def read_range(self, offset: object, length: object) -> tuple[int, int]:
         """Offset and length in bytes from what was typed into the fields, or from whole numbers.
@@ -147,9 +180,14 @@ class Panel:
             raise InvalidOptionError("length", length, expected)
         return start, count
 
-    def remembered(self) -> dict[str, str]:
-        """What the page may store: at most an address in which nothing is secret."""
-        return {"url": self.state.kept_url} if self.state.kept_url else {}
+    def remembered(self) -> dict[str, object]:
+        """What the page may store: an address in which nothing is secret, and the settings."""
+        kept: dict[str, object] = {}
+        if self.state.kept_url:
+            kept["url"] = self.state.kept_url
+        if settings := self.settings.remembered():
+            kept["settings"] = settings
+        return kept
 
     # ── what the page shows ───────────────────────────────────────────────────────────────────────
 
@@ -170,6 +208,7 @@ class Panel:
             },
             "open": {"disabled": self._why_not_open() is not None},
             "close": {"disabled": state.phase == "closed"},
+            "diagnose": {"disabled": not (state.remote and state.url) or HIDDEN in state.url},
             "clearCache": {"disabled": not is_open or state.reading},
             "read": {
                 "disabled": not is_open or state.reading,
@@ -182,11 +221,18 @@ class Panel:
                 {"code": code, **texts.NOTICES[code]}
                 for code in (state.stats.notices if state.stats else ())
             ],
-            "image": _image_rows(state.info),
-            "cache": _cache_view(state.stats),
-            "activity": _activity_rows(state.stats),
+            "image": image_rows(state.info),
+            "cache": cache_figures(state.stats),
+            "activity": activity_rows(state.stats),
+            "keepAll": keeping_part(state.info, state.stats, is_kept=state.keeping),
+            "map": map_part(self._name(), state.info if is_open else None),
+            "timeline": {"lanes": []},
+            "files": files_part(is_open=is_open),
+            "boot": boot_part(state.info if is_open else None),
+            "samples": samples_part(state.catalog, state.samples, remote=state.remote),
+            "settings": self.settings.view(),
             "remembered": self.remembered(),
-            "texts": texts.FIXED,
+            "texts": texts.FIXED | page_texts.FIXED,
         }
 
     def _change(self, **changes: object) -> None:
@@ -230,9 +276,12 @@ class Panel:
         offset, length = self.state.last_read
         return {"offset": offset, "length": length}
 
+    def _name(self) -> str:
+        return self.state.local or _image_name(self.state.url)
+
     def _status(self) -> str:
         state = self.state
-        name = _image_name(state.url)
+        name = self._name()
         if state.phase == "opening":
             return texts.OPENING.format(name=name)
         if state.phase == "open" and state.info:
@@ -281,64 +330,3 @@ def _image_name(url: str) -> str:
 
 def _in_flight(stats: DiskStats | None) -> bool:
     return stats is not None and stats.requests_in_flight > 0
-
-
-def _row(label: str, value: str, note: str = "") -> dict[str, str]:
-    return {"label": label, "value": value, "note": note}
-
-
-def _image_rows(info: DiskInfo | None) -> list[dict[str, str]]:
-    if info is None:
-        return [_row(label, _UNKNOWN) for label in texts.IMAGE_LABELS]
-    size, block, version, access = texts.IMAGE_LABELS
-    blocks = -(-info.size // info.block_size)
-    return [
-        _row(size, format_bytes(info.size), format_count(info.size, "byte")),
-        _row(block, format_bytes(info.block_size), format_count(blocks, "block")),
-        _row(version, info.version),
-        _row(access, texts.READ_ONLY if info.read_only else texts.WRITABLE),
-    ]
-
-
-def _cache_view(stats: DiskStats | None) -> dict[str, object]:
-    """The cache's meter; `value` and `max` are bytes."""
-    if stats is None:
-        return {"value": 0, "max": 1, "text": texts.NOTHING_OPEN, "limit": "", "note": ""}
-    limit = max(stats.cache_limit_bytes, 1)
-    return {
-        "value": min(stats.cached_bytes, limit),
-        "max": limit,
-        "text": texts.CACHED.format(
-            size=format_bytes(stats.cached_bytes), blocks=format_count(stats.cached_blocks, "block")
-        ),
-        "limit": texts.CACHE_LIMIT.format(
-            percent=format_percent(stats.cached_bytes, stats.cache_limit_bytes),
-            limit=format_bytes(stats.cache_limit_bytes),
-        ),
-        "note": texts.STORAGE[stats.storage],
-    }
-
-
-def _activity_rows(stats: DiskStats | None) -> list[dict[str, str]]:
-    if stats is None:
-        return [_row(label, _UNKNOWN) for label in texts.ACTIVITY_LABELS]
-    downloaded, requests, hit_rate, read = texts.ACTIVITY_LABELS
-    lookups = stats.hits + stats.misses
-    return [
-        _row(
-            downloaded,
-            format_bytes(stats.bytes_downloaded),
-            format_count(stats.blocks_downloaded, "block"),
-        ),
-        _row(
-            requests,
-            f"{stats.requests:,}",
-            texts.IN_FLIGHT.format(count=stats.requests_in_flight) if _in_flight(stats) else "",
-        ),
-        _row(
-            hit_rate,
-            format_percent(stats.hits, lookups) if lookups else _UNKNOWN,
-            texts.HITS.format(hits=stats.hits, lookups=lookups) if lookups else "",
-        ),
-        _row(read, format_bytes(stats.bytes_read)),
-    ]

@@ -1,29 +1,43 @@
-"""The image panel with a disk behind it: what the page's buttons do."""
+"""The page's panel with a disk behind it: what its buttons do."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from .errors import DiskError
+from .image_catalog import fetch_catalog
 from .open_disk import open_disk
-from .operations import Operation
+from .operations import OpenDisks, Operation, camel_keys
 from .panel import Panel, View
+from .platform import current_platform
+from .platform.base import Platform
 from .streaming_disk import StreamingDisk
 
 OpenDisk = Callable[..., Awaitable[StreamingDisk]]
 
 
 class PanelSession:
-    """One panel and the image it has open. Every method is an event of the page.
+    """One panel and the disk it has open, which is in the table of open disks like any other.
 
-    Each answers with the panel's view; what went wrong with the image is told there.
+    Every method is an event of the page. Each answers with the panel's view; what went wrong with
+    the disk is told there.
     """
 
-    def __init__(self, opener: OpenDisk = open_disk) -> None:
+    def __init__(
+        self,
+        opener: OpenDisk = open_disk,
+        disks: OpenDisks[Any] | None = None,
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
         self._panel = Panel()
         self._open_disk = opener
+        self._disks: OpenDisks[Any] = disks or OpenDisks()
+        self._platform = platform
         self._disk: StreamingDisk | None = None
+        self._number: int | None = None
         self._opening: asyncio.Task[StreamingDisk] | None = None
 
     def operations(self) -> Mapping[str, Operation]:
@@ -33,17 +47,25 @@ class PanelSession:
             "panel.restore": self.restore,
             "panel.setRemote": self.set_remote,
             "panel.setUrl": self.set_url,
+            "panel.setCatalog": self.set_catalog,
+            "panel.loadSamples": self.load_samples,
+            "panel.chooseSetting": self.choose_setting,
+            "panel.resetSettings": self.reset_settings,
             "panel.open": self.open,
+            "panel.openLocal": self.open_local,
             "panel.close": self.close,
             "panel.clearCache": self.clear_cache,
+            "panel.keepAll": self.keep_all,
             "panel.read": self.read,
         }
 
     async def view(self) -> View:
-        """The panel as it is now."""
+        """The panel as it is now; `disk` is the open disk's number and what a `Disk` is made of."""
+        facts = None
         if self._disk is not None:
             self._panel.progress(self._disk.stats())
-        return self._panel.view()
+            facts = {"disk": self._number, **camel_keys(asdict(self._disk.info))}
+        return {**self._panel.view(), "disk": facts}
 
     async def restore(self, remembered: Mapping[str, object]) -> View:
         """Takes back what the page kept of an earlier visit."""
@@ -62,31 +84,51 @@ class PanelSession:
         self._panel.set_url(url)
         return await self.view()
 
-    async def open(self) -> View:
-        """The user opens the image."""
-        if self._disk is not None or self._opening is not None:
-            return await self.view()
-        self._panel.opening()
-        opening = asyncio.ensure_future(
-            self._open_disk(self._panel.url, allow_remote=self._panel.remote)
-        )
-        self._opening = opening
-        try:
-            await asyncio.wait({opening})
-            if not opening.cancelled():
-                self._disk = opening.result()
-                self._panel.opened(self._disk.info, self._disk.stats())
-        except DiskError as error:
-            self._panel.failed(error)
-        except Exception as error:
-            self._panel.failed(_defect(error))
-            raise
-        finally:
-            self._opening = None
+    async def set_catalog(self, url: str) -> View:
+        """The page's own address names a service that has samples."""
+        self._panel.set_catalog(url)
         return await self.view()
 
+    async def load_samples(self) -> View:
+        """The user wants to see the samples: now the service is asked."""
+        try:
+            http = (await self._platform()).http
+            url, remote = self._panel.state.catalog, self._panel.remote
+            images = await fetch_catalog(url, http, allow_remote=remote)
+            self._panel.catalog_shown(tuple(images))
+        except DiskError as error:
+            self._panel.failed(error)
+        return await self.view()
+
+    async def choose_setting(self, name: str, choice: str) -> View:
+        """The user chose how the next image is to be opened."""
+        self._panel.settings.choose(name, choice)
+        return await self.view()
+
+    async def reset_settings(self) -> View:
+        """The user wants every setting as it comes."""
+        self._panel.settings.reset()
+        return await self.view()
+
+    async def open(self, overlay: str = "") -> View:
+        """The user opens the image at the address, its writes going to `overlay` if that is one."""
+        options = self._panel.settings.options()
+        if overlay:
+            options["overlay"] = overlay
+        return await self._open(
+            lambda: self._open_disk(self._panel.url, allow_remote=self._panel.remote, **options),
+            overlay=overlay,
+        )
+
+    async def open_local(self, image: str, overlay: str = "") -> View:
+        """The user opens an image of the library."""
+        options = {"overlay": overlay} if overlay else {}
+        return await self._open(
+            lambda: self._open_disk(image=image, **options), local=image, overlay=overlay
+        )
+
     async def close(self) -> View:
-        """The user closes the image, or gives its opening up."""
+        """The user closes the disk, or gives its opening up."""
         await self._close()
         return await self.view()
 
@@ -96,6 +138,19 @@ class PanelSession:
             try:
                 await self._disk.clear_cache()
                 self._panel.cleared(self._disk.stats())
+            except DiskError as error:
+                self._panel.failed(error)
+        return await self.view()
+
+    async def keep_all(self, on: bool) -> View:
+        """The user wants the whole image downloaded, or that paused."""
+        if self._disk is not None:
+            try:
+                if on:
+                    self._disk.keep_whole_image()
+                else:
+                    self._disk.pause_keeping()
+                self._panel.keeping(on)
             except DiskError as error:
                 self._panel.failed(error)
         return await self.view()
@@ -119,11 +174,37 @@ class PanelSession:
         self._panel.read(disk.stats())
         return {"view": await self.view(), "bytes": data}
 
+    async def _open(
+        self, start: Callable[[], Awaitable[StreamingDisk]], local: str = "", overlay: str = ""
+    ) -> View:
+        if self._disk is not None or self._opening is not None:
+            return await self.view()
+        self._panel.opening(local, overlay)
+        opening = asyncio.ensure_future(start())
+        self._opening = opening
+        try:
+            await asyncio.wait({opening})
+            if not opening.cancelled():
+                self._disk = opening.result()
+                self._number = self._disks.add(self._disk)
+                self._panel.opened(self._disk.info, self._disk.stats())
+        except DiskError as error:
+            self._panel.failed(error)
+        except Exception as error:
+            self._panel.failed(_defect(error))
+            raise
+        finally:
+            self._opening = None
+        return await self.view()
+
     async def _close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
         disk, self._disk = self._disk, None
         self._panel.closed()
+        if self._number is not None:
+            self._disks.remove(self._number)
+            self._number = None
         if disk is not None:
             await disk.close()
 

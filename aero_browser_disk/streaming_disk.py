@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from typing import Literal
 
+from .activity import Activity
 from .block_cache import BlockCache
 from .block_fetch import PendingRead
 from .block_store import StoredImage
 from .boot_profile import BootProfile
 from .digest_list import DigestList
 from .disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
-from .errors import DiskClosedError, IntegrityError, InvalidOptionError
+from .errors import DiskClosedError, IntegrityError, InvalidOptionError, ReadOnlyError
 from .fetch_queue import FetchQueue, RangeSource
-from .platform.base import Clock, WritableBuffer
+from .platform.base import Clock, File, ReadableBuffer, WritableBuffer
 from .prefetch import ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
 from .remote_image import RemoteImage
 from .retry import DEFAULT_RETRY, RetryPolicy
+from .unasked_reads import are_unasked
 
 MIB = 1 << 20
 
@@ -60,6 +62,7 @@ class StreamingDisk:
         make_room: Callable[[int], Awaitable[None]] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
+        self.activity = Activity(clock)
         self._image = image
         self._cache = cache
         self._clock = clock
@@ -69,12 +72,13 @@ class StreamingDisk:
         self._size = cache.image.size
         self._digests = digests
         self._on_close = on_close
+        self._watchers: list[Callable[[int, int], None]] = []
         self._closed = False
         self._bytes_read = self._hits = self._misses = self._blocks_downloaded = 0
         self._seen: set[int] = set()  # blocks whose first read was noted
         self._boot: dict[int, None] = {}  # the first of them, in order
         self._save_profile = save_profile
-        boot = blocks_of(profile, block_size) if profile else ()
+        self._profile = boot = blocks_of(profile, block_size) if profile else ()
         # Blocks of the longest boot that is known: a short session does not replace it.
         self._saved = len(boot)
         self._saving: asyncio.Task[None] | None = None
@@ -83,10 +87,11 @@ class StreamingDisk:
         self._making_room: asyncio.Task[None] | None = None
         blocks = -(-self._size // block_size)
         self._queue = FetchQueue(
-            source or image,
+            self.activity.watched(source or image),
             cache.image,
             is_held=lambda block: block in self._cache,
             arrived=self._keep,
+            asking=self._expect,
             settled=self._settled,
             clock=clock,
             retry=retry,
@@ -116,21 +121,30 @@ class StreamingDisk:
 
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
         length = len(target)
-        self._check(offset, length)
-        if not length:
-            return True
-        block, start = divmod(offset, self._block_size)
-        if not self._cache.read_into(block, start, target) and not self._read_scattered(
-            offset, target
-        ):
+        stop = offset + length
+        if self._closed or not 0 <= offset < stop <= self._size:  # the usual case costs one test
+            self._check(offset, length)
+            return True  # there is nothing to read
+        block_size = self._block_size
+        block = offset // block_size
+        last = (stop - 1) // block_size
+        held = self._cache.read_into(block, offset - block * block_size, target)
+        if not held and not self._read_scattered(offset, target):
             return False
-        last = (offset + length - 1) // self._block_size
-        self._hits += last - block + 1
-        self._bytes_read += length
-        if block not in self._seen or last not in self._seen:
-            self._note_first_read(block, last)
-            self._queue.pump()
+        self._note_hit(offset, length, block, last)
         return True
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """The cache's file and the place in it of bytes that lie there as a whole, else None.
+
+        Counts as a read of them, which the caller is to do. Raises as `try_read_into` does.
+        """
+        self._check(offset, length)
+        block, start = divmod(offset, self._block_size)
+        place = self._cache.locate(block, start, length) if length else None
+        if place is not None:
+            self._note_hit(offset, length, block, (offset + length - 1) // self._block_size)
+        return place
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.try_read_into(offset, target):
@@ -142,6 +156,8 @@ class StreamingDisk:
             else:
                 missing.wait_for(block, start, part)
         self._misses += len(missing.parts)
+        if self.activity.on:
+            self.activity.note("miss", offset, len(target))
         first, last = offset // self._block_size, (offset + len(target) - 1) // self._block_size
         unread = [block for block in range(first, last + 1) if block not in self._boot]
         ahead = self._note_first_read(first, last)
@@ -158,6 +174,20 @@ class StreamingDisk:
         target = bytearray(length)
         await self.read_into(offset, target)
         return bytes(target)
+
+    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
+        self._check(offset, len(data))
+        raise ReadOnlyError
+
+    async def write(self, offset: int, data: ReadableBuffer) -> None:
+        self.try_write(offset, data)
+
+    async def flush(self) -> None:
+        self._check(0, 0)
+
+    async def discard(self, offset: int, length: int) -> None:
+        self._check(offset, length)
+        raise ReadOnlyError
 
     async def prime(self) -> None:
         """Fetches the first block, which every reader of a disk asks for, unless it is held.
@@ -211,6 +241,20 @@ class StreamingDisk:
         blocks = tuple(self._boot)
         return BootProfile(self._size, version.validator, self._block_size, blocks)
 
+    # ── who watches ──────────────────────────────────────────────────────────────────────────────
+
+    def held_blocks(self) -> Collection[int]:
+        """The blocks that are cached, in no order."""
+        return self._cache.held
+
+    def blocks_under_way(self) -> Collection[int]:
+        """The blocks that requests are out for, or will be."""
+        return self._queue.under_way
+
+    def profile_blocks(self) -> Collection[int]:
+        """The blocks of the boot profile that this disk was opened with."""
+        return self._profile
+
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 
     def stats(self) -> DiskStats:
@@ -235,6 +279,12 @@ class StreamingDisk:
         if self._closed:
             raise DiskClosedError
         self._cache.clear()
+        for forget in self._watchers:
+            forget(0, self._size)
+
+    def watch(self, changed: Callable[[int, int], None]) -> None:
+        """Has `changed(offset, length)` called for bytes that are to be read anew, if kept."""
+        self._watchers.append(changed)
 
     async def close(self) -> None:
         if self._closed:
@@ -265,15 +315,28 @@ class StreamingDisk:
             yield block, start, part
             at += len(part)
 
+    def _note_hit(self, offset: int, length: int, block: int, last: int) -> None:
+        self._hits += last - block + 1
+        self._bytes_read += length
+        if self.activity.on:
+            self.activity.note("hit", offset, length)
+        if block not in self._seen or last not in self._seen:
+            self._note_first_read(block, last)
+            self._queue.pump()
+
     def _read_scattered(self, offset: int, target: WritableBuffer) -> bool:
         """Reads blocks that are all held, though not one behind the other."""
+        if offset // self._block_size == (offset + len(target) - 1) // self._block_size:
+            return False
         parts = list(self._parts(offset, target))
-        if len(parts) == 1 or not all(part[0] in self._cache for part in parts):
+        if not all(part[0] in self._cache for part in parts):
             return False
         return all(self._cache.read_into(*part) for part in parts)
 
     def _note_first_read(self, first: int, last: int) -> range:
         """Tells the boot profile and read-ahead; returns what would best come with the read."""
+        if are_unasked():
+            return range(0)
         if len(self._seen) > _MOST_SEEN:
             self._seen.clear()
         blocks = range(first, last + 1)
@@ -284,6 +347,9 @@ class StreamingDisk:
         if self._read_ahead is None or not self._replay.is_done():
             return range(0)
         return self._read_ahead.note(first, last)
+
+    def _expect(self, blocks: range) -> None:
+        self._cache.expect(blocks)  # another cache may have taken the place of the first
 
     def _keep(self, first: int, data: memoryview) -> None:
         if self._digests is not None:
@@ -298,7 +364,8 @@ class StreamingDisk:
             if not digests.verify((offset + start) // step, chunk):
                 raise IntegrityError(offset + start, len(chunk))
 
-    def _settled(self) -> None:
+    def _settled(self, missing: range) -> None:
+        self._cache.expect_no_more(missing)
         vouched = self._image.fresh_for_s
         fresh = vouched and not self._image.changed
         self._cache.commit(self._clock.now() + vouched if fresh else 0)

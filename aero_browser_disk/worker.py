@@ -7,14 +7,16 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Mapping
 
+from .activity_operations import ActivityOperations
 from .disk_operations import DiskOperations
-from .errors import DiskError
+from .failures import describe
+from .file_operations import FileOperations
 from .open_disk import open_disk
-from .operations import OpenDisks, Operation, Value, camel_keys
+from .operations import OpenDisks, Operation, Value
 from .panel_session import OpenDisk, PanelSession
+from .shared_operations import SharedOperations
 from .streaming_disk import StreamingDisk
 
 
@@ -25,8 +27,11 @@ class Worker:
         disks: OpenDisks[StreamingDisk] = OpenDisks()
         self._under_way: dict[int, asyncio.Future[Value]] = {}
         self._operations: dict[str, Operation] = {
+            **ActivityOperations(disks).operations(),
             **DiskOperations(disks, opener).operations(),
-            **PanelSession(opener).operations(),
+            **FileOperations(disks).operations(),
+            **PanelSession(opener, disks).operations(),
+            **SharedOperations(disks).operations(),
         }
 
     async def call(
@@ -37,12 +42,8 @@ class Worker:
             work = asyncio.ensure_future(self._operations[operation](**values))
             self._under_way[call_id] = work
             return {"value": await work}
-        except DiskError as error:
-            return {"error": _describe(error)}
-        except asyncio.CancelledError:
-            return {"error": _described("AbortError", "The call was cancelled.", {})}
-        except Exception:  # noqa: BLE001 - a defect of ours: the page must hear of it, in full
-            return {"error": _described("InternalError", traceback.format_exc(), {})}
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the page must hear of it
+            return {"error": describe(error)}
         finally:
             self._under_way.pop(call_id, None)
 
@@ -51,11 +52,3 @@ class Worker:
         work = self._under_way.get(call_id)
         if work is not None:
             work.cancel()
-
-
-def _describe(error: DiskError) -> dict[str, Value]:
-    return _described(type(error).__name__, str(error), error.fields())
-
-
-def _described(name: str, message: str, fields: Mapping[str, Value]) -> dict[str, Value]:
-    return {"name": name, "message": message, "fields": camel_keys(fields)}

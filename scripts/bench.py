@@ -1,4 +1,7 @@
-"""Measures this project, its peers and the bound: micro, local link, shaped link, boots."""
+"""Measures this project, its peers and the bound: micro, local link, shaped link, boots.
+
+`--only v86` boots a real Debian in v86 instead, which takes the better part of an hour.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -16,6 +20,7 @@ from bench_micro import SIZES, image_name, micro
 from bench_results import Measure, Run, measures_table, runs_table
 from bench_runs import Runner, say
 from bench_server import LOCAL, SHAPED, BenchServer
+from bench_v86 import Boot, boot_measures, boots_table, compare_boots
 from bench_workloads import (
     DATA,
     DATA_SIZE,
@@ -26,9 +31,11 @@ from bench_workloads import (
     sequential,
     strided,
 )
+from debian_image import make_debian_image
 from project import CACHE
 
 GROUPS = ("micro", "local", "shaped", "boot", "thinking")
+REAL_BOOTS = "v86"
 THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
 
 
@@ -38,6 +45,7 @@ class Bench:
     def __init__(self, page: BenchPage, server: BenchServer, runner: Runner, repeat: int) -> None:
         self.measures: list[Measure] = []
         self.runs: list[Run] = []
+        self.boots: list[Boot] = []
         self._page = page
         self._server = server
         self._runner = runner
@@ -51,6 +59,7 @@ class Bench:
             "shaped": self._shaped,
             "boot": self._boot,
             "thinking": self._thinking,
+            REAL_BOOTS: self._real_boots,
         }
         groups[group]()
 
@@ -115,6 +124,12 @@ class Bench:
         workload, _ = recorded_boot("debian-boot", THINK)
         self.runs += self._runner.compare(workload, SHAPED, repeat=1, profile=True)
 
+    def _real_boots(self) -> None:
+        for boot in compare_boots(self._page, self._server, make_debian_image()):
+            say(f"    {boot.disk}, {boot.state} {boot.seconds:.0f} s")
+            self.boots.append(boot)
+        self.measures += boot_measures(self.boots)
+
 
 def data_file() -> Path:
     """The bytes of `DATA` in a file: made up on the fly they would be the bottleneck."""
@@ -131,7 +146,7 @@ def data_file() -> Path:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="some groups")
+    parser.add_argument("--only", nargs="+", choices=(*GROUPS, REAL_BOOTS), default=GROUPS)
     parser.add_argument("--repeat", type=int, default=3, help="of ours and the bare loop")
     parser.add_argument("--quick", action="store_true", help="each thing once")
     parser.add_argument("--out", type=Path, default=CACHE / "bench", help="where the results go")
@@ -140,7 +155,8 @@ def main() -> int:
     sizes = {image_name(size): SyntheticImage(size, seed=2) for size in SIZES.values()}
     images = {"boot.img": boot, "data.img": DATA}
     synthetic = {"boot.img": boot, **sizes}
-    with BenchServer(synthetic, [data_file()]) as server, bench_page() as page:
+    files = [data_file(), *([make_debian_image()] if REAL_BOOTS in options.only else [])]
+    with BenchServer(synthetic, files) as server, bench_page() as page:
         repeat = 1 if options.quick else options.repeat
         bench = Bench(page, server, Runner(page, server, images), repeat)
         bench.link()
@@ -156,11 +172,15 @@ def main() -> int:
 def report(bench: Bench, browser: str, out: Path) -> str:
     """Writes what there is so far, as tables and as JSON; returns the tables."""
     machine = f"{browser}, {os.cpu_count()} cores, {platform.machine()}"
-    text = "\n\n".join([machine, runs_table(bench.runs), measures_table(bench.measures)]) + "\n"
+    tables = [runs_table(bench.runs), measures_table(bench.measures)]
+    if bench.boots:
+        tables.insert(1, boots_table(bench.boots))
+    text = "\n\n".join([machine, *tables]) + "\n"
     out.mkdir(parents=True, exist_ok=True)
     results = {
         "machine": machine,
         "runs": [run.to_json() for run in bench.runs],
+        "boots": [asdict(boot) for boot in bench.boots],
         "measures": [measure.to_json() for measure in bench.measures],
     }
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")

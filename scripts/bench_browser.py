@@ -14,6 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import browsers
 from aero_browser_disk.testing.site_server import SiteServer
+from emulator import can_boot, write_emulator
 from project import BENCH_PEERS, BENCH_WHEELS, CACHE, NODE_MODULES, SCRIPTS
 from site_build import build_site
 
@@ -31,6 +32,8 @@ def build_bench_site(out: Path) -> None:
     (wheel,) = BENCH_WHEELS.glob("fsspec-*.whl")
     shutil.copyfile(wheel, bench / wheel.name)
     (bench / "fsspec.json").write_text(json.dumps({"wheel": wheel.name}))
+    if can_boot():
+        write_emulator(out)
     for name in ("middleware", "source", "source-http"):
         built = BENCH_PEERS / "node_modules" / "@chunkd" / name / "build" / "src"
         shutil.copytree(built, bench / "chunkd" / name)
@@ -58,6 +61,15 @@ class BenchPage:
         """Has the client do something; raises playwright's Error when it fails."""
         call = "([operation, values]) => globalThis.call(operation, values)"
         return self._page.evaluate(call, [operation, values])
+
+    def reload(self) -> None:
+        """Loads the page anew, without a client."""
+        self._page.goto(self._url)
+
+    def run(self, module: str, function: str, **values: object) -> Any:
+        """Calls a function of a module of the bench in the page itself."""
+        call = "async ([module, name, values]) => (await import(module))[name](values)"
+        return self._page.evaluate(call, [f"./{module}", function, values])
 
     def end(self) -> None:
         """Ends the client."""

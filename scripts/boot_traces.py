@@ -1,4 +1,4 @@
-"""Records the boots that the bench replays anew. Needs seabios, and what debian_image needs.
+"""Records the boots that the bench replays anew. Needs what debian_image needs.
 
 Another Debian gives another trace, so results before and after are not to be compared.
 """
@@ -15,11 +15,12 @@ from pathlib import Path
 
 from bench_workloads import TRACES
 from debian_image import make_debian_image
-from project import GRUB_RESCUE_IMAGE, NODE_MODULES, SCRIPTS
+from project import BIOS, GRUB_RESCUE_IMAGE, NODE_MODULES, SCRIPTS
 
-SEABIOS = Path("/usr/share/seabios")
 PROMPT = "root@debian:~#"
 MENU = "GNU GRUB"
+GRUB_TRACE = TRACES / "grub-rescue.json.gz"
+DEBIAN_TRACE = TRACES / "debian-boot.json.gz"
 
 
 def record(image: Path, bios: Path, until: str, trace: Path) -> None:
@@ -39,13 +40,25 @@ def record(image: Path, bios: Path, until: str, trace: Path) -> None:
     trace.write_bytes(gzip.compress(text, mtime=0))
 
 
+def debian_trace(image: Path) -> Path:
+    """What this very image reads when it boots: recorded once, which takes some minutes.
+
+    Two images of the same recipe do not have their files in the same places.
+    """
+    trace = image.with_suffix(".boot.json.gz")
+    if not trace.exists():
+        print("recording what Debian reads when it boots (minutes)", file=sys.stderr, flush=True)
+        record(image, BIOS.parent, PROMPT, trace)
+    return trace
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="boot_traces", description=__doc__)
-    parser.add_argument("--bios", type=Path, default=SEABIOS, help="bios.bin and the VGA BIOS")
+    parser.add_argument("--bios", type=Path, default=BIOS.parent, help="bios.bin and the VGA BIOS")
     bios: Path = parser.parse_args().bios
-    record(GRUB_RESCUE_IMAGE, bios, MENU, TRACES / "grub-rescue.json.gz")
-    record(make_debian_image(), bios, PROMPT, TRACES / "debian-boot.json.gz")
+    record(GRUB_RESCUE_IMAGE, bios, MENU, GRUB_TRACE)
+    record(make_debian_image(), bios, PROMPT, DEBIAN_TRACE)
     return 0
 
 

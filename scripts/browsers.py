@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    BrowserType,
+    ConsoleMessage,
+    Playwright,
+    WebError,
+)
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",  # it cannot run as root otherwise, and sees nothing but our own pages
@@ -57,12 +65,24 @@ def launch(playwright: Playwright, name: str, flags: tuple[str, ...] = ()) -> Br
     return kind.launch(**launch_options(kind, flags))
 
 
-def watch_console(context: BrowserContext, complaints: list[str]) -> None:
-    """Collects what pages and workers of the context report as warnings, errors and exceptions."""
+def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[], None]:
+    """Collects what pages and workers of the context report as warnings, errors and exceptions.
+
+    Until what is returned is called.
+    """
 
     def listen(message: ConsoleMessage) -> None:
         if message.type in {"assert", "error", "warning"}:
             complaints.append(f"{message.type}: {message.text}")
 
+    def hear(error: WebError) -> None:
+        complaints.append(f"uncaught: {error.error}")
+
     context.on("console", listen)
-    context.on("weberror", lambda error: complaints.append(f"uncaught: {error.error}"))
+    context.on("weberror", hear)
+
+    def unwatch() -> None:
+        context.remove_listener("console", listen)
+        context.remove_listener("weberror", hear)
+
+    return unwatch

@@ -11,11 +11,18 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from aero_browser_disk.testing.site_server import SiteServer
+from boot_profiles import offer_boot_profile
+from boot_traces import GRUB_TRACE, debian_trace
+from debian_image import DebianImageError, make_debian_image
 from demo_check import check_demo
+from emulator import can_boot, write_emulator
 from image_service import ImageService
-from project import CACHE, ROOT
+from project import BIOS, CACHE, GRUB_RESCUE_IMAGE, ROOT, VGA_BIOS
 from sample_image import make_samples
 from site_build import build_site
+
+SAMPLES = CACHE / "samples"
+DEBIAN_NAME = "debian.img"
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -32,17 +39,38 @@ def main() -> int:
     )
     parser.add_argument("--port", type=int, default=0, help="the page's port (default: a free one)")
     parser.add_argument(
+        "--debian",
+        action="store_true",
+        help="with a Debian that boots, made in some minutes",
+    )
+    parser.add_argument("--bios", type=Path, metavar="FILE", default=BIOS)
+    parser.add_argument("--vga-bios", type=Path, metavar="FILE", default=VGA_BIOS)
+    parser.add_argument(
         "--check", action="store_true", help="open and read an image in headless Chromium instead"
     )
     options = parser.parse_args()
+    if options.images and options.debian:
+        parser.error("--debian goes with the samples, not with images of yours")
     if options.images and not (options.images.is_dir() and images_in(options.images)):
         parser.error(f"there is no image in {options.images}")
-    images = images_in(options.images) if options.images else make_samples(CACHE / "samples")
+    traces: dict[str, Path] = {}
+    try:
+        images = images_in(options.images) if options.images else samples(options.debian, traces)
+    except DebianImageError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
     build_site(ROOT / "dist")
+    if can_boot(options.bios, options.vga_bios):
+        write_emulator(ROOT / "dist", options.bios, options.vga_bios)
+    else:
+        print("demo: no BIOS is here (--bios, --vga-bios), so nothing boots", file=sys.stderr)
     with ExitStack() as stack:
         site = stack.enter_context(SiteServer(ROOT / "dist", host=options.host, port=options.port))
         origins = ("*",) if is_wildcard(options.host) else origins_of(site)
         service = stack.enter_context(ImageService(images[0].parent, options.host, origins))
+        for image in images:
+            if trace := traces.get(image.name):
+                offer_boot_profile(service, image, trace)
         if options.check:
             result = check_demo(site.url, service, images[0])
             print(json.dumps(result))
@@ -55,6 +83,23 @@ def main() -> int:
         except KeyboardInterrupt:
             return 0
     return 1
+
+
+def samples(with_debian: bool, traces: dict[str, Path]) -> list[Path]:
+    """The sample images, Debian first if it is wanted; `traces` gets their recorded boots by name.
+
+    Raises `DebianImageError`.
+    """
+    images = make_samples(SAMPLES)
+    traces[GRUB_RESCUE_IMAGE.name] = GRUB_TRACE
+    if with_debian:
+        made = make_debian_image()
+        debian = SAMPLES / DEBIAN_NAME
+        debian.unlink(missing_ok=True)
+        debian.hardlink_to(made)  # the service follows no link out of its folder
+        traces[DEBIAN_NAME] = debian_trace(made)
+        images = [debian, *(image for image in images if image != debian)]
+    return images
 
 
 def origins_of(site: SiteServer) -> tuple[str, ...]:

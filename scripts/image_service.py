@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 START_TIMEOUT_S = 30
 BYTES_ROUTE = "/disks/{id}/bytes"
+FACTS_ROUTE = "/v1/images/{id}/meta"
 HEALTH_ROUTE = "/healthz"
 
 LogLine = dict[str, Any]
@@ -28,10 +29,12 @@ class ServiceError(Exception):
 class ImageService:
     """`aero-disk-service serve` over a folder of images, as long as the `with` lasts."""
 
-    def __init__(self, images: Path, host: str, allow_origins: Iterable[str]) -> None:
+    def __init__(
+        self, images: Path, host: str, allow_origins: Iterable[str], *, port: int = 0
+    ) -> None:
         program = Path(sysconfig.get_path("scripts"), "aero-disk-service")
         self._command: list[str | Path] = [program, "serve", "--images", images]
-        self._command += ["--host", host, "--port", "0"]
+        self._command += ["--host", host, "--port", str(port)]
         for origin in allow_origins:
             self._command += ["--allow-origin", origin]
         self._lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
@@ -57,6 +60,10 @@ class ImageService:
     def image_url(self, image: Path) -> str:
         """Where the bytes of an image of the folder are."""
         return self.url + BYTES_ROUTE.format(id=quote(image.name))
+
+    def facts_url(self, image: Path) -> str:
+        """Where the service says what it knows of an image."""
+        return self.url + FACTS_ROUTE.format(id=quote(image.name))
 
     def image_requests(self) -> list[LogLine]:
         """The requests for images' bytes that ended since the last call, whatever their method."""

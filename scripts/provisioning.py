@@ -15,12 +15,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
 from project import (
     BENCH_PEERS,
     BENCH_WHEELS,
+    BIOS,
     CACHE,
     DEBIAN,
     GRUB_RESCUE_IMAGE,
@@ -81,8 +83,12 @@ PROGRAMS = (
     Program(("wrk",), "wrk", frozenset({"bench"})),
     Program(("qemu-img",), "qemu-utils qemu-block-extra", frozenset({"test"})),
     Program(("pg_ctlcluster",), "postgresql", frozenset({"test"})),
+    # To make a Debian that boots.
+    Program(("debootstrap",), "debootstrap", frozenset({"debian"})),
+    Program(("mke2fs",), "e2fsprogs", frozenset({"debian"})),
+    Program(("syslinux",), "syslinux syslinux-common", frozenset({"debian"})),
 )
-PURPOSES = ("bench", "build", "demo", "check", "store", "test")
+PURPOSES = ("bench", "build", "demo", "check", "debian", "store", "test")
 
 
 class SetupError(Exception):
@@ -123,9 +129,9 @@ def install_packages(packages: Iterable[str]) -> None:
     run(install, env=environment)
 
 
-def provide_programs(purpose: str) -> None:
-    """Installs what the purpose needs and the machine lacks."""
-    missing = [p for p in PROGRAMS if purpose in p.purposes and not p.is_there()]
+def provide_programs(purposes: AbstractSet[str]) -> None:
+    """Installs what the purposes need and the machine lacks."""
+    missing = [p for p in PROGRAMS if purposes & p.purposes and not p.is_there()]
     if missing:
         install_packages(name for program in missing for name in program.package.split())
 
@@ -211,40 +217,43 @@ def provide_peers() -> None:
         (BENCH_WHEELS / STAMP).write_text(wanted)
 
 
-def provide_grub_rescue() -> None:
-    """Fetches Debian's rescue disk, a small real image that boots. Goes on without if need be."""
-    if GRUB_RESCUE_IMAGE.exists() or not shutil.which("apt-get") or not shutil.which("dpkg"):
+def provide_debian_files() -> None:
+    """Fetches a small real image that boots, and its BIOS. Goes on without them if need be."""
+    wanted = {"grub-rescue-pc": GRUB_RESCUE_IMAGE, "seabios": BIOS}
+    packages = [package for package, file in wanted.items() if not file.exists()]
+    if not packages or not shutil.which("apt-get") or not shutil.which("dpkg"):
         return
-    say("fetching grub-rescue-pc")
+    say(f"fetching {', '.join(packages)}")
     with tempfile.TemporaryDirectory() as folder:
-        download = ["apt-get", "download", "-qq", "grub-rescue-pc"]
+        download = ["apt-get", "download", "-qq", *packages]
         try:
             if subprocess.run(download, cwd=folder, capture_output=True).returncode:
                 if may_install():
                     run(["apt-get", "update", "-qq"])
                 run(download, cwd=folder)
             DEBIAN.mkdir(parents=True, exist_ok=True)
-            run(["dpkg", "-x", *Path(folder).glob("*.deb"), DEBIAN])
+            for package in Path(folder).glob("*.deb"):
+                run(["dpkg", "-x", package, DEBIAN])
         except SetupError as error:
-            say(f"no grub-rescue-usb.img among the samples: {error}")
+            say(f"nothing can be booted: {error}")
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="setup", description=__doc__)
-    parser.add_argument("purpose", nargs="?", choices=PURPOSES, default="test")
-    purpose = parser.parse_args().purpose
+    parser.add_argument("purposes", nargs="*", choices=PURPOSES, help="default: test")
+    purposes = frozenset(parser.parse_args().purposes or ["test"])
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two scripts at once must not make one folder
         try:
-            provide_programs(purpose)
+            provide_programs(purposes)
             provide_venv()
             provide_node_modules(WEB)
-            if purpose == "bench":
+            if "bench" in purposes:
                 provide_peers()
-            elif purpose != "build":
-                provide_grub_rescue()
+            if purposes - {"build", "store"}:
+                provide_debian_files()
         except SetupError as error:
             say(str(error))
             return 1

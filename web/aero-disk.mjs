@@ -6,12 +6,21 @@
  *     const sector = await disk.read(0, 512);
  */
 
+import { Calls } from "./calls.mjs";
+import { DiskError } from "./disk-error.mjs";
+import { canWait, ROOM as LONGEST_SHARED } from "./shared-blocks.mjs";
+import { Membership } from "./shared-membership.mjs";
+
+export { DiskError };
+
+/** @typedef {number | bigint} Offset */
+
 /**
  * Where the worker and what it needs are; each is found beside this module unless given.
  * @typedef {object} Location
  * @property {string | URL} [workerUrl] `worker.mjs`, or a module that imports it
  * @property {string | URL} [pyodideUrl] the folder of Pyodide's files, ending with `/`
- * @property {string | URL} [wheelUrl] this package's wheel
+ * @property {string | URL} [wheelUrl] another wheel of this package than the build's, which takes longer
  */
 
 /**
@@ -33,6 +42,7 @@
  * @property {Uint8Array | "auto" | null} [bootProfile] what `bootProfile()` gave; "auto" by default
  * @property {Uint8Array} [digests] a digest list: every byte is checked against it
  * @property {string} [digestsSha256] what that list must hash to, in hex
+ * @property {number} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
  * @property {boolean} [persist] asks the browser not to clear this site's storage by itself
  */
 
@@ -57,26 +67,15 @@
  * @property {string[]} notices
  */
 
-/** What went wrong: `name` is the Python class, and the error's fields are its properties. */
-export class DiskError extends Error {
-  /** @param {{ name: string, message: string, fields: Record<string, unknown> }} failure */
-  constructor({ name, message, fields }) {
-    super(message);
-    Object.assign(this, fields);
-    this.name = name;
-  }
-}
+/** @typedef {import("./python.mjs").StartFacts} StartFacts */
 
 /** The worker, and who waits for its answers. */
 export class DiskWorker {
-  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
-  #waiting = new Map();
-  /** @type {Map<number, (...values: any[]) => unknown>} */
-  #functions = new Map();
-  #lastId = 0;
   #worker;
-  /** @type {DiskError | null} */
-  #death = null;
+  /** @type {(facts: StartFacts) => void} */
+  #tellStarted = () => {};
+  /** How Python came up, once it has. @type {Promise<StartFacts>} */
+  started = new Promise((resolve) => (this.#tellStarted = resolve));
 
   /** @param {Location} [location] */
   constructor({ workerUrl, pyodideUrl, wheelUrl } = {}) {
@@ -84,19 +83,19 @@ export class DiskWorker {
       type: "module",
       name: "aero-browser-disk",
     });
-    this.#worker.onmessage = ({ data: { ask, id, value, error } }) => {
-      if (ask) {
-        this.#answer(ask, id);
-        return;
-      }
-      const waiting = this.#waiting.get(id);
-      this.#waiting.delete(id);
-      if (error) waiting?.reject(new DiskError(error));
-      else waiting?.resolve(value);
+    /** What goes to the worker and comes back. */
+    this.calls = new Calls(this.#worker);
+    this.#worker.onmessage = ({ data }) => {
+      if (data.started) this.#tellStarted(data.started);
+      else this.calls.take(data);
     };
     this.#worker.onerror = (event) => this.#die(event.message || "its script did not load");
     this.#worker.onmessageerror = () => this.#die("it sent what could not be read");
-    this.#start(pyodideUrl, wheelUrl);
+    const start = {
+      pyodideUrl: absolute(pyodideUrl ?? "./pyodide/"),
+      wheelUrl: wheelUrl ? absolute(wheelUrl) : null,
+    };
+    this.#worker.postMessage({ start });
   }
 
   /**
@@ -107,23 +106,7 @@ export class DiskWorker {
    * @returns {Promise<any>}
    */
   call(operation, values, signal) {
-    if (this.#death) return Promise.reject(this.#death);
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const id = ++this.#lastId;
-      const abort = () => {
-        this.#worker.postMessage({ cancel: id });
-        this.#waiting.delete(id);
-        reject(signal?.reason);
-      };
-      const done = () => signal?.removeEventListener("abort", abort);
-      this.#waiting.set(id, {
-        resolve: (value) => (done(), resolve(value)),
-        reject: (error) => (done(), reject(error)),
-      });
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#worker.postMessage({ id, operation, ...this.#sendable(values) });
-    });
+    return this.calls.call(operation, values, signal);
   }
 
   /** Ends the worker at once. Whatever is under way fails; what was cached stays. */
@@ -132,75 +115,34 @@ export class DiskWorker {
     this.#worker.terminate();
   }
 
-  /**
-   * What can be posted of `values`: functions by number, nothing that is undefined.
-   * @param {Record<string, unknown>} values
-   */
-  #sendable(values) {
-    /** @type {Record<string, number>} */
-    const functions = {};
-    /** @type {Record<string, unknown>} */
-    const plain = {};
-    for (const [name, value] of Object.entries(values)) {
-      if (typeof value === "function") {
-        functions[name] = this.#functions.size + 1;
-        this.#functions.set(functions[name], /** @type {() => unknown} */ (value));
-      } else if (value !== undefined) plain[name] = value;
-    }
-    return { values: plain, functions };
-  }
-
-  /**
-   * @param {number} number of the function that the worker calls
-   * @param {number} id of the call
-   */
-  async #answer(number, id) {
-    let value;
-    try {
-      value = await this.#functions.get(number)?.();
-    } catch (error) {
-      value = { error: error instanceof Error ? error.message : String(error) };
-    }
-    this.#worker.postMessage({ answer: id, value });
-  }
-
-  /**
-   * @param {string | URL} [pyodideUrl]
-   * @param {string | URL} [wheelUrl]
-   */
-  async #start(pyodideUrl, wheelUrl) {
-    try {
-      const start = {
-        pyodideUrl: absolute(pyodideUrl ?? "./pyodide/"),
-        wheelUrl: wheelUrl ? absolute(wheelUrl) : await builtWheel(),
-      };
-      this.#worker.postMessage({ start });
-    } catch (error) {
-      this.#die(error instanceof Error ? error.message : String(error));
-    }
-  }
-
   /** @param {string} reason */
   #die(reason) {
     const message = `The disk worker does not run: ${reason}. Reload the page to start it again.`;
-    this.#death ??= new DiskError({ name: "WorkerError", message, fields: { reason } });
-    for (const { reject } of this.#waiting.values()) reject(this.#death);
-    this.#waiting.clear();
+    this.calls.end(new DiskError({ name: "WorkerError", message, fields: { reason } }));
   }
 }
 
-/** An open disk. */
+/**
+ * An open disk. Offsets are numbers or BigInts, in bytes and of any alignment.
+ *
+ * What another thread reads too is shared with it where the page is cross-origin isolated: then
+ * `tryRead` answers from memory, and `readSync` and its kin are to be had in workers.
+ */
 export class Disk {
   #worker;
   #number;
+  #membership;
 
   /**
-   * @param {DiskWorker} worker
-   * @param {{ disk: number, size: number, version: string, blockSize: number, readOnly: boolean }} facts
+   * @param {DiskWorker | Calls} worker
+   * @param {import("./shared-membership.mjs").DiskFacts} facts
+   * @param {{ membership?: Membership, sharedMemoryBytes?: number }} [sharing]
    */
-  constructor(worker, { disk, size, version, blockSize, readOnly }) {
-    this.#worker = worker;
+  constructor(worker, { disk, size, version, blockSize, readOnly }, sharing = {}) {
+    this.#worker = worker instanceof DiskWorker ? worker.calls : worker;
     this.#number = disk;
+    this.#membership =
+      sharing.membership ?? new Membership(this.#worker, disk, sharing.sharedMemoryBytes);
     /** In bytes. */
     this.size = size;
     /** Names the one state of the image that every read is of. */
@@ -212,13 +154,81 @@ export class Disk {
 
   /**
    * The `length` bytes at `offset`; any that lie inside the disk.
-   * @param {number} offset
+   * @param {Offset} offset
    * @param {number} length
    * @param {{ signal?: AbortSignal }} [options]
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    */
-  read(offset, length, { signal } = {}) {
-    return this.#worker.call("disk.read", { disk: this.#number, offset, length }, signal);
+  async read(offset, length, { signal } = {}) {
+    const blocks = this.#membership.blocks;
+    const at = Number(offset);
+    if (blocks?.canAwait && length <= LONGEST_SHARED) return blocks.read(at, length, signal);
+    return this.#worker.call("disk.read", { disk: this.#number, offset: at, length }, signal);
+  }
+
+  /**
+   * Fills `target` at once, or says false and leaves it undefined: then `read` brings the bytes, and
+   * the next try finds them unless they have made way for others. Always false without isolation.
+   * @param {Offset} offset
+   * @param {Uint8Array} target
+   * @returns {boolean}
+   */
+  tryRead(offset, target) {
+    return this.#membership.blocks?.tryRead(Number(offset), target) ?? false;
+  }
+
+  /**
+   * Fills `target`; the thread stands still until that is done. In workers of isolated pages only.
+   * @param {Offset} offset
+   * @param {Uint8Array | Uint8Array[]} target one view, or several that are filled one after the other
+   */
+  readSync(offset, target) {
+    this.#still().readSync(Number(offset), target);
+  }
+
+  /**
+   * Writes `data` if that can be done at once; when it says false, nothing was written. Waits for the
+   * worker a fifth of a millisecond at most. Always false without isolation.
+   * @param {Offset} offset
+   * @param {Uint8Array} data
+   * @returns {boolean}
+   */
+  tryWrite(offset, data) {
+    return this.#membership.blocks?.tryWrite(Number(offset), data) ?? false;
+  }
+
+  /**
+   * Writes `data`; as `readSync` has it.
+   * @param {Offset} offset
+   * @param {Uint8Array | Uint8Array[]} data one view, or several that are written one after the other
+   */
+  writeSync(offset, data) {
+    this.#still().writeSync(Number(offset), data);
+  }
+
+  /** Returns once everything written is durable; as `readSync` has it. */
+  flushSync() {
+    this.#still().flushSync();
+  }
+
+  /**
+   * Has a range read as zeros and gives its room back; as `readSync` has it.
+   * @param {Offset} offset
+   * @param {number} length
+   */
+  discardSync(offset, length) {
+    this.#still().discardSync(Number(offset), length);
+  }
+
+  /**
+   * A port to this disk for another thread: `postMessage(port, [port])` there, `attachDisk(port)` in
+   * it. Whoever has it can do with this disk, and with no other, what can be done here.
+   * @returns {MessagePort}
+   */
+  port() {
+    const { port1, port2 } = new MessageChannel();
+    this.#worker.post({ port: port2, disk: this.#number }, [port2]);
+    return port1;
   }
 
   /**
@@ -242,6 +252,17 @@ export class Disk {
     return this.#worker.call("disk.bootProfile", { disk: this.#number });
   }
 
+  /**
+   * Has the worker do an operation on this disk that has no method here: see `files.mjs`.
+   * @param {string} operation
+   * @param {Record<string, unknown>} [values]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  ask(operation, values, signal) {
+    return this.#worker.call(operation, { disk: this.#number, ...values }, signal);
+  }
+
   /** @returns {Promise<DiskStats>} */
   stats() {
     return this.#worker.call("disk.stats", { disk: this.#number });
@@ -252,10 +273,40 @@ export class Disk {
     return this.#worker.call("disk.clearCache", { disk: this.#number });
   }
 
-  /** @returns {Promise<void>} */
-  close() {
-    return this.#worker.call("disk.close", { disk: this.#number });
+  /**
+   * Closes the disk; of an attached one only this end.
+   * @returns {Promise<void>}
+   */
+  async close() {
+    await this.#membership.leave();
+    await this.#worker.call("disk.close", { disk: this.#number });
   }
+
+  /** What lets this thread stand still until the worker has answered. */
+  #still() {
+    const { blocks } = this.#membership;
+    if (blocks && canWait()) return blocks;
+    const reason = blocks ? "the thread of a page must not stand still" : "no memory is shared here";
+    throw new DiskError({
+      name: "SyncUnavailableError",
+      message:
+        `This cannot be done synchronously: ${reason}. Use await, or a worker of a page that is ` +
+        "cross-origin isolated.",
+      fields: { reason },
+    });
+  }
+}
+
+/**
+ * The disk that a port leads to: `disk.port()` made it, and it was posted to this thread.
+ * @param {MessagePort} port
+ * @returns {Promise<Disk>}
+ */
+export async function attachDisk(port) {
+  const calls = new Calls(port);
+  port.onmessage = ({ data }) => calls.take(data);
+  const membership = new Membership(calls, 0); // the port knows which disk
+  return new Disk(calls, await membership.joined, { membership });
 }
 
 /** @type {DiskWorker | null} */
@@ -275,7 +326,9 @@ export function connect(location) {
  * @param {DiskOptions & Location} options
  * @returns {Promise<Disk>} rejects with a `DiskError` whose `name` says what was wrong
  */
-export async function openDisk({ workerUrl, pyodideUrl, wheelUrl, persist, ...options }) {
+export async function openDisk(
+  { workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...options },
+) {
   const worker = connect({ workerUrl, pyodideUrl, wheelUrl });
   const { url, renew, expiresAt, bootProfile, ...plain } = options;
   if (persist) await navigator.storage?.persist?.();
@@ -289,7 +342,10 @@ export async function openDisk({ workerUrl, pyodideUrl, wheelUrl, persist, ...op
       return { ...grant, url: String(grant.url), expiresAt: seconds(grant.expiresAt) };
     }),
   };
-  return new Disk(worker, await worker.call("disk.open", values));
+  const facts = await worker.call("disk.open", values);
+  const membership = new Membership(worker.calls, facts.disk, sharedMemoryBytes);
+  await membership.joined;
+  return new Disk(worker, facts, { membership });
 }
 
 /**
@@ -303,12 +359,4 @@ function seconds(time) {
 /** @param {string | URL} url */
 function absolute(url) {
   return new URL(url, import.meta.url).href;
-}
-
-/** The wheel that `scripts/build` put beside this module. */
-async function builtWheel() {
-  const index = absolute("./wheels/index.json");
-  const response = await fetch(index);
-  if (!response.ok) throw new Error(`${index} answered with status ${response.status}`);
-  return new URL((await response.json()).wheel, index).href;
 }

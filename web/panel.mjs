@@ -1,21 +1,29 @@
 /**
  * Draws the image panel from the view that `panel.py` makes. It decides nothing and writes nothing
- * but text: what a host or an image says is never markup here.
+ * but text.
  */
+
+import { element, make, matchChildren, redraw, setAttribute, setAvailable, setText } from "./elements.mjs";
 
 /** @typedef {{ label: string, value: string, note: string }} Row */
 /** @typedef {{ code: string, title: string, text: string }} Notice */
 /** @typedef {{ name: string, title: string, text: string }} Failure */
+/** @typedef {{ disk: number, size: number, version: string, blockSize: number, readOnly: boolean }} DiskFacts */
+/** @typedef {{ url: string, name: string, note: string, size: string }} Sample */
+/** @typedef {{ value: string, label: string }} Choice */
+/** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Setting */
 
 /**
  * What `Panel.view()` returns. Python's None comes as null in JSON and as undefined from the worker.
  * @typedef {object} View
  * @property {"closed" | "opening" | "open"} phase
  * @property {boolean} busy
+ * @property {DiskFacts | null | undefined} disk what is open, for a `Disk`
  * @property {{ checked: boolean, disabled: boolean, hint: string }} remote
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
+ * @property {{ disabled: boolean }} diagnose
  * @property {{ disabled: boolean }} clearCache
  * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read
  * @property {{ text: string, tone: string }} status
@@ -24,22 +32,15 @@
  * @property {Row[]} image
  * @property {Row[]} activity
  * @property {{ value: number, max: number, text: string, limit: string, note: string }} cache
- * @property {Record<string, string>} remembered
- * @property {Record<string, string> & { warning: string[] }} texts
+ * @property {{ label: string, disabled: boolean, on: boolean }} keepAll
+ * @property {{ title: string, size: number, hint: string }} map
+ * @property {{ disabled: boolean, hint: string }} files
+ * @property {{ disabled: boolean, hint: string }} boot
+ * @property {{ shown: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
+ * @property {{ changed: boolean, fields: Setting[] }} settings
+ * @property {Record<string, unknown>} remembered
+ * @property {Record<string, string> & { warning: string[], legend: Record<string, string>, lacks: Record<string, string> }} texts
  */
-
-/**
- * The element with that id, which must be of that kind.
- * @template {Element} T
- * @param {string} id
- * @param {new () => T} kind
- * @returns {T}
- */
-export function element(id, kind) {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new TypeError(`#${id} is no ${kind.name}`);
-  return found;
-}
 
 /**
  * Shows `view`. What the user sets (the switch, the address) is left alone while `editing`: it has not
@@ -50,7 +51,7 @@ export function element(id, kind) {
 export function renderPanel(view, { editing = false } = {}) {
   const panel = element("panel", HTMLElement);
   setAttribute(panel, "data-phase", view.phase);
-  renderTexts(panel, view);
+  renderTexts(document.body, view);
 
   const remote = element("remote", HTMLInputElement);
   if (!editing) remote.checked = view.remote.checked;
@@ -62,10 +63,22 @@ export function renderPanel(view, { editing = false } = {}) {
   setAttribute(url, "placeholder", view.texts.urlExample ?? "");
   setAttribute(url, "aria-invalid", String(view.url.invalid));
 
-  setAvailable("open", !view.open.disabled);
-  setAvailable("close", !view.close.disabled);
-  setAvailable("clear-cache", !view.clearCache.disabled);
-  setAvailable("read", !view.read.disabled);
+  const isOpen = view.phase === "open";
+  /** @type {Record<string, boolean>} */
+  const available = {
+    open: !view.open.disabled,
+    close: !view.close.disabled,
+    diagnose: !view.diagnose.disabled,
+    "settings-open": true,
+    "clear-cache": !view.clearCache.disabled,
+    "keep-all": !view.keepAll.disabled,
+    "save-trace": isOpen,
+    "save-profile": isOpen,
+    read: !view.read.disabled,
+    browse: !view.files.disabled,
+    boot: !view.boot.disabled,
+  };
+  for (const [id, is] of Object.entries(available)) setAvailable(element(id, HTMLButtonElement), is);
 
   setAttribute(element("status-line", HTMLElement), "data-tone", view.status.tone);
   setAttribute(element("working", HTMLElement), "data-on", String(view.busy));
@@ -92,28 +105,9 @@ export function renderStarting(view) {
  * @param {{ title: string, text: string } | null | undefined} failure
  */
 export function renderFailure(failure) {
-  const box = element("error", HTMLElement);
-  const key = failure ? `${failure.title}\n${failure.text}` : "";
-  if ((box.dataset.key ?? "") === key) return; // a live region speaks whenever it is written to
-  box.dataset.key = key;
-  box.replaceChildren(...(failure ? [textElement("strong", failure.title), textElement("p", failure.text)] : []));
-}
-
-/**
- * Whether a button takes a press. A button that does not keeps its place in the tab order, so that a
- * keyboard finds it and a screen reader says why not.
- * @param {string} id
- * @returns {boolean}
- */
-export function isAvailable(id) {
-  return element(id, HTMLButtonElement).getAttribute("aria-disabled") !== "true";
-}
-
-/** @param {string} id @param {boolean} available */
-function setAvailable(id, available) {
-  const button = element(id, HTMLButtonElement);
-  button.disabled = false;
-  setAttribute(button, "aria-disabled", String(!available));
+  redraw(element("error", HTMLElement), failure ? [failure.title, failure.text] : null, () =>
+    failure ? [make("strong", {}, failure.title), make("p", {}, failure.text)] : [],
+  );
 }
 
 /** @param {HTMLElement} root @param {View} view */
@@ -121,52 +115,42 @@ function renderTexts(root, view) {
   for (const target of root.querySelectorAll("[data-text]")) {
     setText(target, String(valueAt(view, target.getAttribute("data-text") ?? "")));
   }
+  for (const target of root.querySelectorAll("[data-label]")) {
+    setAttribute(target, "aria-label", String(valueAt(view, target.getAttribute("data-label") ?? "")));
+  }
   for (const list of root.querySelectorAll("[data-lines]")) {
     const lines = /** @type {string[]} */ (valueAt(view, list.getAttribute("data-lines") ?? ""));
-    matchChildren(list, lines.length, () => document.createElement("li"));
+    matchChildren(list, lines.length, () => make("li"));
     lines.forEach((line, index) => setText(list.children[index], line));
+  }
+  for (const item of root.querySelectorAll("[data-cell]")) {
+    setText(item, view.texts.legend[item.getAttribute("data-cell") ?? ""] ?? "");
   }
   for (const list of root.querySelectorAll("[data-rows]")) {
     const rows = /** @type {Row[]} */ (valueAt(view, list.getAttribute("data-rows") ?? ""));
-    matchChildren(list, rows.length, () => {
-      const row = document.createElement("div");
-      row.append(document.createElement("dt"), document.createElement("dd"));
-      return row;
-    });
+    matchChildren(list, rows.length, () => make("div", {}, make("dt"), make("dd")));
     rows.forEach((row, index) => renderRow(list.children[index], row));
   }
 }
 
 /** @param {Element | undefined} target @param {Row} row */
 function renderRow(target, row) {
-  const term = target?.querySelector("dt");
   const description = target?.querySelector("dd");
-  if (!term || !description) return;
-  setText(term, row.label);
-  const key = `${row.value}\n${row.note}`;
-  if (description.dataset.key === key) return;
-  description.dataset.key = key;
-  description.replaceChildren(row.value);
-  if (row.note) {
-    const note = textElement("span", row.note);
-    note.className = "note";
-    description.append(" ", note);
-  }
+  if (!target || !description) return;
+  setText(target.querySelector("dt"), row.label);
+  redraw(description, [row.value, row.note], () =>
+    row.note ? [row.value, " ", make("span", { class: "note" }, row.note)] : [row.value],
+  );
 }
 
 /** @param {Notice[]} notices */
 function renderNotices(notices) {
   const list = element("notices", HTMLElement);
-  const key = JSON.stringify(notices);
-  if ((list.dataset.key ?? "[]") === key) return;
-  list.dataset.key = key;
-  list.replaceChildren(
-    ...notices.map((notice) => {
-      const item = document.createElement("li");
-      item.dataset.code = notice.code;
-      item.append(textElement("strong", notice.title), textElement("p", notice.text));
-      return item;
-    }),
+  if (!notices.length && !list.dataset.key) return;
+  redraw(list, notices, () =>
+    notices.map((notice) =>
+      make("li", { "data-code": notice.code }, make("strong", {}, notice.title), make("p", {}, notice.text)),
+    ),
   );
 }
 
@@ -176,27 +160,4 @@ function valueAt(view, path) {
   let value = view;
   for (const name of path.split(".")) value = value?.[name];
   return value ?? "";
-}
-
-/** @param {Element} list @param {number} count @param {() => Element} make */
-function matchChildren(list, count, make) {
-  while (list.children.length > count) list.lastElementChild?.remove();
-  while (list.children.length < count) list.append(make());
-}
-
-/** @param {string} tag @param {string} text */
-function textElement(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
-}
-
-/** @param {Element | undefined} target @param {string} text */
-function setText(target, text) {
-  if (target && target.textContent !== text) target.textContent = text;
-}
-
-/** @param {Element} target @param {string} name @param {string} value */
-function setAttribute(target, name, value) {
-  if (target.getAttribute(name) !== value) target.setAttribute(name, value);
 }

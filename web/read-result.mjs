@@ -2,7 +2,7 @@
  * Shows bytes that were read: their digest, how long they took, and the first of them as a hex dump.
  */
 
-import { element } from "./panel.mjs";
+import { element } from "./elements.mjs";
 
 const DUMP_LENGTH = 512;
 const NONE = "–";

@@ -1,20 +1,31 @@
 /**
- * The worker: starts Pyodide and the package, and passes messages on to `worker.py`.
+ * The worker: starts Python with the package, and passes messages on to `worker.py`.
  *
  * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`, `{ cancel: id }`.
- * Out: `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
+ * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
  * A function among the values is sent as its number: `{ ask, id }` goes out to call it, and
- * `{ answer: id, value }` comes back.
+ * `{ answer: id, value }` comes back. `{ port, disk }` has another thread talk in the same way through
+ * that port, about that disk only. `{ ring }` stands for the doorbell of `shared-blocks.mjs` where it
+ * cannot be heard.
  */
+
+import * as bridge from "./python-bridge.mjs";
+import { startPython } from "./python.mjs";
+import { answerAll } from "./shared-host.mjs";
 
 /**
  * @typedef {{ name: string, message: string, fields: Record<string, unknown> }} Failure
  * @typedef {{ value?: unknown, error?: Failure }} Answer
- * @typedef {{ start: { pyodideUrl: string, wheelUrl: string } }} Start
+ * @typedef {{ start: import("./python.mjs").Places }} Start
  * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number> }} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {{ answer: number, value: unknown }} PageAnswer
- * @typedef {{ call: (call: Call) => Promise<Answer>, cancel: (id: number) => void }} Python
+ * @typedef {{ port: MessagePort, disk: number }} Port
+ * @typedef {{ ring: number }} Ring
+ * @typedef {object} Caller
+ * @property {((event: MessageEvent<Start | Call | Cancel | PageAnswer | Port | Ring>) => void) | null} onmessage
+ * @property {(message: unknown, transfer: Transferable[]) => void} postMessage
+ * @typedef {{ call: (caller: Caller, call: Call) => Promise<Answer>, cancel: (id: number) => void }} Python
  */
 
 /** @type {Map<number, (value: unknown) => void>} */
@@ -26,41 +37,80 @@ let start = () => {};
 
 /** @type {Promise<Python>} */
 const python = new Promise((resolve, reject) => {
-  start = (settings) => startPython(settings).then(resolve, reject);
+  start = (places) => connectPython(places).then(resolve, reject);
 });
 python.catch(() => {}); // each call tells of it
 
-// Set before anything is awaited: a message that finds no listener is lost.
-self.onmessage = async (/** @type {MessageEvent<Start | Call | Cancel | PageAnswer>} */ { data }) => {
-  if ("start" in data) return start(data.start);
-  if ("answer" in data) {
-    asked.get(data.answer)?.(data.value);
-    asked.delete(data.answer);
-    return;
-  }
-  if ("cancel" in data) return (await python.catch(() => null))?.cancel(data.cancel);
+let callers = 0;
+
+/**
+ * Hears a caller: the page, or whoever has a port to one disk.
+ * @param {Caller} caller
+ * @param {number} [only] the disk that it may call
+ */
+function listen(caller, only) {
+  const calls = callers++ * 2 ** 32; // so that their numbers differ from those of other callers
+  caller.onmessage = async ({ data }) => {
+    if ("start" in data) start(data.start);
+    else if ("answer" in data) takeAnswer(data);
+    else if ("port" in data) listen(data.port, only ?? data.disk);
+    else if ("ring" in data) answerAll();
+    else if ("cancel" in data) (await python.catch(() => null))?.cancel(calls + data.cancel);
+    else {
+      const failure = only === undefined ? null : narrow(data, only);
+      const call = { ...data, id: calls + data.id };
+      reply(caller, data.id, failure ? { error: failure } : await answerOf(caller, call));
+    }
+  };
+}
+
+/**
+ * Makes a call be about one disk; says what is wrong if it cannot be.
+ * @param {Call} call
+ * @param {number} disk
+ * @returns {Failure | null}
+ */
+function narrow(call, disk) {
+  call.values.disk = disk;
+  if (call.operation === "disk.close") call.operation = "shared.detach"; // its own end only
+  if (/^(disk|shared|files)\./.test(call.operation) && call.operation !== "disk.open") return null;
+  const message = `A port to a disk does not lead to ${call.operation}.`;
+  return { name: "InvalidOptionError", message, fields: { option: "operation" } };
+}
+
+/**
+ * @param {Caller} caller
+ * @param {Call} call
+ * @returns {Promise<Answer>}
+ */
+async function answerOf(caller, call) {
   try {
-    reply(data.id, await (await python).call(data));
+    return await (await python).call(caller, call);
   } catch (error) {
     const message = `Python did not start: ${error instanceof Error ? error.message : error}`;
-    reply(data.id, { error: { name: "StartError", message, fields: {} } });
+    return { error: { name: "StartError", message, fields: {} } };
   }
-};
+}
 
-/** @param {Start["start"]} settings */
-async function startPython({ pyodideUrl, wheelUrl }) {
-  const { loadPyodide } = await import(new URL("pyodide.mjs", pyodideUrl).href);
-  const pyodide = await loadPyodide({ indexURL: pyodideUrl, packages: ["micropip"] });
-  const micropip = pyodide.pyimport("micropip");
-  await micropip.install(wheelUrl);
+// Before anything is awaited: a message that finds no listener is lost.
+listen(/** @type {Caller} */ (/** @type {unknown} */ (self)));
+
+/** @param {Start["start"]} places */
+async function connectPython(places) {
+  const { pyodide, facts } = await startPython(places);
+  self.postMessage({ started: facts });
+  pyodide.registerJsModule("aero_browser_disk_bridge", bridge);
   const { Worker } = pyodide.pyimport("aero_browser_disk.worker");
   const worker = Worker();
   const toObjects = { dict_converter: Object.fromEntries, create_pyproxies: false };
-  /** @param {Call} call */
-  const call = async ({ id, operation, values, functions }) => {
+  /**
+   * @param {Caller} caller
+   * @param {Call} call
+   */
+  const call = async (caller, { id, operation, values, functions }) => {
     const sent = pyodide.toPy(values);
     for (const [name, number] of Object.entries(functions)) {
-      sent.set(name, async () => pyodide.toPy(await ask(number)));
+      sent.set(name, async () => pyodide.toPy(await ask(caller, number)));
     }
     const answer = await worker.call(operation, sent, id);
     try {
@@ -73,25 +123,33 @@ async function startPython({ pyodideUrl, wheelUrl }) {
   return { call, cancel: (/** @type {number} */ id) => worker.cancel(id) };
 }
 
+/** @param {PageAnswer} message */
+function takeAnswer({ answer, value }) {
+  asked.get(answer)?.(value);
+  asked.delete(answer);
+}
+
 /**
- * Calls a function of the page.
+ * Calls a function of the caller.
+ * @param {Caller} caller
  * @param {number} number
  */
-function ask(number) {
+function ask(caller, number) {
   return new Promise((resolve) => {
     const id = ++lastAsk;
     asked.set(id, resolve);
-    self.postMessage({ ask: number, id });
+    caller.postMessage({ ask: number, id }, []);
   });
 }
 
 /**
+ * @param {Caller} caller
  * @param {number} id
  * @param {Answer} answer
  */
-function reply(id, answer) {
+function reply(caller, id, answer) {
   const bytes = bytesIn(answer.value);
-  self.postMessage({ id, ...answer }, { transfer: bytes ? [bytes.buffer] : [] });
+  caller.postMessage({ id, ...answer }, bytes ? [bytes.buffer] : []);
 }
 
 /**

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from .base import Platform
+from .base import Platform, Sharing
 
 _IN_BROWSER = sys.platform == "emscripten"
 
@@ -24,3 +24,17 @@ async def current_platform() -> Platform:
 
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return host_platform(Path(caches) / "aero-browser-disk")
+
+
+def memory_sharing() -> Sharing | None:
+    """How memory is shared with other threads; None where it cannot be, as in CPython.
+
+    A browser shares it with isolated pages only: those sent with `Cross-Origin-Opener-Policy:
+    same-origin` and `Cross-Origin-Embedder-Policy: require-corp`.
+    """
+    if not _IN_BROWSER:
+        return None
+    from .browser.shared_memory import BrowserSharedMemory, can_share
+    from .browser.tabs import WebLocks
+
+    return Sharing(BrowserSharedMemory, WebLocks()) if can_share() else None

@@ -7,7 +7,7 @@ library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -150,6 +150,9 @@ class Locks(Protocol):
         Without a time-out it waits until the lock is free or the call is cancelled.
         """
 
+    async def held(self, names: Collection[str]) -> set[str]:
+        """Those of `names` whose locks somebody has at this moment."""
+
 
 Message = dict[str, str | int | bytes]
 
@@ -179,6 +182,77 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns after `seconds`."""
+
+
+class SharedMemory(Protocol):
+    """Memory that other threads see: frames for a disk's blocks, and clients' requests.
+
+    `web/shared-blocks.mjs` describes it. Nothing here waits.
+    """
+
+    def fill(self, frame: int, block: int, file: File, offset: int, length: int) -> bool:
+        """Puts the block that lies at `offset` of a file into a frame.
+
+        False, with nothing in the frame, when the file did not give all of it.
+        """
+
+    def put(self, frame: int, block: int, data: ReadableBuffer) -> None:
+        """Puts a block into a frame."""
+
+    def drop(self, frame: int) -> None:
+        """Empties a frame."""
+
+    def take_marks(self, set_: int) -> int:
+        """Which frames of a set were read since this was asked last: a bit each."""
+
+    @property
+    def area(self) -> object:
+        """What clients are to get of the frames."""
+
+    def add_client(self, client: int) -> object:
+        """Makes a lane for a client's requests; returns what the client is to get of it."""
+
+    def remove_client(self, client: int) -> None:
+        """Forgets a client: what is put into its lane from now on is lost. Idempotent."""
+
+    def counters(self, client: int) -> tuple[int, int]:
+        """Reads and bytes that a client found in frames."""
+
+    def fill_room(
+        self, client: int, entry: int, start: int, file: File, offset: int, length: int
+    ) -> bool:
+        """Fills an entry's room from byte `start` on from a file; False when it gave not all."""
+
+    def put_room(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
+        """Fills an entry's room from byte `start` on."""
+
+    def take_room(self, client: int, entry: int, length: int) -> bytes:
+        """The bytes in an entry's room."""
+
+    def put_failure(self, client: int, entry: int, failure: bytes) -> None:
+        """Puts a failure, as JSON, into an entry."""
+
+    def finish(self, client: int, entry: int, result: int) -> None:
+        """Answers a request that was left for later."""
+
+    def close(self) -> None:
+        """Empties all frames, and has what is posted now answered. Nothing is heard after that."""
+
+
+MakeSharedMemory = Callable[
+    [int, int, int, Callable[[int, int, int, int, int, int], int], Callable[[int, int], None]],
+    SharedMemory,
+]
+"""From log2 of a frame's bytes, log2 of the sets, the disk's size, and what to call for a request
+(client, entry, kind, offset, length, extra; returns its result) and for one that is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How memory is shared with other threads, and the locks that say whether they live."""
+
+    make_memory: MakeSharedMemory
+    locks: Locks
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -376,6 +376,16 @@ class FolderLocks:
                 if time.monotonic() >= deadline:
                     return None
                 await asyncio.sleep(_LOCK_POLL_S)
+
+    async def held(self, names: Collection[str]) -> set[str]:
+        held = set()
+        for name in names:
+            lock = await self.acquire(name, 0.0)
+            if lock is None:
+                held.add(name)
+            else:
+                lock.release()
+        return held
 
 
 class HostClock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from ..errors import StorageBusyError, StorageFullError
@@ -128,6 +128,9 @@ class MemoryLocks:
         except TimeoutError:
             return None
         return MemoryLock(lock)
+
+    async def held(self, names: Collection[str]) -> set[str]:
+        return {name for name in names if name in self._locks and self._locks[name].locked()}
 
 
 class MemoryChannel:

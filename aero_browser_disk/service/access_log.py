@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import time
-from typing import TextIO
+from collections.abc import Callable
+from json.encoder import encode_basestring_ascii
+from typing import Final, TextIO
 
 from .exchange import Exchange
 
-_LONGEST_RANGE = 100
-_LONGEST_METHOD = 20
+_LONGEST_RANGE: Final = 100
+_LONGEST_METHOD: Final = 20
+# How long the line of a request may wait for others, to be written with them, in seconds: a write
+# for each costs a busy service a tenth of its throughput (measured).
+_LONGEST_WAIT_S: Final = 0.02
+# encode_basestring_ascii is typed as one of two functions.
+_quoted: Callable[[str], str] = encode_basestring_ascii
 
 
 class AccessLog:
-    """Writes the lines to `stream`, each at once and whole."""
+    """Writes the lines to `stream`, each whole, in the order in which things happened.
+
+    Those of requests are written a few at a time, at most 20 ms late; anything else at once.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._waiting: list[str] = []
 
     def event(self, event: str, **values: object) -> None:
         """Writes what is no request: `listening`, `manifest_rejected`, `failed`."""
-        self._stream.write(json.dumps({"event": event, **values}) + "\n")
-        self._stream.flush()
+        self._waiting.append(json.dumps({"event": event, **values}) + "\n")
+        self.flush()
 
     def request(self, exchange: Exchange) -> None:
         """Writes a request that is over. Its path and query are left out: they may hold a token."""
         asked = exchange.headers.get("range")
-        values: dict[str, object] = {
-            "method": exchange.method[:_LONGEST_METHOD],
-            "route": exchange.route,
-            "id": exchange.image_id,
-            "status": exchange.status,
-            "range": asked if asked is None else asked[:_LONGEST_RANGE],
-            "bytes": exchange.body_bytes,
-            "duration_ms": round((time.monotonic() - exchange.started_at) * 1000, 3),
-            "request_id": exchange.request_id,
-        }
-        if exchange.cut is not None:
-            values["cut"] = exchange.cut
-        self.event("request", **values)
+        took_ms = (time.monotonic() - exchange.started_at) * 1000
+        cut = "" if exchange.cut is None else f', "cut": {_quoted(exchange.cut)}'
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(_LONGEST_WAIT_S, self.flush)
+        # By hand: `json.dumps` takes five times as long (measured).
+        self._waiting.append(
+            f'{{"event": "request", "method": {_quoted(exchange.method[:_LONGEST_METHOD])}, '
+            f'"route": {_text(exchange.route)}, "id": {_text(exchange.image_id)}, '
+            f'"status": {"null" if exchange.status is None else exchange.status}, '
+            f'"range": {_text(asked if asked is None else asked[:_LONGEST_RANGE])}, '
+            f'"bytes": {exchange.body_bytes}, "duration_ms": {took_ms:.3f}, '
+            f'"request_id": {_quoted(exchange.request_id)}{cut}}}\n'
+        )
+
+    def flush(self) -> None:
+        """Writes what waits."""
+        if self._waiting:
+            lines = "".join(self._waiting)
+            self._waiting.clear()
+            try:
+                self._stream.write(lines)
+                self._stream.flush()
+            except BrokenPipeError:
+                # Who read it is gone; that must end neither a request nor the service.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else _quoted(value)

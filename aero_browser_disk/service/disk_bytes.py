@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
 from urllib.parse import quote
 
 from aero_browser_disk.boot_profile import PROFILE_RELATION
@@ -18,12 +20,32 @@ from aero_browser_disk.byte_ranges import (
 
 from .companions import Companions
 from .configuration import BytesOptions
-from .exchange import CutShortError, Exchange, Fields, HttpError, Reply
-from .image_store import Image, ImageStore, OpenImage, VersionChangedError
+from .exchange import CutShortError, EncodedFields, Exchange, Fields, HttpError, Reply, encoded
+from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
 from .preconditions import Outcome, evaluate, range_applies
 
 # A year: as long as RFC 9111 lets any cache believe it.
 _FOR_EVER_S = 31_536_000
+
+
+# Images of which it is remembered what to say.
+_REMEMBERED: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What every answer says of one version of an image; `encoded` has its Content-Type too."""
+
+    image: Image
+    fields: Fields
+    encoded: EncodedFields
+    encoded_without_accept_ranges: EncodedFields
+
+    @classmethod
+    def of(cls, image: Image, fields: Fields) -> _Said:
+        """All of it, from the fields of a 304."""
+        every = encoded((*fields, ("Content-Type", image.entry.content_type)))
+        return cls(image, fields, every, tuple(f for f in every if f[0] != b"accept-ranges"))
 
 
 class DiskBytes:
@@ -33,6 +55,7 @@ class DiskBytes:
         self._store = store
         self._companions = companions
         self._options = options
+        self._said: dict[str, _Said] = {}
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers a GET or a HEAD, which is the same without the body.
@@ -53,7 +76,7 @@ class DiskBytes:
         private = exchange.allows(image_id, "bytes")
         async with self._store.open(image_id, allow_private=private) as opened:
             image = opened.image
-            fields = self._fields(image)
+            said = self._said_of(image)
             outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)
             if outcome is Outcome.FAILED:
                 raise HttpError(
@@ -63,34 +86,32 @@ class DiskBytes:
                     _validators(image),
                 )
             if outcome is Outcome.NOT_MODIFIED:
-                await exchange.reply(Reply(304, fields))
+                await exchange.reply(Reply(304, said.fields))
                 return
             selected = self._selected(exchange, image)
             if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
-                await exchange.reply(self._accelerated(exchange, selected, opened, fields))
+                await self._accelerate(exchange, selected, opened, said)
                 return
             if selected is None:
                 status, start, stop = 200, 0, image.size
+                fields: EncodedFields = (*said.encoded, (b"content-length", b"%d" % stop))
             else:
                 status, start, stop = 206, selected.start, selected.stop
-                fields = (*fields, ("Content-Range", str(ContentRange(selected, image.size))))
-            fields = (
-                *fields,
-                ("Content-Type", image.entry.content_type),
-                ("Content-Length", str(stop - start)),
-            )
+                fields = (
+                    *said.encoded,
+                    (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, image.size)),
+                    (b"content-length", b"%d" % (stop - start)),
+                )
             if exchange.method == "HEAD":
-                await exchange.start(status, (*fields, *await self._links(exchange, image)))
+                links = encoded(await self._links(exchange, image))
+                await exchange.start_encoded(status, (*fields, *links))
                 await exchange.send(b"", more=False)
-                return
-            async with aclosing(opened.reader.pieces(start, stop)) as pieces:
-                # Before the status: as long as nothing is sent, a failed read can still be said.
-                piece = await anext(pieces, b"")
-                await exchange.start(status, fields)
-                left = stop - start - len(piece)
-                await exchange.send(piece, more=left > 0)
-                if left:
-                    await _send_rest(exchange, pieces, left)
+            elif stop - start <= PIECE_LENGTH:
+                piece = await opened.reader.read(start, stop) if stop > start else b""
+                await exchange.start_encoded(status, fields)
+                await exchange.send(piece, more=False)
+            else:
+                await _send_pieces(exchange, opened, status, fields, (start, stop))
 
     async def _links(self, exchange: Exchange, image: Image) -> Fields:
         """Where the boot profile is, if one is offered (RFC 8288).
@@ -103,18 +124,26 @@ class DiskBytes:
         target = f"{above}{image.entry.id}/boot-profile"
         return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
-    def _accelerated(
-        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, fields: Fields
-    ) -> Reply:
+    async def _accelerate(
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, said: _Said
+    ) -> None:
         """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
         kind = "whole" if selected is None and "range" in exchange.headers else "range"
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
-        if kind == "range":
-            fields = tuple(
-                field for field in fields if field[0] != "Accept-Ranges"
-            )  # nginx says it
-        content_type = ("Content-Type", opened.image.entry.content_type)
-        return Reply(200, (*fields, content_type, ("X-Accel-Redirect", location)))
+        # Of a range nginx says Accept-Ranges itself.
+        fields = said.encoded if kind == "whole" else said.encoded_without_accept_ranges
+        redirect = (b"x-accel-redirect", location.encode("ascii"))
+        await exchange.start_encoded(200, (*fields, redirect, (b"content-length", b"0")))
+        await exchange.send(b"", more=False)
+
+    def _said_of(self, image: Image) -> _Said:
+        """What every answer says of the image; put together once for each version."""
+        known = self._said.get(image.entry.id)
+        if known is None or (known.image is not image and known.image != image):
+            known = self._said[image.entry.id] = _Said.of(image, self._fields(image))
+            while len(self._said) > _REMEMBERED:
+                del self._said[next(iter(self._said))]
+        return known
 
     def _fields(self, image: Image) -> Fields:
         versioned = self._options.versioned_ids
@@ -189,6 +218,25 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
                 *_validators(image),
             ),
         ) from None
+
+
+async def _send_pieces(
+    exchange: Exchange,
+    opened: OpenImage,
+    status: int,
+    fields: EncodedFields,
+    span: tuple[int, int],
+) -> None:
+    """Answers with more than one piece."""
+    start, stop = span
+    async with aclosing(opened.reader.pieces(start, stop)) as pieces:
+        # Before the status: as long as nothing is sent, a failed read can still be said.
+        piece = await anext(pieces)
+        await exchange.start_encoded(status, fields)
+        left = stop - start - len(piece)
+        await exchange.send(piece, more=left > 0)
+        if left:
+            await _send_rest(exchange, pieces, left)
 
 
 async def _send_rest(exchange: Exchange, pieces: AsyncIterator[bytes], left: int) -> None:

@@ -8,11 +8,13 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 from aero_browser_disk.byte_ranges import EntityTag
@@ -79,11 +81,14 @@ class FolderStore:
         os.close(self._root_descriptor)
         self._root_descriptor = -1
 
-    @asynccontextmanager
-    async def open(
-        self, image_id: str, beside: str = "", *, allow_private: bool = False
-    ) -> AsyncIterator[OpenImage]:
+    def open(self, image_id: str, beside: str = "", *, allow_private: bool = False) -> _Use:
         """As `ImageStore.open`."""
+        return _Use(self, image_id, beside, allow_private)
+
+    async def use(
+        self, image_id: str, beside: str, *, allow_private: bool
+    ) -> tuple[ImageFile, OpenImage]:
+        """The file, which has one user more, and what is known of it."""
         entry = self._entry(image_id)
         if not entry.public and not allow_private:
             raise PrivateImageError
@@ -91,11 +96,10 @@ class FolderStore:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
         file = await self._settled_file(entry)
         file.users += 1
-        try:
+        if file.described is None or file.described[0] is not entry:
             path = file.path if self._nginx_validators else None
-            yield OpenImage(self._describe(entry, file.version), file, path)
-        finally:
-            file.release()
+            file.described = entry, OpenImage(self._describe(entry, file.version), file, path)
+        return file, file.described[1]
 
     async def images(self, *, include_private: bool = False) -> list[Image]:
         """As `ImageStore.images`."""
@@ -168,13 +172,12 @@ class FolderStore:
             self._manifest, self._manifest_version = manifest, version
 
     def _entry(self, image_id: str) -> ManifestEntry:
-        if not is_image_id(image_id):
-            raise NoSuchImageError
         self._reread_manifest()
         if self._manifest is not None:
-            if image_id not in self._manifest:
+            entry = self._manifest.get(image_id)
+            if entry is None:
                 raise NoSuchImageError
-            return self._manifest[image_id]
+            return entry
         if not _is_plain_id(image_id):
             raise NoSuchImageError
         return _plain_entry(image_id)
@@ -186,8 +189,12 @@ class FolderStore:
         return _describe(entry, version)
 
     def _version(self, entry: ManifestEntry) -> FileVersion:
-        with _missing_is_no_image():
+        try:
             status = os.stat(entry.file, dir_fd=self._root_descriptor)
+        except OSError as error:
+            if error.errno in _NO_IMAGE:
+                raise NoSuchImageError from None
+            raise
         if not stat.S_ISREG(status.st_mode):
             raise NoSuchImageError
         return FileVersion.of(status)
@@ -248,6 +255,33 @@ class FolderStore:
             os.close(parent)
 
 
+class _Use:
+    """An image, open until the block ends."""
+
+    # Not `asynccontextmanager`, which costs each request more than finding the image does.
+    __slots__ = ("_allow_private", "_beside", "_file", "_image_id", "_store")
+
+    def __init__(self, store: FolderStore, image_id: str, beside: str, allow_private: bool) -> None:
+        self._store = store
+        self._image_id = image_id
+        self._beside = beside
+        self._allow_private = allow_private
+
+    async def __aenter__(self) -> OpenImage:
+        self._file, opened = await self._store.use(
+            self._image_id, self._beside, allow_private=self._allow_private
+        )
+        return opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.release()
+
+
 # A name that leads nowhere, through a file, in circles, or to a socket.
 _NO_IMAGE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 
@@ -272,6 +306,7 @@ def _is_plain_id(name: str) -> bool:
     )
 
 
+@lru_cache(_KEPT_OPEN)
 def _plain_entry(name: str) -> ManifestEntry:
     return ManifestEntry(id=name, file=name, name=name, public=True)
 

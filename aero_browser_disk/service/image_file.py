@@ -7,16 +7,15 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from aero_browser_disk.byte_ranges import EntityTag
 
-from .image_store import PIECE_LENGTH, VersionChangedError
+from .image_store import PIECE_LENGTH, OpenImage, VersionChangedError
+from .manifest import ManifestEntry
 
 
-@dataclass(frozen=True, slots=True)
-class FileVersion:
+class FileVersion(NamedTuple):
     """What tells two states of a file apart."""
 
     device: int
@@ -46,6 +45,8 @@ class ImageFile:
         # Below the store's folder, links resolved.
         self.path = path
         self.users = 0
+        # What the store last made of it for which entry: it is the same for the next request.
+        self.described: tuple[ManifestEntry, OpenImage] | None = None
         self._descriptor = descriptor
         self._threads = threads
         self._retired = False
@@ -54,16 +55,14 @@ class ImageFile:
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """As `ImageReader.pieces`."""
         while start < stop:
-            piece = await self.read(start, min(stop - start, PIECE_LENGTH))
+            piece = await self.read(start, min(stop, start + PIECE_LENGTH))
             start += len(piece)
             yield piece
 
-    async def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes, which lie inside the image.
-
-        From the page cache at once, from the device in a thread. Raises `VersionChangedError`.
-        """
-        piece = self._read_page_cache(offset, length) if self._tries_page_cache else b""
+    async def read(self, start: int, stop: int) -> bytes:
+        """As `ImageReader.read`: from the page cache at once, from the device in a thread."""
+        length = stop - start
+        piece = self._read_page_cache(start, length) if self._tries_page_cache else b""
         if len(piece) < length:
             # When this is cancelled the thread goes on, at worst on a descriptor that was closed
             # or reused since; nobody sees what it reads.
@@ -71,7 +70,7 @@ class ImageFile:
                 self._threads,
                 _read_fully,
                 self._descriptor,
-                offset + len(piece),
+                start + len(piece),
                 length - len(piece),
             )
         # After the read: a writer sets the time before it changes a byte, so bytes of a later

@@ -55,6 +55,12 @@ class Image:
 class ImageReader(Protocol):
     """The bytes of one version."""
 
+    async def read(self, start: int, stop: int) -> bytes:
+        """The bytes from `start` up to `stop`: from one to `PIECE_LENGTH`, inside the image.
+
+        Raises what `pieces` does.
+        """
+
     def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to `stop`, which lie inside the image, in order.
 

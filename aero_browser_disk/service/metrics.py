@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import (
@@ -21,6 +23,12 @@ from .exchange import Exchange
 _METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"))
 # A range in page cache takes under a millisecond, a whole image on a slow link hours.
 _DURATIONS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfRoute:
+    bytes: Counter
+    durations: Histogram
 
 
 class Metrics:
@@ -67,18 +75,26 @@ class Metrics:
         )
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
+        # Finding what belongs to labels takes longer than counting. There are few of each.
+        self._of_route = lru_cache(128)(self._find_of_route)
+        self._of_answer = lru_cache(1024)(self._requests.labels)
+        self._of_result = lru_cache(16)(self._ranges.labels)
 
     def ended(self, exchange: Exchange) -> None:
         """Counts a request that is over."""
         route = exchange.route or "none"
         method = exchange.method if exchange.method in _METHODS else "other"
-        self._requests.labels(route, method, str(exchange.status or 0)).inc()
-        self._bytes.labels(route).inc(exchange.body_bytes)
-        self._durations.labels(route).observe(time.monotonic() - exchange.started_at)
+        self._of_answer(route, method, str(exchange.status or 0)).inc()
+        of_route = self._of_route(route)
+        of_route.bytes.inc(exchange.body_bytes)
+        of_route.durations.observe(time.monotonic() - exchange.started_at)
         if exchange.range_result is not None:
-            self._ranges.labels(exchange.range_result).inc()
+            self._of_result(exchange.range_result).inc()
         if exchange.cut is not None:
             self._cut.inc()
+
+    def _find_of_route(self, route: str) -> _OfRoute:
+        return _OfRoute(self._bytes.labels(route), self._durations.labels(route))
 
     def store_error(self, kind: str) -> None:
         """Counts a failure of the store: `failed` or `changing`."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -27,7 +27,7 @@ from .image_store import (
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
 if TYPE_CHECKING:
-    from obstore import BytesStream, GetOptions, ObjectMeta
+    from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore as Bucket
 
 # How long what the bucket said of a key is taken for true. A read asks for the pinned version, so
@@ -253,14 +253,23 @@ class _ObjectReader:
         self._version = version
         self._on_changed = on_changed
 
+    async def read(self, start: int, stop: int) -> bytes:
+        """As `ImageReader.read`."""
+        result = await self._begin(start, stop)
+        with suppress(BaseError):
+            body = await result.bytes_async()
+            if len(body) == stop - start:
+                return bytes(body)
+        return b"".join([piece async for piece in self.pieces(start, stop)])
+
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """As `ImageReader.pieces`; one request, and another one for what a broken body lacks."""
         left_tries = _RESUMPTIONS
         while start < stop:
-            body = await self._begin(start, stop)
+            result = await self._begin(start, stop)
             try:
                 # Nothing is fetched ahead of its reader but what the connection holds.
-                async for piece in body:
+                async for piece in result.stream(min_chunk_size=PIECE_LENGTH):
                     start += len(piece)
                     left_tries = _RESUMPTIONS
                     yield piece
@@ -274,8 +283,8 @@ class _ObjectReader:
                     raise StoreError(reason)
                 left_tries -= 1
 
-    async def _begin(self, start: int, stop: int) -> BytesStream:
-        """The body of those bytes; raises `VersionChangedError` when it is not of the version."""
+    async def _begin(self, start: int, stop: int) -> GetResult:
+        """An answer with those bytes; raises `VersionChangedError` when it is another version."""
         options: GetOptions = {"range": (start, stop), "if_match": self._version.etag}
         try:
             with _errors_mapped():
@@ -287,7 +296,7 @@ class _ObjectReader:
         if _version_of(result.meta) != self._version or result.range != (start, stop):
             self._on_changed()
             raise VersionChangedError
-        return result.stream(min_chunk_size=PIECE_LENGTH)
+        return result
 
 
 def _version_of(meta: ObjectMeta) -> ObjectVersion:

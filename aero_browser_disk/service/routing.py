@@ -34,25 +34,23 @@ class Route:
     handlers: Mapping[Method, Handler]
     counted: bool = True
     form: re.Pattern[str] = field(init=False, repr=False)
+    methods: str = field(init=False, repr=False)
+    """What it takes, as Allow says it."""
 
     def __post_init__(self) -> None:
         form = _PARAMETER.sub(r"(?P<\1>[^/]*)", self.template.replace(".", r"\."))
         object.__setattr__(self, "form", re.compile(form))
-
-    @property
-    def methods(self) -> str:
-        """What it takes, as Allow says it."""
         methods: list[str] = [*self.handlers]
         if "GET" in methods:
             methods.insert(methods.index("GET") + 1, "HEAD")
-        return ", ".join((*methods, "OPTIONS"))
+        object.__setattr__(self, "methods", ", ".join((*methods, "OPTIONS")))
 
     def handler(self, method: str) -> Handler | None:
         """What answers to the method."""
-        for known, handler in self.handlers.items():
-            if method == known or (method == "HEAD" and known == "GET"):
-                return handler
-        return None
+        known: Handler | None = self.handlers.get(  # type: ignore[call-overload]
+            "GET" if method == "HEAD" else method
+        )
+        return known
 
 
 class Router:

@@ -10,8 +10,9 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from .authorization import Action, Asked, Grant, RefusedError
@@ -23,6 +24,8 @@ _BEARER: Final = re.compile(r"[A-Za-z0-9_-]{0,32}")
 _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
 # The block of SHA-256 would be more than anybody needs; less than its output is too little.
 _SHORTEST_KEY: Final = 32
+# Addresses whose signature was right, as long as the keys stay the same.
+_REMEMBERED: Final = 4096
 _SCOPES: Final[Mapping[str, frozenset[Action]]] = {
     "bytes": frozenset(("bytes",)),
     "read": frozenset(("bytes", "meta")),
@@ -66,6 +69,18 @@ def read_signing_keys(file: Path) -> SigningKeys:
     return SigningKeys(current, keys)
 
 
+class _Signed(NamedTuple):
+    """What an address says, and the image whose it is."""
+
+    image_id: str | None
+    version: str
+    expires: str
+    scope: str
+    key_id: str
+    bearer: str
+    signature: str
+
+
 class SignedUrls:
     """Signs and verifies them. `bearer` tells those apart whom they were given to."""
 
@@ -73,10 +88,13 @@ class SignedUrls:
         self._file = file
         self._clock = clock
         self._keys = read_signing_keys(file)
+        # A player asks for the same address a thousand times. Refusals are not remembered.
+        self._verified = lru_cache(_REMEMBERED)(self._verify)
 
     def reload(self) -> None:
         """Reads the keys again; raises `ValueError` or `OSError` and keeps those it has."""
         self._keys = read_signing_keys(self._file)
+        self._verified.cache_clear()
 
     def sign(self, image_id: str, lifetime_s: int, scope: str, bearer: str = "") -> tuple[str, int]:
         """The query of a signed address, and when it ends, in seconds since the epoch."""
@@ -93,27 +111,42 @@ class SignedUrls:
         query = asked.query
         if SIGNATURE not in query:
             return None
-        expires, scope, key_id = query.get("exp", ""), query.get("scope", ""), query.get("kid", "")
-        bearer = query.get("for", "")
-        key = self._keys.keys.get(key_id)
-        given = _decode(query[SIGNATURE])
-        well_formed = (
-            query.get("v") == _VERSION
-            and _EXPIRY.fullmatch(expires)
-            and scope in _SCOPES
-            and _BEARER.fullmatch(bearer)
+        grant = self._verified(
+            _Signed(
+                asked.image_id,
+                query.get("v", ""),
+                query.get("exp", ""),
+                query.get("scope", ""),
+                query.get("kid", ""),
+                query.get("for", ""),
+                query[SIGNATURE],
+            )
         )
-        if not well_formed or given is None or asked.image_id is None:
+        if self._clock() >= int(query["exp"]):
+            raise RefusedError("expired", "The address is no longer valid.")
+        return grant
+
+    def _verify(self, signed: _Signed) -> Grant:
+        """What the address lets its bearer do until it expires; raises `RefusedError`."""
+        key = self._keys.keys.get(signed.key_id)
+        given = _decode(signed.signature)
+        well_formed = (
+            signed.version == _VERSION
+            and _EXPIRY.fullmatch(signed.expires)
+            and signed.scope in _SCOPES
+            and _BEARER.fullmatch(signed.bearer)
+        )
+        if not well_formed or given is None or signed.image_id is None:
             raise RefusedError("invalid_signature", "The address is not signed as it should be.")
         if key is None:
             raise RefusedError("unknown_key", "The key that signed the address is not in use.")
-        right = _mac(key, asked.image_id, expires, scope, key_id, bearer)
+        right = _mac(
+            key, signed.image_id, signed.expires, signed.scope, signed.key_id, signed.bearer
+        )
         if not hmac.compare_digest(given, right):
             raise RefusedError("invalid_signature", "The address is not signed as it should be.")
-        if self._clock() >= int(expires):
-            raise RefusedError("expired", "The address is no longer valid.")
-        client = f"url:{bearer}" if bearer else f"url:{_encode(right)[:22]}"
-        return Grant(client, frozenset((asked.image_id,)), _SCOPES[scope])
+        client = f"url:{signed.bearer}" if signed.bearer else f"url:{_encode(right)[:22]}"
+        return Grant(client, frozenset((signed.image_id,)), _SCOPES[signed.scope])
 
 
 def _mac(key: bytes, image_id: str, expires: str, scope: str, key_id: str, bearer: str) -> bytes:

@@ -6,11 +6,14 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import Service
 from .configuration import ServerOptions
+from .joined_writes import JoinedTransport
 
 
 async def serve_uvicorn(
@@ -23,7 +26,7 @@ async def serve_uvicorn(
     authorities = options.tls_client_authorities
     config = uvicorn.Config(
         service,
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -41,6 +44,19 @@ async def serve_uvicorn(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     await _Server(config, listening).serve([listener])
+
+
+class _Protocol(HttpToolsProtocol):
+    """Sends the headers of an answer together with the start of its body."""
+
+    def connection_made(self, transport: Any) -> None:
+        joined: Any = JoinedTransport(transport)
+        super().connection_made(joined)
+
+    def on_response_complete(self) -> None:
+        joined: Any = self.transport
+        joined.flush()
+        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):

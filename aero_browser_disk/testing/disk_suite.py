@@ -1,4 +1,4 @@
-"""What every disk that is read must do.
+"""What every disk must do; those that take writes, what `writable_disk_suite` says too.
 
 Subclass `DiskSuite`, say how to make a disk over given bytes, and name the class `Test...` for
 pytest (with pytest-asyncio), or hand it to `suite_runner`.
@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ..disk import DiskStats
-from ..errors import DiskClosedError, DiskError, OutOfRangeError
+from ..errors import DiskClosedError, DiskError, OutOfRangeError, ReadOnlyError
 from .synthetic_image import SyntheticImage
 
 if TYPE_CHECKING:
@@ -232,6 +232,31 @@ class DiskSuite:
             else:
                 assert isinstance(error, DiskError), repr(error)
 
+    # ── writing, to a disk that is read-only ──
+
+    async def test_a_read_only_disk_refuses_writes(self) -> None:
+        async with self._disk() as disk:
+            if not disk.info.read_only:
+                return
+            for call in (
+                lambda: disk.write(0, b"x" * 512),
+                lambda: disk.write(0, b""),
+                lambda: disk.discard(0, 512),
+            ):
+                try:
+                    await call()
+                except ReadOnlyError:
+                    continue
+                raise AssertionError("a write to a read-only disk was not refused")
+            try:
+                disk.try_write(0, b"x")
+            except ReadOnlyError:
+                pass
+            else:
+                raise AssertionError("a write without waiting was not refused")
+            await disk.flush()
+            assert await disk.read(0, 1000) == self._bytes(0, 1000)
+
     # ── counters ──
 
     async def test_stats_count_what_was_read(self) -> None:
@@ -264,12 +289,15 @@ class DiskSuite:
 
     @asynccontextmanager
     async def _disk(self, size: int | None = None) -> AsyncIterator[Disk]:
-        disk = await self.make(SyntheticImage(self.size if size is None else size, seed=3))
+        disk = await self.make(self._image(size))
         try:
             yield disk
         finally:
             await disk.close()
             await self.clean_up(disk)
+
+    def _image(self, size: int | None = None) -> SyntheticImage:
+        return SyntheticImage(self.size if size is None else size, seed=3)
 
     def _bytes(self, offset: int, length: int) -> bytes:
         return _bytes(offset, length, self.size)

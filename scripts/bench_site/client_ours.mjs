@@ -9,6 +9,7 @@ async function startPython() {
   const indexURL = new URL("pyodide/", site).href;
   const pyodide = await loadPyodide({ indexURL, packages: ["micropip"] });
   const { wheel } = await (await fetch(new URL("wheels/index.json", site))).json();
+  pyodide.registerJsModule("aero_browser_disk_bridge", await import(new URL("python-bridge.mjs", site).href));
   const micropip = pyodide.pyimport("micropip");
   await micropip.install(new URL(`wheels/${wheel}`, site).href);
   pyodide.runPython(await (await fetch(new URL("ours.py", import.meta.url))).text());

@@ -1,13 +1,15 @@
 """The built site, and browsers to open it in.
 
-`page` is a fresh page in Chromium. For a test in both browsers:
+`page` is a fresh page in Chromium, in a context that all tests share and find empty, but for what
+lets Python start quickly: the browser's HTTP cache and the memory snapshot. In both browsers:
 
     @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
     def test_something(page, site): page.goto(site.url)
 
-`open_profile` is for what must survive a reload or a restart, or is about speed. Whatever a page
-says on its console at the level of a warning or an error fails the test, unless `console` was told
-to expect it.
+`module_page` is one page for all tests of a module, where none cares what went before. Where a
+first visit matters, `fresh_context` has never seen the site. `open_profile` is for what must
+survive a restart, or is about speed. Whatever a page says on its console at the level of a warning
+or an error fails the test, unless `console` was told to expect it.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ class Console:
         """Lets complaints pass that match the regular expression, and demands at least one."""
         self.expected.append(re.compile(pattern))
 
-    def watch(self, context: BrowserContext) -> None:
-        """Listens to every page and worker of the context."""
-        browsers.watch_console(context, self.complaints)
+    def watch(self, context: BrowserContext) -> Callable[[], None]:
+        """Listens to every page and worker of the context, until what is returned is called."""
+        return browsers.watch_console(context, self.complaints)
 
     def check(self) -> None:
         """Fails on what was not expected, and on what was and did not come."""
@@ -80,13 +82,83 @@ def browser(request: pytest.FixtureRequest) -> Browser:
     return found
 
 
+@pytest.fixture(scope="session")
+def shared_contexts() -> dict[Browser, BrowserContext]:
+    """For each browser in use the context that its tests share; the browsers close them."""
+    return {}
+
+
 @pytest.fixture
-def context(browser: Browser, console: Console) -> Iterator[BrowserContext]:
-    """A context with nothing stored in it, gone after the test."""
+def context(
+    browser: Browser,
+    shared_contexts: dict[Browser, BrowserContext],
+    site: SiteServer,
+    console: Console,
+) -> Iterator[BrowserContext]:
+    """The shared context, without pages, and with nothing of another test's stored in it."""
+    if browser not in shared_contexts:
+        shared_contexts[browser] = browser.new_context()
+    shared = shared_contexts[browser]
+    unwatch = console.watch(shared)
+    yield shared
+    unwatch()
+    shared.unroute_all(behavior="ignoreErrors")
+    for page in shared.pages:
+        page.close()
+    empty_storage(shared, site)
+
+
+@pytest.fixture
+def fresh_context(browser: Browser, console: Console) -> Iterator[BrowserContext]:
+    """A context of this test's own, in which nothing is stored or cached."""
     made = browser.new_context()
     console.watch(made)
     yield made
     made.close()
+
+
+# Workers of pages that are closed hold their files a little longer.
+EMPTY = """async () => {
+  localStorage.clear();
+  sessionStorage.clear();
+  const root = await navigator.storage.getDirectory();
+  const remove = async (folder, keep) => {
+    for await (const name of folder.keys()) {
+      if (name !== keep) await folder.removeEntry(name, { recursive: true });
+    }
+  };
+  try {
+    await remove(root, "aero-browser-disk");
+    const ours = await root.getDirectoryHandle("aero-browser-disk", { create: true });
+    await remove(ours, "quick-start");
+    return true;
+  } catch (error) {
+    if (error.name !== "NoModificationAllowedError") throw error;
+    return false;
+  }
+}"""
+
+
+def empty_storage(context: BrowserContext, site: SiteServer) -> None:
+    """Removes all that pages of the site have stored, but for the memory snapshot."""
+    context.clear_cookies()
+    page = context.new_page()
+    page.goto(f"{site.url}manifest.json")
+    page.wait_for_function(EMPTY)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def module_page(chromium: Browser, site: SiteServer) -> Iterator[Page]:
+    """One page of the site, in Chromium; what it complains of fails the module's last test."""
+    context = chromium.new_context()
+    listening = Console()
+    listening.watch(context)
+    page = context.new_page()
+    page.goto(site.url)
+    yield page
+    context.close()
+    listening.check()
 
 
 @pytest.fixture

@@ -98,11 +98,11 @@ class PanelPage:
 
     @property
     def status(self) -> Locator:
-        return self.page.get_by_role("status")
+        return self.page.locator("#status")
 
     @property
     def error(self) -> Locator:
-        return self.page.get_by_role("alert")
+        return self.page.locator("#error")
 
     @property
     def digest(self) -> Locator:

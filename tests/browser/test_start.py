@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
@@ -35,8 +35,10 @@ def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
     panel.expect_status("Ready to open.")
 
 
-def test_files_that_are_missing_are_said(page: Page, site: SiteServer) -> None:
-    page.context.route("**/wheels/*.whl", lambda route: route.fulfill(status=404))
+def test_files_that_are_missing_are_said(fresh_context: BrowserContext, site: SiteServer) -> None:
+    for files in ("**/quick-start/*", "**/wheels/*.whl"):
+        fresh_context.route(files, lambda route: route.fulfill(status=404))
+    page = fresh_context.new_page()
     page.goto(site.url)
     panel = PanelPage(page)
 

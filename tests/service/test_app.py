@@ -55,7 +55,8 @@ async def ask(good_reads: int, error: Exception) -> tuple[list[Any], list[dict[s
     """What the application sends to a GET of the whole disk, and what it logs."""
     lines = io.StringIO()
     store = FailingStore(FailingReader(good_reads, error))
-    service = Service(store, Configuration(), AccessLog(lines))  # type: ignore[arg-type]
+    log = AccessLog(lines)
+    service = Service(store, Configuration(), log)  # type: ignore[arg-type]
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -66,6 +67,7 @@ async def ask(good_reads: int, error: Exception) -> tuple[list[Any], list[dict[s
 
     scope = {"type": "http", "method": "GET", "path": "/disks/disk/bytes", "headers": []}
     await service(scope, receive, send)
+    log.flush()
     return sent, [json.loads(line) for line in lines.getvalue().splitlines()]
 
 

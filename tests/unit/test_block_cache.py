@@ -227,6 +227,52 @@ async def test_junk_in_the_journal_starts_empty(storage, junk):
     assert read(await open_cache(storage), 1) == content(1)
 
 
+async def test_what_comes_by_turns_lies_together_and_is_read_at_once(storage):
+    cache = await open_cache(storage)
+    cache.expect(range(4))
+    cache.expect(range(8, 12))
+    for block in (0, 8, 1, 9, 10, 2, 3, 11):
+        cache.put(block, content(block))
+    for first in (0, 8):
+        target = bytearray(4 * BLOCK)
+        assert cache.read_into(first, 0, target)
+        assert target == b"".join(map(content, range(first, first + 4)))
+
+
+async def test_places_that_were_not_needed_are_used_by_others(storage):
+    cache = await open_cache(storage)
+    cache.expect(range(12))
+    cache.put(11, content(11))
+    cache.expect_no_more(range(11))
+    for block in range(12, BLOCKS - 1):
+        cache.put(block, content(block))
+    assert cache.blocks == BLOCKS - 12
+    assert len(storage.files[BLOCKS_FILE]) == 12 * BLOCK
+    assert all(read(cache, block) == content(block) for block in range(11, BLOCKS - 1))
+
+
+async def test_blocks_that_go_make_room_for_a_run_that_is_read_at_once(storage):
+    cache = await open_cache(storage, blocks=8)
+    for block in range(8):
+        cache.put(block, content(block))
+    cache.put(8, b"".join(map(content, range(8, 12))))
+    target = bytearray(4 * BLOCK)
+    assert cache.read_into(8, 0, target)
+    assert target == b"".join(map(content, range(8, 12)))
+    assert [block for block in range(12) if block in cache] == list(range(4, 12))
+
+
+@pytest.mark.parametrize("length", [8, 16])
+async def test_a_torn_first_header_is_none(storage, length):
+    cache = await open_cache(storage)
+    cache.put(3, content(3))
+    cache.close()
+    journal = storage.files[JOURNAL_FILE]
+    for place in (0, 4096):
+        journal[place + length : place + 4096] = bytes(4096 - length)
+    assert read(await open_cache(storage), 3) is None
+
+
 async def test_a_lost_tail_of_the_journal_loses_only_what_it_told(storage):
     cache = await open_cache(storage)
     for block in range(5):

@@ -135,6 +135,16 @@ class CrashMachine(RuleBasedStateMachine):
         with self.perhaps_dying():
             self.cache.put(block, bytes_of(self.version, block, count))
 
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
+    def expect(self, block: int, count: int) -> None:
+        blocks = range(block, min(block + count, BLOCKS))
+        self.cache.expect_no_more(blocks)
+        self.cache.expect(blocks)
+
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
+    def expect_no_more(self, block: int, count: int) -> None:
+        self.cache.expect_no_more(range(block, block + count))
+
     @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 4), skip=st.integers(0, 600))
     def read(self, block: int, count: int, skip: int) -> None:
         expected = bytes_of(self.version, block, count)[skip:]

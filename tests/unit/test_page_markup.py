@@ -85,6 +85,19 @@ def test_the_warning_is_that_of_the_first_view() -> None:
     assert [line.text for line in warning.children] == in_view(warning.attributes["data-lines"])
 
 
+@pytest.mark.parametrize(
+    "element", DOCUMENT.all("data-label"), ids=lambda element: element.attributes["data-label"]
+)
+def test_every_label_is_that_of_the_first_view(element: Element) -> None:
+    assert element.attributes["aria-label"] == in_view(element.attributes["data-label"])
+
+
+def test_the_legend_is_that_of_the_first_view() -> None:
+    legend = {item.attributes["data-cell"]: item.text for item in DOCUMENT.all("data-cell")}
+
+    assert legend == in_view("texts.legend")
+
+
 @pytest.mark.parametrize("name", ["image", "activity"])
 def test_the_rows_are_those_of_the_first_view(name: str) -> None:
     (rows,) = (
@@ -97,8 +110,15 @@ def test_the_rows_are_those_of_the_first_view(name: str) -> None:
     ] == in_view(name)
 
 
+def is_in_dialog(element: Element | None) -> bool:
+    return element is not None and (element.tag == "dialog" or is_in_dialog(element.parent))
+
+
 def test_nothing_can_be_pressed_before_python_is_there() -> None:
-    assert all("disabled" in button.attributes for button in DOCUMENT.all("button"))
+    buttons = [button for button in DOCUMENT.all("button") if not is_in_dialog(button)]
+    assert len(buttons) > 10
+    assert all("disabled" in button.attributes for button in buttons)
+    assert all("open" not in dialog.attributes for dialog in DOCUMENT.all("dialog"))
     (remote,) = (found for found in DOCUMENT.all("id") if found.attributes["id"] == "remote")
     assert "disabled" in remote.attributes
     assert "checked" not in remote.attributes
@@ -108,7 +128,7 @@ def test_every_id_that_is_pointed_to_is_there_once() -> None:
     ids = [element.attributes["id"] for element in DOCUMENT.all("id")]
     pointed = [
         name
-        for attribute in ("for", "aria-describedby", "aria-labelledby")
+        for attribute in ("for", "aria-describedby", "aria-labelledby", "aria-controls")
         for element in DOCUMENT.all(attribute)
         for name in element.attributes[attribute].split()
     ]
@@ -128,7 +148,7 @@ def test_the_policy_allows_no_inline_code_and_no_third_party() -> None:
     assert rules == {
         "default-src": ["'none'"],
         "script-src": ["'self'", "'wasm-unsafe-eval'"],
-        "worker-src": ["'self'"],
+        "worker-src": ["'self'", "blob:"],
         "style-src": ["'self'"],
         "img-src": ["'self'", "data:"],
         "connect-src": ["'self'", "http:", "https:"],

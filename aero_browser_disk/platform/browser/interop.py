@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any, cast
 
 ROOT = "aero-browser-disk"
@@ -15,6 +16,15 @@ def js_exception() -> type[Exception]:
     from pyodide.ffi import JsException
 
     return cast("type[Exception]", JsException)
+
+
+@functools.cache
+def bridge() -> Any | None:
+    """`web/python-bridge.mjs`, which our own worker provides; None in any other Pyodide."""
+    try:
+        return importlib.import_module("aero_browser_disk_bridge")
+    except ImportError:
+        return None
 
 
 def js_object(**fields: object) -> Any:

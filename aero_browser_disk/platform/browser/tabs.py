@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..base import Message
@@ -57,6 +57,13 @@ class WebLocks:
             let_go.set_result(None)
             raise
         return WebLock(let_go)
+
+    async def held(self, names: Collection[str]) -> set[str]:
+        import js
+
+        found = (await js.navigator.locks.query()).held
+        held = {str(lock.name).removeprefix(f"{ROOT}/") for lock in found}
+        return held & set(names)
 
 
 def _ignore_abort() -> Any:

@@ -1,0 +1,264 @@
+"""The files of a disk by path: `/` has its volumes, `/1/` is the root of the first partition."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from ..disk import Disk
+from ..errors import (
+    DamagedFileSystemError,
+    InvalidOptionError,
+    NoSuchFileError,
+    UnknownFileSystemError,
+    UnreadableFileError,
+)
+from .known_places import KnownPlaces, Whereabouts
+from .partitions import Partition, read_partitions
+from .recognition import begins_file_system, is_disc, open_file_system
+from .tree import MOST_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
+from .volume import Volume
+
+MOST_READ_AT_ONCE = 16 << 20
+"""Bytes that one `read` gives at most."""
+
+_WHOLE_DISK = 0
+_MOST_LINKS = 40
+_MOST_STEPS = 256
+_FILES_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a path leads to, its links followed."""
+
+    path: str
+    node: Node
+    file_system: FileSystem
+
+
+class DiskFiles:
+    """What is on a disk. Paths have `/` between names; the first name is a volume's number.
+
+    Partitions go by the numbers that Linux gives them. A disk without a partition table is volume
+    1, and a disc that has one beside its files is volume 0. On a disk that can be written, each
+    call looks anew.
+
+    Names that would not fit in a path or in Unicode are shown, and found, with other characters in
+    their place. Besides what the disk raises, every method raises `NoSuchFileError`,
+    `UnknownFileSystemError` and `DamagedFileSystemError`.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = Volume(disk)
+        self._partitions: tuple[Partition, ...] | None = None
+        self._file_systems: dict[int, FileSystem] = {}
+        self._opened: OrderedDict[str, Content] = OrderedDict()
+        self._places = KnownPlaces()
+
+    async def list(self, path: str) -> Listing:
+        """What is in a folder, at most `MOST_ENTRIES` of it; of a link, what is where it leads."""
+        self._forget_what_may_change()
+        parts = _parts(path)
+        if not parts:
+            return Listing(tuple([await self._volume_entry(p) for p in await self._volumes()]))
+        found = await self._find(path)
+        if found.node.kind != "folder":
+            raise UnreadableFileError(path, "it is no folder")
+        entries: dict[int, Entry] = {}
+        async for node in found.file_system.children(found.node):
+            if len(entries) >= MOST_ENTRIES:
+                return Listing(tuple(entries.values()), complete=False)
+            entries[len(entries)] = _entry(node)
+            self._places.note(f"{found.path}/{node.name}", node.places)
+        return Listing(tuple(entries.values()))
+
+    async def stat(self, path: str) -> Entry:
+        """What a path leads to, its links followed."""
+        self._forget_what_may_change()
+        parts = _parts(path)
+        if not parts:
+            return Entry("", "folder")
+        if len(parts) == 1:
+            return await self._volume_entry(await self._partition(parts[0]))
+        return _entry((await self._find(path)).node)
+
+    async def read(self, path: str, offset: int, length: int) -> bytes:
+        """The `length` bytes at `offset` of a file; fewer where it ends, none behind its end.
+
+        Raises `UnreadableFileError`, and `InvalidOptionError` for more than `MOST_READ_AT_ONCE`.
+        """
+        if offset < 0:
+            raise InvalidOptionError("offset", offset, "0 or more")
+        if not 0 <= length <= MOST_READ_AT_ONCE:
+            raise InvalidOptionError("length", length, f"from 0 to {MOST_READ_AT_ONCE}")
+        self._forget_what_may_change()
+        content = await self._open(path)
+        length = max(0, min(length, content.size - offset))
+        return await content.read(offset, length) if length else b""
+
+    async def read_all(self, path: str, piece: int = 2 << 20) -> AsyncIterator[bytes]:
+        """The bytes of a file, from the first to the last, `piece` at a time."""
+        at = 0
+        while data := await self.read(path, at, piece):
+            yield data
+            at += len(data)
+
+    async def extents(self, path: str) -> Sequence[Extent]:
+        """Where the bytes of a file are on the disk, in order. Raises `UnreadableFileError`."""
+        self._forget_what_may_change()
+        content = await self._open(path)
+        found = await content.extents(0, content.size) if content.size else []
+        self._places.note(path, found)
+        return found
+
+    async def where(self, offset: int) -> Whereabouts:
+        """What is known, without searching, of what lies at a byte of the disk.
+
+        The volume always; the file when it was in a listing or was read, and its place is known.
+        """
+        for partition in await self._volumes():
+            if partition.offset <= offset < partition.offset + partition.length:
+                known = self._file_systems.get(partition.number)
+                kind = known.kind if known else partition.type
+                path = self._places.path_at(offset)
+                return Whereabouts(str(partition.number), kind, path)
+        return Whereabouts(None, "", None)
+
+    # ── volumes ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _volumes(self) -> tuple[Partition, ...]:
+        if self._partitions is None:
+            self._partitions = await self._find_volumes()
+        return self._partitions
+
+    async def _find_volumes(self) -> tuple[Partition, ...]:
+        disk = self._disk
+        if begins_file_system(await disk.read_up_to(0, 512)):
+            return (Partition(1, 0, disk.length, "the whole disk"),)
+        partitions = tuple(await read_partitions(disk))
+        if not partitions:
+            return (Partition(1, 0, disk.length, "the whole disk"),)
+        if await is_disc(disk):
+            return (Partition(_WHOLE_DISK, 0, disk.length, "the whole disk"), *partitions)
+        return partitions
+
+    async def _partition(self, name: str) -> Partition:
+        for partition in await self._volumes():
+            if str(partition.number) == name:
+                return partition
+        raise NoSuchFileError(f"/{name}")
+
+    async def _volume_entry(self, partition: Partition) -> Entry:
+        """A volume with what it holds; why it cannot be read is no error here."""
+        label, kind, cannot = partition.label, partition.type, None
+        try:
+            file_system = await self._file_system(partition)
+            label, kind = file_system.label or label, file_system.kind
+        except UnknownFileSystemError as error:
+            kind, cannot = error.found, str(error)
+        except DamagedFileSystemError as error:
+            cannot = str(error)
+        return Entry(
+            str(partition.number),
+            "volume",
+            partition.length,
+            label=label,
+            description=kind,
+            offset=partition.offset,
+            cannot=cannot,
+        )
+
+    async def _file_system(self, partition: Partition) -> FileSystem:
+        found = self._file_systems.get(partition.number)
+        if found is None:
+            volume = Volume(self._disk.disk, partition.offset, partition.length)
+            found = self._file_systems[partition.number] = await open_file_system(volume)
+        return found
+
+    # ── paths ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _open(self, path: str) -> Content:
+        kept = self._opened.get(path)
+        if kept is not None:
+            self._opened.move_to_end(path)
+            return kept
+        found = await self._find(path)
+        if found.node.kind != "file":
+            raise UnreadableFileError(path, "it is no file")
+        content = await _content(found, path)
+        self._opened[path] = content
+        if len(self._opened) > _FILES_KEPT:
+            self._opened.popitem(last=False)
+        return content
+
+    async def _find(self, path: str) -> _Found:
+        """Walks down a path; links are followed, at most so many of them."""
+        volume, *steps = _parts(path)
+        file_system = await self._file_system(await self._partition(volume))
+        walked = [_Found(f"/{volume}", file_system.root, file_system)]
+        links = 0
+        steps.reverse()
+        while steps:
+            step = steps.pop()
+            if step == ".":
+                continue
+            if step == "..":
+                walked = walked[:-1] or walked
+                continue
+            node = await _child(walked[-1], step, path)
+            if node.kind != "link":
+                walked.append(_Found(f"{walked[-1].path}/{node.name}", node, file_system))
+                continue
+            links += 1
+            target = (node.target or "").split("/")
+            if not node.target or links > _MOST_LINKS or len(target) + len(steps) > _MOST_STEPS:
+                raise UnreadableFileError(path, "a link on the way leads nowhere")
+            if not target[0] or target[0].endswith(":"):  # from the root, or a drive's
+                walked, target = walked[:1], target[1:]
+            steps += [part for part in reversed(target) if part]
+        return walked[-1]
+
+    def _forget_what_may_change(self) -> None:
+        if not self._disk.disk.info.read_only:
+            self._partitions = None
+            self._file_systems.clear()
+            self._opened.clear()
+
+
+async def _child(folder: _Found, name: str, path: str) -> Node:
+    """The child of that name; where case does not count, one that differs in case only."""
+    if folder.node.kind != "folder":
+        raise NoSuchFileError(path)
+    file_system = folder.file_system
+    node = await file_system.find(folder.node, name)
+    if node is None and file_system.folds_case:
+        wanted = name.casefold()
+        async for child in file_system.children(folder.node):
+            if child.name == name:
+                node = child
+                break
+            if node is None and child.name.casefold() == wanted:
+                node = child
+    if node is None:
+        raise NoSuchFileError(path)
+    return await file_system.describe(node)
+
+
+async def _content(found: _Found, path: str) -> Content:
+    try:
+        return await found.file_system.content(found.node)
+    except UnreadableFileError as error:
+        raise UnreadableFileError(path, error.reason) from error
+
+
+def _entry(node: Node) -> Entry:
+    return Entry(node.name, node.kind, node.size, node.modified, node.target)
+
+
+def _parts(path: str) -> list[str]:
+    parts = [part for part in path.split("/") if part]
+    if not path.startswith("/") or len(parts) > _MOST_STEPS:
+        raise InvalidOptionError("path", path[:200], "a path that begins with /")
+    return parts

@@ -1,0 +1,214 @@
+"""FAT12, FAT16 and FAT32 with long names (Microsoft's FAT32 File System Specification 1.03)."""
+
+from __future__ import annotations
+
+import calendar
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from ..errors import UnreadableFileError
+from .cluster_chain import AllocationTable, ChainedContent, ClusterChain
+from .tree import Content, Extent, Node, StoredContent, shown_name
+from .volume import Volume
+
+_ENTRY = 32
+_MOST_FOLDER_BYTES = 65536 * _ENTRY  # §6.7: no folder is longer
+_READ_ONLY, _HIDDEN, _SYSTEM, _LABEL, _FOLDER, _ARCHIVE = 1, 2, 4, 8, 16, 32
+_LONG_NAME = _READ_ONLY | _HIDDEN | _SYSTEM | _LABEL
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Where things are, in bytes from the volume's begin."""
+
+    bits: int
+    cluster_size: int
+    clusters: int
+    table: int
+    data: int
+    root: int  # where the root folder begins, when it has a place of its own
+    root_length: int
+    root_cluster: int
+    label: bytes
+
+
+class FatFileSystem:
+    """A FAT volume, read through its table sector by sector."""
+
+    folds_case = True
+
+    def __init__(self, volume: Volume, shape: _Shape) -> None:
+        self._volume = volume
+        self._shape = shape
+        self.kind = f"FAT{shape.bits}"
+        label = shape.label.decode("cp437").strip()
+        self.label = "" if label == "NO NAME" else label
+        self.root = Node("", "folder", None, None, None)
+        self._table = AllocationTable(
+            volume,
+            shape.table,
+            28 if shape.bits == 32 else shape.bits,
+            shape.data,
+            shape.cluster_size,
+            shape.clusters,
+        )
+
+    @classmethod
+    async def open(cls, volume: Volume, start: bytes) -> FatFileSystem | None:
+        """The file system whose volume begins with `start`; None when it is no FAT."""
+        shape = _shape(start)
+        return None if shape is None else cls(volume, shape)
+
+    async def children(self, folder: Node) -> AsyncIterator[Node]:
+        names = _LongName()
+        async for record in self._records(folder):
+            if record[0] == 0:
+                return
+            if record[0] == 0xE5:
+                names.forget()
+            elif record[11] & 0x3F == _LONG_NAME:
+                names.add(record)
+            elif record[11] & _LABEL or record[:2] in (b". ", b".."):
+                names.forget()
+            else:
+                yield _node(record, names.take(record) or _short_name(record))
+
+    async def find(self, folder: Node, name: str) -> Node | None:
+        return None
+
+    async def describe(self, node: Node) -> Node:
+        return node
+
+    async def content(self, node: Node) -> Content:
+        assert isinstance(node.key, int)
+        size = node.size or 0
+        if size and node.key < 2:
+            raise UnreadableFileError(node.name, "it has a size and no place on the volume")
+        return ChainedContent(self._volume, self._chain(node.key), size, size)
+
+    def _chain(self, first: int) -> ClusterChain:
+        return ClusterChain(self._table, first)
+
+    async def _records(self, folder: Node) -> AsyncIterator[bytes]:
+        shape = self._shape
+        if folder.key is None and shape.bits < 32:
+            place = Extent(0, shape.root_length, self._volume.offset + shape.root)
+            stored = StoredContent(self._volume, shape.root_length, [place])
+            data = await stored.read(0, shape.root_length)
+            for at in range(0, len(data), _ENTRY):
+                yield data[at : at + _ENTRY]
+            return
+        first = shape.root_cluster if folder.key is None else folder.key
+        assert isinstance(first, int)
+        async for data in self._chain(first).pieces(_MOST_FOLDER_BYTES):
+            for at in range(0, len(data), _ENTRY):
+                yield data[at : at + _ENTRY]
+
+
+def _shape(start: bytes) -> _Shape | None:
+    """What the boot sector says; None when it is none of FAT's (§3)."""
+    if len(start) < 512 or start[0] not in (0xE9, 0xEB):
+        return None
+    sector, per_cluster, reserved, tables, root_entries, total16, media, fat16 = struct.unpack_from(
+        "<HBHBHHBH", start, 11
+    )
+    total32, fat32, flags, _, root_cluster = struct.unpack_from("<IIHHI", start, 32)
+    is_power = per_cluster and per_cluster & (per_cluster - 1) == 0
+    if sector not in (512, 1024, 2048, 4096) or not is_power or not reserved:
+        return None
+    if tables not in (1, 2) or not (media == 0xF0 or media >= 0xF8):
+        return None
+    per_table, total = fat16 or fat32, total16 or total32
+    root_sectors = -(-root_entries * _ENTRY // sector)
+    data = reserved + tables * per_table + root_sectors
+    clusters = (total - data) // per_cluster
+    if not per_table or clusters < 1:
+        return None
+    bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
+    if (bits == 32) != (fat16 == 0):
+        return None
+    active = flags & 0xF if bits == 32 and flags & 0x80 and flags & 0xF < tables else 0
+    return _Shape(
+        bits=bits,
+        cluster_size=per_cluster * sector,
+        clusters=min(clusters, per_table * sector * 8 // bits - 2),
+        table=(reserved + active * per_table) * sector,
+        data=data * sector,
+        root=(reserved + tables * per_table) * sector,
+        root_length=root_entries * _ENTRY,
+        root_cluster=root_cluster,
+        label=start[71:82] if bits == 32 else start[43:54],
+    )
+
+
+class _LongName:
+    """The parts of a long name, which come before their entry, the last part first (§7)."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._next = 0
+        self._checksum = 0
+
+    def add(self, record: bytes) -> None:
+        order = record[0]
+        if order & 0x40:
+            self._parts, self._checksum = [], record[13]
+        elif order != self._next or record[13] != self._checksum:
+            self.forget()
+            return
+        self._parts.append(record[1:11] + record[14:26] + record[28:32])
+        self._next = (order & 0x3F) - 1
+
+    def take(self, record: bytes) -> str | None:
+        """The name, if it is whole and belongs to this entry."""
+        parts, is_whole = self._parts, self._next == 0
+        is_of_it = self._checksum == _checksum(record[:11])
+        self.forget()
+        if not parts or not is_whole or not is_of_it:
+            return None
+        name = b"".join(reversed(parts)).decode("utf-16-le", "replace").split("\0", 1)[0]
+        return shown_name(name) or None
+
+    def forget(self) -> None:
+        self._parts, self._next = [], 0
+
+
+def _checksum(short: bytes) -> int:
+    total = 0
+    for byte in short:
+        total = ((total & 1) << 7) + (total >> 1) + byte & 0xFF
+    return total
+
+
+def _short_name(record: bytes) -> str:
+    raw = bytes([0xE5 if record[0] == 5 else record[0]]) + record[1:11]
+    base, ending = raw[:8].decode("cp437").rstrip(), raw[8:].decode("cp437").rstrip()
+    if record[12] & 0x08:
+        base = base.lower()
+    if record[12] & 0x10:
+        ending = ending.lower()
+    return shown_name(f"{base}.{ending}" if ending else base)
+
+
+def _node(record: bytes, name: str) -> Node:
+    high, time, date, low, size = struct.unpack_from("<H", record, 20) + struct.unpack_from(
+        "<HHHI", record, 22
+    )
+    is_folder = bool(record[11] & _FOLDER)
+    return Node(
+        name,
+        "folder" if is_folder else "file",
+        None if is_folder else size,
+        dos_time(date, time),
+        high << 16 | low,
+    )
+
+
+def dos_time(date: int, time: int) -> float | None:
+    """Seconds since the epoch of a DOS date and time, taken as UTC; None when it is no date."""
+    year, month, day = 1980 + (date >> 9), date >> 5 & 15, date & 31
+    hour, minute, second = time >> 11, time >> 5 & 63, (time & 31) * 2
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
+        return None
+    return float(calendar.timegm((year, month, day, hour, minute, second)))

@@ -1,0 +1,227 @@
+"""ISO 9660 with Rock Ridge and Joliet (ECMA-119; IEEE P1282; Joliet 1995)."""
+
+from __future__ import annotations
+
+import calendar
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import DamagedFileSystemError, UnreadableFileError
+from .rock_ridge import RockRidge, starts_rock_ridge
+from .tree import Content, Extent, Kind, Node, StoredContent, shown_name
+from .volume import Volume
+
+SECTOR = 2048
+_FIRST_DESCRIPTOR = 16
+_MOST_DESCRIPTORS = 64
+_MOST_FOLDER_BYTES = 32 << 20
+_PIECE = 64 << 10
+_MOST_SECTIONS = 4096  # of one file: each has up to 4 GiB
+_PRIMARY, _SUPPLEMENTARY, _TERMINATOR = 1, 2, 255
+_JOLIET = (b"%/@", b"%/C", b"%/E")
+_FOLDER, _GOES_ON = 0x02, 0x80
+
+Names = Literal["plain", "Joliet", "Rock Ridge"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """A directory record. `sections` are the (offset, length) of its bytes in the volume."""
+
+    name: bytes
+    flags: int
+    modified: float | None
+    system_use: bytes
+    sections: tuple[tuple[int, int], ...]
+    interleaved: bool
+
+    @property
+    def size(self) -> int:
+        return sum(length for _, length in self.sections)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A node's key: where its bytes are, and why they cannot be read, if so."""
+
+    sections: tuple[tuple[int, int], ...] = field(default=())
+    cannot: str = ""
+
+
+class Iso9660FileSystem:
+    """A disc. Of the names that it has, Rock Ridge's are shown, else Joliet's, else its own."""
+
+    folds_case = True
+
+    def __init__(
+        self, volume: Volume, block_size: int, root: _Record, names: Names, skipped: int, label: str
+    ) -> None:
+        self.kind = "ISO 9660" if names == "plain" else f"ISO 9660 ({names})"
+        self.label = label
+        self.root = Node("", "folder", None, None, _Place(root.sections))
+        self._volume = volume
+        self._block_size = block_size
+        self._names = names
+        self._skipped = skipped
+
+    @classmethod
+    async def open(cls, volume: Volume) -> Iso9660FileSystem | None:
+        """The file system of a volume; None when it is no disc."""
+        primary = joliet = None
+        for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
+            descriptor = await volume.read_up_to(number * SECTOR, SECTOR)
+            if descriptor[1:6] != b"CD001" or len(descriptor) < SECTOR:
+                break
+            if descriptor[0] == _TERMINATOR:
+                break
+            if descriptor[0] == _PRIMARY and primary is None:
+                primary = descriptor
+            elif descriptor[0] == _SUPPLEMENTARY and descriptor[88:91] in _JOLIET:
+                joliet = descriptor
+        if primary is None:
+            return None
+        size = struct.unpack_from("<H", primary, 128)[0]
+        if size not in (512, 1024, 2048):
+            raise DamagedFileSystemError(f"its blocks are said to have {size} bytes")
+        label = primary[40:72].decode("latin-1").strip()
+        root = _root(primary, size)
+        skipped = starts_rock_ridge(await _first_system_use(volume, root))
+        if skipped is not None:
+            return cls(volume, size, root, "Rock Ridge", skipped, label)
+        if joliet is not None:
+            label = joliet[40:72].decode("utf-16-be", "replace").strip()
+            return cls(volume, size, _root(joliet, size), "Joliet", 0, label)
+        return cls(volume, size, root, "plain", 0, label)
+
+    async def children(self, folder: Node) -> AsyncIterator[Node]:
+        assert isinstance(folder.key, _Place)
+        sections: tuple[tuple[int, int], ...] = ()
+        async for record in self._records(folder.key.sections):
+            if record.name in (b"\0", b"\1"):
+                continue
+            sections += record.sections
+            if len(sections) > _MOST_SECTIONS:
+                raise DamagedFileSystemError("a file is in more pieces than any file")
+            if record.flags & _GOES_ON:
+                continue
+            node = await self._node(record, sections)
+            sections = ()
+            if node is not None:
+                yield node
+
+    async def find(self, folder: Node, name: str) -> Node | None:
+        return None
+
+    async def describe(self, node: Node) -> Node:
+        return node
+
+    async def content(self, node: Node) -> Content:
+        assert isinstance(node.key, _Place)
+        if node.key.cannot:
+            raise UnreadableFileError(node.name, node.key.cannot)
+        size = sum(length for _, length in node.key.sections)
+        return StoredContent(self._volume, size, self._extents(node.key.sections))
+
+    def _extents(self, sections: tuple[tuple[int, int], ...]) -> list[Extent]:
+        extents = []
+        at = 0
+        for place, length in sections:
+            extents.append(Extent(at, length, self._volume.offset + place))
+            at += length
+        return extents
+
+    async def _records(self, sections: tuple[tuple[int, int], ...]) -> AsyncIterator[_Record]:
+        for place, length in sections:
+            stop = min(length, _MOST_FOLDER_BYTES)
+            for start in range(0, stop, _PIECE):
+                data = await self._volume.read(place + start, min(_PIECE, stop - start))
+                for at in range(0, len(data), SECTOR):
+                    for record in _sector_records(data[at : at + SECTOR], self._block_size):
+                        yield record
+
+    async def _node(self, record: _Record, sections: tuple[tuple[int, int], ...]) -> Node | None:
+        kind: Kind = "folder" if record.flags & _FOLDER else "file"
+        name, modified, target, cannot = _own_name(record.name), record.modified, None, ""
+        if record.interleaved:
+            cannot = "its pieces are interleaved with another file's"
+        if self._names == "Joliet":
+            name = record.name.decode("utf-16-be", "replace").removesuffix(";1")
+        elif self._names == "Rock Ridge":
+            rock = await RockRidge.read(self._volume, record.system_use[self._skipped :])
+            if rock.is_relocated:
+                return None
+            name = rock.name or name
+            kind = rock.kind or kind
+            target = rock.target
+            modified = modified if rock.modified is None else rock.modified
+            cannot = cannot or rock.cannot
+            if rock.child is not None:  # a folder that was moved here for being too deep
+                kind, sections = "folder", await self._moved(rock.child)
+        size = sum(length for _, length in sections) if kind == "file" else None
+        place = _Place(sections, cannot)
+        places = tuple(self._extents(sections)) if kind == "file" else ()
+        return Node(shown_name(name), kind, size, modified, place, target, places)
+
+    async def _moved(self, block: int) -> tuple[tuple[int, int], ...]:
+        """Where a folder that lies elsewhere is: its first record tells its length."""
+        place = block * self._block_size
+        for record in _sector_records(await self._volume.read(place, SECTOR), self._block_size):
+            return ((place, record.size),)
+        raise DamagedFileSystemError("a folder was moved to where none is")
+
+
+def _root(descriptor: bytes, block_size: int) -> _Record:
+    return _record(descriptor[156:190], block_size)
+
+
+async def _first_system_use(volume: Volume, root: _Record) -> bytes:
+    """What the root's record of itself has for the system's use."""
+    (place, _), *_ = root.sections
+    for record in _sector_records(await volume.read_up_to(place, SECTOR), SECTOR):
+        return record.system_use
+    return b""
+
+
+def _sector_records(sector: bytes, block_size: int) -> list[_Record]:
+    """The records of a sector; none crosses its end (ECMA-119, §6.8.1.1)."""
+    found = []
+    at = 0
+    while at < len(sector) and sector[at]:
+        length = sector[at]
+        if length < 34 or at + length > len(sector):
+            raise DamagedFileSystemError("a folder has an entry of an impossible length")
+        found.append(_record(sector[at : at + length], block_size))
+        at += length
+    return found
+
+
+def _record(data: bytes, block_size: int) -> _Record:
+    block, size = struct.unpack_from("<I4xI", data, 2)
+    length = data[32]
+    if 33 + length > len(data):
+        raise DamagedFileSystemError("a folder has an entry with an impossible name")
+    return _Record(
+        name=data[33 : 33 + length],
+        flags=data[25],
+        modified=_time(data[18:25]),
+        system_use=data[33 + length + (1 - length % 2) :],
+        sections=(((block + data[1]) * block_size, size),),
+        interleaved=bool(data[26] or data[27]),
+    )
+
+
+def _own_name(raw: bytes) -> str:
+    """A plain name, without its version, in small letters as every system shows it."""
+    name = raw.decode("latin-1").partition(";")[0].removesuffix(".")
+    return name.lower()
+
+
+def _time(stamp: bytes) -> float | None:
+    """Seconds since the epoch of a record's seven bytes (§9.1.5)."""
+    year, month, day, hour, minute, second, quarters = struct.unpack("<6Bb", stamp)
+    if not 1 <= month <= 12 or not 1 <= day <= 31:
+        return None
+    local = calendar.timegm((1900 + year, month, day, hour, minute, second))
+    return float(local - quarters * 900)

@@ -1,0 +1,215 @@
+"""What every file system looks like from here: nodes in folders, and contents made of extents."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ..errors import DamagedFileSystemError
+from .volume import Volume
+
+Kind = Literal["volume", "folder", "file", "link", "other"]
+
+MOST_ENTRIES = 100_000
+"""Entries of one folder that are listed."""
+MOST_EXTENTS = 1 << 18
+"""Extents of one file that are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a listing.
+
+    `size` is in bytes, `modified` in seconds since the epoch; None where it is not known. File
+    systems without time zones (FAT) are taken to be in UTC. `target` is where a link leads. A
+    volume has a `label`, a `description` for a person, and says why it `cannot` be read, if so.
+    """
+
+    name: str
+    kind: Kind
+    size: int | None = None
+    modified: float | None = None
+    target: str | None = None
+    label: str = ""
+    description: str = ""
+    offset: int | None = None
+    """Where a volume begins on the disk, in bytes."""
+    cannot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is in a folder. `complete` is false when there is more than is listed."""
+
+    entries: tuple[Entry, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`length` bytes from `offset` of a file lie at `place` of the disk.
+
+    Without a place they are zeros, or are kept among the file system's own records.
+    """
+
+    offset: int
+    length: int
+    place: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A file or folder as its file system knows it.
+
+    `key` is the file system's own; `places` is where its bytes are, if that took no further read.
+    """
+
+    name: str
+    kind: Kind
+    size: int | None
+    modified: float | None
+    key: object
+    target: str | None = None
+    places: tuple[Extent, ...] = ()
+
+
+class Content(Protocol):
+    """The bytes of a file."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    async def extents(self, offset: int, length: int) -> Sequence[Extent]:
+        """Where those bytes are, in order and without gaps; the last may reach further."""
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Those bytes, all inside the file."""
+
+
+class FileSystem(Protocol):
+    """A file system that was recognised and opened."""
+
+    @property
+    def kind(self) -> str:
+        """Its name, for a person."""
+
+    @property
+    def label(self) -> str:
+        """The volume's own name; empty without one."""
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether names that differ in case only are one name."""
+
+    @property
+    def root(self) -> Node:
+        """The folder that all is in."""
+
+    def children(self, folder: Node) -> AsyncIterator[Node]:
+        """What is in a folder, in the order of the disk, without `.` and `..`."""
+
+    async def find(self, folder: Node, name: str) -> Node | None:
+        """The child of exactly that name.
+
+        Where names fold case it may be None though there is one: then its folder is gone through.
+        """
+
+    async def describe(self, node: Node) -> Node:
+        """The node with what its folder does not tell, or not reliably."""
+
+    async def content(self, node: Node) -> Content:
+        """The bytes of a file."""
+
+
+class StoredContent:
+    """Bytes that lie in extents which are all known. Past `valid` bytes they are zeros."""
+
+    def __init__(
+        self, volume: Volume, size: int, extents: Sequence[Extent], valid: int | None = None
+    ) -> None:
+        self.size = size
+        self._volume = volume
+        self._extents = extents
+        self._valid = size if valid is None else valid
+
+    async def extents(self, offset: int, length: int) -> Sequence[Extent]:
+        return [
+            e for e in self._extents if e.offset < offset + length and e.offset + e.length > offset
+        ]
+
+    async def read(self, offset: int, length: int) -> bytes:
+        valid = max(0, min(length, self._valid - offset))
+        found = await self.extents(offset, valid) if valid else []
+        return await read_extents(self._volume, found, offset, valid) + bytes(length - valid)
+
+
+class InlineContent:
+    """Bytes that lie among the file system's own records."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    async def extents(self, offset: int, length: int) -> Sequence[Extent]:
+        return [Extent(0, self.size, None)] if self._data else []
+
+    async def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+
+def within(extents: Sequence[Extent], offset: int, length: int) -> list[Extent]:
+    """Those extents that the `length` bytes at `offset` touch."""
+    stop = offset + length
+    return [e for e in extents if e.offset < stop and e.offset + e.length > offset]
+
+
+async def read_extents(
+    volume: Volume, extents: Sequence[Extent], offset: int, length: int
+) -> bytes:
+    """The `length` bytes at `offset` of a file whose extents there are these.
+
+    Raises `DamagedFileSystemError` when they leave a part of them out.
+    """
+    data = bytearray(length)
+    at = offset
+    for extent in extents:
+        stop = min(offset + length, extent.offset + extent.length)
+        if stop <= at:
+            continue
+        if extent.offset > at:
+            break
+        if extent.place is not None:
+            place = extent.place - volume.offset + at - extent.offset
+            data[at - offset : stop - offset] = await volume.read(place, stop - at)
+        at = stop
+    if at < offset + length:
+        raise DamagedFileSystemError(f"a file ends at {at} bytes, before its size is reached")
+    return bytes(data)
+
+
+def joined(extents: list[Extent], extent: Extent) -> None:
+    """Appends an extent, as part of the last one where it goes on from there.
+
+    Raises `DamagedFileSystemError` when there are too many to hold.
+    """
+    if extents:
+        last = extents[-1]
+        goes_on = (
+            extent.place is None if last.place is None else extent.place == last.place + last.length
+        )
+        if goes_on:
+            extents[-1] = Extent(last.offset, last.length + extent.length, last.place)
+            return
+    if len(extents) >= MOST_EXTENTS:
+        raise DamagedFileSystemError(f"a file is in more than {MOST_EXTENTS} pieces")
+    extents.append(extent)
+
+
+def shown_name(raw: str) -> str:
+    """A name as it is shown and looked up: a slash in it, which no path could hold, is replaced."""
+    return raw.replace("/", "\u2215").replace("\0", "\ufffd")

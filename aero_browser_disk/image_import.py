@@ -1,0 +1,305 @@
+"""From a file of any known format to the bytes of a disk, and from there into a local image."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from .byte_source import (
+    PIECE,
+    ByteSource,
+    ByteStream,
+    Lookahead,
+    SourceIdentity,
+    stream_of,
+)
+from .disk import SECTOR_SIZE
+from .errors import OddSizeError, SourceChangedError, UnsupportedImageError
+from .image_formats import (
+    EMPTY,
+    HEAD_LENGTH,
+    QCOW2,
+    TAIL_LENGTH,
+    ImageFormat,
+    recognise,
+)
+from .local_image import LocalImage
+from .platform.base import Clock
+from .qcow2 import Qcow2Disk
+from .unpacking import unpacked
+from .vhd import VhdFooter, open_vhd
+from .virtual_disk import VirtualDisk
+
+MIB = 1 << 20
+_CELL = 4096  # the unit in which zeros are found, and in which an image has room
+_ZEROS = bytes(_CELL)
+_CHECKPOINT_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 0.1
+_FOOTER = 512
+
+Pieces = AsyncIterator[tuple[int, bytes]]
+"""Offsets on the disk and what is there, in order; what is left out is zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far a copy is. `done` counts bytes of the file, of which there are `total`, if known."""
+
+    done: int
+    total: int | None
+
+
+Report = Callable[[CopyProgress], None]
+
+
+class OpenedFile:
+    """A file to be imported, once it was looked at: what it is, and the disk that is in it."""
+
+    def __init__(
+        self, identity: SourceIdentity, found: ImageFormat, disk: ImageFormat, size: int | None
+    ) -> None:
+        self.identity = identity
+        self.format = found
+        """What the file is."""
+        self.disk = disk
+        """What is in it, which is something else where it was compressed."""
+        self.disk_size = size
+        """Bytes of the disk; None where only the end of the file will tell."""
+        self.position = 0
+        """Bytes of the file that were read, for the progress."""
+        self._pieces: Callable[[], Pieces] | None = None
+
+    def pieces(self) -> Pieces:
+        """The disk; once."""
+        assert self._pieces is not None
+        return self._pieces()
+
+    @classmethod
+    async def of_source(cls, source: ByteSource, identity: SourceIdentity) -> OpenedFile:
+        """Looks at a file that can be read anywhere.
+
+        Raises `UnsupportedImageError`, `DamagedImageError`, and what the source raises.
+        """
+        size = source.size
+        head = await source.read(0, min(HEAD_LENGTH, size))
+        tail = await source.read(max(0, size - TAIL_LENGTH), min(TAIL_LENGTH, size))
+        found = recognise(head, tail, size)
+        _refuse(found)
+        if found.treatment == "convert":
+            virtual = await open_virtual_disk(source, found)
+            opened = cls(identity, found, found, virtual.size)
+            opened._pieces = lambda: opened._converted(virtual)
+        elif found.treatment == "unpack":
+            return await cls.of_stream(stream_of(source), identity)
+        else:
+            opened = cls(identity, found, found, size)
+            opened._pieces = lambda: _aligned(opened._counted(stream_of(source)))
+        return opened
+
+    @classmethod
+    async def of_stream(cls, stream: ByteStream, identity: SourceIdentity) -> OpenedFile:
+        """Looks at the beginning of a stream; raises as `of_source`.
+
+        What has to be read out of order, as qcow2 has, cannot be imported from a stream.
+        """
+        counted = _Counter(stream)
+        whole = Lookahead(counted)
+        found = recognise(await whole.head(HEAD_LENGTH), size=identity.size)
+        _refuse(found)
+        disk, content = found, whole
+        if found.treatment == "unpack":
+            content = Lookahead(unpacked(whole, found))
+            disk = recognise(await content.head(HEAD_LENGTH))
+            _refuse(disk)
+        if disk.treatment in ("convert", "unpack"):
+            raise UnsupportedImageError(
+                disk.name,
+                f"{disk.title}, and it comes as a stream"
+                if disk is found
+                else f"{found.title}, and what is in it is {disk.title}",
+                "Unpack it to a file, and import that.",
+            )
+        opened = cls(identity, found, disk, identity.size if disk is found else None)
+        counted.file = opened
+        opened._pieces = lambda: _aligned(content)
+        return opened
+
+    async def _counted(self, stream: ByteStream) -> ByteStream:
+        async for piece in stream:
+            self.position += len(piece)
+            yield piece
+
+    async def _converted(self, virtual: VirtualDisk) -> Pieces:
+        total = self.identity.size or 1
+        async for span in virtual.data_ranges():
+            for offset in range(span.start, span.stop, PIECE):
+                data = await virtual.read(offset, min(PIECE, span.stop - offset))
+                # Where in the file that lay, nobody knows: the disk's own progress stands for it.
+                self.position = total * (offset + len(data)) // virtual.size
+                yield offset, data
+        self.position = total
+
+
+class _Counter:
+    """A stream that tells the file how much was read of it, once there is one."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._read = 0
+        self.file: OpenedFile | None = None
+
+    def __aiter__(self) -> _Counter:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._stream)
+        self._read += len(piece)
+        if self.file is not None:
+            self.file.position = self._read
+        return piece
+
+
+async def open_virtual_disk(source: ByteSource, found: ImageFormat) -> VirtualDisk:
+    """The disk in a file whose format is one of those that are converted."""
+    return await Qcow2Disk.open(source) if found is QCOW2 else await open_vhd(source)
+
+
+def _refuse(found: ImageFormat) -> None:
+    if not found.is_importable:
+        raise UnsupportedImageError(found.name, found.title, found.advice)
+
+
+async def _aligned(stream: ByteStream) -> Pieces:
+    """The stream in pieces of whole cells, but for the last; small ones are put together."""
+    offset, rest = 0, b""
+    async for piece in stream:
+        data = rest + piece if rest else piece
+        whole = len(data) // _CELL * _CELL if len(data) >= MIB else 0
+        rest = data[whole:]
+        if whole:
+            yield offset, data[:whole] if rest else data
+            offset += whole
+            await asyncio.sleep(0)  # a stream in memory must not keep others from their turn
+    if rest:
+        yield offset, rest
+
+
+class ImageImport:
+    """Writes the disk of an opened file into a local image that was made for it.
+
+    `done` bytes of it are in the image already: those are compared, and not written again.
+    `checkpoint` is called now and then with how many bytes are safe.
+    """
+
+    def __init__(
+        self,
+        file: OpenedFile,
+        image: LocalImage,
+        name: str,
+        clock: Clock,
+        *,
+        done: int = 0,
+        pad: bool = False,
+        report: Report | None = None,
+        checkpoint: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._file = file
+        self._image = image
+        self._name = name
+        self._clock = clock
+        self._done = done
+        self._pad = pad
+        self._report = report
+        self._checkpoint = checkpoint
+        self._reported_at = self._checkpointed_at = clock.now()
+
+    async def run(self) -> None:
+        """Imports; what is written is durable when it returns.
+
+        Raises `OddSizeError`, `SourceChangedError`, `StorageFullError`, and what the file raises.
+        What was written until then stays in the image.
+        """
+        end = 0
+        async for offset, data in self._file.pieces():
+            end = offset + len(data)
+            if end > self._image.info.size:
+                await self._image.resize(2 * end)
+            await self._take(offset, data)
+            await self._tell(end)
+        await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
+
+    async def _take(self, offset: int, data: bytes) -> None:
+        known = max(0, min(len(data), self._done - offset))
+        if known and await self._image.read(offset, known) != data[:known]:
+            raise SourceChangedError(
+                self._name, f"content up to byte {offset + known:,}", "another", "not the same"
+            )
+        # Written again from where the crash was: some of it may be there, and be the same.
+        for start, stop in data_runs(data, known // _CELL * _CELL):
+            with memoryview(data)[start:stop] as run:
+                await self._image.write(offset + start, run)
+
+    async def _tell(self, end: int) -> None:
+        now = self._clock.now()
+        if self._report is not None and now - self._reported_at >= _PROGRESS_EVERY_S:
+            self._report(CopyProgress(self._file.position, self._file.identity.size))
+            self._reported_at = now
+        if now - self._checkpointed_at >= _CHECKPOINT_EVERY_S and end > self._done:
+            await self._image.flush()
+            await self._checkpoint(end)
+            self._checkpointed_at = self._clock.now()
+
+    async def _finish(self, size: int) -> None:
+        size = await self._without_footer(size)
+        if not size:
+            raise UnsupportedImageError(EMPTY.name, EMPTY.title, EMPTY.advice)
+        if size % SECTOR_SIZE and not self._pad:
+            raise OddSizeError(size)
+        if self._image.info.size != _sectors(size):
+            await self._image.resize(_sectors(size), cut=True)
+        await self._image.flush()
+        if self._report is not None:
+            self._report(CopyProgress(self._file.position, self._file.identity.size))
+
+    async def _without_footer(self, size: int) -> int:
+        """The size without the end of a fixed VHD, which only the end of a stream tells of."""
+        if self._file.disk_size is not None and self._file.format is self._file.disk:
+            return size  # its end was looked at before
+        if size <= _FOOTER:
+            return size
+        footer = VhdFooter.parse(await self._image.read(size - _FOOTER, _FOOTER))
+        if footer is None or footer.size + _FOOTER != size:
+            return size
+        return footer.size
+
+
+def data_runs(data: bytes, start: int = 0) -> list[tuple[int, int]]:
+    """Where `data` from `start` on is not zeros: runs of whole cells, but for the last."""
+    runs: list[tuple[int, int]] = []
+    begin = -1
+    for at in range(start, len(data), _CELL):
+        is_zero = data.startswith(_ZEROS, at) or (
+            len(data) - at < _CELL and not any(data[at : at + _CELL])
+        )
+        if is_zero and begin >= 0:
+            runs.append((begin, at))
+            begin = -1
+        elif not is_zero and begin < 0:
+            begin = at
+    if begin >= 0:
+        runs.append((begin, len(data)))
+    return runs
+
+
+def check_size(size: int | None, *, pad: bool) -> int:
+    """The size that an image gets, 0 for one that is not known yet; raises `OddSizeError`."""
+    if size is None:
+        return 0
+    if size % SECTOR_SIZE and not pad:
+        raise OddSizeError(size)
+    return _sectors(size)
+
+
+def _sectors(size: int) -> int:
+    return -(-size // SECTOR_SIZE) * SECTOR_SIZE

@@ -1,0 +1,241 @@
+"""The images, overlays and caches of this origin (or folder): the library."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
+from .errors import InvalidOptionError, StorageUnavailableError
+from .image_export import SUFFIXES, Compression, Part, exported, packer_for, write_to_path
+from .image_import import OpenedFile, Report
+from .library_catalog import LibraryCatalog, LibraryEntry, LibraryUsage
+from .library_disk import LibraryDisk
+from .library_images import LibraryImages, copy_disk
+from .library_overlays import LibraryOverlays
+from .library_record import CACHES, IMAGES, OVERLAYS
+from .library_shelf import CHANNEL, LibraryShelf
+from .library_transfer import LibraryImports
+from .platform import current_platform
+from .platform.base import Channel, Platform
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFile:
+    """An export on its way: what to call the file, the size of the disk, and the bytes in order."""
+
+    name: str
+    size: int
+    parts: AsyncIterator[Part]
+
+
+class Library:
+    """Everything that is kept here. Names of images may be ids, as `list` tells them.
+
+    Other tabs with the same origin work on the same library: what is open in one cannot be opened,
+    changed or removed in another, which is an `ImageBusyError`. What one changes the others see.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._shelf = LibraryShelf(platform)
+        self._catalog = LibraryCatalog(self._shelf)
+        self._images = LibraryImages(self._shelf)
+        self._imports = LibraryImports(self._shelf)
+        self.overlays = LibraryOverlays(self._shelf, self._images)
+        """The overlays over images, by name."""
+
+    @classmethod
+    async def open(cls, platform: Platform | None = None) -> Library:
+        """The library of this platform; raises `StorageUnavailableError` where nothing lasts."""
+        outside = platform or await current_platform()
+        if outside.storage.kind == "memory":
+            raise StorageUnavailableError(
+                "what is kept here would be gone with the page: a private window, or no secure "
+                "context"
+            )
+        return cls(outside)
+
+    # ── what there is ────────────────────────────────────────────────────────────────────────────
+
+    async def list(self) -> list[LibraryEntry]:
+        """All images, overlays and caches, what was used last first."""
+        return await self._catalog.entries()
+
+    async def usage(self) -> LibraryUsage:
+        """How much room is taken, by what, and how much there is."""
+        return await self._catalog.usage()
+
+    async def prune(
+        self,
+        *,
+        unused_for_s: float | None = None,
+        keep_bytes: int | None = None,
+        kinds: Collection[str] = ("cache",),
+        dry_run: bool = True,
+    ) -> Sequence[LibraryEntry]:
+        """Removes caches that were not used for long, or that take too much: `LibraryCatalog`."""
+        for kind in kinds:
+            if kind not in ("cache", "import"):
+                raise InvalidOptionError("kinds", kind, '"cache" or "import"')
+        return await self._catalog.prune(
+            unused_for_s=unused_for_s, keep_bytes=keep_bytes, kinds=kinds, dry_run=dry_run
+        )
+
+    def watch(self, changed: Callable[[str], None]) -> Channel | None:
+        """Calls `changed` with the id of what another tab changes, until the channel is closed."""
+        channels = self._shelf.platform.channels
+        if channels is None:
+            return None
+        return channels.open(CHANNEL, lambda message: changed(str(message.get("changed", ""))))
+
+    # ── images ───────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, name: str, size: int) -> LibraryEntry:
+        """Makes a blank image of `size` bytes, which takes next to no room: `LibraryImages`."""
+        return await self._catalog.entry(await self._images.create(name, size))
+
+    async def open_image(
+        self, name: str, overlays: Sequence[str] = (), *, write_base: bool = False
+    ) -> LibraryDisk:
+        """Opens an image, or overlays over it, each over the one before."""
+        if not overlays:
+            return await self._images.open(name, write_base=write_base)
+        return await self.overlays.open_over_image(name, overlays, write_base=write_base)
+
+    async def rename(self, name: str, new_name: str) -> LibraryEntry:
+        """Renames an image, or an overlay by its id. What is open stays open."""
+        folder, _ = await self._shelf.find(_kind(name), name)
+        await self._shelf.update(folder, name=new_name)
+        if folder.startswith(IMAGES):
+            await self.overlays.note_base_name(folder, new_name)
+        return await self._catalog.entry(folder)
+
+    async def duplicate(
+        self, name: str, new_name: str, *, report: Report | None = None
+    ) -> LibraryEntry:
+        """Copies an image: `LibraryImages.duplicate`."""
+        folder = await self._images.duplicate(name, new_name, report=report)
+        return await self._catalog.entry(folder)
+
+    async def resize(
+        self, name: str, size: int, *, cut: bool = False, drop_overlays: bool = False
+    ) -> None:
+        """Makes an image larger or smaller: `LibraryImages.resize`."""
+        await self._images.resize(name, size, cut=cut, drop_overlays=drop_overlays)
+
+    async def remove(self, name: str, *, drop_overlays: bool = False) -> None:
+        """Removes an image, or by its id an overlay or a cache.
+
+        Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` unless `drop_overlays`
+        consents to losing what lies over it.
+        """
+        kind = _kind(name)
+        if kind == CACHES:
+            await self._catalog.remove_cache(name)
+        elif kind == OVERLAYS:
+            await self.overlays.remove(name, drop_overlays=drop_overlays)
+        else:
+            await self._images.remove(name, drop_overlays=drop_overlays)
+
+    # ── in and out ───────────────────────────────────────────────────────────────────────────────
+
+    async def import_source(
+        self,
+        source: ByteSource,
+        identity: SourceIdentity,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports a file that can be read anywhere: `LibraryImports.run`."""
+        file = await OpenedFile.of_source(source, identity)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
+    async def import_stream(
+        self,
+        stream: ByteStream,
+        identity: SourceIdentity,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports what comes as a stream: `LibraryImports.run`."""
+        file = await OpenedFile.of_stream(stream, identity)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
+    async def import_bytes(self, data: bytes, name: str, *, pad: bool = False) -> LibraryEntry:
+        """Imports bytes in memory."""
+        identity = SourceIdentity(name, len(data), "")
+        return await self.import_source(BytesSource(data), identity, name=name, pad=pad)
+
+    async def import_path(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports a file of the host."""
+        with PathSource(path) as source:
+            return await self.import_source(
+                source, source.identity, name=name, pad=pad, keep=True, report=report
+            )
+
+    async def import_disk(
+        self, disk: LibraryDisk, name: str, *, report: Report | None = None
+    ) -> LibraryEntry:
+        """Makes an image of an open disk, of which all that is missing is downloaded."""
+        async with self._images.making(name, disk.info.size) as (folder, image):
+            await copy_disk(disk, image, report)
+        return await self._catalog.entry(folder)
+
+    @contextlib.asynccontextmanager
+    async def exporting(
+        self, name: str, overlays: Sequence[str] = (), *, compress: Compression | None = None
+    ) -> AsyncIterator[ExportFile]:
+        """An image, or what it is with overlays, as a file: raw, or compressed.
+
+        Nobody else can open it meanwhile. Raises what `open_image` and `exported` do.
+        """
+        packer_for(compress)
+        folder, record = await self._shelf.find(IMAGES, name)
+        disk = await self.open_image(folder, overlays)
+        suffix = ".iso" if record.media == "cd" and not overlays else ".img"
+        file_name = "-".join([record.name, *overlays]) + suffix + SUFFIXES[compress]
+        parts = exported(disk, compress)
+        try:
+            yield ExportFile(file_name, disk.info.size, parts)
+        finally:
+            await parts.aclose()
+            await disk.close()
+
+    async def export_to_path(
+        self,
+        name: str,
+        path: str | Path,
+        overlays: Sequence[str] = (),
+        *,
+        compress: Compression | None = None,
+    ) -> int:
+        """Exports to a file of the host; returns its size."""
+        async with self.exporting(name, overlays, compress=compress) as file:
+            return await write_to_path(file.parts, Path(path))
+
+    def close(self) -> None:
+        """Frees what the library itself holds; open disks stay open."""
+        self._shelf.close()
+
+
+def _kind(name: str) -> str:
+    """Which folder an id lies in; a name is an image's."""
+    kind, slash, _ = name.partition("/")
+    return kind if slash and kind in (IMAGES, OVERLAYS, CACHES) else IMAGES

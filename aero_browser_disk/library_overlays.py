@@ -1,0 +1,177 @@
+"""Overlays by name: several over one image, and over one another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .disk import Disk, DiskInfo
+from .errors import (
+    HasOverlaysError,
+    ImageBusyError,
+    NoSuchImageError,
+    StorageBusyError,
+    StorageError,
+)
+from .library_catalog import names_of
+from .library_disk import LibraryDisk, Refusal
+from .library_images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
+from .library_record import IMAGES, OVERLAYS, Record
+from .library_shelf import LibraryShelf
+from .local_image import FILE_NAME
+from .overlay import Overlay
+from .streaming_disk import StreamingDisk
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayBase:
+    """What overlays lie over: its folder, which names it for good, and what to call it."""
+
+    folder: str
+    name: str
+
+
+class LibraryOverlays:
+    """The overlays below `overlays/`."""
+
+    def __init__(self, shelf: LibraryShelf, images: LibraryImages) -> None:
+        self._shelf = shelf
+        self._images = images
+        self._storage = shelf.storage
+
+    async def base_of(self, image: str) -> OverlayBase:
+        """A local image, by name or id, as a base; raises `NoSuchImageError`."""
+        folder, record = await self._shelf.find(IMAGES, image)
+        return OverlayBase(folder, record.name)
+
+    async def open_over_image(
+        self, image: str, names: Sequence[str], *, write_base: bool = False
+    ) -> LibraryDisk:
+        """Opens overlays over a local image, the first over it, each next over the one before.
+
+        Raises what `open_over` does, and `LibraryImages.claim`.
+        """
+        folder, record = await self._shelf.find(IMAGES, image)
+        disk, release = await self._images.claim(folder, record)
+        base = OverlayBase(folder, record.name)
+        return await self.open_over(base, disk, names, write_base=write_base, release=release)
+
+    async def open_over(
+        self,
+        base: OverlayBase,
+        disk: Disk,
+        names: Sequence[str],
+        *,
+        write_base: bool = False,
+        release: Callable[[], None] = lambda: None,
+    ) -> LibraryDisk:
+        """Opens overlays over an open disk; those that are not there yet are made.
+
+        The uppermost takes the writes, unless it has overlays itself; then with `write_base` only.
+        `disk` is owned from here on, after an error it is closed; `release` is called after it was.
+        Raises `BaseChangedError`, `ImageBusyError`, `InvalidOptionError` and `StorageError`.
+        """
+        top = disk
+        releases = [release]
+        try:
+            for name in names:
+                folder, record = await self._find_or_make(base, name, top.info.size, releases)
+                top = await self._open_one(top, folder, record)
+                base = OverlayBase(folder, record.name)
+            refuses = await self._refusal(base, write_base=write_base)
+        except BaseException:
+            await top.close()
+            _call(releases)
+            raise
+
+        async def on_close(info: DiskInfo) -> None:
+            _call(releases)
+            await self._note(base.folder, info)
+
+        remote = disk if isinstance(disk, StreamingDisk) else None
+        return LibraryDisk(top, refuses=refuses, remote=remote, on_close=on_close)
+
+    async def reset(self, name: str, base: str | None = None) -> None:
+        """Gives up what was written to an overlay, whatever its base is now; it stays, empty.
+
+        Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` when others lie over it.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        await self._check_overlays(folder, record)
+        async with self._shelf.claimed(folder, record.name):
+            await self._storage.remove(f"{folder}/{FILE_NAME}")  # made anew when it is opened
+        self._shelf.tell(folder)
+
+    async def remove(
+        self, name: str, base: str | None = None, *, drop_overlays: bool = False
+    ) -> None:
+        """Removes an overlay; raises as `LibraryImages.remove`."""
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        if not drop_overlays:
+            await self._check_overlays(folder, record)
+        over = await self._images.overlays_of(folder)
+        async with contextlib.AsyncExitStack() as claims:
+            for overlay, found in {folder: record, **over}.items():
+                await claims.enter_async_context(self._shelf.claimed(overlay, found.name))
+            for overlay in [*reversed(over), folder]:
+                await self._shelf.remove(overlay)
+
+    async def note_base_name(self, folder: str, name: str) -> None:
+        """Notes what the image that overlays lie over is called now."""
+        for overlay, record in (await self._shelf.all(OVERLAYS)).items():
+            if record.base == folder:
+                await self._shelf.update(overlay, base_name=name)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _find_or_make(
+        self, base: OverlayBase, name: str, size: int, releases: list[Callable[[], None]]
+    ) -> tuple[str, Record]:
+        """The overlay of that name, claimed; a new one is being created still."""
+        try:
+            folder, record = await self._shelf.find(OVERLAYS, name, base.folder)
+        except NoSuchImageError:
+            folder = self._shelf.new_folder(OVERLAYS)
+            now = self._shelf.platform.clock.now()
+            record = Record(
+                name, size, now, now, state="creating", base=base.folder, base_name=base.name
+            )
+        releases.append((await self._shelf.claim(folder, record.name)).release)
+        if record.state == "creating":
+            await self._shelf.add(folder, record)
+        return folder, record
+
+    async def _open_one(self, over: Disk, folder: str, record: Record) -> Overlay:
+        try:
+            overlay = await Overlay.open(over, self._storage, folder)
+        except StorageBusyError as error:
+            raise ImageBusyError(record.name) from error
+        except BaseException:
+            if record.state == "creating":
+                await self._shelf.remove(folder)
+            raise
+        if record.state == "creating":
+            await self._shelf.update(folder, state="ready")
+        return overlay
+
+    async def _refusal(self, over: OverlayBase, *, write_base: bool) -> Refusal | None:
+        overlays = names_of((await self._images.overlays_of(over.folder)).values())
+        if not overlays or write_base:
+            return None
+        return lambda: HasOverlaysError(over.name, overlays, WRITE_CONSENT)
+
+    async def _check_overlays(self, folder: str, record: Record) -> None:
+        overlays = names_of((await self._images.overlays_of(folder)).values())
+        if overlays:
+            raise HasOverlaysError(record.name, overlays, DROP_CONSENT)
+
+    async def _note(self, folder: str, info: DiskInfo) -> None:
+        with contextlib.suppress(StorageError):
+            now = self._shelf.platform.clock.now()
+            await self._shelf.update(folder, used_at=now, version=info.version)
+
+
+def _call(releases: list[Callable[[], None]]) -> None:
+    while releases:
+        releases.pop()()

@@ -1,0 +1,107 @@
+"""Memory that other threads see: a `SharedArrayBuffer`, handled by `web/shared-host.mjs`.
+
+What is called for each request is a JavaScript function that was looked up once; looking a method up
+costs as much as calling it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..base import File, ReadableBuffer
+from .interop import bridge
+from .opfs import OpfsFile
+
+_MOST_PIECES = 64
+
+
+class BrowserSharedMemory:
+    """A `SharedMemory` of web workers."""
+
+    def __init__(
+        self,
+        frame_shift: int,
+        set_shift: int,
+        size: int,
+        answer: Callable[[int, int, int, int, int, int], int],
+        give_up: Callable[[int, int], None],
+    ) -> None:
+        from pyodide.ffi import create_proxy
+
+        self._callbacks = create_proxy(answer), create_proxy(give_up)
+        host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)
+        self.area = host.area
+        """What clients are to get of the frames."""
+        self._host = host
+        self._scratch = host.scratch
+        self._pieces: dict[int, Any] = {}
+        self._fill, self._fill_room = host.fill, host.fillRoom
+        self._put, self._put_room, self._take_room = host.put, host.putRoom, host.takeRoom
+        self.drop, self.take_marks, self.finish = host.drop, host.takeMarks, host.finish
+
+    def fill(self, frame: int, block: int, file: File, offset: int, length: int) -> bool:
+        if not isinstance(file, OpfsFile):
+            return False
+        return bool(self._fill(frame, block, file.handle, offset, length))
+
+    def put(self, frame: int, block: int, data: ReadableBuffer) -> None:
+        self._piece(len(data)).assign(data)
+        self._put(frame, block, len(data))
+
+    def add_client(self, client: int) -> object:
+        return self._host.addClient(client)
+
+    def remove_client(self, client: int) -> None:
+        self._host.removeClient(client)
+
+    def counters(self, client: int) -> tuple[int, int]:
+        reads, byte_count = self._host.counters(client)
+        return int(reads), int(byte_count)
+
+    def fill_room(
+        self, client: int, entry: int, start: int, file: File, offset: int, length: int
+    ) -> bool:
+        if not isinstance(file, OpfsFile):
+            return False
+        return bool(self._fill_room(client, entry, start, file.handle, offset, length))
+
+    def put_room(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
+        self._piece(len(data)).assign(data)
+        self._put_room(client, entry, start, len(data))
+
+    def take_room(self, client: int, entry: int, length: int) -> bytes:
+        self._take_room(client, entry, length)
+        taken: bytes = self._piece(length).to_bytes()
+        return taken
+
+    def put_failure(self, client: int, entry: int, failure: bytes) -> None:
+        self._piece(len(failure)).assign(failure)
+        self._host.putFailure(client, entry, len(failure))
+
+    def close(self) -> None:
+        self._host.close()
+        for callback in self._callbacks:
+            callback.destroy()
+
+    def _piece(self, length: int) -> Any:
+        """The beginning of the scratch buffer, kept as `OpfsFile` keeps it."""
+        piece = self._pieces.get(length)
+        if piece is None:
+            if len(self._pieces) >= _MOST_PIECES:
+                self._pieces.clear()
+            piece = self._pieces[length] = self._scratch.subarray(0, length)
+        return piece
+
+
+def can_share() -> bool:
+    """Whether this worker may share memory with the page: only where it is isolated."""
+    import js
+
+    return bool(getattr(js, "crossOriginIsolated", False)) and bridge() is not None
+
+
+def _bridge() -> Any:
+    found = bridge()
+    assert found is not None
+    return found

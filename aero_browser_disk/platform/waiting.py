@@ -1,0 +1,85 @@
+"""How synchronous code waits for asynchronous: the one difference that a `DiskFile` has to know."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from ..errors import CannotWaitError
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Waiter(Protocol):
+    """Waits for coroutines on behalf of synchronous code."""
+
+    @property
+    def may_try(self) -> bool:
+        """Whether what takes no waiting may be called directly, from where the caller is."""
+
+    def wait(self, work: Work) -> None:
+        """Runs what `work` makes to its end, and raises what it raises.
+
+        Raises `CannotWaitError` when that is impossible here.
+        """
+
+
+def waiter() -> Waiter:
+    """The way to wait that this platform has, for code that belongs to the running event loop."""
+    if sys.platform == "emscripten":
+        from .browser.waiting import SwitchingWaiter
+
+        return SwitchingWaiter()
+    try:
+        return ThreadWaiter(asyncio.get_running_loop())
+    except RuntimeError:
+        return NoWaiter()
+
+
+class GivenWaiter:
+    """Waits by a function of the caller's."""
+
+    may_try = True
+
+    def __init__(self, wait: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self._wait = wait
+
+    def wait(self, work: Work) -> None:
+        self._wait(work())
+
+
+class ThreadWaiter:
+    """Waits, in another thread, for what the loop's thread does."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+
+    @property
+    def may_try(self) -> bool:
+        return threading.get_ident() == self._thread  # a disk belongs to one thread
+
+    def wait(self, work: Work) -> None:
+        if self.may_try:
+            raise CannotWaitError(
+                "this is the thread of the event loop that would fetch them. Use the file in "
+                "another: await asyncio.to_thread(parse, file)."
+            )
+        if not self._loop.is_running():
+            raise CannotWaitError("the event loop that the disk belongs to does not run.")
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result()
+
+
+class NoWaiter:
+    """Outside of any event loop."""
+
+    may_try = True
+
+    def wait(self, work: Work) -> None:
+        raise CannotWaitError(
+            "the file was made outside of an event loop. Make it inside, or give it "
+            "wait=runner.run of the asyncio.Runner that the disk was opened by."
+        )

@@ -1,0 +1,664 @@
+"""The sectors that were written of one disk, packed into one file that a crash cannot spoil.
+
+The file is a row of slots of 4 KiB. What is written goes to a slot that nothing committed lies in;
+`commit` then adds a batch to the chain of journal slots (see `sector_journal`) and makes both
+durable; only after that may the slots that were replaced be used again. A small batch is made
+durable together with its data in one flush, and carries a checksum of the data: if a crash comes
+between, the batch counts when all of it is there. A large one is added after its data is durable.
+So at any instant, in whatever order what was written reaches the medium, the next start finds all
+that was committed, and of the rest all or nothing.
+
+Room is made when something is written: slots for the data, for the records that a commit will add,
+and for a snapshot of them all. A commit needs no more, and a disk that is full stays usable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
+from itertools import groupby
+from typing import TypeVar
+
+from .batch_chain import BatchChain, merged
+from .errors import StorageError, StorageFullError
+from .granule_table import ALL, GRANULE, SECTORS, GranuleTable, entry_at
+from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
+from .sector_journal import RECORDS_IN_SLOT, SLOT_SIZE, Contents, Header, Record, slots_for
+from .slot_space import FREE, FRESH, HELD, SETTLED, SlotSpace
+
+SECTOR = GRANULE // SECTORS
+Range = tuple[int, int]
+"""Offset and length in bytes; or the first, and how many."""
+Taken = TypeVar("Taken")
+
+_MOST_BUFFERED = 256  # granules in memory that are not in the file yet
+_RUN_OF_ITS_OWN = 16  # granules that are not worth to be buffered
+_POOL = 64  # slots taken at once for small writes
+_JOURNAL_ROOM = 8 * RECORDS_IN_SLOT
+_LITTLE_TO_GAIN = 8  # journal slots that are not worth to write the others anew
+_MOST_FRESH = 8192  # granules written since the last commit
+_MOST_PENDING = 8192  # places written since the last commit
+_MOST_LEAVING = 1 << 16  # slots that the next commit frees
+_MOST_CHECKED = 512  # granules in a batch that has a checksum
+_FEW_JOURNAL_SLOTS = 256  # after a snapshot that are not worth another
+_WINDOW = 1 << 20
+
+
+class SectorStore:
+    """The file. What lies beneath what was not written is for the disk above to say."""
+
+    def __init__(self, path: str, file: File) -> None:
+        self.changes = 0
+        """How often the contents were changed since the store was opened."""
+        self._path = path
+        self._file = file
+        self._table = GranuleTable()
+        self._space = SlotSpace(file)
+        self._chain = BatchChain(path, file, self._space)
+        self._used = 0  # slots that hold data
+        self._snapshot_records = 0  # at most so many would say all that is committed
+        # What the next commit will say.
+        self._pending: list[Range] = []  # granules, from the first to behind the last
+        self._most_records = 0
+        self._fresh: list[Range] = []  # slots
+        self._fresh_slots = 0
+        self._leaving: list[int] = []  # slots
+        # Small writes: slots taken for those to come, and granules that are not in the file yet.
+        self._pool: list[int] = []
+        self._buffered: dict[int, bytearray] = {}
+
+    # ── opening ──────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    async def create(cls, storage: Storage, path: str, contents: Contents) -> SectorStore:
+        """Makes a store in a file that is not there yet, or in which none was ever made.
+
+        Raises `StorageError`, also when there is a store already, and `StorageFullError`.
+        """
+        store = cls(path, await storage.open(path))
+        try:
+            store._begin(contents)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    async def open(cls, storage: Storage, path: str) -> SectorStore | None:
+        """Opens the store in a file; None when none was ever made there.
+
+        Raises `StorageBusyError` when another tab has it, `StorageError` when it is damaged.
+        """
+        try:
+            file = await storage.open(path, create=False)
+        except FileNotFoundError:
+            return None
+        store = cls(path, file)
+        try:
+            header = store._chain.read_header()
+            if header is not None:
+                store._replay(header)
+                return store
+        except BaseException:
+            store.close()
+            raise
+        store.close()
+        return None
+
+    @property
+    def contents(self) -> Contents:
+        """What it is of."""
+        return self._chain.header.contents
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why nothing is written any more, after a flush failed."""
+        return self._chain.failure
+
+    @property
+    def revision(self) -> int:
+        """Counts what was committed, with what was written since as one more."""
+        return self._chain.commits + self.is_dirty
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything was written since the last commit."""
+        return bool(self._pending)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of room that what was written takes, in granules."""
+        return self._used * GRANULE
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes in the file."""
+        return self._space.slots * SLOT_SIZE
+
+    def close(self) -> None:
+        """Closes the file; what was not committed is gone. Idempotent."""
+        self._file.close()
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
+        """Fills `target` from `offset` as far as sectors there were written; returns the rest.
+
+        Raises `StorageError`.
+        """
+        granule, start = divmod(offset, GRANULE)
+        length = len(target)
+        if start + length <= GRANULE:  # one granule, which is what guests mostly ask for
+            entry = self._table[granule]
+            if not entry:
+                return [(offset, length)] if length else []
+            if entry & ALL == ALL:
+                self._read_slot(entry >> SECTORS, start, target)
+                return []
+        missing: list[Range] = []
+        end = offset + length
+        at = offset
+        with memoryview(target) as view:
+            for first, count, entry in self._table.runs(granule, -(-end // GRANULE)):
+                start = max(first * GRANULE, offset)
+                stop = min((first + count) * GRANULE, end)
+                _add(missing, at, start)
+                if entry & ALL == ALL:
+                    skipped = start - first * GRANULE
+                    self._read_run(entry, skipped, view[start - offset : stop - offset])
+                else:
+                    self._read_sectors(first, count, entry, offset, view, missing)
+                at = stop
+        _add(missing, at, end)
+        return missing
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
+
+        Zeros are those that take no room; others count as data. In order, as long as can be.
+        """
+        at = end = 0
+        zeros = False
+        for offset, length, is_zeros in self._pieces(start // GRANULE, -(-stop // GRANULE)):
+            first, last = max(offset, start), min(offset + length, stop)
+            if first >= last:
+                continue
+            if first == end and is_zeros == zeros and end > at:
+                end = last
+            else:
+                if end > at:
+                    yield at, end - at, zeros
+                at, end, zeros = first, last, is_zeros
+        if end > at:
+            yield at, end - at, zeros
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def edges(self, offset: int, length: int) -> list[int]:
+        """Offsets of the sectors that a write covers a part of and of which nothing is here."""
+        if not length or not (offset | length) % SECTOR:
+            return []
+        end = offset + length
+        first, last = offset - offset % SECTOR, (end - 1) // SECTOR * SECTOR
+        cut = {first} if offset % SECTOR else set()
+        if end % SECTOR and end != self.contents.size:
+            cut.add(last)
+        return [sector for sector in sorted(cut) if not self._holds(sector)]
+
+    def write(
+        self, offset: int, data: ReadableBuffer, beneath: Mapping[int, bytes] | None = None
+    ) -> None:
+        """Writes any bytes. `beneath` has the sectors that `edges` asked for; others are zeros.
+
+        Raises `StorageFullError` and other `StorageError`s; nothing of it is written then, unless
+        the file failed in the middle of it.
+        """
+        length = len(data)
+        if not length:
+            return
+        self._check()
+        with memoryview(data) as view:
+            if (offset | length) % SECTOR:
+                with memoryview(self._padded(offset, view, beneath or {})) as padded:
+                    self._write_sectors(offset - offset % SECTOR, padded)
+            else:
+                self._write_sectors(offset, view)
+        self.changes += 1
+
+    def discard(self, offset: int, length: int, *, hide: bool) -> None:
+        """Forgets what whole granules hold, so that they take no room; the rest is made zeros.
+
+        With `hide` they read as zeros from now on, without it as what lies beneath. Raises as
+        `write`; a part of it may be done then.
+        """
+        end = offset + length
+        first, last = -(-offset // GRANULE), end // GRANULE
+        if end == self.contents.size:
+            last = -(-end // GRANULE)
+        if first >= last:
+            self._write_zeros(offset, length)
+            return
+        self._write_zeros(offset, first * GRANULE - offset)
+        self._write_zeros(last * GRANULE, end - last * GRANULE)
+        for start in range(first, last, _MOST_LEAVING):
+            self._check()
+            count = min(_MOST_LEAVING, last - start)
+            self._reserve(0, 1)
+            self._replace(start, count, ALL if hide else 0)
+            self.changes += 1
+
+    def commit(self) -> None:
+        """Returns once all that was written is durable.
+
+        Raises `StorageError`; what was written is then still here, but may not be after a crash.
+        """
+        self._check_failure()
+        self._write_out()
+        if self._pending:
+            records = list(self._pending_records())
+            is_large = self._fresh_slots > _MOST_CHECKED
+            if is_large:
+                self._chain.flush()
+            self._chain.append(records, is_data_durable=is_large)
+            self._settle()
+        if self._chain.is_long:
+            self._try_to_rewrite()
+
+    def compact(self) -> None:
+        """Commits, writes the chain anew, as short as can be, and gives free room back.
+
+        Raises `StorageFullError` when there is no room for both chains; all is as it was then.
+        """
+        self.commit()
+        self._rewrite(self.contents)
+
+    def rebind(self, contents: Contents) -> None:
+        """Commits, and says anew what the store is of. Durable when it returns; all or nothing.
+
+        What lies beyond a smaller size is forgotten. Raises `StorageError`.
+        """
+        self.commit()
+        if contents.size < self.contents.size:
+            self._cut(contents.size)
+            self.changes += 1
+        self._rewrite_or_fail(contents)
+
+    def clear(self, contents: Contents) -> None:
+        """Forgets everything. Durable when it returns; all or nothing. Raises `StorageError`."""
+        self.commit()
+        self._replace(0, -(-self.contents.size // GRANULE), 0)
+        self.changes += 1
+        self._rewrite_or_fail(contents)
+
+    # ── inside: reading ──────────────────────────────────────────────────────────────────────────
+
+    def _read_slot(self, slot: int, start: int, target: WritableBuffer) -> None:
+        buffered = self._buffered.get(slot)
+        if buffered is not None:
+            target[:] = buffered[start : start + len(target)]
+        elif not slot:
+            target[:] = bytes(len(target))
+        elif self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
+            raise self._damage("it is too short")
+
+    def _read_run(self, entry: int, start: int, target: memoryview) -> None:
+        """Reads slots that lie one behind the other, from byte `start` of the first."""
+        slot = entry >> SECTORS
+        if not slot or start + len(target) <= SLOT_SIZE:
+            self._read_slot(slot, start, target)
+            return
+        if self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
+            raise self._damage("it is too short")
+        for buffered, data in self._buffered.items():
+            at = (buffered - slot) * SLOT_SIZE - start
+            if -SLOT_SIZE < at < len(target):
+                part = target[max(0, at) : at + SLOT_SIZE]
+                skipped = max(0, -at)
+                part[:] = data[skipped : skipped + len(part)]
+
+    def _read_sectors(
+        self,
+        first: int,
+        count: int,
+        entry: int,
+        offset: int,
+        view: memoryview,
+        missing: list[Range],
+    ) -> None:
+        """Reads granules of which not all sectors were written, as far as `view` takes them."""
+        end = offset + len(view)
+        for index in range(count):
+            base = (first + index) * GRANULE
+            slot = entry_at(entry, index) >> SECTORS
+            for start, stop, held in _sector_runs(entry & ALL):
+                low, high = max(base + start, offset), min(base + stop, end)
+                if low >= high:
+                    continue
+                if held:
+                    self._read_slot(slot, low - base, view[low - offset : high - offset])
+                else:
+                    _add(missing, low, high)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        for first, count, entry in self._table.runs(start, stop):
+            if entry & ALL == ALL:
+                yield first * GRANULE, count * GRANULE, entry == ALL
+                continue
+            for granule in range(first, first + count):
+                for low, high, held in _sector_runs(entry & ALL):
+                    if held:
+                        yield granule * GRANULE + low, high - low, entry <= ALL
+
+    def _holds(self, sector: int) -> bool:
+        """Whether the sector at that offset was written."""
+        return bool(self._table[sector // GRANULE] >> sector % GRANULE // SECTOR & 1)
+
+    # ── inside: writing ──────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> None:
+        """Raises why nothing can be written; makes room in memory for more."""
+        self._check_failure()
+        if len(self._buffered) >= _MOST_BUFFERED:
+            self._write_out()
+        if (
+            self._fresh_slots >= _MOST_FRESH
+            or len(self._pending) >= _MOST_PENDING
+            or len(self._leaving) >= _MOST_LEAVING
+        ):
+            self.commit()
+
+    def _check_failure(self) -> None:
+        if self._chain.failure is not None:
+            raise self._chain.failure
+
+    def _padded(self, offset: int, data: memoryview, beneath: Mapping[int, bytes]) -> bytearray:
+        """`data` grown to whole sectors, by what the first and the last hold now."""
+        start = offset - offset % SECTOR
+        stop = -(-(offset + len(data)) // SECTOR) * SECTOR
+        padded = bytearray(stop - start)
+        for sector in {start, stop - SECTOR}:
+            at = sector - start
+            if self._holds(sector):
+                with memoryview(padded)[at : at + SECTOR] as part:
+                    self.read_into(sector, part)
+            elif sector in beneath:
+                padded[at : at + len(beneath[sector])] = beneath[sector]
+        padded[offset - start : offset - start + len(data)] = data
+        return padded
+
+    def _write_sectors(self, offset: int, data: memoryview) -> None:
+        granule, start = divmod(offset, GRANULE)
+        end = start + len(data)
+        if end <= GRANULE:  # one granule, which is what guests mostly write
+            self._reserve(1, 1)
+            self._write_granule(granule, start, data)
+            return
+        head = (GRANULE - start) % GRANULE
+        tail = end % GRANULE
+        middle = (len(data) - head - tail) // GRANULE
+        if middle >= _RUN_OF_ITS_OWN:
+            self._reserve(2, 2)
+            self._write_run(granule + bool(head), data[head : len(data) - tail])
+            small = range(0)
+        else:
+            self._reserve(middle + 2, middle + 2)
+            small = range(middle)
+        for index in small:
+            at = head + index * GRANULE
+            self._write_granule(granule + bool(head) + index, 0, data[at : at + GRANULE])
+        if head:
+            self._write_granule(granule, start, data[:head])
+        if tail:
+            self._write_granule(granule + bool(head) + middle, 0, data[len(data) - tail :])
+
+    def _write_granule(self, granule: int, start: int, data: memoryview) -> None:
+        """Writes sectors of one granule. The room for it is there."""
+        length = len(data)
+        entry = self._table[granule]
+        slot = entry >> SECTORS
+        mask = ((1 << length // SECTOR) - 1) << start // SECTOR
+        if self._space.states[slot] == FRESH:
+            buffered = self._buffered.get(slot)
+            if buffered is None:
+                self._file.write(data, slot * SLOT_SIZE + start)
+            else:
+                buffered[start : start + length] = data
+            if entry | mask != entry:
+                self._table.put_single(granule, entry | mask)
+                self._most_records += 2
+            return
+        if length == GRANULE:
+            granule_data = bytearray(data)
+        else:
+            granule_data = bytearray(GRANULE)
+            if slot:
+                self._read_slot(slot, 0, granule_data)
+            granule_data[start : start + length] = data
+        fresh = self._pool.pop()
+        self._buffered[fresh] = granule_data
+        self._note_fresh(fresh, 1)
+        self._replace(granule, 1, fresh << SECTORS | entry & ALL | mask)
+
+    def _write_run(self, granule: int, data: memoryview) -> None:
+        """Writes whole granules, straight into the file."""
+        runs = self._with_room(partial(self._take_run, len(data) // GRANULE))
+        try:
+            at = 0
+            for slot, count in runs:
+                self._file.write(data[at : at + count * GRANULE], slot * SLOT_SIZE)
+                at += count * GRANULE
+        except BaseException:
+            self._give_back(runs)
+            raise
+        for slot, count in runs:
+            self._note_fresh(slot, count)
+            self._replace(granule, count, slot << SECTORS | ALL)
+            granule += count
+
+    def _write_zeros(self, offset: int, length: int) -> None:
+        if length > 0:
+            self.write(offset, bytes(length), {})
+
+    def _replace(self, granule: int, count: int, entry: int) -> None:
+        """Puts a run into the table, and sees to what it replaces."""
+        gone = self._table.put(granule, count, entry)
+        self._used += (count if entry > ALL else 0) - len(gone)
+        self._pending.append((granule, granule + count))
+        self._most_records += 2
+        # Those of this batch too stay taken until it is committed: they may be buffered still.
+        self._leaving += gone
+
+    def _note_fresh(self, slot: int, count: int) -> None:
+        if count == 1:
+            self._space.states[slot] = FRESH
+        else:
+            self._space.mark(slot, count, FRESH)
+        self._fresh_slots += count
+        if self._fresh and self._fresh[-1][1] == slot:
+            slot, count = self._fresh[-1][0], slot + count - self._fresh[-1][0]
+            self._fresh.pop()
+        self._fresh.append((slot, slot + count))
+
+    def _write_out(self) -> None:
+        """Writes what is buffered to the file."""
+        if not self._buffered:
+            return
+        for start, stop in merged((slot, slot + 1) for slot in self._buffered):
+            data = b"".join([self._buffered[slot] for slot in range(start, stop)])
+            self._file.write(data, start * SLOT_SIZE)
+        self._buffered.clear()
+
+    # ── inside: room ─────────────────────────────────────────────────────────────────────────────
+
+    def _reserve(self, granules: int, places: int) -> None:
+        """Takes slots for so many small granules, and for the records of so many places more.
+
+        Raises `StorageFullError` when they are not to be had, even after a commit.
+        """
+        if len(self._pool) < granules or self._most_records + 2 * places > self._chain.room:
+            self._with_room(partial(self._take_for_small, granules, places))
+
+    def _take_for_small(self, granules: int, places: int) -> None:
+        self._take_for_records(places)
+        while len(self._pool) < granules:
+            slot, count = self._space.take(_POOL, HELD)
+            self._pool[:0] = range(slot + count - 1, slot - 1, -1)
+
+    def _take_for_records(self, places: int) -> None:
+        """Slots for the batch's records and the one behind, and room for a snapshot with them."""
+        records = self._most_records + 2 * places
+        while self._chain.room < records:
+            self._keep_for_snapshot(records + _JOURNAL_ROOM)
+            self._chain.make_room()
+
+    def _keep_for_snapshot(self, more_records: int) -> None:
+        self._space.reserve = slots_for(self._snapshot_records + more_records) + 2
+
+    def _take_run(self, wanted: int) -> list[Range]:
+        """Slots for a run of granules and for its records."""
+        runs: list[Range] = []
+        try:
+            while wanted:
+                runs.append(self._space.take(wanted, HELD))
+                wanted -= runs[-1][1]
+            self._take_for_records(len(runs) + 2)
+        except BaseException:
+            self._give_back(runs)
+            raise
+        return runs
+
+    def _give_back(self, runs: Iterable[Range]) -> None:
+        for slot, count in runs:
+            self._space.mark(slot, count, FREE)
+
+    def _with_room(self, take: Callable[[], Taken]) -> Taken:
+        """What `take` takes, for which others' room may have to be freed first."""
+        try:
+            return take()
+        except StorageFullError:
+            free = self._space.free
+            self.commit()
+            if len(self._chain) > slots_for(self._snapshot_records) + _LITTLE_TO_GAIN:
+                self._try_to_rewrite()
+            if self._space.free <= free:
+                raise
+            return take()
+
+    # ── inside: committing ───────────────────────────────────────────────────────────────────────
+
+    def _pending_records(self) -> Iterator[Record]:
+        """What the places written since the last commit hold now."""
+        for start, stop in merged(self._pending):
+            at = start
+            for granule, count, entry in self._table.runs(start, stop):
+                if granule > at:
+                    yield at << SECTORS, granule - at, 0
+                yield granule << SECTORS | entry & ALL, count, entry >> SECTORS
+                at = granule + count
+            if at < stop:
+                yield at << SECTORS, stop - at, 0
+
+    def _settle(self) -> None:
+        """What was written is part of the committed state now."""
+        for start, stop in self._fresh:
+            self._space.settle(start, stop)
+        self._space.give_back(self._leaving)
+        self._fresh.clear()
+        self._leaving.clear()
+        self._pending.clear()
+        self._fresh_slots = 0
+        self._snapshot_records += self._most_records
+        self._most_records = 0
+
+    def _try_to_rewrite(self) -> None:
+        try:
+            self._rewrite(self.contents)
+        except StorageFullError:
+            self._chain.put_off_rewriting()
+
+    def _rewrite_or_fail(self, contents: Contents) -> None:
+        try:
+            self._rewrite(contents)
+        except StorageError as error:
+            self._chain.failure = error  # what is in memory is not what the file says
+            raise
+
+    def _rewrite(self, contents: Contents) -> None:
+        """Writes the chain anew, as the table says; all other room is free then."""
+        self._write_out()
+        end = -(-max(self.contents.size, contents.size) // GRANULE)
+        records = [
+            (granule << SECTORS | entry & ALL, count, entry >> SECTORS)
+            for granule, count, entry in self._table.runs(0, end)
+        ]
+        self._chain.rewrite(records, contents)
+        self._settle()
+        self._snapshot_records = len(records)
+        self._keep_for_snapshot(0)
+        self._space.give_back(self._pool)
+        self._pool.clear()
+        self._space.cut()
+
+    # ── inside: opening ──────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, contents: Contents) -> None:
+        if self._chain.read_header() is not None:
+            raise StorageError(self._path, "there is something already")
+        self._chain.begin(contents)
+
+    def _replay(self, header: Header) -> None:
+        """Reads the chain: what is in the store."""
+        for records in self._chain.replay(header):
+            self._snapshot_records += 2 * len(records)
+            for word, count, slot in records:
+                if slot and slot + count > self._space.slots:
+                    raise self._damage("its journal speaks of slots that it has not")
+                gone = self._table.put(word >> SECTORS, count, slot << SECTORS | word & ALL)
+                self._space.give_back(gone)
+                self._used -= len(gone)
+                if slot:
+                    self._space.mark(slot, count, SETTLED)
+                    self._used += count
+        self._keep_for_snapshot(0)
+        self._chain.resume()
+
+    def _cut(self, size: int) -> None:
+        """Forgets what lies beyond a size, down to the byte."""
+        sector_end = -(-size // SECTOR) * SECTOR
+        if size < sector_end and self._holds(size - size % SECTOR):
+            self._write_zeros(size, sector_end - size)
+        granule, start = divmod(sector_end, GRANULE)
+        if start:
+            entry = self._table[granule]
+            left = entry & ~(ALL << start // SECTOR & ALL)
+            self._table.put_single(granule, left if left & ALL else 0)
+            if entry > ALL and not left & ALL:
+                self._leaving.append(entry >> SECTORS)
+                self._used -= 1
+            granule += 1
+        self._replace(granule, -(-self.contents.size // GRANULE) - granule, 0)
+
+    def _damage(self, what: str) -> StorageError:
+        return StorageError(self._path, f"{what}. Nothing of it was changed.")
+
+
+def _add(ranges: list[Range], start: int, stop: int) -> None:
+    """Adds what lies from `start` to `stop`, joined with the range before when they touch."""
+    if start >= stop:
+        return
+    if ranges and sum(ranges[-1]) == start:
+        start = ranges.pop()[0]
+    ranges.append((start, stop - start))
+
+
+@cache
+def _sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
+    """The parts of a granule from start to stop, in bytes, that a mask has and that it has not."""
+    bits = [mask >> index & 1 for index in range(SECTORS)]
+    parts = []
+    at = 0
+    for is_held, group in groupby(bits):
+        stop = at + len(list(group)) * SECTOR
+        parts.append((at, stop, bool(is_held)))
+        at = stop
+    return tuple(parts)

@@ -1,0 +1,29 @@
+"""Reads that no guest asked for: they are no part of a boot, and nothing follows from them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+_UNASKED: ContextVar[bool] = ContextVar("unasked", default=False)
+
+
+@contextlib.contextmanager
+def unasked_reads() -> Iterator[None]:
+    """Marks the reads within as ours: looking for files, not a guest's.
+
+    They are not written into the boot profile, and nothing is read ahead of them: what lies behind
+    a folder's block is mostly another folder's. It holds for whatever disk is read, through
+    overlays and all, because it goes with the task.
+    """
+    before = _UNASKED.set(True)
+    try:
+        yield
+    finally:
+        _UNASKED.reset(before)
+
+
+def are_unasked() -> bool:
+    """Whether the reads of this task are marked so."""
+    return _UNASKED.get()

@@ -1,0 +1,28 @@
+"""The list of a site's files with their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(site: Path) -> None:
+    """Writes `manifest.json`: `{"build", "files": {path: {"bytes", "sha256"}}}`.
+
+    `build` is one digest of all of it, so it names this state of the site. The manifest itself and
+    its compressed siblings are not in it.
+    """
+    files = {
+        path.relative_to(site).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(site.rglob("*"))
+        if path.is_file()
+    }
+    build = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    text = json.dumps({"build": build, "files": files}, indent=1)
+    (site / MANIFEST).write_text(text + "\n")

@@ -1,0 +1,91 @@
+"""A page with a machine that boots a disk, and the site it comes from: for tests that boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+from emulator import write_emulator
+
+# Real boots, on machines that are busy with other tests.
+BOOT_TIMEOUT_MS = 240_000
+
+MAKE = """async ({ open, options }) => {
+  const { openDisk } = await import(new URL("aero-disk.mjs", location).href);
+  const { Boot } = await import(new URL("boot.mjs", location).href);
+  globalThis.disk = await openDisk(open);
+  const place = document.body.appendChild(document.createElement("div"));
+  globalThis.boot = new Boot(place, { disk, memoryBytes: 64 << 20, ...options });
+}"""
+
+
+def copy_with_emulator(site: Path, folder: Path) -> None:
+    """The built site with v86 and its BIOS, as the demo serves it."""
+    shutil.copytree(site, folder, copy_function=os.link)
+    write_emulator(folder)
+
+
+@dataclass(frozen=True)
+class BootPage:
+    """A page on which a machine can be booted."""
+
+    page: Page
+
+    def make(self, site_url: str, url: str, **options: object) -> BootPage:
+        """Loads the site, opens the image and makes the machine, which is off."""
+        self.page.goto(site_url)
+        opened = {"url": url, "allowRemote": True, "retry": {"tries": 2, "baseS": 0.1}}
+        opened |= {"readAhead": False, "bootProfile": None}
+        opened |= {"overlay": options.pop("overlay")} if "overlay" in options else {}
+        self.page.evaluate(MAKE, {"open": opened, "options": options})
+        return self
+
+    def press(self, name: str) -> None:
+        """Presses one of the machine's buttons."""
+        self.button(name).click()
+
+    def button(self, name: str) -> Locator:
+        """The button of that name."""
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    @property
+    def failure(self) -> Locator:
+        """Where the machine says what failed."""
+        return self.page.locator(".boot-failure")
+
+    def expect_state(self, state: str, timeout_ms: int = BOOT_TIMEOUT_MS) -> None:
+        """Waits until the machine is in that state."""
+        machine = self.page.locator(".boot")
+        expect(machine).to_have_attribute("data-state", state, timeout=timeout_ms)
+
+    @property
+    def text(self) -> str:
+        """The screen in text mode."""
+        rows: list[str] = self.evaluate("boot.screenText")
+        return "\n".join(row.rstrip() for row in rows)
+
+    def expect_text(self, text: str) -> None:
+        """Waits until the screen shows a text."""
+        # The machine keeps the page's thread busy: looking seldom is quicker.
+        self.page.wait_for_function(
+            "text => boot.screenText.some((row) => row.includes(text))",
+            arg=text,
+            timeout=BOOT_TIMEOUT_MS,
+            polling=250,
+        )
+
+    def type(self, text: str) -> None:
+        """Types on the machine's keyboard, then presses Enter."""
+        self.page.locator(".boot-screen").focus()
+        # Some guests read their keyboard seldom, and its buffer is short.
+        self.page.keyboard.type(text, delay=60)
+        self.page.keyboard.press("Enter", delay=60)
+
+    def evaluate(self, expression: str) -> Any:
+        """A value of the page."""
+        return self.page.evaluate(expression)

@@ -1,0 +1,191 @@
+"""Python starts from a memory snapshot, and without one when anything is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+
+DISK = SyntheticImage(2**20, seed=12)
+
+START = """async ({ url, image }) => {
+  const { connect, openDisk } = await import(url);
+  const started = await connect().started;
+  const disk = await openDisk({ url: image, allowRemote: true });
+  return { ...started, bytes: Array.from(await disk.read(1000, 16)) };
+}"""
+
+# Files of the folder in which the snapshot is kept, by name and size, once there are any.
+KEPT = """async () => {
+  const root = await navigator.storage.getDirectory();
+  const ours = await root.getDirectoryHandle("aero-browser-disk", { create: true });
+  const folder = await ours.getDirectoryHandle("quick-start", { create: true });
+  const files = [];
+  for await (const [name, file] of folder) files.push([name, (await file.getFile()).size]);
+  return files.length === 1 && files[0][1] === expected ? files : null;
+}"""
+
+CHANGE = """async (how) => {
+  const root = await navigator.storage.getDirectory();
+  const ours = await root.getDirectoryHandle("aero-browser-disk");
+  const folder = await ours.getDirectoryHandle("quick-start");
+  for await (const [name, file] of folder) {
+    const stream = await file.createWritable({ keepExistingData: true });
+    if (how === "torn") await stream.truncate(5_000_000);
+    if (how === "changed") await stream.write({ type: "write", position: 9_000_000, data: "x" });
+    await stream.close();
+    if (how === "of another build") {
+      const other = await folder.getFileHandle("0".repeat(64) + ".snapshot", { create: true });
+      const copy = await other.createWritable();
+      await copy.write(await file.getFile());
+      await copy.close();
+      await folder.removeEntry(name);
+    }
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def images() -> Iterator[ImageServer]:
+    with ImageServer({"disk.img": DISK}) as server:
+        yield server
+
+
+class Visitor:
+    """Comes to the site, has Python started there, and reads a little."""
+
+    def __init__(self, context: BrowserContext, site: SiteServer, images: ImageServer) -> None:
+        self.page: Page = context.new_page()
+        self._site = site
+        self._images = images
+
+    def start(self) -> dict[str, Any]:
+        """How Python came up, after what it read was seen to be right."""
+        self.page.goto(f"{self._site.url}manifest.json")
+        places = {"url": f"{self._site.url}aero-disk.mjs", "image": self._images.url("disk.img")}
+        facts: dict[str, Any] = self.page.evaluate(START, places)
+        assert bytes(facts.pop("bytes")) == DISK.read(1000, 16)
+        return facts
+
+    def wait_until_kept(self) -> list[list[Any]]:
+        """What is kept, once the whole snapshot is."""
+        size = self.page.evaluate("import('./build.mjs').then(m => m.build.snapshot.bytes)")
+        function = KEPT.replace("expected", str(size))
+        kept: list[list[Any]] = self.page.wait_for_function(function).json_value()
+        return kept
+
+
+@pytest.fixture
+def visitor(fresh_context: BrowserContext, site: SiteServer, images: ImageServer) -> Visitor:
+    return Visitor(fresh_context, site, images)
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_the_snapshot_is_kept_at_the_first_visit_and_used_at_the_next(
+    visitor: Visitor, site: SiteServer
+) -> None:
+    assert visitor.start()["from"] == "snapshot"
+    ((name, _),) = visitor.wait_until_kept()
+    assert re.fullmatch("[0-9a-f]{64}.snapshot", name)
+    site.forget()
+
+    assert visitor.start()["from"] == "kept snapshot"
+
+    assert [line for line in site.requests if "quick-start" in line or ".whl" in line] == []
+
+
+@pytest.mark.parametrize("how", ["torn", "changed", "of another build"])
+def test_a_kept_snapshot_that_is_no_good_is_replaced(visitor: Visitor, how: str) -> None:
+    visitor.start()
+    visitor.wait_until_kept()
+    visitor.page.goto("about:blank")  # its worker ends, and lets the file go
+    visitor.page.go_back()
+    visitor.page.evaluate(CHANGE, how)
+
+    facts = visitor.start()
+
+    if how == "changed":  # seen only once Python is up
+        assert (facts["from"], facts["reason"]) == ("wheel", "the snapshot is damaged")
+        visitor.page.goto("about:blank")
+        facts = visitor.start()
+    assert facts["from"] == "snapshot"
+    assert len(visitor.wait_until_kept()) == 1
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_without_private_files_the_snapshot_is_fetched_each_time(
+    visitor: Visitor, fresh_context: BrowserContext
+) -> None:
+    refuse = "navigator.storage.getDirectory = () => Promise.reject(new DOMException('no'));"
+    fresh_context.route(
+        "**/snapshot.mjs",
+        lambda route: route.fulfill(response=(found := route.fetch()), body=refuse + found.text()),
+    )
+    assert visitor.start()["from"] == "snapshot"
+    assert visitor.start()["from"] == "snapshot"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"status": 404}, "answered with status 404"),
+        ({"body": b"this is not gzip"}, "."),
+        ({"body": b""}, "."),
+    ],
+    ids=["missing", "garbage", "empty"],
+)
+def test_a_snapshot_that_cannot_be_had_leaves_the_wheel(
+    visitor: Visitor, fresh_context: BrowserContext, console: Any, answer: Any, reason: str
+) -> None:
+    fresh_context.route("**/quick-start/*", lambda route: route.fulfill(**answer))
+    facts = visitor.start()
+    assert facts["from"] == "wheel"
+    assert re.search(reason, facts["reason"])
+
+
+def test_a_snapshot_of_another_pyodide_leaves_the_wheel(
+    visitor: Visitor, fresh_context: BrowserContext
+) -> None:
+    """Pyodide itself refuses it, by the build that it was made with."""
+    fresh_context.route(
+        "**/pyodide.mjs",
+        lambda route: route.fulfill(
+            response=(found := route.fetch()),
+            body=re.sub('BUILD_ID:"[0-9a-f]{64}"', f'BUILD_ID:"{"0" * 64}"', found.text()),
+        ),
+    )
+    facts = visitor.start()
+    assert facts["from"] == "wheel"
+    assert "build id mismatch" in facts["reason"]
+
+
+def test_each_start_draws_other_random_numbers_and_calls_c_at_full_speed(
+    visitor: Visitor, fresh_context: BrowserContext
+) -> None:
+    fresh_context.route(
+        "**/worker.mjs",
+        lambda route: route.fulfill(
+            response=(found := route.fetch()),
+            body=found.text().replace(
+                "self.postMessage({ started: facts });",
+                """
+                const { HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET } = pyodide._module;
+                const offset = HEAP32[__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET / 4];
+                const trampoline = HEAP32[(__PyRuntime + offset) / 4];
+                const drawn = pyodide.runPython("import random; random.random()");
+                self.postMessage({ started: { ...facts, drawn, trampoline } });
+                """,
+            ),
+        ),
+    )
+    first, second = visitor.start(), visitor.start()
+    assert first["from"] == "snapshot"
+    assert first["drawn"] != second["drawn"]
+    assert first["trampoline"] > 0

@@ -1,0 +1,417 @@
+/**
+ * A machine that boots an open disk, as a component for a page: screen, keyboard, controls, and what to
+ * do when the disk fails.
+ *
+ *     import { Boot } from "./boot.mjs";
+ *     const boot = new Boot(container, { disk });
+ *     await boot.start();
+ *
+ * It makes these elements in `container` and styles none of them but for the screen's letters; all text
+ * is in `TEXTS` of boot-view.mjs.
+ *
+ *     .boot [data-state=off|starting|running|waiting|failed|paused|saving]
+ *       .boot-screen               takes the keyboard while it has the focus; Ctrl+Alt+G leaves it
+ *         div                      the text mode: a div for each row, spans of letters with colours
+ *         canvas                   the graphics mode
+ *       .boot-failure [role=alert] what failed; empty when nothing did
+ *         strong, p, button.boot-retry, button.boot-refuse
+ *       .boot-bar [role=group]
+ *         button.boot-start, .boot-pause, .boot-resume, .boot-save, .boot-stop
+ *         label > select.boot-speed
+ *         .boot-light [data-on=read|write|""]   lit while the guest reads or writes
+ *         .boot-pace               what the machine does, in millions of instructions a second
+ *       .boot-status [role=status] a sentence on what the machine does
+ *       label.boot-typing > textarea.phone_keyboard   for screens without keys
+ *
+ * Events: "state" (`boot.state` has changed), "activity" (DiskActivityEvent: kind, offset, length).
+ *
+ * The page's Content-Security-Policy must allow `'wasm-unsafe-eval'` and `worker-src blob:` (v86 has its
+ * clock in such a worker). v86 and the BIOS files are looked for in `v86/` beside this module; the demo
+ * puts them there, `scripts/build` does not: their licences are v86's (BSD-2-Clause) and SeaBIOS's
+ * (LGPL-3.0), which ask something of those who pass them on.
+ */
+
+import { TEXTS, makeParts, makeScreen, setText } from "./boot-view.mjs";
+import { findState, loadState, removeState, saveState } from "./machine-states.mjs";
+import { MachineHold, Pace } from "./v86-machine.mjs";
+import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
+
+/**
+ * @typedef {import("./v86-machine.mjs").V86} V86
+ * @typedef {import("./v86-disk.mjs").BlockDisk} BlockDisk
+ * @typedef {import("./v86-disk.mjs").V86Disk} V86Disk
+ * @typedef {import("./v86-disk.mjs").Failure} Failure
+ * @typedef {"off" | "starting" | "running" | "waiting" | "failed" | "paused" | "saving"} State
+ *
+ * @typedef {object} BootOptions
+ * @property {BlockDisk} disk what is booted; the component does not close it
+ * @property {"hda" | "cdrom"} [drive] "hda" by default
+ * @property {string} [name] saved machines are found by it; the disk's version by default
+ * @property {number} [memoryBytes] of the machine, 256 MiB by default; v86 wants a power of two
+ * @property {string | URL} [filesUrl] the folder with `libv86.mjs`, `v86.wasm`, `bios.bin` and
+ *   `vgabios.bin`, ending with `/`
+ * @property {number} [patienceMs] as `v86Disk` has it
+ * @property {Partial<typeof TEXTS>} [texts]
+ */
+
+const MEMORY = 256 << 20;
+const VGA_MEMORY = 8 << 20;
+const LIGHT_MS = 120;
+const PACE_MS = 1000;
+/** Control, Alt, Shift left and right, let go: PS/2 set 1. */
+const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
+
+export class Boot extends EventTarget {
+  #options;
+  #texts;
+  #parts;
+  /** @type {State} */
+  #state = "off";
+  /** @type {{ machine: V86, disk: V86Disk, pace: Pace } | null} */
+  #running = null;
+  #note = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #lightTimer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #paceTimer;
+
+  /**
+   * @param {HTMLElement} container
+   * @param {BootOptions} options
+   */
+  constructor(container, options) {
+    super();
+    this.#options = options;
+    this.#texts = { ...TEXTS, ...options.texts };
+    this.#parts = makeParts(this.#texts);
+    container.replaceChildren(this.#parts.root);
+    this.#listen();
+    this.#show();
+    this.saved().then((saved) => this.#showSaved(saved !== null), () => this.#showSaved(false));
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#state;
+  }
+
+  /** The emulator, or null while the machine is off. */
+  get machine() {
+    return this.#running?.machine ?? null;
+  }
+
+  /** The rows of the screen in text mode. */
+  get screenText() {
+    const adapter = /** @type {any} */ (this.machine)?.screen_adapter;
+    return /** @type {string[]} */ (adapter?.get_text_screen() ?? []);
+  }
+
+  /** Switches the machine on. Rejects with what was wrong, which the page shows as well. */
+  async start() {
+    if (this.#state !== "off") return;
+    await this.#switchOn(async () => {});
+  }
+
+  /** Stops the machine where it is. */
+  async pause() {
+    if (!this.#running) return;
+    await MachineHold.of(this.#running.machine).hold(this);
+    this.#update();
+  }
+
+  /** Goes on: with the machine that is paused, else with the one that was saved for this disk. */
+  async resume() {
+    if (this.#running) {
+      await MachineHold.of(this.#running.machine).release(this);
+      this.#note = "";
+      return this.#update();
+    }
+    await this.#switchOn(async (machine, disk) => {
+      const saved = await this.saved();
+      if (saved) disk.set_state(saved.disk); // v86 would be half restored when it finds out
+      if (saved && saved.memoryBytes !== this.#memory) {
+        throw new StateMismatchError(`The saved machine has ${saved.memoryBytes >> 20} MiB of memory.`);
+      }
+      await machine.restore_state(await loadState(this.#name));
+    });
+  }
+
+  /**
+   * Saves the machine so that it can be resumed after a reload, and pauses it. When it goes on and
+   * writes to its disk, what was saved is of no use any more and is refused.
+   */
+  async save() {
+    if (!this.#running) throw new Error(this.#texts.off);
+    const { machine, disk } = this.#running;
+    if (disk.failures.length) throw new Error(this.#texts.failed);
+    this.#become("saving");
+    try {
+      await MachineHold.of(machine).hold(this);
+      await disk.settle();
+      const facts = { disk: disk.get_state(), memoryBytes: this.#memory };
+      await saveState(this.#name, facts, await machine.save_state());
+      this.#note = this.#texts.saved;
+    } catch (error) {
+      this.#showFailure(this.#texts.saveFailed, messageOf(error));
+      throw error;
+    } finally {
+      this.#update();
+    }
+  }
+
+  /** What `resume` would go on with: a header with `savedAt`, or null. */
+  saved() {
+    return findState(this.#name);
+  }
+
+  /** Forgets the saved machine. */
+  async forget() {
+    await removeState(this.#name);
+    this.#showSaved(false);
+  }
+
+  /** Switches the machine off, after what it wrote is durable. What failed is lost. */
+  async stop() {
+    if (!this.#running) return;
+    const { machine, disk } = this.#running;
+    await MachineHold.of(machine).hold(this);
+    if (!disk.failures.length) await disk.flush();
+    this.#running = null;
+    clearInterval(this.#paceTimer);
+    clearTimeout(this.#lightTimer);
+    await machine.destroy();
+    this.#note = "";
+    this.#become("off");
+    this.#showSaved((await this.saved()) !== null);
+  }
+
+  get #memory() {
+    return this.#options.memoryBytes ?? MEMORY;
+  }
+
+  get #name() {
+    return this.#options.name ?? this.#options.disk.version;
+  }
+
+  // ── the machine ─────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {(machine: V86, disk: V86Disk) => Promise<void>} prepare */
+  async #switchOn(prepare) {
+    this.#become("starting");
+    this.#showFailure();
+    /** @type {V86 | null} */
+    let machine = null;
+    try {
+      const { disk: image, patienceMs } = this.#options;
+      const disk = await v86Disk(image, { patienceMs });
+      machine = await this.#build(disk);
+      await prepare(machine, disk);
+      this.#running = { machine, disk, pace: new Pace(machine) };
+      this.#watch(machine, disk);
+      await MachineHold.of(machine).run();
+      this.#parts.screen.focus();
+      this.#update();
+    } catch (error) {
+      await machine?.destroy();
+      this.#running = null;
+      this.#become("off");
+      this.#showFailure(this.#texts.startFailed, messageOf(error));
+      throw error;
+    }
+  }
+
+  /** @param {V86Disk} disk @returns {Promise<V86>} one that is loaded and stands still */
+  async #build(disk) {
+    const files = new URL(this.#options.filesUrl ?? "./v86/", import.meta.url);
+    const [{ V86 }, wasm, bios, vgaBios] = await Promise.all([
+      import(new URL("libv86.mjs", files).href),
+      fetchFile(new URL("v86.wasm", files)),
+      fetchFile(new URL("bios.bin", files)).then((response) => response.arrayBuffer()),
+      fetchFile(new URL("vgabios.bin", files)).then((response) => response.arrayBuffer()),
+    ]);
+    const screen = makeScreen(this.#parts.screen);
+    const machine = new V86({
+      wasm_fn: async (/** @type {WebAssembly.Imports} */ imports) =>
+        (await WebAssembly.instantiateStreaming(wasm, imports)).instance.exports,
+      bios: { buffer: bios },
+      vga_bios: { buffer: vgaBios },
+      [this.#options.drive ?? "hda"]: disk,
+      memory_size: this.#memory,
+      vga_memory_size: VGA_MEMORY,
+      screen: { container: screen },
+      disable_speaker: true,
+      autostart: false,
+    });
+    await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+    disk.attach(machine);
+    machine.keyboard_set_enabled(false);
+    machine.mouse_set_enabled(false);
+    return machine;
+  }
+
+  /** @param {V86} machine @param {V86Disk} disk */
+  #watch(machine, disk) {
+    disk.addEventListener("activity", (event) => {
+      if (!(event instanceof DiskActivityEvent)) return;
+      this.#light(event.kind);
+      this.dispatchEvent(new DiskActivityEvent(event.kind, event.offset, event.length));
+    });
+    for (const type of ["waiting", "arrived", "failure"]) disk.addEventListener(type, () => this.#update());
+    disk.addEventListener("refused", (event) => {
+      const { failure } = /** @type {import("./v86-disk.mjs").DiskFailureEvent} */ (event);
+      this.#note = `${this.#texts.refused} ${failure.message}`;
+      this.#show();
+    });
+    let before = machine.get_instruction_counter();
+    this.#paceTimer = setInterval(() => {
+      const now = machine.get_instruction_counter();
+      const millions = ((now - before) >>> 0) / (PACE_MS * 1000); // the counter has 32 bits
+      before = now;
+      setText(this.#parts.pace, this.#state === "running" ? `${millions.toFixed(millions < 10 ? 1 : 0)} MIPS` : "");
+    }, PACE_MS);
+  }
+
+  // ── what the user does ──────────────────────────────────────────────────────────────────────────
+
+  #listen() {
+    const { screen, typing, speed, start, pause, resume, save, stop, retry, refuse } = this.#parts;
+    const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
+      button.addEventListener("click", () => void action.call(this).catch(() => {})); // it is shown
+    act(start, this.start);
+    act(pause, this.pause);
+    act(resume, this.resume);
+    act(save, this.save);
+    act(stop, this.stop);
+    retry.addEventListener("click", () => {
+      this.#showFailure();
+      this.#running?.disk.retry();
+      this.#update();
+    });
+    refuse.addEventListener("click", () => this.#refuse());
+    speed.addEventListener("change", () => this.#setSpeed());
+    for (const part of /** @type {HTMLElement[]} */ ([screen, typing])) {
+      part.addEventListener("focus", () => this.#takeKeys(true));
+      part.addEventListener("blur", () => this.#takeKeys(false));
+      part.addEventListener("keydown", (event) => this.#leave(event), { capture: true });
+    }
+    typing.addEventListener("input", () => queueMicrotask(() => (typing.value = "")));
+    screen.addEventListener("pointerdown", () => screen.focus());
+    document.addEventListener("visibilitychange", () => this.#flushHidden());
+  }
+
+  /** A hidden page may be ended at any time. */
+  #flushHidden() {
+    const disk = this.#running?.disk;
+    if (document.hidden && disk && !disk.failures.length) disk.flush().catch(() => {}); // tried again soon
+  }
+
+  #refuse() {
+    for (const failure of this.#running?.disk.failures ?? []) if (failure.canRefuse) failure.refuse();
+    this.#update();
+  }
+
+  #setSpeed() {
+    if (this.#running) this.#running.pace.share = Number(this.#parts.speed.value) / 100;
+  }
+
+  /** @param {boolean} on */
+  #takeKeys(on) {
+    const machine = this.#running?.machine;
+    machine?.keyboard_set_enabled(on);
+    machine?.mouse_set_enabled(on);
+    if (!on) machine?.keyboard_send_scancodes(LET_GO);
+  }
+
+  /** v86 takes every key while the screen has the focus, so one must lead out of it. @param {KeyboardEvent} event */
+  #leave(event) {
+    if (!(event.ctrlKey && event.altKey && event.code === "KeyG")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    const { bar } = this.#parts;
+    [...bar.querySelectorAll("button")].find((button) => !button.hidden)?.focus();
+  }
+
+  // ── what the user sees ──────────────────────────────────────────────────────────────────────────
+
+  /** Finds out what the machine does. */
+  #update() {
+    if (!this.#running) return;
+    const { machine, disk } = this.#running;
+    const failure = disk.failures[0];
+    const hold = MachineHold.of(machine);
+    if (failure) this.#become("failed");
+    else if (hold.isHeldBy(this)) this.#become("paused");
+    else this.#become(hold.isHeld ? "waiting" : "running");
+    if (failure) this.#showDiskFailure(failure);
+    else if (this.#parts.failure.dataset.of === "disk") this.#showFailure();
+  }
+
+  /** @param {State} state */
+  #become(state) {
+    const changed = state !== this.#state;
+    this.#state = state;
+    this.#show();
+    if (changed) this.dispatchEvent(new Event("state"));
+  }
+
+  #show() {
+    const { root, status, start, pause, resume, save, stop, speed } = this.#parts;
+    const state = this.#state;
+    const isOn = state !== "off" && state !== "starting";
+    root.dataset.state = state;
+    setText(status, [this.#texts[state], this.#note].filter(Boolean).join(" "));
+    if (state === "paused" && this.#note === this.#texts.saved) setText(status, this.#note);
+    start.hidden = state !== "off";
+    pause.hidden = !isOn || state === "paused" || state === "saving";
+    resume.hidden = state !== "paused" && !(state === "off" && root.dataset.saved !== undefined);
+    save.hidden = !isOn || state === "saving" || state === "failed";
+    stop.hidden = !isOn;
+    speed.disabled = !isOn;
+  }
+
+  /** @param {boolean} is */
+  #showSaved(is) {
+    if (is) this.#parts.root.dataset.saved = "";
+    else delete this.#parts.root.dataset.saved;
+    this.#show();
+    if (is && this.#state === "off") setText(this.#parts.status, this.#texts.offSaved);
+  }
+
+  /** @param {Failure} failure */
+  #showDiskFailure(failure) {
+    const titles = { read: "readFailed", write: "writeFailed", flush: "flushFailed" };
+    const title = /** @type {keyof typeof TEXTS} */ (titles[failure.kind]);
+    this.#showFailure(this.#texts[title], failure.message, failure);
+  }
+
+  /** @param {string} [title] @param {string} [text] @param {Failure} [failure] of the disk */
+  #showFailure(title = "", text = "", failure) {
+    const { failure: box, failureTitle, failureText, retry, refuse } = this.#parts;
+    box.dataset.of = failure ? "disk" : "";
+    setText(failureTitle, title);
+    setText(failureText, text);
+    box.hidden = !title;
+    retry.hidden = !failure;
+    refuse.hidden = !failure?.canRefuse;
+  }
+
+  /** @param {"read" | "write"} kind */
+  #light(kind) {
+    const { light } = this.#parts;
+    if (light.dataset.on !== kind) light.dataset.on = kind;
+    clearTimeout(this.#lightTimer);
+    this.#lightTimer = setTimeout(() => (light.dataset.on = ""), LIGHT_MS);
+  }
+}
+
+/** @param {URL} url */
+async function fetchFile(url) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url.pathname} answered with status ${response.status}: v86 and its BIOS files are not on this site.`);
+  return response;
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,157 @@
+/**
+ * The files on an open disk: its volumes, folders, and single files out of it.
+ *
+ *     import { Files } from "./files.mjs";
+ *     const files = new Files(disk);
+ *     for (const { name, description } of (await files.list("/")).entries) console.log(name, description);
+ *     const blob = await files.blob("/1/etc/hostname");
+ *
+ * A path begins with the number of a volume: `/` has the volumes, `/1/` is the root of the first
+ * partition. Only the blocks that are touched are downloaded. Names come from the image: show them
+ * as text, never as markup.
+ */
+
+const PIECE = 2 << 20;
+const ASKED_AHEAD = 2; // pieces: the next one is on its way while one is taken
+
+/**
+ * @typedef {object} Entry
+ * @property {string} name
+ * @property {"volume" | "folder" | "file" | "link" | "other"} kind
+ * @property {number | null} size in bytes
+ * @property {number | null} modified in seconds since the epoch
+ * @property {string | null} target where a link leads
+ * @property {string} label a volume's own name
+ * @property {string} description what a volume holds, in words
+ * @property {number | null} offset where a volume begins on the disk, in bytes
+ * @property {string | null} cannot why a volume's files cannot be shown, in words
+ */
+
+/** @typedef {{ entries: Entry[], complete: boolean }} Listing */
+/** @typedef {{ offset: number, length: number, place: number | null }} Extent */
+/** @typedef {{ volume: string | null, kind: string, path: string | null }} Whereabouts */
+/** @typedef {{ signal?: AbortSignal, onProgress?: (done: number, size: number) => void }} Options */
+
+export class Files {
+  #disk;
+
+  /** @param {Pick<import("./aero-disk.mjs").Disk, "ask">} disk */
+  constructor(disk) {
+    this.#disk = disk;
+  }
+
+  /**
+   * What is in a folder, in the order of the disk; `complete` is false where there is more.
+   * @param {string} path
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Listing>}
+   */
+  list(path, { signal } = {}) {
+    return this.#disk.ask("files.list", { path }, signal);
+  }
+
+  /**
+   * What a path leads to, links followed.
+   * @param {string} path
+   * @returns {Promise<Entry>}
+   */
+  stat(path) {
+    return this.#disk.ask("files.stat", { path });
+  }
+
+  /**
+   * The `length` bytes at `offset` of a file, fewer where it ends; at most 16 MiB.
+   * @param {string} path
+   * @param {number} offset
+   * @param {number} length
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  read(path, offset, length, { signal } = {}) {
+    return this.#disk.ask("files.read", { path, offset, length }, signal);
+  }
+
+  /**
+   * Where the bytes of a file are on the disk, in bytes; without a place they are nowhere.
+   * @param {string} path
+   * @returns {Promise<Extent[]>}
+   */
+  extents(path) {
+    return this.#disk.ask("files.extents", { path });
+  }
+
+  /**
+   * What lies at a byte of the disk. The file is told when it was listed or read before and its
+   * place is known: nothing is searched, so it may be asked while a pointer moves.
+   * @param {number} offset
+   * @returns {Promise<Whereabouts>}
+   */
+  where(offset) {
+    return this.#disk.ask("files.where", { offset });
+  }
+
+  /**
+   * The bytes of a file as a stream, read as they are taken.
+   * @param {string} path
+   * @param {Options} [options]
+   * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
+   */
+  stream(path, { signal, onProgress } = {}) {
+    const pieces = this.#pieces(path, signal, onProgress);
+    return new ReadableStream(
+      {
+        async pull(controller) {
+          const { value, done } = await pieces.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+        async cancel() {
+          await pieces.return();
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /**
+   * A file as a Blob, which the browser keeps on its disk when it is large.
+   * @param {string} path
+   * @param {Options} [options]
+   * @returns {Promise<Blob>}
+   */
+  async blob(path, options = {}) {
+    /** @type {Blob[]} */
+    const parts = [];
+    // Blobs of pieces, so that what was read leaves the memory.
+    for await (const piece of this.#pieces(path, options.signal, options.onProgress)) {
+      parts.push(new Blob([piece]));
+    }
+    return new Blob(parts, { type: "application/octet-stream" });
+  }
+
+  /**
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   * @param {(done: number, size: number) => void} [onProgress]
+   * @returns {AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>}
+   */
+  async *#pieces(path, signal, onProgress) {
+    const size = (await this.stat(path)).size ?? 0;
+    /** @type {Promise<Uint8Array<ArrayBuffer>>[]} */
+    const asked = [];
+    let next = 0;
+    for (let done = 0; done < size; ) {
+      while (next < size && asked.length < ASKED_AHEAD) {
+        const piece = this.read(path, next, Math.min(PIECE, size - next), { signal });
+        piece.catch(() => {}); // whoever takes it hears of it; nobody may
+        asked.push(piece);
+        next += PIECE;
+      }
+      const piece = await asked.shift();
+      if (!piece?.length) throw new Error(`${path} became shorter while it was read`);
+      done += piece.length;
+      yield piece;
+      onProgress?.(done, size);
+    }
+  }
+}

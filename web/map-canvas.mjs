@@ -1,0 +1,252 @@
+/**
+ * Draws the map of a disk: one square for each cell, as large as they fit.
+ *
+ * What a square tells is in its form as well as in its colour: what is being fetched is hollow, what
+ * the boot profile names has a dot.
+ */
+
+/**
+ * @typedef {object} Cells what `activity_view.map_view` makes
+ * @property {number} start
+ * @property {number} stop
+ * @property {number} size of the disk
+ * @property {number} blockSize
+ * @property {number} cellSize
+ * @property {Uint8Array} held
+ * @property {Uint8Array} heat
+ * @property {Uint8Array} marks
+ * @property {string} hint
+ */
+
+const FETCHED_NOW = 1;
+const IN_PROFILE = 2;
+const LARGEST_PITCH = 26;
+const SMALLEST_PITCH = 8;
+const LEAST_SHARE = 0.3; // of a colour: a cell that holds little is seen all the same
+
+/** @typedef {Record<"missing" | "held" | "read" | "now" | "ink" | "paper", string>} Palette */
+
+export class MapCanvas {
+  /** @type {Cells | null} */
+  cells = null;
+  /** The cell that the keyboard is at, or the pointer; -1 is none. */
+  at = -1;
+  /** How many cells stand side by side. */
+  columns = 1;
+  #canvas;
+  #pitch = LARGEST_PITCH;
+  #width = 0;
+  #height = 0;
+  /** @type {Palette | null} */
+  #palette = null;
+  #frame = 0;
+
+  /** @param {HTMLCanvasElement} canvas @param {() => void} resized */
+  constructor(canvas, resized) {
+    this.#canvas = canvas;
+    new ResizeObserver(() => {
+      this.#fit();
+      resized();
+    }).observe(canvas);
+    const forget = () => {
+      this.#palette = null;
+      this.draw();
+    };
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "(prefers-contrast: more)"]) {
+      matchMedia(query).addEventListener("change", forget);
+    }
+    this.#fit();
+  }
+
+  /** How many cells there is room for. */
+  get most() {
+    return Math.max(1, Math.floor(this.#width / SMALLEST_PITCH) * Math.floor(this.#height / SMALLEST_PITCH));
+  }
+
+  /** @param {Cells | null} cells */
+  show(cells) {
+    this.cells = cells;
+    this.draw();
+  }
+
+  /**
+   * The cell at a place of the canvas; -1 where there is none.
+   * @param {number} x
+   * @param {number} y
+   */
+  cellAt(x, y) {
+    const column = Math.floor(x / this.#pitch);
+    const cell = Math.floor(y / this.#pitch) * this.columns + column;
+    return column >= 0 && column < this.columns && y >= 0 && cell < (this.cells?.held.length ?? 0) ? cell : -1;
+  }
+
+  /** Draws in the next frame, however often it is asked to until then. */
+  draw() {
+    if (this.#frame) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#paint();
+    });
+  }
+
+  #fit() {
+    const { clientWidth, clientHeight } = this.#canvas;
+    this.#width = clientWidth;
+    this.#height = clientHeight;
+    const scale = devicePixelRatio || 1;
+    this.#canvas.width = Math.round(clientWidth * scale);
+    this.#canvas.height = Math.round(clientHeight * scale);
+    this.draw();
+  }
+
+  #paint() {
+    const context = this.#canvas.getContext("2d");
+    if (!context || !this.#width) return;
+    const scale = devicePixelRatio || 1;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, this.#width, this.#height);
+    const palette = (this.#palette ??= paletteOf(this.#canvas));
+    if (this.cells) this.#paintCells(context, palette, this.cells);
+    else this.#paintEmpty(context, palette);
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {Palette} palette @param {Cells} cells */
+  #paintCells(context, palette, cells) {
+    const count = cells.held.length;
+    this.#pitch = pitchFor(count, this.#width, this.#height);
+    this.columns = Math.max(1, Math.floor(this.#width / this.#pitch));
+    const side = this.#pitch - gapOf(this.#pitch);
+    for (let cell = 0; cell < count; cell++) {
+      const x = (cell % this.columns) * this.#pitch;
+      const y = Math.floor(cell / this.columns) * this.#pitch;
+      this.#paintCell(context, palette, x, y, side, {
+        held: (cells.held[cell] ?? 0) / 255,
+        heat: (cells.heat[cell] ?? 0) / 255,
+        marks: cells.marks[cell] ?? 0,
+      });
+      if (cell === this.at) outline(context, palette.ink, x, y, side);
+    }
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {Palette} palette
+   * @param {number} x
+   * @param {number} y
+   * @param {number} side
+   * @param {{ held: number, heat: number, marks: number }} cell
+   */
+  #paintCell(context, palette, x, y, side, { held, heat, marks }) {
+    fill(context, palette.missing, 1, x, y, side);
+    if (held) fill(context, palette.held, LEAST_SHARE + (1 - LEAST_SHARE) * held, x, y, side);
+    if (heat) {
+      // It shrinks as it cools, so that it shows for how long ago it was read.
+      const warm = side * (0.4 + 0.6 * heat);
+      fill(context, palette.read, 1, x + (side - warm) / 2, y + (side - warm) / 2, warm);
+    }
+    if (marks & FETCHED_NOW) {
+      const rim = Math.max(1, Math.round(side / 4));
+      fill(context, palette.now, 1, x, y, side);
+      fill(context, palette.paper, 1, x + rim, y + rim, side - 2 * rim);
+    }
+    if (marks & IN_PROFILE && side >= 5) {
+      const dot = Math.max(2, Math.round(side / 4));
+      const inset = Math.floor((side - dot) / 2);
+      fill(context, held || heat ? palette.paper : palette.ink, 1, x + inset, y + inset, dot);
+    }
+  }
+
+  /**
+   * Without a disk: a field of blocks in which the mark of this page can be read.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Palette} palette
+   */
+  #paintEmpty(context, palette) {
+    const pitch = 13;
+    const columns = Math.floor(this.#width / pitch);
+    const rows = Math.floor(this.#height / pitch);
+    this.#pitch = pitch;
+    this.columns = columns;
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const alpha = inMark(row / rows, column / columns) ? 1 : 0.42;
+        fill(context, palette.missing, alpha, column * pitch, row * pitch, pitch - 2);
+      }
+    }
+  }
+}
+
+/**
+ * The largest squares of which so many fit.
+ * @param {number} count
+ * @param {number} width
+ * @param {number} height
+ */
+function pitchFor(count, width, height) {
+  for (let pitch = LARGEST_PITCH; pitch > 2; pitch -= 0.5) {
+    if (Math.floor(width / pitch) * Math.floor(height / pitch) >= count) return pitch;
+  }
+  return 2;
+}
+
+/** @param {number} pitch */
+function gapOf(pitch) {
+  return pitch >= 6 ? 2 : pitch >= 4 ? 1 : 0;
+}
+
+/**
+ * Whether a place (from 0 to 1 either way) lies in one of the three bars of the page's mark.
+ * @param {number} y
+ * @param {number} x
+ */
+function inMark(y, x) {
+  const bar = [
+    { top: 0.12, bottom: 0.32, length: 7 / 16 },
+    { top: 0.4, bottom: 0.6, length: 1 },
+    { top: 0.68, bottom: 0.88, length: 11 / 16 },
+  ].find(({ top, bottom }) => y >= top && y < bottom);
+  return bar !== undefined && x >= 0.04 && x < 0.04 + bar.length * 0.92;
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} colour
+ * @param {number} alpha
+ * @param {number} x
+ * @param {number} y
+ * @param {number} side
+ */
+function fill(context, colour, alpha, x, y, side) {
+  context.globalAlpha = alpha;
+  context.fillStyle = colour;
+  context.fillRect(x, y, side, side);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} colour
+ * @param {number} x
+ * @param {number} y
+ * @param {number} side
+ */
+function outline(context, colour, x, y, side) {
+  context.globalAlpha = 1;
+  context.strokeStyle = colour;
+  context.lineWidth = 2;
+  context.strokeRect(x, y, side, side);
+}
+
+/** @param {Element} element @returns {Palette} */
+export function paletteOf(element) {
+  const style = getComputedStyle(element);
+  /** @param {string} name */
+  const colour = (name) => style.getPropertyValue(name).trim();
+  return {
+    missing: colour("--cell-missing"),
+    held: colour("--cell-held"),
+    read: colour("--cell-read"),
+    now: colour("--cell-now"),
+    ink: colour("--ink"),
+    paper: colour("--paper"),
+  };
+}

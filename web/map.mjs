@@ -1,0 +1,230 @@
+/**
+ * The map of the open disk, live: looks at the worker a few times a second, and goes from square to
+ * square by pointer and by keyboard.
+ */
+
+import { element, onPress, setAttribute, setAvailable, setText } from "./elements.mjs";
+import { MapCanvas } from "./map-canvas.mjs";
+import { Timeline } from "./timeline.mjs";
+
+/** @typedef {import("./page-session.mjs").PageSession} PageSession */
+/** @typedef {import("./panel.mjs").View} View */
+
+const BUSY_MS = 250;
+const QUIET_MS = 1000;
+const ZOOM = 4;
+const SMALLEST_PART = 64; // blocks
+
+export class DiskMap {
+  #session;
+  #canvas = element("map", HTMLCanvasElement);
+  #map = new MapCanvas(this.#canvas, () => this.#look());
+  #timeline = new Timeline();
+  /** @type {number | null} */
+  #disk = null;
+  #size = 0;
+  #start = 0;
+  #length = 0;
+  #looking = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** The square whose text is asked for, and the one to ask for next. */
+  #asked = -1;
+  #spoken = "";
+
+  /** @param {PageSession} session */
+  constructor(session) {
+    this.#session = session;
+    session.onView((view) => this.#follow(view));
+    document.addEventListener("visibilitychange", () => this.#look());
+    onPress("zoom-in", () => this.#zoom(1 / ZOOM));
+    onPress("zoom-out", () => this.#zoom(ZOOM));
+    onPress("zoom-all", () => this.#showAll());
+    const canvas = this.#canvas;
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("pointermove", (event) => this.#point(event));
+    canvas.addEventListener("pointerdown", (event) => this.#point(event));
+    canvas.addEventListener("pointerleave", () => this.#goTo(-1));
+    canvas.addEventListener("blur", () => this.#goTo(-1));
+    canvas.addEventListener("dblclick", () => this.#zoom(1 / ZOOM));
+    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+  }
+
+  /** @param {View} view */
+  #follow(view) {
+    const disk = view.phase === "open" ? (view.disk?.disk ?? null) : null;
+    if (disk === this.#disk) return;
+    this.#disk = disk;
+    this.#size = view.disk?.size ?? 0;
+    this.#start = 0;
+    this.#length = this.#size;
+    this.#map.at = -1;
+    element("map-empty", HTMLElement).hidden = disk !== null;
+    if (disk === null) {
+      this.#map.show(null);
+      this.#timeline.show(null);
+      setText(element("map-readout", HTMLElement), "");
+      setAttribute(this.#canvas, "aria-valuetext", view.map.title);
+    }
+    this.#showZoom();
+    this.#look();
+  }
+
+  /** Looks now, and again before long, as long as a disk is open and the page is seen. */
+  async #look() {
+    clearTimeout(this.#timer);
+    const disk = this.#disk;
+    if (disk === null || this.#looking || document.hidden) return;
+    this.#looking = true;
+    let quiet = true;
+    try {
+      const values = { disk, start: this.#start, length: this.#length, most: this.#map.most };
+      const { map, timeline } = await this.#session.worker.call("activity.look", values);
+      if (disk === this.#disk) {
+        this.#map.show(map);
+        this.#timeline.show(timeline);
+        quiet = !map.heat.some(Boolean) && !map.marks.some((/** @type {number} */ mark) => mark & 1);
+        this.#tell();
+      }
+    } catch {
+      // The disk was closed meanwhile, or the worker is gone, which the panel says.
+    } finally {
+      this.#looking = false;
+      this.#timer = setTimeout(() => this.#look(), quiet ? QUIET_MS : BUSY_MS);
+    }
+  }
+
+  // ── where ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {PointerEvent} event */
+  #point(event) {
+    this.#goTo(this.#map.cellAt(event.offsetX, event.offsetY));
+  }
+
+  /** @param {number} cell */
+  #goTo(cell) {
+    if (cell === this.#map.at) return;
+    this.#map.at = cell;
+    this.#map.draw();
+    this.#tell();
+  }
+
+  /** Says what the square is that the pointer or the keyboard is at, else what a square is. */
+  async #tell() {
+    const { cells, at } = this.#map;
+    const disk = this.#disk;
+    if (!cells || disk === null) return;
+    setAttribute(this.#canvas, "aria-valuemax", String(cells.held.length - 1));
+    setAttribute(this.#canvas, "aria-valuenow", String(Math.max(at, 0)));
+    if (at < 0) return this.#say(cells.hint);
+    if (this.#asked >= 0) return; // the answer looks again
+    this.#asked = at;
+    try {
+      const offset = cells.start + at * cells.cellSize;
+      this.#say(await this.#session.worker.call("activity.cell", { disk, offset, length: cells.cellSize }));
+    } catch {
+      // Closed meanwhile.
+    } finally {
+      const before = this.#asked;
+      this.#asked = -1;
+      if (this.#map.at !== before) this.#tell();
+    }
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    if (text === this.#spoken) return;
+    this.#spoken = text;
+    setText(element("map-readout", HTMLElement), text);
+    setAttribute(this.#canvas, "aria-valuetext", text);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const { cells, columns, at } = this.#map;
+    if (!cells || event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = Math.max(at, 0);
+    /** @type {Record<string, () => void>} */
+    const keys = {
+      ArrowRight: () => this.#step(at < 0 ? 0 : here + 1),
+      ArrowLeft: () => this.#step(here - 1),
+      ArrowDown: () => this.#step(here + columns),
+      ArrowUp: () => this.#step(here - columns),
+      PageDown: () => this.#step(here + 8 * columns),
+      PageUp: () => this.#step(here - 8 * columns),
+      Home: () => this.#goTo(0),
+      End: () => this.#goTo(cells.held.length - 1),
+      "+": () => this.#zoom(1 / ZOOM),
+      "=": () => this.#zoom(1 / ZOOM),
+      "-": () => this.#zoom(ZOOM),
+      Escape: () => this.#showAll(),
+    };
+    const act = keys[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  /**
+   * Goes to a square, and takes the part that is shown along at its ends.
+   * @param {number} cell
+   */
+  #step(cell) {
+    const { cells, columns } = this.#map;
+    if (!cells) return;
+    const last = cells.held.length - 1;
+    const beyond = cell < 0 ? -1 : cell > last ? 1 : 0;
+    const room = beyond < 0 ? cells.start > 0 : cells.stop < cells.size;
+    if (!beyond || !room) return this.#goTo(Math.min(Math.max(cell, 0), last));
+    const rows = Math.max(1, Math.floor(cells.held.length / columns / 2));
+    this.#start = Math.min(
+      Math.max(0, cells.start + beyond * rows * columns * cells.cellSize),
+      Math.max(0, this.#size - this.#length),
+    );
+    this.#goTo(Math.min(Math.max(cell - beyond * rows * columns, 0), last));
+    this.#look();
+  }
+
+  // ── how near ───────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {WheelEvent} event */
+  #wheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
+    event.preventDefault();
+    this.#zoom(event.deltaY < 0 ? 1 / ZOOM : ZOOM);
+  }
+
+  /**
+   * Shows so many times as much, around the square that is looked at.
+   * @param {number} factor
+   */
+  #zoom(factor) {
+    const { cells, at } = this.#map;
+    if (!cells) return;
+    const cell = at < 0 ? Math.floor(cells.held.length / 2) : at;
+    const centre = cells.start + (cell + 0.5) * cells.cellSize;
+    const least = Math.min(this.#size, SMALLEST_PART * cells.blockSize);
+    const length = Math.min(this.#size, Math.max(least, Math.round(this.#length * factor)));
+    this.#length = length;
+    this.#start = Math.round(Math.min(Math.max(0, centre - length / 2), this.#size - length));
+    this.#map.at = -1;
+    this.#showZoom();
+    this.#look();
+  }
+
+  #showAll() {
+    this.#start = 0;
+    this.#length = this.#size;
+    this.#map.at = -1;
+    this.#showZoom();
+    this.#look();
+  }
+
+  #showZoom() {
+    const isOpen = this.#disk !== null;
+    const all = this.#length >= this.#size;
+    setAvailable(element("zoom-in", HTMLButtonElement), isOpen);
+    setAvailable(element("zoom-out", HTMLButtonElement), isOpen && !all);
+    setAvailable(element("zoom-all", HTMLButtonElement), isOpen && !all);
+  }
+}

@@ -1,0 +1,375 @@
+/**
+ * The disk's own worker's side of `shared-blocks.mjs`, where the protocol is described: it hears the
+ * doorbell and moves bytes. What goes where is decided in Python, which calls the methods of
+ * `SharedHost` and is called for each request, in plain calls.
+ */
+
+import {
+  AREA_STATE,
+  areaLayout,
+  BY_MESSAGE,
+  CLOSED,
+  COUNTERS,
+  DONE,
+  DOORBELL,
+  ENTRIES,
+  ENTRY_WORDS,
+  EXTRA,
+  FAILURE_LENGTH,
+  FRAME_SHIFT,
+  FREE,
+  GIVEN_UP,
+  HEADS,
+  KIND,
+  LENGTH_HIGH,
+  LENGTH_LOW,
+  OFFSET_HIGH,
+  OFFSET_LOW,
+  OPEN,
+  POSTED,
+  RESULT,
+  ROOM,
+  ROOMS,
+  SET_SHIFT,
+  SIZE_HIGH,
+  SIZE_LOW,
+  TAKEN,
+  WAYS,
+} from "./shared-blocks.mjs";
+
+/** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
+/**
+ * Python's answer to a request: its result, or 0 when `finish` will be called later.
+ * @typedef {(client: number, entry: number, kind: number, offset: number, length: number,
+ *   extra: number) => number} Answer
+ */
+
+const HALF = 2 ** 32;
+const LONGEST_TURN_MS = 4; // of answering before others in this worker have theirs
+
+const place = { at: 0 };
+
+/** @type {Set<SharedHost>} */
+const hosts = new Set();
+
+/** Answers what clients have posted: for where the doorbell cannot be heard. */
+export function answerAll() {
+  for (const host of hosts) host.answerPosted();
+}
+
+/** A client's lane. */
+class Lane {
+  constructor() {
+    this.memory = new SharedArrayBuffer(ROOMS + ENTRIES * ROOM);
+    this.words = new Int32Array(this.memory, 0, ENTRIES * ENTRY_WORDS);
+    this.counters = new Float64Array(this.memory, COUNTERS, 2);
+  }
+
+  /**
+   * @param {number} entry
+   * @param {number} start
+   * @param {number} length
+   */
+  room(entry, start, length) {
+    return new Uint8Array(this.memory, ROOMS + entry * ROOM + start, length);
+  }
+
+  /** @param {number} index of a word */
+  word(index) {
+    return /** @type {number} */ (this.words[index]);
+  }
+}
+
+/** The shared memory of one disk. */
+export class SharedHost {
+  #words;
+  #heads;
+  #marks;
+  #bytes;
+  #data;
+  #frameSize;
+  /** @type {Map<number, Lane>} */
+  #lanes = new Map();
+  #answer;
+  #giveUp;
+
+  /**
+   * @param {number} frameShift
+   * @param {number} setShift
+   * @param {number} size of the disk in bytes
+   * @param {Answer} answer
+   * @param {(client: number, entry: number) => void} giveUp a request that was left for later
+   */
+  constructor(frameShift, setShift, size, answer, giveUp) {
+    const { frames, marks, data, bytes } = areaLayout(frameShift, setShift);
+    this.area = new SharedArrayBuffer(bytes);
+    /** Where Python and this object hand bytes to each other. */
+    this.scratch = new Uint8Array(ROOM);
+    this.#words = new Int32Array(this.area, 0, HEADS / 4);
+    this.#heads = new Int32Array(this.area, HEADS, 2 * frames);
+    this.#marks = new Uint8Array(this.area, marks, frames);
+    this.#bytes = new Uint8Array(this.area);
+    this.#data = data;
+    this.#frameSize = 2 ** frameShift;
+    this.#answer = answer;
+    this.#giveUp = giveUp;
+    this.#words[FRAME_SHIFT] = frameShift;
+    this.#words[SET_SHIFT] = setShift;
+    this.#words[SIZE_LOW] = size;
+    this.#words[SIZE_HIGH] = size / HALF;
+    for (let frame = 0; frame < frames; frame++) this.#heads[2 * frame + 1] = -1;
+    hosts.add(this);
+    if (typeof Atomics.waitAsync === "function") this.#listen();
+    else this.#words[BY_MESSAGE] = 1;
+  }
+
+  // ── frames ─────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Puts the block that lies in a file into a frame.
+   * @param {number} frame
+   * @param {number} block
+   * @param {SyncFile} file
+   * @param {number} at
+   * @param {number} length
+   * @returns {boolean} false, with nothing in the frame, when the file did not give all of it
+   */
+  fill(frame, block, file, at, length) {
+    this.#open(frame);
+    const filled = readWhole(file, at, this.#room(frame, length));
+    this.#close(frame, filled ? block : -1);
+    return filled;
+  }
+
+  /**
+   * Puts a block from the scratch buffer into a frame.
+   * @param {number} frame
+   * @param {number} block
+   * @param {number} length
+   */
+  put(frame, block, length) {
+    this.#open(frame);
+    this.#room(frame, length).set(this.scratch.subarray(0, length));
+    this.#close(frame, block);
+  }
+
+  /**
+   * Empties a frame.
+   * @param {number} frame
+   */
+  drop(frame) {
+    this.#open(frame);
+    this.#close(frame, -1);
+  }
+
+  /**
+   * Which frames of a set were read since this was asked last: a bit each.
+   * @param {number} set
+   */
+  takeMarks(set) {
+    const marks = this.#marks;
+    const first = set * WAYS;
+    let taken = 0;
+    for (let way = 0; way < WAYS; way++) {
+      if (marks[first + way]) {
+        taken |= 1 << way;
+        marks[first + way] = 0;
+      }
+    }
+    return taken;
+  }
+
+  /** @param {number} frame */
+  #open(frame) {
+    Atomics.add(this.#heads, 2 * frame, 1);
+    Atomics.store(this.#heads, 2 * frame + 1, -1);
+  }
+
+  /**
+   * @param {number} frame
+   * @param {number} block
+   */
+  #close(frame, block) {
+    Atomics.store(this.#heads, 2 * frame + 1, block);
+    Atomics.add(this.#heads, 2 * frame, 1);
+  }
+
+  /**
+   * @param {number} frame
+   * @param {number} length
+   */
+  #room(frame, length) {
+    const from = this.#data + frame * this.#frameSize;
+    return this.#bytes.subarray(from, from + length);
+  }
+
+  // ── clients ────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Makes a lane for a client.
+   * @param {number} client
+   */
+  addClient(client) {
+    const lane = new Lane();
+    this.#lanes.set(client, lane);
+    return lane.memory;
+  }
+
+  /**
+   * Forgets a client; what it has asked for is answered no more.
+   * @param {number} client
+   */
+  removeClient(client) {
+    this.#lanes.delete(client);
+  }
+
+  /**
+   * What a client found in frames since it came.
+   * @param {number} client
+   * @returns {number[]} reads, bytes
+   */
+  counters(client) {
+    return [...(this.#lanes.get(client)?.counters ?? [0, 0])];
+  }
+
+  /**
+   * Fills part of an entry's room from a file.
+   * @param {number} client
+   * @param {number} entry
+   * @param {number} start
+   * @param {SyncFile} file
+   * @param {number} at
+   * @param {number} length
+   * @returns {boolean} false when the file did not give all of it
+   */
+  fillRoom(client, entry, start, file, at, length) {
+    const lane = this.#lanes.get(client);
+    return !lane || readWhole(file, at, lane.room(entry, start, length));
+  }
+
+  /**
+   * Fills part of an entry's room from the scratch buffer.
+   * @param {number} client
+   * @param {number} entry
+   * @param {number} start
+   * @param {number} length
+   */
+  putRoom(client, entry, start, length) {
+    this.#lanes.get(client)?.room(entry, start, length).set(this.scratch.subarray(0, length));
+  }
+
+  /**
+   * Copies what is in an entry's room to the scratch buffer.
+   * @param {number} client
+   * @param {number} entry
+   * @param {number} length
+   */
+  takeRoom(client, entry, length) {
+    const lane = this.#lanes.get(client);
+    if (lane) this.scratch.set(lane.room(entry, 0, length));
+  }
+
+  /**
+   * Answers a request that was left for later.
+   * @param {number} client
+   * @param {number} entry
+   * @param {number} result
+   */
+  finish(client, entry, result) {
+    const lane = this.#lanes.get(client);
+    if (!lane) return;
+    const at = entry * ENTRY_WORDS;
+    lane.words[at + RESULT] = result;
+    Atomics.store(lane.words, at, DONE);
+    Atomics.notify(lane.words, at);
+  }
+
+  /**
+   * Puts a failure, as JSON in the scratch buffer, into an entry.
+   * @param {number} client
+   * @param {number} entry
+   * @param {number} length
+   */
+  putFailure(client, entry, length) {
+    this.putRoom(client, entry, 0, length);
+    const lane = this.#lanes.get(client);
+    if (lane) lane.words[entry * ENTRY_WORDS + FAILURE_LENGTH] = length;
+  }
+
+  /** Answers nothing more; Python answers what was taken, and what is posted now. */
+  close() {
+    Atomics.store(this.#words, AREA_STATE, CLOSED);
+    for (let head = 0; head < this.#heads.length; head += 2) this.drop(head / 2);
+    this.answerPosted();
+    hosts.delete(this);
+    Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it for ever
+  }
+
+  // ── requests ───────────────────────────────────────────────────────────────────────────────────
+
+  /** Answers what clients have posted. */
+  answerPosted() {
+    for (const [client, lane] of this.#lanes) {
+      for (let entry = 0; entry < ENTRIES; entry++) this.#look(client, lane, entry);
+    }
+  }
+
+  /**
+   * @param {number} client
+   * @param {Lane} lane
+   * @param {number} entry
+   */
+  #look(client, lane, entry) {
+    const at = entry * ENTRY_WORDS;
+    const { words } = lane;
+    if (Atomics.load(words, at) === FREE) return;
+    if (Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED) {
+      const offset = wide(lane.word(at + OFFSET_LOW), lane.word(at + OFFSET_HIGH));
+      const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
+      const extra = lane.word(at + EXTRA) >>> 0;
+      const result = this.#answer(client, entry, lane.word(at + KIND), offset, length, extra);
+      if (result) this.finish(client, entry, result);
+    }
+    if (words[at + GIVEN_UP] && Atomics.load(words, at) === TAKEN) {
+      words[at + GIVEN_UP] = 0;
+      this.#giveUp(client, entry);
+    }
+  }
+
+  async #listen() {
+    const words = this.#words;
+    let turn = performance.now();
+    while (Atomics.load(words, AREA_STATE) === OPEN) {
+      const rung = Atomics.load(words, DOORBELL);
+      this.answerPosted();
+      const waiting = Atomics.waitAsync(words, DOORBELL, rung);
+      if (waiting.async) await waiting.value;
+      else if (performance.now() - turn < LONGEST_TURN_MS) continue;
+      else await new Promise((resume) => setTimeout(resume));
+      turn = performance.now();
+    }
+  }
+}
+
+/**
+ * @param {number} low
+ * @param {number} high
+ */
+function wide(low, high) {
+  return (high >>> 0) * HALF + (low >>> 0);
+}
+
+/**
+ * Whether a file gave all bytes from `at` on that `target` has room for.
+ * @param {SyncFile} file
+ * @param {number} at
+ * @param {Uint8Array} target
+ */
+function readWhole(file, at, target) {
+  try {
+    place.at = at;
+    return file.read(target, place) === target.length;
+  } catch {
+    return false; // Python reads again, and then hears why
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The memory snapshot that Python starts from: fetched once, then kept in this origin's private files.
+ *
+ * Every snapshot is checked against the digest in `build.mjs` before Python answers anything, so a torn
+ * file, a changed one and one of another build are all the same: there is none. The file is packed (see
+ * `scripts/make_snapshot.mjs`): half of Pyodide's memory is zero.
+ */
+
+/** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */
+
+/**
+ * A snapshot in hand.
+ * @typedef {object} Snapshot
+ * @property {Uint8Array<ArrayBuffer>} packed
+ * @property {boolean} kept whether it came from the private files
+ * @property {Promise<boolean>} isWhole whether its digest is the one it must have
+ */
+
+/** Beside `cache/`, `images/` and `overlays/` of the package: clearing those leaves it alone. */
+const FOLDER = ["aero-browser-disk", "quick-start"];
+const PIECE = 1 << 20; // bytes written between two looks at the worker's messages
+
+/**
+ * The snapshot of that digest, from the private files or else from the build.
+ * @param {SnapshotFacts} facts
+ * @returns {Promise<Snapshot>} rejects when it is in neither place
+ */
+export async function loadSnapshot(facts) {
+  const kept = await readKept(facts);
+  const packed = kept ?? (await download(facts));
+  const isWhole = hasDigest(packed, facts.sha256);
+  isWhole.catch(() => {}); // who waits for it is told
+  return { packed, kept: kept !== null, isWhole };
+}
+
+/**
+ * Pyodide's snapshot, from the packed one.
+ * @param {Uint8Array<ArrayBuffer>} packed
+ */
+export function unpack(packed) {
+  const end = 4 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
+  const { length, runs } = JSON.parse(new TextDecoder().decode(packed.subarray(4, end)));
+  const image = new Uint8Array(length);
+  let at = end;
+  for (const [start, count] of runs) {
+    image.set(packed.subarray(at, at + count), start);
+    at += count;
+  }
+  return image;
+}
+
+/**
+ * Keeps a snapshot for the next visit, in place of those of other builds. Where that is not to be had,
+ * the next visit fetches it again.
+ * @param {SnapshotFacts} facts
+ * @param {Uint8Array<ArrayBuffer>} packed
+ */
+export async function keepSnapshot(facts, packed) {
+  try {
+    const folder = await openFolder({ create: true });
+    const name = nameOf(facts);
+    for await (const other of folder.keys()) {
+      if (other !== name) await folder.removeEntry(other).catch(() => {}); // another tab reads it
+    }
+    if (!(await write(folder, name, packed))) await folder.removeEntry(name);
+  } catch {
+    // A private window, a full disk, another tab that is writing it now.
+  }
+}
+
+/**
+ * Forgets a snapshot that is no good.
+ * @param {SnapshotFacts} facts
+ */
+export async function forgetSnapshot(facts) {
+  try {
+    await (await openFolder()).removeEntry(nameOf(facts));
+  } catch {
+    // It is not there.
+  }
+}
+
+/** @param {SnapshotFacts} facts */
+function nameOf({ sha256 }) {
+  return `${sha256}.snapshot`;
+}
+
+/** @param {FileSystemGetDirectoryOptions} [options] */
+async function openFolder(options) {
+  let folder = await navigator.storage.getDirectory();
+  for (const name of FOLDER) folder = await folder.getDirectoryHandle(name, options);
+  return folder;
+}
+
+/**
+ * @param {SnapshotFacts} facts
+ * @returns {Promise<Uint8Array<ArrayBuffer> | null>} null unless a file of the right length is there
+ */
+async function readKept(facts) {
+  try {
+    const file = await (await openFolder()).getFileHandle(nameOf(facts));
+    return (await readAtOnce(file, facts.bytes)) ?? (await readShared(file, facts.bytes));
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {FileSystemFileHandle} file
+ * @param {number} bytes
+ * @returns {Promise<Uint8Array<ArrayBuffer> | null>} null while another tab has the file
+ */
+async function readAtOnce(file, bytes) {
+  let handle;
+  try {
+    // @ts-expect-error TypeScript does not know the mode yet, nor does Firefox, which ignores it.
+    handle = await file.createSyncAccessHandle({ mode: "read-only" });
+  } catch {
+    return null;
+  }
+  try {
+    if (handle.getSize() !== bytes) throw new Error("torn");
+    const packed = new Uint8Array(bytes);
+    if (handle.read(packed, { at: 0 }) !== bytes) throw new Error("torn");
+    return packed;
+  } finally {
+    handle.close();
+  }
+}
+
+/**
+ * @param {FileSystemFileHandle} file
+ * @param {number} bytes
+ */
+async function readShared(file, bytes) {
+  const found = await file.getFile();
+  return found.size === bytes ? new Uint8Array(await found.arrayBuffer()) : null;
+}
+
+/**
+ * @param {FileSystemDirectoryHandle} folder
+ * @param {string} name
+ * @param {Uint8Array<ArrayBuffer>} packed
+ * @returns {Promise<boolean>} whether all of it was written
+ */
+async function write(folder, name, packed) {
+  const file = await folder.getFileHandle(name, { create: true });
+  const handle = await file.createSyncAccessHandle();
+  try {
+    handle.truncate(0);
+    for (let at = 0; at < packed.length; at += PIECE) {
+      const piece = packed.subarray(at, at + PIECE);
+      if (handle.write(piece, { at }) !== piece.length) return false;
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    handle.flush();
+    return true;
+  } finally {
+    handle.close();
+  }
+}
+
+/**
+ * @param {SnapshotFacts} facts
+ * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ */
+async function download({ path, encodings }) {
+  const [encoding, stream] = decompressor(encodings);
+  const url = new URL(`${path}.${encoding}`, import.meta.url);
+  const response = await fetch(url);
+  if (!response.ok || !response.body) throw new Error(`${url} answered with status ${response.status}`);
+  return new Uint8Array(await new Response(response.body.pipeThrough(stream)).arrayBuffer());
+}
+
+/**
+ * The best encoding that this browser undoes. The worker does it, because a host may know of none.
+ * @param {string[]} encodings
+ * @returns {[string, ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>]}
+ */
+function decompressor(encodings) {
+  if (encodings.includes("brotli")) {
+    try {
+      return ["brotli", new DecompressionStream(/** @type {CompressionFormat} */ ("brotli"))];
+    } catch {
+      // Not in this browser.
+    }
+  }
+  return ["gzip", new DecompressionStream("gzip")];
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {string} sha256
+ */
+async function hasDigest(bytes, sha256) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
+}

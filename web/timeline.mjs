@@ -1,0 +1,62 @@
+/**
+ * The last minute of the open disk: a lane of bars for each of the things that are counted.
+ */
+
+import { element, setText } from "./elements.mjs";
+import { paletteOf } from "./map-canvas.mjs";
+
+/** @typedef {{ name: string, label: string, values: number[], rate: string }} Lane */
+
+const NO_RATE = "–";
+
+export class Timeline {
+  /** @type {Lane[]} */
+  #lanes = [];
+  #list = element("lanes", HTMLElement);
+
+  constructor() {
+    const redraw = () => this.#paint();
+    new ResizeObserver(redraw).observe(this.#list);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  }
+
+  /** @param {{ lanes: Lane[] } | null} timeline */
+  show(timeline) {
+    this.#lanes = timeline?.lanes ?? [];
+    for (const [index, item] of [...this.#list.children].entries()) {
+      const lane = this.#lanes[index];
+      if (lane) setText(item.querySelector(".lane-label"), lane.label);
+      setText(item.querySelector(".lane-rate"), lane?.rate ?? NO_RATE);
+    }
+    this.#paint();
+  }
+
+  #paint() {
+    for (const [index, canvas] of [...this.#list.querySelectorAll("canvas")].entries()) {
+      paintLane(canvas, this.#lanes[index]?.values ?? []);
+    }
+  }
+}
+
+/** @param {HTMLCanvasElement} canvas @param {number[]} values */
+function paintLane(canvas, values) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const scale = devicePixelRatio || 1;
+  if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
+  if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
+  const context = canvas.getContext("2d");
+  if (!context) return;
+  const palette = paletteOf(canvas);
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.fillStyle = palette.missing;
+  context.fillRect(0, height - 1, width, 1);
+  const most = Math.max(1, ...values);
+  const step = width / Math.max(1, values.length);
+  context.fillStyle = palette.held;
+  for (const [index, value] of values.entries()) {
+    if (!value) continue;
+    const bar = Math.max(1.5, (value / most) * (height - 1));
+    context.fillRect(index * step, height - bar, Math.max(1, step - 1), bar);
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * What disks and the boot component need of v86 beyond its published interface: standing still for
+ * several reasons at once, an ATA drive that tells of flushes and of failures, and a slower pace.
+ *
+ * It was written against v86 0.5.462, whose inner names are used here and nowhere else. Where another
+ * version lacks them, `driveOf` gives null and `Pace` does nothing, and what depends on them is done
+ * in a plainer way.
+ */
+
+/**
+ * @typedef {import("v86").V86} V86
+ * @typedef {object} Drive v86's IDE interface: one drive with its registers
+ * @property {unknown} buffer
+ * @property {boolean} is_atapi
+ * @property {number} current_command
+ * @property {number} status_reg
+ * @property {number} error_reg
+ * @property {Uint8Array} data
+ * @property {Map<number, AbortController>} in_progress_io_ids
+ * @property {{ dma_status: number }} channel
+ * @property {() => void} push_irq
+ * @property {(command: number) => void} ata_command
+ * @property {() => void} create_identify_packet
+ */
+
+// ATA/ATAPI-6: §6.3 (status and error), §8 (commands), §8.15 (IDENTIFY DEVICE).
+const FLUSH_CACHE = 0xe7;
+const FLUSH_CACHE_EXT = 0xea;
+const DMA_WRITES = new Set([0xca, 0x35]);
+const BUSY = 0x80;
+const READY = 0x40;
+const SEEK_COMPLETE = 0x10;
+const ERROR = 0x01;
+const UNCORRECTABLE = 0x40;
+const ABORTED = 0x04;
+const DMA_ACTIVE = 0x01;
+const WRITE_CACHE = 1 << 5;
+const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of what IDENTIFY DEVICE answers
+const COMMANDS_ENABLED = 85 * 2;
+
+/** Why a machine stands still. It runs when it is meant to run and nothing holds it. */
+export class MachineHold {
+  /** @type {WeakMap<V86, MachineHold>} */
+  static #holds = new WeakMap();
+
+  /**
+   * The one hold of a machine, which all who stop it share.
+   * @param {V86} machine
+   */
+  static of(machine) {
+    const hold = MachineHold.#holds.get(machine) ?? new MachineHold(machine);
+    MachineHold.#holds.set(machine, hold);
+    return hold;
+  }
+
+  #machine;
+  /** @type {Set<unknown>} */
+  #reasons = new Set();
+  #wanted = false;
+  #turn = Promise.resolve();
+
+  /** @param {V86} machine */
+  constructor(machine) {
+    this.#machine = machine;
+  }
+
+  /** @returns {boolean} */
+  get isHeld() {
+    return this.#reasons.size > 0;
+  }
+
+  /** @param {unknown} reason */
+  isHeldBy(reason) {
+    return this.#reasons.has(reason);
+  }
+
+  /** Lets the machine run, at once or when nothing holds it any more. */
+  run() {
+    this.#wanted = true;
+    return this.#apply();
+  }
+
+  /**
+   * Stops the machine until `release`. Resolves when it stands still.
+   * @param {unknown} reason
+   */
+  hold(reason) {
+    this.#wanted ||= this.#machine.is_running();
+    this.#reasons.add(reason);
+    return this.#apply();
+  }
+
+  /** @param {unknown} reason */
+  release(reason) {
+    this.#reasons.delete(reason);
+    return this.#apply();
+  }
+
+  /** One after the other: v86 forgets a stop when it is told to run before it has stopped. */
+  #apply() {
+    this.#turn = this.#turn.then(async () => {
+      if (this.isHeld) await this.#machine.stop();
+      else if (this.#wanted && !this.#machine.is_running()) await this.#machine.run();
+    });
+    return this.#turn;
+  }
+}
+
+/**
+ * The drive that has this buffer as its disk, or null.
+ * @param {V86 | null} machine
+ * @param {unknown} buffer
+ * @returns {Drive | null}
+ */
+export function driveOf(machine, buffer) {
+  const ide = /** @type {any} */ (machine)?.v86?.cpu?.devices?.ide;
+  for (const channel of [ide?.primary, ide?.secondary]) {
+    for (const drive of [channel?.master, channel?.slave]) {
+      if (drive?.buffer === buffer && "status_reg" in drive && "push_irq" in drive) return drive;
+    }
+  }
+  return null;
+}
+
+/**
+ * Makes the drive pass FLUSH CACHE on and say that it has a write cache. v86 answers a flush at once
+ * and says that it has none, so guests take a write for durable that is not.
+ * @param {Drive} drive
+ * @param {() => Promise<void>} flush resolves once all that was written is durable; if it rejects, the
+ *   guest sees its flush fail
+ * @returns {boolean} whether the guest's flushes arrive
+ */
+export function passFlushesOn(drive, flush) {
+  if (drive.is_atapi || !("ata_command" in drive) || !("create_identify_packet" in drive)) return false;
+  flushes.set(drive.buffer, flush);
+  const shared = Object.getPrototypeOf(drive); // drives are sealed: only their prototype can be wrapped
+  if (wrapped.has(shared)) return true;
+  wrapped.add(shared);
+  const { ata_command: obey, create_identify_packet: identify } = shared;
+  shared.ata_command = function (/** @type {number} */ command) {
+    const isFlush = command === FLUSH_CACHE || command === FLUSH_CACHE_EXT;
+    const found = isFlush && flushes.get(this.buffer);
+    if (found) flushDrive(this, command, found);
+    else obey.call(this, command);
+  };
+  shared.create_identify_packet = function () {
+    identify.call(this);
+    if (!flushes.has(this.buffer)) return;
+    this.data[COMMANDS_SUPPORTED] |= WRITE_CACHE;
+    this.data[COMMANDS_ENABLED] |= WRITE_CACHE;
+  };
+  return true;
+}
+
+/** @type {WeakMap<any, () => Promise<void>>} By the drive's buffer. */
+const flushes = new WeakMap();
+/** @type {WeakSet<object>} */
+const wrapped = new WeakSet();
+
+/**
+ * @param {Drive} drive
+ * @param {number} command
+ * @param {() => Promise<void>} flush
+ */
+async function flushDrive(drive, command, flush) {
+  drive.current_command = command;
+  drive.error_reg = 0;
+  drive.status_reg = BUSY | READY;
+  let error = 0;
+  try {
+    await flush();
+  } catch {
+    error = ABORTED;
+  }
+  if (drive.current_command !== command || !(drive.status_reg & BUSY)) return; // it was reset
+  drive.error_reg = error;
+  drive.status_reg = READY | SEEK_COMPLETE | (error && ERROR);
+  drive.push_irq();
+}
+
+/**
+ * Whether the guest still waits for this write, so that it can be told that it failed. Without DMA
+ * v86 has told it before that all is well.
+ * @param {Drive | null} drive
+ * @returns {drive is Drive}
+ */
+export function awaitsWrite(drive) {
+  return drive !== null && !drive.is_atapi && DMA_WRITES.has(drive.current_command);
+}
+
+/**
+ * Ends the write that the drive is at with an error, as a real drive does.
+ * @param {Drive} drive
+ */
+export function failWrite(drive) {
+  endTransfer(drive, ABORTED);
+}
+
+/**
+ * Ends the read that the drive is at with an error, as a drive with a bad sector does.
+ * @param {Drive} drive
+ * @param {AbortSignal} signal what v86 gave with the read
+ */
+export function failRead(drive, signal) {
+  for (const [id, { signal: own }] of drive.in_progress_io_ids) {
+    if (own === signal) drive.in_progress_io_ids.delete(id);
+  }
+  endTransfer(drive, UNCORRECTABLE);
+}
+
+/** @param {Drive} drive @param {number} error */
+function endTransfer(drive, error) {
+  drive.error_reg = error;
+  drive.status_reg = READY | SEEK_COMPLETE | ERROR;
+  drive.channel.dma_status &= ~DMA_ACTIVE;
+  drive.current_command = -1;
+  drive.push_irq();
+}
+
+/** How much of the processor a machine may use. The guest's clocks keep the right time. */
+export class Pace {
+  #share = 1;
+  #restUntil = 0;
+
+  /** @param {V86} machine one that is loaded */
+  constructor(machine) {
+    const main = /** @type {any} */ (machine).v86;
+    if (typeof main?.do_tick !== "function" || typeof main.yield !== "function") return;
+    const { do_tick: tick, yield: sleep } = main;
+    /** @type {number | null} */
+    let started = null;
+    main.do_tick = () => {
+      started = performance.now();
+      tick.call(main);
+      started = null;
+    };
+    // Called at the end of a tick, and when an interrupt ends the guest's idling.
+    main.yield = (/** @type {number} */ ms, /** @type {number} */ number) => {
+      const now = performance.now();
+      if (started !== null) this.#restUntil = now + (now - started) * (1 / this.#share - 1);
+      sleep.call(main, Math.max(ms, this.#restUntil - now), number);
+    };
+  }
+
+  /** From above 0 to 1. */
+  get share() {
+    return this.#share;
+  }
+
+  set share(share) {
+    if (!(share > 0 && share <= 1)) throw new RangeError(`${share} is no share of the processor`);
+    this.#share = share;
+  }
+}
