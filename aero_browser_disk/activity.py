@@ -6,12 +6,11 @@ Nothing is recorded until somebody watches, and then only so much: the oldest ev
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from .platform.base import Clock
 
 if TYPE_CHECKING:
     from .block_fetch import Arrived
@@ -24,6 +23,7 @@ Kind = Literal["hit", "miss", "write", "request", "arrival"]
 MOMENT_S = 0.5
 MOST_MOMENTS = 120
 _MOST_EVENTS = 1 << 14
+_OF_THE_READER = frozenset({"hit", "miss", "write"})
 _FORMAT = "aero-disk-trace"
 
 
@@ -47,23 +47,29 @@ class Moment:
     bytes_downloaded: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Activity:
     """The latest events of one disk, recorded while `on`.
 
     A disk asks for `on` before it tells anything, so that nobody watching costs nothing more.
     """
 
-    clock: Clock
+    now: Callable[[], float] = time.time
+    """Seconds since the epoch."""
     on: bool = False
+    told_from: int = 0
+    """How far above this disk reads and writes are told from; what lower disks tell of them is not
+    counted a second time. 0: this disk; 1: an overlay over it; 2: the emulator."""
     dropped: int = 0
     """Events that had to go to make room for later ones."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
     _moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MOST_MOMENTS))
 
-    def note(self, kind: Kind, offset: int, length: int) -> None:
+    def note(self, kind: Kind, offset: int, length: int, told_from: int = 0) -> None:
         """Something happened, just now."""
-        at = self.clock.now()
+        if told_from < self.told_from and kind in _OF_THE_READER:
+            return
+        at = self.now()
         if len(self.events) == _MOST_EVENTS:
             self.dropped += 1
         self.events.append(Event(at, kind, offset, length))
@@ -78,7 +84,7 @@ class Activity:
 
     def latest(self, seconds: float) -> Iterator[Event]:
         """The events of the last `seconds`, the latest first."""
-        since = self.clock.now() - seconds
+        since = self.now() - seconds
         for event in reversed(self.events):
             if event.at < since:
                 return
@@ -86,7 +92,7 @@ class Activity:
 
     def moments(self) -> list[Moment]:
         """The last `MOST_MOMENTS` moments, quiet ones too, the present one at the end."""
-        last = int(self.clock.now() / MOMENT_S)
+        last = int(self.now() / MOMENT_S)
         known = {moment.index: moment for moment in self._moments}
         return [
             known.get(index) or Moment(index) for index in range(last - MOST_MOMENTS + 1, last + 1)

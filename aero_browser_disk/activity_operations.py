@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .activity import Activity, Kind
 from .activity_view import cell_text, map_view, timeline_view
 from .disk_map import DiskMap, MappedDisk
 from .errors import InvalidOptionError
 from .operations import OpenDisks, Operation, Value, whole
+
+_EMULATOR = 2  # see Activity.told_from
 
 
 class ActivityOperations:
@@ -17,6 +20,7 @@ class ActivityOperations:
 
     def __init__(self, disks: OpenDisks[Any]) -> None:
         self._disks = disks
+        self._levels: WeakKeyDictionary[Activity, int] = WeakKeyDictionary()
         self._maps: WeakKeyDictionary[MappedDisk, DiskMap] = WeakKeyDictionary()
 
     def operations(self) -> Mapping[str, Operation]:
@@ -25,6 +29,7 @@ class ActivityOperations:
             "activity.look": self._look,
             "activity.cell": self._cell,
             "activity.trace": self._trace,
+            "activity.tell": self._tell,
         }
 
     async def _look(self, disk: int, start: Value, length: Value, most: Value) -> Value:
@@ -46,6 +51,19 @@ class ActivityOperations:
         """What was recorded, as a JSON document."""
         found = self._map(disk).disk
         return found.activity.trace(found.info.size, found.info.version)
+
+    async def _tell(self, disk: int, events: Sequence[Sequence[Value]]) -> None:
+        """What the emulator did, as its adapter saw it: kind, offset and length of each.
+
+        Much of it is served from shared memory, where nothing else sees it. No events: the emulator
+        is off, and the disk itself tells again.
+        """
+        activity = self._map(disk).disk.activity
+        self._levels.setdefault(activity, activity.told_from)
+        activity.told_from = _EMULATOR if events else self._levels[activity]
+        for kind, offset, length in events:
+            told: Kind = "write" if kind == "write" else "hit"
+            activity.note(told, whole("offset", offset), whole("length", length), _EMULATOR)
 
     def _map(self, number: int) -> DiskMap:
         disk: MappedDisk = self._disks[number]

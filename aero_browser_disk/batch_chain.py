@@ -114,9 +114,10 @@ class BatchChain:
             yield from self._accept(whole)
 
     def resume(self) -> None:
-        """Goes on behind what was replayed, and sees that nothing else is ever found there.
+        """Goes on behind what was replayed, once that is durable and all that can be found.
 
-        What a crash left of a batch could otherwise be completed by the next one to come.
+        After a kill it may not be on the medium yet; and what is there of a batch that does not
+        count could be completed by the next one to come.
         """
         (next_slot,) = self._spare
         self._hold(next_slot)
@@ -126,7 +127,7 @@ class BatchChain:
         got = self._file.read_into(found, next_slot * SLOT_SIZE)
         if any(found[:got]):
             self._file.write(bytes(SLOT_SIZE), next_slot * SLOT_SIZE)
-            self.flush()
+        self.flush()
 
     # ── adding ───────────────────────────────────────────────────────────────────────────────────
 

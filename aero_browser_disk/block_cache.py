@@ -31,6 +31,7 @@ class BlockCache:
         """Why nothing is kept any more, after the storage failed."""
         self._store = store
         self._block_size = image.block_size
+        self._allowed = limit  # of the limit, beside the caches of other images
         self._most_slots = limit // image.block_size
         self._puts_before_retry = 0
         self._is_stuck = False  # giving room back did not help: keep what is there
@@ -110,6 +111,12 @@ class BlockCache:
             unused = [self._expected.pop(block) for block in blocks if block in self._expected]
             self._store.free_slots += unused
 
+    def allow(self, room: int) -> None:
+        """From now on grows to `room` bytes at most, or as far as it has, within its limit."""
+        self._allowed = room
+        if not self.is_full:
+            self._most_slots = self._slots_allowed()
+
     def put(self, block: int, data: ReadableBuffer) -> None:
         """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
         if self.failure is not None:
@@ -117,7 +124,7 @@ class BlockCache:
         if self.is_full:
             self._puts_before_retry -= 1
             if self._puts_before_retry <= 0:
-                self._most_slots = self.limit // self.image.block_size
+                self._most_slots = self._slots_allowed()
         block_size = self._block_size
         self._order_uses()  # they came before
         with memoryview(data) as view:
@@ -147,7 +154,7 @@ class BlockCache:
         finally:
             self._expected.clear()
             self._slots = self._store.slots()
-            self._most_slots = self.limit // self.image.block_size
+            self._most_slots = self._slots_allowed()
             self._is_stuck = self.is_full = False
 
     def close(self) -> None:
@@ -300,6 +307,10 @@ class BlockCache:
             else:
                 self._is_stuck = False
                 return
+
+    def _slots_allowed(self) -> int:
+        allowed = max(self._allowed, self._slots * self._block_size)
+        return min(self.limit, allowed) // self._block_size
 
     def _note_full(self) -> None:
         self.is_full = True

@@ -59,6 +59,8 @@ class BlockStore:
         """Until when the host vouches for the version, in seconds since the epoch."""
         self.damaged_records = 0
         """Records passed over when the store was opened."""
+        self.file = blocks
+        """The file that the blocks lie in, for reading only."""
         self._blocks = blocks
         self._journal = journal
         self._header: Header | None = None
@@ -95,11 +97,6 @@ class BlockStore:
             store.close()
             raise
         return store
-
-    @property
-    def file(self) -> File:
-        """The file that the blocks lie in, for reading only."""
-        return self._blocks
 
     @property
     def image(self) -> StoredImage | None:

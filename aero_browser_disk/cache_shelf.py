@@ -38,6 +38,8 @@ class CacheShelf:
     notices: list[Notice]
     follows: bool = False
     """Whether another tab holds the files and can be read through."""
+    asked: int = 0
+    """The limit that the user gave for this cache; 0 for the usual one."""
     server: BlockServer | None = None
     taking_over: asyncio.Task[None] | None = None
 
@@ -111,20 +113,22 @@ class CacheShelf:
     async def _limit(self, asked: int | None) -> int:
         if self.storage.kind == "memory":
             return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
+        self.asked = asked or 0
         return await self._limit_for_all() if asked is None else asked
 
     async def _limit_for_all(self) -> int:
-        """What the caches of all images may have together."""
-        return min(_MOST_CACHED, (await self.storage.estimate()).quota // 2)
+        """What all caches may have together: at least what was asked for this one."""
+        return max(self.asked, min(_MOST_CACHED, (await self.storage.estimate()).quota // 2))
 
-    async def make_room(self, outside: Platform, needed: int) -> None:
-        """Removes caches of images that nobody has open, as far as the limit for all asks for it.
+    async def make_room(self, outside: Platform, needed: int) -> int:
+        """How many bytes this cache may have, at most `needed` if others have the rest.
 
-        Caches that are open may pass it together until one is closed; each keeps to its own.
+        Caches of images that nobody has open go, as far as the limit for all asks for it.
         """
-        if self.storage.kind != "memory":
-            total = await self._limit_for_all()
-            await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
+        if self.storage.kind == "memory":
+            return needed
+        total = await self._limit_for_all()
+        return await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
 
     def share(
         self, outside: Platform, disk: StreamingDisk, source: SharedSource | None, limit: int | None

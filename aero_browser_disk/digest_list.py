@@ -2,8 +2,7 @@
 
 A list is a small JSON document beside the image. Whoever trusts the list trusts every byte that
 passes `verify`. Two ways to trust it: its pin, which is the SHA-256 of the document and may travel
-in a page or a URL, and an Ed25519 signature by a key that the reader knows. Checking a signature is
-left to the platform, which has the cryptography; `signed_bytes` is what it covers.
+in a page or a URL, and an Ed25519 signature by a key that the reader knows.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from . import ed25519
 from .documents import read_document, whole_number
 
 FORMAT: Final = "aero-disk-digests"
 DIGEST_LENGTH: Final = 32  # bytes of a SHA-256
-SIGNATURE_LENGTH: Final = 64  # bytes of an Ed25519 signature
 # The default block of the client: a block can be checked without more of the image than itself.
 DEFAULT_CHUNK_SIZE: Final = 64 * 1024
 _VERSION: Final = 1
@@ -55,8 +54,10 @@ class DigestList:
                 f"{self.chunk_count} chunks have {self.chunk_count * DIGEST_LENGTH} bytes of "
                 f"digests, not {len(self.digests)}"
             )
-        if self.signature is not None and len(self.signature) != SIGNATURE_LENGTH:
-            raise ValueError(f"a signature has {SIGNATURE_LENGTH} bytes, not {len(self.signature)}")
+        if self.signature is not None and len(self.signature) != ed25519.SIGNATURE_LENGTH:
+            raise ValueError(
+                f"a signature has {ed25519.SIGNATURE_LENGTH} bytes, not {len(self.signature)}"
+            )
 
     @property
     def chunk_count(self) -> int:
@@ -68,6 +69,12 @@ class DigestList:
         """What a signature covers: all that the list says, however it is written down."""
         said = f"{FORMAT} {_VERSION}\nsize {self.size}\nchunk_size {self.chunk_size}\nsha256 "
         return said.encode() + hashlib.sha256(self.digests).hexdigest().encode() + b"\n"
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the owner of an Ed25519 public key (32 bytes) signed all that the list says."""
+        return self.signature is not None and ed25519.verify(
+            public_key, self.signature, self.signed_bytes
+        )
 
     @property
     def pin(self) -> str:

@@ -35,8 +35,11 @@ class MappedDisk(Protocol):
     def activity(self) -> Activity:
         """What it does."""
 
+    def held_ranges(self) -> Iterable[Range]:
+        """What of it is kept here otherwise than in blocks."""
+
     def held_blocks(self) -> Collection[int]:
-        """The blocks that are held here, in no order."""
+        """The blocks that are kept here, in no order."""
 
     def blocks_under_way(self) -> Iterable[int]:
         """The blocks that requests are out for."""
@@ -97,14 +100,16 @@ class DiskMap:
         place = (start, cell_size, count)
         if place == self._place and began < self._count_after:
             return self._shares
-        block_size = self.disk.info.block_size
-        self._shares = held_shares(
+        info = self.disk.info
+        in_blocks = held_shares(
             self.disk.held_blocks(),
-            first=start // block_size,
-            per_cell=cell_size // block_size,
+            first=start // info.block_size,
+            per_cell=cell_size // info.block_size,
             count=count,
-            blocks=-(-self.disk.info.size // block_size),
+            blocks=-(-info.size // info.block_size),
         )
+        written = range_shares(self.disk.held_ranges(), start, cell_size, count, info.size)
+        self._shares = bytes(map(max, in_blocks, written))
         ended = time.monotonic()
         self._place, self._count_after = place, ended + _REST * (ended - began)
         return self._shares
@@ -140,6 +145,25 @@ def held_shares(
     return bytes(shares)
 
 
+def range_shares(
+    ranges: Iterable[Range], start: int, cell_size: int, count: int, size: int
+) -> bytes:
+    """As `held_shares`, for ranges of bytes of a disk of `size` bytes."""
+    held = [0] * count
+    for offset, length in ranges:
+        first = max((offset - start) // cell_size, 0)
+        last = min((offset + length - 1 - start) // cell_size, count - 1)
+        for cell in range(first, last + 1):
+            begin = start + cell * cell_size
+            held[cell] += min(begin + cell_size, offset + length) - max(begin, offset)
+    shares = bytearray(count)
+    for cell, number in enumerate(held):
+        if number:
+            whole = min(cell_size, size - start - cell * cell_size)
+            shares[cell] = max(1, number * 255 // whole)
+    return bytes(shares)
+
+
 def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
     """The smallest power of two of blocks at which so many cells reach over the whole part."""
     cell_size = block_size
@@ -150,7 +174,7 @@ def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
 
 def _heat(activity: Activity, start: int, cell_size: int, count: int) -> bytes:
     heat = bytearray(count)
-    now = activity.clock.now()
+    now = activity.now()
     for event in activity.latest(RECENT_S):
         if event.kind in {"request", "arrival"} or not event.length:
             continue

@@ -22,7 +22,9 @@ _OPTIONS: Mapping[str, tuple[str, tuple[type, ...], str]] = {
     "concurrency": ("concurrency", (int,), "a whole number"),
     "maxRequestBytes": ("max_request_bytes", (int,), "a whole number of bytes"),
     "readAhead": ("read_ahead", (bool,), "true or false"),
+    "writeBase": ("write_base", (bool,), "true or false"),
     "digestsSha256": ("digests_sha256", (str,), "64 hexadecimal digits"),
+    "digestsKey": ("digests_key", (str,), "64 hexadecimal digits"),
 }
 _DOCUMENTS = {"bootProfile": "boot_profile", "digests": "digests"}
 _RETRY = {"tries": "tries", "baseS": "base_s", "capS": "cap_s", "totalS": "total_s"}
@@ -35,6 +37,10 @@ def read_options(options: Mapping[str, Value]) -> dict[str, Value]:
         if name in _OPTIONS:
             ours, types, expected = _OPTIONS[name]
             read[ours] = checked(name, value, types, expected)
+        elif name == "image":
+            read["image"] = checked(name, value, (str,), "the name of a local image")
+        elif name == "overlay":
+            read["overlay"] = names(name, value)
         elif name in _DOCUMENTS:
             read[_DOCUMENTS[name]] = _document(name, value)
         elif name == "retry":
@@ -42,9 +48,17 @@ def read_options(options: Mapping[str, Value]) -> dict[str, Value]:
         elif name == "renew":
             read["renew"] = _renewal(value)
         else:
-            known = ", ".join([*_OPTIONS, *_DOCUMENTS, "retry", "renew"])
+            known = ", ".join([*_OPTIONS, *_DOCUMENTS, "image", "overlay", "retry", "renew"])
             raise InvalidOptionError(name, value, f"one of {known}")
     return read
+
+
+def names(option: str, value: Value) -> list[str]:
+    """One name or several; raises `InvalidOptionError`."""
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        raise InvalidOptionError(option, value, "a name, or a list of names")
+    return list(found)
 
 
 def _document(name: str, value: Value) -> Value:

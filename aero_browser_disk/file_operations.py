@@ -27,23 +27,23 @@ class FileOperations:
         }
 
     async def _list(self, disk: int, path: Value) -> dict[str, Value]:
-        listing = await self._of(disk).list(_path(path))
+        listing = await self.of(disk).list(_path(path))
         return {"entries": [_plain(e) for e in listing.entries], "complete": listing.complete}
 
     async def _stat(self, disk: int, path: Value) -> dict[str, Value]:
-        return _plain(await self._of(disk).stat(_path(path)))
+        return _plain(await self.of(disk).stat(_path(path)))
 
     async def _read(self, disk: int, path: Value, offset: Value, length: Value) -> bytes:
         start, count = whole("offset", offset), whole("length", length)
-        return await self._of(disk).read(_path(path), start, count)
+        return await self.of(disk).read(_path(path), start, count)
 
     async def _extents(self, disk: int, path: Value) -> list[dict[str, Value]]:
-        return [asdict(extent) for extent in await self._of(disk).extents(_path(path))]
+        return [asdict(extent) for extent in await self.of(disk).extents(_path(path))]
 
     async def _where(self, disk: int, offset: Value) -> dict[str, Value]:
-        return asdict(await self._of(disk).where(whole("offset", offset)))
+        return asdict(await self.of(disk).where(whole("offset", offset)))
 
-    def _of(self, number: int) -> DiskFiles:
+    def of(self, number: int) -> DiskFiles:
         """The files of an open disk; what was learnt of them is kept as long as it is open."""
         disk = self._disks[number]
         if number not in self._files:

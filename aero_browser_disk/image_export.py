@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,9 +50,13 @@ class Packer(Protocol):
 
 
 async def exported(
-    disk: Disk, compression: Compression | None = None
+    disk: Disk,
+    compression: Compression | None = None,
+    reached: Callable[[int], None] = lambda _: None,
 ) -> AsyncGenerator[Part, None]:
     """The bytes of a disk as a file, in order; raw ones have holes in them.
+
+    `reached` is told where on the disk it is, before what goes out for that.
 
     gzip and Zstandard files are made of several members or frames, which their own tools read as
     one. Raises `InvalidOptionError`, `UnsupportedImageError` where this Python has no Zstandard,
@@ -62,11 +66,13 @@ async def exported(
     at = 0
     for start, length in [*data_ranges(disk), (disk.info.size, 0)]:
         if start > at:
+            reached(start)
             for part in packer.zeros(start - at):
                 if part:
                     yield part
         for offset in range(start, start + length, _PIECE):
             piece = await disk.read(offset, min(_PIECE, start + length - offset))
+            reached(offset + len(piece))
             if packed := packer.data(piece):
                 yield packed
             await asyncio.sleep(0)  # a disk in memory must not keep others from their turn

@@ -68,18 +68,23 @@ class OpenedFile:
         """Bytes of the disk; None where only the end of the file will tell."""
         self.position = 0
         """Bytes of the file that were read, for the progress."""
-        self._pieces: Callable[[], Pieces] | None = None
+        self.is_pinned = False
+        """Whether what was imported of it before is known to be its, and can be passed over."""
+        self._pieces: Callable[[int], Pieces] | None = None
 
-    def pieces(self) -> Pieces:
-        """The disk; once."""
+    def pieces(self, start: int = 0) -> Pieces:
+        """The disk, from `start` on if the file is pinned; once."""
         assert self._pieces is not None
-        return self._pieces()
+        return self._pieces(start // _CELL * _CELL if self.is_pinned else 0)
 
     @classmethod
-    async def of_source(cls, source: ByteSource, identity: SourceIdentity) -> OpenedFile:
+    async def of_source(
+        cls, source: ByteSource, identity: SourceIdentity, *, is_pinned: bool = False
+    ) -> OpenedFile:
         """Looks at a file that can be read anywhere.
 
-        Raises `UnsupportedImageError`, `DamagedImageError`, and what the source raises.
+        `is_pinned` says that the identity is proof of the content. Raises `UnsupportedImageError`,
+        `DamagedImageError`, and what the source raises.
         """
         size = source.size
         head = await source.read(0, min(HEAD_LENGTH, size))
@@ -89,12 +94,15 @@ class OpenedFile:
         if found.treatment == "convert":
             virtual = await open_virtual_disk(source, found)
             opened = cls(identity, found, found, virtual.size)
-            opened._pieces = lambda: opened._converted(virtual)
+            opened._pieces = lambda start: opened._converted(virtual, start)
         elif found.treatment == "unpack":
             return await cls.of_stream(stream_of(source), identity)
         else:
             opened = cls(identity, found, found, size)
-            opened._pieces = lambda: _aligned(opened._counted(stream_of(source)))
+            opened._pieces = lambda start: _aligned(
+                opened._counted(stream_of(source, start), start), start
+            )
+        opened.is_pinned = is_pinned
         return opened
 
     @classmethod
@@ -122,18 +130,19 @@ class OpenedFile:
             )
         opened = cls(identity, found, disk, identity.size if disk is found else None)
         counted.file = opened
-        opened._pieces = lambda: _aligned(content)
+        opened._pieces = lambda _: _aligned(content)
         return opened
 
-    async def _counted(self, stream: ByteStream) -> ByteStream:
+    async def _counted(self, stream: ByteStream, start: int) -> ByteStream:
+        self.position = start
         async for piece in stream:
             self.position += len(piece)
             yield piece
 
-    async def _converted(self, virtual: VirtualDisk) -> Pieces:
+    async def _converted(self, virtual: VirtualDisk, start: int) -> Pieces:
         total = self.identity.size or 1
         async for span in virtual.data_ranges():
-            for offset in range(span.start, span.stop, PIECE):
+            for offset in range(max(start, span.start), span.stop, PIECE):
                 data = await virtual.read(offset, min(PIECE, span.stop - offset))
                 # Where in the file that lay, nobody knows: the disk's own progress stands for it.
                 self.position = total * (offset + len(data)) // virtual.size
@@ -170,9 +179,12 @@ def _refuse(found: ImageFormat) -> None:
         raise UnsupportedImageError(found.name, found.title, found.advice)
 
 
-async def _aligned(stream: ByteStream) -> Pieces:
-    """The stream in pieces of whole cells, but for the last; small ones are put together."""
-    offset, rest = 0, b""
+async def _aligned(stream: ByteStream, start: int = 0) -> Pieces:
+    """The stream in pieces of whole cells, but for the last; small ones are put together.
+
+    `start` is where on the disk its first byte goes.
+    """
+    offset, rest = start, b""
     async for piece in stream:
         data = rest + piece if rest else piece
         whole = len(data) // _CELL * _CELL if len(data) >= MIB else 0
@@ -221,7 +233,7 @@ class ImageImport:
         What was written until then stays in the image.
         """
         end = 0
-        async for offset, data in self._file.pieces():
+        async for offset, data in self._file.pieces(self._done):
             end = offset + len(data)
             if end > self._image.info.size:
                 await self._image.resize(2 * end)
@@ -230,7 +242,7 @@ class ImageImport:
         await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
 
     async def _take(self, offset: int, data: bytes) -> None:
-        known = max(0, min(len(data), self._done - offset))
+        known = 0 if self._file.is_pinned else max(0, min(len(data), self._done - offset))
         if known and await self._image.read(offset, known) != data[:known]:
             raise SourceChangedError(
                 self._name, f"content up to byte {offset + known:,}", "another", "not the same"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from .access import Access, ImageAddress, Renew
 from .byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
-from .errors import InvalidOptionError, StorageUnavailableError
-from .image_export import SUFFIXES, Compression, Part, exported, packer_for, write_to_path
+from .disk import Disk
+from .errors import InvalidOptionError, RemoteImagesDisabledError, StorageUnavailableError
+from .image_export import SUFFIXES, Compression, exported, packer_for, write_to_path
 from .image_import import OpenedFile, Report
 from .library_catalog import LibraryCatalog, LibraryEntry, LibraryUsage
 from .library_disk import LibraryDisk
@@ -19,16 +20,23 @@ from .library_record import CACHES, IMAGES, OVERLAYS
 from .library_shelf import CHANNEL, LibraryShelf
 from .library_transfer import LibraryImports
 from .platform import current_platform
-from .platform.base import Channel, Platform
+from .platform.base import Channel, Credentials, Platform
+from .remote_source import RemoteSource, remote_file
 
 
-@dataclass(frozen=True, slots=True)
 class ExportFile:
-    """An export on its way: what to call the file, the size of the disk, and the bytes in order."""
+    """An export on its way: what to call the file, and its bytes in order."""
 
-    name: str
-    size: int
-    parts: AsyncIterator[Part]
+    def __init__(self, name: str, disk: Disk, compress: Compression | None) -> None:
+        self.name = name
+        self.size = disk.info.size
+        """Bytes of the disk."""
+        self.done = 0
+        """Bytes of the disk that went out."""
+        self.parts = exported(disk, compress, self._reached)
+
+    def _reached(self, offset: int) -> None:
+        self.done = offset
 
 
 class Library:
@@ -146,13 +154,14 @@ class Library:
         source: ByteSource,
         identity: SourceIdentity,
         *,
+        is_pinned: bool = False,
         name: str | None = None,
         pad: bool = False,
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports a file that can be read anywhere: `LibraryImports.run`."""
-        file = await OpenedFile.of_source(source, identity)
+        """Imports what can be read anywhere: `OpenedFile.of_source`, `LibraryImports.run`."""
+        file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
 
@@ -190,6 +199,39 @@ class Library:
                 source, source.identity, name=name, pad=pad, keep=True, report=report
             )
 
+    async def import_url(
+        self,
+        url: str,
+        *,
+        allow_remote: bool = False,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+        renew: Renew | None = None,
+        expires_at: float | None = None,
+        timeout_s: float = 30.0,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports an image from a host, also from one without ranges, which cannot be streamed.
+
+        What broke off goes on where it was if the host has ranges and tells versions apart, else
+        from the beginning. Options as those of `open_disk`; raises what `RemoteImage.probe` does.
+        """
+        if not allow_remote:
+            raise RemoteImagesDisabledError
+        outside = self._shelf.platform
+        address = ImageAddress.parse(url, headers, credentials, timeout_s)
+        found = await remote_file(outside, Access(address, outside.clock, renew, expires_at))
+        if isinstance(found, RemoteSource):
+            file = await OpenedFile.of_source(found, found.identity, is_pinned=found.is_pinned)
+        else:
+            stream = await found.open()
+            file = await OpenedFile.of_stream(stream, found.identity)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
     async def import_disk(
         self, disk: LibraryDisk, name: str, *, report: Report | None = None
     ) -> LibraryEntry:
@@ -211,11 +253,11 @@ class Library:
         disk = await self.open_image(folder, overlays)
         suffix = ".iso" if record.media == "cd" and not overlays else ".img"
         file_name = "-".join([record.name, *overlays]) + suffix + SUFFIXES[compress]
-        parts = exported(disk, compress)
+        file = ExportFile(file_name, disk, compress)
         try:
-            yield ExportFile(file_name, disk.info.size, parts)
+            yield file
         finally:
-            await parts.aclose()
+            await file.parts.aclose()
             await disk.close()
 
     async def export_to_path(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
+from .activity import Activity
 from .disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges
-from .errors import DiskError
+from .errors import DiskError, ReadOnlyError
 from .overlay import Overlay
-from .platform.base import ReadableBuffer, WritableBuffer
+from .platform.base import File, ReadableBuffer, WritableBuffer
 from .streaming_disk import StreamingDisk
 
 CD_SECTOR_SIZE = 2048
 
+Changed = Callable[[int, int], None]
 Refusal = Callable[[], DiskError]
 """Makes the error that says why a write is refused."""
 
@@ -35,14 +37,35 @@ class LibraryDisk:
     ) -> None:
         self.disk = disk
         self.remote = remote
+        self.activity = Activity() if remote is None else remote.activity
+        self.activity.told_from = 1
         self._sector_size = sector_size
         self._refuses = refuses
+        self._watchers: list[Changed] = []
         self._on_close: Callable[[DiskInfo], Awaitable[None]] | None = on_close
 
     @property
     def overlay(self) -> Overlay | None:
         """The overlay that writes go to, if this is one."""
         return self.disk if isinstance(self.disk, Overlay) else None
+
+    async def reset_overlay(self) -> None:
+        """Gives up all that was written to the overlay; raises `StorageError`."""
+        overlay = self._overlay()
+        written = list(overlay.written_ranges())
+        await overlay.reset()
+        for offset, length in written:
+            self._changed(offset, length)
+
+    async def overlay_digest(self) -> str:
+        """SHA-256 in hex of what the overlay makes of its base: `Overlay.digest`.
+
+        Of an image without one it is the version that it has once all is flushed.
+        """
+        if self.overlay is not None:
+            return await self.overlay.digest()
+        await self.disk.flush()
+        return self.disk.info.version
 
     @property
     def info(self) -> DiskInfo:
@@ -53,38 +76,94 @@ class LibraryDisk:
         """Offset and length of what may be anything but zeros, in order."""
         return data_ranges(self.disk)
 
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """Where bytes lie in a file as a whole, if the disk beneath can say: `shared_disk`."""
+        found = getattr(self.disk, "locate", None)
+        place: tuple[File, int] | None = found(offset, length) if found else None
+        return place
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
-        return self.disk.try_read_into(offset, target)
+        if not self.disk.try_read_into(offset, target):
+            return False
+        if self.activity.on:
+            self.activity.note("hit", offset, len(target), told_from=1)
+        return True
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
+        if self.activity.on:
+            self.activity.note("miss", offset, len(target), told_from=1)
         await self.disk.read_into(offset, target)
 
     async def read(self, offset: int, length: int) -> bytes:
+        if self.activity.on:
+            self.activity.note("miss", offset, length, told_from=1)
         return await self.disk.read(offset, length)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
     def try_write(self, offset: int, data: ReadableBuffer) -> bool:
         self._check_writable()
-        return self.disk.try_write(offset, data)
+        if not self.disk.try_write(offset, data):
+            return False
+        self._changed(offset, len(data))
+        if self.activity.on:
+            self.activity.note("write", offset, len(data), told_from=1)
+        return True
 
     async def write(self, offset: int, data: ReadableBuffer) -> None:
         self._check_writable()
-        await self.disk.write(offset, data)
+        if self.activity.on:
+            self.activity.note("write", offset, len(data), told_from=1)
+        try:
+            await self.disk.write(offset, data)
+        finally:  # a write that failed may have changed something too
+            self._changed(offset, len(data))
 
     async def flush(self) -> None:
         await self.disk.flush()
 
     async def discard(self, offset: int, length: int) -> None:
         self._check_writable()
-        await self.disk.discard(offset, length)
+        try:
+            await self.disk.discard(offset, length)
+        finally:
+            self._changed(offset, length)
+
+    # ── who watches ──────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, changed: Changed) -> None:
+        """Has `changed(offset, length)` called for each change, before it is acknowledged."""
+        self._watchers.append(changed)
+
+    def held_ranges(self) -> Iterable[tuple[int, int]]:
+        """What was written here."""
+        if self.remote is None:
+            return self.data_ranges()
+        return self.disk.written_ranges() if isinstance(self.disk, Overlay) else ()
+
+    def held_blocks(self) -> Collection[int]:
+        """The blocks that are cached of the image on the net, if there is one beneath."""
+        return () if self.remote is None else self.remote.held_blocks()
+
+    def blocks_under_way(self) -> Collection[int]:
+        """The blocks that requests are out for."""
+        return () if self.remote is None else self.remote.blocks_under_way()
+
+    def profile_blocks(self) -> Collection[int]:
+        """The blocks of the boot profile that it was opened with."""
+        return () if self.remote is None else self.remote.profile_blocks()
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 
     def stats(self) -> DiskStats:
         return self.disk.stats()
+
+    def _repr_html_(self) -> str:
+        from .notebook import disk_html
+
+        return disk_html(self)
 
     async def close(self) -> None:
         on_close, self._on_close = self._on_close, None
@@ -99,6 +178,15 @@ class LibraryDisk:
                 await self.disk.close()
             finally:
                 await on_close(info)
+
+    def _changed(self, offset: int, length: int) -> None:
+        for tell in self._watchers:
+            tell(offset, length)
+
+    def _overlay(self) -> Overlay:
+        if self.overlay is None:
+            raise ReadOnlyError  # there is nothing that could be reset or compared
+        return self.overlay
 
     def _check_writable(self) -> None:
         if self._refuses is not None:

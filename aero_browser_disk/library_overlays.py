@@ -11,6 +11,7 @@ from .errors import (
     HasOverlaysError,
     ImageBusyError,
     NoSuchImageError,
+    ReadOnlyError,
     StorageBusyError,
     StorageError,
 )
@@ -116,6 +117,44 @@ class LibraryOverlays:
                 await claims.enter_async_context(self._shelf.claimed(overlay, found.name))
             for overlay in [*reversed(over), folder]:
                 await self._shelf.remove(overlay)
+
+    async def commit(
+        self, name: str, base: str | None = None, *, drop_overlays: bool = False
+    ) -> None:
+        """Writes what is in an overlay into what it lies over, a local image or another overlay.
+
+        The overlay is empty then. Others over the same base, or over this one, would be useless:
+        `HasOverlaysError`, unless with `drop_overlays`; they stay, and are refused when they are
+        opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the disk
+        (`Library.import_disk`). Raises what opening the overlay does.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        image, chain = await self._chain_to(folder, record)
+        if image[1].media == "cd":
+            raise ReadOnlyError
+        beneath = await self._images.overlays_of(record.base or "")
+        others = names_of(found for other, found in beneath.items() if other != folder)
+        if others and not drop_overlays:
+            raise HasOverlaysError(record.base_name or record.name, others, DROP_CONSENT)
+        names = [overlay for overlay, _ in chain]
+        disk = await self.open_over_image(image[0], names, write_base=True)
+        try:
+            assert disk.overlay is not None
+            await disk.overlay.commit()
+        finally:
+            await disk.close()
+        self._shelf.tell(image[0], *names)
+
+    async def _chain_to(
+        self, folder: str, record: Record
+    ) -> tuple[tuple[str, Record], list[tuple[str, Record]]]:
+        """The local image at the bottom, and the overlays from it up to that one."""
+        chain = [(folder, record)]
+        while (base := chain[0][1].base or "").startswith(OVERLAYS):
+            chain.insert(0, await self._shelf.find(OVERLAYS, base))
+        if not base.startswith(IMAGES):
+            raise ReadOnlyError
+        return await self._shelf.find(IMAGES, base), chain
 
     async def note_base_name(self, folder: str, name: str) -> None:
         """Notes what the image that overlays lie over is called now."""

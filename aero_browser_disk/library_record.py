@@ -29,9 +29,7 @@ IMAGES, OVERLAYS, CACHES = "images", "overlays", "cache"
 _PLACE = 8192
 _HEADER = struct.Struct("<8sQII")  # magic, serial, length of the JSON, checksum of all but itself
 _MAGIC = b"AEROREC1"
-_LONGEST_TEXT = (
-    400  # characters, each of at most 6 bytes in JSON; of which there are three or fewer
-)
+_LONGEST_TEXT = 200  # characters, each of at most 6 bytes in JSON, of a few fields
 
 
 @dataclass(frozen=True, slots=True)

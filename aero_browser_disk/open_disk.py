@@ -51,11 +51,11 @@ async def open_disk(
     disk is open once at a time, in all tabs.
 
     All else is for a remote image. `allow_remote` is the user's consent: without it nothing is
-    asked of the network and `RemoteImagesDisabledError` is raised. `cache_limit_bytes` bounds what is kept of this image
-    (default: 2 GiB or half of what the storage offers, whichever is less). `block_size` is a power
-    of two from 4 KiB to 8 MiB. The cache goes by the whole address, query included, of which only
-    a digest is stored; `cache_key` names the image instead where its address changes at each visit,
-    as a signed one does.
+    asked of the network and `RemoteImagesDisabledError` is raised. `cache_limit_bytes` bounds what
+    is kept of this image (default: 2 GiB or half of what the storage offers, whichever is less).
+    `block_size` is a power of two from 4 KiB to 8 MiB. The cache goes by the whole address, query
+    included, of which only a digest is stored; `cache_key` names the image instead where its
+    address changes at each visit, as a signed one does.
 
     `headers` and `credentials` are sent with every request and kept in memory only. `renew` gives
     another address when this one expires (at `expires_at`, seconds since the epoch, if that is
@@ -68,8 +68,8 @@ async def open_disk(
     profile's blocks are fetched behind what is read; one of another version is ignored, with a
     notice. "auto" takes the one that an earlier session recorded, else the one that the host offers
     (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked against the
-    digests before it is kept or served; `digests_sha256` is what the list itself must hash to, in
-    hex.
+    digests before it is kept or served; `digests_sha256` is what the list itself must hash to, and
+    `digests_key` the Ed25519 public key that it must be signed by, both in hex.
 
     While the host vouches for the cached version (`Cache-Control: max-age`), opening takes no
     request; while it cannot be reached, the cached version is opened, with the notice "offline".

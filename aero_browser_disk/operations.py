@@ -61,6 +61,11 @@ def checked(name: str, value: Value, types: tuple[type, ...], expected: str) -> 
     return value
 
 
+def snake_keys(values: Mapping[str, Value]) -> dict[str, Value]:
+    """`values` with keys as Python has them."""
+    return {re.sub("([A-Z])", lambda m: f"_{m[1].lower()}", key): v for key, v in values.items()}
+
+
 def camel_keys(values: Mapping[str, Value]) -> dict[str, Value]:
     """`values` with keys as JavaScript has them."""
     return {re.sub(r"_(\w)", lambda m: m[1].upper(), key): v for key, v in values.items()}

@@ -18,10 +18,9 @@ FIXED: dict[str, object] = {
     "libraryEmpty": "None yet. Drop an image here, choose a file, or make a blank disk. Nothing "
     "leaves this browser.",
     "overlay": "Keep changes in",
-    "noOverlay": "Nothing: read-only",
-    "newOverlay": "A new overlay…",
-    "overlayHint": "An overlay takes what is written; the image stays as it is.",
-    "diagnose": "Check this address",
+    "noOverlay": "nothing: read-only",
+    "overlayHint": "The name of an overlay, new or old: it takes what is written, and the image "
+    "stays as it is.",
     "settings": "Settings",
     "samples": "Samples",
     "samplesLoad": "Show the samples",
@@ -48,6 +47,7 @@ FIXED: dict[str, object] = {
     "saveTrace": "Save the trace",
     "saveProfile": "Save the boot profile",
     "browse": "Browse files",
+    "saving": "Reading {name}: {percent} %",
     "folders": "Folders",
     "readHeading": "Bytes at an offset",
     "boot": "Boot it",
@@ -62,8 +62,6 @@ FIXED: dict[str, object] = {
         "go by messages, which is slower.",
         "storage": "This browser has no synchronous file access in workers (as in WebKit): what is "
         "read is kept in memory and is gone when the page is closed.",
-        "stack": "This browser cannot let Python wait for bytes (no stack switching): files inside "
-        "a disk cannot be browsed here.",
         "save": "This browser cannot write to a file that you choose: what is exported is "
         "downloaded instead.",
     },
@@ -76,7 +74,6 @@ MAP_TITLE = "{name}, {size}"
 MAP_HINT = "One square is {cell}."
 MAP_PART = "{start} to {stop}, one square is {cell}."
 CELL = "{start} – {stop}: {states}"
-CELL_FILE = "{cell} · {file}"
 CELL_STATES = {
     "fetched": "being fetched",
     "read": "just read",
@@ -114,6 +111,10 @@ FILES_COLUMNS = ("Name", "Size", "Changed")
 FILES_EMPTY = "This folder is empty."
 FILES_NONE = "No partition or file system that can be read was found on this disk."
 FILES_COUNT = "{entries} here."
+FILES_MORE = "The first {entries}; there are more."
+FILES_TOP = "Disk"
+FILES_VOLUME = "Partition {name}"
+FILES_WHERE = "partition {volume}, {kind}"
 DOWNLOAD = "Download {name}"
 
 # ── boot ──────────────────────────────────────────────────────────────────────────────────────────
@@ -124,3 +125,21 @@ BOOT_READ_ONLY = (
     "Starts v86, an emulated PC, with this disk. It is open read-only: what the PC writes is "
     "forgotten when it stops."
 )
+
+# ── the doctor ────────────────────────────────────────────────────────────────────────────────────
+
+DIAGNOSE = "Check this address"
+FIND_OUT_WHY = "Find out why"
+DIAGNOSIS_GOOD = "This address can be streamed."
+DIAGNOSIS_BAD = "This address cannot be streamed."
+DIAGNOSIS_COST = "Found out with {requests}, {bytes} downloaded."
+DIAGNOSIS_RIGHT = "As it should be: {count}"
+DIAGNOSIS_REMEDY = "What to add to the server"
+LEVELS = {"fails": "Prevents it", "note": "Could be better", "ok": "Right"}
+SERVERS = {
+    "nginx": "nginx",
+    "s3": "S3 (CORS configuration)",
+    "cloudfront": "CloudFront",
+    "caddy": "Caddy",
+    "service": "aero-disk-service",
+}

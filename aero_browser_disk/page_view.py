@@ -76,6 +76,7 @@ def _host(url: str) -> str:
     """The host and port of an address; "" when it has none."""
     try:
         parts = urlsplit(url)
-        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return ""
+    return f"{host}:{port}" if port else host

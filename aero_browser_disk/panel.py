@@ -208,7 +208,10 @@ class Panel:
             },
             "open": {"disabled": self._why_not_open() is not None},
             "close": {"disabled": state.phase == "closed"},
-            "diagnose": {"disabled": not (state.remote and state.url) or HIDDEN in state.url},
+            "diagnose": {
+                "disabled": not (state.remote and state.url) or HIDDEN in state.url,
+                "label": page_texts.FIND_OUT_WHY if self._failed() else page_texts.DIAGNOSE,
+            },
             "clearCache": {"disabled": not is_open or state.reading},
             "read": {
                 "disabled": not is_open or state.reading,
@@ -254,6 +257,10 @@ class Panel:
         if HIDDEN in state.url:
             return texts.URL_PARTLY_HIDDEN
         return None
+
+    def _failed(self) -> bool:
+        """Whether the image at the address did not open."""
+        return self.state.phase == "closed" and self.state.error is not None
 
     def _remote_hint(self) -> str:
         return texts.REMOTE_ON_HINT if self.state.remote else texts.REMOTE_OFF_HINT

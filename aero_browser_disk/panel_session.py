@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from .doctor_view import diagnosis_view
 from .errors import DiskError
 from .image_catalog import fetch_catalog
 from .open_disk import open_disk
@@ -15,6 +16,7 @@ from .panel import Panel, View
 from .platform import current_platform
 from .platform.base import Platform
 from .streaming_disk import StreamingDisk
+from .url_doctor import diagnose
 
 OpenDisk = Callable[..., Awaitable[StreamingDisk]]
 
@@ -49,6 +51,7 @@ class PanelSession:
             "panel.setUrl": self.set_url,
             "panel.setCatalog": self.set_catalog,
             "panel.loadSamples": self.load_samples,
+            "panel.diagnose": self.diagnose,
             "panel.chooseSetting": self.choose_setting,
             "panel.resetSettings": self.reset_settings,
             "panel.open": self.open,
@@ -99,6 +102,13 @@ class PanelSession:
         except DiskError as error:
             self._panel.failed(error)
         return await self.view()
+
+    async def diagnose(self) -> View:
+        """The user wants to know whether, or why not, the address can be streamed."""
+        found = await diagnose(
+            self._panel.url, allow_remote=self._panel.remote, platform=await self._platform()
+        )
+        return diagnosis_view(found)
 
     async def choose_setting(self, name: str, choice: str) -> View:
         """The user chose how the next image is to be opened."""

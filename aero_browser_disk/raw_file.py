@@ -104,3 +104,8 @@ class RawFileDisk:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _repr_html_(self) -> str:
+        from .notebook import disk_html
+
+        return disk_html(self)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal, TypedDict
 
+from . import ed25519
 from .access import Access, ImageAddress, Renew
 from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_budget import CACHES
@@ -52,6 +53,7 @@ class RemoteOptions(TypedDict, total=False):
     boot_profile: bytes | Literal["auto"] | None
     digests: bytes | None
     digests_sha256: str | None
+    digests_key: str | None
 
 
 async def open_remote_disk(
@@ -73,6 +75,7 @@ async def open_remote_disk(
     boot_profile: bytes | Literal["auto"] | None = "auto",
     digests: bytes | None = None,
     digests_sha256: str | None = None,
+    digests_key: str | None = None,
     platform: Platform | None = None,
 ) -> StreamingDisk:
     """Opens the raw disk image at `url`, read-only, its blocks cached: see `open_disk`."""
@@ -80,7 +83,7 @@ async def open_remote_disk(
         raise RemoteImagesDisabledError
     _check_options(cache_limit_bytes, block_size, concurrency, max_request_bytes)
     address = ImageAddress.parse(url, headers, credentials, timeout_s)
-    trusted = _read_digests(digests, digests_sha256)
+    trusted = _read_digests(digests, digests_sha256, digests_key)
     given = _read_profile(boot_profile) if isinstance(boot_profile, bytes) else None
     if trusted is not None:
         block_size = max(block_size, trusted.chunk_size)  # a block is checked whole
@@ -162,17 +165,32 @@ async def _probe(
         await outside.clock.sleep(delay)
 
 
-def _read_digests(encoded: bytes | None, pin: str | None) -> DigestList | None:
+def _read_digests(encoded: bytes | None, pin: str | None, key: str | None) -> DigestList | None:
+    """The list, if it is the one that the pin and the key say."""
     if encoded is None:
-        if pin is not None:
-            raise InvalidOptionError("digests_sha256", pin, "given together with digests")
+        for option, value in (("digests_sha256", pin), ("digests_key", key)):
+            if value is not None:
+                raise InvalidOptionError(option, value, "given together with digests")
         return None
     if pin is not None and pin_of(encoded) != pin.lower():
         raise InvalidDocumentError("digest list", f"its SHA-256 is {pin_of(encoded)}, not {pin}")
     try:
-        return DigestList.decode(encoded)
+        digests = DigestList.decode(encoded)
     except ValueError as error:
         raise InvalidDocumentError("digest list", str(error)) from error
+    if key is not None and not digests.is_signed_by(_read_key(key)):
+        raise InvalidDocumentError("digest list", "it is not signed by the key that was given")
+    return digests
+
+
+def _read_key(key: str) -> bytes:
+    try:
+        encoded = bytes.fromhex(key)
+    except ValueError:
+        encoded = b""
+    if len(encoded) != ed25519.PUBLIC_KEY_LENGTH:
+        raise InvalidOptionError("digests_key", key, "an Ed25519 public key, 64 hexadecimal digits")
+    return encoded
 
 
 def _check_size(digests: DigestList | None, version: ImageVersion) -> None:

@@ -110,6 +110,29 @@ class RemoteImage:
             if offset != span.stop:
                 raise _length_error(address, span, f"{offset - span.start} bytes")
 
+    async def download(self, begun: Callable[[int | None, str], None]) -> AsyncIterator[memoryview]:
+        """All of the image in one answer, from a host that serves no ranges.
+
+        `begun` is told the size in bytes, None if the host does not tell it, and the validator.
+        Raises `NetworkError`, `HttpStatusError`, and `InvalidResponseError` for another length.
+        """
+        async with self._request("GET") as answer:
+            address, response = answer.address, answer.response
+            if response.status != 200:
+                raise HttpStatusError(
+                    address.shown, response.status, retry_after_s(response.headers)
+                )
+            length = response.headers.get("content-length", "")
+            known = length.isascii() and length.isdecimal() and not _is_encoded(response.headers)
+            size = int(length) if known else None
+            begun(size, strong_validator(response.headers))
+            received = 0
+            while (piece := await self._read(answer)) is not None:
+                received += len(piece)
+                yield piece
+            if size is not None and received != size:
+                raise _wrong(address, "the length of the answer", length, str(received))
+
     async def fetch_document(self, url: str, most_bytes: int) -> bytes:
         """A small document beside the image, asked for as the image is.
 

@@ -14,34 +14,28 @@ and for a snapshot of them all. A commit needs no more, and a disk that is full 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from .batch_chain import BatchChain, merged
+from .batch_chain import BatchChain
 from .errors import StorageError, StorageFullError
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable, entry_at
+from .open_batch import OVERWRITABLE_AT_ONCE, OpenBatch
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
-from .sector_journal import RECORDS_IN_SLOT, SLOT_SIZE, Contents, Header, Record, slots_for
-from .slot_space import FREE, FRESH, HELD, SETTLED, SlotSpace
+from .sector_journal import SLOT_SIZE, Contents, Header, slots_for
+from .slot_space import FRESH, SETTLED, SlotSpace
 
-SECTOR = GRANULE // SECTORS
+SECTOR: Final = GRANULE // SECTORS
 Range = tuple[int, int]
-"""Offset and length in bytes; or the first, and how many."""
+"""Offset and length in bytes."""
 Taken = TypeVar("Taken")
 
-_MOST_BUFFERED = 256  # granules in memory that are not in the file yet
-_RUN_OF_ITS_OWN = 16  # granules that are not worth to be buffered
-_POOL = 64  # slots taken at once for small writes
-_JOURNAL_ROOM = 8 * RECORDS_IN_SLOT
-_LITTLE_TO_GAIN = 8  # journal slots that are not worth to write the others anew
-_MOST_FRESH = 8192  # granules written since the last commit
-_MOST_PENDING = 8192  # places written since the last commit
-_MOST_LEAVING = 1 << 16  # slots that the next commit frees
-_MOST_CHECKED = 512  # granules in a batch that has a checksum
-_FEW_JOURNAL_SLOTS = 256  # after a snapshot that are not worth another
-_WINDOW = 1 << 20
+_RUN_OF_ITS_OWN: Final = 16  # granules that are not worth to be buffered
+_MOST_DISCARDED: Final = 1 << 16  # granules at once
+_MOST_CHECKED: Final = 512  # granules in a batch that has a checksum
+_LITTLE_TO_GAIN: Final = 8  # journal slots that are not worth to write the others anew
 
 
 class SectorStore:
@@ -55,17 +49,8 @@ class SectorStore:
         self._table = GranuleTable()
         self._space = SlotSpace(file)
         self._chain = BatchChain(path, file, self._space)
+        self._batch = OpenBatch(file, self._space, self._chain)
         self._used = 0  # slots that hold data
-        self._snapshot_records = 0  # at most so many would say all that is committed
-        # What the next commit will say.
-        self._pending: list[Range] = []  # granules, from the first to behind the last
-        self._most_records = 0
-        self._fresh: list[Range] = []  # slots
-        self._fresh_slots = 0
-        self._leaving: list[int] = []  # slots
-        # Small writes: slots taken for those to come, and granules that are not in the file yet.
-        self._pool: list[int] = []
-        self._buffered: dict[int, bytearray] = {}
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
@@ -123,7 +108,7 @@ class SectorStore:
     @property
     def is_dirty(self) -> bool:
         """Whether anything was written since the last commit."""
-        return bool(self._pending)
+        return not self._batch.is_empty
 
     @property
     def used_bytes(self) -> int:
@@ -240,11 +225,10 @@ class SectorStore:
             return
         self._write_zeros(offset, first * GRANULE - offset)
         self._write_zeros(last * GRANULE, end - last * GRANULE)
-        for start in range(first, last, _MOST_LEAVING):
+        for start in range(first, last, _MOST_DISCARDED):
             self._check()
-            count = min(_MOST_LEAVING, last - start)
-            self._reserve(0, 1)
-            self._replace(start, count, ALL if hide else 0)
+            self._with_room(lambda: self._batch.reserve(0, 1, is_new=False))
+            self._replace(start, min(_MOST_DISCARDED, last - start), ALL if hide else 0)
             self.changes += 1
 
     def commit(self) -> None:
@@ -253,14 +237,13 @@ class SectorStore:
         Raises `StorageError`; what was written is then still here, but may not be after a crash.
         """
         self._check_failure()
-        self._write_out()
-        if self._pending:
-            records = list(self._pending_records())
-            is_large = self._fresh_slots > _MOST_CHECKED
+        self._batch.write_out()
+        if not self._batch.is_empty:
+            is_large = self._batch.fresh_slots > _MOST_CHECKED
             if is_large:
                 self._chain.flush()
-            self._chain.append(records, is_data_durable=is_large)
-            self._settle()
+            self._chain.append(list(self._batch.records(self._table)), is_data_durable=is_large)
+            self._batch.settle()
         if self._chain.is_long:
             self._try_to_rewrite()
 
@@ -270,6 +253,7 @@ class SectorStore:
         Raises `StorageFullError` when there is no room for both chains; all is as it was then.
         """
         self.commit()
+        self._batch.give_pool_back()
         self._rewrite(self.contents)
 
     def rebind(self, contents: Contents) -> None:
@@ -280,12 +264,11 @@ class SectorStore:
         self.commit()
         if contents.size < self.contents.size:
             self._cut(contents.size)
-            self.changes += 1
         self._rewrite_or_fail(contents)
 
     def clear(self, contents: Contents) -> None:
         """Forgets everything. Durable when it returns; all or nothing. Raises `StorageError`."""
-        self.commit()
+        self._check_failure()
         self._replace(0, -(-self.contents.size // GRANULE), 0)
         self.changes += 1
         self._rewrite_or_fail(contents)
@@ -293,7 +276,7 @@ class SectorStore:
     # ── inside: reading ──────────────────────────────────────────────────────────────────────────
 
     def _read_slot(self, slot: int, start: int, target: WritableBuffer) -> None:
-        buffered = self._buffered.get(slot)
+        buffered = self._batch.buffered.get(slot)
         if buffered is not None:
             target[:] = buffered[start : start + len(target)]
         elif not slot:
@@ -309,7 +292,7 @@ class SectorStore:
             return
         if self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
             raise self._damage("it is too short")
-        for buffered, data in self._buffered.items():
+        for buffered, data in self._batch.buffered.items():
             at = (buffered - slot) * SLOT_SIZE - start
             if -SLOT_SIZE < at < len(target):
                 part = target[max(0, at) : at + SLOT_SIZE]
@@ -356,15 +339,10 @@ class SectorStore:
     # ── inside: writing ──────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> None:
-        """Raises why nothing can be written; makes room in memory for more."""
+        """Raises why nothing can be written; sees to it that what is not committed is bounded."""
         self._check_failure()
-        if len(self._buffered) >= _MOST_BUFFERED:
-            self._write_out()
-        if (
-            self._fresh_slots >= _MOST_FRESH
-            or len(self._pending) >= _MOST_PENDING
-            or len(self._leaving) >= _MOST_LEAVING
-        ):
+        self._batch.limit_memory()
+        if self._batch.is_large:
             self.commit()
 
     def _check_failure(self) -> None:
@@ -390,146 +368,131 @@ class SectorStore:
         granule, start = divmod(offset, GRANULE)
         end = start + len(data)
         if end <= GRANULE:  # one granule, which is what guests mostly write
-            self._reserve(1, 1)
+            is_new = self._table[granule] <= ALL
+            self._with_room(lambda: self._batch.reserve(1, 1, is_new=is_new))
             self._write_granule(granule, start, data)
             return
-        head = (GRANULE - start) % GRANULE
-        tail = end % GRANULE
-        middle = (len(data) - head - tail) // GRANULE
-        if middle >= _RUN_OF_ITS_OWN:
-            self._reserve(2, 2)
-            self._write_run(granule + bool(head), data[head : len(data) - tail])
-            small = range(0)
-        else:
-            self._reserve(middle + 2, middle + 2)
-            small = range(middle)
-        for index in small:
-            at = head + index * GRANULE
-            self._write_granule(granule + bool(head) + index, 0, data[at : at + GRANULE])
-        if head:
-            self._write_granule(granule, start, data[:head])
-        if tail:
-            self._write_granule(granule + bool(head) + middle, 0, data[len(data) - tail :])
+        first, last = granule + (start > 0), end // GRANULE + granule
+        if last - first >= _RUN_OF_ITS_OWN:
+            head = first * GRANULE - offset
+            stop = last * GRANULE - offset
+            self._write_with_run(granule, start, data[:head], data[head:stop], data[stop:])
+            return
+        is_new = not self._has_slots(granule, -(-(offset + len(data)) // GRANULE))
+        count = last - first + 2
+        self._with_room(lambda: self._batch.reserve(count, count, is_new=is_new))
+        self._write_small(granule, start, data)
+
+    def _write_with_run(
+        self, granule: int, start: int, head: memoryview, run: memoryview, tail: memoryview
+    ) -> None:
+        """Writes whole granules with, before and behind them, parts of others."""
+        first = granule + bool(head)
+        count = len(run) // GRANULE
+        is_new = not self._has_slots(granule, first + count + bool(tail))
+
+        def take() -> list[Range]:
+            self._batch.reserve(2, 2, is_new=is_new)
+            return self._batch.take_run(count, is_new=is_new)
+
+        try:
+            slots = self._with_room(take)
+        except StorageFullError:
+            if is_new:
+                raise
+            self._write_over(granule, start, b"".join((head, run, tail)))
+            return
+        self._write_run(first, run, slots)
+        self._write_small(granule, start, head)
+        self._write_small(first + count, 0, tail)
+
+    def _write_over(self, granule: int, start: int, data: bytes) -> None:
+        """Writes over what there is, little by little, where there is hardly room."""
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                length = OVERWRITABLE_AT_ONCE * GRANULE - start
+                with view[at : at + length] as part:
+                    self._with_room(
+                        lambda: self._batch.reserve(
+                            OVERWRITABLE_AT_ONCE, OVERWRITABLE_AT_ONCE, is_new=False
+                        )
+                    )
+                    self._write_small(granule, start, part)
+                at += length
+                granule += OVERWRITABLE_AT_ONCE
+                start = 0
+
+    def _write_small(self, granule: int, start: int, data: memoryview) -> None:
+        """Writes granules, or parts of them, one by one. The room for it is there."""
+        at = 0
+        while at < len(data):
+            length = min(GRANULE - start, len(data) - at)
+            self._write_granule(granule, start, data[at : at + length])
+            at += length
+            granule += 1
+            start = 0
 
     def _write_granule(self, granule: int, start: int, data: memoryview) -> None:
-        """Writes sectors of one granule. The room for it is there."""
         length = len(data)
         entry = self._table[granule]
         slot = entry >> SECTORS
         mask = ((1 << length // SECTOR) - 1) << start // SECTOR
         if self._space.states[slot] == FRESH:
-            buffered = self._buffered.get(slot)
-            if buffered is None:
-                self._file.write(data, slot * SLOT_SIZE + start)
-            else:
-                buffered[start : start + length] = data
+            self._write_again(slot, start, data)
             if entry | mask != entry:
                 self._table.put_single(granule, entry | mask)
-                self._most_records += 2
+                self._batch.note_change(granule, granule + 1, ())
             return
         if length == GRANULE:
-            granule_data = bytearray(data)
+            whole = bytearray(data)
         else:
-            granule_data = bytearray(GRANULE)
+            whole = bytearray(GRANULE)
             if slot:
-                self._read_slot(slot, 0, granule_data)
-            granule_data[start : start + length] = data
-        fresh = self._pool.pop()
-        self._buffered[fresh] = granule_data
-        self._note_fresh(fresh, 1)
+                self._read_slot(slot, 0, whole)
+            whole[start : start + length] = data
+        fresh = self._batch.next_slot()
+        self._batch.buffered[fresh] = whole
         self._replace(granule, 1, fresh << SECTORS | entry & ALL | mask)
 
-    def _write_run(self, granule: int, data: memoryview) -> None:
+    def _write_again(self, slot: int, start: int, data: memoryview) -> None:
+        """Writes to a slot of which nothing was committed."""
+        buffered = self._batch.buffered.get(slot)
+        if buffered is None:
+            self._file.write(data, slot * SLOT_SIZE + start)
+        else:
+            buffered[start : start + len(data)] = data
+
+    def _write_run(self, granule: int, data: memoryview, slots: list[Range]) -> None:
         """Writes whole granules, straight into the file."""
-        runs = self._with_room(partial(self._take_run, len(data) // GRANULE))
+        at = 0
         try:
-            at = 0
-            for slot, count in runs:
-                self._file.write(data[at : at + count * GRANULE], slot * SLOT_SIZE)
-                at += count * GRANULE
+            for start, stop in slots:
+                length = (stop - start) * GRANULE
+                self._file.write(data[at : at + length], start * SLOT_SIZE)
+                at += length
         except BaseException:
-            self._give_back(runs)
+            self._batch.give_back(slots)
             raise
-        for slot, count in runs:
-            self._note_fresh(slot, count)
-            self._replace(granule, count, slot << SECTORS | ALL)
-            granule += count
+        self._batch.note_written(slots)
+        for start, stop in slots:
+            self._replace(granule, stop - start, start << SECTORS | ALL)
+            granule += stop - start
 
     def _write_zeros(self, offset: int, length: int) -> None:
-        if length > 0:
-            self.write(offset, bytes(length), {})
+        for at in range(offset, offset + length, GRANULE):
+            self.write(at, bytes(min(GRANULE, offset + length - at)), {})
 
     def _replace(self, granule: int, count: int, entry: int) -> None:
         """Puts a run into the table, and sees to what it replaces."""
         gone = self._table.put(granule, count, entry)
         self._used += (count if entry > ALL else 0) - len(gone)
-        self._pending.append((granule, granule + count))
-        self._most_records += 2
-        # Those of this batch too stay taken until it is committed: they may be buffered still.
-        self._leaving += gone
+        self._batch.note_change(granule, granule + count, gone)
 
-    def _note_fresh(self, slot: int, count: int) -> None:
-        if count == 1:
-            self._space.states[slot] = FRESH
-        else:
-            self._space.mark(slot, count, FRESH)
-        self._fresh_slots += count
-        if self._fresh and self._fresh[-1][1] == slot:
-            slot, count = self._fresh[-1][0], slot + count - self._fresh[-1][0]
-            self._fresh.pop()
-        self._fresh.append((slot, slot + count))
-
-    def _write_out(self) -> None:
-        """Writes what is buffered to the file."""
-        if not self._buffered:
-            return
-        for start, stop in merged((slot, slot + 1) for slot in self._buffered):
-            data = b"".join([self._buffered[slot] for slot in range(start, stop)])
-            self._file.write(data, start * SLOT_SIZE)
-        self._buffered.clear()
-
-    # ── inside: room ─────────────────────────────────────────────────────────────────────────────
-
-    def _reserve(self, granules: int, places: int) -> None:
-        """Takes slots for so many small granules, and for the records of so many places more.
-
-        Raises `StorageFullError` when they are not to be had, even after a commit.
-        """
-        if len(self._pool) < granules or self._most_records + 2 * places > self._chain.room:
-            self._with_room(partial(self._take_for_small, granules, places))
-
-    def _take_for_small(self, granules: int, places: int) -> None:
-        self._take_for_records(places)
-        while len(self._pool) < granules:
-            slot, count = self._space.take(_POOL, HELD)
-            self._pool[:0] = range(slot + count - 1, slot - 1, -1)
-
-    def _take_for_records(self, places: int) -> None:
-        """Slots for the batch's records and the one behind, and room for a snapshot with them."""
-        records = self._most_records + 2 * places
-        while self._chain.room < records:
-            self._keep_for_snapshot(records + _JOURNAL_ROOM)
-            self._chain.make_room()
-
-    def _keep_for_snapshot(self, more_records: int) -> None:
-        self._space.reserve = slots_for(self._snapshot_records + more_records) + 2
-
-    def _take_run(self, wanted: int) -> list[Range]:
-        """Slots for a run of granules and for its records."""
-        runs: list[Range] = []
-        try:
-            while wanted:
-                runs.append(self._space.take(wanted, HELD))
-                wanted -= runs[-1][1]
-            self._take_for_records(len(runs) + 2)
-        except BaseException:
-            self._give_back(runs)
-            raise
-        return runs
-
-    def _give_back(self, runs: Iterable[Range]) -> None:
-        for slot, count in runs:
-            self._space.mark(slot, count, FREE)
+    def _has_slots(self, start: int, stop: int) -> bool:
+        """Whether each of the granules takes room already."""
+        held = sum(n for _, n, entry in self._table.runs(start, stop) if entry > ALL)
+        return held == stop - start
 
     def _with_room(self, take: Callable[[], Taken]) -> Taken:
         """What `take` takes, for which others' room may have to be freed first."""
@@ -538,37 +501,13 @@ class SectorStore:
         except StorageFullError:
             free = self._space.free
             self.commit()
-            if len(self._chain) > slots_for(self._snapshot_records) + _LITTLE_TO_GAIN:
+            if len(self._chain) > slots_for(self._batch.snapshot_records) + _LITTLE_TO_GAIN:
                 self._try_to_rewrite()
             if self._space.free <= free:
                 raise
             return take()
 
-    # ── inside: committing ───────────────────────────────────────────────────────────────────────
-
-    def _pending_records(self) -> Iterator[Record]:
-        """What the places written since the last commit hold now."""
-        for start, stop in merged(self._pending):
-            at = start
-            for granule, count, entry in self._table.runs(start, stop):
-                if granule > at:
-                    yield at << SECTORS, granule - at, 0
-                yield granule << SECTORS | entry & ALL, count, entry >> SECTORS
-                at = granule + count
-            if at < stop:
-                yield at << SECTORS, stop - at, 0
-
-    def _settle(self) -> None:
-        """What was written is part of the committed state now."""
-        for start, stop in self._fresh:
-            self._space.settle(start, stop)
-        self._space.give_back(self._leaving)
-        self._fresh.clear()
-        self._leaving.clear()
-        self._pending.clear()
-        self._fresh_slots = 0
-        self._snapshot_records += self._most_records
-        self._most_records = 0
+    # ── inside: the chain ────────────────────────────────────────────────────────────────────────
 
     def _try_to_rewrite(self) -> None:
         try:
@@ -579,24 +518,24 @@ class SectorStore:
     def _rewrite_or_fail(self, contents: Contents) -> None:
         try:
             self._rewrite(contents)
+            self._rewrite(contents)  # where there was no room before, so that the file can shrink
         except StorageError as error:
             self._chain.failure = error  # what is in memory is not what the file says
             raise
 
     def _rewrite(self, contents: Contents) -> None:
         """Writes the chain anew, as the table says; all other room is free then."""
-        self._write_out()
+        self._batch.write_out()
         end = -(-max(self.contents.size, contents.size) // GRANULE)
         records = [
             (granule << SECTORS | entry & ALL, count, entry >> SECTORS)
             for granule, count, entry in self._table.runs(0, end)
         ]
+        self._space.look_from_the_start()
         self._chain.rewrite(records, contents)
-        self._settle()
-        self._snapshot_records = len(records)
-        self._keep_for_snapshot(0)
-        self._space.give_back(self._pool)
-        self._pool.clear()
+        self._batch.settle()
+        self._batch.snapshot_records = len(records)
+        self._batch.keep_for_snapshot()
         self._space.cut()
 
     # ── inside: opening ──────────────────────────────────────────────────────────────────────────
@@ -604,12 +543,16 @@ class SectorStore:
     def _begin(self, contents: Contents) -> None:
         if self._chain.read_header() is not None:
             raise StorageError(self._path, "there is something already")
-        self._chain.begin(contents)
+        try:
+            self._chain.begin(contents)
+        except StorageError:
+            self._file.truncate(0)  # a header that is there in part may be all that it takes
+            raise
 
     def _replay(self, header: Header) -> None:
         """Reads the chain: what is in the store."""
         for records in self._chain.replay(header):
-            self._snapshot_records += 2 * len(records)
+            self._batch.snapshot_records += 2 * len(records)
             for word, count, slot in records:
                 if slot and slot + count > self._space.slots:
                     raise self._damage("its journal speaks of slots that it has not")
@@ -619,7 +562,7 @@ class SectorStore:
                 if slot:
                     self._space.mark(slot, count, SETTLED)
                     self._used += count
-        self._keep_for_snapshot(0)
+        self._batch.keep_for_snapshot()
         self._chain.resume()
 
     def _cut(self, size: int) -> None:
@@ -633,7 +576,7 @@ class SectorStore:
             left = entry & ~(ALL << start // SECTOR & ALL)
             self._table.put_single(granule, left if left & ALL else 0)
             if entry > ALL and not left & ALL:
-                self._leaving.append(entry >> SECTORS)
+                self._batch.note_change(granule, granule + 1, [entry >> SECTORS])
                 self._used -= 1
             granule += 1
         self._replace(granule, -(-self.contents.size // GRANULE) - granule, 0)

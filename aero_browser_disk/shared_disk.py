@@ -1,4 +1,4 @@
-"""Answers the clients of a disk's shared memory: its blocks into frames, their requests from a disk.
+"""Answers the clients of a disk's shared memory: blocks go into frames, requests to the disk.
 
 What takes no waiting is answered in the call that asks. The protocol is described in
 `web/shared-blocks.mjs`.
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from .disk import Disk, check_bounds
-from .errors import DiskClosedError, InvalidOptionError, InvalidResponseError
+from .errors import DiskClosedError, DiskError, InvalidOptionError, InvalidResponseError
 from .failures import describe
 from .platform.base import File, MakeSharedMemory
-from .shared_blocks import FrameTable, geometry_for
+from .shared_blocks import geometry_for
 
 # Kinds of requests.
 READ = 1
@@ -38,7 +38,9 @@ FAILED = 4
 ROOM = 256 * 1024
 """Bytes that go with one request, at most."""
 
-_FRAMED = 64 * 1024  # reads up to that fill frames; longer ones are rarely read again
+FRAMED = 64 * 1024
+"""Reads up to that fill frames; longer ones are rarely read again."""
+
 _LONGEST_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
 _LONGEST_FAILURE = 16 * 1024
 _LONGEST_STAGE = 256 << 20
@@ -87,12 +89,13 @@ class SharedDisk:
             raise InvalidOptionError("disk", type(disk).__name__, "one that tells of its changes")
         self.geometry = geometry_for(info.size, info.block_size, memory_bytes)
         shifts = self.geometry.frame_shift, self.geometry.set_shift
-        self.memory = make_memory(*shifts, info.size, self.answer, self.give_up)
+        self.memory = make_memory(*shifts, info.size, self)
         self._disk = disk
+        self._size = info.size
         self._locate = disk.locate if isinstance(disk, Locating) else _nowhere
-        self._table = FrameTable(self.geometry, self.memory)
         self._shift = self.geometry.frame_shift
-        self._block = bytearray(self.geometry.frame_size)
+        self._file: File | None = None  # that blocks are placed in
+        self._changes = 0  # what was read before a change and put later may be stale
         self._clients: set[int] = set()
         self._numbers = itertools.count(1)
         self._closed = False
@@ -133,7 +136,7 @@ class SharedDisk:
             clients=len(self._clients),
             frames=self.geometry.frames,
             frame_size=self.geometry.frame_size,
-            frames_used=len(self._table),
+            frames_used=self.memory.used(),
         )
 
     def close(self) -> None:
@@ -147,13 +150,29 @@ class SharedDisk:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
+    def place(self, block: int) -> int:
+        """Where a block lies in the file that the memory was told of; -1 when nowhere there.
+
+        The one call for a block that is cached, so it does nothing else. Never raises.
+        """
+        offset = block << self._shift
+        try:
+            found = self._locate(offset, min(1 << self._shift, self._size - offset))
+        except DiskError:
+            return -1  # `answer` will tell
+        if found is None:
+            return -1
+        if found[0] is not self._file and not self._use(found[0]):
+            return -1
+        return found[1]
+
     def answer(
         self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
     ) -> int:
         """Answers a request: its result, or PENDING and the result later. Never raises."""
+        if self._closed:
+            return self._fail(client, entry, DiskClosedError())
         try:
-            if self._closed:
-                raise DiskClosedError
             if kind == READ:
                 return self._read(client, entry, offset, length, extra)
             if kind == READ_TO_ROOM:
@@ -193,56 +212,49 @@ class SharedDisk:
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────
 
+    def _use(self, file: File) -> bool:
+        self._file = file if self.memory.use(file) else None
+        return self._file is not None
+
     def _read(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
-        if length + extra > _FRAMED:
+        if length + extra > FRAMED:
             return self._read_to_room(client, entry, offset, length, extra)
-        check_bounds(offset, length, self.geometry.size)
+        check_bounds(offset, length, self._size)
         shift = self._shift
-        block, last = offset >> shift, (offset + length - 1) >> shift
-        while block <= last:
-            if block not in self._table and not self._bring(block):
+        for block in range(offset >> shift, (offset + length - 1 >> shift) + 1 if length else 0):
+            if not self.memory.has(block) and not self._bring(block):
                 return self._later(client, entry, self._fetch_blocks(client, entry, offset, length))
-            block += 1
         return IN_FRAMES
 
     def _bring(self, block: int) -> bool:
         """Puts a block into a frame, if the disk has it at hand."""
-        offset = block << self._shift
-        length = self.geometry.block_length(block)
-        place = self._locate(offset, length)
-        if place is not None:
-            frame = self._table.take(block)
-            if self.memory.fill(frame, block, *place, length):
-                return True
-            self._table.give_back(block)
-        with memoryview(self._block)[:length] as data:
-            if not self._disk.try_read_into(offset, data):
-                return False
-            self.memory.put(self._table.take(block), block, data)
-        return True
+        data = bytearray(self.geometry.block_length(block))
+        at_hand = self._disk.try_read_into(block << self._shift, data)
+        if at_hand:
+            self.memory.put(block, data)
+        return at_hand
 
     async def _fetch_blocks(self, client: int, entry: int, offset: int, length: int) -> int:
         """Reads what must be waited for, as whole blocks, and puts them into frames."""
         shift, size = self._shift, self.geometry.frame_size
         first, last = offset >> shift, (offset + length - 1) >> shift
-        start, stop = first << shift, min(last + 1 << shift, self.geometry.size)
+        start, stop = first << shift, min(last + 1 << shift, self._size)
         data = bytearray(stop - start)
-        changes = self._table.changes
+        changes = self._changes
         await self._disk.read_into(start, data)
         with memoryview(data) as view:
-            if changes != self._table.changes:
+            if changes != self._changes:
                 # Some of it may have become other bytes since it was read: fit for this read, which
                 # began before, and for no other.
                 self.memory.put_room(client, entry, 0, view[offset - start :][:length])
                 return WELL
             for block in range(first, last + 1):
-                if block not in self._table:
-                    piece = view[(block - first) * size :][:size]
-                    self.memory.put(self._table.take(block), block, piece)
+                if not self.memory.has(block):
+                    self.memory.put(block, view[(block - first) * size :][:size])
         return IN_FRAMES
 
     def _read_to_room(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
-        check_bounds(offset, length, self.geometry.size)
+        check_bounds(offset, length, self._size)
         ahead = self._ahead.pop(client, None) if entry == 0 else None
         if ahead is not None and ahead[0] == offset and len(ahead[1]) >= length:
             self._put_ahead(client, entry, offset, length, ahead[1])
@@ -258,7 +270,7 @@ class SharedDisk:
 
     async def _fetch(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
         """Reads what must be waited for, with what the same read will ask for next."""
-        stop = min(offset + length + min(extra, _LONGEST_AHEAD), self.geometry.size)
+        stop = min(offset + length + min(extra, _LONGEST_AHEAD), self._size)
         data = bytearray(stop - offset)
         await self._disk.read_into(offset, data)
         self._put_ahead(client, entry, offset, length, memoryview(data))
@@ -279,7 +291,7 @@ class SharedDisk:
         disk = self._disk
         if kind == FLUSH:
             return self._later(client, entry, _done(disk.flush()))
-        check_bounds(offset, length, self.geometry.size)
+        check_bounds(offset, length, self._size)
         if kind == DISCARD:
             return self._later(client, entry, _done(disk.discard(offset, length)))
         if kind == STAGE:
@@ -289,7 +301,7 @@ class SharedDisk:
         if len(data) != extra:
             raise InvalidResponseError("the client", "bytes staged", str(extra), str(len(data)))
         data += self.memory.take_room(client, entry, length)
-        check_bounds(offset, len(data), self.geometry.size)
+        check_bounds(offset, len(data), self._size)
         if disk.try_write(offset, data):
             return WELL
         if kind == TRY_WRITE:
@@ -304,7 +316,8 @@ class SharedDisk:
         staged += self.memory.take_room(client, entry, length)
 
     def _changed(self, offset: int, length: int) -> None:
-        self._table.forget(offset, length)
+        self._changes += 1
+        self.memory.forget(offset, length)
         if self._ahead:
             self._ahead.clear()
 

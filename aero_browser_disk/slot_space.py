@@ -79,6 +79,15 @@ class SlotSpace:
         self._cursor = slot + count
         return slot, count
 
+    def provide(self, free: int) -> None:
+        """Sees to so many free slots. Raises `StorageFullError` when the file cannot grow."""
+        if self._free < free:
+            self._grow(free - self._free, needed=free - self._free)
+
+    def look_from_the_start(self) -> None:
+        """Takes the next slots from as far forward as there are some."""
+        self._cursor = 0
+
     def cut(self) -> None:
         """Gives the room of the free slots at the file's end back, but for the reserve."""
         end = len(self.states.rstrip(b"\0"))
@@ -99,11 +108,11 @@ class SlotSpace:
         except StorageFullError:
             return self.states.find(FREE)
 
-    def _grow(self, most: int) -> int:
-        """Makes the file longer by some slots, one at least; returns the first."""
+    def _grow(self, most: int, needed: int = 1) -> int:
+        """Makes the file longer by some slots, as many as needed at least; returns the first."""
         first = len(self.states)
         count = max(most, min(max(_GROWTH, first // 64), _MOST_GROWTH))
-        needed = max(1, self.reserve + 1 - self._free)
+        needed = max(needed, self.reserve + 1 - self._free)
         while True:
             try:
                 self._file.truncate((first + count) * SLOT_SIZE)

@@ -26,7 +26,8 @@ MIB = 1 << 20
 
 _MOST_SEEN = 1 << 16  # blocks whose first read is remembered
 _LONGEST_BOOT = 256 * MIB
-_ROOM_STEP = 16 * MIB
+_ROOM_STEP = 8 * MIB
+_ROOM_RESTS_S = 15.0
 _PROFILE_REQUEST = MIB
 _WHOLE_IMAGE_REQUEST = 4 * MIB
 
@@ -39,7 +40,7 @@ class StreamingDisk:
     and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
     `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
     `source`, if given, has the bytes instead of the image's host. `make_room` is told how large the
-    cache is about to be, `save_profile` what was read first; `on_close` is called when all is given
+    cache is about to be and tells how large it may be, `save_profile` what was read first; `on_close` is called when all is given
     up.
     """
 
@@ -59,10 +60,10 @@ class StreamingDisk:
         digests: DigestList | None = None,
         source: RangeSource | None = None,
         save_profile: Callable[[BootProfile], Awaitable[None]] | None = None,
-        make_room: Callable[[int], Awaitable[None]] | None = None,
+        make_room: Callable[[int], Awaitable[int]] | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.activity = Activity(clock)
+        self.activity = Activity(clock.now)
         self._image = image
         self._cache = cache
         self._clock = clock
@@ -84,6 +85,7 @@ class StreamingDisk:
         self._saving: asyncio.Task[None] | None = None
         self._make_room = make_room
         self._room = 0  # bytes that this cache may grow to beside the caches of other images
+        self._ask_room = 0.0  # when to ask for more, after there was not enough
         self._making_room: asyncio.Task[None] | None = None
         blocks = -(-self._size // block_size)
         self._queue = FetchQueue(
@@ -139,11 +141,15 @@ class StreamingDisk:
 
         Counts as a read of them, which the caller is to do. Raises as `try_read_into` does.
         """
-        self._check(offset, length)
-        block, start = divmod(offset, self._block_size)
-        place = self._cache.locate(block, start, length) if length else None
+        stop = offset + length
+        if self._closed or not 0 <= offset < stop <= self._size:
+            self._check(offset, length)
+            return None  # there is nothing to read
+        block_size = self._block_size
+        block = offset // block_size
+        place = self._cache.locate(block, offset - block * block_size, length)
         if place is not None:
-            self._note_hit(offset, length, block, (offset + length - 1) // self._block_size)
+            self._note_hit(offset, length, block, (stop - 1) // block_size)
         return place
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
@@ -243,6 +249,10 @@ class StreamingDisk:
 
     # ── who watches ──────────────────────────────────────────────────────────────────────────────
 
+    def held_ranges(self) -> Collection[tuple[int, int]]:
+        """None: all that is kept is in blocks."""
+        return ()
+
     def held_blocks(self) -> Collection[int]:
         """The blocks that are cached, in no order."""
         return self._cache.held
@@ -298,6 +308,11 @@ class StreamingDisk:
             await self._save_boot()
         self._cache.close()
         self._on_close()
+
+    def _repr_html_(self) -> str:
+        from .notebook import disk_html
+
+        return disk_html(self)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -373,13 +388,17 @@ class StreamingDisk:
         if self._saving is None and len(self._boot) > 2 * self._saved and not self._closed:
             self._saving = asyncio.ensure_future(self._save_boot())
 
-        if self._cache.bytes + _ROOM_STEP > self._room and self._making_room is None:
+        wanted = self._cache.bytes + _ROOM_STEP
+        if wanted > self._room and self._making_room is None and self._clock.now() > self._ask_room:
             self._making_room = asyncio.ensure_future(self._grow_room())
 
     async def _grow_room(self) -> None:
-        self._room = self._cache.bytes + 4 * _ROOM_STEP
+        wanted = self._cache.bytes + 2 * _ROOM_STEP
         if self._make_room is not None and not self._closed:
-            await self._make_room(self._room)
+            room = await self._make_room(wanted)
+            self._room = min(room, wanted)  # others grow too, so that no more is taken at once
+            self._cache.allow(self._room)
+            self._ask_room = self._clock.now() + _ROOM_RESTS_S if room < wanted else 0.0
         self._making_room = None
 
     async def _save_boot(self) -> None:

@@ -15,7 +15,8 @@ def unasked_reads() -> Iterator[None]:
 
     They are not written into the boot profile, and nothing is read ahead of them: what lies behind
     a folder's block is mostly another folder's. It holds for whatever disk is read, through
-    overlays and all, because it goes with the task.
+    overlays and all, because it goes with the task. Not to be held across a `yield`: who takes
+    what is yielded would be marked as well.
     """
     before = _UNASKED.set(True)
     try:

@@ -7,15 +7,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from .activity_operations import ActivityOperations
 from .disk_operations import DiskOperations
+from .doctor_operations import DoctorOperations
 from .failures import describe
 from .file_operations import FileOperations
+from .library_disk import LibraryDisk
+from .library_operations import LibraryOperations
 from .open_disk import open_disk
 from .operations import OpenDisks, Operation, Value
+from .page_operations import PageOperations
 from .panel_session import OpenDisk, PanelSession
+from .platform import current_platform
+from .platform.base import Platform
 from .shared_operations import SharedOperations
 from .streaming_disk import StreamingDisk
 
@@ -23,14 +29,22 @@ from .streaming_disk import StreamingDisk
 class Worker:
     """The disks that a page has open, and its panel."""
 
-    def __init__(self, opener: OpenDisk = open_disk) -> None:
-        disks: OpenDisks[StreamingDisk] = OpenDisks()
+    def __init__(
+        self,
+        opener: OpenDisk = open_disk,
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
+        disks: OpenDisks[StreamingDisk | LibraryDisk] = OpenDisks()
+        files = FileOperations(disks)
         self._under_way: dict[int, asyncio.Future[Value]] = {}
         self._operations: dict[str, Operation] = {
             **ActivityOperations(disks).operations(),
             **DiskOperations(disks, opener).operations(),
-            **FileOperations(disks).operations(),
-            **PanelSession(opener, disks).operations(),
+            **DoctorOperations(platform).operations(),
+            **files.operations(),
+            **LibraryOperations(platform).operations(),
+            **PageOperations(files, platform).operations(),
+            **PanelSession(opener, disks, platform).operations(),
             **SharedOperations(disks).operations(),
         }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from playwright.sync_api import (
     Playwright,
     WebError,
 )
+from playwright.sync_api import Error as PlaywrightError
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",  # it cannot run as root otherwise, and sees nothing but our own pages
@@ -86,3 +89,32 @@ def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[]
         context.remove_listener("weberror", hear)
 
     return unwatch
+
+
+def kill(profile: Path) -> None:
+    """SIGKILL for every process of the browser that runs on this profile."""
+    children: dict[int, list[int]] = {}
+    ours = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        children.setdefault(parent, []).append(int(folder.name))
+        if f"--user-data-dir={profile}".encode() in command.split(b"\0"):
+            ours.append(int(folder.name))
+    assert ours, "the browser runs"
+    while ours:
+        process = ours.pop()
+        ours += children.get(process, ())
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def close_killed(context: BrowserContext) -> None:
+    """Tells Playwright that the browser of a context is gone."""
+    with contextlib.suppress(PlaywrightError):
+        context.close()

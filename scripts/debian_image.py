@@ -1,8 +1,9 @@
 """A bootable Debian for i386: a raw image of 4 GiB whose boot ends in a root shell.
 
-What is needed beyond the system's own tools is in Debian's debootstrap, e2fsprogs, mtools, syslinux
-and syslinux-common. debootstrap runs programs as root inside the new system, so this must run as
-root; nothing is mounted. The image is sparse, and takes about 0.7 GiB.
+What is needed beyond the system's own tools is in Debian's e2fsprogs, mtools, syslinux and
+syslinux-common; and for root in debootstrap, for others in mmdebstrap, uidmap and fakeroot, which
+need a kernel that lets users have name spaces, and a line for the user in /etc/subuid. Nothing is
+mounted outside. The image is sparse, and takes about 0.7 GiB.
 """
 
 from __future__ import annotations
@@ -32,7 +33,17 @@ BOOT_CODE = Path("/usr/lib/syslinux/mbr/mbr.bin")
 SUITE = "bookworm"  # the last with a kernel for i386
 PACKAGES = ("linux-image-686", "initramfs-tools", "systemd-sysv", "udev", "kmod", "login")
 FILE_SYSTEM_ID = "ae20d15c-0000-4000-8000-000000000001"
-PROGRAMS = ("debootstrap", "mke2fs", "mformat", "syslinux")
+IS_ROOT = os.geteuid() == 0
+INSTALLERS = {"debootstrap": "debootstrap"}
+if not IS_ROOT:
+    INSTALLERS = {"mmdebstrap": "mmdebstrap", "newuidmap": "uidmap", "fakeroot": "fakeroot"}
+PROGRAMS = {
+    **INSTALLERS,
+    "mke2fs": "e2fsprogs",
+    "mformat": "mtools",
+    "syslinux": "syslinux syslinux-common",
+}
+"""And the packages that have them."""
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 AUTOLOGIN = """[Service]
 ExecStart=
@@ -47,6 +58,7 @@ FILES = {
     "etc/systemd/system/getty@tty1.service.d/autologin.conf": AUTOLOGIN,
     "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf": AUTOLOGIN,
 }
+FINISHING = (("passwd", "--delete", "root"), ("update-initramfs", "-u"))
 BOOT_MENU = """DEFAULT debian
 LABEL debian
     KERNEL vmlinuz
@@ -71,32 +83,30 @@ def make_debian_image(folder: Path = CACHE / "debian-image") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:
         root = Path(made, "root")
-        install(root)
+        root.mkdir()
+        as_root = install(root)
         fresh = Path(made, "image")
         with fresh.open("wb") as disk:
             disk.write(boot_record())
             disk.truncate(SIZE)
         fill_boot_partition(fresh, root / "boot")
-        fill_root_partition(fresh, root)
+        fill_root_partition(fresh, root, as_root)
         fresh.rename(image)
     return image
 
 
 def recipe() -> str:
     """Names what this module makes: another name, another image."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    parts = (SIZE, ROOT_START, SUITE, PACKAGES, FILE_SYSTEM_ID, FILES, BOOT_MENU)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def check_needs() -> None:
-    """Raises `DebianImageError` unless the programs are there and may be used."""
+    """Raises `DebianImageError` unless the programs are there."""
     missing = [name for name in PROGRAMS if not shutil.which(name, path=SYSTEM_PATH)]
     if missing or not BOOT_CODE.exists():
-        raise DebianImageError(
-            "these are needed: apt-get install "
-            "debootstrap e2fsprogs mtools syslinux syslinux-common"
-        )
-    if os.geteuid() != 0:
-        raise DebianImageError("debootstrap needs root: run this with sudo")
+        packages = " ".join(PROGRAMS.values())
+        raise DebianImageError(f"these are needed: apt-get install {packages}")
 
 
 def run(*command: str | Path) -> None:
@@ -109,19 +119,52 @@ def run(*command: str | Path) -> None:
         raise DebianImageError(f"this failed: {' '.join(map(str, command))}") from error
 
 
-def install(root: Path) -> None:
-    """Installs the system into a folder."""
+def install(root: Path) -> tuple[str | Path, ...]:
+    """Installs the system into a folder; returns what runs a command as its owner."""
+    if IS_ROOT:
+        install_as_root(root)
+        return ()
+    archive = root.with_suffix(".tar")
+    install_unprivileged(archive)
+    owners = root.with_suffix(".owners")
+    owners.touch()
+    as_root = ("fakeroot", "-i", owners, "-s", owners, "--")
+    run(*as_root, "tar", "--extract", "--file", archive, "--directory", root)
+    return as_root
+
+
+def install_as_root(root: Path) -> None:
+    """Installs the system into a folder, by running its programs there."""
     include = f"--include={','.join(PACKAGES)}"
     run("debootstrap", "--arch=i386", "--variant=minbase", include, SUITE, root)
+    write_files(root)
+    for command in FINISHING:
+        run("chroot", root, *command)
+    run("chroot", root, "apt-get", "clean")
+    for left_over in (root / "var/lib/apt/lists").iterdir():
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+
+
+def install_unprivileged(archive: Path) -> None:
+    """Installs the system into an archive, as root of a name space of its own."""
+    files = archive.with_suffix(".files")
+    write_files(files)
+    # Where root of that name space, who is another user outside, can read it.
+    added = archive.with_suffix(".files.tar")
+    run("tar", "--create", "--owner=0", "--group=0", "--file", added, "--directory", files, ".")
+    include = f"--include={','.join(PACKAGES)}"
+    hooks = [f"--customize-hook=tar-in {added} /"]
+    hooks += [f'--customize-hook=chroot "$1" {" ".join(command)}' for command in FINISHING]
+    options = ["--mode=unshare", "--variant=minbase", "--architectures=i386", include, *hooks]
+    run("mmdebstrap", *options, SUITE, archive)
+
+
+def write_files(root: Path) -> None:
+    """Writes `FILES` below a folder."""
     for name, text in FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    run("chroot", root, "passwd", "--delete", "root")
-    run("chroot", root, "update-initramfs", "-u")
-    run("chroot", root, "apt-get", "clean")
-    for left_over in (root / "var/lib/apt/lists").iterdir():
-        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
 
 
 def boot_record() -> bytes:
@@ -161,7 +204,7 @@ def one(folder: Path, pattern: str) -> Path:
     return found
 
 
-def fill_root_partition(image: Path, root: Path) -> None:
+def fill_root_partition(image: Path, root: Path, as_root: Sequence[str | Path]) -> None:
     """Makes the root file system with the folder's content, without mounting it."""
     # Nothing is left for the kernel to initialize while it runs.
     options = (
@@ -169,7 +212,7 @@ def fill_root_partition(image: Path, root: Path) -> None:
     )
     size = f"{(SIZE - ROOT_START) // 1024}k"
     made = ["-t", "ext4", "-L", "root", "-U", FILE_SYSTEM_ID, "-E", options, "-d", str(root)]
-    run("mke2fs", "-q", "-F", *made, str(image), size)
+    run(*as_root, "mke2fs", "-q", "-F", *made, str(image), size)
 
 
 def main() -> int:

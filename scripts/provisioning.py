@@ -64,6 +64,10 @@ class Program:
         return bool(self.playwright) and any(browsers.glob(f"{self.playwright}-*"))
 
 
+# What makes a Debian that boots: see debian_image.
+INSTALLERS = {"debootstrap": "debootstrap"}
+if os.geteuid() != 0:
+    INSTALLERS = {"mmdebstrap": "mmdebstrap", "newuidmap": "uidmap", "fakeroot": "fakeroot"}
 BUILD = frozenset({"bench", "build", "demo", "check", "test"})
 PROGRAMS = (
     Program(("node",), "nodejs", BUILD),
@@ -78,14 +82,17 @@ PROGRAMS = (
     Program(("firefox-esr", "firefox"), "firefox-esr", frozenset({"test"}), playwright="firefox"),
     Program(("sfdisk",), "fdisk", frozenset({"test"})),
     Program(("fsck.vfat",), "dosfstools", frozenset({"test"})),
+    Program(("mkntfs",), "ntfs-3g", frozenset({"test"})),
+    Program(("mkfs.exfat",), "exfatprogs", frozenset({"test"})),
+    Program(("mount.exfat-fuse",), "exfat-fuse", frozenset({"test"})),
+    Program(("genisoimage",), "genisoimage", frozenset({"test"})),
     Program(("valkey-server", "redis-server"), "redis-server", frozenset({"test"})),
     Program(("nginx",), "nginx-light", frozenset({"bench", "store", "test"})),
     Program(("wrk",), "wrk", frozenset({"bench"})),
     Program(("qemu-img",), "qemu-utils qemu-block-extra", frozenset({"test"})),
     Program(("pg_ctlcluster",), "postgresql", frozenset({"test"})),
-    # To make a Debian that boots.
-    Program(("debootstrap",), "debootstrap", frozenset({"debian"})),
-    Program(("mke2fs",), "e2fsprogs", frozenset({"debian"})),
+    *(Program((name,), package, frozenset({"debian"})) for name, package in INSTALLERS.items()),
+    Program(("mke2fs",), "e2fsprogs", frozenset({"debian", "test"})),
     Program(("syslinux",), "syslinux syslinux-common", frozenset({"debian"})),
 )
 PURPOSES = ("bench", "build", "demo", "check", "debian", "store", "test")

@@ -88,7 +88,8 @@ def write_snapshot(making: Making) -> None:
 
 def write_types(making: Making) -> None:
     """Writes what TypeScript knows of the modules, `name.d.mts` beside each."""
-    command = [NODE_MODULES / ".bin" / "tsc", "--project", WEB / "tsconfig.types.json"]
+    command: list[str | Path] = [NODE_MODULES / ".bin" / "tsc"]
+    command += ["--project", WEB / "tsconfig.types.json"]
     run([*command, "--outDir", making.site])
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 
 
-def write_manifest(site: Path) -> None:
-    """Writes `manifest.json`: `{"build", "files": {path: {"bytes", "sha256"}}}`.
+def write_manifest(site: Path) -> str:
+    """Writes `manifest.json`: `{"build", "files": {path: {"bytes", "sha256"}}}`; returns the build.
 
     `build` is one digest of all of it, so it names this state of the site. The manifest itself and
     its compressed siblings are not in it.
@@ -21,8 +21,9 @@ def write_manifest(site: Path) -> None:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
         for path in sorted(site.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path != site / MANIFEST
     }
     build = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     text = json.dumps({"build": build, "files": files}, indent=1)
     (site / MANIFEST).write_text(text + "\n")
+    return build

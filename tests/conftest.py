@@ -65,7 +65,9 @@ def firefox(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built from the sources as they are now."""
+    """The site, built from the sources as they are now, or the one that SITE names."""
+    if built := os.environ.get("SITE"):
+        return Path(built)
     folder = tmp_path_factory.mktemp("built") / "site"
     build_site(folder)
     return folder

@@ -19,7 +19,7 @@ MANY = 250
 
 def many_name(number: int) -> str:
     """Long, so that the folder is long with few files: some tools take their time over each."""
-    return f"file-{number:04}-{'x' * 90}.txt"
+    return f"file-{number:04}-{'x' * 80}.txt"
 
 
 BIG = SyntheticImage(3 * 2**20 + 123, seed=4).read(0, 3 * 2**20 + 123)

@@ -12,6 +12,8 @@ import { canWait, ROOM as LONGEST_SHARED } from "./shared-blocks.mjs";
 import { Membership } from "./shared-membership.mjs";
 
 export { DiskError };
+export { diagnose } from "./doctor.mjs";
+export { Library, library } from "./library.mjs";
 
 /** @typedef {number | bigint} Offset */
 
@@ -24,8 +26,13 @@ export { DiskError };
  */
 
 /**
+ * Either `url` or `image`, with or without `overlay`; all else is for a `url`.
  * @typedef {object} DiskOptions
- * @property {string | URL} url the raw image; it may hold secrets, which stay in memory
+ * @property {string | URL} [url] the raw image; it may hold secrets, which stay in memory
+ * @property {string} [image] a local image of the library, by name or id
+ * @property {string | string[]} [overlay] takes the writes, and is made when it is not there yet;
+ *   several lie over one another, the last takes the writes
+ * @property {boolean} [writeBase] lets an image take writes that make its overlays useless
  * @property {boolean} [allowRemote] the user's consent: without it nothing is asked of the network
  * @property {number} [cacheLimitBytes] how much of this image is kept, at most
  * @property {number} [blockSize] the unit of caching in bytes: a power of two, 64 KiB by default
@@ -42,6 +49,7 @@ export { DiskError };
  * @property {Uint8Array | "auto" | null} [bootProfile] what `bootProfile()` gave; "auto" by default
  * @property {Uint8Array} [digests] a digest list: every byte is checked against it
  * @property {string} [digestsSha256] what that list must hash to, in hex
+ * @property {string} [digestsKey] the Ed25519 public key that it must be signed by, in hex
  * @property {number} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
  * @property {boolean} [persist] asks the browser not to clear this site's storage by itself
  */
@@ -65,6 +73,8 @@ export { DiskError };
  * @property {number} cacheLimitBytes
  * @property {"opfs" | "memory"} storage
  * @property {string[]} notices
+ * @property {number | null} startMs from `openDisk` to the first bytes that `read` gave, Python's start
+ *   included; null until then
  */
 
 /** @typedef {import("./python.mjs").StartFacts} StartFacts */
@@ -132,15 +142,19 @@ export class Disk {
   #worker;
   #number;
   #membership;
+  #calledAt;
+  /** @type {number | null} */
+  #startMs = null;
 
   /**
    * @param {DiskWorker | Calls} worker
    * @param {import("./shared-membership.mjs").DiskFacts} facts
-   * @param {{ membership?: Membership, sharedMemoryBytes?: number }} [sharing]
+   * @param {{ membership?: Membership, sharedMemoryBytes?: number, calledAt?: number }} [sharing]
    */
-  constructor(worker, { disk, size, version, blockSize, readOnly }, sharing = {}) {
+  constructor(worker, { disk, size, version, blockSize, readOnly, sectorSize }, sharing = {}) {
     this.#worker = worker instanceof DiskWorker ? worker.calls : worker;
     this.#number = disk;
+    this.#calledAt = sharing.calledAt ?? performance.now();
     this.#membership =
       sharing.membership ?? new Membership(this.#worker, disk, sharing.sharedMemoryBytes);
     /** In bytes. */
@@ -150,6 +164,8 @@ export class Disk {
     /** In bytes. */
     this.blockSize = blockSize;
     this.readOnly = readOnly;
+    /** What a guest must be told: 512, or 2,048 for a CD. */
+    this.sectorSize = sectorSize ?? 512;
   }
 
   /**
@@ -162,8 +178,11 @@ export class Disk {
   async read(offset, length, { signal } = {}) {
     const blocks = this.#membership.blocks;
     const at = Number(offset);
-    if (blocks?.canAwait && length <= LONGEST_SHARED) return blocks.read(at, length, signal);
-    return this.#worker.call("disk.read", { disk: this.#number, offset: at, length }, signal);
+    const bytes = await (blocks?.canAwait && length <= LONGEST_SHARED
+      ? blocks.read(at, length, signal)
+      : this.#worker.call("disk.read", { disk: this.#number, offset: at, length }, signal));
+    this.#startMs ??= performance.now() - this.#calledAt;
+    return bytes;
   }
 
   /**
@@ -221,6 +240,52 @@ export class Disk {
   }
 
   /**
+   * Writes `data`; reads see it at once, `flush` makes it last. Rejects with a `StorageFullError` when
+   * there is no room: then nothing of it is written.
+   * @param {Offset} offset
+   * @param {Uint8Array} data
+   * @returns {Promise<void>}
+   */
+  write(offset, data) {
+    return this.ask("disk.write", { offset: Number(offset), data: alone(data) });
+  }
+
+  /**
+   * Returns once everything written is durable.
+   * @returns {Promise<void>}
+   */
+  flush() {
+    return this.ask("disk.flush");
+  }
+
+  /**
+   * Has a range read as zeros and gives its room back.
+   * @param {Offset} offset
+   * @param {number} length
+   * @returns {Promise<void>}
+   */
+  discard(offset, length) {
+    return this.ask("disk.discard", { offset: Number(offset), length });
+  }
+
+  /**
+   * Gives up all that was written to the overlay that this disk was opened with.
+   * @returns {Promise<void>}
+   */
+  resetOverlay() {
+    return this.ask("disk.resetOverlay");
+  }
+
+  /**
+   * Names what the overlay makes of its image: the same digest, the same disk. A machine's saved
+   * state belongs to one digest.
+   * @returns {Promise<string>} SHA-256 in hex
+   */
+  overlayDigest() {
+    return this.ask("disk.overlayDigest");
+  }
+
+  /**
    * A port to this disk for another thread: `postMessage(port, [port])` there, `attachDisk(port)` in
    * it. Whoever has it can do with this disk, and with no other, what can be done here.
    * @returns {MessagePort}
@@ -264,8 +329,9 @@ export class Disk {
   }
 
   /** @returns {Promise<DiskStats>} */
-  stats() {
-    return this.#worker.call("disk.stats", { disk: this.#number });
+  async stats() {
+    const counts = await this.#worker.call("disk.stats", { disk: this.#number });
+    return { ...counts, startMs: this.#startMs };
   }
 
   /** @returns {Promise<void>} */
@@ -322,19 +388,20 @@ export function connect(location) {
 }
 
 /**
- * Opens a raw disk image.
+ * Opens a raw disk image: from a host, or from the library.
  * @param {DiskOptions & Location} options
  * @returns {Promise<Disk>} rejects with a `DiskError` whose `name` says what was wrong
  */
 export async function openDisk(
   { workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...options },
 ) {
+  const calledAt = performance.now();
   const worker = connect({ workerUrl, pyodideUrl, wheelUrl });
   const { url, renew, expiresAt, bootProfile, ...plain } = options;
   if (persist) await navigator.storage?.persist?.();
   const values = {
     ...plain,
-    url: String(url),
+    url: url && String(url),
     bootProfile: bootProfile === null ? "none" : bootProfile,
     expiresAt: seconds(expiresAt),
     renew: renew && (async () => {
@@ -345,7 +412,16 @@ export async function openDisk(
   const facts = await worker.call("disk.open", values);
   const membership = new Membership(worker.calls, facts.disk, sharedMemoryBytes);
   await membership.joined;
-  return new Disk(worker, facts, { membership });
+  return new Disk(worker, facts, { membership, calledAt });
+}
+
+/**
+ * Bytes that are no part of a larger buffer, all of which would be copied with them, nor shared.
+ * @param {Uint8Array} data
+ */
+function alone(data) {
+  const isAll = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
+  return isAll ? data : data.slice();
 }
 
 /**

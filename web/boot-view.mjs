@@ -26,6 +26,7 @@ export const TEXTS = {
   readFailed: "The disk could not be read",
   writeFailed: "The disk could not be written to",
   flushFailed: "What was written could not be made to last",
+  giveUp: "Switch it off once more to give up what was written last.",
   startFailed: "The machine did not start",
   saveFailed: "The machine was not saved",
   retry: "Try again",

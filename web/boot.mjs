@@ -45,8 +45,8 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  *
  * @typedef {object} BootOptions
  * @property {BlockDisk} disk what is booted; the component does not close it
- * @property {"hda" | "cdrom"} [drive] "hda" by default
- * @property {string} [name] saved machines are found by it; the disk's version by default
+ * @property {"hda" | "cdrom"} [drive] what its sectors are of by default
+ * @property {string} [name] saved machines are found by it; by default the disk names them
  * @property {number} [memoryBytes] of the machine, 256 MiB by default; v86 wants a power of two
  * @property {string | URL} [filesUrl] the folder with `libv86.mjs`, `v86.wasm`, `bios.bin` and
  *   `vgabios.bin`, ending with `/`
@@ -56,6 +56,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
 
 const MEMORY = 256 << 20;
 const VGA_MEMORY = 8 << 20;
+const CD_SECTOR = 2048;
 const LIGHT_MS = 120;
 const PACE_MS = 1000;
 /** Control, Alt, Shift left and right, let go: PS/2 set 1. */
@@ -70,6 +71,8 @@ export class Boot extends EventTarget {
   /** @type {{ machine: V86, disk: V86Disk, pace: Pace } | null} */
   #running = null;
   #note = "";
+  #givesUp = false;
+  #end = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #lightTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -170,12 +173,16 @@ export class Boot extends EventTarget {
     this.#showSaved(false);
   }
 
-  /** Switches the machine off, after what it wrote is durable. What failed is lost. */
+  /**
+   * Switches the machine off, after what it wrote is durable. What failed is lost. When it cannot be
+   * made durable the machine stays on and this rejects, the first time.
+   */
   async stop() {
     if (!this.#running) return;
     const { machine, disk } = this.#running;
     await MachineHold.of(machine).hold(this);
-    if (!disk.failures.length) await disk.flush();
+    if (!disk.failures.length && !this.#givesUp) await this.#flushLast(disk);
+    this.#givesUp = false;
     this.#running = null;
     clearInterval(this.#paceTimer);
     clearTimeout(this.#lightTimer);
@@ -185,12 +192,36 @@ export class Boot extends EventTarget {
     this.#showSaved((await this.saved()) !== null);
   }
 
+  /** @param {V86Disk} disk */
+  async #flushLast(disk) {
+    try {
+      await disk.flush();
+    } catch (error) {
+      this.#givesUp = true;
+      this.#update();
+      this.#showFailure(this.#texts.flushFailed, `${messageOf(error)} ${this.#texts.giveUp}`);
+      throw error;
+    }
+  }
+
+  /** Switches the machine off and takes its elements out of the page. */
+  async dispose() {
+    this.#end.abort();
+    await this.stop();
+    this.#parts.root.remove();
+  }
+
   get #memory() {
     return this.#options.memoryBytes ?? MEMORY;
   }
 
+  get #drive() {
+    return this.#options.drive ?? (this.#options.disk.sectorSize === CD_SECTOR ? "cdrom" : "hda");
+  }
+
+  /** A version of what can be written to has a number that grows with each flush. */
   get #name() {
-    return this.#options.name ?? this.#options.disk.version;
+    return this.#options.name ?? this.#options.disk.version.replace(/\b(overlay|local):(\w+):\d+/g, "$1:$2");
   }
 
   // ── the machine ─────────────────────────────────────────────────────────────────────────────────
@@ -210,6 +241,7 @@ export class Boot extends EventTarget {
       this.#watch(machine, disk);
       await MachineHold.of(machine).run();
       this.#parts.screen.focus();
+      this.#takeKeys(document.activeElement === this.#parts.screen);
       this.#update();
     } catch (error) {
       await machine?.destroy();
@@ -235,7 +267,7 @@ export class Boot extends EventTarget {
         (await WebAssembly.instantiateStreaming(wasm, imports)).instance.exports,
       bios: { buffer: bios },
       vga_bios: { buffer: vgaBios },
-      [this.#options.drive ?? "hda"]: disk,
+      [this.#drive]: disk,
       memory_size: this.#memory,
       vga_memory_size: VGA_MEMORY,
       screen: { container: screen },
@@ -296,7 +328,8 @@ export class Boot extends EventTarget {
     }
     typing.addEventListener("input", () => queueMicrotask(() => (typing.value = "")));
     screen.addEventListener("pointerdown", () => screen.focus());
-    document.addEventListener("visibilitychange", () => this.#flushHidden());
+    const { signal } = this.#end;
+    document.addEventListener("visibilitychange", () => this.#flushHidden(), { signal });
   }
 
   /** A hidden page may be ended at any time. */

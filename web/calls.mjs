@@ -61,11 +61,11 @@ export class Calls {
 
   /**
    * Takes a message of the worker that is about a call.
-   * @param {{ ask?: number, id: number, value?: unknown, error?: ConstructorParameters<typeof DiskError>[0] }} message
+   * @param {{ ask?: number, values?: unknown[], id: number, value?: unknown, error?: ConstructorParameters<typeof DiskError>[0] }} message
    */
-  take({ ask, id, value, error }) {
+  take({ ask, values, id, value, error }) {
     if (ask) {
-      this.#answer(ask, id);
+      this.#answer(ask, values ?? [], id);
       return;
     }
     const waiting = this.#waiting.get(id);
@@ -110,12 +110,13 @@ export class Calls {
 
   /**
    * @param {number} number of the function that the worker calls
+   * @param {unknown[]} values
    * @param {number} id of the call
    */
-  async #answer(number, id) {
+  async #answer(number, values, id) {
     let value;
     try {
-      value = await this.#functions.get(number)?.();
+      value = await this.#functions.get(number)?.(...values);
     } catch (error) {
       value = { error: error instanceof Error ? error.message : String(error) };
     }

@@ -2,7 +2,11 @@
  * The demo page: what the user does goes to the worker, and the view that comes back is drawn.
  */
 
+import { wireBoot } from "./boot-part.mjs";
 import { element, isAvailable, messageOf, onPress } from "./elements.mjs";
+import { FileBrowser } from "./file-browser.mjs";
+import { wireDoctor } from "./findings.mjs";
+import { LibraryList } from "./library-list.mjs";
 import { DiskMap } from "./map.mjs";
 import { PageSession } from "./page-session.mjs";
 import { renderFailure, renderPanel, renderStarting } from "./panel.mjs";
@@ -27,6 +31,10 @@ async function start() {
   renderStarting(first);
   session.onView(draw);
   new DiskMap(session);
+  new FileBrowser(session);
+  const libraryList = new LibraryList(session);
+  wireBoot(session);
+  wireDoctor(session);
   wireSettings(session);
   wireSamples(session);
   wireSaving(session);
@@ -43,6 +51,7 @@ async function start() {
     renderFailure({ title: startFailedTitle, text: `${startFailed} (${messageOf(error)})` });
     return;
   }
+  libraryList.refresh();
   // Typed, or come with this page's address, while Python was starting.
   if (url.value) await session.edit("panel.setUrl", { url: url.value });
   const catalog = asked.get("catalog");
@@ -57,7 +66,7 @@ function listen() {
   url.addEventListener("input", () => session.view && session.edit("panel.setUrl", { url: url.value }));
   element("open-form", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isAvailable(element("open", HTMLButtonElement))) session.act("panel.open");
+    if (isAvailable(element("open", HTMLButtonElement))) session.act("panel.open", { overlay: element("overlay", HTMLInputElement).value.trim() });
   });
   onPress("close", () => session.act("panel.close"));
   onPress("clear-cache", () => session.act("panel.clearCache"));

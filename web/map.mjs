@@ -121,7 +121,11 @@ export class DiskMap {
     this.#asked = at;
     try {
       const offset = cells.start + at * cells.cellSize;
-      this.#say(await this.#session.worker.call("activity.cell", { disk, offset, length: cells.cellSize }));
+      const [text, file] = await Promise.all([
+        this.#session.worker.call("activity.cell", { disk, offset, length: cells.cellSize }),
+        this.#session.worker.call("page.where", { disk, offset }),
+      ]);
+      this.#say(file ? `${text} · ${file}` : text);
     } catch {
       // Closed meanwhile.
     } finally {

@@ -23,7 +23,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
- * @property {{ disabled: boolean }} diagnose
+ * @property {{ disabled: boolean, label: string }} diagnose
  * @property {{ disabled: boolean }} clearCache
  * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read
  * @property {{ text: string, tone: string }} status
@@ -62,6 +62,10 @@ export function renderPanel(view, { editing = false } = {}) {
   url.readOnly = view.url.readOnly;
   setAttribute(url, "placeholder", view.texts.urlExample ?? "");
   setAttribute(url, "aria-invalid", String(view.url.invalid));
+
+  const overlay = element("overlay", HTMLInputElement);
+  overlay.readOnly = view.url.readOnly;
+  setAttribute(overlay, "placeholder", view.texts.noOverlay ?? "");
 
   const isOpen = view.phase === "open";
   /** @type {Record<string, boolean>} */

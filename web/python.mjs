@@ -57,8 +57,9 @@ async function wake(pyodideUrl, loading) {
   let trampoline = () => {};
   const image = loading.then(({ packed }) => unpack(packed));
   image.catch(() => {}); // Pyodide tells of it, if it gets that far
-  const pyodide = await load(pyodideUrl, { _loadSnapshot: image }, (module) => {
+  const pyodide = await load(pyodideUrl, { _loadSnapshot: image }, async (module) => {
     trampoline = trampolineOf(module);
+    makeRoom(module, (await image).length);
   });
   trampoline();
   pyodide.pyimport("random").seed(); // else all who start from this snapshot draw the same numbers
@@ -84,7 +85,7 @@ async function install(pyodideUrl, wheel) {
  * at once.
  * @param {string} pyodideUrl
  * @param {Record<string, unknown>} options
- * @param {(module: any) => void} [onModule] sees the module before a snapshot goes into it
+ * @param {(module: any) => unknown} [onModule] sees the module before a snapshot goes into it
  * @returns {Promise<Pyodide>}
  */
 async function load(pyodideUrl, options, onModule = () => {}) {
@@ -98,7 +99,7 @@ async function load(pyodideUrl, options, onModule = () => {}) {
     /** @param {unknown} settings */
     const createPyodideModule = async (settings) => {
       const module = await (await factory).default(settings);
-      onModule(module);
+      await onModule(module);
       return module;
     };
     const { loadPyodide } = await Promise.race([loader, failed]);
@@ -133,6 +134,16 @@ function handOver(wasmUrl, compiled) {
     self.fetch = plainFetch;
     WebAssembly.instantiateStreaming = instantiateStreaming;
   };
+}
+
+/**
+ * Grows the memory that a snapshot goes into to what it was when the snapshot was made.
+ * @param {any} module
+ * @param {number} length of the snapshot: the memory's, and less than a page before it
+ */
+function makeRoom(module, length) {
+  const memory = length - (length % 65536);
+  if (memory > module.HEAP8.length) module.growMemory(memory);
 }
 
 /**

@@ -4,9 +4,9 @@
  * `SharedHost` and is called for each request, in plain calls.
  */
 
+import { HostFrames, readWhole } from "./shared-frames.mjs";
 import {
   AREA_STATE,
-  areaLayout,
   BY_MESSAGE,
   CLOSED,
   COUNTERS,
@@ -16,10 +16,10 @@ import {
   ENTRY_WORDS,
   EXTRA,
   FAILURE_LENGTH,
-  FRAME_SHIFT,
   FREE,
   GIVEN_UP,
   HEADS,
+  IN_FRAMES,
   KIND,
   LENGTH_HIGH,
   LENGTH_LOW,
@@ -27,14 +27,11 @@ import {
   OFFSET_LOW,
   OPEN,
   POSTED,
+  READ,
   RESULT,
   ROOM,
   ROOMS,
-  SET_SHIFT,
-  SIZE_HIGH,
-  SIZE_LOW,
   TAKEN,
-  WAYS,
 } from "./shared-blocks.mjs";
 
 /** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
@@ -45,9 +42,8 @@ import {
  */
 
 const HALF = 2 ** 32;
+const FRAMED = 64 * 1024; // reads up to that fill frames; longer ones are rarely read again
 const LONGEST_TURN_MS = 4; // of answering before others in this worker have theirs
-
-const place = { at: 0 };
 
 /** @type {Set<SharedHost>} */
 const hosts = new Set();
@@ -82,14 +78,13 @@ class Lane {
 
 /** The shared memory of one disk. */
 export class SharedHost {
+  #frames;
   #words;
-  #heads;
-  #marks;
-  #bytes;
-  #data;
-  #frameSize;
   /** @type {Map<number, Lane>} */
   #lanes = new Map();
+  /** @type {SyncFile | null} */
+  #file = null;
+  #place;
   #answer;
   #giveUp;
 
@@ -97,27 +92,19 @@ export class SharedHost {
    * @param {number} frameShift
    * @param {number} setShift
    * @param {number} size of the disk in bytes
-   * @param {Answer} answer
+   * @param {(block: number) => number} place where a block lies in the file; below 0 when nowhere
+   * @param {Answer} answer to what the frames and the file do not answer
    * @param {(client: number, entry: number) => void} giveUp a request that was left for later
    */
-  constructor(frameShift, setShift, size, answer, giveUp) {
-    const { frames, marks, data, bytes } = areaLayout(frameShift, setShift);
-    this.area = new SharedArrayBuffer(bytes);
+  constructor(frameShift, setShift, size, place, answer, giveUp) {
+    this.#frames = new HostFrames(frameShift, setShift, size);
+    this.area = this.#frames.area;
     /** Where Python and this object hand bytes to each other. */
     this.scratch = new Uint8Array(ROOM);
     this.#words = new Int32Array(this.area, 0, HEADS / 4);
-    this.#heads = new Int32Array(this.area, HEADS, 2 * frames);
-    this.#marks = new Uint8Array(this.area, marks, frames);
-    this.#bytes = new Uint8Array(this.area);
-    this.#data = data;
-    this.#frameSize = 2 ** frameShift;
+    this.#place = place;
     this.#answer = answer;
     this.#giveUp = giveUp;
-    this.#words[FRAME_SHIFT] = frameShift;
-    this.#words[SET_SHIFT] = setShift;
-    this.#words[SIZE_LOW] = size;
-    this.#words[SIZE_HIGH] = size / HALF;
-    for (let frame = 0; frame < frames; frame++) this.#heads[2 * frame + 1] = -1;
     hosts.add(this);
     if (typeof Atomics.waitAsync === "function") this.#listen();
     else this.#words[BY_MESSAGE] = 1;
@@ -126,81 +113,38 @@ export class SharedHost {
   // ── frames ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Puts the block that lies in a file into a frame.
-   * @param {number} frame
-   * @param {number} block
+   * Names the file that `place` speaks of.
    * @param {SyncFile} file
-   * @param {number} at
-   * @param {number} length
-   * @returns {boolean} false, with nothing in the frame, when the file did not give all of it
    */
-  fill(frame, block, file, at, length) {
-    this.#open(frame);
-    const filled = readWhole(file, at, this.#room(frame, length));
-    this.#close(frame, filled ? block : -1);
-    return filled;
+  use(file) {
+    this.#file = file;
+  }
+
+  /** @param {number} block */
+  has(block) {
+    return this.#frames.has(block);
   }
 
   /**
    * Puts a block from the scratch buffer into a frame.
-   * @param {number} frame
-   * @param {number} block
-   * @param {number} length
-   */
-  put(frame, block, length) {
-    this.#open(frame);
-    this.#room(frame, length).set(this.scratch.subarray(0, length));
-    this.#close(frame, block);
-  }
-
-  /**
-   * Empties a frame.
-   * @param {number} frame
-   */
-  drop(frame) {
-    this.#open(frame);
-    this.#close(frame, -1);
-  }
-
-  /**
-   * Which frames of a set were read since this was asked last: a bit each.
-   * @param {number} set
-   */
-  takeMarks(set) {
-    const marks = this.#marks;
-    const first = set * WAYS;
-    let taken = 0;
-    for (let way = 0; way < WAYS; way++) {
-      if (marks[first + way]) {
-        taken |= 1 << way;
-        marks[first + way] = 0;
-      }
-    }
-    return taken;
-  }
-
-  /** @param {number} frame */
-  #open(frame) {
-    Atomics.add(this.#heads, 2 * frame, 1);
-    Atomics.store(this.#heads, 2 * frame + 1, -1);
-  }
-
-  /**
-   * @param {number} frame
    * @param {number} block
    */
-  #close(frame, block) {
-    Atomics.store(this.#heads, 2 * frame + 1, block);
-    Atomics.add(this.#heads, 2 * frame, 1);
+  put(block) {
+    this.#frames.put(block, this.scratch);
   }
 
   /**
-   * @param {number} frame
+   * Empties the frames of a range of bytes.
+   * @param {number} offset
    * @param {number} length
    */
-  #room(frame, length) {
-    const from = this.#data + frame * this.#frameSize;
-    return this.#bytes.subarray(from, from + length);
+  forget(offset, length) {
+    this.#frames.forget(offset, length);
+  }
+
+  /** How many frames hold a block. */
+  used() {
+    return this.#frames.used;
   }
 
   // ── clients ────────────────────────────────────────────────────────────────────────────────────
@@ -299,7 +243,7 @@ export class SharedHost {
   /** Answers nothing more; Python answers what was taken, and what is posted now. */
   close() {
     Atomics.store(this.#words, AREA_STATE, CLOSED);
-    for (let head = 0; head < this.#heads.length; head += 2) this.drop(head / 2);
+    this.#frames.forget(0, this.#frames.size);
     this.answerPosted();
     hosts.delete(this);
     Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it for ever
@@ -327,13 +271,34 @@ export class SharedHost {
       const offset = wide(lane.word(at + OFFSET_LOW), lane.word(at + OFFSET_HIGH));
       const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
       const extra = lane.word(at + EXTRA) >>> 0;
-      const result = this.#answer(client, entry, lane.word(at + KIND), offset, length, extra);
+      const kind = lane.word(at + KIND);
+      const result =
+        kind === READ && length + extra <= FRAMED && this.#bring(offset, length)
+          ? IN_FRAMES
+          : this.#answer(client, entry, kind, offset, length, extra);
       if (result) this.finish(client, entry, result);
     }
     if (words[at + GIVEN_UP] && Atomics.load(words, at) === TAKEN) {
       words[at + GIVEN_UP] = 0;
       this.#giveUp(client, entry);
     }
+  }
+
+  /**
+   * Sees to it that a range is in the frames, as far as its blocks lie in the file.
+   * @param {number} offset
+   * @param {number} length
+   */
+  #bring(offset, length) {
+    const frames = this.#frames;
+    if (!(length > 0 && offset + length <= frames.size)) return false;
+    const last = Math.floor((offset + length - 1) / frames.frameSize);
+    for (let block = Math.floor(offset / frames.frameSize); block <= last; block++) {
+      if (frames.has(block)) continue;
+      const at = this.#place(block);
+      if (at < 0 || !this.#file || !frames.fill(block, this.#file, at)) return false;
+    }
+    return true;
   }
 
   async #listen() {
@@ -357,19 +322,4 @@ export class SharedHost {
  */
 function wide(low, high) {
   return (high >>> 0) * HALF + (low >>> 0);
-}
-
-/**
- * Whether a file gave all bytes from `at` on that `target` has room for.
- * @param {SyncFile} file
- * @param {number} at
- * @param {Uint8Array} target
- */
-function readWhole(file, at, target) {
-  try {
-    place.at = at;
-    return file.read(target, place) === target.length;
-  } catch {
-    return false; // Python reads again, and then hears why
-  }
 }

@@ -10,6 +10,7 @@ import { SharedBlocks } from "./shared-client.mjs";
  * @property {string} version
  * @property {number} blockSize
  * @property {boolean} readOnly
+ * @property {number} [sectorSize]
  */
 
 /**

@@ -113,8 +113,7 @@ async function readKept(facts) {
 async function readAtOnce(file, bytes) {
   let handle;
   try {
-    // @ts-expect-error TypeScript does not know the mode yet, nor does Firefox, which ignores it.
-    handle = await file.createSyncAccessHandle({ mode: "read-only" });
+    handle = await openHandle(file, { mode: "read-only" }); // Firefox ignores the mode
   } catch {
     return null;
   }
@@ -126,6 +125,26 @@ async function readAtOnce(file, bytes) {
   } finally {
     handle.close();
   }
+}
+
+/**
+ * TypeScript knows of these handles in workers' types only, which exclude the page's.
+ * @typedef {object} SyncHandle
+ * @property {() => number} getSize
+ * @property {(bytes: Uint8Array, options: { at: number }) => number} read
+ * @property {(bytes: Uint8Array, options: { at: number }) => number} write
+ * @property {(size: number) => void} truncate
+ * @property {() => void} flush
+ * @property {() => void} close
+ */
+
+/**
+ * @param {FileSystemFileHandle} file
+ * @param {{ mode?: "read-only" }} [options]
+ * @returns {Promise<SyncHandle>}
+ */
+function openHandle(file, options) {
+  return /** @type {any} */ (file).createSyncAccessHandle(options);
 }
 
 /**
@@ -145,7 +164,7 @@ async function readShared(file, bytes) {
  */
 async function write(folder, name, packed) {
   const file = await folder.getFileHandle(name, { create: true });
-  const handle = await file.createSyncAccessHandle();
+  const handle = await openHandle(file);
   try {
     handle.truncate(0);
     for (let at = 0; at < packed.length; at += PIECE) {

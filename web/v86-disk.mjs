@@ -30,12 +30,13 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
  * @property {number} size
  * @property {string} version
  * @property {boolean} [readOnly]
+ * @property {number} [sectorSize] in bytes; 2048 for a CD
  * @property {(offset: number, length: number, options?: { signal?: AbortSignal }) => Promise<Uint8Array>} read
  * @property {(offset: number, target: Uint8Array) => boolean} [tryRead] what is at hand, or false
  * @property {(offset: number, data: Uint8Array) => Promise<void>} [write]
  * @property {(offset: number, data: Uint8Array) => boolean} [tryWrite]
  * @property {() => Promise<void>} [flush]
- * @property {() => Promise<string>} [digest] names the exact content of a writable disk
+ * @property {() => Promise<string>} [overlayDigest] names the exact content of a writable disk
  */
 
 /**
@@ -194,6 +195,8 @@ export class V86Disk extends EventTarget {
    * @param {{ signal?: AbortSignal }} [options]
    */
   get_and_cache(offset, length, callback, options) {
+    const bytes = this.get_from_cache(offset, length);
+    if (bytes) return callback(bytes);
     const keep = (/** @type {Uint8Array} */ bytes) => {
       this.#kept.set(offset, bytes.slice());
       for (const first of this.#kept.keys()) {
@@ -336,9 +339,8 @@ export class V86Disk extends EventTarget {
 
   /** Names this disk and what it holds. Null for a writable disk that cannot tell. */
   async #identify() {
-    const { version, readOnly } = this.#disk;
-    if (readOnly || !this.#disk.write) return version;
-    return this.#disk.digest ? `${version} ${await this.#disk.digest()}` : null;
+    if (this.#disk.readOnly || !this.#disk.write) return this.#disk.version;
+    return (await this.#disk.overlayDigest?.()) ?? null;
   }
 
   /** What identifies this disk and its content. Throws unless it is settled. */

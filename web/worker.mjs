@@ -3,7 +3,7 @@
  *
  * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`, `{ cancel: id }`.
  * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
- * A function among the values is sent as its number: `{ ask, id }` goes out to call it, and
+ * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
  * `{ answer: id, value }` comes back. `{ port, disk }` has another thread talk in the same way through
  * that port, about that disk only. `{ ring }` stands for the doorbell of `shared-blocks.mjs` where it
  * cannot be heard.
@@ -110,7 +110,9 @@ async function connectPython(places) {
   const call = async (caller, { id, operation, values, functions }) => {
     const sent = pyodide.toPy(values);
     for (const [name, number] of Object.entries(functions)) {
-      sent.set(name, async () => pyodide.toPy(await ask(caller, number)));
+      sent.set(name, async (/** @type {unknown[]} */ ...values) =>
+        pyodide.toPy(await ask(caller, number, values)),
+      );
     }
     const answer = await worker.call(operation, sent, id);
     try {
@@ -133,12 +135,13 @@ function takeAnswer({ answer, value }) {
  * Calls a function of the caller.
  * @param {Caller} caller
  * @param {number} number
+ * @param {unknown[]} values plain ones
  */
-function ask(caller, number) {
+function ask(caller, number, values) {
   return new Promise((resolve) => {
     const id = ++lastAsk;
     asked.set(id, resolve);
-    caller.postMessage({ ask: number, id }, []);
+    caller.postMessage({ ask: number, values, id }, []);
   });
 }
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .base import Platform, Sharing
+
+if TYPE_CHECKING:
+    from ..byte_source import ByteSource, SourceIdentity
 
 _IN_BROWSER = sys.platform == "emscripten"
 
@@ -22,8 +26,23 @@ async def current_platform() -> Platform:
         return await browser_platform()
     from .host import host_platform
 
+    return host_platform(cache_folder())
+
+
+def cache_folder() -> Path:
+    """Where CPython keeps blocks unless told otherwise."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return host_platform(Path(caches) / "aero-browser-disk")
+    return Path(caches) / "aero-browser-disk"
+
+
+def file_of_user(value: Any) -> tuple[ByteSource, SourceIdentity] | None:
+    """A `File` or `Blob` that a page handed over, to be read; None when `value` is none."""
+    if not _IN_BROWSER or not hasattr(value, "arrayBuffer"):
+        return None
+    from .browser.blobs import BlobSource
+
+    source = BlobSource(value)
+    return source, source.identity
 
 
 def memory_sharing() -> Sharing | None:

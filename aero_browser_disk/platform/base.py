@@ -55,6 +55,13 @@ class HttpClient(Protocol):
         no answer came, or none that the platform shows.
         """
 
+    async def answers(self, url: str) -> bool:
+        """Whether any answer comes from `url`, even one that the platform does not show.
+
+        Asks for no body. In a browser a page that is cross-origin isolated is told of a host only
+        if that sends `Cross-Origin-Resource-Policy`.
+        """
+
     def is_multiplexed(self, url: str) -> bool:
         """Whether the last answer from `url` is known to have come over HTTP/2 or 3."""
 
@@ -190,20 +197,20 @@ class SharedMemory(Protocol):
     `web/shared-blocks.mjs` describes it. Nothing here waits.
     """
 
-    def fill(self, frame: int, block: int, file: File, offset: int, length: int) -> bool:
-        """Puts the block that lies at `offset` of a file into a frame.
+    def use(self, file: File) -> bool:
+        """Names the file that `place` speaks of; False when blocks cannot be read from it."""
 
-        False, with nothing in the frame, when the file did not give all of it.
-        """
+    def has(self, block: int) -> bool:
+        """Whether a block is in a frame."""
 
-    def put(self, frame: int, block: int, data: ReadableBuffer) -> None:
-        """Puts a block into a frame."""
+    def put(self, block: int, data: ReadableBuffer) -> None:
+        """Puts a block into a frame, at the cost of another."""
 
-    def drop(self, frame: int) -> None:
-        """Empties a frame."""
+    def forget(self, offset: int, length: int) -> None:
+        """Empties the frames of a range of bytes."""
 
-    def take_marks(self, set_: int) -> int:
-        """Which frames of a set were read since this was asked last: a bit each."""
+    def used(self) -> int:
+        """How many frames hold a block."""
 
     @property
     def area(self) -> object:
@@ -239,12 +246,23 @@ class SharedMemory(Protocol):
         """Empties all frames, and has what is posted now answered. Nothing is heard after that."""
 
 
-MakeSharedMemory = Callable[
-    [int, int, int, Callable[[int, int, int, int, int, int], int], Callable[[int, int], None]],
-    SharedMemory,
-]
-"""From log2 of a frame's bytes, log2 of the sets, the disk's size, and what to call for a request
-(client, entry, kind, offset, length, extra; returns its result) and for one that is given up."""
+class Requests(Protocol):
+    """Who answers for a disk what its shared memory alone cannot."""
+
+    def place(self, block: int) -> int:
+        """Where a block lies in the file named last; below 0 when it does not or must be awaited."""
+
+    def answer(
+        self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
+    ) -> int:
+        """Answers a request: its result, or 0 and `SharedMemory.finish` later."""
+
+    def give_up(self, client: int, entry: int) -> None:
+        """Cancels a request that was left for later."""
+
+
+MakeSharedMemory = Callable[[int, int, int, Requests], SharedMemory]
+"""From log2 of a frame's bytes, log2 of the number of sets, and the disk's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +271,14 @@ class Sharing:
 
     make_memory: MakeSharedMemory
     locks: Locks
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """The page that asks: its origin, and whether it is cross-origin isolated, if that is known."""
+
+    origin: str
+    is_isolated: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +291,5 @@ class Platform:
     clock: Clock
     channels: Channels | None = None
     """None where holders of one storage cannot talk to each other."""
+    page: PageFacts | None = None
+    """The page that this runs for; None outside a browser."""

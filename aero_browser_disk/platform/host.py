@@ -164,6 +164,13 @@ class HostHttp:
                 sent.pop("Authorization", None)
         raise NetworkError(redact_url(url), "it redirects without end")
 
+    async def answers(self, url: str) -> bool:
+        try:
+            (await self.request("HEAD", url)).abort()
+        except NetworkError:
+            return False
+        return True
+
     def is_multiplexed(self, url: str) -> bool:
         return False
 

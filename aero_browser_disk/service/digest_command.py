@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from aero_browser_disk.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
 
@@ -38,9 +42,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def make_digest_list(image: Path, key: Path | None, chunk_size: int) -> str:
+def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: int) -> str:
     """Writes it beside the image and returns its pin; raises `OSError` and `ValueError`."""
-    signer = None if key is None else _read_key(key)
     with image.open("rb") as file:
         digests = digests_of(_pieces(file), chunk_size)
     if signer is not None:
@@ -64,10 +67,14 @@ def make_digest_list(image: Path, key: Path | None, chunk_size: int) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; prints the list's pin as JSON."""
-    pin = make_digest_list(options.image, options.key, options.chunk_size)
-    made = options.image.name + DIGESTS_ENDING
-    print(json.dumps({"file": made, "sha256": pin, "signed": options.key is not None}))
+    """Runs the command; prints as JSON what readers must know: the pin, and the public key."""
+    signer = None if options.key is None else _read_key(options.key)
+    pin = make_digest_list(options.image, signer, options.chunk_size)
+    made = {"file": options.image.name + DIGESTS_ENDING, "sha256": pin, "signed": bool(signer)}
+    if signer is not None:
+        public = signer.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        made["public_key"] = public.hex()
+    print(json.dumps(made))
     return 0
 
 

@@ -205,7 +205,8 @@ class FolderStore:
             version = self._version(entry)
             age_ns = time.time_ns() - version.mtime_ns
             if 0 <= age_ns < self._settled_ns:
-                await asyncio.sleep((self._settled_ns - age_ns) / 1e9)
+                # uvloop counts milliseconds, and may wake up one too early.
+                await asyncio.sleep((self._settled_ns - age_ns) / 1e9 + 0.001)
             elif (file := self._current(entry, version)).version == version:
                 return file
         raise VersionChangedError

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import socket
 import threading
@@ -55,13 +56,27 @@ ISOLATION_HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 
+# What lies beside a file, the best first.
+ENCODINGS = {"br": ".br", "gzip": ".gz"}
+
+
+def accepted_encodings(field: str) -> set[str]:
+    """What an `Accept-Encoding` field names with a weight above 0 (RFC 9110 §12.5.3)."""
+    accepted = set()
+    for part in field.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight):
+            accepted.add(coding.strip())
+    return accepted
+
 
 class SiteServer:
     """Serves the files of a folder over HTTP/1.1, from `start()` to `stop()` or in a `with`.
 
     `isolated` sends the two headers that give a page shared memory. `headers` are sent with every
     answer and go before the server's own. `port` 0 takes a free one. Files may change while it
-    runs. There are no listings: a folder without an index.html is a 404.
+    runs. There are no listings: a folder without an index.html is a 404. Where `name.br` or
+    `name.gz` lies beside `name`, it is sent in its place to whom accepts that.
     """
 
     def __init__(
@@ -184,6 +199,7 @@ class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "SiteServer"
     sys_version = ""
+    _sent_as: str | None = None  # the encoding of the file that is sent for the one asked for
 
     def __init__(
         self,
@@ -197,12 +213,27 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, directory=str(folder))
 
     def guess_type(self, path: Any) -> str:
-        suffix = PurePosixPath(str(path)).suffix.lower()
+        name = str(path)
+        if self._sent_as:
+            name = name.removesuffix(ENCODINGS[self._sent_as])
+        suffix = PurePosixPath(name).suffix.lower()
         return MIME_TYPES.get(suffix, "application/octet-stream")
 
     def send_head(self) -> Any:
         self._requests.append(f"{self.command} {self.path}")
         return super().send_head()
+
+    def translate_path(self, path: str) -> str:
+        plain = super().translate_path(path)
+        self._sent_as = None
+        if not Path(plain).is_file():
+            return plain
+        accepted = accepted_encodings(self.headers.get("Accept-Encoding", ""))
+        for encoding, suffix in ENCODINGS.items():
+            if encoding in accepted and Path(plain + suffix).is_file():
+                self._sent_as = encoding
+                return plain + suffix
+        return plain
 
     def list_directory(self, path: Any) -> None:
         self.send_error(404, f"there is no index.html in {urlsplit(self.path).path}")
@@ -210,6 +241,9 @@ class _Handler(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         for name, value in self._own_headers.items():
             self.send_header(name, value)
+        if self._sent_as:
+            self.send_header("Content-Encoding", self._sent_as)
+        self.send_header("Vary", "Accept-Encoding")
         super().end_headers()
 
     def log_message(self, *arguments: Any) -> None:

@@ -143,7 +143,12 @@ class WritableDiskSuite(DiskSuite):
             model = bytearray(self._bytes(0, self.size))
             await disk.write(100_000, _data(4, 50_000))
             model[100_000:150_000] = _data(4, 50_000)
-            for start, length in ((110_000, 20_000), (0, 4096), (5000, 100), (self.size - 9000, 9000)):
+            for start, length in (
+                (110_000, 20_000),
+                (0, 4096),
+                (5000, 100),
+                (self.size - 9000, 9000),
+            ):
                 await disk.discard(start, length)
                 model[start : start + length] = bytes(length)
                 assert await disk.read(0, self.size) == model, start

@@ -1,30 +1,8 @@
 // This project: its wheel in Pyodide, as its own worker has it, driven by ours.py.
 import { serve } from "./client.mjs";
+import { startPython } from "./python.mjs";
 
-const started = startPython();
-
-async function startPython() {
-  const site = new URL("../", import.meta.url);
-  const { loadPyodide } = await import(new URL("pyodide/pyodide.mjs", site).href);
-  const indexURL = new URL("pyodide/", site).href;
-  const pyodide = await loadPyodide({ indexURL, packages: ["micropip"] });
-  const { wheel } = await (await fetch(new URL("wheels/index.json", site))).json();
-  pyodide.registerJsModule("aero_browser_disk_bridge", await import(new URL("python-bridge.mjs", site).href));
-  const micropip = pyodide.pyimport("micropip");
-  await micropip.install(new URL(`wheels/${wheel}`, site).href);
-  pyodide.runPython(await (await fetch(new URL("ours.py", import.meta.url))).text());
-  return { pyodide, client: pyodide.runPython("Client()") };
-}
-
-const operation = (/** @type {string} */ name) => async (/** @type {object} */ values) => {
-  const { pyodide, client } = await started;
-  const toObjects = { dict_converter: Object.fromEntries, create_pyproxies: false };
-  const sent = Object.fromEntries(
-    Object.entries(values ?? {}).map(([key, value]) => [key, pyodide.toPy(value)]),
-  );
-  const answer = await client[name].callKwargs(sent);
-  return answer?.toJs ? answer.toJs(toObjects) : answer;
-};
+const operation = startPython("ours.py");
 
 /** A file of the same size beside the disk's own, read by a bare loop in this worker. */
 let bareFile = null;

@@ -15,6 +15,8 @@ from emulator import write_emulator
 # Real boots, on machines that are busy with other tests.
 BOOT_TIMEOUT_MS = 240_000
 
+SHIFTED = {"(": "Digit9", ")": "Digit0", ">": "Period", "|": "Backslash", "_": "Minus"}
+
 MAKE = """async ({ open, options }) => {
   const { openDisk } = await import(new URL("aero-disk.mjs", location).href);
   const { Boot } = await import(new URL("boot.mjs", location).href);
@@ -60,7 +62,7 @@ class BootPage:
 
     def expect_state(self, state: str, timeout_ms: int = BOOT_TIMEOUT_MS) -> None:
         """Waits until the machine is in that state."""
-        machine = self.page.locator(".boot")
+        machine = self.page.locator(".boot[data-state]")
         expect(machine).to_have_attribute("data-state", state, timeout=timeout_ms)
 
     @property
@@ -80,11 +82,16 @@ class BootPage:
         )
 
     def type(self, text: str) -> None:
-        """Types on the machine's keyboard, then presses Enter."""
+        """Types on the machine's keyboard, which is an American one, then presses Enter."""
         self.page.locator(".boot-screen").focus()
-        # Some guests read their keyboard seldom, and its buffer is short.
-        self.page.keyboard.type(text, delay=60)
-        self.page.keyboard.press("Enter", delay=60)
+        keyboard = self.page.keyboard
+        for letter in text:
+            # The guest sees keys, not letters. It reads them seldom, and its buffer is short.
+            if key := SHIFTED.get(letter):
+                keyboard.press(f"Shift+{key}", delay=60)
+            else:
+                keyboard.type(letter, delay=60)
+        keyboard.press("Enter", delay=60)
 
     def evaluate(self, expression: str) -> Any:
         """A value of the page."""

@@ -5,17 +5,16 @@ The long form: AERO_CRASH_ROUNDS=100 pytest tests/browser/test_crash.py --timeou
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Error, Page
+from playwright.sync_api import BrowserContext, Page
 
+import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -65,29 +64,6 @@ def images() -> Iterator[ImageServer]:
     vouching = Behaviour(cache_control="public, max-age=3600")
     with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
         yield server
-
-
-def kill(profile: Path) -> None:
-    """SIGKILL for every process of the browser that runs on this profile."""
-    children: dict[int, list[int]] = {}
-    ours = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it ended meanwhile
-        children.setdefault(parent, []).append(int(folder.name))
-        if f"--user-data-dir={profile}".encode() in command.split(b"\0"):
-            ours.append(int(folder.name))
-    assert ours, "the browser runs"
-    while ours:
-        process = ours.pop()
-        ours += children.get(process, ())
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def open_page(context: BrowserContext, site: SiteServer, images: ImageServer) -> Page:
@@ -145,8 +121,7 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         page.evaluate(READ_WITHOUT_END, [BLOCK, order[:MORE]])
         enough = chance.randint(1, 40)
         images.wait_for(lambda server, n=enough: len(server.requests) >= n, timeout_s=30)
-        kill(tmp_path / "user")
-        with contextlib.suppress(Error):  # it is gone: this only tells Playwright
-            context.close()
+        browsers.kill(tmp_path / "user")
+        browsers.close_killed(context)
     assert kept[0] <= 1, "a first visit has the block that proves the host at most"
     assert all(count >= SETTLED for count in kept[1:])

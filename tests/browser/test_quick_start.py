@@ -22,14 +22,17 @@ START = """async ({ url, image }) => {
   return { ...started, bytes: Array.from(await disk.read(1000, 16)) };
 }"""
 
-# Files of the folder in which the snapshot is kept, by name and size, once there are any.
-KEPT = """async () => {
+# The name of the file that is kept, once the whole snapshot is.
+KEPT = """async (url) => {
+  const { build } = await import(url);
   const root = await navigator.storage.getDirectory();
   const ours = await root.getDirectoryHandle("aero-browser-disk", { create: true });
-  const folder = await ours.getDirectoryHandle("quick-start", { create: true });
-  const files = [];
-  for await (const [name, file] of folder) files.push([name, (await file.getFile()).size]);
-  return files.length === 1 && files[0][1] === expected ? files : null;
+  for (;;) {
+    const folder = await ours.getDirectoryHandle("quick-start", { create: true });
+    const files = await Array.fromAsync(folder.values());
+    const sizes = await Promise.all(files.map(async (file) => (await file.getFile()).size));
+    if (files.length === 1 && sizes[0] === build.snapshot.bytes) return files[0].name;
+  }
 }"""
 
 CHANGE = """async (how) => {
@@ -63,6 +66,7 @@ class Visitor:
 
     def __init__(self, context: BrowserContext, site: SiteServer, images: ImageServer) -> None:
         self.page: Page = context.new_page()
+        self.page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         self._site = site
         self._images = images
 
@@ -74,12 +78,10 @@ class Visitor:
         assert bytes(facts.pop("bytes")) == DISK.read(1000, 16)
         return facts
 
-    def wait_until_kept(self) -> list[list[Any]]:
-        """What is kept, once the whole snapshot is."""
-        size = self.page.evaluate("import('./build.mjs').then(m => m.build.snapshot.bytes)")
-        function = KEPT.replace("expected", str(size))
-        kept: list[list[Any]] = self.page.wait_for_function(function).json_value()
-        return kept
+    def wait_until_kept(self) -> str:
+        """The name of what is kept, once there is nothing but the whole snapshot."""
+        name: str = self.page.evaluate(KEPT, f"{self._site.url}build.mjs")
+        return name
 
 
 @pytest.fixture
@@ -92,8 +94,7 @@ def test_the_snapshot_is_kept_at_the_first_visit_and_used_at_the_next(
     visitor: Visitor, site: SiteServer
 ) -> None:
     assert visitor.start()["from"] == "snapshot"
-    ((name, _),) = visitor.wait_until_kept()
-    assert re.fullmatch("[0-9a-f]{64}.snapshot", name)
+    assert re.fullmatch("[0-9a-f]{64}.snapshot", visitor.wait_until_kept())
     site.forget()
 
     assert visitor.start()["from"] == "kept snapshot"
@@ -105,18 +106,15 @@ def test_the_snapshot_is_kept_at_the_first_visit_and_used_at_the_next(
 def test_a_kept_snapshot_that_is_no_good_is_replaced(visitor: Visitor, how: str) -> None:
     visitor.start()
     visitor.wait_until_kept()
-    visitor.page.goto("about:blank")  # its worker ends, and lets the file go
-    visitor.page.go_back()
     visitor.page.evaluate(CHANGE, how)
 
     facts = visitor.start()
 
     if how == "changed":  # seen only once Python is up
         assert (facts["from"], facts["reason"]) == ("wheel", "the snapshot is damaged")
-        visitor.page.goto("about:blank")
         facts = visitor.start()
     assert facts["from"] == "snapshot"
-    assert len(visitor.wait_until_kept()) == 1
+    visitor.wait_until_kept()
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
@@ -166,26 +164,29 @@ def test_a_snapshot_of_another_pyodide_leaves_the_wheel(
     assert "build id mismatch" in facts["reason"]
 
 
+WAKE = """(site) => new Promise((resolve) => {
+  const script = `
+    const { startPython } = await import("${site}python.mjs");
+    const { pyodide, facts } = await startPython({ pyodideUrl: "${site}pyodide/", wheelUrl: null });
+    const { HEAP32, ...found } = pyodide._module;
+    const offset = HEAP32[found.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET / 4];
+    const trampoline = HEAP32[(found.__PyRuntime + offset) / 4];
+    const drawn = pyodide.runPython("import random; random.random()");
+    postMessage({ ...facts, trampoline, drawn });
+  `;
+  const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), {
+    type: "module",
+  });
+  worker.onmessage = ({ data }) => resolve(data);
+})"""
+
+
 def test_each_start_draws_other_random_numbers_and_calls_c_at_full_speed(
-    visitor: Visitor, fresh_context: BrowserContext
+    page: Page, site: SiteServer
 ) -> None:
-    fresh_context.route(
-        "**/worker.mjs",
-        lambda route: route.fulfill(
-            response=(found := route.fetch()),
-            body=found.text().replace(
-                "self.postMessage({ started: facts });",
-                """
-                const { HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET } = pyodide._module;
-                const offset = HEAP32[__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET / 4];
-                const trampoline = HEAP32[(__PyRuntime + offset) / 4];
-                const drawn = pyodide.runPython("import random; random.random()");
-                self.postMessage({ started: { ...facts, drawn, trampoline } });
-                """,
-            ),
-        ),
-    )
-    first, second = visitor.start(), visitor.start()
-    assert first["from"] == "snapshot"
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto(f"{site.url}manifest.json")
+    first, second = page.evaluate(WAKE, site.url), page.evaluate(WAKE, site.url)
+    assert "snapshot" in first["from"]
     assert first["drawn"] != second["drawn"]
     assert first["trampoline"] > 0

@@ -16,9 +16,13 @@ async def read_as_a_file(selenium_worker, url, size, seed):
     import io
     import struct
 
+    from pyodide.code import run_js
+    from pyodide.ffi import create_proxy
+
     import aero_browser_disk
     from aero_browser_disk.disk_file import DiskFile
     from aero_browser_disk.testing.synthetic_image import SyntheticImage
+    from aero_browser_disk.worker import Worker
 
     image = SyntheticImage(size, seed)
     disk = await aero_browser_disk.open_disk(url, allow_remote=True, read_ahead=False)
@@ -35,6 +39,17 @@ async def read_as_a_file(selenium_worker, url, size, seed):
         return file.read(100)
 
     assert await asyncio.create_task(in_a_task()) == image.read(900_000, 100)
+
+    async def parse():
+        file.seek(700_000)
+        return file.read(100)
+
+    # As worker.mjs calls it: from JavaScript, in a turn of its own, which promises nothing.
+    worker = Worker()
+    worker._operations["test.parse"] = parse
+    call = run_js("(f) => new Promise((done) => setTimeout(async () => done(await f()), 0))")
+    answer = await call(create_proxy(lambda: worker.call("test.parse", {})))
+    assert answer["value"] == image.read(700_000, 100)
     await disk.close()
 
 

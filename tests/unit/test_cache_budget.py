@@ -80,3 +80,22 @@ async def test_opening_images_one_after_the_other_keeps_to_the_limit(server, pla
         await disk.close()
         await asyncio.sleep(0)
         assert browser.storage.used() <= 10 * MIB
+
+
+async def test_images_that_are_open_together_keep_to_the_limit(server, platform):
+    browser = replace(platform, storage=LastingStorage(quota=160 * MIB), locks=MemoryLocks())
+    disks = []
+    for seed in range(3):
+        image = SyntheticImage(size=60 * MIB, seed=seed)
+        server.add(f"{seed}.img", image)
+        url = server.url(f"{seed}.img")
+        disks.append(await open_disk(url, allow_remote=True, platform=browser, read_ahead=False))
+    for start in range(0, 60 * MIB, 4 * MIB):
+        for seed, disk in enumerate(disks):
+            expected = SyntheticImage(size=60 * MIB, seed=seed).read(start, 4 * MIB)
+            assert await disk.read(start, 4 * MIB) == expected
+            await asyncio.sleep(0)
+    # Half of the quota, and what each of them had been promised when the others took the rest.
+    assert browser.storage.used() <= (80 + 3 * 16 + 1) * MIB
+    for disk in disks:
+        await disk.close()

@@ -302,9 +302,9 @@ async def test_a_chain_that_steps_back_by_one_is_followed(chains):
 
 MBR = """label: dos
 start=2048, size=20480, type=c
-start=22528, size=40960, type=5
-start=24576, size=8192, type=83
-start=34816, size=8192, type=82
+start=22528, size=43008, type=5
+start=24576, size=20480, type=83
+start=47104, size=8192, type=82
 start=65536, size=8192, type=83
 """
 GPT = """label: gpt
@@ -331,8 +331,8 @@ async def test_primary_and_logical_partitions_go_by_linux_s_numbers(tmp_path, sm
     assert [(e.name, e.description, e.offset, e.size) for e in entries] == [
         ("1", "FAT16", 2048 * 512, 20480 * 512),
         ("3", "nothing but zeros where it begins", 65536 * 512, 8192 * 512),
-        ("5", "FAT16", 24576 * 512, 8192 * 512),
-        ("6", "nothing but zeros where it begins", 34816 * 512, 8192 * 512),
+        ("5", "FAT16", 24576 * 512, 20480 * 512),
+        ("6", "nothing but zeros where it begins", 47104 * 512, 8192 * 512),
     ]
     assert await files.read("/1/HELLO.TXT", 0, 99) == b"hello\n"
     with pytest.raises(UnknownFileSystemError, match="zeros"):

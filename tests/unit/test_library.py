@@ -155,7 +155,7 @@ async def test_a_copy_is_independent(library):
     await disk.close()
     assert await content(library, "disk") == CONTENT
     assert await content(library, "copy") == b"changed" + CONTENT[7:]
-    assert copy.used_bytes < MIB, "holes stay holes"
+    assert copy.used_bytes < 1.5 * MIB, "holes stay holes"
     with pytest.raises(NameTakenError):
         await library.duplicate("disk", "copy")
     assert len(await library.list()) == 2

@@ -170,3 +170,26 @@ def test_command_line(folder: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding", "body"),
+    [
+        ("gzip, deflate, br, zstd", "br", b"brotli"),
+        ("gzip;q=1.0, br;q=0", "gzip", b"zipped"),
+        ("identity", None, b"plain"),
+        (None, None, b"plain"),
+    ],
+)
+def test_what_is_compressed_already_is_sent_to_whom_accepts_it(
+    site: SiteServer, folder: Path, accepted: str | None, encoding: str | None, body: bytes
+) -> None:
+    for name, data in (("c.mjs", b"plain"), ("c.mjs.br", b"brotli"), ("c.mjs.gz", b"zipped")):
+        (folder / name).write_bytes(data)
+    asked = {"Accept_Encoding": accepted} if accepted else {"Accept_Encoding": ""}
+    status, headers, got = ask(site, "/c.mjs", **asked)
+    assert (status, got) == (200, body)
+    assert headers.get("content-encoding") == encoding
+    assert headers["content-type"] == "text/javascript; charset=utf-8"
+    assert headers["content-length"] == str(len(body))
+    assert "accept-encoding" in headers["vary"].lower()

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aero_browser_disk.access import Grant
 from aero_browser_disk.boot_profile import BootProfile
@@ -256,6 +257,9 @@ async def test_a_renewed_address_must_lead_to_the_same_version(server, open_url)
 # ── integrity ─────────────────────────────────────────────────────────────────────────────────────
 
 DIGESTS = digests_of(IMAGE.pieces(), chunk_size=16384)
+OWNER, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
+PUBLIC_KEY, OTHER_KEY = (key.public_key().public_bytes_raw().hex() for key in (OWNER, OTHER))
+SIGNED = replace(DIGESTS, signature=OWNER.sign(DIGESTS.signed_bytes))
 
 
 async def test_confirmed_bytes_are_served(server, open_url):
@@ -294,12 +298,25 @@ async def test_chunks_larger_than_a_block_make_the_block_larger(server, open_url
         {"digests": b"junk"},
         {"digests": DIGESTS.encode(), "digests_sha256": "0" * 64},
         {"digests": digests_of([b"x" * 5000]).encode()},
+        {"digests": DIGESTS.encode(), "digests_key": PUBLIC_KEY},
+        {"digests": SIGNED.encode(), "digests_key": OTHER_KEY},
         {"boot_profile": b"junk"},
     ],
 )
 async def test_a_document_that_cannot_be_used_is_named(server, open_url, options):
     with pytest.raises(InvalidDocumentError):
         await open_url(server.url("disk.img"), **options)
+
+
+async def test_a_list_signed_by_the_key_is_taken(server, open_url):
+    disk = await open_url(server.url("disk.img"), digests=SIGNED.encode(), digests_key=PUBLIC_KEY)
+    assert await disk.read(5, 300) == IMAGE.read(5, 300)
+
+
+@pytest.mark.parametrize("key", ["", "ab", "z" * 64])
+async def test_what_is_no_key_is_refused(server, open_url, key):
+    with pytest.raises(InvalidOptionError):
+        await open_url(server.url("disk.img"), digests=SIGNED.encode(), digests_key=key)
 
 
 async def test_a_pinned_list_is_taken(server, open_url):

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from aero_browser_disk import batch_chain, sector_journal, sector_store, slot_space
+from aero_browser_disk import batch_chain, open_batch, sector_journal, sector_store, slot_space
+from aero_browser_disk.disk import DiskInfo
 from aero_browser_disk.errors import StorageError, StorageFullError
 from aero_browser_disk.local_image import LocalImage
 from aero_browser_disk.overlay import Overlay
@@ -50,13 +51,16 @@ def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_small(setattr: Callable[[object, str, int], None]) -> None:
-    setattr(sector_store, "_MOST_BUFFERED", 4)
     setattr(sector_store, "_RUN_OF_ITS_OWN", 3)
-    setattr(sector_store, "_POOL", 3)
-    setattr(sector_store, "_MOST_FRESH", 24)
     setattr(sector_store, "_MOST_CHECKED", 6)
-    setattr(sector_store, "_JOURNAL_ROOM", 6)
     setattr(sector_store, "_LITTLE_TO_GAIN", 2)
+    setattr(sector_store, "OVERWRITABLE_AT_ONCE", 2)
+    setattr(open_batch, "OVERWRITABLE_AT_ONCE", 2)
+    setattr(open_batch, "_FOR_OVERWRITING", 8)
+    setattr(open_batch, "_MOST_BUFFERED", 4)
+    setattr(open_batch, "_POOL", 3)
+    setattr(open_batch, "_MOST_FRESH", 24)
+    setattr(open_batch, "_JOURNAL_ROOM", 6)
     setattr(batch_chain, "_SLOTS_AT_ONCE", 2)
     setattr(batch_chain, "_FEW_SLOTS", 6)
     setattr(batch_chain, "_WINDOW", 2 * GRANULE)
@@ -79,8 +83,6 @@ class BaseDisk:
     """A read-only disk in memory."""
 
     def __init__(self, content: bytes = BASE, version: str = "1") -> None:
-        from aero_browser_disk.disk import DiskInfo
-
         self.info = DiskInfo(len(content), version, GRANULE, read_only=True)
         self._content = content
         self.read_bytes = 0

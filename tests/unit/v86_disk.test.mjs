@@ -57,8 +57,8 @@ class ScriptedDisk {
     this.flushes += 1;
   }
 
-  async digest() {
-    return JSON.stringify([...this.sectors]);
+  async overlayDigest() {
+    return JSON.stringify([this.version, ...this.sectors]);
   }
 
   async #begin(kind, offset) {
@@ -496,7 +496,7 @@ test("a state holds which disk and which content, and goes back to the same only
 
 test("a writable disk that cannot say what it holds cannot be part of a state", async () => {
   const disk = new ScriptedDisk();
-  disk.digest = undefined;
+  disk.overlayDigest = undefined;
   const { hda, machine } = await machineWith(disk);
   await hda.settle();
   await assert.rejects(machine.save_state(), /cannot say what it holds/);

@@ -12,6 +12,7 @@ from ..memory import MemoryStorage
 from .fetch import FetchHttp
 from .interop import ROOT
 from .opfs import OpfsStorage
+from .page import page_facts
 from .tabs import BroadcastChannels, BrowserClock, WebLocks
 
 __all__ = ["ROOT", "FetchHttp", "OpfsStorage", "browser_platform"]
@@ -24,4 +25,6 @@ async def browser_platform() -> Platform:
         storage = await OpfsStorage.connect()
     except StorageUnavailableError:
         storage = MemoryStorage()
-    return Platform(FetchHttp(), storage, WebLocks(), BrowserClock(), BroadcastChannels())
+    return Platform(
+        FetchHttp(), storage, WebLocks(), BrowserClock(), BroadcastChannels(), page_facts()
+    )

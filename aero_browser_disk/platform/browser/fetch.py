@@ -134,6 +134,22 @@ class FetchHttp:
             raise NetworkError(redact_url(url)) from error
         return FetchResponse(url, raw, controller)
 
+    async def answers(self, url: str) -> bool:
+        import js
+
+        # Shown or not, an answer to such a request is an answer (Fetch standard, "opaque").
+        options = js.Object.new()
+        options.method = "HEAD"
+        options.mode = "no-cors"
+        options.cache = "no-store"
+        options.referrerPolicy = "no-referrer"
+        options.credentials = "omit"
+        try:
+            await js.fetch(url, options)
+        except js_exception():
+            return False
+        return True
+
     def is_multiplexed(self, url: str) -> bool:
         import js
 

@@ -40,7 +40,7 @@ class OpfsFile:
         self._pieces: dict[int, tuple[Any, Any]] = {}
 
     def size(self) -> int:
-        with _storage_errors(self._path):
+        with _file_errors(self._path):
             return int(self._handle.getSize())
 
     def read_into(self, target: WritableBuffer, offset: int) -> int:
@@ -92,11 +92,11 @@ class OpfsFile:
         return piece
 
     def truncate(self, size: int) -> None:
-        with _storage_errors(self._path):
+        with _file_errors(self._path):
             self._handle.truncate(size)
 
     def flush(self) -> None:
-        with _storage_errors(self._path):
+        with _file_errors(self._path):
             self._handle.flush()
 
     def close(self) -> None:
@@ -190,17 +190,27 @@ class OpfsStorage:
 
 @contextlib.contextmanager
 def _storage_errors(path: str) -> Iterator[None]:
+    """Maps what looking for a file raises."""
+    try:
+        yield
+    except js_exception() as error:
+        if _name(error) == "NotFoundError":
+            raise FileNotFoundError(path) from error
+        raise _storage_error(path, error) from error
+
+
+@contextlib.contextmanager
+def _file_errors(path: str) -> Iterator[None]:
+    """Maps what an open file raises: that it is gone, too, when the site's data were cleared."""
     try:
         yield
     except js_exception() as error:
         raise _storage_error(path, error) from error
 
 
-def _storage_error(path: str, error: Exception) -> Exception:
+def _storage_error(path: str, error: Exception) -> StorageError:
     """The File System standard's exceptions, by name, as ours."""
     name = _name(error)
-    if name == "NotFoundError":
-        return FileNotFoundError(path)
     if name == "QuotaExceededError":
         return StorageFullError(path)
     if name == "NoModificationAllowedError":

@@ -6,10 +6,9 @@ costs as much as calling it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from ..base import File, ReadableBuffer
+from ..base import File, ReadableBuffer, Requests
 from .interop import bridge
 from .opfs import OpfsFile
 
@@ -19,35 +18,33 @@ _MOST_PIECES = 64
 class BrowserSharedMemory:
     """A `SharedMemory` of web workers."""
 
-    def __init__(
-        self,
-        frame_shift: int,
-        set_shift: int,
-        size: int,
-        answer: Callable[[int, int, int, int, int, int], int],
-        give_up: Callable[[int, int], None],
-    ) -> None:
+    def __init__(self, frame_shift: int, set_shift: int, size: int, requests: Requests) -> None:
         from pyodide.ffi import create_proxy
 
-        self._callbacks = create_proxy(answer), create_proxy(give_up)
-        host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)
+        answers = requests.place, requests.answer, requests.give_up
+        self._callbacks = [create_proxy(answer) for answer in answers]
+        self._host = host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)
         self.area = host.area
         """What clients are to get of the frames."""
-        self._host = host
         self._scratch = host.scratch
         self._pieces: dict[int, Any] = {}
-        self._fill, self._fill_room = host.fill, host.fillRoom
-        self._put, self._put_room, self._take_room = host.put, host.putRoom, host.takeRoom
-        self.drop, self.take_marks, self.finish = host.drop, host.takeMarks, host.finish
+        self._fill_room, self._put_room = host.fillRoom, host.putRoom
+        self.has, self.forget, self.used, self.finish = (
+            host.has,
+            host.forget,
+            host.used,
+            host.finish,
+        )
 
-    def fill(self, frame: int, block: int, file: File, offset: int, length: int) -> bool:
+    def use(self, file: File) -> bool:
         if not isinstance(file, OpfsFile):
             return False
-        return bool(self._fill(frame, block, file.handle, offset, length))
+        self._host.use(file.handle)
+        return True
 
-    def put(self, frame: int, block: int, data: ReadableBuffer) -> None:
+    def put(self, block: int, data: ReadableBuffer) -> None:
         self._piece(len(data)).assign(data)
-        self._put(frame, block, len(data))
+        self._host.put(block)
 
     def add_client(self, client: int) -> object:
         return self._host.addClient(client)
@@ -71,7 +68,7 @@ class BrowserSharedMemory:
         self._put_room(client, entry, start, len(data))
 
     def take_room(self, client: int, entry: int, length: int) -> bytes:
-        self._take_room(client, entry, length)
+        self._host.takeRoom(client, entry, length)
         taken: bytes = self._piece(length).to_bytes()
         return taken
 

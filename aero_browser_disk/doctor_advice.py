@@ -1,0 +1,197 @@
+"""What each finding of the doctor means, and the line that mends it, for each kind of server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+EXPOSED: Final = "Content-Range, ETag, Accept-Ranges"
+_EXAMPLE_ORIGIN: Final = "https://your-page.example"
+
+_S3_CORS: Final = (
+    "aws s3api put-bucket-cors --bucket BUCKET --cors-configuration "
+    '\'{"CORSRules":[{"AllowedOrigins":["{origin}"],"AllowedMethods":["GET","HEAD"],'
+    '"AllowedHeaders":["*"],"ExposeHeaders":["Content-Range","ETag","Accept-Ranges"],'
+    '"MaxAgeSeconds":600}]}\''
+)
+_CLOUDFRONT_CORS: Final = (
+    "Behavior → Response headers policy → CORS: allow the origin {origin}, expose "
+    f"{EXPOSED}, override the origin's headers"
+)
+_ALLOW: Final[Mapping[str, str]] = {
+    "nginx": 'add_header Access-Control-Allow-Origin "{origin}" always;',
+    "s3": _S3_CORS,
+    "cloudfront": _CLOUDFRONT_CORS,
+    "caddy": 'header Access-Control-Allow-Origin "{origin}"',
+    "service": '[cors] allow_origins = ["{origin}"]',
+}
+_EXPOSE: Final[Mapping[str, str]] = {
+    "nginx": f'add_header Access-Control-Expose-Headers "{EXPOSED}" always;',
+    "s3": _S3_CORS,
+    "cloudfront": _CLOUDFRONT_CORS,
+    "caddy": f'header Access-Control-Expose-Headers "{EXPOSED}"',
+    "service": "nothing to add: it exposes them; a proxy before it takes them away",
+}
+_NO_COMPRESSION: Final[Mapping[str, str]] = {
+    "nginx": "gzip off;",
+    "s3": "aws s3 cp disk.img s3://BUCKET/disk.img  # again, without --content-encoding",
+    "cloudfront": "Behavior → Compress objects automatically: No",
+    "caddy": "encode gzip { match not path *.img }  # or no encode for images at all",
+    "service": "nothing to add: it never compresses and says no-transform; a proxy before it does",
+}
+_RANGES: Final[Mapping[str, str]] = {
+    "nginx": "proxy_set_header Range $http_range;  # and no max_ranges 0, no gzip",
+    "s3": "nothing to add: S3 answers ranges; what is before it drops the Range header",
+    "cloudfront": "Behavior → Compress objects automatically: No; no function that drops Range",
+    "caddy": "file_server  # answers ranges; after encode it cannot",
+    "service": "nothing to add: it answers ranges; what is before it drops the Range header",
+}
+_ETAG: Final[Mapping[str, str]] = {
+    "nginx": "etag on; gzip off;",
+    "s3": "nothing to add: S3 sends an ETag; what is before it takes it away",
+    "cloudfront": "nothing to add: it passes the origin's ETag on, unless it compresses",
+    "caddy": "file_server  # sends an ETag; encode makes it weak",
+    "service": "nothing to add: it sends a strong ETag; a proxy before it changes it",
+}
+_UPLOAD_RAW: Final[Mapping[str, str]] = {
+    "nginx": "root /srv/images;  # where the raw image lies",
+    "s3": "aws s3 cp disk.img s3://BUCKET/disk.img --content-type application/octet-stream",
+    "cloudfront": "aws cloudfront create-invalidation --distribution-id ID --paths /disk.img",
+    "caddy": "root * /srv/images",
+    "service": '"file": "disk.img"  # of the image in manifest.json',
+}
+_LARGER_RANGES: Final[Mapping[str, str]] = {
+    "nginx": "client_max_body_size has no say here: look for a limit in the proxied server",
+    "s3": "nothing to add: S3 has no limit",
+    "cloudfront": "nothing to add: look for a limit in a function or a firewall rule",
+    "caddy": "nothing to add: Caddy has no limit",
+    "service": "[bytes] max_range_bytes = 8388608",
+}
+_ISOLATE: Final[Mapping[str, str]] = {
+    "nginx": 'add_header Cross-Origin-Opener-Policy "same-origin" always; '
+    'add_header Cross-Origin-Embedder-Policy "require-corp" always;',
+    "s3": "S3 cannot send them: put CloudFront before the page",
+    "cloudfront": "Response headers policy → Custom headers: "
+    "Cross-Origin-Opener-Policy same-origin, Cross-Origin-Embedder-Policy require-corp",
+    "caddy": "header { Cross-Origin-Opener-Policy same-origin\n"
+    "         Cross-Origin-Embedder-Policy require-corp }",
+}
+_TLS: Final[Mapping[str, str]] = {
+    "nginx": "listen 443 ssl; ssl_certificate CERT; ssl_certificate_key KEY;",
+    "s3": "https://BUCKET.s3.REGION.amazonaws.com/disk.img  # not the website endpoint",
+    "cloudfront": "Behavior → Viewer protocol policy: Redirect HTTP to HTTPS",
+    "caddy": "disks.example.com { file_server }  # a host name is enough: it gets a certificate",
+    "service": '[server] tls_certificate = "CERT"  tls_key = "KEY"',
+}
+_ACCESS: Final[Mapping[str, str]] = {
+    "nginx": "location /images/ { allow all; auth_basic off; }",
+    "s3": "aws s3 presign s3://BUCKET/disk.img  # or let everybody read it by the bucket's policy",
+    "cloudfront": "Behavior → Restrict viewer access: No  # or signed cookies",
+    "caddy": "no basic_auth for the images",
+    "service": '"public": true  # in manifest.json; or a lease: POST /v1/images/ID/lease',
+}
+
+_MEANINGS: Final[Mapping[str, str]] = {
+    "invalid-url": "No image can be asked for at this address.",
+    "mixed-content": "A page on https may not read from plain http: the browser blocks the request "
+    "before it is sent.",
+    "unreachable": "The name is wrong, the host is down, or something between refuses the "
+    "connection. A browser does not say which; in a page that is cross-origin isolated it may also "
+    "be a host that sends neither Access-Control-Allow-Origin nor Cross-Origin-Resource-Policy.",
+    "silent": "The host takes the request and does not answer it in time: it hangs, or a firewall "
+    "swallows the traffic.",
+    "cors": "The host answers, but does not say that this page may read what it says.",
+    "cut-off": "The connection ends in the middle of an answer: a crash, a time-out of a proxy, or "
+    "a wrong Content-Length.",
+    "wants-credentials": "The host does not let everybody read this image.",
+    "not-found": "There is nothing at this address: check its spelling and capitals.",
+    "busy": "The host turns requests away because there are too many. A disk needs several a "
+    "second.",
+    "server-error": "The host fails; its log says why.",
+    "redirected": "The address leads to another, and a browser may be kept from following: use the "
+    "last address.",
+    "odd-status": "The answer is no image.",
+    "ranges-ignored": "Asked for a part, the host sends all of it. A disk of gigabytes would be "
+    "downloaded whole for its first sector.",
+    "empty": "There are no bytes to make a disk of.",
+    "compressed": "Offsets mean nothing in compressed bytes.",
+    "multipart": "One range was asked for, and several parts came: a proxy rewrites the request.",
+    "content-range-unreadable": "Without Content-Range nothing proves which bytes an answer holds. "
+    "It is not sent, or the page may not see it.",
+    "content-range-wrong": "The answer says that it holds other bytes than those asked for.",
+    "size-unknown": "The answer does not say how large the image is (`*` in Content-Range).",
+    "length-wrong": "The answer has more or fewer bytes than it says or than were asked for.",
+    "end-wrong": "The last bytes cannot be read as Content-Range promised: the size it tells is "
+    "wrong, or ranges far into the image fail.",
+    "sizes-differ": "HEAD and GET tell two sizes: two versions, or a cache with an old one.",
+    "validator-changing": "Two answers name two versions: servers behind the address disagree, or "
+    "the image changes all the time. Reading ends with an error then, so that versions never mix.",
+    "validator-weak": "A weak ETag proves nothing about bytes, so versions cannot be told apart: "
+    "the cache lasts for the session only.",
+    "validator-missing": "Without a readable ETag or Last-Modified versions cannot be told apart: "
+    "the cache lasts for the session only.",
+    "validator-date": "Last-Modified will do, if no two versions are of the same second. An ETag "
+    "would be exact. It is not sent, or the page may not see it.",
+    "range-limit": "Longer ranges are refused, so a sequential read takes more requests. Set "
+    "maxRequestBytes to the limit.",
+    "not-raw": "What lies there is no raw disk image.",
+    "odd-size": "The size is no multiple of 512 bytes: no real disk's is, so the file may be cut.",
+    "head-refused": "HEAD is not answered as GET is. Opening takes one request more.",
+    "ranges-denied": "Accept-Ranges says `none`, so clients may not even try.",
+    "errors-unreadable": "An error of the host lacks CORS headers, so the page cannot tell what "
+    "went wrong when something does.",
+    "end-odd": "A range behind the end should be refused with 416.",
+    "slow": "Each read that is not cached waits at least this long.",
+    "not-isolated": "The page is not cross-origin isolated, so there is no shared memory: an "
+    "emulator's cached reads go through messages.",
+}
+_REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
+    "mixed-content": _TLS,
+    "cors": _ALLOW,
+    "unreachable": _ALLOW,
+    "wants-credentials": _ACCESS,
+    "not-found": _UPLOAD_RAW,
+    "busy": {
+        "nginx": "limit_req zone=… burst=100 nodelay;  # or none for images",
+        "s3": "nothing to add: put a CDN before the bucket",
+        "cloudfront": "AWS WAF → the rate rule: leave images out",
+        "caddy": "no rate_limit for images",
+        "service": "[limits] requests_per_s = 100",
+    },
+    "ranges-ignored": _RANGES,
+    "ranges-denied": _RANGES,
+    "multipart": _RANGES,
+    "content-range-wrong": _RANGES,
+    "compressed": _NO_COMPRESSION,
+    "content-range-unreadable": _EXPOSE,
+    "size-unknown": _RANGES,
+    "length-wrong": _NO_COMPRESSION,
+    "sizes-differ": _UPLOAD_RAW,
+    "empty": _UPLOAD_RAW,
+    "not-raw": _UPLOAD_RAW,
+    "odd-size": _UPLOAD_RAW,
+    "validator-changing": _ETAG,
+    "validator-weak": _ETAG,
+    "validator-missing": {**_ETAG, "nginx": f"{_ETAG['nginx']} {_EXPOSE['nginx']}"},
+    "validator-date": _EXPOSE,
+    "range-limit": _LARGER_RANGES,
+    "errors-unreadable": _ALLOW,
+    "not-isolated": _ISOLATE,
+}
+
+
+def meaning_of(code: str) -> str:
+    """What a finding of this code means; empty for what is right."""
+    return _MEANINGS.get(code, "")
+
+
+def remedy_of(code: str, origin: str | None) -> dict[str, str]:
+    """The line to add, by server: nginx, s3, cloudfront, caddy, service.
+
+    `origin` is that of the page. For `not-isolated` it is the page's server that needs the line.
+    """
+    lines = _REMEDIES.get(code, {})
+    return {
+        server: line.replace("{origin}", origin or _EXAMPLE_ORIGIN)
+        for server, line in lines.items()
+    }

@@ -1,0 +1,118 @@
+"""Disks and long work as notebooks show them (JupyterLite, Jupyter, PyScript's `display`).
+
+disk                                  # the last line of a cell: size, version, what is cached
+await fetch_all(disk)                 # a bar while the whole image is fetched
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import sys
+import time
+from typing import Any, Final
+
+from .bulk_read import pieces_of, read_in_order
+from .disk import Disk
+from .errors import InvalidOptionError
+from .progress import Progress, RateMeter, TerminalBar, Unwatched
+from .quantities import format_bytes, format_percent
+
+_AT_MOST_EVERY_S: Final = 0.2
+_LONGEST_TEXT: Final = 100
+
+
+def disk_html(disk: Disk) -> str:
+    """A disk as a small table. What comes from the image's host is escaped and cut; no address."""
+    info, stats = disk.info, disk.stats()
+    rows = [
+        ("size", f"{_text(format_bytes(info.size))} ({info.size:,} bytes)"),
+        ("version", f"<code>{_text(info.version) or '–'}</code>"),
+        ("writes", "read-only" if info.read_only else "yes"),
+    ]
+    if stats.cache_limit_bytes:
+        rows.append(("cached", _meter(stats.cached_bytes, info.size)))
+        rows.append(("downloaded", _text(format_bytes(stats.bytes_downloaded))))
+    if stats.notices:
+        rows.append(("notices", _text(", ".join(stats.notices))))
+    body = "".join(
+        f'<tr><th scope="row" style="text-align: left">{name}</th>'
+        f'<td style="text-align: left">{value}</td></tr>'
+        for name, value in rows
+    )
+    return f"<table><caption>Disk</caption><tbody>{body}</tbody></table>"
+
+
+class NotebookBar:
+    """A `Progress` in the output of a cell, which stays there with what was done."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._done = self._total = 0
+        self._shown = 0.0
+        self._rate = RateMeter()
+        self._handle: Any = None
+
+    def update(self, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self._rate.note(done)
+        if time.monotonic() - self._shown >= _AT_MOST_EVERY_S or done >= total:
+            self._show()
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._show()
+
+    def _repr_html_(self) -> str:
+        rate = self._rate.text(self._total - self._done)
+        return f"{_text(self._what)} {_meter(self._done, self._total)} {_text(rate)}"
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        if self._handle is None:
+            from IPython.display import display
+
+            self._handle = display(self, display_id=True)
+        else:
+            self._handle.update(self)
+
+
+def progress(what: str) -> Progress:
+    """A display for long work: in a notebook's cell, on a terminal, or none where neither is."""
+    if _in_notebook():
+        return NotebookBar(what)
+    return TerminalBar(sys.stderr, what) if sys.stderr.isatty() else Unwatched()
+
+
+async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
+    """Fetches the whole image into the disk's cache, with a bar.
+
+    What is cached already is not fetched again. Raises what reading does, and `InvalidOptionError`
+    when the cache may not hold all of it.
+    """
+    size, limit = disk.info.size, disk.stats().cache_limit_bytes
+    if limit < size:
+        raise InvalidOptionError("cache_limit_bytes", limit, f"at least the image's size, {size}")
+    bar = progress("Fetching") if shown is None else shown
+    done = 0
+    with contextlib.closing(bar):
+        async for piece in read_in_order(disk, pieces_of(0, size)):
+            done += len(piece)
+            bar.update(done, size)
+
+
+def _meter(part: int, whole: int) -> str:
+    told = f"{format_bytes(part)} of {format_bytes(whole)}, {format_percent(part, whole)}"
+    return f'<progress value="{part}" max="{max(whole, 1)}">{told}</progress> {_text(told)}'
+
+
+def _text(text: str) -> str:
+    cut = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in cut))
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel runs this code, which has somewhere to show things."""
+    shell = sys.modules.get("IPython")
+    current = shell.get_ipython() if shell is not None else None
+    return getattr(current, "kernel", None) is not None

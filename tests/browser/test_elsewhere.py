@@ -1,0 +1,119 @@
+"""In Pyodide elsewhere: a page that has nothing but Pyodide, and one with PyScript's tags."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from project import NODE_MODULES
+
+DISK = SyntheticImage(5 * 2**20 + 100, seed=12)
+PYSCRIPT = NODE_MODULES / "@pyscript" / "core" / "dist"
+
+# What a user types; the address and the expected bytes come from the test.
+READ = """
+import aero_browser_disk
+from aero_browser_disk.disk_file import DiskFile
+
+disk = await aero_browser_disk.open_disk(url, allow_remote=True)
+async_part = await disk.read(1_000_000, 100)
+file = DiskFile(disk)
+file.seek(3_000_000)
+sync_part = file.read(100)
+seen = [async_part.hex(), sync_part.hex(), disk.stats().storage, disk._repr_html_()]
+await disk.close()
+"""
+
+BARE = """<!doctype html><title>bare</title><link rel="icon" href="data:,"><script type="module">
+import { loadPyodide } from "./pyodide/pyodide.mjs";
+window.run = async (index, url, code) => {
+  const pyodide = await loadPyodide({ packages: ["micropip"] });
+  const globals = pyodide.toPy({ url, index });
+  await pyodide.runPythonAsync(`
+import micropip
+await micropip.install("aero-browser-disk", index_urls=index)
+`, { globals });
+  await pyodide.runPythonAsync(code, { globals });
+  return globals.get("seen").toJs();
+};
+window.ready = true;
+</script>"""
+
+TAGS = """<!doctype html><title>PyScript</title><link rel="icon" href="data:,">
+<script type="module" src="./pyscript/core.js"></script>
+<script type="py"{where} config='{config}'>
+url = {url!r}
+{code}
+import json
+from pyscript import document
+document.querySelector("#seen").textContent = json.dumps(seen)
+</script>
+<pre id="seen"></pre>"""
+
+
+@pytest.fixture
+def images() -> Iterator[ImageServer]:
+    with ImageServer({"disk.img": DISK}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def folder(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of somebody else's: Pyodide, a package index with our wheel, and PyScript."""
+    root = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(site_folder / "pyodide", root / "pyodide")
+    index = root / "simple" / "aero-browser-disk"
+    index.mkdir(parents=True)
+    (wheel,) = (site_folder / "wheels").glob("*.whl")
+    shutil.copy(wheel, index)
+    (index / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    (root / "bare.html").write_text(BARE)
+    shutil.copytree(PYSCRIPT, root / "pyscript")
+    return root
+
+
+def check(seen: list[str], storage: str) -> None:
+    assert seen[0] == DISK.read(1_000_000, 100).hex()
+    assert seen[1] == DISK.read(3_000_000, 100).hex()
+    assert seen[2] == storage
+    assert "<progress" in seen[3]
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_micropip_installs_it_from_an_index_on_a_bare_page(
+    page: Page, folder: Path, images: ImageServer
+) -> None:
+    """On the page itself there are no synchronous files: the cache is in memory there."""
+    with SiteServer(folder, isolated=False) as site:
+        page.goto(f"{site.url}bare.html")
+        page.wait_for_function("window.ready")
+        arguments = [f"{site.url}simple", images.url("disk.img"), READ]
+        seen = page.evaluate("(values) => window.run(...values)", arguments)
+    check(seen, "memory")
+
+
+@pytest.mark.parametrize(("where", "storage"), [("", "memory"), (" worker", "opfs")])
+def test_pyscript_runs_it_on_the_page_and_in_its_worker(
+    page: Page, folder: Path, images: ImageServer, where: str, storage: str
+) -> None:
+    with SiteServer(folder, isolated=True) as site:
+        (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
+        config = {
+            "interpreter": f"{site.url}pyodide/pyodide.mjs",
+            "packages": [f"{site.url}simple/aero-browser-disk/{wheel.name}"],
+        }
+        url = images.url("disk.img")
+        text = TAGS.format(where=where, config=json.dumps(config), url=url, code=READ)
+        (folder / "pyscript.html").write_text(text)
+        page.goto(f"{site.url}pyscript.html")
+        page.wait_for_function("document.querySelector('#seen')?.textContent")
+        seen = json.loads(page.text_content("#seen") or "")
+    check(seen, storage)

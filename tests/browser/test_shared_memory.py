@@ -1,0 +1,188 @@
+"""One disk read from several threads: shared memory, synchronous reads, and what stands in for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+
+BOTH = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+IMAGE = SyntheticImage(3 * 2**20 + 100, seed=5)
+THREADS = (Path(__file__).parent / "shared_threads.mjs").read_text()
+
+PRELUDE = """async ({ site, url, threadsCode }) => {
+  const aeroDisk = new URL("aero-disk.mjs", site).href;
+  const { attachDisk, openDisk, library } = await import(aeroDisk);
+  const failure = async (work) => {
+    try { await work(); } catch (error) { return { name: error.name, ...error }; }
+  };
+  const module = (code) => URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
+  const threads = module(threadsCode);
+  // A worker that gets a port to the disk and runs `body` with it: what that returns, or throws.
+  const inWorker = (disk, body, values = {}) => new Promise((resolve, reject) => {
+    const code = `
+      const { attachDisk } = await import(${JSON.stringify(aeroDisk)});
+      const failure = ${failure};
+      self.onmessage = async ({ data: { port, ...values } }) => {
+        try {
+          const disk = await attachDisk(port);
+          self.postMessage({ value: await (${body})({ disk, ...values }) });
+        } catch (error) { self.postMessage({ error: error.name + ": " + error.message }); }
+      };
+      self.postMessage({ up: true });
+    `;
+    const worker = new Worker(module(code), { type: "module" });
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.onmessage = ({ data }) => {
+      if (data.up) {
+        const port = disk.port();
+        worker.postMessage({ port, ...values }, [port]);
+      } else if (data.error) reject(new Error(data.error));
+      else resolve({ worker, ...data });
+    };
+  });
+"""
+
+
+@pytest.fixture
+def images() -> Any:
+    with ImageServer({"disk.img": IMAGE}) as server:
+        yield server
+
+
+def runner(page: Page, site: SiteServer, images: ImageServer) -> Any:
+    found = {"site": site.url, "url": images.url("disk.img"), "threadsCode": THREADS}
+    page.goto(f"{site.url}panel-first-view.json")  # any document of the site, without its own disk
+    return lambda body: page.evaluate(PRELUDE + body + "}", found)
+
+
+@pytest.fixture
+def run(context: BrowserContext, site: SiteServer, images: ImageServer) -> Any:
+    return runner(context.new_page(), site, images)
+
+
+@BOTH
+@pytest.mark.timeout(240)
+def test_threads_that_read_and_write_at_random_see_no_wrong_byte(run: Any) -> None:
+    """Frames for a sixteenth of the disk, so that they change hands all the time."""
+    seen = run("""
+      await library.create("random", { size: 2 ** 22 });
+      const disk = await openDisk({ image: "random", overlay: "o", sharedMemoryBytes: 2 ** 18 });
+      const acked = new Int32Array(new SharedArrayBuffer(4 * 2 ** 22 / 512));
+      const { run } = await import(threads);
+      const common = { acked, threads: 4, rounds: 500 };
+      const workers = [1, 2, 3].map((thread) => inWorker(
+        disk, "async (work) => (await import(work.module)).run(work)",
+        { ...common, thread, mayWait: true, module: threads },
+      ));
+      const here = await run({ ...common, disk, thread: 0, mayWait: false });
+      const found = [here, ...(await Promise.all(workers)).map(({ value }) => value)];
+      const { shared } = await disk.stats();
+      // What is left is what was written last, wherever it is read.
+      const { versionIn } = await import(threads);
+      const bytes = await disk.read(0, disk.size);
+      let wrong = 0;
+      acked.forEach((version, sector) => {
+        if (versionIn(bytes.subarray(512 * sector, 512 * sector + 512), sector) !== version) wrong++;
+      });
+      await disk.close();
+      return { found, shared, wrong };
+    """)
+    assert seen["wrong"] == 0
+    for done in seen["found"]:
+        assert done["reads"] > 250
+        assert done["writes"] > 100
+    assert sum(done["found"] for done in seen["found"]) > 50, "nobody read from shared memory"
+    assert any(done["found"] < done["tried"] for done in seen["found"]), "no frame ever changed"
+
+
+@BOTH
+def test_a_page_and_a_worker_read_the_same_disk_each_in_its_way(run: Any) -> None:
+    seen = run("""
+      const disk = await openDisk({ url, allowRemote: true, bootProfile: null });
+      const target = new Uint8Array(700);
+      const first = disk.tryRead(1000, target);
+      const bytes = await disk.read(1000, 700);
+      const second = disk.tryRead(1000n, target);
+      const still = await failure(() => disk.readSync(0, target));
+      const outside = await failure(() => disk.tryRead(disk.size - 10, target));
+      const half = await failure(() => disk.tryRead(0.5, target));
+      const written = await failure(() => disk.tryWrite(0, target));
+      const { value, worker } = await inWorker(disk, `async ({ disk }) => {
+        const target = new Uint8Array(700);
+        const found = disk.tryRead(1000, target);
+        const all = new Uint8Array(disk.size);
+        disk.readSync(0n, all);
+        const pieces = [new Uint8Array(5), new Uint8Array(70000), new Uint8Array(1)];
+        disk.readSync(123456, pieces);
+        const scattered = pieces.every((piece, at) => {
+          const start = 123456 + [0, 5, 70005][at];
+          return piece.every((byte, index) => byte === all[start + index]);
+        });
+        return {
+          found, target, scattered, all, size: disk.size,
+          awaited: await disk.read(disk.size - 5, 5),
+          outside: await failure(() => disk.readSync(disk.size, target)),
+          written: await failure(() => disk.writeSync(0, target)),
+          other: await failure(() => disk.read(-1, 5)),
+        };
+      }`);
+      const stats = await disk.stats();
+      await disk.close();
+      const closed = await failure(() => disk.tryRead(1000, target));
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", value.all));
+      worker.terminate();
+      return {
+        ...value, all: null, target: [...value.target], awaited: [...value.awaited],
+        first, second, here: [...target], bytes: [...bytes], still, outsideHere: outside, half,
+        writtenHere: written, closed, digest: [...digest], requests: stats.requests,
+      };
+    """)
+    import hashlib
+
+    assert (seen["first"], seen["second"], seen["found"]) == (False, True, True)
+    expected = IMAGE.read(1000, 700)
+    assert bytes(seen["here"]) == bytes(seen["bytes"]) == bytes(seen["target"]) == expected
+    assert bytes(seen["digest"]) == hashlib.sha256(IMAGE.read(0, IMAGE.size)).digest()
+    assert bytes(seen["awaited"]) == IMAGE.read(IMAGE.size - 5, 5)
+    assert seen["scattered"]
+    assert seen["size"] == IMAGE.size
+    assert seen["still"]["name"] == "SyncUnavailableError"
+    assert seen["outside"]["name"] == seen["outsideHere"]["name"] == "OutOfRangeError"
+    assert seen["outside"]["size"] == IMAGE.size
+    assert seen["other"]["name"] == "OutOfRangeError"
+    assert seen["half"]["name"] == "InvalidOptionError"
+    assert seen["written"]["name"] == seen["writtenHere"]["name"] == "ReadOnlyError"
+    assert seen["closed"]["name"] == "DiskClosedError"
+
+
+@BOTH
+def test_who_dies_leaves_nothing_behind_and_who_waits_hears_of_the_end(run: Any) -> None:
+    seen = run("""
+      const disk = await openDisk({ url, allowRemote: true, bootProfile: null, readAhead: false });
+      const clients = async () => (await disk.ask("shared.stats")).clients;
+      const before = await clients();
+      const { worker } = await inWorker(disk, "async ({ disk }) => disk.readSync(0, new Uint8Array(9))");
+      const during = await clients();
+      worker.terminate();
+      while ((await clients()) !== before);
+      const left = await inWorker(disk, `async ({ disk }) => {
+        await disk.close();
+        return [
+          await failure(() => disk.readSync(0, new Uint8Array(1))),
+          await failure(() => disk.read(0, 1)),
+        ];
+      }`);
+      left.worker.terminate();
+      const after = await disk.read(0, 16);
+      return { before, during, left: left.value, after: [...after] };
+    """)
+    assert seen["during"] == seen["before"] + 1
+    assert [found["name"] for found in seen["left"]] == ["DiskClosedError"] * 2
+    assert bytes(seen["after"]) == IMAGE.read(0, 16)

@@ -1,0 +1,86 @@
+/**
+ * Asks the user before something is done: one dialog for every question. What is asked is made by
+ * Python; agreeing gives the values of the fields.
+ */
+
+import { element, make, setText, showFailure } from "./elements.mjs";
+
+/** @typedef {{ value: string, label: string }} Choice */
+/** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Field */
+/** @typedef {{ title: string, text: string, yes: string, danger: boolean, fields: Field[] }} Question */
+
+/**
+ * Resolves with the values once the user agrees and `act` was done, else with null. What `act` throws
+ * is shown in the dialog, which stays.
+ * @template T
+ * @param {Question} question
+ * @param {(values: Record<string, string>) => Promise<T>} act
+ * @param {(error: unknown) => { title: string, text: string }} explain
+ * @returns {Promise<T | null>}
+ */
+export function ask(question, act, explain) {
+  const dialog = element("ask", HTMLDialogElement);
+  const form = element("ask-form", HTMLFormElement);
+  const yes = element("ask-yes", HTMLButtonElement);
+  const no = element("ask-no", HTMLButtonElement);
+  setText(element("ask-heading", HTMLElement), question.title);
+  setText(element("ask-text", HTMLElement), question.text);
+  setText(yes, question.yes);
+  yes.className = question.danger ? "danger" : "primary";
+  element("ask-fields", HTMLElement).replaceChildren(...question.fields.map(buildField));
+  showFailure("ask-error", null);
+
+  return new Promise((resolve) => {
+    let result = /** @type {T | null} */ (null);
+    const done = new AbortController();
+    form.addEventListener("submit", submitted, { signal: done.signal });
+    dialog.addEventListener("close", closed, { signal: done.signal });
+    dialog.showModal();
+    // Where losing something is a key press away, that key is not Enter.
+    if (question.danger) no.focus();
+    else dialog.querySelector("input")?.select();
+
+    /** @param {SubmitEvent} event */
+    async function submitted(event) {
+      if (event.submitter === no) return; // the form closes the dialog
+      event.preventDefault();
+      yes.disabled = true;
+      try {
+        result = await act(valuesOf(form));
+        dialog.close();
+      } catch (error) {
+        showFailure("ask-error", explain(error));
+      } finally {
+        yes.disabled = false;
+      }
+    }
+
+    function closed() {
+      done.abort();
+      resolve(result);
+    }
+  });
+}
+
+/** @param {HTMLFormElement} form */
+function valuesOf(form) {
+  /** @type {Record<string, string>} */
+  const values = {};
+  for (const [name, value] of new FormData(form)) values[name] = String(value);
+  return values;
+}
+
+/** @param {Field} field */
+function buildField({ name, label, hint, value, choices }) {
+  const id = `ask-${name}`;
+  /** @type {Record<string, string>} */
+  const described = hint ? { "aria-describedby": `${id}-hint` } : {};
+  const control = choices.length
+    ? make("select", { id, name, ...described })
+    : make("input", { id, name, type: "text", value, autocomplete: "off", spellcheck: "false", ...described });
+  for (const choice of choices) control.append(make("option", { value: choice.value }, choice.label));
+  /** @type {HTMLElement[]} */
+  const parts = [make("label", { for: id }, label), control];
+  if (hint) parts.push(make("p", { id: `${id}-hint`, class: "hint" }, hint));
+  return make("div", { class: "field" }, ...parts);
+}

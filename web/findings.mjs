@@ -1,0 +1,72 @@
+/**
+ * What the doctor finds out about an address: what prevents streaming, what could be better, and the
+ * lines to add to the server.
+ */
+
+import { element, make, onPress } from "./elements.mjs";
+
+/**
+ * @typedef {import("./page-session.mjs").PageSession} PageSession
+ * @typedef {{ code: string, level: string, spoken: string, what: string, meaning: string,
+ *   remedy: { server: string, line: string }[] }} Finding
+ * @typedef {{ title: string, cost: string, findings: Finding[], right: Finding[], rightTitle: string,
+ *   remedyTitle: string }} Diagnosis
+ */
+
+/** @param {PageSession} session */
+export function wireDoctor(session) {
+  const box = element("findings", HTMLElement);
+  let shownFor = "";
+
+  onPress("diagnose", async () => {
+    const { signal } = (underWay = new AbortController());
+    box.setAttribute("aria-busy", "true");
+    try {
+      const found = await session.worker.call("panel.diagnose", {}, signal);
+      shownFor = session.view?.url.value ?? "";
+      box.replaceChildren(...build(found));
+    } catch (error) {
+      if (!signal.aborted) session.report(error);
+    } finally {
+      box.removeAttribute("aria-busy");
+    }
+  });
+
+  let underWay = new AbortController();
+  session.onView((view) => {
+    // What was found out is of that address, and of no use once an image is open.
+    const isOver = view.phase === "open" || !view.remote.checked || (shownFor && view.url.value !== shownFor);
+    if (!isOver) return;
+    underWay.abort();
+    if (box.hasChildNodes()) box.replaceChildren();
+  });
+}
+
+/** @param {Diagnosis} found */
+function build({ title, cost, findings, right, rightTitle, remedyTitle }) {
+  /** @type {HTMLElement[]} */
+  const parts = [make("h3", {}, title), make("p", { class: "hint" }, cost)];
+  if (findings.length) {
+    parts.push(make("ol", {}, ...findings.map((finding) => buildFinding(finding, remedyTitle))));
+  }
+  if (right.length) {
+    const list = make("ul", {}, ...right.map((finding) => buildFinding(finding, remedyTitle)));
+    parts.push(make("details", {}, make("summary", {}, rightTitle), list));
+  }
+  return parts;
+}
+
+/** @param {Finding} finding @param {string} remedyTitle */
+function buildFinding({ code, level, spoken, what, meaning, remedy }, remedyTitle) {
+  const item = make(
+    "li",
+    { "data-code": code, "data-level": level },
+    make("strong", {}, make("span", { class: "visually-hidden" }, `${spoken}: `), what),
+    make("p", {}, meaning),
+  );
+  if (remedy.length) {
+    const lines = remedy.map(({ server, line }) => make("div", {}, make("p", { class: "note" }, server), make("code", {}, line)));
+    item.append(make("details", {}, make("summary", {}, remedyTitle), ...lines));
+  }
+  return item;
+}

@@ -1,0 +1,288 @@
+/**
+ * The library: what is kept in this browser, as a list with its actions. What an action asks first,
+ * and every word, comes from Python.
+ */
+
+import { ask } from "./ask.mjs";
+import { element, make, makeButton, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
+import { library } from "./library.mjs";
+import { Transfers } from "./transfers.mjs";
+
+/**
+ * @typedef {import("./ask.mjs").Question} Question
+ * @typedef {import("./page-session.mjs").PageSession} PageSession
+ * @typedef {{ name: string, label: string, spoken: string, disabled: boolean, ask: Question | null | undefined }} Action
+ * @typedef {{ id: string, kind: string, base: string, name: string, facts: string, actions: Action[],
+ *   used: { value: number, max: number, text: string }, overlays: Row[] }} Row
+ * @typedef {{ flag: string, ask: Question }} Consent
+ * @typedef {{ rows: Row[], overlays: string[], usage: string, create: Question, progress: Record<string, string>,
+ *   consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
+ */
+
+export class LibraryList {
+  #session;
+  #transfers = new Transfers();
+  /** @type {Library | null} */
+  #library = null;
+  #list = element("library-list", HTMLElement);
+  #wasOpen = false;
+
+  /** @param {PageSession} session */
+  constructor(session) {
+    this.#session = session;
+    onPress("library-create", () => this.#create());
+    onPress("library-import", () => this.#choose((file) => this.#import(file)));
+    onPress("library-prune", () => this.#prune());
+    this.#listenForDrops();
+    session.onView((view) => {
+      const isOpen = view.phase === "open";
+      if (isOpen !== this.#wasOpen && this.#library) this.refresh();
+      this.#wasOpen = isOpen;
+    });
+    library.addEventListener("change", () => this.refresh()); // in another tab
+  }
+
+  /** Looks at the library anew. */
+  async refresh() {
+    try {
+      this.#show(await this.#call("page.library"));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** @param {Library} library */
+  #show(library) {
+    this.#library = library;
+    const works = !library.error;
+    setText(element("library-usage", HTMLElement), library.usage);
+    element("library-empty", HTMLElement).hidden = library.rows.length > 0;
+    for (const id of ["library-create", "library-import", "library-prune"]) {
+      setAvailable(element(id, HTMLButtonElement), works);
+    }
+    if (library.error) showFailure("library-error", library.error);
+    const focused = focusKey(document.activeElement);
+    const drawn = redraw(this.#list, library.rows, () => library.rows.map((row) => this.#build(row)));
+    if (drawn && focused) {
+      const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
+      (again ?? element("library-import", HTMLButtonElement)).focus();
+    }
+    redraw(element("overlay-names", HTMLElement), library.overlays, () =>
+      library.overlays.map((name) => make("option", { value: name })),
+    );
+  }
+
+  /** @param {Row} row @returns {HTMLElement} */
+  #build(row) {
+    const { value, max, text } = row.used;
+    const meter = make("meter", { min: "0", max: String(max), value: String(value), "aria-label": `${row.name}: ${text}` });
+    const actions = make("div", { class: "row-actions" });
+    for (const action of row.actions) {
+      const button = makeButton(action.label, () => this.#act(row, action), {
+        class: "link",
+        "aria-label": action.spoken,
+        "data-action": `${action.name} ${row.id}`,
+      });
+      setAvailable(button, !action.disabled);
+      actions.append(button);
+    }
+    const item = make(
+      "li",
+      { "data-kind": row.kind },
+      make("p", { class: "title" }, make("span", { class: "name" }, row.name), make("span", { class: "note" }, text)),
+      make("p", { class: "hint" }, row.facts),
+      meter,
+      actions,
+    );
+    if (row.overlays.length) {
+      item.append(make("ul", { class: "overlays" }, ...row.overlays.map((overlay) => this.#build(overlay))));
+    }
+    return item;
+  }
+
+  // ── actions ────────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {Row} row @param {Action} action */
+  async #act(row, action) {
+    showFailure("library-error", null);
+    /** @param {Record<string, string>} values */
+    const perform = (values) => this.#perform(row, action.name, values);
+    if (action.ask) await ask(action.ask, perform, explain);
+    else await perform({}).catch((error) => this.#fail(error));
+    await this.refresh();
+  }
+
+  /**
+   * @param {Row} row
+   * @param {string} name
+   * @param {Record<string, string>} values
+   * @returns {Promise<unknown>}
+   */
+  async #perform(row, name, values) {
+    const session = this.#session;
+    const { id, base } = row;
+    /** @type {Record<string, () => Promise<unknown>>} */
+    const actions = {
+      open: () => session.act("panel.openLocal", { image: row.name }),
+      openOverlay: () => session.act("panel.openLocal", { image: base, overlay: row.name }),
+      overlay: () => session.act("panel.openLocal", { image: row.name, overlay: values.name }),
+      use: () => this.#use(row.name, ""),
+      useOverlay: () => this.#use(base, row.name),
+      export: async () => this.#later(this.#export(row.name, [], values.compress)),
+      exportOverlay: async () => this.#later(this.#export(base, [row.name], values.compress)),
+      rename: () => library.rename(id, values.name ?? ""),
+      duplicate: async () => this.#later(this.#duplicate(row, values.name ?? "")),
+      resize: async () => {
+        const size = await this.#bytes(values.size);
+        return this.#consented((consent) => library.resize(id, size, consent));
+      },
+      commit: () => this.#consented((consent) => library.commitOverlay(id, consent)),
+      reset: () => library.resetOverlay(id),
+      // What is lost with it was said and agreed to.
+      remove: () => library.remove(id, { dropOverlays: true }),
+      forget: () => library.remove(id),
+      continue: async () => this.#choose((file) => this.#import(file)),
+    };
+    return actions[name]?.();
+  }
+
+  async #create() {
+    if (!this.#library) return;
+    await ask(
+      this.#library.create,
+      async ({ name = "", size }) => library.create(name, { size: await this.#bytes(size) }),
+      explain,
+    );
+    await this.refresh();
+  }
+
+  async #prune() {
+    showFailure("library-error", null);
+    try {
+      const { ask: question, text } = await this.#call("page.prune", { dryRun: true });
+      if (question) await ask(question, () => this.#call("page.prune", { dryRun: false }), explain);
+      else setText(element("library-usage", HTMLElement), text);
+      if (question) await this.refresh();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** @param {string} url @param {string} overlay */
+  async #use(url, overlay) {
+    element("overlay", HTMLInputElement).value = overlay;
+    await this.#session.act("panel.setUrl", { url });
+    element("url", HTMLInputElement).focus();
+  }
+
+  // ── in and out ─────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {(file: File) => unknown} take */
+  #choose(take) {
+    const input = element("library-file", HTMLInputElement);
+    input.value = "";
+    input.onchange = () => {
+      const file = input.files?.[0];
+      if (file) take(file);
+    };
+    input.click();
+  }
+
+  #listenForDrops() {
+    const place = element("library", HTMLElement);
+    const over = (/** @type {boolean} */ is) => (place.dataset.drop = String(is));
+    place.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      over(true);
+    });
+    place.addEventListener("dragleave", () => over(false));
+    place.addEventListener("drop", (event) => {
+      event.preventDefault();
+      over(false);
+      const file = event.dataTransfer?.files[0];
+      if (file && this.#library && !this.#library.error) this.#import(file);
+    });
+  }
+
+  /** @param {File} file */
+  async #import(file) {
+    showFailure("library-error", null);
+    await this.#later(
+      this.#transfers.run(this.#progress("import", file.name), (told) =>
+        this.#consented((consent) => library.import(file, { keep: true, ...told, ...consent })),
+      ),
+    );
+  }
+
+  /** @param {Row} row @param {string} to */
+  #duplicate(row, to) {
+    return this.#transfers.run(this.#progress("duplicate", row.name), (told) =>
+      library.duplicate(row.id, to, told),
+    );
+  }
+
+  /** @param {string} name @param {string[]} overlays @param {string | undefined} compress */
+  #export(name, overlays, compress) {
+    const format = /** @type {"gzip" | "zstd" | undefined} */ (compress || undefined);
+    return this.#transfers.run(this.#progress("export", name), (told) =>
+      library.export(name, { overlays, compress: format, ...told }),
+    );
+  }
+
+  /** @param {string} kind @param {string} name */
+  #progress(kind, name) {
+    return (this.#library?.progress[kind] ?? "").replace("{name}", name);
+  }
+
+  /**
+   * Lets a dialog close before what it began has ended.
+   * @param {Promise<unknown>} work
+   */
+  async #later(work) {
+    work.catch((error) => this.#fail(error)).finally(() => this.refresh());
+  }
+
+  // ── the worker ─────────────────────────────────────────────────────────────────────────────────
+
+  /** @param {string} operation @param {Record<string, unknown>} [values] */
+  #call(operation, values = {}) {
+    return this.#session.worker.call(operation, values);
+  }
+
+  /** @param {string | undefined} text @returns {Promise<number>} */
+  #bytes(text) {
+    return this.#call("page.bytes", { name: "size", text: text ?? "" });
+  }
+
+  /**
+   * Does something; when it fails for want of the user's consent, asks for that and does it again.
+   * @param {(consent: Record<string, boolean>) => Promise<unknown>} act
+   * @param {Record<string, boolean>} [consent]
+   * @returns {Promise<unknown>}
+   */
+  async #consented(act, consent = {}) {
+    try {
+      return await act(consent);
+    } catch (error) {
+      const needed = this.#library?.consents[error instanceof Error ? error.name : ""];
+      if (!needed || consent[needed.flag]) throw error;
+      element("ask", HTMLDialogElement).close(); // one question at a time
+      return ask(needed.ask, () => this.#consented(act, { ...consent, [needed.flag]: true }), explain);
+    }
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    showFailure("library-error", explain(error));
+  }
+}
+
+/** @param {unknown} error */
+function explain(error) {
+  return { title: "", text: messageOf(error) };
+}
+
+/** @param {Element | null} focused */
+function focusKey(focused) {
+  return focused?.getAttribute("data-action");
+}

@@ -1,0 +1,314 @@
+/**
+ * The library: local images, overlays and caches of this origin.
+ *
+ *     import { library, openDisk } from "./aero-disk.mjs";
+ *     await library.import(file, { name: "my-disk", onProgress: (done, total) => … });
+ *     const disk = await openDisk({ image: "my-disk" });
+ *     await library.export("my-disk", { compress: "gzip" });
+ *     library.addEventListener("change", redraw); // here or in another tab
+ *
+ * Images go by name or id, overlays and caches by id. What is open, here or in another tab, is not
+ * changed or removed: that is an `ImageBusyError`.
+ */
+
+import { connect } from "./aero-disk.mjs";
+import { openSink } from "./export-sink.mjs";
+
+const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
+
+/**
+ * Sizes in bytes. `base` is the id of what an overlay lies over, `done` how much of an import that
+ * broke off is safe.
+ * @typedef {object} LibraryEntry
+ * @property {string} id
+ * @property {"image" | "overlay" | "cache"} kind
+ * @property {string} name
+ * @property {number | null} size of the disk
+ * @property {number} usedBytes the room it takes here
+ * @property {string | null} version
+ * @property {Date | null} createdAt
+ * @property {Date} usedAt
+ * @property {"ready" | "creating" | "importing"} state "importing": it can be continued, or removed
+ * @property {"disk" | "cd"} media
+ * @property {string} format what was imported
+ * @property {boolean} isOpen here or in another tab
+ * @property {string | null} base
+ * @property {string | null} baseName
+ * @property {number | null} done
+ */
+
+/**
+ * @typedef {{ used: number, quota: number, images: number, overlays: number, caches: number }} LibraryUsage
+ * @typedef {(done: number, total: number | null) => void} OnProgress bytes of the file, or of the disk
+ */
+
+/**
+ * @typedef {object} ImportOptions
+ * @property {string} [name] what to call the image; else it is called after the file
+ * @property {boolean} [pad] takes a file of no whole number of sectors, with zeros behind it
+ * @property {boolean} [keep] leaves what a cancelled import has, so that it can be continued
+ * @property {string} [fileName] of bytes and streams: what the image is called after
+ * @property {OnProgress} [onProgress]
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * An image on a host, as `openDisk` takes it; also one that cannot be streamed.
+ * @typedef {object} RemoteFile
+ * @property {string | URL} url
+ * @property {boolean} [allowRemote]
+ * @property {Record<string, string>} [headers]
+ * @property {"omit" | "same-origin" | "include"} [credentials]
+ * @property {number} [timeoutS]
+ */
+
+/** @typedef {File | Blob | Uint8Array | ReadableStream<Uint8Array> | RemoteFile} Importable */
+
+/**
+ * @typedef {object} ExportOptions
+ * @property {string | string[]} [overlays] exports what the image is with these over it
+ * @property {"gzip" | "zstd"} [compress]
+ * @property {import("./export-sink.mjs").Target} [to] by default the user is asked where the browser
+ *   can do that, else it is downloaded
+ * @property {string} [fileName] what to call it, or to suggest
+ * @property {(done: number, total: number) => void} [onProgress] bytes of the disk
+ * @property {AbortSignal} [signal]
+ */
+
+/** The images, overlays and caches of this origin; `change` events tell that something changed. */
+export class Library extends EventTarget {
+  /** @type {BroadcastChannel | null} */
+  #channel = null;
+
+  /**
+   * All there is, what was used last first.
+   * @returns {Promise<LibraryEntry[]>}
+   */
+  async list() {
+    return (await this.#ask("list")).map(entryOf);
+  }
+
+  /** @returns {Promise<LibraryUsage>} */
+  usage() {
+    return this.#ask("usage");
+  }
+
+  /**
+   * Makes a blank image, which takes next to no room until it is written.
+   * @param {string} name
+   * @param {{ size: number }} options in bytes, a multiple of 512
+   * @returns {Promise<LibraryEntry>}
+   */
+  async create(name, { size }) {
+    return entryOf(await this.#ask("create", { name, size }));
+  }
+
+  /**
+   * Makes an image of a file, of any format that is known: raw, ISO 9660, qcow2, VHD, or compressed. An
+   * import that broke off goes on when it is asked for again with the same file.
+   * @param {Importable} file
+   * @param {ImportOptions} [options]
+   * @returns {Promise<LibraryEntry>}
+   */
+  async import(file, { signal, onProgress, ...options } = {}) {
+    const values = { ...options, ...sourceOf(file, options.fileName), onProgress };
+    return entryOf(await this.#ask("import", values, signal));
+  }
+
+  /**
+   * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile.
+   * @param {string} name
+   * @param {ExportOptions} [options]
+   * @returns {Promise<{ fileName: string, bytes: number, blob: Blob | null }>} `blob` where `to` asks for it
+   */
+  async export(name, { overlays, compress, to, fileName, onProgress, signal } = {}) {
+    signal?.throwIfAborted();
+    const suffix = { gzip: ".gz", zstd: ".zst", none: "" }[compress ?? "none"] ?? "";
+    // Before anything is awaited: a browser asks the user only while it knows of their click.
+    const sink = await openSink(to, fileName ?? `${name}.img${suffix}`);
+    let number = 0;
+    try {
+      const found = await this.#ask("startExport", { name, overlays, compress }, signal);
+      number = found.export;
+      let next = this.#readExport(number, signal);
+      for (;;) {
+        const { bytes, hole, done } = await next;
+        if (!bytes && !hole) break;
+        next = this.#readExport(number, signal); // on its way while this one is written
+        next.catch(() => {}); // it is awaited unless writing fails
+        await (bytes ? sink.write(bytes) : sink.skip(hole));
+        onProgress?.(done, found.size);
+      }
+      const blob = await sink.close(fileName ?? found.fileName);
+      return { fileName: fileName ?? found.fileName, bytes: sink.written, blob };
+    } catch (error) {
+      await sink.abort(error);
+      throw error;
+    } finally {
+      if (number) await this.#ask("endExport", { export: number });
+    }
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} to
+   * @returns {Promise<LibraryEntry>}
+   */
+  async rename(name, to) {
+    return entryOf(await this.#ask("rename", { name, to }));
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} to the copy's name
+   * @param {{ onProgress?: OnProgress, signal?: AbortSignal }} [options]
+   * @returns {Promise<LibraryEntry>}
+   */
+  async duplicate(name, to, { onProgress, signal } = {}) {
+    return entryOf(await this.#ask("duplicate", { name, to, onProgress }, signal));
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} size in bytes
+   * @param {{ cut?: boolean, dropOverlays?: boolean }} [consent] to cutting data off, or overlays' loss
+   * @returns {Promise<void>}
+   */
+  resize(name, size, consent = {}) {
+    return this.#ask("resize", { name, size, ...consent });
+  }
+
+  /**
+   * Removes an image, an overlay or a cache, for good.
+   * @param {string} name
+   * @param {{ dropOverlays?: boolean }} [consent] to losing the overlays over it
+   * @returns {Promise<void>}
+   */
+  remove(name, consent = {}) {
+    return this.#ask("remove", { name, ...consent });
+  }
+
+  /**
+   * Removes what can be had again; says only what that would be unless `dryRun` is false. Images and
+   * overlays stay.
+   * @param {{ unusedForS?: number, keepBytes?: number, kinds?: ("cache" | "import")[], dryRun?: boolean }} [options]
+   * @returns {Promise<LibraryEntry[]>}
+   */
+  async prune(options = {}) {
+    return (await this.#ask("prune", options)).map(entryOf);
+  }
+
+  /**
+   * The overlays over a local image, or over the one at an address.
+   * @param {{ image: string } | { url: string | URL, cacheKey?: string }} base
+   * @returns {Promise<LibraryEntry[]>}
+   */
+  async overlays(base) {
+    const values = "url" in base ? { ...base, url: String(base.url) } : base;
+    return (await this.#ask("overlays", values)).map(entryOf);
+  }
+
+  /**
+   * Gives up all that was written to an overlay, whatever its image is now.
+   * @param {string} id
+   * @returns {Promise<void>}
+   */
+  resetOverlay(id) {
+    return this.#ask("resetOverlay", { name: id });
+  }
+
+  /**
+   * Writes what is in an overlay into the local image, or the overlay, that it lies over.
+   * @param {string} id
+   * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over that
+   * @returns {Promise<void>}
+   */
+  commitOverlay(id, consent = {}) {
+    return this.#ask("commitOverlay", { name: id, ...consent });
+  }
+
+  /**
+   * @param {string} type
+   * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @override
+   */
+  addEventListener(type, listener, options) {
+    if (!this.#channel) {
+      this.#channel = new BroadcastChannel("aero-browser-disk/library");
+      this.#channel.onmessage = ({ data }) =>
+        this.dispatchEvent(new CustomEvent("change", { detail: data.changed }));
+    }
+    super.addEventListener(type, listener, options);
+  }
+
+  /**
+   * @param {number} number
+   * @param {AbortSignal} [signal]
+   */
+  #readExport(number, signal) {
+    return this.#ask("readExport", { export: number }, signal);
+  }
+
+  /**
+   * @param {string} operation
+   * @param {Record<string, unknown>} [values]
+   * @param {AbortSignal} [signal]
+   */
+  #ask(operation, values = {}, signal) {
+    return connect().call(`library.${operation}`, values, signal);
+  }
+}
+
+/** The library of this origin. */
+export const library = new Library();
+
+/**
+ * An entry with dates, and null for what Python has as None, which arrives as undefined.
+ * @param {any} sent
+ * @returns {LibraryEntry}
+ */
+function entryOf(sent) {
+  const entry = Object.fromEntries(Object.entries(sent).map(([name, value]) => [name, value ?? null]));
+  const createdAt = entry.createdAt && new Date(entry.createdAt * 1000);
+  return /** @type {any} */ ({ ...entry, createdAt, usedAt: new Date(entry.usedAt * 1000) });
+}
+
+/**
+ * What the worker is told of what is to be imported.
+ * @param {Importable} file
+ * @param {string} [fileName]
+ */
+function sourceOf(file, fileName = "") {
+  if (file instanceof Blob) return { file, fileName: undefined };
+  if (file instanceof Uint8Array) return { file, fileName };
+  if (file instanceof ReadableStream) return { pull: puller(file), fileName };
+  return { ...file, url: String(file.url) };
+}
+
+/**
+ * A function that gives the next piece of a stream.
+ * @param {ReadableStream<Uint8Array>} stream
+ */
+function puller(stream) {
+  const reader = stream.getReader();
+  return async () => {
+    /** @type {Uint8Array[]} */
+    const pieces = [];
+    let length = 0;
+    while (length < PULLED) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      pieces.push(value);
+      length += value.length;
+    }
+    if (!length) return {};
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return { bytes };
+  };
+}
