@@ -45,7 +45,7 @@ class ActivityOperations:
         found = self._map(disk).disk
         # A map of its own: the one that is drawn remembers what it counted.
         cells = DiskMap(found).cells(whole("offset", offset), whole("length", length), 1)
-        return cell_text(cells, 0, found.info.size)
+        return cell_text(cells, 0, found.info.size, is_all_here=found.is_all_here)
 
     async def _trace(self, disk: int) -> bytes:
         """What was recorded, as a JSON document."""

@@ -36,14 +36,15 @@ def map_view(shown: DiskMap, start: int, length: int, most: int) -> View:
     }
 
 
-def cell_text(cells: Cells, index: int, size: int) -> str:
+def cell_text(cells: Cells, index: int, size: int, *, is_all_here: bool) -> str:
     """One cell in words: from where to where, and what holds of it."""
+    words = texts.CELL_STATES | (texts.CELL_STATES_LOCAL if is_all_here else {})
     start = cells.start + index * cells.cell_size
     stop = min(start + cells.cell_size, size)
     return texts.CELL.format(
         start=format_bytes(start),
         stop=format_bytes(stop),
-        states=", ".join(texts.CELL_STATES[state] for state in cell_states(cells, index)),
+        states=", ".join(words[state] for state in cell_states(cells, index)),
     )
 
 

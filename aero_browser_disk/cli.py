@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import cli_commands
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(
-    options: argparse.Namespace, name: str, message: str, fields: dict[str, object]
+    options: argparse.Namespace, name: str, message: str, fields: Mapping[str, object]
 ) -> None:
     if options.json:
         print(json.dumps({"error": {"name": name, "message": message, "fields": fields}}))

@@ -35,6 +35,10 @@ class MappedDisk(Protocol):
     def activity(self) -> Activity:
         """What it does."""
 
+    @property
+    def is_all_here(self) -> bool:
+        """Whether nothing of it comes from the net, so that what is not written is zeros."""
+
     def held_ranges(self) -> Iterable[Range]:
         """What of it is kept here otherwise than in blocks."""
 
@@ -84,8 +88,8 @@ class DiskMap:
         start = min(max(start, 0), size - 1)
         length = min(max(length, 1), size - start)
         cell_size = _cell_size(start, length, min(max(most, 1), MOST_CELLS), block_size)
-        start -= start % cell_size
         stop = min(-(-(start + length) // cell_size) * cell_size, size)
+        start -= start % cell_size
         count = -(-(stop - start) // cell_size)
         return Cells(
             start,

@@ -17,12 +17,12 @@ SECTORS: Final = 8
 ALL: Final = 0xFF
 """The mask of a whole granule, and the entry of one that is all zeros."""
 
-_PAGE: Final = 128  # granules in a page
+_PAGE: Final = 32  # granules in a page
 _STEP: Final = 1 << SECTORS  # from an entry to that of the next slot
 
 
 class GranuleTable:
-    """An entry for each granule: 9 bytes where many lie together, 1 KiB for a lonely one."""
+    """An entry for each granule: 14 bytes where many lie together, 450 for a lonely one."""
 
     def __init__(self) -> None:
         self._pages: dict[int, array[int]] = {}
@@ -46,7 +46,7 @@ class GranuleTable:
                 self._put_page(number, entry)
             elif page is not None or entry:
                 if page is None or page is _ZEROS:
-                    page = self._pages[number] = array("Q", page or _EMPTY)
+                    page = self._pages[number] = (page or _EMPTY)[:]
                 page[index : index + length] = _run(entry, step, length)
             granule += length
             count -= length
@@ -58,8 +58,29 @@ class GranuleTable:
         number = granule // _PAGE
         page = self._pages.get(number)
         if page is None or page is _ZEROS:
-            page = self._pages[number] = array("Q", page or _EMPTY)
+            page = self._pages[number] = (page or _EMPTY)[:]
         page[granule % _PAGE] = entry
+
+    def put_records(self, records: Iterable[tuple[int, int, int]]) -> list[int]:
+        """Sets runs: first granule << 8 | mask, count, first slot. Returns the slots they had.
+
+        As a hundred thousand `put`s, in a tenth of the time.
+        """
+        pages, gone = self._pages, []
+        for word, count, slot in records:
+            if count != 1:
+                gone += self.put(word >> SECTORS, count, slot << SECTORS | word & ALL)
+                continue
+            granule = word >> SECTORS
+            number = granule // _PAGE
+            page = pages.get(number)
+            if page is None or page is _ZEROS:
+                page = pages[number] = (page or _EMPTY)[:]
+            index = granule % _PAGE
+            if page[index] >= _STEP:
+                gone.append(page[index] >> SECTORS)
+            page[index] = slot << SECTORS | word & ALL
+        return gone
 
     def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """What was written from granule `start` to `stop`: first granule, count, first entry.

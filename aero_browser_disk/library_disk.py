@@ -137,6 +137,11 @@ class LibraryDisk:
         """Has `changed(offset, length)` called for each change, before it is acknowledged."""
         self._watchers.append(changed)
 
+    @property
+    def is_all_here(self) -> bool:
+        """Whether no image on the net lies beneath."""
+        return self.remote is None
+
     def held_ranges(self) -> Iterable[tuple[int, int]]:
         """What was written here."""
         if self.remote is None:

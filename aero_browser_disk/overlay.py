@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from dataclasses import replace
 
 from .disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges
 from .errors import BaseChangedError, DiskClosedError, ReadOnlyError, StorageError
 from .local_image import FILE_NAME
 from .overlay_digest import overlay_digest
+from .overlay_file import OverlayFileReader, write_overlay_file
 from .platform.base import ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
 from .sector_store import SECTOR, Range, SectorStore
@@ -246,6 +247,45 @@ class Overlay:
                     await target.write(at, piece)
                 await asyncio.sleep(0)
         await target.flush()
+
+    async def export(self) -> AsyncIterator[bytes]:
+        """What was written here as a file, piece by piece; `overlay_file` describes it.
+
+        Nothing may be written here meanwhile: then it raises `StorageError`, and the file is cut.
+        """
+        self._check(0, 0)
+        changes = self._store.changes
+        async for piece in write_overlay_file(self._store):
+            if self._store.changes != changes:
+                raise StorageError(self.identity, "the overlay was written to during its export")
+            yield piece
+
+    @classmethod
+    async def import_file(
+        cls, pieces: AsyncIterable[bytes], base: Disk, storage: Storage, folder: str
+    ) -> Overlay:
+        """Makes an overlay of an exported one, in a folder where there is none.
+
+        Raises `BaseChangedError` when it belongs to another version than that of `base`,
+        `InvalidDocumentError` when it is damaged or not whole, and `StorageError`. After an error
+        nothing is in the folder, and the base is still the caller's.
+        """
+        await base.flush()
+        reader = OverlayFileReader(pieces)
+        facts = await reader.facts()
+        if (facts.base, facts.size) != (base.info.version, base.info.size):
+            raise BaseChangedError(facts.base, base.info.version)
+        path = f"{folder}/{FILE_NAME}"
+        contents = Contents(facts.size, secrets.token_hex(16), facts.base)
+        store = await SectorStore.create(storage, path, contents)
+        try:
+            await reader.read_into(store)
+            store.commit()
+        except BaseException:
+            store.close()
+            await storage.remove(path)
+            raise
+        return cls(base, store, storage)
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 

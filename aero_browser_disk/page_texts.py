@@ -36,13 +36,6 @@ FIXED: dict[str, object] = {
     "mapLabel": "Map of the disk",
     "mapKeys": "Arrow keys go from square to square, plus and minus zoom, Escape shows the whole "
     "disk.",
-    "legend": {
-        "missing": "not here",
-        "held": "kept here",
-        "fetched": "being fetched",
-        "read": "just read",
-        "profile": "in the boot profile",
-    },
     "timeline": "The last minute",
     "saveTrace": "Save the trace",
     "saveProfile": "Save the boot profile",
@@ -55,13 +48,17 @@ FIXED: dict[str, object] = {
     "stays in this browser until you clear it.",
     "settingsHeading": "Settings",
     "settingsHint": "For the next image that is opened. Kept in this browser.",
+    "integrity": "Integrity",
+    "integrityHint": "Every answer is checked against the version of the image in any case. With "
+    "a digest list (a file that “aero-disk-service digest” makes) each block is proved before it "
+    "is kept or read. The list is not remembered.",
+    "digestsChoose": "Choose a digest list",
+    "digestsRemove": "Do without {name}",
     "done": "Done",
     "reset": "Reset to defaults",
     "lacks": {
         "isolation": "This page is not cross-origin isolated, so there is no shared memory: reads "
         "go by messages, which is slower.",
-        "storage": "This browser has no synchronous file access in workers (as in WebKit): what is "
-        "read is kept in memory and is gone when the page is closed.",
         "save": "This browser cannot write to a file that you choose: what is exported is "
         "downloaded instead.",
     },
@@ -69,6 +66,14 @@ FIXED: dict[str, object] = {
 
 # ── the map ───────────────────────────────────────────────────────────────────────────────────────
 
+LEGEND = {
+    "missing": "not here",
+    "held": "kept here",
+    "fetched": "being fetched",
+    "read": "just read",
+    "profile": "in the boot profile",
+}
+LEGEND_LOCAL = LEGEND | {"missing": "empty", "held": "written"}
 MAP_NOTHING = "No disk is open"
 MAP_TITLE = "{name}, {size}"
 MAP_HINT = "One square is {cell}."
@@ -82,6 +87,8 @@ CELL_STATES = {
     "held": "kept here",
     "profile": "in the boot profile",
 }
+
+CELL_STATES_LOCAL = {"missing": "empty", "partly": "written in part", "held": "written"}
 
 # ── the timeline ──────────────────────────────────────────────────────────────────────────────────
 

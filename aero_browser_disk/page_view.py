@@ -13,12 +13,13 @@ from .quantities import format_bytes
 Part = dict[str, object]
 
 
-def map_part(name: str, info: DiskInfo | None) -> Part:
-    """What stands over the map of the open disk."""
+def map_part(name: str, info: DiskInfo | None, *, is_local: bool = False) -> Part:
+    """What stands around the map of the open disk."""
+    legend = texts.LEGEND_LOCAL if is_local else texts.LEGEND
     if info is None:
-        return {"title": texts.MAP_NOTHING, "size": 0, "hint": ""}
+        return {"title": texts.MAP_NOTHING, "legend": legend}
     title = texts.MAP_TITLE.format(name=name, size=format_bytes(info.size))
-    return {"title": title, "size": info.size, "hint": ""}
+    return {"title": title, "legend": legend}
 
 
 def keeping_part(info: DiskInfo | None, stats: DiskStats | None, *, is_kept: bool) -> Part:

@@ -212,7 +212,8 @@ class Panel:
                 "disabled": not (state.remote and state.url) or HIDDEN in state.url,
                 "label": page_texts.FIND_OUT_WHY if self._failed() else page_texts.DIAGNOSE,
             },
-            "clearCache": {"disabled": not is_open or state.reading},
+            "clearCache": {"disabled": not self._is_cached() or state.reading},
+            "saveProfile": {"disabled": not self._is_cached()},
             "read": {
                 "disabled": not is_open or state.reading,
                 "hint": self._read_hint(),
@@ -225,11 +226,12 @@ class Panel:
                 for code in (state.stats.notices if state.stats else ())
             ],
             "image": image_rows(state.info),
-            "cache": cache_figures(state.stats),
+            "cache": cache_figures(state.stats, state.info, is_local=self._is_local()),
             "activity": activity_rows(state.stats),
             "keepAll": keeping_part(state.info, state.stats, is_kept=state.keeping),
-            "map": map_part(self._name(), state.info if is_open else None),
-            "timeline": {"lanes": []},
+            "map": map_part(
+                self._name(), state.info if is_open else None, is_local=self._is_local()
+            ),
             "files": files_part(is_open=is_open),
             "boot": boot_part(state.info if is_open else None),
             "samples": samples_part(state.catalog, state.samples, remote=state.remote),
@@ -257,6 +259,14 @@ class Panel:
         if HIDDEN in state.url:
             return texts.URL_PARTLY_HIDDEN
         return None
+
+    def _is_local(self) -> bool:
+        """Whether the open disk is all here."""
+        return self.state.phase == "open" and bool(self.state.local)
+
+    def _is_cached(self) -> bool:
+        """Whether an image of the net is open, of which blocks are kept."""
+        return self.state.phase == "open" and not self.state.local
 
     def _failed(self) -> bool:
         """Whether the image at the address did not open."""

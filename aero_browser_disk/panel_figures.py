@@ -26,10 +26,20 @@ def image_rows(info: DiskInfo | None) -> list[dict[str, str]]:
     ]
 
 
-def cache_figures(stats: DiskStats | None) -> dict[str, object]:
-    """The cache's meter; `value` and `max` are bytes."""
+def cache_figures(
+    stats: DiskStats | None, info: DiskInfo | None = None, *, is_local: bool = False
+) -> dict[str, object]:
+    """The cache's meter, or how full a disk is that is all here; `value` and `max` are bytes."""
     if stats is None:
         return {"value": 0, "max": 1, "text": texts.NOTHING_OPEN, "limit": "", "note": ""}
+    if is_local and info is not None:
+        return {
+            "value": min(stats.used_bytes, info.size),
+            "max": info.size,
+            "text": texts.ALL_HERE.format(size=format_bytes(stats.used_bytes)),
+            "limit": "",
+            "note": texts.STORAGE_LOCAL,
+        }
     limit = max(stats.cache_limit_bytes, 1)
     return {
         "value": min(stats.cached_bytes, limit),
@@ -68,5 +78,11 @@ def activity_rows(stats: DiskStats | None) -> list[dict[str, str]]:
             format_percent(stats.hits, lookups) if lookups else _UNKNOWN,
             texts.HITS.format(hits=stats.hits, lookups=lookups) if lookups else "",
         ),
-        _row(read, format_bytes(stats.bytes_read)),
+        _row(
+            read,
+            format_bytes(stats.bytes_read),
+            texts.WRITTEN.format(size=format_bytes(stats.bytes_written))
+            if stats.bytes_written
+            else "",
+        ),
     ]

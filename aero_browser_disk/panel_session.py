@@ -10,6 +10,7 @@ from typing import Any
 from .doctor_view import diagnosis_view
 from .errors import DiskError
 from .image_catalog import fetch_catalog
+from .library_disk import LibraryDisk
 from .open_disk import open_disk
 from .operations import OpenDisks, Operation, camel_keys
 from .panel import Panel, View
@@ -18,7 +19,7 @@ from .platform.base import Platform
 from .streaming_disk import StreamingDisk
 from .url_doctor import diagnose
 
-OpenDisk = Callable[..., Awaitable[StreamingDisk]]
+OpenDisk = Callable[..., Awaitable[StreamingDisk | LibraryDisk]]
 
 
 class PanelSession:
@@ -38,9 +39,9 @@ class PanelSession:
         self._open_disk = opener
         self._disks: OpenDisks[Any] = disks or OpenDisks()
         self._platform = platform
-        self._disk: StreamingDisk | None = None
+        self._disk: StreamingDisk | LibraryDisk | None = None
         self._number: int | None = None
-        self._opening: asyncio.Task[StreamingDisk] | None = None
+        self._opening: asyncio.Task[StreamingDisk | LibraryDisk] | None = None
 
     def operations(self) -> Mapping[str, Operation]:
         """The page's events, by the names of the worker's operations."""
@@ -53,6 +54,7 @@ class PanelSession:
             "panel.loadSamples": self.load_samples,
             "panel.diagnose": self.diagnose,
             "panel.chooseSetting": self.choose_setting,
+            "panel.chooseDigests": self.choose_digests,
             "panel.resetSettings": self.reset_settings,
             "panel.open": self.open,
             "panel.openLocal": self.open_local,
@@ -115,6 +117,12 @@ class PanelSession:
         self._panel.settings.choose(name, choice)
         return await self.view()
 
+    async def choose_digests(self, name: str = "", document: object = None) -> View:
+        """The user gave the file of a digest list, or took it away."""
+        given = bytes(document) if isinstance(document, bytes | bytearray | memoryview) else None
+        self._panel.settings.choose_digests(name, given)
+        return await self.view()
+
     async def reset_settings(self) -> View:
         """The user wants every setting as it comes."""
         self._panel.settings.reset()
@@ -144,9 +152,9 @@ class PanelSession:
 
     async def clear_cache(self) -> View:
         """The user empties the image's cache."""
-        if self._disk is not None:
+        if self._disk is not None and (remote := remote_of(self._disk)):
             try:
-                await self._disk.clear_cache()
+                await remote.clear_cache()
                 self._panel.cleared(self._disk.stats())
             except DiskError as error:
                 self._panel.failed(error)
@@ -154,12 +162,12 @@ class PanelSession:
 
     async def keep_all(self, on: bool) -> View:
         """The user wants the whole image downloaded, or that paused."""
-        if self._disk is not None:
+        if self._disk is not None and (remote := remote_of(self._disk)):
             try:
                 if on:
-                    self._disk.keep_whole_image()
+                    remote.keep_whole_image()
                 else:
-                    self._disk.pause_keeping()
+                    remote.pause_keeping()
                 self._panel.keeping(on)
             except DiskError as error:
                 self._panel.failed(error)
@@ -185,7 +193,10 @@ class PanelSession:
         return {"view": await self.view(), "bytes": data}
 
     async def _open(
-        self, start: Callable[[], Awaitable[StreamingDisk]], local: str = "", overlay: str = ""
+        self,
+        start: Callable[[], Awaitable[StreamingDisk | LibraryDisk]],
+        local: str = "",
+        overlay: str = "",
     ) -> View:
         if self._disk is not None or self._opening is not None:
             return await self.view()
@@ -217,6 +228,11 @@ class PanelSession:
             self._number = None
         if disk is not None:
             await disk.close()
+
+
+def remote_of(disk: StreamingDisk | LibraryDisk) -> StreamingDisk | None:
+    """The disk that downloads, where there is one beneath; None for one that is all here."""
+    return disk if isinstance(disk, StreamingDisk) else disk.remote
 
 
 def _defect(error: Exception) -> DiskError:

@@ -16,7 +16,8 @@ _ON, _OFF = "on", "off"
 class Setting:
     """One choice. `option` is the option of `open_disk` that it sets, the first choice its default.
 
-    `values` are what the option is set to for each choice; None leaves it out.
+    Without an `option` it is for the page itself. `values` are what the option is set to for each
+    choice; None leaves it out.
     """
 
     name: str
@@ -84,6 +85,15 @@ SETTINGS = (
         {AUTOMATIC: "Use it when there is one (default)", _OFF: "Do not use one"},
         {AUTOMATIC: "auto", _OFF: None},
     ),
+    Setting(
+        "sharedMemory",
+        "",
+        "Shared memory",
+        "Blocks that a booted machine reads without asking the worker. It is memory of this page.",
+        {AUTOMATIC: "64 MiB (default)", "0": "None"}
+        | {str(size): format_bytes(size) for size in (16 * MIB, 256 * MIB)},
+        {AUTOMATIC: None, "0": 0, str(16 * MIB): 16 * MIB, str(256 * MIB): 256 * MIB},
+    ),
 )
 """Every setting, in the order in which the page shows them."""
 
@@ -95,6 +105,11 @@ class PanelSettings:
 
     def __init__(self) -> None:
         self._chosen: dict[str, str] = {}
+        self._digests: tuple[str, bytes] | None = None
+
+    def choose_digests(self, name: str, document: bytes | None) -> None:
+        """The user gave the file of a digest list, or took it away."""
+        self._digests = None if document is None else (name, document)
 
     def choose(self, name: str, choice: str) -> None:
         """The user chose; what is no setting or no choice of it is ignored."""
@@ -108,6 +123,7 @@ class PanelSettings:
     def reset(self) -> None:
         """Everything is as it comes again."""
         self._chosen.clear()
+        self._digests = None
 
     def restore(self, remembered: object) -> None:
         """Takes back what an earlier visit kept."""
@@ -125,14 +141,19 @@ class PanelSettings:
         found = {}
         for setting in SETTINGS:
             choice = self._chosen.get(setting.name)
-            if choice is not None:
+            if choice is not None and setting.option:
                 found[setting.option] = setting.values[choice]
+        if self._digests is not None:
+            found["digests"] = self._digests[1]
         return found
 
     def view(self) -> dict[str, object]:
         """The settings as plain values: `fields` in order, and whether any was `changed`."""
+        shared = _BY_NAME["sharedMemory"]
         return {
-            "changed": bool(self._chosen),
+            "changed": bool(self._chosen) or self._digests is not None,
+            "digests": self._digests[0] if self._digests else "",
+            "sharedMemoryBytes": shared.values[self._chosen.get("sharedMemory", AUTOMATIC)],
             "fields": [
                 {
                     "name": setting.name,

@@ -69,6 +69,9 @@ ACTIVITY_LABELS = ("Downloaded", "Requests", "Hit rate", "Read")
 IN_FLIGHT = "{count:,} under way"
 HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
+ALL_HERE = "Not needed: the disk is here, {size} of it written"
+STORAGE_LOCAL = "Kept in this browser until you delete it."
+WRITTEN = "{size} written"
 CACHE_LIMIT = "{percent} of {limit}"
 
 STORAGE: dict[Literal["opfs", "folder", "memory"], str] = {
@@ -127,7 +130,7 @@ NOTICES: dict[Notice, dict[str, str]] = {
 _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.RemoteImagesDisabledError: "Remote images are off",
     errors.InvalidUrlError: "This is not an address of an image",
-    errors.InvalidOptionError: "That cannot be read",
+    errors.InvalidOptionError: "That cannot be used",
     errors.OutOfRangeError: "Outside the disk",
     errors.ReadOnlyError: "The image is read-only",
     errors.DiskClosedError: "The image is closed",
@@ -168,6 +171,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.DiskError: "That did not work",
 }
 
+_UNREADABLE = "That cannot be read"
 # Where the error's own words speak to a programmer.
 _ERROR_TEXTS: dict[type[errors.DiskError], str] = {
     errors.RemoteImagesDisabledError: "Turn on “Use remote image” first. The image’s host will see "
@@ -180,7 +184,7 @@ def error_texts(error: errors.DiskError) -> dict[str, str]:
     title = next(_ERROR_TITLES[kind] for kind in type(error).__mro__ if kind in _ERROR_TITLES)
     if isinstance(error, errors.InvalidOptionError):
         return {
-            "title": title,
+            "title": _UNREADABLE if error.option in {"offset", "length"} else title,
             "text": f"{error.option.capitalize()} must be {error.expected}, "
             f"not “{error.value or ' '}”.",
         }

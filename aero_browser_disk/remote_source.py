@@ -85,14 +85,14 @@ async def remote_file(outside: Platform, access: Access) -> RemoteSource | Remot
     place = hashlib.sha256(address.url.encode()).hexdigest()[:32]  # the address may be a secret
     try:
         image = await RemoteImage.probe(outside.http, access)
-        # That a host tells the size is no promise that it serves ranges.
-        await image.fetch(ByteRange(0, 1), lambda _offset, _piece: None)
+        version = image.version
+        identity = SourceIdentity(name, version.size, f"{place} {version.validator}")
+        source = RemoteSource(image, identity, outside.clock)
+        await source.read(0, 1)  # that a host tells the size is no promise that it serves ranges
     except RangeNotSupportedError:
         unknown = RemoteImage(outside.http, access, ImageVersion(0, ""), Traffic())
         return RemoteStream(unknown, name, place)
-    version = image.version
-    identity = SourceIdentity(name, version.size, f"{place} {version.validator}")
-    return RemoteSource(image, identity, outside.clock)
+    return source
 
 
 async def _as_bytes(pieces: AsyncIterator[memoryview]) -> ByteStream:

@@ -25,7 +25,7 @@ from .granule_table import ALL, GRANULE, SECTORS, GranuleTable, entry_at
 from .open_batch import OVERWRITABLE_AT_ONCE, OpenBatch
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import SLOT_SIZE, Contents, Header, slots_for
-from .slot_space import FRESH, SETTLED, SlotSpace
+from .slot_space import FRESH, SlotSpace
 
 SECTOR: Final = GRANULE // SECTORS
 Range = tuple[int, int]
@@ -553,15 +553,13 @@ class SectorStore:
         """Reads the chain: what is in the store."""
         for records in self._chain.replay(header):
             self._batch.snapshot_records += 2 * len(records)
-            for word, count, slot in records:
-                if slot and slot + count > self._space.slots:
-                    raise self._damage("its journal speaks of slots that it has not")
-                gone = self._table.put(word >> SECTORS, count, slot << SECTORS | word & ALL)
-                self._space.give_back(gone)
-                self._used -= len(gone)
-                if slot:
-                    self._space.mark(slot, count, SETTLED)
-                    self._used += count
+            gone = self._table.put_records(records)
+            self._space.give_back(gone)
+            try:
+                self._used += self._space.settle_records(records) - len(gone)
+            except IndexError:
+                raise self._damage("its journal speaks of slots that it has not") from None
+        self._space.recount()
         self._batch.keep_for_snapshot()
         self._chain.resume()
 

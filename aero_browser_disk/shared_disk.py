@@ -155,6 +155,8 @@ class SharedDisk:
 
         The one call for a block that is cached, so it does nothing else. Never raises.
         """
+        if self._closed:
+            return -1
         offset = block << self._shift
         try:
             found = self._locate(offset, min(1 << self._shift, self._size - offset))

@@ -54,11 +54,9 @@ class SharedOperations:
         if sharing is None:
             return facts
         name = str(checked("client", client, (str,), "the name of a lock"))
-        shared = self._shared.get(disk)
+        shared = self._shared.get(disk) or self._share(disk, limit, sharing)
         if shared is None:
-            shared = SharedDisk(self._disks[disk], limit, sharing.make_memory)
-            self._shared[disk] = shared
-            self._disks.when_removed(disk, lambda: self._close(disk))
+            return facts
         number, lane = shared.add_client()
         self._clients[disk, name] = number
         watching = asyncio.ensure_future(self._watch(disk, name, sharing))
@@ -73,6 +71,16 @@ class SharedOperations:
         shared = self._shared.get(disk)
         stats = shared.stats() if shared else SharedStats(0, 0, 0, 0, 0, 0)
         return camel_keys(asdict(stats))
+
+    def _share(self, disk: int, limit: int, sharing: Sharing) -> SharedDisk | None:
+        """The shared memory of a disk; None when there is no room for it."""
+        try:
+            shared = SharedDisk(self._disks[disk], limit, sharing.make_memory)
+        except MemoryError:
+            return None
+        self._shared[disk] = shared
+        self._disks.when_removed(disk, lambda: self._close(disk))
+        return shared
 
     async def _watch(self, disk: int, name: str, sharing: Sharing) -> None:
         """Forgets a client once the lock that it holds is free: it has closed the disk, or died."""

@@ -57,6 +57,29 @@ class SlotSpace:
             self._free += states[slot] != FREE
             states[slot] = FREE
 
+    def settle_records(self, records: Iterable[tuple[int, int, int]]) -> int:
+        """Makes the slots of records (any, count, first slot) settled; returns how many they are.
+
+        Raises IndexError when the file has not so many. `recount` comes after the last.
+        """
+        states, settled = self.states, bytes((SETTLED,))
+        total = 0
+        for _, count, slot in records:
+            if not slot:
+                continue
+            total += count
+            if count == 1:
+                states[slot] = SETTLED
+            elif slot + count <= len(states):
+                states[slot : slot + count] = settled * count
+            else:
+                raise IndexError(slot)
+        return total
+
+    def recount(self) -> None:
+        """Counts the free slots anew."""
+        self._free = self.states.count(FREE)
+
     def settle(self, start: int, stop: int) -> None:
         """Makes those from `start` to `stop` that are fresh settled."""
         part = self.states[start:stop]

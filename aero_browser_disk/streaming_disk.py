@@ -249,6 +249,11 @@ class StreamingDisk:
 
     # ── who watches ──────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def is_all_here(self) -> bool:
+        """It is not, however much of it is cached."""
+        return False
+
     def held_ranges(self) -> Collection[tuple[int, int]]:
         """None: all that is kept is in blocks."""
         return ()

@@ -15,11 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from bench_browser import BenchPage, bench_page
+from bench_browser import SITE, BenchPage, bench_page
 from bench_micro import SIZES, image_name, micro
 from bench_results import Measure, Run, measures_table, runs_table
 from bench_runs import Runner, say
 from bench_server import LOCAL, SHAPED, BenchServer
+from bench_shared import shared
+from bench_start import measure_start
 from bench_v86 import Boot, boot_measures, boots_table, compare_boots
 from bench_workloads import (
     DATA,
@@ -34,8 +36,9 @@ from bench_workloads import (
 from debian_image import make_debian_image
 from project import CACHE
 
-GROUPS = ("micro", "local", "shaped", "boot", "thinking")
+GROUPS = ("start", "micro", "shared", "local", "shaped", "boot", "thinking")
 REAL_BOOTS = "v86"
+SERVICE = "service"  # against nginx, without a browser
 THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
 
 
@@ -54,12 +57,15 @@ class Bench:
     def do(self, group: str) -> None:
         """Measures a group."""
         groups: dict[str, Callable[[], None]] = {
+            "start": self._start,
             "micro": self._micro,
+            "shared": self._shared,
             "local": self._local,
             "shaped": self._shaped,
             "boot": self._boot,
             "thinking": self._thinking,
             REAL_BOOTS: self._real_boots,
+            SERVICE: self._service,
         }
         groups[group]()
 
@@ -73,9 +79,17 @@ class Bench:
             mb = nominal / 1e6 if nominal else None
             self.measures.append(Measure(f"throughput, {link.name}", rate / 1e6, "MB/s", mb))
 
+    def _start(self) -> None:
+        say("start")
+        self.measures += measure_start(self._page.chromium, SITE, self._repeat)
+
     def _micro(self) -> None:
         say("micro")
         self.measures += micro(self._page, self._server)
+
+    def _shared(self) -> None:
+        say("shared")
+        self.measures += shared(self._page, self._server)
 
     def _local(self) -> None:
         compare, repeat = self._runner.compare, self._repeat
@@ -92,6 +106,14 @@ class Bench:
         self.runs += compare(strided(100), SHAPED, repeat=1)
         self.runs += compare(mixed(200, DATA_SIZE), SHAPED, repeat=1)
         self._compare_sequential(SHAPED.name, 0.98)
+
+    def _service(self) -> None:
+        # Here, since obstore takes a while to load.
+        from bench_service import GIB, service_measures
+
+        say("the image service")
+        rounds = max(1, self._repeat)
+        self.measures += service_measures(4 * GIB, 2.0 if rounds == 1 else 5.0, rounds)
 
     def _compare_sequential(self, link: str, goal: float) -> None:
         runs = {
@@ -146,7 +168,7 @@ def data_file() -> Path:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=(*GROUPS, REAL_BOOTS), default=GROUPS)
+    parser.add_argument("--only", nargs="+", choices=(*GROUPS, REAL_BOOTS, SERVICE), default=GROUPS)
     parser.add_argument("--repeat", type=int, default=3, help="of ours and the bare loop")
     parser.add_argument("--quick", action="store_true", help="each thing once")
     parser.add_argument("--out", type=Path, default=CACHE / "bench", help="where the results go")

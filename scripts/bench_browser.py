@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import BrowserType, Page, sync_playwright
 
 import browsers
 from aero_browser_disk.testing.site_server import SiteServer
@@ -19,6 +19,7 @@ from project import BENCH_PEERS, BENCH_WHEELS, CACHE, NODE_MODULES, SCRIPTS
 from site_build import build_site
 
 CALL_TIMEOUT_MS = 600_000
+SITE = CACHE / "bench" / "site"
 
 
 def build_bench_site(out: Path) -> None:
@@ -47,9 +48,10 @@ def build_bench_site(out: Path) -> None:
 class BenchPage:
     """The page, and the client that runs in its worker."""
 
-    def __init__(self, page: Page, url: str) -> None:
+    def __init__(self, page: Page, url: str, chromium: BrowserType) -> None:
         self._page = page
         self._url = url
+        self.chromium = chromium
 
     def start(self, client: str) -> None:
         """Reloads the page and starts a client, in place of the one before."""
@@ -71,6 +73,11 @@ class BenchPage:
         call = "async ([module, name, values]) => (await import(module))[name](values)"
         return self._page.evaluate(call, [f"./{module}", function, values])
 
+    def memory(self) -> int:
+        """Bytes that the page and its workers take, after what is garbage has gone."""
+        measured = self._page.evaluate("() => performance.measureUserAgentSpecificMemory()")
+        return int(measured["bytes"])
+
     def end(self) -> None:
         """Ends the client."""
         self._page.evaluate("() => globalThis.end()")
@@ -85,10 +92,9 @@ class BenchPage:
 @contextmanager
 def bench_page() -> Iterator[BenchPage]:
     """Builds the site, serves it isolated, and opens it in a profile of its own."""
-    site_folder = CACHE / "bench" / "site"
-    build_bench_site(site_folder)
+    build_bench_site(SITE)
     with (
-        SiteServer(site_folder, isolated=True) as site,
+        SiteServer(SITE, isolated=True) as site,
         tempfile.TemporaryDirectory(dir=CACHE / "bench", prefix="profile-") as profile,
         sync_playwright() as playwright,
     ):
@@ -97,6 +103,6 @@ def bench_page() -> Iterator[BenchPage]:
         context = playwright.chromium.launch_persistent_context(profile, **options)
         context.set_default_timeout(CALL_TIMEOUT_MS)
         try:
-            yield BenchPage(context.pages[0], f"{site.url}bench/index.html")
+            yield BenchPage(context.pages[0], f"{site.url}bench/index.html", playwright.chromium)
         finally:
             context.close()

@@ -33,6 +33,8 @@ SYSTEM_NAMES = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "firefox": ("firefox-esr", "firefox"),
 }
+# What Playwright itself says on the console of a page.
+_OF_PLAYWRIGHT = {"Service Worker registration blocked by Playwright"}
 
 
 class NoBrowserError(Exception):
@@ -75,7 +77,7 @@ def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[]
     """
 
     def listen(message: ConsoleMessage) -> None:
-        if message.type in {"assert", "error", "warning"}:
+        if message.type in {"assert", "error", "warning"} and message.text not in _OF_PLAYWRIGHT:
             complaints.append(f"{message.type}: {message.text}")
 
     def hear(error: WebError) -> None:

@@ -16,7 +16,8 @@ from boot_traces import GRUB_TRACE, debian_trace
 from debian_image import DebianImageError, make_debian_image
 from demo_check import check_demo
 from emulator import can_boot, write_emulator
-from image_service import ImageService
+from image_service import CATALOG_ROUTE, ImageService
+from page_headers import page_headers
 from project import BIOS, CACHE, GRUB_RESCUE_IMAGE, ROOT, VGA_BIOS
 from sample_image import make_samples
 from site_build import build_site
@@ -65,7 +66,9 @@ def main() -> int:
     else:
         print("demo: no BIOS is here (--bios, --vga-bios), so nothing boots", file=sys.stderr)
     with ExitStack() as stack:
-        site = stack.enter_context(SiteServer(ROOT / "dist", host=options.host, port=options.port))
+        site = stack.enter_context(
+            SiteServer(ROOT / "dist", host=options.host, port=options.port, headers=page_headers())
+        )
         origins = ("*",) if is_wildcard(options.host) else origins_of(site)
         service = stack.enter_context(ImageService(images[0].parent, options.host, origins))
         for image in images:
@@ -114,7 +117,8 @@ def is_wildcard(host: str) -> bool:
 
 def tell(site: SiteServer, service: ImageService, images: list[Path]) -> None:
     """Prints what to open."""
-    first = urlencode({"image": service.image_url(images[0])})
+    catalog = service.url + CATALOG_ROUTE
+    first = urlencode({"image": service.image_url(images[0]), "catalog": catalog})
     print(f"\nOpen {site.url}?{first}")
     print('Turn on "Use remote image" and press Open. These addresses can be entered there:')
     for image in images:

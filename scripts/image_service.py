@@ -17,6 +17,7 @@ from urllib.parse import quote
 START_TIMEOUT_S = 30
 BYTES_ROUTE = "/disks/{id}/bytes"
 FACTS_ROUTE = "/v1/images/{id}/meta"
+CATALOG_ROUTE = "/v1/images"
 HEALTH_ROUTE = "/healthz"
 
 LogLine = dict[str, Any]

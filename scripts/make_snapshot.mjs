@@ -1,8 +1,9 @@
 // Makes a memory snapshot of Pyodide with this package imported:
 // node make_snapshot.mjs PYODIDE WHEEL OUT. The same inputs give the same bytes.
 //
-// Pyodide's snapshot is its whole heap, half of which is zero. OUT holds what is not: a Uint32 with
-// the length of the JSON that follows, `{length, runs: [[offset, length], …]}`, and the runs' bytes.
+// Pyodide's snapshot is a head and its whole memory, half of which is zero. OUT holds what is not: a
+// Uint32 with the length of the JSON that follows, `{head, memory, runs: [[offset, length], …]}` with
+// two lengths and places in memory, and the bytes of the head and of the runs.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -31,18 +32,20 @@ process.exit(0); // Pyodide's streams keep Node waiting
 
 /** @param {Uint8Array} snapshot */
 function packed(snapshot) {
+  const head = new Uint32Array(snapshot.buffer, snapshot.byteOffset)[1];
+  const memory = snapshot.subarray(head);
   const runs = [];
-  for (let start = 0; start < snapshot.length; start += PAGE) {
-    const page = snapshot.subarray(start, start + PAGE);
-    if (page.every((byte) => byte === 0)) continue;
+  for (let start = 0; start < memory.length; start += PAGE) {
+    if (memory.subarray(start, start + PAGE).every((byte) => byte === 0)) continue;
     const last = runs.at(-1);
-    if (last && last[0] + last[1] === start) last[1] += page.length;
-    else runs.push([start, page.length]);
+    if (last && last[0] + last[1] === start) last[1] += PAGE;
+    else runs.push([start, PAGE]);
   }
-  const index = new TextEncoder().encode(JSON.stringify({ length: snapshot.length, runs }));
+  const index = new TextEncoder().encode(JSON.stringify({ head, memory: memory.length, runs }));
   return Buffer.concat([
     new Uint8Array(Uint32Array.of(index.length).buffer),
     index,
-    ...runs.map(([start, length]) => snapshot.subarray(start, start + length)),
+    snapshot.subarray(0, head),
+    ...runs.map(([start, length]) => memory.subarray(start, start + length)),
   ]);
 }

@@ -6,8 +6,7 @@ The files of the wheel are not in a snapshot, so it holds every module that the 
 import gc
 import importlib
 import pkgutil
-
-import aero_browser_disk
+import sys
 
 # Not for the worker: the service, test equipment, the command line, notebooks, CPython's own files
 # and sockets. They bring in much of the standard library: 6 of 30 MiB when they were in.
@@ -32,23 +31,21 @@ LAZY = (
 )
 
 
-def is_left_out(name: str) -> bool:
-    """Whether a module of the package is not for the worker."""
-    inner = name.removeprefix("aero_browser_disk.")
-    return any(inner == left or inner.startswith(f"{left}.") for left in LEFT_OUT)
-
-
-def import_all() -> None:
-    """Imports the modules."""
-    prefix = f"{aero_browser_disk.__name__}."
-    for found in pkgutil.walk_packages(aero_browser_disk.__path__, prefix):
-        if not is_left_out(found.name):
+def import_all(package: str) -> None:
+    """Imports a package and what is in it, but for what is left out."""
+    importlib.import_module(package)
+    for found in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
+        if found.name.removeprefix("aero_browser_disk.") in LEFT_OUT:
+            continue
+        if found.ispkg:
+            import_all(found.name)
+        else:
             importlib.import_module(found.name)
-    for name in LAZY:
-        importlib.import_module(name)
-    importlib.invalidate_caches()
-    gc.collect()
-    gc.freeze()  # what is there at the start is not looked through at each collection
 
 
-import_all()
+import_all("aero_browser_disk")
+for name in LAZY:
+    importlib.import_module(name)
+importlib.invalidate_caches()
+gc.collect()
+gc.freeze()  # what is there at the start is not looked through at each collection

@@ -213,6 +213,7 @@ export class Disk {
    * @returns {boolean}
    */
   tryWrite(offset, data) {
+    if (this.readOnly) throw new DiskError(READ_ONLY);
     return this.#membership.blocks?.tryWrite(Number(offset), data) ?? false;
   }
 
@@ -362,6 +363,12 @@ export class Disk {
     });
   }
 }
+
+const READ_ONLY = {
+  name: "ReadOnlyError",
+  message: "This disk is read-only. Put an overlay over it to write.",
+  fields: {},
+};
 
 /**
  * The disk that a port leads to: `disk.port()` made it, and it was posted to this thread.

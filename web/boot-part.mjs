@@ -48,7 +48,8 @@ export function wireBoot(session) {
   /** @param {DiskFacts} facts */
   async function makeMachine(facts) {
     const [{ Boot }, { Disk }] = await Promise.all([import("./boot.mjs"), import("./aero-disk.mjs")]);
-    const boot = new Boot(container, { disk: new Disk(session.worker, facts) });
+    const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
+    const boot = new Boot(container, { disk: new Disk(session.worker, facts, { sharedMemoryBytes }) });
     tellOf(boot, facts.disk);
     return boot;
   }

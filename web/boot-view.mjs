@@ -1,6 +1,11 @@
 /**
- * The elements of the boot component, and every text that it shows. Boot.mjs says which classes they
+ * The elements of the boot component, and every text that it shows. `boot.mjs` says which classes they
  * have.
+ */
+
+/**
+ * @typedef {import("./v86-disk.mjs").Failure} Failure
+ * @typedef {"off" | "starting" | "running" | "waiting" | "failed" | "paused" | "saving"} State
  */
 
 export const TEXTS = {
@@ -34,10 +39,12 @@ export const TEXTS = {
   refused: "The disk refused a write, and the machine was told:",
 };
 
+/** In percent. */
 const SPEEDS = [100, 50, 25, 10];
+const LIGHT_MS = 120;
 
 /** @param {typeof TEXTS} texts */
-export function makeParts(texts) {
+function makeParts(texts) {
   const root = make("div", "boot");
   const screen = make("div", "boot-screen", { tabIndex: 0, role: "application", ariaLabel: texts.screen });
   const failure = make("div", "boot-failure", { role: "alert", hidden: true });
@@ -71,6 +78,100 @@ export function makeParts(texts) {
   return { root, screen, failure, failureTitle, failureText, retry, refuse, bar, ...buttons, speed, light, pace, status, typing };
 }
 
+/** What the user sees of a machine. It decides nothing. */
+export class BootView {
+  #texts;
+  #hasSaved = false;
+  /** @type {State} */
+  #state = "off";
+  #note = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #lightTimer;
+
+  /**
+   * @param {HTMLElement} container
+   * @param {typeof TEXTS} texts
+   */
+  constructor(container, texts) {
+    this.#texts = texts;
+    this.parts = makeParts(texts);
+    container.replaceChildren(this.parts.root);
+    this.show("off");
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} [note] what there is to say besides
+   */
+  show(state, note = "") {
+    this.#state = state;
+    this.#note = note;
+    const { root, status, start, pause, resume, save, stop, speed } = this.parts;
+    const isOn = state !== "off" && state !== "starting";
+    root.dataset.state = state;
+    setText(status, [this.#sentence, note].filter(Boolean).join(" "));
+    start.hidden = state !== "off";
+    pause.hidden = !isOn || state === "paused" || state === "saving";
+    resume.hidden = state !== "paused" && !(state === "off" && this.#hasSaved);
+    save.hidden = !isOn || state === "saving" || state === "failed";
+    stop.hidden = !isOn;
+    speed.disabled = !isOn;
+  }
+
+  /** Whether there is a machine that was saved. @param {boolean} has */
+  showSaved(has) {
+    this.#hasSaved = has;
+    this.show(this.#state, this.#note);
+  }
+
+  /** What the disk could not do. @param {Failure} failure */
+  showDiskFailure(failure) {
+    const { readFailed, writeFailed, flushFailed } = this.#texts;
+    const titles = { read: readFailed, write: writeFailed, flush: flushFailed };
+    this.showFailure(titles[failure.kind], failure.message, failure);
+  }
+
+  /** What failed; nothing, without a title. @param {string} [title] @param {string} [text] @param {Failure} [failure] */
+  showFailure(title = "", text = "", failure) {
+    const { failure: box, failureTitle, failureText, retry, refuse } = this.parts;
+    box.dataset.of = failure ? "disk" : "";
+    setText(failureTitle, title);
+    setText(failureText, text);
+    box.hidden = !title;
+    retry.hidden = !failure;
+    refuse.hidden = !failure?.canRefuse;
+  }
+
+  /** Takes away what was shown of the disk, and nothing else. */
+  hideDiskFailure() {
+    if (this.parts.failure.dataset.of === "disk") this.showFailure();
+  }
+
+  /** @param {"read" | "write"} kind */
+  light(kind) {
+    const { light } = this.parts;
+    if (light.dataset.on !== kind) light.dataset.on = kind;
+    clearTimeout(this.#lightTimer);
+    this.#lightTimer = setTimeout(() => (light.dataset.on = ""), LIGHT_MS);
+  }
+
+  /** @param {number | null} millions of instructions a second */
+  showPace(millions) {
+    setText(this.parts.pace, millions === null ? "" : `${millions.toFixed(millions < 10 ? 1 : 0)} MIPS`);
+  }
+
+  /** Puts the focus on the first thing that can be done with the machine. */
+  focusBar() {
+    [...this.parts.bar.querySelectorAll("button")].find((button) => !button.hidden)?.focus();
+  }
+
+  get #sentence() {
+    const { saved, offSaved } = this.#texts;
+    if (this.#state === "paused" && this.#note === saved) return ""; // the note says both
+    return this.#state === "off" && this.#hasSaved ? offSaved : this.#texts[this.#state];
+  }
+}
+
 /**
  * The two elements that v86 draws on, made anew for each machine.
  * @param {HTMLElement} screen
@@ -78,7 +179,7 @@ export function makeParts(texts) {
 export function makeScreen(screen) {
   const text = make("div", "boot-text");
   // Without this the letters are in no grid. A strict policy allows it: no style sheet, no attribute.
-  Object.assign(text.style, { whiteSpace: "pre", fontFamily: "monospace", lineHeight: "1.15" });
+  text.style.whiteSpace = "pre";
   screen.replaceChildren(text, make("canvas", "boot-graphics"));
   return screen;
 }
@@ -95,6 +196,6 @@ function make(tag, className, properties = {}) {
 }
 
 /** @param {HTMLElement} element @param {string} text */
-export function setText(element, text) {
+function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

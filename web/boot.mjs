@@ -6,13 +6,13 @@
  *     const boot = new Boot(container, { disk });
  *     await boot.start();
  *
- * It makes these elements in `container` and styles none of them but for the screen's letters; all text
- * is in `TEXTS` of boot-view.mjs.
+ * It makes these elements in `container` and leaves their style to the page, which gives the screen a
+ * font of one width; all text is in `TEXTS` of boot-view.mjs.
  *
  *     .boot [data-state=off|starting|running|waiting|failed|paused|saving]
  *       .boot-screen               takes the keyboard while it has the focus; Ctrl+Alt+G leaves it
- *         div                      the text mode: a div for each row, spans of letters with colours
- *         canvas                   the graphics mode
+ *         .boot-text               the text mode: a div for each row, spans of letters with colours
+ *         canvas.boot-graphics     the graphics mode
  *       .boot-failure [role=alert] what failed; empty when nothing did
  *         strong, p, button.boot-retry, button.boot-refuse
  *       .boot-bar [role=group]
@@ -31,7 +31,7 @@
  * (LGPL-3.0), which ask something of those who pass them on.
  */
 
-import { TEXTS, makeParts, makeScreen, setText } from "./boot-view.mjs";
+import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
 import { findState, loadState, removeState, saveState } from "./machine-states.mjs";
 import { MachineHold, Pace } from "./v86-machine.mjs";
 import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
@@ -40,8 +40,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @typedef {import("./v86-machine.mjs").V86} V86
  * @typedef {import("./v86-disk.mjs").BlockDisk} BlockDisk
  * @typedef {import("./v86-disk.mjs").V86Disk} V86Disk
- * @typedef {import("./v86-disk.mjs").Failure} Failure
- * @typedef {"off" | "starting" | "running" | "waiting" | "failed" | "paused" | "saving"} State
+ * @typedef {import("./boot-view.mjs").State} State
  *
  * @typedef {object} BootOptions
  * @property {BlockDisk} disk what is booted; the component does not close it
@@ -57,7 +56,6 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
 const MEMORY = 256 << 20;
 const VGA_MEMORY = 8 << 20;
 const CD_SECTOR = 2048;
-const LIGHT_MS = 120;
 const PACE_MS = 1000;
 /** Control, Alt, Shift left and right, let go: PS/2 set 1. */
 const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
@@ -65,7 +63,7 @@ const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
 export class Boot extends EventTarget {
   #options;
   #texts;
-  #parts;
+  #view;
   /** @type {State} */
   #state = "off";
   /** @type {{ machine: V86, disk: V86Disk, pace: Pace } | null} */
@@ -73,8 +71,6 @@ export class Boot extends EventTarget {
   #note = "";
   #givesUp = false;
   #end = new AbortController();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #lightTimer;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #paceTimer;
 
@@ -86,11 +82,9 @@ export class Boot extends EventTarget {
     super();
     this.#options = options;
     this.#texts = { ...TEXTS, ...options.texts };
-    this.#parts = makeParts(this.#texts);
-    container.replaceChildren(this.#parts.root);
+    this.#view = new BootView(container, this.#texts);
     this.#listen();
-    this.#show();
-    this.saved().then((saved) => this.#showSaved(saved !== null), () => this.#showSaved(false));
+    this.#lookForSaved();
   }
 
   /** @returns {State} */
@@ -155,7 +149,7 @@ export class Boot extends EventTarget {
       await saveState(this.#name, facts, await machine.save_state());
       this.#note = this.#texts.saved;
     } catch (error) {
-      this.#showFailure(this.#texts.saveFailed, messageOf(error));
+      this.#view.showFailure(this.#texts.saveFailed, messageOf(error));
       throw error;
     } finally {
       this.#update();
@@ -170,7 +164,7 @@ export class Boot extends EventTarget {
   /** Forgets the saved machine. */
   async forget() {
     await removeState(this.#name);
-    this.#showSaved(false);
+    this.#view.showSaved(false);
   }
 
   /**
@@ -185,11 +179,10 @@ export class Boot extends EventTarget {
     this.#givesUp = false;
     this.#running = null;
     clearInterval(this.#paceTimer);
-    clearTimeout(this.#lightTimer);
     await machine.destroy();
     this.#note = "";
     this.#become("off");
-    this.#showSaved((await this.saved()) !== null);
+    await this.#lookForSaved();
   }
 
   /** @param {V86Disk} disk */
@@ -199,16 +192,19 @@ export class Boot extends EventTarget {
     } catch (error) {
       this.#givesUp = true;
       this.#update();
-      this.#showFailure(this.#texts.flushFailed, `${messageOf(error)} ${this.#texts.giveUp}`);
+      this.#view.showFailure(this.#texts.flushFailed, `${messageOf(error)} ${this.#texts.giveUp}`);
       throw error;
     }
   }
 
-  /** Switches the machine off and takes its elements out of the page. */
+  /**
+   * Switches the machine off, be its disk still open or not, and takes its elements out of the page.
+   * Called before the disk is closed nothing is lost that the machine wrote.
+   */
   async dispose() {
     this.#end.abort();
-    await this.stop();
-    this.#parts.root.remove();
+    await this.stop().catch(() => this.stop());
+    this.#view.parts.root.remove();
   }
 
   get #memory() {
@@ -229,7 +225,7 @@ export class Boot extends EventTarget {
   /** @param {(machine: V86, disk: V86Disk) => Promise<void>} prepare */
   async #switchOn(prepare) {
     this.#become("starting");
-    this.#showFailure();
+    this.#view.showFailure();
     /** @type {V86 | null} */
     let machine = null;
     try {
@@ -240,14 +236,16 @@ export class Boot extends EventTarget {
       this.#running = { machine, disk, pace: new Pace(machine) };
       this.#watch(machine, disk);
       await MachineHold.of(machine).run();
-      this.#parts.screen.focus();
-      this.#takeKeys(document.activeElement === this.#parts.screen);
+      const { screen } = this.#view.parts;
+      screen.focus();
+      this.#takeKeys(document.activeElement === screen);
+      this.#setSpeed();
       this.#update();
     } catch (error) {
       await machine?.destroy();
       this.#running = null;
       this.#become("off");
-      this.#showFailure(this.#texts.startFailed, messageOf(error));
+      this.#view.showFailure(this.#texts.startFailed, messageOf(error));
       throw error;
     }
   }
@@ -261,7 +259,7 @@ export class Boot extends EventTarget {
       fetchFile(new URL("bios.bin", files)).then((response) => response.arrayBuffer()),
       fetchFile(new URL("vgabios.bin", files)).then((response) => response.arrayBuffer()),
     ]);
-    const screen = makeScreen(this.#parts.screen);
+    const screen = makeScreen(this.#view.parts.screen);
     const machine = new V86({
       wasm_fn: async (/** @type {WebAssembly.Imports} */ imports) =>
         (await WebAssembly.instantiateStreaming(wasm, imports)).instance.exports,
@@ -285,28 +283,28 @@ export class Boot extends EventTarget {
   #watch(machine, disk) {
     disk.addEventListener("activity", (event) => {
       if (!(event instanceof DiskActivityEvent)) return;
-      this.#light(event.kind);
+      this.#view.light(event.kind);
       this.dispatchEvent(new DiskActivityEvent(event.kind, event.offset, event.length));
     });
     for (const type of ["waiting", "arrived", "failure"]) disk.addEventListener(type, () => this.#update());
     disk.addEventListener("refused", (event) => {
       const { failure } = /** @type {import("./v86-disk.mjs").DiskFailureEvent} */ (event);
       this.#note = `${this.#texts.refused} ${failure.message}`;
-      this.#show();
+      this.#view.show(this.#state, this.#note);
     });
     let before = machine.get_instruction_counter();
     this.#paceTimer = setInterval(() => {
       const now = machine.get_instruction_counter();
       const millions = ((now - before) >>> 0) / (PACE_MS * 1000); // the counter has 32 bits
       before = now;
-      setText(this.#parts.pace, this.#state === "running" ? `${millions.toFixed(millions < 10 ? 1 : 0)} MIPS` : "");
+      this.#view.showPace(this.#state === "running" ? millions : null);
     }, PACE_MS);
   }
 
   // ── what the user does ──────────────────────────────────────────────────────────────────────────
 
   #listen() {
-    const { screen, typing, speed, start, pause, resume, save, stop, retry, refuse } = this.#parts;
+    const { screen, typing, speed, start, pause, resume, save, stop, retry, refuse } = this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
       button.addEventListener("click", () => void action.call(this).catch(() => {})); // it is shown
     act(start, this.start);
@@ -315,7 +313,7 @@ export class Boot extends EventTarget {
     act(save, this.save);
     act(stop, this.stop);
     retry.addEventListener("click", () => {
-      this.#showFailure();
+      this.#view.showFailure();
       this.#running?.disk.retry();
       this.#update();
     });
@@ -344,7 +342,7 @@ export class Boot extends EventTarget {
   }
 
   #setSpeed() {
-    if (this.#running) this.#running.pace.share = Number(this.#parts.speed.value) / 100;
+    if (this.#running) this.#running.pace.share = Number(this.#view.parts.speed.value) / 100;
   }
 
   /** @param {boolean} on */
@@ -360,11 +358,15 @@ export class Boot extends EventTarget {
     if (!(event.ctrlKey && event.altKey && event.code === "KeyG")) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    const { bar } = this.#parts;
-    [...bar.querySelectorAll("button")].find((button) => !button.hidden)?.focus();
+    this.#view.focusBar();
   }
 
-  // ── what the user sees ──────────────────────────────────────────────────────────────────────────
+  // ── what it does ────────────────────────────────────────────────────────────────────────────────
+
+  async #lookForSaved() {
+    const saved = await this.saved().catch(() => null); // where nothing can be saved nothing is
+    this.#view.showSaved(saved !== null);
+  }
 
   /** Finds out what the machine does. */
   #update() {
@@ -375,65 +377,16 @@ export class Boot extends EventTarget {
     if (failure) this.#become("failed");
     else if (hold.isHeldBy(this)) this.#become("paused");
     else this.#become(hold.isHeld ? "waiting" : "running");
-    if (failure) this.#showDiskFailure(failure);
-    else if (this.#parts.failure.dataset.of === "disk") this.#showFailure();
+    if (failure) this.#view.showDiskFailure(failure);
+    else this.#view.hideDiskFailure();
   }
 
   /** @param {State} state */
   #become(state) {
     const changed = state !== this.#state;
     this.#state = state;
-    this.#show();
+    this.#view.show(state, this.#note);
     if (changed) this.dispatchEvent(new Event("state"));
-  }
-
-  #show() {
-    const { root, status, start, pause, resume, save, stop, speed } = this.#parts;
-    const state = this.#state;
-    const isOn = state !== "off" && state !== "starting";
-    root.dataset.state = state;
-    setText(status, [this.#texts[state], this.#note].filter(Boolean).join(" "));
-    if (state === "paused" && this.#note === this.#texts.saved) setText(status, this.#note);
-    start.hidden = state !== "off";
-    pause.hidden = !isOn || state === "paused" || state === "saving";
-    resume.hidden = state !== "paused" && !(state === "off" && root.dataset.saved !== undefined);
-    save.hidden = !isOn || state === "saving" || state === "failed";
-    stop.hidden = !isOn;
-    speed.disabled = !isOn;
-  }
-
-  /** @param {boolean} is */
-  #showSaved(is) {
-    if (is) this.#parts.root.dataset.saved = "";
-    else delete this.#parts.root.dataset.saved;
-    this.#show();
-    if (is && this.#state === "off") setText(this.#parts.status, this.#texts.offSaved);
-  }
-
-  /** @param {Failure} failure */
-  #showDiskFailure(failure) {
-    const titles = { read: "readFailed", write: "writeFailed", flush: "flushFailed" };
-    const title = /** @type {keyof typeof TEXTS} */ (titles[failure.kind]);
-    this.#showFailure(this.#texts[title], failure.message, failure);
-  }
-
-  /** @param {string} [title] @param {string} [text] @param {Failure} [failure] of the disk */
-  #showFailure(title = "", text = "", failure) {
-    const { failure: box, failureTitle, failureText, retry, refuse } = this.#parts;
-    box.dataset.of = failure ? "disk" : "";
-    setText(failureTitle, title);
-    setText(failureText, text);
-    box.hidden = !title;
-    retry.hidden = !failure;
-    refuse.hidden = !failure?.canRefuse;
-  }
-
-  /** @param {"read" | "write"} kind */
-  #light(kind) {
-    const { light } = this.#parts;
-    if (light.dataset.on !== kind) light.dataset.on = kind;
-    clearTimeout(this.#lightTimer);
-    this.#lightTimer = setTimeout(() => (light.dataset.on = ""), LIGHT_MS);
   }
 }
 

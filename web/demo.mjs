@@ -3,11 +3,12 @@
  */
 
 import { wireBoot } from "./boot-part.mjs";
-import { element, isAvailable, messageOf, onPress } from "./elements.mjs";
+import { element, isAvailable, messageOf, onPress, setText } from "./elements.mjs";
 import { FileBrowser } from "./file-browser.mjs";
 import { wireDoctor } from "./findings.mjs";
 import { LibraryList } from "./library-list.mjs";
 import { DiskMap } from "./map.mjs";
+import { installSiteWorker } from "./offline.mjs";
 import { PageSession } from "./page-session.mjs";
 import { renderFailure, renderPanel, renderStarting } from "./panel.mjs";
 import { clearReadResult, showReadResult } from "./read-result.mjs";
@@ -23,11 +24,15 @@ const url = element("url", HTMLInputElement);
 const remote = element("remote", HTMLInputElement);
 const session = new PageSession();
 
-await start();
+/** @type {View} */
+const first = await (await fetch("panel-first-view.json")).json();
+// Not before Python is there, so that nothing is fetched twice at the same time.
+const started = start();
+installSiteWorker(started);
+await started;
+sayWhatLacks();
 
 async function start() {
-  /** @type {View} */
-  const first = await (await fetch("panel-first-view.json")).json();
   renderStarting(first);
   session.onView(draw);
   new DiskMap(session);
@@ -59,6 +64,14 @@ async function start() {
   session.ready();
   // A secret in this page's own address is not left there to be copied or reloaded.
   if (prefilled && session.view?.url.secret) history.replaceState(null, "", location.pathname);
+}
+
+/** What this browser, or the server of this page, does not offer, and what is done instead. */
+function sayWhatLacks() {
+  const lacking = [];
+  if (!crossOriginIsolated) lacking.push("isolation");
+  if (!("showSaveFilePicker" in globalThis)) lacking.push("save");
+  setText(element("lacks", HTMLElement), lacking.map((what) => first.texts.lacks[what]).join(" "));
 }
 
 function listen() {

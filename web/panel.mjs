@@ -25,6 +25,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ disabled: boolean }} close
  * @property {{ disabled: boolean, label: string }} diagnose
  * @property {{ disabled: boolean }} clearCache
+ * @property {{ disabled: boolean }} saveProfile
  * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read
  * @property {{ text: string, tone: string }} status
  * @property {Failure | null | undefined} error
@@ -33,13 +34,13 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {Row[]} activity
  * @property {{ value: number, max: number, text: string, limit: string, note: string }} cache
  * @property {{ label: string, disabled: boolean, on: boolean }} keepAll
- * @property {{ title: string, size: number, hint: string }} map
+ * @property {{ title: string, legend: Record<string, string> }} map
  * @property {{ disabled: boolean, hint: string }} files
  * @property {{ disabled: boolean, hint: string }} boot
  * @property {{ shown: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
- * @property {{ changed: boolean, fields: Setting[] }} settings
+ * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered
- * @property {Record<string, string> & { warning: string[], legend: Record<string, string>, lacks: Record<string, string> }} texts
+ * @property {Record<string, string> & { warning: string[], lacks: Record<string, string> }} texts
  */
 
 /**
@@ -77,7 +78,7 @@ export function renderPanel(view, { editing = false } = {}) {
     "clear-cache": !view.clearCache.disabled,
     "keep-all": !view.keepAll.disabled,
     "save-trace": isOpen,
-    "save-profile": isOpen,
+    "save-profile": !view.saveProfile.disabled,
     read: !view.read.disabled,
     browse: !view.files.disabled,
     boot: !view.boot.disabled,
@@ -128,7 +129,7 @@ function renderTexts(root, view) {
     lines.forEach((line, index) => setText(list.children[index], line));
   }
   for (const item of root.querySelectorAll("[data-cell]")) {
-    setText(item, view.texts.legend[item.getAttribute("data-cell") ?? ""] ?? "");
+    setText(item, view.map.legend[item.getAttribute("data-cell") ?? ""] ?? "");
   }
   for (const list of root.querySelectorAll("[data-rows]")) {
     const rows = /** @type {Row[]} */ (valueAt(view, list.getAttribute("data-rows") ?? ""));

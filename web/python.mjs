@@ -3,7 +3,7 @@
  */
 
 import { build } from "./build.mjs";
-import { forgetSnapshot, keepSnapshot, loadSnapshot, unpack } from "./snapshot.mjs";
+import { forgetSnapshot, headOf, keepSnapshot, loadSnapshot, restoreMemory } from "./snapshot.mjs";
 
 /**
  * Where things are. Null leaves it to the build that this module is of.
@@ -48,22 +48,23 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
 }
 
 /**
- * Pyodide as it was when the snapshot was made, after its digest was seen to be right.
+ * Pyodide as it was when the snapshot was made. Nothing runs before its digest was seen to be right.
  * @param {string} pyodideUrl
  * @param {Promise<Snapshot>} loading
  * @returns {Promise<Pyodide>}
  */
 async function wake(pyodideUrl, loading) {
   let trampoline = () => {};
-  const image = loading.then(({ packed }) => unpack(packed));
-  image.catch(() => {}); // Pyodide tells of it, if it gets that far
-  const pyodide = await load(pyodideUrl, { _loadSnapshot: image }, async (module) => {
+  const head = loading.then(({ packed }) => headOf(packed));
+  head.catch(() => {}); // Pyodide tells of it, if it gets that far
+  const pyodide = await load(pyodideUrl, { _loadSnapshot: head }, async (module) => {
     trampoline = trampolineOf(module);
-    makeRoom(module, (await image).length);
+    const { packed, isWhole } = await loading;
+    if (!(await isWhole)) throw new Error("the snapshot is damaged");
+    restoreMemory(packed, module);
   });
   trampoline();
   pyodide.pyimport("random").seed(); // else all who start from this snapshot draw the same numbers
-  if (!(await (await loading).isWhole)) throw new Error("the snapshot is damaged");
   return pyodide;
 }
 
@@ -134,16 +135,6 @@ function handOver(wasmUrl, compiled) {
     self.fetch = plainFetch;
     WebAssembly.instantiateStreaming = instantiateStreaming;
   };
-}
-
-/**
- * Grows the memory that a snapshot goes into to what it was when the snapshot was made.
- * @param {any} module
- * @param {number} length of the snapshot: the memory's, and less than a page before it
- */
-function makeRoom(module, length) {
-  const memory = length - (length % 65536);
-  if (memory > module.HEAP8.length) module.growMemory(memory);
 }
 
 /**

@@ -2,7 +2,7 @@
  * The settings: a dialog with a choice for each.
  */
 
-import { element, make, onPress, redraw, setAvailable } from "./elements.mjs";
+import { element, make, onPress, redraw, setAvailable, setText } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./panel.mjs").Setting} Setting */
@@ -20,7 +20,20 @@ export function wireSettings(session) {
     if (!(target instanceof HTMLSelectElement)) return;
     session.act("panel.chooseSetting", { name: target.name, choice: target.value });
   });
-  session.onView(({ settings }) => {
+  const file = element("digests-file", HTMLInputElement);
+  const remove = element("digests-remove", HTMLButtonElement);
+  onPress("digests-choose", () => file.click());
+  onPress("digests-remove", () => session.act("panel.chooseDigests"));
+  file.addEventListener("change", async () => {
+    const [chosen] = file.files ?? [];
+    if (!chosen) return;
+    const document = new Uint8Array(await chosen.arrayBuffer());
+    await session.act("panel.chooseDigests", { name: chosen.name, document });
+    file.value = "";
+  });
+  session.onView(({ settings, texts }) => {
+    remove.hidden = !settings.digests;
+    setText(remove, (texts.digestsRemove ?? "").replace("{name}", settings.digests));
     setAvailable(element("settings-reset", HTMLButtonElement), settings.changed);
     const shape = settings.fields.map(({ value, ...rest }) => rest);
     redraw(fields, shape, () => settings.fields.map(buildField));

@@ -34,19 +34,43 @@ export async function loadSnapshot(facts) {
 }
 
 /**
- * Pyodide's snapshot, from the packed one.
+ * What Pyodide takes for a snapshot: its head, with no memory after it. `restoreMemory` does that part.
  * @param {Uint8Array<ArrayBuffer>} packed
  */
-export function unpack(packed) {
-  const end = 4 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
-  const { length, runs } = JSON.parse(new TextDecoder().decode(packed.subarray(4, end)));
-  const image = new Uint8Array(length);
-  let at = end;
-  for (const [start, count] of runs) {
-    image.set(packed.subarray(at, at + count), start);
-    at += count;
+export function headOf(packed) {
+  const { head, at } = indexOf(packed);
+  return packed.slice(at, at + head);
+}
+
+/**
+ * Puts the memory back as it was, straight into the module. By way of Pyodide it would be copied twice,
+ * zeros and all.
+ * @param {Uint8Array<ArrayBuffer>} packed
+ * @param {any} module Emscripten's, which has not run anything yet
+ */
+export function restoreMemory(packed, module) {
+  const { head, memory, runs, at } = indexOf(packed);
+  if (memory > module.HEAPU8.length) module.growMemory(memory);
+  const target = module.HEAPU8;
+  let from = at + head;
+  let end = 0; // of the run before
+  for (const [start, length] of runs) {
+    target.fill(0, end, start);
+    target.set(packed.subarray(from, from + length), start);
+    from += length;
+    end = start + length;
   }
-  return image;
+  target.fill(0, end);
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} packed
+ * @returns {{ head: number, memory: number, runs: [number, number][], at: number }} as
+ *   `make_snapshot.mjs` writes it, and where the head is
+ */
+function indexOf(packed) {
+  const at = 4 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
+  return { ...JSON.parse(new TextDecoder().decode(packed.subarray(4, at))), at };
 }
 
 /**

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from emulator import write_emulator
 
@@ -38,14 +40,10 @@ class BootPage:
 
     page: Page
 
-    def make(self, site_url: str, url: str, **options: object) -> BootPage:
-        """Loads the site, opens the image and makes the machine, which is off."""
+    def make(self, site_url: str, disk: Mapping[str, object], **options: object) -> None:
+        """Loads the site, opens the disk and makes the machine, which is off."""
         self.page.goto(site_url)
-        opened = {"url": url, "allowRemote": True, "retry": {"tries": 2, "baseS": 0.1}}
-        opened |= {"readAhead": False, "bootProfile": None}
-        opened |= {"overlay": options.pop("overlay")} if "overlay" in options else {}
-        self.page.evaluate(MAKE, {"open": opened, "options": options})
-        return self
+        self.page.evaluate(MAKE, {"open": dict(disk), "options": options})
 
     def press(self, name: str) -> None:
         """Presses one of the machine's buttons."""
@@ -71,15 +69,18 @@ class BootPage:
         rows: list[str] = self.evaluate("boot.screenText")
         return "\n".join(row.rstrip() for row in rows)
 
-    def expect_text(self, text: str) -> None:
-        """Waits until the screen shows a text."""
-        # The machine keeps the page's thread busy: looking seldom is quicker.
-        self.page.wait_for_function(
-            "text => boot.screenText.some((row) => row.includes(text))",
-            arg=text,
-            timeout=BOOT_TIMEOUT_MS,
-            polling=250,
-        )
+    def expect_text(self, text: str, timeout_ms: int = BOOT_TIMEOUT_MS) -> None:
+        """Waits until the screen shows a text; fails with what it shows instead."""
+        try:
+            # The machine keeps the page's thread busy: looking seldom is quicker.
+            self.page.wait_for_function(
+                "text => boot.screenText.some((row) => row.includes(text))",
+                arg=text,
+                timeout=timeout_ms,
+                polling=250,
+            )
+        except PlaywrightTimeoutError:
+            raise AssertionError(f"{text!r} did not come:\n{self.text}") from None
 
     def type(self, text: str) -> None:
         """Types on the machine's keyboard, which is an American one, then presses Enter."""

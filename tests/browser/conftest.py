@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Play
 
 import browsers
 from aero_browser_disk.testing.site_server import SiteServer
+from page_headers import page_headers
 
 OpenProfile = Callable[..., BrowserContext]
 
@@ -70,8 +71,9 @@ def console() -> Iterator[Console]:
 
 @pytest.fixture(scope="session")
 def site(site_folder: Path) -> Iterator[SiteServer]:
-    """Serves the built site, cross-origin isolated, on a free port."""
-    with SiteServer(site_folder, isolated=True) as server:
+    """Serves the built site, cross-origin isolated, on a free port, its files to be cached."""
+    cached = {"Cache-Control": "public, max-age=3600"}
+    with SiteServer(site_folder, isolated=True, headers=cached | page_headers()) as server:
         yield server
 
 

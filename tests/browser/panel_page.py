@@ -58,6 +58,21 @@ class PanelPage:
         self.length.fill(length)
         self.read.click()
 
+    def create_disk(self, name: str, size: str) -> None:
+        """Makes a blank disk in the library."""
+        self.button("New blank disk").click()
+        self.page.get_by_role("textbox", name="Name", exact=True).fill(name)
+        self.page.get_by_role("textbox", name="Size", exact=True).fill(size)
+        self.button("Make it").click()
+        expect(self.disk(name)).to_be_visible()
+
+    def answer(self, agree: str, **fields: str) -> None:
+        """Fills the fields of the question that is asked, and agrees."""
+        dialog = self.page.get_by_role("dialog")
+        for name, text in fields.items():
+            dialog.get_by_role("textbox", name=name.capitalize(), exact=True).fill(text)
+        dialog.get_by_role("button", name=agree, exact=True).click()
+
     # ── what the user sees ────────────────────────────────────────────────────────────────────────
 
     @property
@@ -111,6 +126,15 @@ class PanelPage:
     @property
     def dump(self) -> Locator:
         return self.page.get_by_test_id("read-dump")
+
+    @property
+    def map(self) -> Locator:
+        return self.page.get_by_role("slider", name="Map of the disk")
+
+    def disk(self, name: str) -> Locator:
+        """A row of the library by the disk's name."""
+        rows = self.page.locator("#library-list li")
+        return rows.filter(has=self.page.locator(".name", has_text=re.compile(f"^{name}$")))
 
     def notice(self, code: str) -> Locator:
         """A notice by its code."""

@@ -45,10 +45,10 @@ export async function run({ disk, acked, thread, threads, rounds, mayWait }) {
   const sectors = acked.length;
   const done = { reads: 0, tried: 0, found: 0, writes: 0, refused: 0, sectors: 0 };
   for (let round = 0; round < rounds; round++) {
-    const first = random(sectors);
-    const count = 1 + random(Math.min(sectors - first, random(8) ? 40 : 1200));
-    if (random(4)) await read(first, count);
-    else await write(first - (first % threads) + thread, random(12) + 1);
+    const first = random(4) ? random(128) : random(sectors); // some are read and written often
+    const count = 1 + random(Math.min(sectors - first, random(16) ? 6 : 1200));
+    if (random(5)) await read(first, count);
+    else await write(first - (first % threads) + thread, random(4) + 1);
   }
   return done;
 

@@ -17,6 +17,12 @@ from project import WEB
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 DATA = bytes(range(256)) * 4096 + b"odd"
+NAME_OF_FOCUS = """() => {
+  const { activeElement: element } = document;
+  const named = element.getAttribute("aria-labelledby");
+  return element.ariaLabel ?? (named && document.getElementById(named).textContent)
+    ?? element.labels?.[0]?.textContent ?? element.textContent;
+}"""
 OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -58,9 +64,19 @@ def test_axe_finds_nothing_in_light_and_dark(
     panel = PanelPage(page).visit(site.url)
     assert violations(page) == []
 
+    panel.button("Settings").click()
+    assert violations(page) == []
+    panel.button("Done").click()
+    panel.create_disk("work", "1 GiB")
+    panel.button("Delete work").click()
+    assert violations(page) == []
+    panel.button("Cancel").click()
+
     panel.turn_on()
     panel.start_opening(images.url("missing.img"))
     panel.expect_error("The host refused")
+    panel.button("Find out why").click()
+    expect(page.get_by_role("heading", name="This address cannot be streamed.")).to_be_visible()
     assert violations(page) == []
 
     panel.open_image(images.url("disk.img"))
@@ -70,46 +86,97 @@ def test_axe_finds_nothing_in_light_and_dark(
     assert violations(page) == []
 
 
+class Keyboard:
+    """A page in the hands of somebody who has no mouse."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.focused = page.locator(":focus")
+
+    def tab_to(self, name: str, key: str = "Tab") -> None:
+        for _ in range(30):
+            self.press(key)
+            if self.focused.count() and self.page.evaluate(NAME_OF_FOCUS).startswith(name):
+                return
+        raise AssertionError(f"no way leads to {name}")
+
+    def press(self, key: str) -> None:
+        self.page.keyboard.press(key)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def is_at(self, name: str) -> None:
+        expect(self.focused).to_have_accessible_name(name)
+
+
 def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: ImageServer) -> None:
     panel = PanelPage(page).visit(site.url)
+    keyboard = Keyboard(page)
 
-    def tab_to(name: str) -> None:
-        page.keyboard.press("Tab")
-        expect(page.locator(":focus")).to_have_accessible_name(name)
-
-    tab_to("Use remote image")
-    page.keyboard.press("Space")
+    keyboard.tab_to("Use remote image")
+    keyboard.press("Space")
     panel.expect_status("Enter the address of an image.")
-    tab_to("Image URL")
-    page.keyboard.type(images.url("disk.img"))
+    keyboard.tab_to("Image URL")
+    keyboard.type(images.url("disk.img"))
     panel.expect_status("Ready to open.")
-    tab_to("Open")
-    page.keyboard.press("Enter")
+    keyboard.tab_to("Open")
+    keyboard.press("Enter")
     panel.expect_status("disk.img is open: 1 MiB.")
-    expect(page.locator(":focus")).to_have_accessible_name("Open")  # focus is never lost
-    tab_to("Close image")
-    tab_to("Clear cache")
-    tab_to("Offset")
-    page.keyboard.type("0x200")
-    tab_to("Length")
-    page.keyboard.type("1 KiB")
-    page.keyboard.press("Enter")
+    keyboard.is_at("Open")  # focus is never lost
+    keyboard.tab_to("Offset")
+    keyboard.type("0x200")
+    keyboard.tab_to("Length")
+    keyboard.type("1 KiB")
+    keyboard.press("Enter")
     panel.expect_digest(hashlib.sha256(DATA[512:1536]).hexdigest())
-    expect(page.locator(":focus")).to_have_accessible_name("Length")
-    tab_to("Read")
-    page.keyboard.press("Space")
+    keyboard.is_at("Length")
+    keyboard.tab_to("Read")
+    keyboard.press("Space")
     panel.expect_status("Read 1 KiB of disk.img.")
-    tab_to("First bytes")
-    page.keyboard.press("Shift+Tab")
-    for _ in range(3):
-        page.keyboard.press("Shift+Tab")
-    expect(page.locator(":focus")).to_have_accessible_name("Clear cache")
-    page.keyboard.press("Enter")
+    keyboard.tab_to("First bytes")
+    keyboard.tab_to("Clear cache", "Shift+Tab")
+    keyboard.press("Enter")
     panel.expect_status("The cache of this image is empty now.")
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Space")
+    keyboard.tab_to("Close image", "Shift+Tab")
+    keyboard.press("Space")
     panel.expect_status("Ready to open.")
-    expect(page.locator(":focus")).to_have_accessible_name("Close image")
+    keyboard.is_at("Close image")
+
+
+def test_dialogs_library_and_map_by_keyboard(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    panel = PanelPage(page).visit(site.url)
+    keyboard = Keyboard(page)
+
+    keyboard.tab_to("Settings")
+    keyboard.press("Enter")
+    keyboard.tab_to("Read ahead")
+    keyboard.press("ArrowDown")
+    keyboard.press("Escape")
+    keyboard.is_at("Settings")  # where the dialog was opened from
+    panel.turn_on().open_image(images.url("disk.img"))
+    keyboard.tab_to("New blank disk")
+    keyboard.press("Enter")
+    keyboard.type("work")
+    keyboard.press("Enter")
+    expect(panel.disk("work")).to_be_visible()
+    keyboard.is_at("New blank disk")
+    keyboard.tab_to("Zoom in")
+    keyboard.tab_to("Map of the disk")
+    expect(keyboard.focused).to_have_attribute("aria-valuetext", "One square is 16 KiB.")
+    keyboard.press("ArrowRight")
+    expect(keyboard.focused).to_have_attribute(
+        "aria-valuetext", re.compile("^0 bytes – 16 KiB: .*kept here")
+    )
+    keyboard.press("End")
+    expect(keyboard.focused).to_have_attribute(
+        "aria-valuetext", re.compile("^1 MiB – 1 MiB: not here")
+    )
+    keyboard.press("+")
+    keyboard.press("Escape")
+    expect(keyboard.focused).to_have_attribute("aria-valuetext", "One square is 16 KiB.")
 
 
 def test_enter_in_the_address_opens(page: Page, site: SiteServer, images: ImageServer) -> None:
@@ -127,7 +194,7 @@ def test_every_stop_of_the_keyboard_shows_and_only_what_is_said_is_announced(
 ) -> None:
     PanelPage(page).visit(site.url)
 
-    for _ in range(9):
+    for _ in range(20):
         page.keyboard.press("Tab")
         outline = page.evaluate(
             "() => { const style = getComputedStyle(document.activeElement);"
@@ -136,7 +203,10 @@ def test_every_stop_of_the_keyboard_shows_and_only_what_is_said_is_announced(
         assert outline == ["solid", 3]
     # The counters change a few times a second: nobody could listen to that.
     live = page.locator("[role=status], [role=alert], [aria-live]")
-    assert live.evaluate_all("all => all.map((one) => one.id)") == ["status", "error", "notices"]
+    assert live.evaluate_all("all => all.map((one) => one.id)") == [
+        *("status", "error", "notices", "findings"),
+        *("library-error", "files-error", "ask-error"),
+    ]
 
 
 def test_no_width_scrolls_sideways(page: Page, site: SiteServer, images: ImageServer) -> None:
@@ -171,12 +241,15 @@ def test_a_phone_shows_each_line_of_the_dump_whole(
 def test_nothing_moves_while_the_page_starts(
     chromium: Browser, site: SiteServer, images: ImageServer, console
 ) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 1000})
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 1000}, service_workers="block"
+    )
     console.watch(context)
     page = context.new_page()
     page.add_init_script(
         "globalThis.shifts = [];"
-        "new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))"
+        "new PerformanceObserver((list) => shifts.push(...list.getEntries().flatMap((entry) =>"
+        " entry.sources.map(({ node }) => `${node?.nodeName} ${node?.id || node?.className}`))))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
     panel = PanelPage(page).visit(site.url).turn_on()

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, expect
 
+import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -35,14 +36,8 @@ def complaints() -> list[str]:
 @pytest.fixture(scope="module")
 def started(chromium: Browser, site: SiteServer, complaints: list[str]) -> Iterator[PanelPage]:
     """One page for the whole module: a fault must leave it as good as new."""
-    context = chromium.new_context()
-    context.on(
-        "console",
-        lambda message: (
-            complaints.append(message.text) if message.type in {"error", "warning"} else None
-        ),
-    )
-    context.on("weberror", lambda error: complaints.append(f"uncaught: {error.error}"))
+    context = chromium.new_context(service_workers="block")
+    browsers.watch_console(context, complaints)
     yield PanelPage(context.new_page()).visit(site.url).turn_on()
     context.close()
 

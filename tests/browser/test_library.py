@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
@@ -33,7 +33,7 @@ PRELUDE = """async (values) => {
 
 
 class LibraryPage:
-    """A page of the site that does nothing by itself."""
+    """The page of the site, with a field for files of its own."""
 
     def __init__(self, page: Page, site: SiteServer) -> None:
         self.page = page
@@ -42,15 +42,15 @@ class LibraryPage:
 
     def load(self) -> None:
         """Loads, or loads anew."""
-        self.page.goto(f"{self._site.url}wheels/index.json")
+        self.page.goto(self._site.url)
         self.page.evaluate(
-            """(base) => {
-              const make = (tag, fields) => Object.assign(document.createElement(tag), fields);
-              document.head.append(make("base", { href: base }));
-              document.body.append(make("input", { type: "file" }));
-            }""",
-            self._site.url,
+            """() => document.body.append(
+              Object.assign(document.createElement("input"), { type: "file", id: "chosen" }))"""
         )
+
+    def choose(self, file: Path) -> None:
+        """Chooses a file, as a user does."""
+        self.page.set_input_files("#chosen", file)
 
     def run(self, body: str, **values: object) -> Any:
         """Runs the body of a function with `library` and `openDisk` at hand."""
@@ -65,14 +65,14 @@ def user(context: BrowserContext, site: SiteServer) -> LibraryPage:
 @needs_qemu
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_a_file_is_imported_written_after_a_reload_and_downloaded(
-    user: LibraryPage, tmp_path: Path
+    user: LibraryPage, browser: Browser, tmp_path: Path
 ) -> None:
     raw, made = patchy_disk(tmp_path / "disk.img"), tmp_path / "disk.qcow2"
     qemu_img("convert", "-f", "raw", "-O", "qcow2", "-c", raw, made)
-    user.page.set_input_files("input", made)
+    user.choose(made)
     seen = user.run("""
       const told = [];
-      const [file] = document.querySelector("input").files;
+      const [file] = document.querySelector("#chosen").files;
       const made = await library.import(file, { onProgress: (...values) => told.push(values) });
       return { made, told: told.at(-1), usage: await library.usage() };
     """)
@@ -103,13 +103,21 @@ def test_a_file_is_imported_written_after_a_reload_and_downloaded(
     content[2 * MIB : 3 * MIB] = bytes(MIB)
     raw.write_bytes(content)
     user.load()
-    with user.page.expect_download() as download:
-        done = user.run('return library.export("disk", { to: "download" });')
-    out = tmp_path / "out.img"
-    download.value.save_as(out)
-    assert download.value.suggested_filename == done["fileName"] == "disk.img"
+    if browser.browser_type.name == "firefox":  # of whose downloads Playwright hears nothing
+        done = user.run("""
+          const { blob, ...facts } = await library.export("disk", { to: "blob" });
+          return { ...facts, digest: await digest(await blob.arrayBuffer()) };
+        """)
+        assert done["digest"] == hashlib.sha256(content).hexdigest()
+    else:
+        with user.page.expect_download() as download:
+            done = user.run('return library.export("disk", { to: "download" });')
+        out = tmp_path / "out.img"
+        download.value.save_as(out)
+        assert download.value.suggested_filename == "disk.img"
+        assert same_disk(raw, "raw", out, "raw")
+    assert done["fileName"] == "disk.img"
     assert done["bytes"] == len(content)
-    assert same_disk(raw, "raw", out, "raw")
 
 
 def test_every_way_in_and_out(user: LibraryPage) -> None:
@@ -271,12 +279,15 @@ def test_an_import_goes_on_after_the_browser_was_killed(
     open_profile: Any, site: SiteServer, tmp_path: Path
 ) -> None:
     source = tmp_path / "big.img"
-    source.write_bytes(random.Random(6).randbytes(256 * MIB))
+    chance = random.Random(6)
+    with source.open("wb") as file:
+        for _ in range(192):
+            file.write(chance.randbytes(MIB))
     context = open_profile()
     user = LibraryPage(context.new_page(), site)
-    user.page.set_input_files("input", source)
+    user.choose(source)
     user.run("""
-      const [file] = document.querySelector("input").files;
+      const [file] = document.querySelector("#chosen").files;
       await new Promise((resolve) => {
         library.import(file, { onProgress: (done) => { if (done > 2 ** 26) resolve(); } });
       });
@@ -286,10 +297,10 @@ def test_an_import_goes_on_after_the_browser_was_killed(
     user = LibraryPage(open_profile().new_page(), site)
     before = user.run("return library.list()")
     assert [(entry["name"], entry["state"]) for entry in before] == [("big", "importing")]
-    user.page.set_input_files("input", source)
+    user.choose(source)
     seen = user.run("""
       const refused = await failure(() => openDisk({ image: "big" }));
-      const [file] = document.querySelector("input").files;
+      const [file] = document.querySelector("#chosen").files;
       const made = await library.import(file);
       const disk = await openDisk({ image: "big" });
       const digests = [];
@@ -301,5 +312,5 @@ def test_an_import_goes_on_after_the_browser_was_killed(
     assert seen["refused"] == "UnfinishedImportError"
     assert seen["id"] == before[0]["id"]
     with source.open("rb") as file:
-        expected = [hashlib.sha256(file.read(16 * MIB)).hexdigest() for _ in range(16)]
+        expected = [hashlib.sha256(file.read(16 * MIB)).hexdigest() for _ in range(12)]
     assert seen["digests"] == expected

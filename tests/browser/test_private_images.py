@@ -168,11 +168,12 @@ def test_leases_are_renewed_when_they_end_and_when_keys_change_in_mid_read(
     page = context.new_page()
     bearer = token()
     assert open_disk(page, site, service, bearer) == DISK.size
-    assert read(page, 1000, 300_000) == [200]
+    leases = read(page, 1000, 300_000)
 
     # A lease that ended: the read that meets it goes on with another.
     assert page.evaluate(UNTIL_EXPIRED) == {"status": 401, "code": "expired"}
-    assert read(page, 1_000_000, 500_000) == [200, 200]
+    more_leases = read(page, 1_000_000, 500_000)
+    assert len(more_leases) > len(leases)
 
     # While a read of many ranges is under way, the key that signed its lease goes out of use.
     ranges: list[str] = []
@@ -186,14 +187,14 @@ def test_leases_are_renewed_when_they_end_and_when_keys_change_in_mid_read(
         route.continue_()
 
     context.route("**/disks/win/bytes?*", rotate_at_the_fifth)
-    statuses = read(page, 2 << 20, 6 << 20)
+    leases = read(page, 2 << 20, 6 << 20)
     context.unroute_all()
-    assert statuses[:3] == [200] * 3
-    assert "k1" in ranges[:5]
+    assert len(leases) > len(more_leases)
+    assert set(leases) == {200}
+    assert ranges[:5] == ["k1"] * 5
     assert ranges[-1] == "k2"
     lines = lines_of(service)
-    refused = [line for line in lines if line["status"] == 401]
-    assert 1 <= len(refused) <= 4
+    assert 401 in [line["status"] for line in lines]
     # The addresses are short-lived, and still nobody reads them, or the token, in the log.
     assert bearer not in json.dumps(lines)
     assert "sig=" not in json.dumps(lines)

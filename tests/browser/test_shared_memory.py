@@ -76,14 +76,14 @@ def test_threads_that_read_and_write_at_random_see_no_wrong_byte(run: Any) -> No
       const disk = await openDisk({ image: "random", overlay: "o", sharedMemoryBytes: 2 ** 18 });
       const acked = new Int32Array(new SharedArrayBuffer(4 * 2 ** 22 / 512));
       const { run } = await import(threads);
-      const common = { acked, threads: 4, rounds: 500 };
+      const common = { acked, threads: 4, rounds: 250 };
       const workers = [1, 2, 3].map((thread) => inWorker(
         disk, "async (work) => (await import(work.module)).run(work)",
         { ...common, thread, mayWait: true, module: threads },
       ));
       const here = await run({ ...common, disk, thread: 0, mayWait: false });
       const found = [here, ...(await Promise.all(workers)).map(({ value }) => value)];
-      const { shared } = await disk.stats();
+      const shared = await disk.ask("shared.stats");
       // What is left is what was written last, wherever it is read.
       const { versionIn } = await import(threads);
       const bytes = await disk.read(0, disk.size);
@@ -96,8 +96,8 @@ def test_threads_that_read_and_write_at_random_see_no_wrong_byte(run: Any) -> No
     """)
     assert seen["wrong"] == 0
     for done in seen["found"]:
-        assert done["reads"] > 250
-        assert done["writes"] > 100
+        assert done["reads"] > 150
+        assert done["writes"] > 60
     assert sum(done["found"] for done in seen["found"]) > 50, "nobody read from shared memory"
     assert any(done["found"] < done["tried"] for done in seen["found"]), "no frame ever changed"
 

@@ -49,7 +49,7 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
     machine = BootPage(page)
     with ImageService(image.parent, HOST, [boot_site.origin]) as service:
         url = service.image_url(image)
-        machine.make(boot_site.url, url)
+        machine.make(boot_site.url, streamed(url))
         expect(machine.button("Resume")).to_be_hidden()
         pause_after(machine, reads=12)
         machine.press("Boot")
@@ -74,7 +74,7 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         machine.press("Save and pause")
         expect(machine.page.locator(".boot-status")).to_contain_text("saved")
 
-        machine.make(boot_site.url, url)
+        machine.make(boot_site.url, streamed(url))
         machine.press("Resume")
         machine.expect_state("running")
         machine.expect_text("echo before")
@@ -86,10 +86,16 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         name = machine.evaluate("disk.version")
         other = image.with_name("other.img")
         other.write_bytes(image.read_bytes() + bytes(512))
-        machine.make(boot_site.url, service.image_url(other), name=name)
+        machine.make(boot_site.url, streamed(service.image_url(other)), name=name)
         machine.press("Resume")
         expect(machine.failure).to_contain_text("belongs to another disk")
         machine.expect_state("off")
+
+
+def streamed(url: str) -> dict[str, object]:
+    """The image with nothing of it at hand before it is read."""
+    options = {"readAhead": False, "bootProfile": None}
+    return {"url": url, "allowRemote": True, "retry": {"tries": 2, "baseS": 0.1}, **options}
 
 
 def pause_after(machine: BootPage, reads: int) -> None:

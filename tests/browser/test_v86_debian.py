@@ -14,12 +14,27 @@ from aero_browser_disk.testing.site_server import SiteServer
 from boot_traces import PROMPT
 from browser.boot_page import BootPage, copy_with_emulator
 from browser.conftest import OpenProfile
+from browser.small_guest import PROMPT as SHELL
+from browser.small_guest import check_data, file_in, make_small_guest
 from debian_image import DebianImageError, make_debian_image
 from emulator import can_boot
 from image_service import ImageService
 
 HOST = "127.0.0.1"
 MEMORY = 256 << 20
+DEBIAN_TIMEOUT_MS = 900_000
+
+IMPORT = """async (remote) => {
+  const { library } = await import(new URL("library.mjs", location).href);
+  await library.import(remote, { name: "guest" });
+}"""
+COMMIT_AND_EXPORT = """async () => {
+  const { library } = await import(new URL("library.mjs", location).href);
+  await disk.close();
+  const [overlay] = await library.overlays({ image: "guest" });
+  await library.commitOverlay(overlay.id);
+  await library.export("guest", { to: "download" });
+}"""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
@@ -53,36 +68,66 @@ def test_what_a_guest_writes_is_there_when_it_boots_again(
     debian: Path, boot_site: SiteServer, open_profile: OpenProfile
 ) -> None:
     with ImageService(debian.parent, HOST, [boot_site.origin]) as service:
-        url = service.image_url(debian)
+        disk = {"url": service.image_url(debian), "allowRemote": True, "overlay": "work"}
         machine = BootPage(open_profile("guest").pages[0])
-        machine.make(boot_site.url, url, overlay="work", memoryBytes=MEMORY)
+        machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Boot")
-        machine.expect_text(PROMPT)
+        machine.expect_text(PROMPT, DEBIAN_TIMEOUT_MS)
         machine.type("seq 100000 > numbers; sync; md5sum numbers; echo is w'ritten'")
         machine.expect_text("is written")
         before = line_with(machine, "  numbers")
         machine.page.context.close()  # not shut down: what was synced must be there
 
         machine = BootPage(open_profile("guest").pages[0])
-        machine.make(boot_site.url, url, overlay="work", memoryBytes=MEMORY)
+        machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Boot")
-        machine.expect_text(PROMPT)
+        machine.expect_text(PROMPT, DEBIAN_TIMEOUT_MS)
         machine.type("md5sum numbers; echo is r'ead'")
         machine.expect_text("is read")
         assert line_with(machine, "  numbers") == before
 
         machine.press("Save and pause")
         machine.expect_state("paused")
-        machine.make(boot_site.url, url, overlay="work", memoryBytes=MEMORY)
+        machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Resume")
         machine.expect_state("running")
         machine.type("clear; date > later; sync; echo went o'n'")
         machine.expect_text("went on")
 
         # What the guest has written since makes that state one of another disk.
-        machine.make(boot_site.url, url, overlay="work", memoryBytes=MEMORY)
+        machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Resume")
         expect(machine.failure).to_contain_text("belongs to another disk")
+
+
+def test_what_a_guest_wrote_through_an_overlay_is_sound_once_committed(
+    debian: Path, boot_site: SiteServer, open_profile: OpenProfile, tmp_path: Path
+) -> None:
+    guest = tmp_path / "images" / "guest.img"
+    guest.parent.mkdir()
+    make_small_guest(debian, guest)
+    machine = BootPage(open_profile("small").pages[0])
+    with ImageService(guest.parent, HOST, [boot_site.origin]) as service:
+        machine.page.goto(boot_site.url)
+        machine.page.evaluate(IMPORT, {"url": service.image_url(guest), "allowRemote": True})
+    machine.make(boot_site.url, {"image": "guest", "overlay": "work"}, memoryBytes=MEMORY // 2)
+    machine.press("Boot")
+    machine.expect_text(SHELL)
+    machine.type("mkdir /m; mount -t ext4 /dev/sda2 /m")
+    machine.type("dd if=/dev/sda of=/m/copy bs=65536 count=128; echo hello > /m/hello")
+    machine.type("umount /m; sync; echo is w'ritten'")
+    machine.expect_text("is written")
+    machine.press("Switch off")
+    machine.expect_state("off")
+
+    with machine.page.expect_download() as download:
+        machine.evaluate(COMMIT_AND_EXPORT)
+    exported = tmp_path / "exported.img"
+    download.value.save_as(exported)
+    file_system = tmp_path / "data.ext4"
+    check_data(exported, file_system)
+    assert file_in(file_system, "/hello") == b"hello\n"
+    assert file_in(file_system, "/copy") == guest.read_bytes()[: 8 << 20]
 
 
 def line_with(machine: BootPage, text: str) -> str:

@@ -23,6 +23,7 @@ import pytest
 from local_object_store import LocalObjectStore
 
 from .object_server import Bucket
+from .postgres import Postgres
 
 # How long anything may take on a busy machine before the test fails.
 PATIENCE_S = 30
@@ -189,6 +190,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalObjectStore]:
     """A real S3 server, started for the first test that wants it."""
     with LocalObjectStore(tmp_path_factory.mktemp("objects")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, started for the first test that wants it."""
+    with Postgres() as running:
         yield running
 
 

@@ -12,19 +12,11 @@ import pytest
 from aero_browser_disk.service.image_store import StoreError
 from aero_browser_disk.service.upload_records import OtherOwnerError, Upload, UploadRecords
 
-from .postgres import Postgres
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with Postgres() as running:
-        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -20,12 +22,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from aero_browser_disk.service.multipart import Multipart, Part
 from aero_browser_disk.service.upload_records import UploadRecords
 from aero_browser_disk.service.uploads import UploadEndedError, Uploads, Wish
+from nginx_server import Nginx, find_nginx
+
+from .conftest import Answer, RunningService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .conftest import Answer, RunningService
     from .object_server import Bucket
+    from .postgres import Postgres
 
 MIB = 1 << 20
 IMAGE = random.Random(4).randbytes(11 * MIB + 512)
@@ -47,7 +52,7 @@ def token(subject: str, scope: str = "disk:upload") -> str:
 class Gateway:
     """The service with uploads, asked as one of its users."""
 
-    def __init__(self, service: RunningService) -> None:
+    def __init__(self, service: RunningService | ThroughNginx) -> None:
         self.service = service
 
     def ask(
@@ -205,6 +210,107 @@ def test_an_upload_that_is_given_up(gateway: Gateway, bucket: Bucket) -> None:
     assert bucket.unfinished() == []
     ready = gateway.upload(IMAGE)
     assert gateway.ask(f"/v1/uploads/{ready['upload_id']}", method="DELETE").status == 409
+
+
+def test_a_page_may_put_parts_and_read_their_tags(gateway: Gateway, bucket: Bucket) -> None:
+    """Exactly what a browser sends to the bucket, whose CORS the guide gives."""
+    rule = {
+        "AllowedOrigins": [PAGE],
+        "AllowedMethods": ["PUT"],
+        "AllowedHeaders": ["*"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 600,
+    }
+    cors = {"CORSRules": [rule]}
+    bucket.client.put_bucket_cors(Bucket=bucket.name, CORSConfiguration=cors)
+    try:
+        upload = gateway.begin(public=True)
+        size = upload["part_size_bytes"]
+        for number in range(1, upload["part_count"] + 1):
+            url = gateway.url(upload, number)
+            asked = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
+            status, headers = send(url, "OPTIONS", asked)
+            assert status in (200, 204)
+            assert headers["access-control-allow-origin"] == PAGE
+            assert "PUT" in headers["access-control-allow-methods"]
+            part = IMAGE[(number - 1) * size : number * size]
+            status, headers = send(url, "PUT", {"Origin": PAGE}, part)
+            assert status == 200
+            assert headers["access-control-allow-origin"] == PAGE
+            assert "etag" in headers["access-control-expose-headers"].lower()
+            assert headers["etag"]
+        asked["Origin"] = "https://elsewhere.example"
+        refused = send(url, "OPTIONS", asked)[1].get("access-control-allow-origin")
+        assert refused not in ("*", asked["Origin"])
+    finally:
+        bucket.client.delete_bucket_cors(Bucket=bucket.name)
+    gateway.ask(f"/v1/uploads/{upload['upload_id']}/complete", method="POST")
+    assert gateway.service.ask("/disks/win7/bytes").body == IMAGE
+
+
+def send(
+    url: str, method: str, headers: dict[str, str], body: bytes | None = None
+) -> tuple[int, dict[str, str]]:
+    """Status and headers, by lower-case name, of a request with just these headers."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection.request(method, f"{parts.path}?{parts.query}", body, headers)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+@pytest.mark.skipif(find_nginx() is None, reason="no nginx here: apt-get install nginx-light")
+def test_instances_share_bucket_and_books_behind_nginx(
+    options: list[str], postgres: Postgres, tmp_path: Path, serve: Callable[..., RunningService]
+) -> None:
+    """Each request may meet another instance; one that dies in mid-upload is not missed."""
+    database = json.dumps(postgres.database("instances"))
+    options = [*options, "--set", f"uploads.database={database}"]
+    options += ["--set", 'server.trusted_proxies=["127.0.0.1"]']
+    services = [serve(None, *options) for _ in range(2)]
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    servers = "; server ".join(f"127.0.0.1:{service.port}" for service in services)
+    with Nginx(folder, "reverse-proxy", {"AERO_DISK_SERVICE": servers}) as nginx:
+        gateway = Gateway(ThroughNginx(nginx.port))
+        upload = gateway.begin(public=True)
+        gateway.send(upload, IMAGE, 1, 2)
+        for service in services:
+            assert service.event("request")["route"].startswith("/v1/uploads")
+        services[0].process.kill()
+        services[0].wait()
+        gateway.send(upload, IMAGE, 3)
+        path = f"/v1/uploads/{upload['upload_id']}"
+        assert gateway.ask(f"{path}/complete", method="POST").status == 200
+        assert gateway.service.ask("/disks/win7/bytes").body == IMAGE
+        # And one that is new knows all of it.
+        newcomer = serve(None, *options)
+        assert newcomer.ask("/disks/win7/bytes", {"Range": "bytes=-512"}).body == IMAGE[-512:]
+
+
+class ThroughNginx:
+    """What `Gateway` asks, instead of a service itself."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(
+        self,
+        path: str,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        fields = {name.lower(): value for name, value in answer.getheaders()}
+        found = Answer(answer.status, fields, answer.read())
+        connection.close()
+        return found
 
 
 def test_addresses_are_for_one_part_and_not_for_ever(gateway: Gateway) -> None:

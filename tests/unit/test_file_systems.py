@@ -230,7 +230,7 @@ async def walk(files: DiskFiles, most: int = 60) -> None:
             continue
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_a_damaged_image_is_an_error_and_nothing_worse(made, seed):
     """Bytes are turned where the structures are; whatever comes of it is one of our errors."""
     original = made[0].read_bytes()
@@ -238,7 +238,7 @@ async def test_a_damaged_image_is_an_error_and_nothing_worse(made, seed):
     chance = random.Random(f"{made[1]} {seed}")
     touched = BytesDisk(original)
     await walk(DiskFiles(touched), 15)
-    for _ in range(1 << seed):
+    for _ in range(4**seed):
         offset, length = chance.choice(touched.reads)
         data[offset + chance.randrange(length)] = chance.randrange(256)
     async with asyncio.timeout(20):

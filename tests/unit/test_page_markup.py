@@ -95,7 +95,7 @@ def test_every_label_is_that_of_the_first_view(element: Element) -> None:
 def test_the_legend_is_that_of_the_first_view() -> None:
     legend = {item.attributes["data-cell"]: item.text for item in DOCUMENT.all("data-cell")}
 
-    assert legend == in_view("texts.legend")
+    assert legend == in_view("map.legend")
 
 
 @pytest.mark.parametrize("name", ["image", "activity"])

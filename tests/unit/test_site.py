@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import random
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from compression import write_siblings
+from project import ROOT
 from site_build import NotASiteError, build_site
 from wheels import build_wheel
 
@@ -53,6 +58,59 @@ def test_modules_in_the_site_are_compiled_for_pyodides_python(site_folder):
         names = zipfile.ZipFile(wheel).namelist()
         assert any(name.endswith(".pyc") for name in names)
         assert not any(name.endswith(".py") for name in names)
+
+
+def test_the_manifest_names_every_file_with_its_digest(site_folder):
+    manifest = json.loads((site_folder / "manifest.json").read_bytes())
+    found = contents(site_folder)
+    del found["manifest.json"]
+    assert {path: facts["sha256"] for path, facts in manifest["files"].items()} == found
+    for path, facts in manifest["files"].items():
+        assert (site_folder / path).stat().st_size == facts["bytes"]
+
+
+def built_for(site: Path) -> dict[str, Any]:
+    """What the site's `build.mjs` exports."""
+    text = (site / "build.mjs").read_text()
+    found: dict[str, Any] = json.loads(text.partition("export const build = ")[2].rstrip(";\n"))
+    return found
+
+
+def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
+    build = built_for(site_folder)
+    assert site_folder / build["wheel"] == own_wheel(site_folder)
+    facts = build["snapshot"]
+    for encoding in facts["encodings"]:
+        assert (site_folder / f"{facts['path']}.{encoding}").is_file()
+    packed = gzip.decompress((site_folder / f"{facts['path']}.gzip").read_bytes())
+    assert len(packed) == facts["bytes"] < 24 * 2**20
+    assert hashlib.sha256(packed).hexdigest() == facts["sha256"]
+    assert b"aero_browser_disk.platform.browser.opfs" in packed
+    for left_out in ("aero_browser_disk.service.app", "aero_browser_disk.testing", str(ROOT)):
+        assert left_out.encode() not in packed
+
+
+def test_every_module_has_its_types(site_folder):
+    modules = {path.name for path in site_folder.glob("*.mjs")}
+    types = {path.name for path in site_folder.glob("*.d.mts")}
+    assert {name.replace(".mjs", ".d.mts") for name in modules} == types
+    text = (site_folder / "aero-disk.d.mts").read_text()
+    assert "export function openDisk(" in text
+    assert "Promise<Disk>" in text
+
+
+def test_compressed_siblings_hold_the_same_bytes_where_they_save_something(tmp_path):
+    text = b"export const nothing = 0;\n" * 1000
+    (tmp_path / "a.mjs").write_bytes(text)
+    (tmp_path / "short.mjs").write_bytes(text[:26])
+    (tmp_path / "noise.wasm").write_bytes(random.Random(1).randbytes(5000))
+    write_siblings(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["a.mjs", "a.mjs.br", "a.mjs.gz", "noise.wasm", "short.mjs"]
+    assert gzip.decompress((tmp_path / "a.mjs.gz").read_bytes()) == text
+    undo = "process.stdout.write(zlib.brotliDecompressSync(fs.readFileSync(process.argv[1])))"
+    run = subprocess.run(["node", "-e", undo, tmp_path / "a.mjs.br"], capture_output=True)
+    assert run.stdout == text
 
 
 def test_the_lock_file_names_wheels_that_are_there_with_their_digests(site_folder):

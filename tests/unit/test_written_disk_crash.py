@@ -47,36 +47,36 @@ CONTENT = random.Random(6).randbytes(1 << 20)
 @pytest.fixture(autouse=True)
 def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Brings every limit of the store within reach of a few writes."""
-    make_small(monkeypatch.setattr)
+    make_small(monkeypatch)
 
 
-def make_small(setattr: Callable[[object, str, int], None]) -> None:
-    setattr(sector_store, "_RUN_OF_ITS_OWN", 3)
-    setattr(sector_store, "_MOST_CHECKED", 6)
-    setattr(sector_store, "_LITTLE_TO_GAIN", 2)
-    setattr(sector_store, "OVERWRITABLE_AT_ONCE", 2)
-    setattr(open_batch, "OVERWRITABLE_AT_ONCE", 2)
-    setattr(open_batch, "_FOR_OVERWRITING", 8)
-    setattr(open_batch, "_MOST_BUFFERED", 4)
-    setattr(open_batch, "_POOL", 3)
-    setattr(open_batch, "_MOST_FRESH", 24)
-    setattr(open_batch, "_JOURNAL_ROOM", 6)
-    setattr(batch_chain, "_SLOTS_AT_ONCE", 2)
-    setattr(batch_chain, "_FEW_SLOTS", 6)
-    setattr(batch_chain, "_WINDOW", 2 * GRANULE)
-    setattr(slot_space, "_GROWTH", 4)
-    setattr(slot_space, "_FEW", 4)
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sector_store, "_RUN_OF_ITS_OWN", 3)
+    patch.setattr(sector_store, "_MOST_CHECKED", 6)
+    patch.setattr(sector_store, "_LITTLE_TO_GAIN", 2)
+    patch.setattr(sector_store, "OVERWRITABLE_AT_ONCE", 2)
+    patch.setattr(open_batch, "OVERWRITABLE_AT_ONCE", 2)
+    patch.setattr(open_batch, "_FOR_OVERWRITING", 8)
+    patch.setattr(open_batch, "_MOST_BUFFERED", 4)
+    patch.setattr(open_batch, "_POOL", 3)
+    patch.setattr(open_batch, "_MOST_FRESH", 24)
+    patch.setattr(open_batch, "_JOURNAL_ROOM", 6)
+    patch.setattr(batch_chain, "_SLOTS_AT_ONCE", 2)
+    patch.setattr(batch_chain, "_FEW_SLOTS", 6)
+    patch.setattr(batch_chain, "_WINDOW", 2 * GRANULE)
+    patch.setattr(slot_space, "_GROWTH", 4)
+    patch.setattr(slot_space, "_FEW", 4)
     for module in (sector_journal, batch_chain):
-        setattr(module, "RECORDS_IN_SLOT", 3)
+        patch.setattr(module, "RECORDS_IN_SLOT", 3)
 
 
 def now(coroutine: Coroutine[object, object, T]) -> T:
-    """What a coroutine returns that never waits: an event loop for each would take most time."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
+    """What a coroutine returns that waits for nothing: a loop for each would take most time."""
+    while True:
+        try:
+            assert coroutine.send(None) is None, "it waits"  # else it only lets others go on
+        except StopIteration as done:
+            return done.value
 
 
 class BaseDisk:
@@ -129,7 +129,7 @@ def content_of(disk: LocalImage | Overlay) -> bytes:
 
 
 def sectors_of(content: bytes) -> list[bytes]:
-    return [content[at : at + SECTOR] for at in range(0, len(content), SECTOR)]
+    return [bytes(content[at : at + SECTOR]) for at in range(0, len(content), SECTOR)]
 
 
 def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Piece], Fate]:
@@ -151,7 +151,7 @@ class Expected:
 
     def __init__(self, content: bytes) -> None:
         self.content = bytearray(content)
-        self.promised = list(map(set, zip(sectors_of(content))))
+        self.promised = [{sector} for sector in sectors_of(content)]
 
     def begin(self, offset: int, data: bytes) -> bytearray:
         """Notes a write that has begun: a crash may leave each sector old or new."""
@@ -301,7 +301,7 @@ class CrashMachine(RuleBasedStateMachine):
     def take_over(self, after: bytearray) -> None:
         """After a file failed in the middle of a change, each sector is old or new."""
         found = self.read_all()
-        parts = zip(*map(sectors_of, (found, bytes(self.expected.content), bytes(after))))
+        parts = zip(*map(sectors_of, (found, self.expected.content, after)), strict=True)
         assert all(found in (before, changed) for found, before, changed in parts)
         self.expected.content[:] = found
 
@@ -361,7 +361,7 @@ class SmallCrashMachine(CrashMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        make_small(self.patch.setattr)
+        make_small(self.patch)
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -374,3 +374,128 @@ TestCrashes.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+# ── every instant of one life ─────────────────────────────────────────────────────────────────────
+
+
+class Life:
+    """A scenario with all that an image and an overlay over it do, and what was promised of each.
+
+    `committing` is set while the overlay is written into its base: then the base is in between.
+    """
+
+    def __init__(self, storage: FailingStorage) -> None:
+        self.storage = storage
+        self.image_content = Expected(bytes(SIZE))
+        self.content = Expected(bytes(SIZE))
+        self.has_overlay = self.committing = False
+
+    def live(self) -> None:
+        image = now(LocalImage.create(self.storage, "image", SIZE))
+        for number in range(4):
+            self.write(image, self.image_content, number * 9000, CONTENT[:3000])
+            self.flush(image, self.image_content)
+        self.write(image, self.image_content, 8192, CONTENT[5000 : 5000 + 5 * GRANULE])
+        now(image.compact())
+        self.image_content.flushed()
+        self.content = Expected(bytes(self.image_content.content))
+        self.has_overlay = True
+        overlay = now(Overlay.open(image, self.storage, "overlay"))
+        for number in range(10):  # the chain is rewritten on the way
+            self.write(overlay, self.content, number * 5000 + 700, CONTENT[number : number + 1200])
+            self.write(overlay, self.content, 40_000, CONTENT[number * 512 : number * 512 + 512])
+            self.flush(overlay, self.content)
+        self.discard(overlay, self.content, 9000, 20_000)
+        self.write(overlay, self.content, 12_288, CONTENT[77 : 77 + 4 * GRANULE])
+        self.write(overlay, self.content, SIZE - 90, CONTENT[:90])
+        self.flush(overlay, self.content)
+        self.committing = True
+        now(overlay.commit())
+        self.committing = False
+        self.content.flushed()
+        self.image_content = Expected(bytes(self.content.content))
+        self.write(overlay, self.content, 100, CONTENT[900:9000])
+        self.content.begin(0, bytes(self.image_content.content))
+        now(overlay.reset())
+        self.content = Expected(bytes(self.image_content.content))
+        now(overlay.close())
+
+    def write(
+        self, disk: LocalImage | Overlay, expected: Expected, offset: int, data: bytes
+    ) -> None:
+        after = expected.begin(offset, data)
+        disk.try_write(offset, data)
+        expected.content = after
+
+    def discard(
+        self, disk: LocalImage | Overlay, expected: Expected, offset: int, length: int
+    ) -> None:
+        after = expected.begin(offset, bytes(length))
+        now(disk.discard(offset, length))
+        expected.content = after
+
+    def flush(self, disk: LocalImage | Overlay, expected: Expected) -> None:
+        now(disk.flush())
+        expected.flushed()
+
+    def check(self, after: FailingStorage) -> None:
+        """What the next start finds."""
+        try:
+            image = now(LocalImage.open(after, "image"))
+        except FileNotFoundError:
+            assert not any(self.image_content.content), "the image is gone"
+            return
+        if not self.committing:
+            copy = Expected(bytes(self.image_content.content))
+            copy.promised = self.image_content.promised
+            copy.check_after_crash(content_of(image))
+        if self.has_overlay:
+            overlay = now(Overlay.open(image, after, "overlay"))
+            copy = Expected(bytes(self.content.content))
+            copy.promised = self.content.promised
+            copy.check_after_crash(content_of(overlay))
+
+
+def changes_of_a_life() -> int:
+    storage = FailingStorage()
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        Life(storage).live()
+    return storage.changes
+
+
+def ended_at(change: int, atom: int) -> Life:
+    life = Life(FailingStorage(atom=atom))
+    life.storage.cut_power_at(change)
+    with pytest.raises(PowerCutError):
+        life.live()
+    return life
+
+
+CHANGES = changes_of_a_life()
+
+
+def test_the_scenario_is_worth_it():
+    assert 150 < CHANGES < 600
+
+
+@pytest.mark.parametrize("atom", [24, 512])
+def test_killed_in_any_change_nothing_flushed_is_lost_and_nothing_torn(atom):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, atom)
+        pieces = sum(p.change == life.storage.changes for p in life.storage.unflushed())
+        for kept in {0, 1, pieces // 2, pieces - 1, pieces}:
+            life.check(life.storage.after_power_cut(fates_of_a_kill(life.storage, kept)))
+
+
+@pytest.mark.parametrize("usual", FATES)
+def test_with_the_power_cut_in_any_change_nothing_flushed_is_lost_and_nothing_torn(usual):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, 512)
+        for odd in (0.0, 0.3, 0.7):
+            randomness = random.Random(f"{change}/{odd}")
+            after = life.storage.after_power_cut(
+                lambda _, r=randomness, o=odd: r.choice(FATES) if r.random() < o else usual
+            )
+            life.check(after)

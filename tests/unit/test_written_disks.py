@@ -15,6 +15,7 @@ from aero_browser_disk.disk import DiskInfo, data_ranges
 from aero_browser_disk.errors import (
     BaseChangedError,
     DataCutError,
+    InvalidDocumentError,
     InvalidOptionError,
     ReadOnlyError,
     StorageBusyError,
@@ -33,6 +34,8 @@ from aero_browser_disk.testing.writable_disk_suite import WritableDiskSuite
 from samples import IMAGE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aero_browser_disk.disk import Disk
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
@@ -318,17 +321,21 @@ async def test_a_full_storage_refuses_the_write_and_loses_nothing(length, every)
     image = await blank(64 * MIB, storage)
     model = bytearray(64 * MIB)
     random = Random(length)
-    written = []
-    with pytest.raises(StorageFullError):
-        for number in range(100_000):
+    written: list[int] = []
+
+    async def write_without_end() -> None:
+        while True:
             start = random.randrange(64 * MIB // length) * length
             data = random.randbytes(length)
             await image.write(start, data)
             model[start : start + length] = data
             written.append(start)
-            if number % every == 0:
+            if len(written) % every == 0:
                 await image.flush()
-    assert await image.read(start, length) == model[start : start + length]
+
+    with pytest.raises(StorageFullError):
+        await write_without_end()
+    assert await image.read(0, 64 * MIB) == model
     await image.flush()
     assert await image.read(0, 64 * MIB) == model
     assert image.used_bytes > 2 * MIB, "there was room for more"
@@ -561,6 +568,53 @@ async def test_a_digest_taken_while_it_is_written_is_of_one_moment() -> None:
         await asyncio.sleep(0)
         await overlay.write(at, b"y" * 512)
     assert await taking == await overlay.digest()
+
+
+async def pieces_of(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), length):
+        yield data[at : at + length]
+
+
+async def exported_overlay() -> tuple[bytes, bytes, str]:
+    """An overlay's file, what the disk reads as, and its digest."""
+    overlay = await Overlay.open(FixedBase(), FailingStorage(), "work")
+    await overlay.write(0, b"first")
+    await overlay.write(70_000, Random(7).randbytes(300_000))
+    await overlay.discard(500_000, 200_000)
+    await overlay.write(MIB - 3, b"end")
+    data = b"".join([piece async for piece in overlay.export()])
+    return data, await overlay.read(0, MIB), await overlay.digest()
+
+
+async def test_an_exported_overlay_is_the_same_where_it_is_imported() -> None:
+    data, content, digest = await exported_overlay()
+    assert len(data) < 400_000, "zeros take no room"
+    for length in (1, 7, 100_000, len(data)) if len(data) < 10_000 else (999, 100_000, len(data)):
+        storage = FailingStorage()
+        made = await Overlay.import_file(pieces_of(data, length), FixedBase(), storage, "copy")
+        await made.close()
+        made = await Overlay.open(FixedBase(), storage, "copy")
+        assert await made.read(0, MIB) == content
+        assert await made.digest() == digest
+
+
+async def test_a_damaged_overlay_file_is_refused_and_nothing_left_of_it() -> None:
+    data, _, _ = await exported_overlay()
+    chance = Random(8)
+    storage = FailingStorage()
+    spoilt = [data[:cut] for cut in (0, 5, 30, 200_000, len(data) - 1)]
+    places = [*range(90), *(chance.randrange(len(data)) for _ in range(60))]
+    spoilt += [data[:at] + bytes([data[at] ^ 0x11]) + data[at + 1 :] for at in places]
+    for file in spoilt:
+        with pytest.raises((InvalidDocumentError, BaseChangedError)):
+            await Overlay.import_file(pieces_of(file, 50_000), FixedBase(), storage, "copy")
+        assert storage.paths == ()
+
+
+async def test_an_overlay_file_of_another_version_is_refused() -> None:
+    data, _, _ = await exported_overlay()
+    with pytest.raises(BaseChangedError):
+        await Overlay.import_file(pieces_of(data), FixedBase("2"), FailingStorage(), "copy")
 
 
 class FixedBase:

@@ -1,7 +1,7 @@
 """Memory that other threads see: a `SharedArrayBuffer`, handled by `web/shared-host.mjs`.
 
-What is called for each request is a JavaScript function that was looked up once; looking a method up
-costs as much as calling it.
+What is called for each request is a JavaScript function that was looked up once; looking a method
+up costs as much as calling it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..base import File, ReadableBuffer, Requests
-from .interop import bridge
+from .interop import bridge, js_exception
 from .opfs import OpfsFile
 
 _MOST_PIECES = 64
@@ -23,7 +23,11 @@ class BrowserSharedMemory:
 
         answers = requests.place, requests.answer, requests.give_up
         self._callbacks = [create_proxy(answer) for answer in answers]
-        self._host = host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)
+        try:
+            host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)
+        except js_exception() as error:  # a RangeError
+            raise MemoryError(str(error)) from error
+        self._host = host
         self.area = host.area
         """What clients are to get of the frames."""
         self._scratch = host.scratch

@@ -1,0 +1,161 @@
+"""The library and the files of a disk on the page; nothing is lost without asking."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from browser.panel_page import PanelPage
+from project import CACHE
+from sample_image import make_samples
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def sample() -> Path:
+    """A disk with a FAT partition and files in it."""
+    return next(path for path in make_samples(CACHE / "samples") if path.name == "sample.img")
+
+
+@pytest.fixture
+def panel(page: Page, site: SiteServer) -> PanelPage:
+    return PanelPage(page).visit(site.url)
+
+
+def import_file(panel: PanelPage, path: Path) -> None:
+    with panel.page.expect_file_chooser() as chosen:
+        panel.button("Import a file").click()
+    chosen.value.set_files(path)
+
+
+def test_a_blank_disk_is_made_changed_and_deleted_after_asking(panel: PanelPage) -> None:
+    expect(panel.page.get_by_text("None yet.")).to_be_visible()
+    panel.create_disk("work", "40 GiB")
+    expect(panel.disk("work")).to_contain_text("disk · 40 GiB")
+
+    panel.button("Rename work").click()
+    panel.answer("Rename", name="play")
+    panel.button("Resize play").click()
+    panel.answer("Resize", size="much")
+    dialog = panel.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("a number of bytes")  # and it stays to be put right
+    panel.answer("Resize", size="1 GiB")
+    expect(panel.disk("play")).to_contain_text("disk · 1 GiB")
+
+    panel.button("Delete play").click()
+    expect(dialog).to_contain_text("all that is on it are lost for good")
+    expect(panel.button("Cancel")).to_be_focused()
+    panel.button("Cancel").click()
+    expect(panel.disk("play")).to_be_visible()
+    panel.button("Delete play").click()
+    panel.answer("Delete it")
+    expect(panel.disk("play")).to_have_count(0)
+    expect(panel.page.get_by_text("None yet.")).to_be_visible()
+
+
+def test_a_file_is_imported_browsed_and_saved_again(
+    panel: PanelPage, sample: Path, tmp_path: Path
+) -> None:
+    page = panel.page
+    import_file(panel, sample)
+    expect(panel.button("Open sample")).to_be_visible(timeout=30_000)
+
+    panel.button("Open sample").click()
+    panel.expect_status("sample is open: 64 MiB.")
+    panel.button("Browse files").click()
+    panel.button("Partition 1").click()
+    with page.expect_download() as saved:
+        panel.button("Download README.TXT").click()
+    assert saved.value.suggested_filename == "README.TXT"
+    assert b"sample disk of aero-browser-disk" in saved.value.path().read_bytes()
+    panel.button("PAYLOAD").click()
+    expect(page.get_by_role("navigation", name="Folders")).to_contain_text("PAYLOAD")
+    panel.button("Partition 1").click()
+    expect(panel.button("Download README.TXT")).to_be_visible()
+    panel.close.click()
+
+
+def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Path) -> None:
+    page = panel.page
+    path = tmp_path / "large.img"
+    content = random.Random(7).randbytes(96 * MIB)
+    path.write_bytes(content)
+    import_file(panel, path)
+    progress = page.locator("#library-progress-text")
+    expect(progress).to_have_text(re.compile("Importing large.img: .* of 96.0 MiB"))
+    panel.button("Cancel").click()
+    expect(panel.disk("large")).to_contain_text("import not finished", timeout=30_000)
+
+    with page.expect_file_chooser() as chosen:
+        panel.button("Continue large").click()
+    chosen.value.set_files(path)
+    expect(panel.button("Open large")).to_be_visible(timeout=60_000)
+    panel.button("Open large").click()
+    panel.expect_status("large is open: 96 MiB.")
+    panel.read_range("32 MiB", "64 MiB")
+    panel.expect_digest(hashlib.sha256(content[32 * MIB :]).hexdigest())
+
+
+def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> None:
+    panel.create_disk("base", "64 MiB")
+    panel.button("New overlay base").click()
+    panel.answer("Open it", name="tries")
+    panel.expect_status("base is open: 64 MiB.")
+    expect(panel.row("Access")).to_have_text("read and write")
+    panel.close.click()
+
+    panel.button("Reset tries").click()
+    expect(panel.page.get_by_role("dialog")).to_contain_text("Everything written to it is lost")
+    panel.answer("Reset it")
+    panel.button("Delete base").click()
+    expect(panel.page.get_by_role("dialog")).to_contain_text("Lost with it: tries.")
+    panel.answer("Delete it")
+    expect(panel.disk("tries")).to_have_count(0)
+
+
+@pytest.fixture
+def images(sample: Path) -> Iterator[ImageServer]:
+    with ImageServer({"sample.img": sample.read_bytes()}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_files_of_a_remote_image_are_found_with_few_bytes_and_named_on_the_map(
+    panel: PanelPage, images: ImageServer
+) -> None:
+    panel.turn_on().open_image(images.url("sample.img"))
+    panel.button("Browse files").click()
+    panel.button("Partition 1").click()
+    expect(panel.button("Download README.TXT")).to_be_visible()
+
+    assert sum(request.bytes_sent for request in images.requests) < 2 * MIB
+    panel.map.focus()
+    panel.map.press("+")
+    panel.map.press("+")
+    panel.map.press("Home")
+    expect(panel.map).to_have_attribute("aria-valuetext", re.compile("(partition 1|/1/)"))
+
+
+def test_a_remote_image_is_opened_with_an_overlay_and_its_cache_is_listed(
+    panel: PanelPage, images: ImageServer
+) -> None:
+    panel.turn_on()
+    panel.page.get_by_label("Keep changes in").fill("work")
+    panel.open_image(images.url("sample.img"))
+    expect(panel.row("Access")).to_have_text("read and write")
+    panel.close.click()
+
+    cached = panel.page.locator('#library-list [data-kind="cache"]')
+    expect(cached.first).to_contain_text("sample.img")
+    panel.button("Use the address work").click()
+    expect(panel.page.get_by_label("Keep changes in")).to_have_value("work")
+    expect(panel.url).to_have_value(images.url("sample.img"))

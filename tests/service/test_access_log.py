@@ -1,0 +1,93 @@
+"""Lines of requests are written together, in order, soon, and never at a request's expense."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import signal
+import subprocess
+import sysconfig
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from aero_browser_disk.service.access_log import AccessLog
+from aero_browser_disk.service.client_address import TrustedProxies
+from aero_browser_disk.service.cors import CorsPolicy
+from aero_browser_disk.service.exchange import Exchange, Surroundings
+
+
+def exchange(number: int, **headers: str) -> Exchange:
+    async def receive() -> Any:
+        raise NotImplementedError
+
+    async def send(message: Any) -> None:
+        raise NotImplementedError
+
+    fields = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/x", "headers": fields}
+    made = Exchange(scope, receive, send, Surroundings(CorsPolicy(), TrustedProxies()))
+    made.status = number
+    return made
+
+
+class Counting(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushes = 0
+        self.flushed = asyncio.Event()
+
+    def flush(self) -> None:
+        self.flushes += 1
+        self.flushed.set()
+
+
+async def test_lines_are_written_together_and_in_order() -> None:
+    stream = Counting()
+    log = AccessLog(stream)
+    for number in range(100):
+        log.request(exchange(200 + number))
+    assert stream.getvalue() == ""
+    log.event("reloaded")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line.get("status") for line in lines] == [*range(200, 300), None]
+    assert lines[-1] == {"event": "reloaded"}
+    assert stream.flushes == 1
+
+
+async def test_they_do_not_wait_for_more() -> None:
+    stream = Counting()
+    AccessLog(stream).request(exchange(206))
+    async with asyncio.timeout(10):
+        await stream.flushed.wait()
+    assert json.loads(stream.getvalue())["status"] == 206
+
+
+async def test_each_line_is_json_whatever_was_asked() -> None:
+    stream = Counting()
+    log = AccessLog(stream)
+    for text in ('bytes="0-1"', "\\", "é\x7f", "{}", "x" * 1000):
+        made = exchange(200, range=text)
+        made.cut = f"because {text}"
+        log.request(made)
+        log.flush()
+        line = json.loads(stream.getvalue().splitlines()[-1])
+        assert line["range"] == text[:100]
+        assert line["cut"] == f"because {text}"
+
+
+def test_the_service_outlives_who_reads_its_log(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"disk")
+    command = Path(sysconfig.get_path("scripts")) / "aero-disk-service"
+    process = subprocess.Popen(
+        [command, "serve", "--images", str(tmp_path), "--port", "0"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    url = json.loads(process.stdout.readline())["url"]
+    process.stdout.close()
+    for _ in range(3):
+        with urllib.request.urlopen(f"{url}/disks/disk.img/bytes", timeout=30) as answer:
+            assert answer.read() == b"disk"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
