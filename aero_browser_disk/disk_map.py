@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from .activity import Activity
@@ -19,6 +20,7 @@ FETCHED_NOW, IN_PROFILE = 1, 2
 """Marks of a cell: a request for some of it is under way; the boot profile names some of it."""
 RECENT_S = 6.0
 MOST_CELLS = 1 << 15
+_MOST_HOT = 2000  # events that a look at the map goes through
 _REST = 30  # times the time that counting what is held takes, between two counts
 
 Range = tuple[int, int]  # offset and length in bytes
@@ -78,6 +80,8 @@ class DiskMap:
         self._place = (0, 0, 0)
         self._shares = b""
         self._count_after = 0.0
+        self._profile_place = (0, 0, 0)
+        self._in_profile: set[int] = set()
 
     def cells(self, start: int, length: int, most: int) -> Cells:
         """At most `most` cells that show the `length` bytes at `start`, in bytes.
@@ -121,14 +125,19 @@ class DiskMap:
     def _marks(self, start: int, cell_size: int, count: int) -> bytes:
         block_size = self.disk.info.block_size
         first, per_cell = start // block_size, cell_size // block_size
+
+        def cells_of(blocks: Iterable[int]) -> set[int]:
+            return {(block - first) // per_cell for block in blocks} & set(range(count))
+
+        place = (start, cell_size, count)
+        if place != self._profile_place:
+            self._profile_place = place
+            self._in_profile = cells_of(self.disk.profile_blocks())
         marks = bytearray(count)
-        for mark, blocks in (
-            (FETCHED_NOW, self.disk.blocks_under_way()),
-            (IN_PROFILE, self.disk.profile_blocks()),
-        ):
-            for cell in {(block - first) // per_cell for block in blocks}:
-                if 0 <= cell < count:
-                    marks[cell] |= mark
+        for cell in self._in_profile:
+            marks[cell] = IN_PROFILE
+        for cell in cells_of(self.disk.blocks_under_way()):
+            marks[cell] |= FETCHED_NOW
         return bytes(marks)
 
 
@@ -179,7 +188,7 @@ def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
 def _heat(activity: Activity, start: int, cell_size: int, count: int) -> bytes:
     heat = bytearray(count)
     now = activity.now()
-    for event in activity.latest(RECENT_S):
+    for event in islice(activity.latest(RECENT_S), _MOST_HOT):
         if event.kind in {"request", "arrival"} or not event.length:
             continue
         first = max((event.offset - start) // cell_size, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -192,7 +191,6 @@ async def _aligned(stream: ByteStream, start: int = 0) -> Pieces:
         if whole:
             yield offset, data[:whole] if rest else data
             offset += whole
-            await asyncio.sleep(0)  # a stream in memory must not keep others from their turn
     if rest:
         yield offset, rest
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from .access import Access, ImageAddress, Renew
 from .byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
-from .disk import Disk
 from .errors import InvalidOptionError, RemoteImagesDisabledError, StorageUnavailableError
-from .image_export import SUFFIXES, Compression, exported, packer_for, write_to_path
+from .image_export import SUFFIXES, Compression, Part, exported, packer_for, write_to_path
 from .image_import import OpenedFile, Report
 from .library_catalog import LibraryCatalog, LibraryEntry, LibraryUsage
 from .library_disk import LibraryDisk
 from .library_images import LibraryImages, copy_disk
-from .library_overlays import LibraryOverlays
+from .library_overlays import LibraryOverlays, OverlayBase
 from .library_record import CACHES, IMAGES, OVERLAYS
 from .library_shelf import CHANNEL, LibraryShelf
 from .library_transfer import LibraryImports
@@ -27,15 +26,16 @@ from .remote_source import RemoteSource, remote_file
 class ExportFile:
     """An export on its way: what to call the file, and its bytes in order."""
 
-    def __init__(self, name: str, disk: Disk, compress: Compression | None) -> None:
+    def __init__(self, name: str, size: int) -> None:
         self.name = name
-        self.size = disk.info.size
+        self.size = size
         """Bytes of the disk."""
         self.done = 0
         """Bytes of the disk that went out."""
-        self.parts = exported(disk, compress, self._reached)
+        self.parts: AsyncIterator[Part] = _nothing()
 
-    def _reached(self, offset: int) -> None:
+    def reached(self, offset: int) -> None:
+        """Takes note of how far it is."""
         self.done = offset
 
 
@@ -232,6 +232,12 @@ class Library:
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
 
+    async def import_overlay(
+        self, stream: ByteStream, base: OverlayBase, name: str
+    ) -> LibraryEntry:
+        """Makes an overlay over `base` of the file of one: `LibraryOverlays.import_file`."""
+        return await self._catalog.entry(await self.overlays.import_file(stream, base, name))
+
     async def import_disk(
         self, disk: LibraryDisk, name: str, *, report: Report | None = None
     ) -> LibraryEntry:
@@ -246,18 +252,26 @@ class Library:
     ) -> AsyncIterator[ExportFile]:
         """An image, or what it is with overlays, as a file: raw, or compressed.
 
-        Nobody else can open it meanwhile. Raises what `open_image` and `exported` do.
+        Nobody else can open it meanwhile. The id of an overlay gives a file of what it holds
+        (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
         """
         packer_for(compress)
+        if _kind(name) == OVERLAYS:
+            async with self.overlays.exporting(name) as (found, pieces):
+                overlay = ExportFile(f"{found.name}.overlay", found.size)
+                overlay.parts = pieces
+                yield overlay
+            return
         folder, record = await self._shelf.find(IMAGES, name)
         disk = await self.open_image(folder, overlays)
         suffix = ".iso" if record.media == "cd" and not overlays else ".img"
         file_name = "-".join([record.name, *overlays]) + suffix + SUFFIXES[compress]
-        file = ExportFile(file_name, disk, compress)
+        file = ExportFile(file_name, disk.info.size)
+        file.parts = parts = exported(disk, compress, file.reached)
         try:
             yield file
         finally:
-            await file.parts.aclose()
+            await parts.aclose()
             await disk.close()
 
     async def export_to_path(
@@ -275,6 +289,11 @@ class Library:
     def close(self) -> None:
         """Frees what the library itself holds; open disks stay open."""
         self._shelf.close()
+
+
+async def _nothing() -> AsyncIterator[Part]:
+    return
+    yield b""
 
 
 def _kind(name: str) -> str:

@@ -9,13 +9,21 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from .byte_source import BytesSource, ByteStream, SourceIdentity, pulled
+from .byte_source import (
+    ByteSource,
+    BytesSource,
+    ByteStream,
+    SourceIdentity,
+    pulled,
+    stream_of,
+)
 from .disk_options import names, read_options
 from .errors import DiskClosedError, InvalidOptionError, SourceError
 from .image_export import Hole, Part
 from .image_import import CopyProgress, Report
 from .library import ExportFile, Library
 from .library_catalog import LibraryEntry
+from .library_overlays import OverlayBase
 from .open_disk import remote_base
 from .operations import Operation, Value, camel_keys, checked, snake_keys, whole
 from .platform import current_platform, file_of_user
@@ -60,6 +68,7 @@ class LibraryOperations:
             "library.readExport": self._read_export,
             "library.endExport": self._end_export,
             "library.overlays": self._overlays,
+            "library.importOverlay": self._import_overlay,
             "library.resetOverlay": self._reset_overlay,
             "library.commitOverlay": self._commit_overlay,
         }
@@ -204,7 +213,28 @@ class LibraryOperations:
         """The overlays over a local image, or over that at an address."""
         library = await self._library()
         base = await self._base(library, image, url, cacheKey)
-        return [_plain(entry) for entry in await library.list() if entry.base == base]
+        return [_plain(entry) for entry in await library.list() if entry.base == base.folder]
+
+    async def _import_overlay(
+        self,
+        file: Any,
+        name: Value,
+        image: Value = None,
+        url: Value = None,
+        cacheKey: Value = None,
+    ) -> dict[str, Value]:
+        """Makes an overlay over a local image, or over that at an address, of the file of one."""
+        library = await self._library()
+        found = file_of_user(file)
+        if found is not None:
+            source: ByteSource = found[0]
+        elif isinstance(file, bytes | bytearray | memoryview):
+            source = BytesSource(bytes(file))
+        else:
+            raise InvalidOptionError("file", type(file).__name__, "a File, a Blob or bytes")
+        base = await self._base(library, image, url, cacheKey)
+        made = await library.import_overlay(stream_of(source), base, _text("name", name))
+        return _plain(made)
 
     async def _reset_overlay(self, name: Value) -> None:
         await (await self._library()).overlays.reset(_text("name", name))
@@ -220,11 +250,13 @@ class LibraryOperations:
             self._opened = await Library.open(await self._platform())
         return self._opened
 
-    async def _base(self, library: Library, image: Value, url: Value, cache_key: Value) -> str:
+    async def _base(
+        self, library: Library, image: Value, url: Value, cache_key: Value
+    ) -> OverlayBase:
         if url is not None:
             key = None if cache_key is None else _text("cacheKey", cache_key)
-            return remote_base(_text("url", url), key).folder
-        return (await library.overlays.base_of(_text("image", image))).folder
+            return remote_base(_text("url", url), key)
+        return await library.overlays.base_of(_text("image", image))
 
 
 async def _next(parts: AsyncIterator[Part]) -> Part | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from .byte_source import ByteStream
 from .disk import Disk, DiskInfo
 from .errors import (
     HasOverlaysError,
@@ -22,6 +23,8 @@ from .library_record import IMAGES, OVERLAYS, Record
 from .library_shelf import LibraryShelf
 from .local_image import FILE_NAME
 from .overlay import Overlay
+from .overlay_file import overlay_parts, store_from_parts
+from .sector_store import SectorStore
 from .streaming_disk import StreamingDisk
 
 
@@ -155,6 +158,43 @@ class LibraryOverlays:
         if not base.startswith(IMAGES):
             raise ReadOnlyError
         return await self._shelf.find(IMAGES, base), chain
+
+    @contextlib.asynccontextmanager
+    async def exporting(
+        self, name: str, base: str | None = None
+    ) -> AsyncIterator[tuple[Record, AsyncGenerator[bytes, None]]]:
+        """What an overlay holds as a file, which needs nothing of its base: `overlay_file`."""
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        async with self._shelf.claimed(folder, record.name):
+            store = await SectorStore.open(self._storage, f"{folder}/{FILE_NAME}")
+            if store is None:
+                raise NoSuchImageError("overlay", record.name)  # it was reset, and holds nothing
+            parts = overlay_parts(store)
+            try:
+                yield record, parts
+            finally:
+                await parts.aclose()
+                store.close()
+
+    async def import_file(self, stream: ByteStream, base: OverlayBase, name: str) -> str:
+        """Makes an overlay over `base` of the file of one; returns its folder.
+
+        It fits one version of the base only, which is seen when it is opened. Raises
+        `NameTakenError`, `InvalidDocumentError` and `StorageError`.
+        """
+        folder = self._shelf.new_folder(OVERLAYS)
+        now = self._shelf.platform.clock.now()
+        record = Record(name, 0, now, now, state="creating", base=base.folder, base_name=base.name)
+        async with self._shelf.claimed(folder, name):
+            await self._shelf.add(folder, record)
+            try:
+                path = f"{folder}/{FILE_NAME}"
+                contents = await store_from_parts(stream, self._storage, path)
+                await self._shelf.update(folder, state="ready", size=contents.size)
+            except BaseException:
+                await self._shelf.remove(folder)
+                raise
+        return folder
 
     async def note_base_name(self, folder: str, name: str) -> None:
         """Notes what the image that overlays lie over is called now."""

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
+from .byte_source import ByteStream
 from .disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges
-from .errors import BaseChangedError, DiskClosedError, ReadOnlyError, StorageError
+from .errors import (
+    BaseChangedError,
+    DiskClosedError,
+    InvalidDocumentError,
+    ReadOnlyError,
+    StorageError,
+    StorageFullError,
+)
 from .local_image import FILE_NAME
 from .overlay_digest import overlay_digest
-from .overlay_file import OverlayFileReader, write_overlay_file
+from .overlay_file import overlay_parts, store_from_parts
 from .platform.base import ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
 from .sector_store import SECTOR, Range, SectorStore
@@ -255,14 +263,14 @@ class Overlay:
         """
         self._check(0, 0)
         changes = self._store.changes
-        async for piece in write_overlay_file(self._store):
+        async for piece in overlay_parts(self._store):
             if self._store.changes != changes:
                 raise StorageError(self.identity, "the overlay was written to during its export")
             yield piece
 
     @classmethod
     async def import_file(
-        cls, pieces: AsyncIterable[bytes], base: Disk, storage: Storage, folder: str
+        cls, pieces: ByteStream, base: Disk, storage: Storage, folder: str
     ) -> Overlay:
         """Makes an overlay of an exported one, in a folder where there is none.
 
@@ -270,22 +278,15 @@ class Overlay:
         `InvalidDocumentError` when it is damaged or not whole, and `StorageError`. After an error
         nothing is in the folder, and the base is still the caller's.
         """
-        await base.flush()
-        reader = OverlayFileReader(pieces)
-        facts = await reader.facts()
-        if (facts.base, facts.size) != (base.info.version, base.info.size):
-            raise BaseChangedError(facts.base, base.info.version)
         path = f"{folder}/{FILE_NAME}"
-        contents = Contents(facts.size, secrets.token_hex(16), facts.base)
-        store = await SectorStore.create(storage, path, contents)
+        if await storage.facts(path) is not None:
+            raise StorageError(folder, "there is something already")
         try:
-            await reader.read_into(store)
-            store.commit()
-        except BaseException:
-            store.close()
+            await store_from_parts(pieces, storage, path)
+            return await cls.open(base, storage, folder)
+        except (BaseChangedError, InvalidDocumentError, StorageFullError):
             await storage.remove(path)
             raise
-        return cls(base, store, storage)
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 

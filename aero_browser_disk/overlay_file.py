@@ -1,142 +1,138 @@
-"""An overlay as one file, to take it along or to put it by.
+"""An overlay as a file of its own: what was written, and the version of the disk that it fits.
 
-The file begins with the line `aero-overlay 1` and a line of JSON: `size` and `base`, the size in
-bytes and the version of the disk that it belongs to. Then come parts, each with a head of 32 bytes
-(little-endian: kind, four bytes; CRC-32 of the rest of the head and of the data, four; offset,
-length, and length of the data, eight each) and its data. `DATA` holds the bytes of a range, `ZERO`
-stands for a range of zeros, and `DONE`, whose length is the number of parts before it, is the last:
-without it, the file is not whole. Ranges are of whole sectors of 512 bytes, in order.
+Behind the magic and the length of a JSON head follow records, little-endian: kind, offset, length,
+checksum (CRC-32) of those three and the data, and of kind `DATA` the data. The last is of kind
+`END` and has the number of records before it for its offset. Nothing of the base is in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import struct
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import AsyncGenerator
 
-from .disk import check_bounds
-from .errors import InvalidDocumentError, OutOfRangeError
-from .sector_store import SECTOR, SectorStore
+from .byte_source import ByteStream
+from .errors import InvalidDocumentError
+from .platform.base import Storage
+from .sector_journal import Contents
+from .sector_store import SectorStore
 
-_FIRST_LINE: Final = b"aero-overlay 1\n"
-_LONGEST_LINE: Final = 8192
-_HEAD: Final = struct.Struct("<4sIQQQ")
-_CHECKED_FROM: Final = 8
-_LARGEST_DATA: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class OverlayFacts:
-    """What an overlay file says of itself before its data: which disk it belongs to."""
-
-    size: int
-    base: str
+_MAGIC = b"AEROOVL1"
+_LENGTH = struct.Struct("<I")
+_RECORD = struct.Struct("<IQQI")
+_END, _DATA, _ZEROS = 0, 1, 2
+_LONGEST_HEAD = 16 << 10
+_PIECE = 1 << 20
+_SECTOR = 512
 
 
-async def write_overlay_file(store: SectorStore) -> AsyncIterator[bytes]:
-    """The file's bytes, in pieces of 1 MiB at most. The store must not be written to meanwhile."""
+async def overlay_parts(store: SectorStore) -> AsyncGenerator[bytes, None]:
+    """The file of an overlay's open store, in pieces."""
     contents = store.contents
-    facts = {"size": contents.size, "base": contents.base}
-    yield _FIRST_LINE + json.dumps(facts).encode() + b"\n"
-    parts = 0
-    for offset, length, is_zeros in store.ranges(0, -(-contents.size // SECTOR) * SECTOR):
+    head = json.dumps({"size": contents.size, "base": contents.base}).encode()
+    yield _MAGIC + _LENGTH.pack(len(head)) + head
+    records = 0
+    for start, length, is_zeros in store.ranges(0, contents.size):
         if is_zeros:
-            yield _part(b"ZERO", offset, length, b"")
-            parts += 1
+            records += 1
+            yield _record(_ZEROS, start, length)
             continue
-        for at in range(offset, offset + length, _LARGEST_DATA):
-            data = bytearray(min(_LARGEST_DATA, offset + length - at))
-            store.read_into(at, data)
-            yield _part(b"DATA", at, len(data), bytes(data))
-            parts += 1
+        for offset in range(start, start + length, _PIECE):
+            data = bytearray(min(_PIECE, start + length - offset))
+            store.read_into(offset, data)
+            records += 1
+            yield _record(_DATA, offset, len(data), bytes(data))
             await asyncio.sleep(0)
-    yield _part(b"DONE", 0, parts, b"")
+    yield _record(_END, records, 0)
 
 
-class OverlayFileReader:
-    """Reads an overlay file from pieces of any size, a part at a time."""
+def _record(kind: int, offset: int, length: int, data: bytes = b"") -> bytes:
+    return _RECORD.pack(kind, offset, length, _checksum(kind, offset, length, data)) + data
 
-    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
-        self._pieces = aiter(pieces)
-        self._data = bytearray()
 
-    async def facts(self) -> OverlayFacts:
-        """Which disk it belongs to; comes first. Raises `InvalidDocumentError`."""
-        if await self._line() != _FIRST_LINE:
-            raise _broken("it does not begin as one")
-        try:
-            fields = json.loads(await self._line())
-            return OverlayFacts(int(fields["size"]), str(fields["base"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise _broken("it does not say what it belongs to") from error
+def _checksum(kind: int, offset: int, length: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(_RECORD.pack(kind, offset, length, 0)))
 
-    async def read_into(self, store: SectorStore) -> None:
-        """Writes all that it holds into an empty store; does not commit.
 
-        Raises `InvalidDocumentError` when it is damaged or not whole, and `StorageError`.
-        """
-        end = -(-store.contents.size // SECTOR) * SECTOR
-        parts = 0
-        while True:
-            kind, offset, length, data = await self._part()
-            if kind == b"DONE":
-                if length != parts:
-                    raise _broken("a part of it is missing")
-                return
-            if offset % SECTOR or length % SECTOR:
-                raise _broken("it has a part of a sector")
-            try:
-                check_bounds(offset, length, end)
-            except OutOfRangeError as error:
-                raise _broken("it reaches outside its disk") from error
-            if kind == b"DATA" and len(data) == length:
-                store.write(offset, data)
-            elif kind == b"ZERO" and not data:
-                store.discard(offset, length, hide=True)
-            else:
-                raise _broken("it has a part of an unknown kind")
-            parts += 1
+async def store_from_parts(stream: ByteStream, storage: Storage, path: str) -> Contents:
+    """Makes the store of an overlay from its file; durable when it returns.
 
-    async def _part(self) -> tuple[bytes, int, int, bytes]:
-        head = await self._take(_HEAD.size)
-        kind, checksum, offset, length, stored = _HEAD.unpack(head)
-        if stored > _LARGEST_DATA:
-            raise _broken("a part of it is too long")
-        data = await self._take(stored)
-        if zlib.crc32(data, zlib.crc32(head[_CHECKED_FROM:], zlib.crc32(kind))) != checksum:
-            raise _broken("a part of it is damaged")
-        return kind, offset, length, data
+    Raises `InvalidDocumentError` for what is no such file, or not all of it, and `StorageError`.
+    """
+    reader = _Reader(stream)
+    contents = await _read_head(reader)
+    store = await SectorStore.create(storage, path, contents)
+    try:
+        await _read_records(reader, store)
+        store.commit()
+    finally:
+        store.close()
+    return contents
 
-    async def _line(self) -> bytes:
-        while b"\n" not in self._data:
-            if len(self._data) > _LONGEST_LINE:
-                raise _broken("it does not begin as one")
-            await self._more()
-        return await self._take(self._data.index(b"\n") + 1)
 
-    async def _take(self, length: int) -> bytes:
-        while len(self._data) < length:
-            await self._more()
-        taken = bytes(memoryview(self._data)[:length])
-        del self._data[:length]
+async def _read_head(reader: _Reader) -> Contents:
+    if await reader.take(len(_MAGIC)) != _MAGIC:
+        raise _wrong("it is no overlay")
+    (length,) = _LENGTH.unpack(await reader.take(_LENGTH.size))
+    if length > _LONGEST_HEAD:
+        raise _wrong("its head is too long")
+    try:
+        head = json.loads(await reader.take(length))
+        size, base = head["size"], head["base"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _wrong("its head cannot be read") from error
+    if type(size) is not int or not 0 < size < 1 << 62 or not isinstance(base, str):
+        raise _wrong("its head says what cannot be")
+    return Contents(size, secrets.token_hex(16), base)
+
+
+async def _read_records(reader: _Reader, store: SectorStore) -> None:
+    size, at, records = store.contents.size, 0, 0
+    while True:
+        kind, offset, length, checksum = _RECORD.unpack(await reader.take(_RECORD.size))
+        data = b""
+        if kind == _DATA:
+            if length > _PIECE:
+                raise _wrong("it says what cannot be")
+            data = await reader.take(length)
+        if _checksum(kind, offset, length, data) != checksum:
+            raise _wrong("it is damaged")
+        if kind == _END:
+            if offset != records:
+                raise _wrong("some of it is missing")
+            return
+        stop = offset + length
+        aligned = not (offset % _SECTOR or (stop % _SECTOR and stop != size))
+        if kind not in (_DATA, _ZEROS) or not aligned or not at <= offset < stop <= size:
+            raise _wrong("it says what cannot be")
+        if kind == _ZEROS:
+            store.discard(offset, length, hide=True)
+        else:
+            store.write(offset, data)
+        at, records = stop, records + 1
+
+
+class _Reader:
+    """Takes a stream apart."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._held = bytearray()
+
+    async def take(self, length: int) -> bytes:
+        """The next `length` bytes; raises `InvalidDocumentError` when there are not as many."""
+        while len(self._held) < length:
+            piece = await anext(self._stream, None)
+            if piece is None:
+                raise _wrong("it breaks off")
+            self._held += piece
+        taken = bytes(self._held[:length])
+        del self._held[:length]
         return taken
 
-    async def _more(self) -> None:
-        try:
-            self._data += await anext(self._pieces)
-        except StopAsyncIteration:
-            raise _broken("its end is missing") from None
 
-
-def _part(kind: bytes, offset: int, length: int, data: bytes) -> bytes:
-    checked = _HEAD.pack(kind, 0, offset, length, len(data))[_CHECKED_FROM:]
-    checksum = zlib.crc32(data, zlib.crc32(checked, zlib.crc32(kind)))
-    return _HEAD.pack(kind, checksum, offset, length, len(data)) + data
-
-
-def _broken(reason: str) -> InvalidDocumentError:
+def _wrong(reason: str) -> InvalidDocumentError:
     return InvalidDocumentError("overlay file", reason)

@@ -338,10 +338,16 @@ def _byte_count(name: str, value: object) -> int:
 
 
 def _image_name(url: str) -> str:
-    """What to call the image in a sentence: its file name, else its host."""
+    """What to call the image in a sentence: its file name, else its host.
+
+    The image service has an image at `disks/{id}/bytes`: there it is the id.
+    """
     shown = redact_url(url).partition("?")[0].partition("#")[0]
     host, _, path = shown.rpartition("://")[2].partition("/")
-    name = unquote(path.rstrip("/").rpartition("/")[2]) or host.rpartition("@")[2]
+    *folders, last = path.rstrip("/").split("/")
+    if last == "bytes" and folders[-2:-1] == ["disks"]:
+        last = folders[-1]
+    name = unquote(last) or host.rpartition("@")[2]
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 

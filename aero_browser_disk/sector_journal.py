@@ -92,7 +92,7 @@ class Header:
             return None
         magic, length, checksum = _HEADER.unpack_from(data)
         body = bytes(data[_HEADER.size : _HEADER.size + length])
-        if magic != _MAGIC or len(body) != length or zlib.crc32(body) != checksum:
+        if magic != _MAGIC or not body or len(body) != length or zlib.crc32(body) != checksum:
             return None
         fields = json.loads(body)
         return cls(**{**fields, "contents": Contents(**fields["contents"])})

@@ -459,9 +459,11 @@ class SectorStore:
         """Writes to a slot of which nothing was committed."""
         buffered = self._batch.buffered.get(slot)
         if buffered is None:
-            self._file.write(data, slot * SLOT_SIZE + start)
-        else:
-            buffered[start : start + len(data)] = data
+            # Not in the file at once: a write that is refused half way must not have begun.
+            buffered = bytearray(GRANULE)
+            self._read_slot(slot, 0, buffered)
+            self._batch.buffered[slot] = buffered
+        buffered[start : start + len(data)] = data
 
     def _write_run(self, granule: int, data: memoryview, slots: list[Range]) -> None:
         """Writes whole granules, straight into the file."""

@@ -14,6 +14,7 @@ FREE, SETTLED, FRESH, HELD = 0, 1, 2, 3
 
 _GROWTH: Final = 64  # slots at least that a file grows by, where there is room for them
 _FEW: Final = 256  # free slots that are not worth to be looked for
+_MANY: Final = 8  # nor fewer than one of so many
 _MOST_GROWTH: Final = 2048
 
 
@@ -123,7 +124,7 @@ class SlotSpace:
 
     def _is_worth_a_search(self) -> bool:
         """Whether to use the gaps that overwriting left, rather than let the file grow."""
-        return self._free - self.reserve > max(_FEW, len(self.states) // 8)
+        return self._free - self.reserve > max(_FEW, len(self.states) // _MANY)
 
     def _appended(self, most: int) -> int:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import lzma
 import zlib
@@ -85,6 +86,7 @@ async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
                 run = None
             if piece:
                 yield piece
+                await asyncio.sleep(0)  # a stream in memory must not keep others from their turn
     if run is not None:
         raise DamagedImageError(packed.title, "it breaks off before its end")
 

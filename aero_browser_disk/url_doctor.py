@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -23,6 +23,7 @@ from .redaction import redact_url
 Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
+_LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|::1")
 # What is asked for to see how long a range may be and how fast it comes, and less if it is refused.
 # With the first and the last bytes it stays below `MOST_BYTES`, whatever is refused.
 _LONG_RANGES: Final = (512 << 10, 128 << 10)
@@ -375,9 +376,4 @@ def _is_strong(tag: str) -> bool:
 
 def _is_local(host: str) -> bool:
     """Whether browsers trust plain http to it (Secure Contexts, §3.1)."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return _LOCAL.fullmatch(host) is not None

@@ -76,6 +76,7 @@ def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
     source = (SCRIPTS / "bench_site" / "bare_copy.mjs").read_text()
     page.evaluate(PAGE, {"source": source, "step": STEP})
     times: dict[str, list[float]] = {name: [] for name in ("bareIn", "ourIn", "bareOut", "ourOut")}
+    packed: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         page.set_input_files("#bench-file", noise(Path(folder, "bench.img")))
         for turn in range(rounds + 1):
@@ -83,7 +84,8 @@ def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
                 ms = _call(page, name)
                 if turn:  # the first starts Python
                     seconds.append(ms / 1000)
-            packed = [_call(page, "ourOut", compress) / 1000 for compress in ("gzip", "zstd")]
+            if turn == rounds:
+                packed = [_call(page, "ourOut", kind) / 1000 for kind in ("gzip", "zstd")]
             _call(page, "forget")
     rate = {name: SIZE / 1e6 / statistics.median(seconds) for name, seconds in times.items()}
     return [

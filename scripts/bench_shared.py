@@ -1,4 +1,4 @@
-"""What a read costs an emulator in a worker: from shared memory, and synchronously through Python."""
+"""What a read costs an emulator in a worker: from shared memory, and through Python."""
 
 from __future__ import annotations
 

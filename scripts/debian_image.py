@@ -1,9 +1,10 @@
 """A bootable Debian for i386: a raw image of 4 GiB whose boot ends in a root shell.
 
 What is needed beyond the system's own tools is in Debian's e2fsprogs, mtools, syslinux and
-syslinux-common; and for root in debootstrap, for others in mmdebstrap, uidmap and fakeroot, which
-need a kernel that lets users have name spaces, and a line for the user in /etc/subuid. Nothing is
-mounted but in a name space that ends with the build. The image is sparse, about 0.7 GiB.
+syslinux-common; and for root in debootstrap, for others in mmdebstrap, arch-test, uidmap and
+fakeroot, which need a kernel that lets users have name spaces, and a line for the user in
+/etc/subuid. Nothing is mounted but in a name space that ends with the build. The image is sparse,
+about 0.7 GiB.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ FILE_SYSTEM_ID = "ae20d15c-0000-4000-8000-000000000001"
 IS_ROOT = os.geteuid() == 0
 INSTALLERS = {"debootstrap": "debootstrap"}
 if not IS_ROOT:
-    INSTALLERS = {"mmdebstrap": "mmdebstrap", "newuidmap": "uidmap", "fakeroot": "fakeroot"}
+    INSTALLERS = {name: name for name in ("mmdebstrap", "arch-test", "fakeroot")}
+    INSTALLERS["newuidmap"] = "uidmap"
 PROGRAMS = {
     **INSTALLERS,
     "mke2fs": "e2fsprogs",
@@ -153,11 +155,12 @@ def install_unprivileged(archive: Path) -> None:
     """Installs the system into an archive, as root of a name space of its own."""
     files = archive.with_suffix(".files")
     write_files(files)
-    # Where root of that name space, who is another user outside, can read it.
     added = archive.with_suffix(".files.tar")
     run("tar", "--create", "--owner=0", "--group=0", "--file", added, "--directory", files, ".")
     include = f"--include={','.join(PACKAGES)}"
-    hooks = [f"--customize-hook=tar-in {added} /"]
+    # debootstrap takes the release as it came out, too.
+    only_release = r'sed -i "/ [a-z]*-\(security\|updates\) /d" "$1/etc/apt/sources.list"'
+    hooks = [f"--setup-hook={only_release}", f"--customize-hook=tar-in {added} /"]
     hooks += [f'--customize-hook=chroot "$1" {" ".join(command)}' for command in FINISHING]
     options = ["--mode=unshare", "--variant=minbase", "--architectures=i386", include, *hooks]
     run("mmdebstrap", *options, SUITE, archive)

@@ -16,6 +16,7 @@ from playwright.sync_api import Error as PlaywrightError
 
 import browsers
 from image_service import ImageService, ServiceError
+from library_check import check_library
 
 MIB = 1 << 20
 REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
@@ -103,10 +104,15 @@ class Visit:
 
 
 def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
-    """Does the main job twice in one profile, and says how it went; `ok` is whether all held."""
+    """Does the main job twice in one profile, and works with local images; says how it went.
+
+    `ok` is whether all held.
+    """
     complaints: list[str] = []
     try:
-        return visit_twice(site_url, service, image, complaints)
+        result = visit_twice(site_url, service, image, complaints)
+        library = check_library(site_url)
+        return {**result, "ok": result["ok"] and library["ok"], "library": library}
     except (AssertionError, PageError, PlaywrightError, ServiceError) as error:
         return {"ok": False, "image": image.name, "error": str(error), "console": complaints}
 

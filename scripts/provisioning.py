@@ -67,7 +67,8 @@ class Program:
 # What makes a Debian that boots: see debian_image.
 INSTALLERS = {"debootstrap": "debootstrap"}
 if os.geteuid() != 0:
-    INSTALLERS = {"mmdebstrap": "mmdebstrap", "newuidmap": "uidmap", "fakeroot": "fakeroot"}
+    INSTALLERS = {name: name for name in ("mmdebstrap", "arch-test", "fakeroot")}
+    INSTALLERS["newuidmap"] = "uidmap"
 BUILD = frozenset({"bench", "build", "demo", "check", "test"})
 PROGRAMS = (
     Program(("node",), "nodejs", BUILD),

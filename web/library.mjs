@@ -116,7 +116,8 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile.
+   * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile. The id of an
+   * overlay gives a file of what it holds, for `importOverlay`.
    * @param {string} name
    * @param {ExportOptions} [options]
    * @returns {Promise<{ fileName: string, bytes: number, blob: Blob | null }>} `blob` where `to` asks for it
@@ -206,6 +207,18 @@ export class Library extends EventTarget {
   async overlays(base) {
     const values = "url" in base ? { ...base, url: String(base.url) } : base;
     return (await this.#ask("overlays", values)).map(entryOf);
+  }
+
+  /**
+   * Makes an overlay of the file that `export` made of one, by its id. It fits the version of the
+   * image that it was begun over, which is seen when it is opened.
+   * @param {File | Blob | Uint8Array} file
+   * @param {{ name: string } & ({ image: string } | { url: string | URL, cacheKey?: string })} options
+   * @returns {Promise<LibraryEntry>}
+   */
+  async importOverlay(file, options) {
+    const base = "url" in options ? { url: String(options.url) } : {};
+    return entryOf(await this.#ask("importOverlay", { file, ...options, ...base }));
   }
 
   /**

@@ -250,7 +250,7 @@ class Requests(Protocol):
     """Who answers for a disk what its shared memory alone cannot."""
 
     def place(self, block: int) -> int:
-        """Where a block lies in the file named last; below 0 when it does not or must be awaited."""
+        """Where a block lies in the file named last; below 0 when not there or to be awaited."""
 
     def answer(
         self, client: int, entry: int, kind: int, offset: int, length: int, extra: int

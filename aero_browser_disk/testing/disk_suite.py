@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -239,9 +240,9 @@ class DiskSuite:
             if not disk.info.read_only:
                 return
             for call in (
-                lambda: disk.write(0, b"x" * 512),
-                lambda: disk.write(0, b""),
-                lambda: disk.discard(0, 512),
+                partial(disk.write, 0, b"x" * 512),
+                partial(disk.write, 0, b""),
+                partial(disk.discard, 0, 512),
             ):
                 try:
                     await call()

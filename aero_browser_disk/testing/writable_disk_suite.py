@@ -6,6 +6,7 @@ Subclass `WritableDiskSuite` as a `DiskSuite`, with `reopen` for a disk that las
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from .disk_suite import DiskSuite
 
 if TYPE_CHECKING:
     from ..disk import Disk
+    from ..platform.base import ReadableBuffer
 
 SECTOR = 512
 
@@ -83,7 +85,8 @@ class WritableDiskSuite(DiskSuite):
     async def test_any_buffer_can_be_written(self) -> None:
         async with self._disk() as disk:
             data = _data(2, 3000)
-            for number, buffer in enumerate((data, bytearray(data), memoryview(data))):
+            buffers: list[ReadableBuffer] = [data, bytearray(data), memoryview(data)]
+            for number, buffer in enumerate(buffers):
                 await disk.write(number * 10_000 + 7, buffer)
                 assert await disk.read(number * 10_000 + 7, 3000) == data
 
@@ -214,8 +217,8 @@ class WritableDiskSuite(DiskSuite):
             size = self.size
             for offset, length in ((-1, 1), (size - 1, 2), (size, 1), (size + 1, 0), (1 << 63, 1)):
                 for call in (
-                    lambda o=offset, n=length: disk.write(o, bytes(n)),
-                    lambda o=offset, n=length: disk.discard(o, n),
+                    partial(disk.write, offset, bytes(length)),
+                    partial(disk.discard, offset, length),
                 ):
                     try:
                         await call()
@@ -235,11 +238,7 @@ class WritableDiskSuite(DiskSuite):
     async def test_a_closed_disk_takes_no_writes(self) -> None:
         async with self._disk() as disk:
             await disk.close()
-            for call in (
-                lambda: disk.write(0, b"x"),
-                lambda: disk.discard(0, 1),
-                disk.flush,
-            ):
+            for call in (partial(disk.write, 0, b"x"), partial(disk.discard, 0, 1), disk.flush):
                 try:
                     await call()
                 except DiskClosedError:

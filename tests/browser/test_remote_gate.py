@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -125,3 +126,23 @@ def test_the_page_itself_talks_to_no_one_else(page: Page, site: SiteServer) -> N
 
     assert asked
     assert [url for url in asked if not url.startswith((site.url, "data:", "blob:"))] == []
+
+
+def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    listed = {"images": [{"id": "one", "name": "<b>One</b>", "size_bytes": 2**20}]}
+    images.add("v1/images", json.dumps(listed).encode())
+    images.add("disks/one/bytes", bytes(2**20))
+    catalog = quote(images.url("v1/images"), safe="")
+    panel = PanelPage(page).visit(f"{site.url}?catalog={catalog}")
+    expect(page.get_by_text("Turn on “Use remote image” to ask it.")).to_be_visible()
+    panel.button("Show the samples").click(force=True)
+    panel.turn_on()
+    assert images.requests == []
+
+    panel.button("Show the samples").click()
+    panel.button("<b>One</b>").click()
+
+    panel.expect_status("one is open: 1 MiB.")
+    expect(panel.url).to_have_value(images.url("disks/one/bytes"))

@@ -1,4 +1,4 @@
-"""One disk read from several threads: shared memory, synchronous reads, and what stands in for them."""
+"""One disk read from several threads: shared memory, synchronous reads, and closing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def test_threads_that_read_and_write_at_random_see_no_wrong_byte(run: Any) -> No
       const bytes = await disk.read(0, disk.size);
       let wrong = 0;
       acked.forEach((version, sector) => {
-        if (versionIn(bytes.subarray(512 * sector, 512 * sector + 512), sector) !== version) wrong++;
+        const found = versionIn(bytes.subarray(512 * sector, 512 * sector + 512), sector);
+        if (found !== version) wrong++;
       });
       await disk.close();
       return { found, shared, wrong };
@@ -168,7 +169,9 @@ def test_who_dies_leaves_nothing_behind_and_who_waits_hears_of_the_end(run: Any)
       const disk = await openDisk({ url, allowRemote: true, bootProfile: null, readAhead: false });
       const clients = async () => (await disk.ask("shared.stats")).clients;
       const before = await clients();
-      const { worker } = await inWorker(disk, "async ({ disk }) => disk.readSync(0, new Uint8Array(9))");
+      const { worker } = await inWorker(
+        disk, "async ({ disk }) => disk.readSync(0, new Uint8Array(9))",
+      );
       const during = await clients();
       worker.terminate();
       while ((await clients()) !== before);
@@ -186,3 +189,52 @@ def test_who_dies_leaves_nothing_behind_and_who_waits_hears_of_the_end(run: Any)
     assert seen["during"] == seen["before"] + 1
     assert [found["name"] for found in seen["left"]] == ["DiskClosedError"] * 2
     assert bytes(seen["after"]) == IMAGE.read(0, 16)
+
+
+@BOTH
+def test_a_webassembly_core_reads_synchronously(run: Any) -> None:
+    """A core calls its imports with 64-bit offsets and places in its memory, and cannot await."""
+    seen = run("""
+      const disk = await openDisk({ url, allowRemote: true, bootProfile: null });
+      const { value, worker } = await inWorker(disk, `async ({ disk }) => {
+        // (import "disk" "read" (func (param i64 i32 i32) (result i32)))
+        // (import "env" "memory" (memory 2))
+        // (func (export "read") (param i64 i32) (result i32)
+        //   local.get 0  i32.const 64  local.get 1  call 0)
+        const code = Uint8Array.from(
+          ("0061736d01000000010e0260037e7f7f" +
+           "017f60027e7f017f021b02046469736b0472656164000003656e76" +
+          "066d656d6f727902000203020101070801047265616400010a0d010b00200041c000200110000b")
+            .match(/../g), (byte) => parseInt(byte, 16));
+        const memory = new WebAssembly.Memory({ initial: 2 });
+        const read = (offset, place, length) => {
+          try {
+            disk.readSync(offset, new Uint8Array(memory.buffer, place, length));
+            return 0;
+          } catch (error) { return error.name === "OutOfRangeError" ? 22 : 5; }
+        };
+        const imports = { disk: { read }, env: { memory } };
+        const { instance } = await WebAssembly.instantiate(code, imports);
+        const core = instance.exports.read;
+        const bytes = [];
+        for (const [offset, length] of [[0n, 512], [1048575n, 70000], [3145728n, 100]]) {
+          bytes.push([core(offset, length), [...new Uint8Array(memory.buffer, 64, length)]]);
+        }
+        const far = core(2n ** 40n + 5n, 512);
+        // Two halves of an offset, and a list of places.
+        const [low, high] = [2 ** 20 + 3, 0];
+        const places = [[10, 5], [100, 3000], [5000, 1]];
+        const views = places.map(([place, length]) => new Uint8Array(memory.buffer, place, length));
+        disk.readSync((BigInt(high) << 32n) | BigInt(low), views);
+        return { bytes, far, scattered: views.flatMap((view) => [...view]) };
+      }`);
+      worker.terminate();
+      await disk.close();
+      return value;
+    """)
+    places = [(0, 512), (1048575, 70000), (3145728, 100)]
+    for (offset, length), (result, found) in zip(places, seen["bytes"], strict=True):
+        assert result == 0
+        assert bytes(found) == IMAGE.read(offset, length)
+    assert seen["far"] == 22
+    assert bytes(seen["scattered"]) == IMAGE.read(2**20 + 3, 3006)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given as examples
+from hypothesis import strategies
 
 from aero_browser_disk.byte_ranges import format_http_date, parse_http_date
 
@@ -91,3 +93,72 @@ def test_the_table(
     if status == 304:
         assert answer.headers["cache-control"] == "public, max-age=300, no-transform"
         assert answer.body == b""
+
+
+# Each condition by what it comes to for the version of now: its value ({etag} and dates filled in),
+# and whether it matches, strongly and weakly; a date: how many seconds it is from the version's.
+TAGS: list[tuple[str, bool, bool]] = [
+    ("{etag}", True, True),
+    ("W/{etag}", False, True),
+    ('"other", {etag}', True, True),
+    ('"a,b", W/"x", W/{etag}', False, True),
+    ('"other"', False, False),
+    ("*", True, True),
+    ("not a tag", False, False),
+    ('"unended', False, False),
+]
+DATES: list[int | None] = [-86_400, -1, 0, 1, 86_400, None]
+conditions = strategies.fixed_dictionaries(
+    {},
+    optional={
+        "If-Match": strategies.sampled_from(TAGS),
+        "If-None-Match": strategies.sampled_from(TAGS),
+        "If-Unmodified-Since": strategies.sampled_from(DATES),
+        "If-Modified-Since": strategies.sampled_from(DATES),
+        "If-Range": strategies.sampled_from([*TAGS[:2], TAGS[4], *DATES[1:4]]),
+        "Range": strategies.just("bytes=3-9"),
+    },
+)
+
+
+def status_due(given: dict[str, Any]) -> int:
+    """RFC 9110 §13.2.2, step by step."""
+    until, since = given.get("If-Unmodified-Since"), given.get("If-Modified-Since")
+    if "If-Match" in given:
+        if not given["If-Match"][1]:
+            return 412
+    elif until is not None and until < 0:
+        return 412
+    if "If-None-Match" in given:
+        if given["If-None-Match"][2]:
+            return 304
+    elif since is not None and since >= 0:
+        return 304
+    if "Range" not in given:
+        return 200
+    validator = given.get("If-Range", TAGS[0])
+    same = validator[1] if isinstance(validator, tuple) else validator == 0
+    return 206 if same else 200
+
+
+@examples(conditions, strategies.sampled_from(["GET", "HEAD"]))
+def test_every_combination_comes_to_what_the_standard_says(
+    service: RunningService, disk: bytes, given: dict[str, Any], method: str
+) -> None:
+    now = service.ask(DISK, method="HEAD").headers
+    modified_s = parse_http_date(now["last-modified"])
+    assert modified_s is not None
+
+    def text(value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, tuple):
+            return value[0].replace("{etag}", now["etag"])
+        return "no date" if value is None else format_http_date(modified_s + value)
+
+    answer = service.ask(DISK, {k: text(v) for k, v in given.items()}, method=method)
+    assert answer.status == status_due(given), given
+    if method == "GET" and answer.status in (200, 206):
+        assert answer.body == (disk if answer.status == 200 else disk[3:10])
+    else:
+        assert method == "GET" or answer.body == b""

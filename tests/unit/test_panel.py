@@ -448,6 +448,8 @@ def test_the_gate_error_speaks_to_the_user_of_the_page() -> None:
     ("url", "name"),
     [
         (PLAIN, "disk.img"),
+        ("https://disks.example/disks/win%20xp/bytes", "win xp"),
+        ("https://disks.example/bytes", "bytes"),
         ("https://host.example/my%20disk.img", "my disk.img"),
         ("https://host.example", "host.example"),
         ("https://host.example/", "host.example"),

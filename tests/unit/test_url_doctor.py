@@ -45,7 +45,7 @@ async def look(tmp_path: Path) -> AsyncIterator[Any]:
 
     async def ask(url: str, origin: str | None = PAGE, **options: Any) -> Diagnosis:
         return await diagnose(
-            url, allow_remote=True, origin=origin, platform=platform, timeout_s=5, **options
+            url, allow_remote=True, origin=origin, platform=platform, timeout_s=30, **options
         )
 
     yield ask

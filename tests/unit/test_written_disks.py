@@ -611,6 +611,18 @@ async def test_a_damaged_overlay_file_is_refused_and_nothing_left_of_it() -> Non
         assert storage.paths == ()
 
 
+async def test_an_import_never_takes_the_place_of_an_overlay() -> None:
+    data, _, _ = await exported_overlay()
+    storage = FailingStorage()
+    overlay = await Overlay.open(FixedBase(), storage, "work")
+    await overlay.write(0, b"mine")
+    await overlay.close()
+    for file in (data, b"junk"):
+        with pytest.raises(StorageError):
+            await Overlay.import_file(pieces_of(file), FixedBase(), storage, "work")
+    assert await (await Overlay.open(FixedBase(), storage, "work")).read(0, 4) == b"mine"
+
+
 async def test_an_overlay_file_of_another_version_is_refused() -> None:
     data, _, _ = await exported_overlay()
     with pytest.raises(BaseChangedError):
