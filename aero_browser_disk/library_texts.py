@@ -143,4 +143,3 @@ PROGRESS = {
     "export": "Exporting {name}: {done} of {size}",
     "duplicate": "Copying {name}: {done} of {size}",
 }
-CANCELLED = "Cancelled. What was imported so far is kept: continue it with the same file."

@@ -1,8 +1,9 @@
 """An overlay as a file of its own: what was written, and the version of the disk that it fits.
 
-Behind the magic and the length of a JSON head follow records, little-endian: kind, offset, length,
-checksum (CRC-32) of those three and the data, and of kind `DATA` the data. The last is of kind
-`END` and has the number of records before it for its offset. Nothing of the base is in it.
+Little-endian. Behind the magic, the length and the CRC-32 of a JSON head, and the head, follow
+records: kind, offset, length, CRC-32 of those three and the data, and of kind `DATA` the data. The
+last is of kind `END` and has the number of records before it for its offset. Nothing of the base is
+in it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .sector_journal import Contents
 from .sector_store import SectorStore
 
 _MAGIC = b"AEROOVL1"
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
 _RECORD = struct.Struct("<IQQI")
 _END, _DATA, _ZEROS = 0, 1, 2
 _LONGEST_HEAD = 16 << 10
@@ -33,7 +34,7 @@ async def overlay_parts(store: SectorStore) -> AsyncGenerator[bytes, None]:
     """The file of an overlay's open store, in pieces."""
     contents = store.contents
     head = json.dumps({"size": contents.size, "base": contents.base}).encode()
-    yield _MAGIC + _LENGTH.pack(len(head)) + head
+    yield _MAGIC + _HEAD.pack(len(head), zlib.crc32(head)) + head
     records = 0
     for start, length, is_zeros in store.ranges(0, contents.size):
         if is_zeros:
@@ -76,11 +77,14 @@ async def store_from_parts(stream: ByteStream, storage: Storage, path: str) -> C
 async def _read_head(reader: _Reader) -> Contents:
     if await reader.take(len(_MAGIC)) != _MAGIC:
         raise _wrong("it is no overlay")
-    (length,) = _LENGTH.unpack(await reader.take(_LENGTH.size))
+    length, checksum = _HEAD.unpack(await reader.take(_HEAD.size))
     if length > _LONGEST_HEAD:
         raise _wrong("its head is too long")
+    encoded = await reader.take(length)
+    if zlib.crc32(encoded) != checksum:
+        raise _wrong("its head is damaged")
     try:
-        head = json.loads(await reader.take(length))
+        head = json.loads(encoded)
         size, base = head["size"], head["base"]
     except (ValueError, KeyError, TypeError) as error:
         raise _wrong("its head cannot be read") from error

@@ -16,6 +16,8 @@ from .platform import current_platform
 from .platform.base import Platform
 from .quantities import parse_byte_count
 
+_LETTING_GO_S = 0.05
+
 
 class PageOperations:
     """The page's own views. Each is of plain values with its texts ready to show."""
@@ -44,7 +46,12 @@ class PageOperations:
             library = await self._of_origin()
         except StorageUnavailableError as error:
             return {**library_view([], None), "error": error_texts(error)}
-        return {**library_view(await library.list(), await library.usage()), "error": None}
+        entries = await library.list()
+        if any(entry.is_open for entry in entries):
+            # A lock that was let go just now is seen as held for a moment longer.
+            await (await self._platform()).clock.sleep(_LETTING_GO_S)
+            entries = await library.list()
+        return {**library_view(entries, await library.usage()), "error": None}
 
     async def _prune(self, dryRun: bool) -> Value:
         """What of the caches would go, or with `dryRun` false what went."""

@@ -95,7 +95,6 @@ CELL_STATES_LOCAL = {"missing": "empty", "partly": "written in part", "held": "w
 LANES = {"reads": "Reads", "requests": "Requests", "downloaded": "Downloaded"}
 COUNT_RATE = "{count:,}/s"
 BYTES_RATE = "{size}/s"
-NO_RATE = "–"
 
 # ── the whole image ───────────────────────────────────────────────────────────────────────────────
 

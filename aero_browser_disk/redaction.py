@@ -41,11 +41,13 @@ def redact_url(url: str) -> str:
     start = f"{scheme[1].lower()}://"
     authority, tail = _split_authority(text[scheme.end() :])
     user_info, _, host = authority.rpartition("@")
-    if not _HOST.fullmatch(host) and (authority or _WEB_SCHEME.match(start)):
+    is_web = _WEB_SCHEME.match(start) is not None
+    if not _HOST.fullmatch(host) and (authority or is_web):
         # Such as https://user:pass/word@host/ or a # in a password: the "host" is half a secret.
         return f"{start}{HIDDEN}"
-    if "@" in tail and (user_info or host.endswith(":")):
+    if "@" in tail and (user_info or host.endswith(":") or not is_web):
         # Such as https://user:@pass/word@host/: a browser takes half of the password for the host.
+        # Or such as user://pass/word@host/, where what looks like a scheme is a name.
         return f"{start}{HIDDEN}"
     shown_user_info = f"{HIDDEN}@" if user_info else ""
     return _printable(f"{start}{shown_user_info}{host}{_without_query_and_fragment(tail)}")

@@ -27,7 +27,7 @@ def image_name(size: int) -> str:
 def cached_reads(page: BenchPage, server: BenchServer) -> list[Measure]:
     """Cached reads from Python against the bare loop in the same worker, by turns."""
     page.start("ours")
-    page.call("open", url=server.url("data.img"), key="micro", options={})
+    page.call("open", url=server.image_url("data.img"), key="micro", options={})
     fill = [(at, 8 * MIB, 0) for at in range(0, REGION, 8 * MIB)]
     page.call("replay", reads=fill)
     page.call("make_bare", size=REGION)
@@ -57,7 +57,7 @@ def image_sizes(page: BenchPage, server: BenchServer) -> list[Measure]:
     costs = {}
     for name, size in SIZES.items():
         page.start("ours")
-        url = server.url(image_name(size))
+        url = server.image_url(image_name(size))
         page.call("open", url=url, key=f"micro-{size}", options={"read_ahead": False})
         step = size // SPREAD_BLOCKS // (64 * KIB) * (64 * KIB)
         offsets = [index * step for index in range(SPREAD_BLOCKS)]
@@ -81,7 +81,7 @@ def time_reads(page: BenchPage, offsets: Sequence[int]) -> float:
 def many_blocks(page: BenchPage, server: BenchServer) -> list[Measure]:
     """Opening an image of which 100,000 blocks are cached, and reading it."""
     options = {"block_size": SMALL_BLOCK, "read_ahead": False}
-    url = server.url("data.img")
+    url = server.image_url("data.img")
     assert MANY_BLOCKS * SMALL_BLOCK <= DATA_SIZE
     few = open_filled(page, url, "micro-few", options, 1000)
     many = open_filled(page, url, "micro-many", options, MANY_BLOCKS)

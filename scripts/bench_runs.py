@@ -119,7 +119,7 @@ class Runner:
         server.shape(link)
         server.forget()
         # Peers do not go past the browser's own cache, which must not know the address yet.
-        url = f"{server.url(workload.image)}?visit={key}"
+        url = f"{server.image_url(workload.image)}?visit={key}"
         opened = page.call("open", **values_for(client, url, image.size, key))
         if opened:
             run.open_ms.append(opened["ms"])

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 import urllib.request
@@ -14,12 +13,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-
-TIMEOUT_S = 30
+from server_process import PATIENCE_S, ServerProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +47,26 @@ class Traffic:
     most_at_once: int
 
 
-class BenchServer:
+class BenchServer(ServerProcess):
     """`aero_browser_disk.testing.image_server` with synthetic images, and files."""
 
     def __init__(self, synthetic: Mapping[str, SyntheticImage], files: list[Path]) -> None:
         module = "aero_browser_disk.testing.image_server"
-        self._command: list[str | Path] = [sys.executable, "-m", module, *files]
+        command: list[str | Path] = [sys.executable, "-m", module, *files]
         for name, image in synthetic.items():
-            self._command += ["--synthetic", f"{name}={image.size}:{image.seed}"]
-        self.origin = ""
+            command += ["--synthetic", f"{name}={image.size}:{image.seed}"]
+        super().__init__(command)
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout
-        self.origin = json.loads(self._process.stdout.readline())["url"]
+        super().__enter__()
         # A link does not get slower because the machine is busy.
         with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, -10)
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, -10)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def url(self, name: str) -> str:
+    def image_url(self, name: str) -> str:
         """Where an image is."""
-        return f"{self.origin}/{name}"
+        return f"{self.url}/{name}"
 
     def shape(self, link: Link) -> None:
         """Answers over this link from now on."""
@@ -105,7 +91,7 @@ class BenchServer:
     def measure(self, link: Link, name: str) -> tuple[float, float]:
         """What the link does to a bare client: seconds for 512 bytes, and bytes a second."""
         self.shape(link)
-        connection = http.client.HTTPConnection(self.origin.removeprefix("http://"))
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"))
         times = [fetch(connection, name, index << 20, 512) for index in range(20)]
         length = 8 << 20
         seconds = fetch(connection, name, 0, length) - link.latency_s
@@ -114,8 +100,8 @@ class BenchServer:
 
     def _control(self, name: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.origin}/_control/{name}", data)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        request = urllib.request.Request(f"{self.url}/_control/{name}", data)
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
 
 

@@ -28,7 +28,7 @@ def offsets_in(size: int, seed: int) -> list[int]:
 def from_frames(page: BenchPage, server: BenchServer) -> list[Measure]:
     """Reads of what lies in shared memory, by turns with a bare lookup and copy."""
     page.start("shared")
-    page.call("open", url=server.url("data.img"), key="shared", options={})
+    page.call("open", url=server.image_url("data.img"), key="shared", options={})
     page.call("sweep", offset=0, length=REGION, step=MIB)
     page.call("sweep", offset=0, length=REGION, step=4 * KIB)
     offsets = offsets_in(REGION, 1)
@@ -45,7 +45,7 @@ def from_frames(page: BenchPage, server: BenchServer) -> list[Measure]:
 def through_python(page: BenchPage, server: BenchServer) -> list[Measure]:
     """Synchronous reads of what lies in OPFS, by turns with a JavaScript worker that does them."""
     page.start("shared")
-    url = server.url("data.img")
+    url = server.image_url("data.img")
     page.call("open", url=url, key="shared", options={}, sharedMemoryBytes=FEW_FRAMES)
     page.call("sweep", offset=0, length=2 * REGION, step=MIB)
     page.call("start_bare", size=2 * REGION)
@@ -63,7 +63,7 @@ def through_python(page: BenchPage, server: BenchServer) -> list[Measure]:
 def memory(page: BenchPage, server: BenchServer) -> list[Measure]:
     """What the page and its workers take, frames included: at rest, and after much was read."""
     page.start("shared")
-    page.call("open", url=server.url(image_name(MUCH)), key="shared-much", options={})
+    page.call("open", url=server.image_url(image_name(MUCH)), key="shared-much", options={})
     rest = page.memory()
     page.call("sweep", offset=0, length=MUCH, step=64 * KIB)
     after = page.memory()

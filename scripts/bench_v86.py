@@ -75,7 +75,7 @@ class BootBench:
         self._server.shape(SHAPED)
         self._server.forget()
         # v86's disk does not go past the browser's own cache, which must not know the address.
-        url = f"{self._server.url(self._image.name)}?visit={next(self._keys)}"
+        url = f"{self._server.image_url(self._image.name)}?visit={next(self._keys)}"
         seen = self._page.run(MODULE, name, url=url, until=PROMPT, **values)
         traffic = self._server.traffic()
         return Boot(

@@ -82,7 +82,7 @@ def main() -> int:
         # Ctrl-C and a plain kill both end it in order.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            service.wait()
+            service.wait(None)
         except KeyboardInterrupt:
             return 0
     return 1

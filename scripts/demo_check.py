@@ -15,8 +15,9 @@ from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 import browsers
-from image_service import ImageService, ServiceError
+from image_service import ImageService
 from library_check import check_library
+from server_process import ServerError
 
 MIB = 1 << 20
 REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
@@ -113,7 +114,7 @@ def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
         result = visit_twice(site_url, service, image, complaints)
         library = check_library(site_url)
         return {**result, "ok": result["ok"] and library["ok"], "library": library}
-    except (AssertionError, PageError, PlaywrightError, ServiceError) as error:
+    except (AssertionError, PageError, PlaywrightError, ServerError) as error:
         return {"ok": False, "image": image.name, "error": str(error), "console": complaints}
 
 

@@ -19,6 +19,8 @@ from typing import Self
 START_TIMEOUT_S = 90
 _POLL_S = 0.2
 _VOLUME_SIZE_MB = 1024
+# Wherever temporary files are to be, SeaweedFS has sockets here, and leaves them.
+_SOCKETS = Path("/", "tmp")
 
 
 class LocalObjectStoreError(Exception):
@@ -80,6 +82,9 @@ class LocalObjectStore:
         self._process.kill()
         self._process.wait()
         self._log.close()
+        for port in self._ports:
+            for left in _SOCKETS.glob(f"seaweedfs-*-grpc-{port}.sock"):
+                left.unlink()
 
     def _command(self) -> list[str]:
         s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = self._ports

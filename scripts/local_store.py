@@ -7,9 +7,7 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +19,7 @@ from botocore.session import get_session
 from local_object_store import LocalObjectStore
 from nginx_server import Nginx
 from project import ROOT
+from server_process import SERVICE_PROGRAM, ServerProcess
 from verify_streaming import verify
 
 BUCKET = "images"
@@ -89,29 +88,18 @@ def main() -> int:
             "AERO_DISK_CACHE": str(folder / "nginx" / "cache"),
         }
         cdn = stack.enter_context(Nginx(folder / "nginx", "object-store", values))
-        program = Path(sysconfig.get_path("scripts"), "aero-disk-service")
-        command: list[str | Path] = [program, "serve", "--bucket", f"s3://{BUCKET}", "--port", "0"]
+        command: list[str | Path] = [SERVICE_PROGRAM, "serve", "--bucket", f"s3://{BUCKET}"]
+        command += ["--port", "0"]
         command += ["--set", f'store.endpoint="{store.url}"']
         command += ["--set", f'store.region="{store.region}"']
-        process = stack.enter_context(
-            subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=ROOT,
-                env={**os.environ, **store.keys.environment},
-            )
-        )
-        stack.callback(process.terminate)
-        assert process.stdout
-        service = json.loads(process.stdout.readline())["url"]
+        environment = {**os.environ, **store.keys.environment}
+        service = stack.enter_context(ServerProcess(command, cwd=ROOT, env=environment))
         urls = [f"{cdn.url}/{name}" for name in names]
-        urls += [f"{service}/disks/{name}/bytes" for name in names]
+        urls += [f"{service.url}/disks/{name}/bytes" for name in names]
         if options.check:
             return 1 if check(urls) else 0
         print(json.dumps({"bucket": store.url, **store.keys.environment, "urls": urls}), flush=True)
-        for _ in process.stdout:  # its log, until one of us is interrupted
-            continue
+        service.wait(None)  # until one of us is interrupted
     return 0
 
 

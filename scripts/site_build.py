@@ -44,9 +44,10 @@ class Making:
 def build_site(out: Path, *, small: bool = False) -> None:
     """Builds the site at `out`, in place of a site that is there.
 
-    With `small` everything is compressed as well as can be, beside the plain files; without, the
-    site does the same and is made in a fifth of the time. The old site stays whole until the new
-    one is. Raises `NotASiteError` when `out` is there and is neither empty nor a site.
+    With `small` everything is compressed as well as can be, beside the plain files, and there is
+    the reference; without, the site does the same and is made in a fifth of the time. The old site
+    stays whole until the new one is. Raises `NotASiteError` when `out` is there and is neither
+    empty nor a site.
     """
     if out.exists() and any(out.iterdir()) and not (out / WHEEL_INDEX).is_file():
         raise NotASiteError(f"{out} is not empty and not a site: name another folder")
@@ -99,6 +100,14 @@ def write_first_view(making: Making) -> None:
     (making.site / "panel-first-view.json").write_text(view + "\n", encoding="utf-8")
 
 
+def write_api_reference(making: Making) -> None:
+    """Writes the reference of the package."""
+    if making.small:
+        from api_reference import write_reference  # what it is made with takes a while to load
+
+        write_reference(making.site)
+
+
 def write_compressed(making: Making) -> None:
     """Writes compressed siblings of the files, for servers that send those."""
     if making.small:
@@ -117,6 +126,7 @@ PARTS: tuple[Callable[[Making], None], ...] = (
     write_snapshot,
     write_types,
     write_first_view,
+    write_api_reference,
     write_compressed,
     list_files,
 )
@@ -127,7 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="build", description="Builds the site.")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="default: dist/")
     parser.add_argument(
-        "--quick", action="store_true", help="leave out what only makes it small on the wire"
+        "--quick",
+        action="store_true",
+        help="leave out what makes it small on the wire, and the reference",
     )
     options = parser.parse_args()
     out: Path = options.out.resolve()

@@ -35,7 +35,7 @@ export { Library, library } from "./library.mjs";
  * @property {boolean} [writeBase] lets an image take writes that make its overlays useless
  * @property {boolean} [allowRemote] the user's consent: without it nothing is asked of the network
  * @property {number} [cacheLimitBytes] how much of this image is kept, at most
- * @property {number} [blockSize] the unit of caching in bytes: a power of two, 64 KiB by default
+ * @property {number} [blockSize] the unit of caching in bytes: a power of two, 16 KiB by default
  * @property {string} [cacheKey] names the image where its address changes, as a signed one does
  * @property {Record<string, string>} [headers] sent with every request, never stored
  * @property {"omit" | "same-origin" | "include"} [credentials] as `fetch` has it

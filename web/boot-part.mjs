@@ -9,6 +9,7 @@ import { element, onPress } from "./elements.mjs";
 /** @typedef {import("./boot.mjs").Boot} Boot */
 
 const TELL_MS = 200;
+const CD_SECTOR = 2048;
 
 /** @param {PageSession} session */
 export function wireBoot(session) {
@@ -49,7 +50,9 @@ export function wireBoot(session) {
   async function makeMachine(facts) {
     const [{ Boot }, { Disk }] = await Promise.all([import("./boot.mjs"), import("./aero-disk.mjs")]);
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
-    const boot = new Boot(container, { disk: new Disk(session.worker, facts, { sharedMemoryBytes }) });
+    const image = new Disk(session.worker, facts, { sharedMemoryBytes });
+    const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
+    const boot = new Boot(container, { disk: image, drive });
     tellOf(boot, facts.disk);
     return boot;
   }

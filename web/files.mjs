@@ -81,8 +81,8 @@ export class Files {
   }
 
   /**
-   * What lies at a byte of the disk. The file is told when it was listed or read before and its
-   * place is known: nothing is searched, so it may be asked while a pointer moves.
+   * What lies at a byte of the disk. The file is told once it was listed (ext with extents, ISO 9660)
+   * or its extents were asked for: nothing is searched, so it may be asked while a pointer moves.
    * @param {number} offset
    * @returns {Promise<Whereabouts>}
    */

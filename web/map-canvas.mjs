@@ -58,9 +58,9 @@ export class MapCanvas {
     this.#fit();
   }
 
-  /** How many cells there is room for. */
+  /** How many cells there is room for; none while it is not laid out. */
   get most() {
-    return Math.max(1, Math.floor(this.#width / SMALLEST_PITCH) * Math.floor(this.#height / SMALLEST_PITCH));
+    return Math.floor(this.#width / SMALLEST_PITCH) * Math.floor(this.#height / SMALLEST_PITCH);
   }
 
   /** @param {Cells | null} cells */

@@ -26,6 +26,7 @@ export class DiskMap {
   #start = 0;
   #length = 0;
   #looking = false;
+  #again = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** The square whose text is asked for, and the one to ask for next. */
@@ -74,11 +75,16 @@ export class DiskMap {
   async #look() {
     clearTimeout(this.#timer);
     const disk = this.#disk;
-    if (disk === null || this.#looking || document.hidden) return;
+    const { most } = this.#map;
+    if (disk === null || !most || document.hidden) return;
+    if (this.#looking) {
+      this.#again = true; // what is to be shown has changed since it was asked for
+      return;
+    }
     this.#looking = true;
     let quiet = true;
     try {
-      const values = { disk, start: this.#start, length: this.#length, most: this.#map.most };
+      const values = { disk, start: this.#start, length: this.#length, most };
       const { map, timeline } = await this.#session.worker.call("activity.look", values);
       if (disk === this.#disk) {
         this.#map.show(map);
@@ -90,7 +96,9 @@ export class DiskMap {
       // The disk was closed meanwhile, or the worker is gone, which the panel says.
     } finally {
       this.#looking = false;
-      this.#timer = setTimeout(() => this.#look(), quiet ? QUIET_MS : BUSY_MS);
+      const wait = this.#again ? 0 : quiet ? QUIET_MS : BUSY_MS;
+      this.#again = false;
+      this.#timer = setTimeout(() => this.#look(), wait);
     }
   }
 

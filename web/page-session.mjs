@@ -10,7 +10,8 @@ import { messageOf } from "./elements.mjs";
 /** @typedef {import("./panel.mjs").Failure} Failure */
 /** @typedef {(view: View, state: { editing: boolean }) => void} Drawer */
 
-const POLL_MS = 250;
+const BUSY_MS = 250;
+const OPEN_MS = 1000; // an emulator reads without saying so here
 
 export class PageSession {
   worker = connect();
@@ -24,6 +25,7 @@ export class PageSession {
   #editsUnderWay = 1; // until the worker has what was typed while Python was starting
   /** @type {ReturnType<typeof setTimeout> | null} */
   #poll = null;
+  #polledBusy = false;
 
   constructor() {
     document.addEventListener("visibilitychange", () => this.#keepLooking());
@@ -125,13 +127,19 @@ export class PageSession {
     }
   }
 
-  /** Looks at the panel a few times a second while something is going on and the page is seen. */
+  /** Looks at the panel now and then while a disk is open, more often while something is going on. */
   #keepLooking() {
-    if (this.#poll !== null || document.hidden || !(this.#underWay > 0 || this.view?.busy)) return;
+    const isBusy = this.#underWay > 0 || this.view?.busy;
+    if (document.hidden || !(isBusy || this.view?.phase === "open")) return;
+    if (this.#poll !== null) {
+      if (!isBusy || this.#polledBusy) return;
+      clearTimeout(this.#poll);
+    }
+    this.#polledBusy = Boolean(isBusy);
     this.#poll = setTimeout(async () => {
       await this.#look();
       this.#poll = null;
       this.#keepLooking();
-    }, POLL_MS);
+    }, isBusy ? BUSY_MS : OPEN_MS);
   }
 }

@@ -34,6 +34,7 @@ export class HostFrames {
   #data;
   #setShift;
   #hands;
+  #asked;
 
   /**
    * @param {number} frameShift
@@ -56,6 +57,7 @@ export class HostFrames {
     this.#data = data;
     this.#setShift = setShift;
     this.#hands = new Uint8Array(2 ** setShift);
+    this.#asked = new Int32Array(frames).fill(NOTHING);
     for (let frame = 0; frame < frames; frame++) this.#heads[2 * frame + 1] = NOTHING;
   }
 
@@ -67,6 +69,19 @@ export class HostFrames {
   /** @param {number} block */
   has(block) {
     return this.#find(block) >= 0;
+  }
+
+  /**
+   * Whether a block that is in no frame was asked for before, about as many misses ago at most as
+   * there are frames: to bring in whatever is asked for once would drive out what is asked for often.
+   * @param {number} block
+   */
+  isWanted(block) {
+    const asked = this.#asked;
+    const at = block & (asked.length - 1);
+    if (asked[at] === block) return true;
+    asked[at] = block;
+    return false;
   }
 
   /**

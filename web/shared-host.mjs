@@ -32,6 +32,7 @@ import {
   ROOM,
   ROOMS,
   TAKEN,
+  WELL,
 } from "./shared-blocks.mjs";
 
 /** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
@@ -44,6 +45,7 @@ import {
 const HALF = 2 ** 32;
 const FRAMED = 64 * 1024; // reads up to that fill frames; longer ones are rarely read again
 const LONGEST_TURN_MS = 4; // of answering before others in this worker have theirs
+const LISTEN_CLOSELY_MS = 0.03; // after an answer: who waits for one often asks again at once
 
 /** @type {Set<SharedHost>} */
 const hosts = new Set();
@@ -87,6 +89,7 @@ export class SharedHost {
   #place;
   #answer;
   #giveUp;
+  #others = new Others();
 
   /**
    * @param {number} frameShift
@@ -246,59 +249,82 @@ export class SharedHost {
     this.#frames.forget(0, this.#frames.size);
     this.answerPosted();
     hosts.delete(this);
+    this.#others.close();
     Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it for ever
   }
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Answers what clients have posted. */
+  /**
+   * Answers what clients have posted.
+   * @returns {boolean} whether there was anything
+   */
   answerPosted() {
+    let found = false;
     for (const [client, lane] of this.#lanes) {
-      for (let entry = 0; entry < ENTRIES; entry++) this.#look(client, lane, entry);
+      for (let entry = 0; entry < ENTRIES; entry++) {
+        if (Atomics.load(lane.words, entry * ENTRY_WORDS) === FREE) continue;
+        found = this.#look(client, lane, entry) || found;
+      }
     }
+    return found;
   }
 
   /**
    * @param {number} client
    * @param {Lane} lane
-   * @param {number} entry
+   * @param {number} entry that is not free
+   * @returns {boolean} whether it was answered, or left for later
    */
   #look(client, lane, entry) {
     const at = entry * ENTRY_WORDS;
     const { words } = lane;
-    if (Atomics.load(words, at) === FREE) return;
-    if (Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED) {
+    const isPosted = Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED;
+    if (isPosted) {
       const offset = wide(lane.word(at + OFFSET_LOW), lane.word(at + OFFSET_HIGH));
       const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
       const extra = lane.word(at + EXTRA) >>> 0;
       const kind = lane.word(at + KIND);
       const result =
-        kind === READ && length + extra <= FRAMED && this.#bring(offset, length)
-          ? IN_FRAMES
-          : this.#answer(client, entry, kind, offset, length, extra);
+        (kind === READ && length + extra <= FRAMED && this.#readFile(lane, entry, offset, length)) ||
+        this.#answer(client, entry, kind, offset, length, extra);
       if (result) this.finish(client, entry, result);
     }
     if (words[at + GIVEN_UP] && Atomics.load(words, at) === TAKEN) {
       words[at + GIVEN_UP] = 0;
       this.#giveUp(client, entry);
     }
+    return isPosted;
   }
 
   /**
-   * Sees to it that a range is in the frames, as far as its blocks lie in the file.
+   * Answers a short read, as far as its blocks lie in the file: brings them into frames, or, when a
+   * thread waits for a small part of a block that nobody asked for lately, only that part into the
+   * entry's room. A client that does not wait may count on the frames: it tries again.
+   * @param {Lane} lane
+   * @param {number} entry
    * @param {number} offset
    * @param {number} length
+   * @returns {number} the result; 0 for none
    */
-  #bring(offset, length) {
+  #readFile(lane, entry, offset, length) {
     const frames = this.#frames;
-    if (!(length > 0 && offset + length <= frames.size)) return false;
-    const last = Math.floor((offset + length - 1) / frames.frameSize);
-    for (let block = Math.floor(offset / frames.frameSize); block <= last; block++) {
+    if (!(length > 0 && offset + length <= frames.size)) return 0;
+    const size = frames.frameSize;
+    const first = Math.floor(offset / size);
+    const last = Math.floor((offset + length - 1) / size);
+    for (let block = first; block <= last; block++) {
       if (frames.has(block)) continue;
       const at = this.#place(block);
-      if (at < 0 || !this.#file || !frames.fill(block, this.#file, at)) return false;
+      const file = this.#file;
+      if (at < 0 || !file) return 0;
+      if (entry === 0 && length <= size / 4 && first === last && !frames.isWanted(block)) {
+        const target = lane.room(entry, 0, length);
+        return readWhole(file, at + offset - block * size, target) ? WELL : 0;
+      }
+      if (!frames.fill(block, file, at)) return 0;
     }
-    return true;
+    return IN_FRAMES;
   }
 
   async #listen() {
@@ -306,13 +332,44 @@ export class SharedHost {
     let turn = performance.now();
     while (Atomics.load(words, AREA_STATE) === OPEN) {
       const rung = Atomics.load(words, DOORBELL);
-      this.answerPosted();
-      const waiting = Atomics.waitAsync(words, DOORBELL, rung);
-      if (waiting.async) await waiting.value;
-      else if (performance.now() - turn < LONGEST_TURN_MS) continue;
-      else await new Promise((resume) => setTimeout(resume));
+      if (this.answerPosted() && this.#hears(rung)) {
+        if (performance.now() - turn < LONGEST_TURN_MS) continue;
+        await this.#others.haveTurn();
+      } else {
+        const waiting = Atomics.waitAsync(words, DOORBELL, rung);
+        if (waiting.async) await waiting.value;
+      }
       turn = performance.now();
     }
+  }
+
+  /**
+   * Whether the doorbell is rung again very soon: to be called through the event loop costs as much
+   * as two or three answers.
+   * @param {number} rung
+   */
+  #hears(rung) {
+    const until = performance.now() + LISTEN_CLOSELY_MS;
+    do {
+      if (Atomics.load(this.#words, DOORBELL) !== rung) return true;
+    } while (performance.now() < until);
+    return false;
+  }
+}
+
+/** Lets whatever else waits in this thread's event loop run. */
+class Others {
+  #channel = new MessageChannel();
+
+  haveTurn() {
+    return new Promise((resume) => {
+      this.#channel.port1.onmessage = resume;
+      this.#channel.port2.postMessage(null);
+    });
+  }
+
+  close() {
+    this.#channel.port1.close();
   }
 }
 

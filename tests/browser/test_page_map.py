@@ -16,16 +16,17 @@ from browser.panel_page import PanelPage
 
 MIB = 1 << 20
 DISK = SyntheticImage(64 * MIB, seed=12)
-# How many pixels of the map have the colour of a cell that is held.
-HELD_PIXELS = """() => {
+# Returns once so many pixels of the map have the colour of a cell that is held.
+HELD_PIXELS = """async (wanted) => {
   const canvas = document.getElementById("map");
   const colour = getComputedStyle(canvas).getPropertyValue("--cell-held").trim();
   const [r, g, b] = colour.match(/[0-9a-f]{2}/gi).map((hex) => parseInt(hex, 16));
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  let count = 0;
-  for (let at = 0; at < data.length; at += 4)
-    count += data[at] === r && data[at + 1] === g && data[at + 2] === b;
-  return count;
+  for (let count = 0; count < wanted; await new Promise(requestAnimationFrame)) {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    count = 0;
+    for (let at = 0; at < data.length; at += 4)
+      count += data[at] === r && data[at + 1] === g && data[at + 2] === b;
+  }
 }"""
 
 
@@ -50,7 +51,7 @@ def test_the_map_fills_with_what_is_read_and_says_what_a_square_is(
     square = panel.map
     square.focus()
     expect(square).to_have_attribute("aria-valuetext", re.compile("One square is"))
-    page.wait_for_function(f"({HELD_PIXELS})() > 1000")  # once it has cooled down
+    page.evaluate(HELD_PIXELS, 1000)
 
     square.press("Home")
     expect(square).to_have_attribute("aria-valuetext", re.compile("^0 bytes – .* kept"))

@@ -24,7 +24,7 @@ SECTORS = 8192  # of the disk
 MOST_FLUSHES = 60  # before it is killed
 
 OPEN = """async ([sectors, isNew]) => {
-  const { openDisk, library } = await import("./aero-disk.mjs");
+  const { openDisk, library } = await import("../aero-disk.mjs");
   if (isNew) await library.create("vm", { size: sectors * 512 });
   globalThis.disk = await openDisk({ image: "vm", overlay: "work" });
 }"""
@@ -91,11 +91,6 @@ def images() -> Iterator[ImageServer]:
 def open_page(context: BrowserContext, site: SiteServer, *, is_new: bool) -> Page:
     page = context.new_page()
     page.goto(f"{site.url}wheels/index.json")  # of the site, and with nothing of its own
-    page.evaluate(
-        """(base) => { document.head.appendChild(
-        Object.assign(document.createElement("base"), { href: base })); }""",
-        site.url,
-    )
     page.evaluate(PLAN)
     page.evaluate(OPEN, [SECTORS, is_new])
     return page

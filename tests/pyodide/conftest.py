@@ -6,9 +6,9 @@
     async def test_something(selenium_worker): ...
 
 The argument says where it runs: `selenium` on the page, `selenium_worker` in a dedicated worker
-(only there does OPFS have sync access handles), each with Pyodide started once for the module. The
+(only there does OPFS have sync access handles), each with Pyodide started once for all modules. The
 body runs in Pyodide, so it imports for itself; this package is there, as its sources are now.
-Every module and browser has a storage of its own, empty at the start.
+The storage is empty when a module starts: close what you open.
 
 Never use `--run-in-pyodide`: it passes tests that fail.
 """
@@ -16,7 +16,8 @@ Never use `--run-in-pyodide`: it passes tests that fail.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ import pytest
 import pytest_pyodide
 from playwright.sync_api import Browser
 from pytest_pyodide.config import get_global_config
-from pytest_pyodide.fixture import _runner_map
+from pytest_pyodide.fixture import _runner_map, selenium_common
 from pytest_pyodide.hook import pytest_wrapper
 from pytest_pyodide.runner import (
     PlaywrightChromeRunner,
@@ -84,3 +85,46 @@ def web_server_main(pyodide_folder: Path) -> Iterator[tuple[str, int, None]]:
         assert address.hostname
         assert address.port
         yield address.hostname, address.port, None
+
+
+Runner = PlaywrightChromeRunner | PlaywrightFirefoxRunner
+
+EMPTY_STORAGE = """async () => {
+  const root = await navigator.storage.getDirectory();
+  for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
+}"""
+
+
+@pytest.fixture(scope="session")
+def runner_of(
+    request: pytest.FixtureRequest,
+    web_server_main: tuple[str, int, None],
+    playwright_browsers: dict[str, Browser],
+) -> Iterator[Callable[[str, bool], Runner]]:
+    """The runner in a browser, on the page or in a worker; its storage is empty."""
+    started: dict[tuple[str, bool], Runner] = {}
+    with ExitStack() as stack:
+
+        def find(runtime: str, worker: bool) -> Runner:
+            if (runtime, worker) not in started:
+                making = selenium_common(
+                    request, runtime, web_server_main, browsers=playwright_browsers, worker=worker
+                )
+                started[runtime, worker] = stack.enter_context(making)
+            runner = started[runtime, worker]
+            runner.driver.evaluate(EMPTY_STORAGE)
+            return runner
+
+        yield find
+
+
+@pytest.fixture(scope="module")
+def selenium_module_scope(runtime: str, runner_of: Callable[[str, bool], Runner]) -> Runner:
+    """pytest-pyodide's, which would start one for each module."""
+    return runner_of(runtime, False)
+
+
+@pytest.fixture(scope="module")
+def selenium_worker_module_scope(runtime: str, runner_of: Callable[[str, bool], Runner]) -> Runner:
+    """The same of the worker."""
+    return runner_of(runtime, True)

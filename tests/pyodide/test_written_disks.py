@@ -93,7 +93,7 @@ QUOTA = 24 << 20
 def test_a_full_storage_loses_nothing(selenium_worker):
     if selenium_worker.browser != "chrome":
         pytest.skip("only Chromium's quota can be set")
-    page = selenium_worker.page
+    page = selenium_worker.driver
     session = page.context.new_cdp_session(page)
     origin = page.evaluate("location.origin")
     session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": QUOTA})

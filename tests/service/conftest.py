@@ -5,28 +5,21 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import queue
 import random
-import signal
 import subprocess
-import sysconfig
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
 
 from local_object_store import LocalObjectStore
+from server_process import PATIENCE_S, SERVICE_PROGRAM, ServerProcess
 
 from .object_server import Bucket
 from .postgres import Postgres
-
-# How long anything may take on a busy machine before the test fails.
-PATIENCE_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,72 +35,33 @@ class Answer:
         return json.loads(self.body)
 
 
-class RunningService:
+class RunningService(ServerProcess):
     """`aero-disk-service serve` over `images`, on a free port, until the block ends.
 
     With None for the images they are where `options` say.
     """
 
     def __init__(self, images: Path | None, *options: str) -> None:
-        command = Path(sysconfig.get_path("scripts")) / "aero-disk-service"
         source = () if images is None else ("--images", str(images))
-        self.process = subprocess.Popen(
-            [command, "serve", *source, "--port", "0", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
-        self._reader = threading.Thread(target=self._read_lines)
-        self._reader.start()
-        self._connection: http.client.HTTPConnection | None = None
-        self.metrics_port: int | None = None
-
-    def _read_lines(self) -> None:
-        for line in self.process.stdout or ():
-            self._lines.put(json.loads(line))
-        self._lines.put({"event": "ended"})
+        command = [SERVICE_PROGRAM, "serve", *source, "--port", "0", *options]
+        super().__init__(command, stderr=subprocess.PIPE)
 
     def __enter__(self) -> Self:
-        while (line := self._lines.get(timeout=PATIENCE_S))["event"] != "listening":
-            assert line["event"] != "ended", self.wait()
-            self.metrics_port = line.get("port")
-        address = urlsplit(line["url"])
+        super().__enter__()
+        address = urlsplit(self.url)
         self.host, self.port = address.hostname or "", address.port or 0
         self._connection = self.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._connection:
+    def end(self) -> None:
+        if self.url:
             self._connection.close()
-        self.stop(signal.SIGKILL)
+        super().end()
 
     def stop(self, number: int) -> tuple[int, str]:
-        """Ends the process by a signal, as `wait` says."""
+        """Ends it by a signal, as `wait` says."""
         self.process.send_signal(number)
         return self.wait()
-
-    def wait(self) -> tuple[int, str]:
-        """Waits for the process to end; its exit status and what it wrote to stderr."""
-        status = self.process.wait(PATIENCE_S)
-        self._reader.join()
-        assert self.process.stderr
-        assert self.process.stdout
-        stderr = "" if self.process.stderr.closed else self.process.stderr.read()
-        self.process.stderr.close()
-        self.process.stdout.close()
-        return status, stderr
-
-    def event(self, kind: str) -> dict[str, Any]:
-        """The next line of this kind that it prints; others before it are dropped."""
-        while (line := self._lines.get(timeout=PATIENCE_S))["event"] != kind:
-            pass
-        return line
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
@@ -121,7 +75,6 @@ class RunningService:
         body: bytes | None = None,
     ) -> Answer:
         """Sends one request on the connection that all of them share, path and headers verbatim."""
-        assert self._connection
         connection = self._connection
         connection.putrequest(method, path, skip_accept_encoding=True)
         # A client that would like compression must not get it.
@@ -156,9 +109,9 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., RunningService]:
     """Starts the service; it ends with the test."""
 
     def start(images: Path | None, *options: str) -> RunningService:
-        service = RunningService(images, *options)
-        request.addfinalizer(lambda: service.__exit__(None, None, None))
-        return service.__enter__()
+        running = RunningService(images, *options).__enter__()
+        request.addfinalizer(running.end)
+        return running
 
     return start
 

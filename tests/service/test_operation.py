@@ -123,7 +123,8 @@ def test_metrics_on_their_own_address(images: Path, serve: Callable[..., Running
     options = ("metrics.enabled=true", "metrics.host=127.0.0.1", "metrics.port=0")
     words = [word for option in options for word in ("--set", option)]
     service = serve(images, *words)
-    port = service.metrics_port
+    (line,) = service.before_url
+    port = line["port"]
     service.ask(DISK)
     assert service.ask("/metrics").status == 404
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:

@@ -55,6 +55,7 @@ def test_a_query_or_fragment_with_delimiters_never_appears(
 
 
 @given(st.sampled_from(["", "//", "/", "host/", "ftp://", "x+y://"]), awkward_secrets)
+@example("", "//Q/")
 def test_what_stands_before_an_at_sign_never_appears_without_a_web_address(
     start: str, password: str
 ) -> None:
