@@ -8,7 +8,7 @@ in the slot behind that of the one before, with the same sectors.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 GRANULE: Final = 4096
@@ -36,6 +36,8 @@ class GranuleTable:
         """Sets the entries of a run that begins with `entry`; returns the slots that they had."""
         gone: list[int] = []
         step = _STEP if entry >= _STEP else 0
+        if not entry and not self._numbers(granule // _PAGE, -(-(granule + count) // _PAGE)):
+            return gone
         while count > 0:
             number, index = divmod(granule, _PAGE)
             length = min(count, _PAGE - index)
@@ -111,7 +113,7 @@ class GranuleTable:
         if count:
             yield first, count, entry
 
-    def _numbers(self, first: int, end: int) -> Iterable[int]:
+    def _numbers(self, first: int, end: int) -> Sequence[int]:
         if end - first <= len(self._pages):
             return range(first, end)
         return sorted(number for number in self._pages if first <= number < end)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .access import Access, ImageAddress, Renew
 from .byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
+from .disk import Disk
 from .errors import InvalidOptionError, RemoteImagesDisabledError, StorageUnavailableError
 from .image_export import SUFFIXES, Compression, Part, exported, packer_for, write_to_path
 from .image_import import OpenedFile, Report
@@ -239,9 +240,13 @@ class Library:
         return await self._catalog.entry(await self.overlays.import_file(stream, base, name))
 
     async def import_disk(
-        self, disk: LibraryDisk, name: str, *, report: Report | None = None
+        self, disk: Disk, name: str, *, report: Report | None = None
     ) -> LibraryEntry:
-        """Makes an image of an open disk, of which all that is missing is downloaded."""
+        """Makes an image of an open disk, of which all that is missing is downloaded.
+
+        So an overlay over a remote image is committed. Raises `NameTakenError`,
+        `StorageFullError` and other `StorageError`s, and what reading the disk does.
+        """
         async with self._images.making(name, disk.info.size) as (folder, image):
             await copy_disk(disk, image, report)
         return await self._catalog.entry(folder)
@@ -292,8 +297,9 @@ class Library:
 
 
 async def _nothing() -> AsyncIterator[Part]:
-    return
-    yield b""
+    nothing: tuple[Part, ...] = ()
+    for part in nothing:
+        yield part
 
 
 def _kind(name: str) -> str:

@@ -80,6 +80,8 @@ class LibraryDisk:
         """Where bytes lie in a file as a whole, if the disk beneath can say: `shared_disk`."""
         found = getattr(self.disk, "locate", None)
         place: tuple[File, int] | None = found(offset, length) if found else None
+        if place is not None and self.activity.on:
+            self.activity.note("hit", offset, length, told_from=1)
         return place
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 from .byte_source import (
     ByteSource,
@@ -17,19 +17,21 @@ from .byte_source import (
     pulled,
     stream_of,
 )
+from .disk import Disk
 from .disk_options import names, read_options
 from .errors import DiskClosedError, InvalidOptionError, SourceError
-from .image_export import Hole, Part
+from .image_export import Hole
 from .image_import import CopyProgress, Report
 from .library import ExportFile, Library
 from .library_catalog import LibraryEntry
 from .library_overlays import OverlayBase
 from .open_disk import remote_base
-from .operations import Operation, Value, camel_keys, checked, snake_keys, whole
+from .operations import OpenDisks, Operation, Value, camel_keys, checked, snake_keys, whole
 from .platform import current_platform, file_of_user
 from .platform.base import Platform
 
 _REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
+AnyDisk = TypeVar("AnyDisk", bound=Disk)
 Tell = Callable[[int, "int | None"], Awaitable[object]]
 """A function of the page that takes how many bytes of how many are done."""
 
@@ -40,13 +42,32 @@ class _Export:
 
     file: ExportFile
     ends: AsyncExitStack
-    reading: asyncio.Future[Part | None] | None = None
+    coming: asyncio.Task[dict[str, Value]] | None = None
+
+    def read_ahead(self) -> asyncio.Task[dict[str, Value]]:
+        """Has the next part made, for which the page has not asked yet."""
+        self.coming = asyncio.create_task(self._next())
+        return self.coming
+
+    async def _next(self) -> dict[str, Value]:
+        file = self.file
+        part = await anext(file.parts, None)
+        if part is None:
+            return {"done": file.size}
+        if isinstance(part, Hole):
+            return {"done": file.done, "hole": part.length}
+        return {"done": file.done, "bytes": part}
 
 
-class LibraryOperations:
+class LibraryOperations(Generic[AnyDisk]):
     """What `library` of JavaScript asks for."""
 
-    def __init__(self, platform: Callable[[], Awaitable[Platform]] = current_platform) -> None:
+    def __init__(
+        self,
+        disks: OpenDisks[AnyDisk],
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
+        self._disks = disks
         self._platform = platform
         self._opened: Library | None = None
         self._exports: dict[int, _Export] = {}
@@ -64,6 +85,7 @@ class LibraryOperations:
             "library.remove": self._remove,
             "library.prune": self._prune,
             "library.import": self._import,
+            "library.importDisk": self._import_disk,
             "library.startExport": self._start_export,
             "library.readExport": self._read_export,
             "library.endExport": self._end_export,
@@ -160,6 +182,15 @@ class LibraryOperations:
                 made = await library.import_source(*found, **wanted)
         return _plain(made)
 
+    async def _import_disk(
+        self, disk: int, name: Value, onProgress: Any = None
+    ) -> dict[str, Value]:
+        """Makes a local image of an open disk, its overlays included."""
+        library = await self._library()
+        async with _reporting(onProgress) as report:
+            made = await library.import_disk(self._disks[disk], _text("name", name), report=report)
+        return _plain(made)
+
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
     async def _start_export(
@@ -185,14 +216,9 @@ class LibraryOperations:
         if export not in self._exports:
             raise DiskClosedError
         found = self._exports[export]
-        file = found.file
-        found.reading = asyncio.ensure_future(_next(file.parts))
-        part = await found.reading
-        answer: dict[str, Value] = {"done": file.size if part is None else file.done}
-        if isinstance(part, Hole):
-            answer["hole"] = part.length
-        elif part is not None:
-            answer["bytes"] = part
+        answer = await (found.coming or found.read_ahead())
+        if len(answer) > 1:
+            found.read_ahead()
         return answer
 
     async def _end_export(self, export: int) -> None:
@@ -200,9 +226,9 @@ class LibraryOperations:
         found = self._exports.pop(export, None)
         if found is None:
             return
-        if found.reading is not None:
-            found.reading.cancel()
-            await asyncio.wait({found.reading})
+        if found.coming is not None:
+            found.coming.cancel()
+            await asyncio.gather(found.coming, return_exceptions=True)
         await found.ends.aclose()
 
     # ── overlays ─────────────────────────────────────────────────────────────────────────────────
@@ -257,10 +283,6 @@ class LibraryOperations:
             key = None if cache_key is None else _text("cacheKey", cache_key)
             return remote_base(_text("url", url), key)
         return await library.overlays.base_of(_text("image", image))
-
-
-async def _next(parts: AsyncIterator[Part]) -> Part | None:
-    return await anext(parts, None)
 
 
 @asynccontextmanager

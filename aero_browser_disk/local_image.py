@@ -9,7 +9,7 @@ from dataclasses import replace
 from .disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from .errors import DataCutError, DiskClosedError, InvalidOptionError, StorageError
 from .granule_table import GRANULE
-from .platform.base import ReadableBuffer, Storage, WritableBuffer
+from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
 from .sector_store import SectorStore
 
@@ -86,6 +86,15 @@ class LocalImage:
         self._bytes_read += len(target)
         self._reads += 1
         return True
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """Where bytes lie in the image's file as a whole: `shared_disk.Locating`."""
+        self._check(offset, length)
+        place = self._store.locate(offset, length)
+        if place is not None:
+            self._bytes_read += length
+            self._reads += 1
+        return place
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         self.try_read_into(offset, target)

@@ -20,7 +20,7 @@ from .errors import (
 from .local_image import FILE_NAME
 from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
-from .platform.base import ReadableBuffer, Storage, WritableBuffer
+from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
 from .sector_store import SECTOR, Range, SectorStore
 
@@ -138,6 +138,18 @@ class Overlay:
                     return False
         self._count_read(length, was_here=not missing)
         return True
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """Where bytes lie as a whole, in this overlay's file or beneath: `shared_disk.Locating`."""
+        self._check(offset, length)
+        place = self._store.locate(offset, length)
+        was_here = place is not None
+        if not was_here and self._store.is_untouched(offset, length):
+            beneath = getattr(self._base, "locate", None)
+            place = beneath(offset, length) if beneath else None
+        if place is not None:
+            self._count_read(length, was_here=was_here)
+        return place
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         length = len(target)

@@ -157,6 +157,26 @@ class SectorStore:
         _add(missing, at, end)
         return missing
 
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """The file and the place in it of bytes that lie there as a whole, until the next call.
+
+        None when they lie apart, in memory, or take no room.
+        """
+        granule, start = divmod(offset, GRANULE)
+        count = -(-(start + length) // GRANULE)
+        first, found, entry = next(self._table.runs(granule, granule + count), (granule, 0, 0))
+        slot = entry >> SECTORS
+        if first != granule or found < count or entry & ALL != ALL or not slot:
+            return None
+        if not self._batch.buffered.keys().isdisjoint(range(slot, slot + count)):
+            return None
+        return self._file, slot * SLOT_SIZE + start
+
+    def is_untouched(self, offset: int, length: int) -> bool:
+        """Whether nothing was written of the granules that a range lies in."""
+        runs = self._table.runs(offset // GRANULE, -(-(offset + length) // GRANULE))
+        return next(runs, None) is None
+
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
 

@@ -40,8 +40,8 @@ class StreamingDisk:
     and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
     `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
     `source`, if given, has the bytes instead of the image's host. `make_room` is told how large the
-    cache is about to be and tells how large it may be, `save_profile` what was read first; `on_close` is called when all is given
-    up.
+    cache is about to be and tells how large it may be, `save_profile` is told what was read first,
+    and `on_close` is called when all is given up.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class Worker:
             **DiskOperations(disks, opener).operations(),
             **DoctorOperations(platform).operations(),
             **files.operations(),
-            **LibraryOperations(platform).operations(),
+            **LibraryOperations(disks, platform).operations(),
             **PageOperations(files, platform).operations(),
             **PanelSession(opener, disks, platform).operations(),
             **SharedOperations(disks).operations(),

@@ -93,7 +93,7 @@ def write_reference(site: Path) -> None:
     modules = {name: pdoc.doc.Module.from_name(name) for name in MODULES}
     pages = {"index.html": pdoc.render.html_index(modules), "reference.css": _styles(environment)}
     with warnings.catch_warnings():
-        # A method `list` hides the type from pdoc, which then shows the annotation as it is written.
+        # A method `list` hides the type from pdoc, which then shows the annotation as written.
         warnings.filterwarnings("ignore", "Error parsing type annotation", UserWarning)
         for name, module in modules.items():
             pages[f"{name.replace('.', '/')}.html"] = pdoc.render.html_module(module, modules)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from bench_browser import SITE, BenchPage, bench_page
+from bench_images import images
 from bench_micro import SIZES, image_name, micro
 from bench_results import Measure, Run, measures_table, runs_table
 from bench_runs import Runner, say
@@ -36,7 +37,7 @@ from bench_workloads import (
 from debian_image import make_debian_image
 from project import CACHE
 
-GROUPS = ("start", "micro", "shared", "local", "shaped", "boot", "thinking")
+GROUPS = ("start", "micro", "shared", "images", "local", "shaped", "boot", "thinking")
 REAL_BOOTS = "v86"
 SERVICE = "service"  # against nginx, without a browser
 THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
@@ -60,6 +61,7 @@ class Bench:
             "start": self._start,
             "micro": self._micro,
             "shared": self._shared,
+            "images": self._images,
             "local": self._local,
             "shaped": self._shaped,
             "boot": self._boot,
@@ -90,6 +92,10 @@ class Bench:
     def _shared(self) -> None:
         say("shared")
         self.measures += shared(self._page, self._server)
+
+    def _images(self) -> None:
+        say("images")
+        self.measures += images(self._page.page, self._page.site_url, 2 * self._repeat - 1)
 
     def _local(self) -> None:
         compare, repeat = self._runner.compare, self._repeat
@@ -175,12 +181,12 @@ def main() -> int:
     options = parser.parse_args()
     boot = SyntheticImage(recorded_boot("debian-boot")[1], seed=1)
     sizes = {image_name(size): SyntheticImage(size, seed=2) for size in SIZES.values()}
-    images = {"boot.img": boot, "data.img": DATA}
+    contents = {"boot.img": boot, "data.img": DATA}
     synthetic = {"boot.img": boot, **sizes}
     files = [data_file(), *([make_debian_image()] if REAL_BOOTS in options.only else [])]
     with BenchServer(synthetic, files) as server, bench_page() as page:
         repeat = 1 if options.quick else options.repeat
-        bench = Bench(page, server, Runner(page, server, images), repeat)
+        bench = Bench(page, server, Runner(page, server, contents), repeat)
         bench.link()
         text = ""
         for group in options.only:

@@ -48,10 +48,16 @@ def build_bench_site(out: Path) -> None:
 class BenchPage:
     """The page, and the client that runs in its worker."""
 
-    def __init__(self, page: Page, url: str, chromium: BrowserType) -> None:
+    def __init__(self, page: Page, site_url: str, chromium: BrowserType) -> None:
         self._page = page
-        self._url = url
+        self._url = f"{site_url}bench/index.html"
+        self.site_url = site_url
         self.chromium = chromium
+
+    @property
+    def page(self) -> Page:
+        """The page itself, for what is measured without a client."""
+        return self._page
 
     def start(self, client: str) -> None:
         """Reloads the page and starts a client, in place of the one before."""
@@ -103,6 +109,6 @@ def bench_page() -> Iterator[BenchPage]:
         context = playwright.chromium.launch_persistent_context(profile, **options)
         context.set_default_timeout(CALL_TIMEOUT_MS)
         try:
-            yield BenchPage(context.pages[0], f"{site.url}bench/index.html", playwright.chromium)
+            yield BenchPage(context.pages[0], site.url, playwright.chromium)
         finally:
             context.close()

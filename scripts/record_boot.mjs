@@ -1,8 +1,10 @@
-// Boots an image in v86 on Node and writes what it read as JSON:
-//   node record_boot.mjs V86 BIOS-FOLDER IMAGE TRACE --until TEXT [--minutes N]
-// TRACE gets {"size", "reads": [[offset, length, ms], …]}: bytes, and milliseconds since the machine
-// was switched on. The reads are answered at once, so what lies between them is the guest's own time.
-// It ends when the screen or the first serial port shows TEXT.
+// Boots an image in v86 on Node and writes what it read and wrote as JSON:
+//   node record_boot.mjs V86 BIOS-FOLDER IMAGE TRACE --until TEXT [--type TEXT --until TEXT]…
+//     [--minutes N]
+// TRACE gets {"size", "reads": [[offset, length, ms], …], "writes": [[offset, base64], …]}: bytes, and
+// milliseconds since the machine was switched on. The reads are answered at once, so what lies between
+// them is the guest's own time. Whenever the screen or the first serial port shows the next text that
+// it is to wait for, it types the next line, or ends.
 import { openSync, readFileSync, readSync, fstatSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -13,11 +15,15 @@ const MEMORY = 512 << 20;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { until: { type: "string" }, minutes: { type: "string", default: "30" } },
+  options: {
+    until: { type: "string", multiple: true, default: [] },
+    type: { type: "string", multiple: true, default: [] },
+    minutes: { type: "string", default: "30" },
+  },
 });
 const [v86Folder, biosFolder, imagePath, tracePath] = positionals.map((path) => resolve(path));
-const until = values.until;
-if (!tracePath || !until) throw new Error("see the first lines of this file");
+const { until, type: lines } = values;
+if (!tracePath || until.length !== lines.length + 1) throw new Error("see the first lines of this file");
 const { V86 } = await import(pathToFileURL(join(v86Folder, "build", "libv86.mjs")).href);
 
 /** A disk as v86 takes it: the image, with what the guest writes kept beside it. */
@@ -29,6 +35,8 @@ class RecordingDisk {
     this.written = new Map();
     /** @type {[number, number, number][]} */
     this.reads = [];
+    /** @type {[number, string][]} */
+    this.writes = [];
     this.start = 0;
   }
 
@@ -51,6 +59,7 @@ class RecordingDisk {
   }
 
   set(offset, data, callback) {
+    this.writes.push([offset, Buffer.from(data).toString("base64")]);
     for (let at = 0; at < data.length; at += SECTOR) {
       this.written.set((offset + at) / SECTOR, data.slice(at, at + SECTOR));
     }
@@ -85,7 +94,7 @@ machine.add_listener("serial0-output-byte", (/** @type {number} */ byte) => {
   const character = String.fromCharCode(byte);
   serial = (serial + character).slice(-200);
   process.stderr.write(character);
-  if (serial.includes(until)) finish();
+  if (serial.includes(until[0])) goOn();
 });
 machine.add_listener("emulator-ready", () => {
   disk.start = performance.now();
@@ -93,17 +102,27 @@ machine.add_listener("emulator-ready", () => {
 });
 const screen = setInterval(() => {
   const rows = machine.screen_adapter?.get_text_screen() ?? [];
-  if (rows.some((row) => row.includes(until))) finish();
+  if (rows.some((row) => row.includes(until[0]))) goOn();
 }, 250);
 const limit = setTimeout(() => {
   console.error(machine.screen_adapter?.get_text_screen().join("\n"));
-  console.error(`"${until}" did not come within ${values.minutes} minutes`);
+  console.error(`"${until[0]}" did not come within ${values.minutes} minutes`);
   process.exit(1);
 }, Number(values.minutes) * 60_000);
+
+/** Types the next line, if there is one. */
+function goOn() {
+  serial = "";
+  until.shift();
+  const line = lines.shift();
+  if (line === undefined) finish();
+  else machine.keyboard_send_text(`${line}\n`);
+}
 
 function finish() {
   clearInterval(screen);
   clearTimeout(limit);
-  writeFileSync(tracePath, JSON.stringify({ size: disk.byteLength, reads: disk.reads }));
+  const { byteLength: size, reads, writes } = disk;
+  writeFileSync(tracePath, JSON.stringify({ size, reads, writes }));
   process.exit(0);
 }

@@ -116,6 +116,17 @@ export class Library extends EventTarget {
   }
 
   /**
+   * Makes a local image of an open disk as it is now, with what its overlay holds; of a remote one all
+   * that is missing is downloaded.
+   * @param {import("./aero-disk.mjs").Disk} disk
+   * @param {{ name: string, onProgress?: OnProgress, signal?: AbortSignal }} options
+   * @returns {Promise<LibraryEntry>}
+   */
+  async importDisk(disk, { signal, ...values }) {
+    return entryOf(await disk.ask("library.importDisk", values, signal));
+  }
+
+  /**
    * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile. The id of an
    * overlay gives a file of what it holds, for `importOverlay`.
    * @param {string} name

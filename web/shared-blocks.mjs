@@ -26,7 +26,8 @@
  *
  * Block b may be in any of the 8 frames of set (b ^ b >> s ^ b >> 2s) mod 2^s, s = word 2, which are
  * neighbours: their heads are one cache line. A block is the frame's size of bytes of the disk, the
- * last one less. It is in one frame at most.
+ * last one less. It is in one frame at most. Neighbours are spread evenly over the sets; of blocks
+ * that lie at random and fill half of the frames one in a hundred or two has to make way for another.
  *
  * A frame is a seqlock. To write it the host adds 1 to the sequence number (odd: under way), stores
  * block -1, writes the bytes, stores the block, adds 1. To read it a client finds the block among
@@ -66,9 +67,10 @@
  * so its room has one writer at a time, and each handing over is a store that the other side loads.
  * The host forgets a lane when the Web Lock that its client holds becomes free.
  *
- * Kinds: 1 read, by way of frames if it is short; 2 read into the room (after a frame was taken for
- * another block before its bytes were copied); 3 write; 4 write at once or refuse; 5 stage bytes of a
- * write longer than the room; 6 flush; 7 discard.
+ * Kinds: 1 read, by way of frames if it is short (but what a thread that stands still wants of a
+ * block for the first time goes into the room: a block that is read once is not worth a frame); 2 read
+ * into the room (after a frame was taken for another block before its bytes were copied); 3 write;
+ * 4 write at once or refuse; 5 stage bytes of a write longer than the room; 6 flush; 7 discard.
  */
 
 export const WAYS = 8;
@@ -131,8 +133,15 @@ export function areaLayout(frameShift, setShift) {
   return { frames, marks, data, bytes: data + frames * 2 ** frameShift };
 }
 
+/** @type {boolean | undefined} */
+let mayWait;
+
 /** Whether this thread may stand still until another one answers; a page's may not. */
 export function canWait() {
+  return (mayWait ??= triesToWait()); // asked before each read, and memory is not made at once
+}
+
+function triesToWait() {
   try {
     return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0) === "not-equal";
   } catch {

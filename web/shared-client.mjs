@@ -42,7 +42,6 @@ import {
 
 const HALF = 2 ** 32;
 const LOOK_AGAIN_MS = 1000; // at whether the worker is still there, while waiting for it
-const STAY_AWAKE_MS = 0.03; // for an answer: to be woken takes as long as most of them
 const AT_ONCE_MS = 0.2; // how long a write may take that is to be done at once
 const MOST_EXTRA = 2 ** 31;
 
@@ -238,9 +237,7 @@ export class SharedBlocks {
   #askSync(kind, offset, length, extra) {
     this.#post(0, kind, offset, length, extra);
     const words = this.#words;
-    const until = performance.now() + STAY_AWAKE_MS;
     for (let state; (state = Atomics.load(words, 0)) !== DONE; ) {
-      if (performance.now() < until) continue;
       if (Atomics.wait(words, 0, state, LOOK_AGAIN_MS) === "timed-out") this.#checkAnswerable(0);
     }
     return this.#result(0);

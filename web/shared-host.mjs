@@ -45,7 +45,6 @@ import {
 const HALF = 2 ** 32;
 const FRAMED = 64 * 1024; // reads up to that fill frames; longer ones are rarely read again
 const LONGEST_TURN_MS = 4; // of answering before others in this worker have theirs
-const LISTEN_CLOSELY_MS = 0.03; // after an answer: who waits for one often asks again at once
 
 /** @type {Set<SharedHost>} */
 const hosts = new Set();
@@ -255,32 +254,23 @@ export class SharedHost {
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * Answers what clients have posted.
-   * @returns {boolean} whether there was anything
-   */
+  /** Answers what clients have posted. */
   answerPosted() {
-    let found = false;
     for (const [client, lane] of this.#lanes) {
-      for (let entry = 0; entry < ENTRIES; entry++) {
-        if (Atomics.load(lane.words, entry * ENTRY_WORDS) === FREE) continue;
-        found = this.#look(client, lane, entry) || found;
-      }
+      for (let entry = 0; entry < ENTRIES; entry++) this.#look(client, lane, entry);
     }
-    return found;
   }
 
   /**
    * @param {number} client
    * @param {Lane} lane
-   * @param {number} entry that is not free
-   * @returns {boolean} whether it was answered, or left for later
+   * @param {number} entry
    */
   #look(client, lane, entry) {
     const at = entry * ENTRY_WORDS;
     const { words } = lane;
-    const isPosted = Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED;
-    if (isPosted) {
+    if (Atomics.load(words, at) === FREE) return;
+    if (Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED) {
       const offset = wide(lane.word(at + OFFSET_LOW), lane.word(at + OFFSET_HIGH));
       const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
       const extra = lane.word(at + EXTRA) >>> 0;
@@ -294,7 +284,6 @@ export class SharedHost {
       words[at + GIVEN_UP] = 0;
       this.#giveUp(client, entry);
     }
-    return isPosted;
   }
 
   /**
@@ -332,28 +321,13 @@ export class SharedHost {
     let turn = performance.now();
     while (Atomics.load(words, AREA_STATE) === OPEN) {
       const rung = Atomics.load(words, DOORBELL);
-      if (this.answerPosted() && this.#hears(rung)) {
-        if (performance.now() - turn < LONGEST_TURN_MS) continue;
-        await this.#others.haveTurn();
-      } else {
-        const waiting = Atomics.waitAsync(words, DOORBELL, rung);
-        if (waiting.async) await waiting.value;
-      }
+      this.answerPosted();
+      const waiting = Atomics.waitAsync(words, DOORBELL, rung);
+      if (waiting.async) await waiting.value;
+      else if (performance.now() - turn < LONGEST_TURN_MS) continue;
+      else await this.#others.haveTurn();
       turn = performance.now();
     }
-  }
-
-  /**
-   * Whether the doorbell is rung again very soon: to be called through the event loop costs as much
-   * as two or three answers.
-   * @param {number} rung
-   */
-  #hears(rung) {
-    const until = performance.now() + LISTEN_CLOSELY_MS;
-    do {
-      if (Atomics.load(this.#words, DOORBELL) !== rung) return true;
-    } while (performance.now() < until);
-    return false;
   }
 }
 

@@ -7,10 +7,10 @@
 
 These parsers are this project's own. Those that PyPI has were looked at and tried: they read
 synchronously, which takes stack switching that not every browser has, and one block after the
-other; they trust an image with their memory and time; pycdlib 1.22 reads every folder of a disc when it
-opens it (233 reads in 57 blocks for 111 folders); dissect.* are AGPL-3.0, and dissect.fat 3.13
-returns other bytes for a file whose cluster chain steps back by one.
-They do work on a `DiskFile`, for formats that are not here.
+other; they trust an image with their memory and time; pycdlib 1.22 reads every folder of a disc
+when it opens it (233 reads for 111 folders); dissect.* are AGPL-3.0, and dissect.fat 3.13 returns
+other bytes for a file whose cluster chain steps back by one. They do work on a `DiskFile`, for
+formats that are not here.
 """
 
 from __future__ import annotations

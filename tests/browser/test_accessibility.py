@@ -254,7 +254,7 @@ def test_nothing_moves_while_the_page_starts(
     page.add_init_script(
         "globalThis.shifts = [];"
         "new PerformanceObserver((list) => shifts.push(...list.getEntries().flatMap((entry) =>"
-        " entry.sources.map(({ node }) => `${node?.nodeName} ${node?.id || node?.className}`))))"
+        " entry.sources.map(({ node }) => `${node?.nodeName} ${node?.id || node?.textContent}`))))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
     panel = PanelPage(page).visit(site.url).turn_on()

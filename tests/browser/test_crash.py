@@ -30,7 +30,7 @@ LIMIT = 12 * MIB  # so that blocks take the room of others
 GONE = Behaviour(status=404)  # final, so that a block that is missing is known at once
 
 OPEN = """async ([url, blockSize, cacheLimitBytes]) => {
-  const { openDisk } = await import("./aero-disk.mjs");
+  const { openDisk } = await import("../aero-disk.mjs");
   globalThis.disk = await openDisk({
     url, blockSize, cacheLimitBytes, allowRemote: true, readAhead: false, bootProfile: null,
   });
@@ -69,11 +69,6 @@ def images() -> Iterator[ImageServer]:
 def open_page(context: BrowserContext, site: SiteServer, images: ImageServer) -> Page:
     page = context.new_page()
     page.goto(f"{site.url}wheels/index.json")  # of the site, and with nothing of its own
-    page.evaluate(
-        """(base) => { document.head.appendChild(
-        Object.assign(document.createElement("base"), { href: base })); }""",
-        site.url,
-    )
     assert page.evaluate(OPEN, [images.url("disk.img"), BLOCK, LIMIT]) == ["opfs"]
     return page
 

@@ -22,7 +22,10 @@ HELD_PIXELS = """async (wanted) => {
   const colour = getComputedStyle(canvas).getPropertyValue("--cell-held").trim();
   const [r, g, b] = colour.match(/[0-9a-f]{2}/gi).map((hex) => parseInt(hex, 16));
   for (let count = 0; count < wanted; await new Promise(requestAnimationFrame)) {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    const { width, height } = canvas;
+    const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, width, height);
     count = 0;
     for (let at = 0; at < data.length; at += 4)
       count += data[at] === r && data[at + 1] === g && data[at + 2] === b;

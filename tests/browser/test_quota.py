@@ -17,7 +17,6 @@ BLOCK = 64 << 10
 DISK = SyntheticImage(64 * MIB, seed=9)
 
 OPEN = """async ([base, url, blockSize]) => {
-  document.head.appendChild(Object.assign(document.createElement("base"), { href: base }));
   const { openDisk } = await import(`${base}aero-disk.mjs`);
   globalThis.disk = await openDisk({ url, blockSize, allowRemote: true, readAhead: false });
 }"""

@@ -54,7 +54,7 @@ def as_function(text: str) -> str:
 
 @pytest.mark.parametrize("text", SCRIPTS, ids=range(1, len(SCRIPTS) + 1))
 def test_javascript_runs_as_it_stands(text: str, url: str, page: Page, site: SiteServer) -> None:
-    page.goto(f"{site.url}example.html")
+    page.goto(site.url)
     page.evaluate(as_function(text.replace(EXAMPLE_URL, url)), url)
 
 

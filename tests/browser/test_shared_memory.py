@@ -8,20 +8,22 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
+from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from page_headers import page_headers
 
 BOTH = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 IMAGE = SyntheticImage(3 * 2**20 + 100, seed=5)
 THREADS = (Path(__file__).parent / "shared_threads.mjs").read_text().replace("export ", "")
 
-# The site's policy lets pages import nothing but the site's own modules, and lets workers be made of
-# anything: so what they run is part of their own code.
+# The site's policy lets pages import nothing but the site's own modules, and lets workers be made
+# of anything: so what they run is part of their own code.
 PRELUDE = """async ({ site, url }) => {
   const sharedThreads = () => { THREADS; return { run, versionIn }; };
   const aeroDisk = new URL("aero-disk.mjs", site).href;
-  const { attachDisk, openDisk, library } = await import(aeroDisk);
+  const { attachDisk, connect, openDisk, library } = await import(aeroDisk);
   const failure = async (work) => {
     try { await work(); } catch (error) { return { name: error.name, ...error }; }
   };
@@ -59,9 +61,9 @@ def images() -> Any:
         yield server
 
 
-def runner(page: Page, site: SiteServer, images: ImageServer) -> Any:
+def runner(page: Page, site: SiteServer, images: ImageServer, path: str = "") -> Any:
     found = {"site": site.url, "url": images.url("disk.img")}
-    page.goto(site.url)
+    page.goto(f"{site.url}{path}")
     return lambda body: page.evaluate(PRELUDE + body + "}", found)
 
 
@@ -239,3 +241,113 @@ def test_a_webassembly_core_reads_synchronously(run: Any) -> None:
         assert bytes(found) == IMAGE.read(offset, length)
     assert seen["far"] == 22
     assert bytes(seen["scattered"]) == IMAGE.read(2**20 + 3, 3006)
+
+
+@BOTH
+def test_a_read_can_be_aborted_and_who_waits_hears_that_the_worker_has_ended(
+    run: Any, images: ImageServer
+) -> None:
+    run("""
+      const disk = await openDisk({ url, allowRemote: true, bootProfile: null, readAhead: false });
+      globalThis.test = { disk };
+    """)
+    images.fail_next(Behaviour(stall=True))
+    run("""
+      test.controller = new AbortController();
+      test.reading = failure(() => test.disk.read(2 ** 21, 10, { signal: test.controller.signal }));
+    """)
+    images.wait_for(lambda state: state.in_flight == 1)
+    assert run("test.controller.abort(); return test.reading;")["name"] == "AbortError"
+    images.wait_for(lambda state: state.in_flight == 0)
+    images.fail_next(Behaviour(stall=True))
+    run("""
+      test.waiting = inWorker(test.disk, `async ({ disk }) => [
+        await failure(() => disk.readSync(2 ** 21, new Uint8Array(10))),
+        await failure(() => disk.readSync(2 ** 21, new Uint8Array(10))),
+      ]`);
+    """)
+    images.wait_for(lambda state: state.in_flight == 1)
+    found = run("connect().terminate(); return (await test.waiting).value;")
+    assert [failure["name"] for failure in found] == ["WorkerError"] * 2
+
+
+# A worker and a page that write and read: what each of them found.
+WRITING = """
+  await library.create("written", { size: 2 ** 21 });
+  const disk = await openDisk({ image: "written", overlay: "o" });
+  const pattern = (length, seed) => Uint8Array.from({ length }, (_, at) => at * seed + (at >> 8));
+  const same = (one, other) => one.length === other.length && one.every((b, at) => b === other[at]);
+  const long = pattern(700_001, 7);
+  await disk.write(5, pattern(1000, 3));
+  const first = same(await disk.read(5, 1000), pattern(1000, 3));
+  const { value, worker } = await inWorker(disk, `async ({ disk, long, mayWait }) => {
+    const target = new Uint8Array(long.length);
+    if (mayWait) {
+      disk.writeSync(1001, [long.subarray(0, 3), long.subarray(3)]);
+      disk.flushSync();
+      disk.readSync(1001, target);
+    } else {
+      await disk.write(1001, long);
+      await disk.flush();
+      target.set(await disk.read(1001, long.length));
+    }
+    return {
+      target,
+      here: disk.tryRead(1001, new Uint8Array(10)),
+      written: disk.tryWrite(0, new Uint8Array(1)),
+      still: await failure(() => disk.readSync(0, new Uint8Array(1))),
+    };
+  }`, { long, mayWait });
+  const second = same(value.target, long) && same(await disk.read(1001, long.length), long);
+  await disk.discard(1001, 3);
+  const third = same(await disk.read(1000, 5), [pattern(1000, 3)[995], 0, 0, 0, long[3]]);
+  await disk.close();
+  worker.terminate();
+  return { ...value, target: null, exact: [first, second, third] };
+"""
+
+
+@BOTH
+def test_a_long_write_is_done_from_a_worker_at_once(run: Any) -> None:
+    seen = run(f"const mayWait = true; {WRITING}")
+    assert seen["exact"] == [True] * 3
+    assert seen["still"] is None
+
+
+def test_without_isolation_all_but_the_synchronous_calls_goes_over_messages(
+    context: BrowserContext, site_folder: Path, images: ImageServer
+) -> None:
+    with SiteServer(site_folder, isolated=False, headers=page_headers()) as plain:
+        run = runner(context.new_page(), plain, images)
+        seen = run(f"const mayWait = globalThis.crossOriginIsolated; {WRITING}")
+        context.pages[-1].close()
+    assert seen["exact"] == [True] * 3
+    assert (seen["here"], seen["written"]) == (False, False)
+    assert seen["still"]["name"] == "SyncUnavailableError"
+
+
+@pytest.fixture
+def without_wait_async(site_folder: Path, tmp_path: Path) -> Path:
+    """The site in a browser that cannot wait without standing still."""
+    for entry in site_folder.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / "favicon.ico").write_bytes(b"")
+    (tmp_path / "forget.mjs").write_text("delete Atomics.waitAsync;")
+    (tmp_path / "old.mjs").write_text('import "./forget.mjs";\nimport "./worker.mjs";\n')
+    return tmp_path
+
+
+def test_a_browser_without_wait_async_has_the_same_disk(
+    context: BrowserContext, without_wait_async: Path, images: ImageServer
+) -> None:
+    with SiteServer(without_wait_async, isolated=True, headers=page_headers()) as old:
+        run = runner(context.new_page(), old, images, path="panel-first-view.json")
+        seen = run(f"""
+          delete Atomics.waitAsync;
+          connect({{ workerUrl: new URL("old.mjs", site) }});
+          const mayWait = true;
+          {WRITING}
+        """)
+        context.pages[-1].close()
+    assert seen["exact"] == [True] * 3
+    assert seen["still"] is None

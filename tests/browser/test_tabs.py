@@ -28,13 +28,19 @@ def read_is_exact(panel: PanelPage, offset: int, length: int) -> None:
     panel.expect_digest(hashlib.sha256(DISK.read(offset, length)).hexdigest())
 
 
+def first_tab(context: BrowserContext, site: SiteServer, images: ImageServer) -> PanelPage:
+    """A tab with the disk open and its first MiB in the cache."""
+    panel = PanelPage(context.new_page()).visit(site.url).turn_on()
+    panel.open_image(images.url("disk.img"))
+    read_is_exact(panel, 0, 2**20)
+    return panel
+
+
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_a_second_tab_works_and_the_first_keeps_its_cache(
     context: BrowserContext, site: SiteServer, images: ImageServer
 ) -> None:
-    first = PanelPage(context.new_page()).visit(site.url).turn_on()
-    first.open_image(images.url("disk.img"))
-    read_is_exact(first, 0, 2**20)
+    first = first_tab(context, site, images)
 
     second = PanelPage(context.new_page()).visit(site.url).turn_on()
     second.open_image(images.url("disk.img"))
@@ -59,9 +65,7 @@ def test_a_second_tab_works_and_the_first_keeps_its_cache(
 def test_the_cache_is_taken_over_once_the_first_tab_is_gone(
     context: BrowserContext, site: SiteServer, images: ImageServer
 ) -> None:
-    first = PanelPage(context.new_page()).visit(site.url).turn_on()
-    first.open_image(images.url("disk.img"))
-    read_is_exact(first, 0, 2**20)
+    first = first_tab(context, site, images)
     second = PanelPage(context.new_page()).visit(site.url).turn_on()
     first.page.close()
     images.forget()
@@ -77,9 +81,7 @@ def test_the_cache_is_taken_over_once_the_first_tab_is_gone(
 def test_an_open_tab_takes_the_cache_over(
     context: BrowserContext, site: SiteServer, images: ImageServer
 ) -> None:
-    first = PanelPage(context.new_page()).visit(site.url).turn_on()
-    first.open_image(images.url("disk.img"))
-    read_is_exact(first, 0, 2**20)
+    first = first_tab(context, site, images)
     second = PanelPage(context.new_page()).visit(site.url).turn_on()
     second.open_image(images.url("disk.img"))
     expect(second.notice("shared-cache")).to_have_count(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,15 +105,10 @@ def test_no_body_mixes_versions(
 
 
 def test_a_whole_image_takes_little_memory(service: RunningService, bucket: Bucket) -> None:
-    def peak_bytes() -> int:
-        status = Path(f"/proc/{service.process.pid}/status").read_text("ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-
     assert service.ask(DISK).status == 200
     size = 80 << 20
     bucket.put("sub/disk.img", bytes(size))
-    before = peak_bytes()
+    before = service.peak_bytes()
     connection = service.connect()
     connection.request("GET", DISK)
     response = connection.getresponse()
@@ -123,7 +117,7 @@ def test_a_whole_image_takes_little_memory(service: RunningService, bucket: Buck
         received += len(piece)
     connection.close()
     assert received == size
-    assert peak_bytes() - before < 32 << 20
+    assert service.peak_bytes() - before < 32 << 20
 
 
 def test_ready(service: RunningService, bucket: Bucket) -> None:

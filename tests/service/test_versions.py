@@ -126,14 +126,9 @@ def test_who_went_away_gets_nothing_more(running: RunningService, image: Path) -
 
 
 def test_a_whole_image_takes_little_memory(running: RunningService, image: Path) -> None:
-    def peak_bytes() -> int:
-        status = Path(f"/proc/{running.process.pid}/status").read_text("ascii")
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-
     assert running.ask(DISK, {"Range": "bytes=0-0"}).status == 206
     os.truncate(image, 256 << 20)
-    before = peak_bytes()
+    before = running.peak_bytes()
     connection = running.connect()
     connection.request("GET", DISK)
     response = connection.getresponse()
@@ -142,7 +137,7 @@ def test_a_whole_image_takes_little_memory(running: RunningService, image: Path)
         received += len(piece)
     connection.close()
     assert received == 256 << 20
-    assert peak_bytes() - before < 16 << 20
+    assert running.peak_bytes() - before < 16 << 20
 
 
 def test_files_do_not_stay_open(running: RunningService, image: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,29 @@ def server() -> Iterator[ImageServer]:
         yield started
 
 
+class EagerClock:
+    """Time passes at each look, so that every piece is a checkpoint; waiting takes none."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        self.time += 10
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     """CPython's HTTP client, files and locks."""
     made = host_platform(tmp_path / "storage")
     yield made
     await made.http.close()
+
+
+@pytest.fixture
+def checkpoints(platform: Platform) -> Platform:
+    """The platform on which an import notes after each piece how far it is."""
+    return replace(platform, clock=EagerClock())

@@ -373,24 +373,10 @@ BIG = random.Random(9).randbytes(6 * MIB) + bytes(6 * MIB) + random.Random(8).ra
 IDENTITY = SourceIdentity("big.img", len(BIG), "12345")
 
 
-class EagerClock:
-    """Time passes at each look, so that every piece is a checkpoint."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        self.time += 10
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-
 @pytest.fixture
-def careful(platform) -> Library:
+def careful(checkpoints) -> Library:
     """A library that notes after each piece how far an import is."""
-    return Library(replace(platform, clock=EagerClock()))
+    return Library(checkpoints)
 
 
 async def test_an_import_that_broke_off_is_listed_and_continued(careful):
@@ -612,3 +598,18 @@ async def test_an_export_that_is_given_up_lets_the_image_go(library):
     async with library.exporting("disk") as file, aclosing(file.parts) as parts:
         await anext(parts)
     await (await library.open_image("disk")).close()
+
+
+async def test_what_else_is_in_the_storage_is_never_cleared(platform):
+    kept = ("states/machine-1.json", "quick-start/snapshot")
+    for path in kept:
+        file = await platform.storage.open(path)
+        file.write(b"a user's", 0)
+        file.close()
+    library = Library(platform)
+    assert await library.list() == []
+    assert not await library.prune(
+        unused_for_s=-1.0, keep_bytes=0, kinds=("cache", "import"), dry_run=False
+    )
+    for path in kept:
+        assert await platform.storage.facts(path) is not None, path

@@ -156,3 +156,22 @@ async def test_a_stream_that_breaks_is_a_source_that_cannot_be_read(refused):
 async def test_pruning_is_a_dry_run_unless_it_is_not(ask):
     assert await ask("library.prune", keepBytes=0, unusedForS=1.5) == []
     assert await ask("library.prune", kinds=["cache", "import"], dryRun=False) == []
+
+
+async def test_an_open_disk_becomes_an_image(ask, refused):
+    await ask("library.create", name="base", size=MIB)
+    disk = (await ask("disk.open", image="base", overlay="work"))["disk"]
+    await ask("disk.write", disk=disk, offset=5000, data=memoryview(b"mine"))
+    told = []
+
+    async def tell(*progress):
+        told.append(progress)
+
+    made = await ask("library.importDisk", disk=disk, name="copy", onProgress=tell)
+    assert (made["name"], made["size"], made["state"]) == ("copy", MIB, "ready")
+    assert told
+    assert await refused("library.importDisk", disk=disk, name="copy") == "NameTakenError"
+    await ask("disk.close", disk=disk)
+    copy = (await ask("disk.open", image="copy"))["disk"]
+    assert await ask("disk.read", disk=copy, offset=4998, length=8) == b"\0\0mine\0\0"
+    assert await refused("library.importDisk", disk=disk, name="gone") == "DiskClosedError"

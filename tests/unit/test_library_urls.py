@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,23 +24,9 @@ from qemu import MIB, needs_qemu, patchy_disk, qemu_img
 BIG = SyntheticImage(18 * MIB, seed=3)
 
 
-class EagerClock:
-    """Time passes at each look, so that every piece is a checkpoint; waiting takes none."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        self.time += 10
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-
 @pytest.fixture
-def library(platform) -> Library:
-    return Library(replace(platform, clock=EagerClock()))
+def library(checkpoints) -> Library:
+    return Library(checkpoints)
 
 
 @pytest.fixture

@@ -101,6 +101,13 @@ def test_no_method_of_a_disk_is_left_out():
     assert methods - {"constructor", "ask"} <= set(re.findall(r"`[^`]*?(\w+)[(`,]", section))
 
 
+def test_no_method_of_the_library_is_left_out():
+    source = (WEB / "library.mjs").read_text(encoding="utf-8").split("export class Library")[1]
+    methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", source.split("\n}\n")[0], re.MULTILINE))
+    told = SOURCE.split("`library` has `list`")[1].split("\n\n")[0]
+    assert methods - {"addEventListener", "list"} == set(re.findall(r"`(\w+)`", told))
+
+
 def camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(part.title() for part in rest)

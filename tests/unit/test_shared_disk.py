@@ -205,10 +205,15 @@ def test_no_client_reads_what_was_before_an_acknowledged_change(data):
             client = data.draw(st.sampled_from(clients))
             offset = data.draw(st.integers(0, size - 1))
             length = data.draw(st.integers(0, min(size - offset, 70_000)))
-            what = data.draw(st.sampled_from(["read", "write", "try", "discard", "beside"]))
+            what = data.draw(
+                st.sampled_from(["read", "flush", "write", "try", "discard", "beside"])
+            )
             fresh = bytes([step + 1]) * length
             if what == "read":
                 assert await client.read(offset, length) == expected[offset : offset + length]
+                continue
+            if what == "flush":  # what was in memory lies in the file then
+                await client.ask(0, FLUSH, 0, 0)
                 continue
             if what == "write":
                 await client.write(offset, fresh)
@@ -236,6 +241,18 @@ async def test_a_write_longer_than_a_room_is_written_as_one(written):
     with pytest.raises(RequestFailedError, match="OutOfRangeError"):
         await client.write((1 << 20) - ROOM, data)
     await client.ask(0, FLUSH, 0, 0)
+
+
+async def test_what_lies_in_a_file_as_a_whole_is_read_from_there(written):
+    """In the overlay's file what was written over it, in the image's what was not."""
+    client = client_of(share(written))
+    await written.write(4096, b"new" * 4096)
+    await written.flush()
+    expected = IMAGE.read(0, 4096) + b"new" * 4096 + IMAGE.read(16384, 1 << 15)
+    written.try_read_into = written.read_into = None  # nobody is to ask for copies
+    assert await client.read(4000, 30_000) == expected[4000:34_000]
+    assert written.stats().hits == 3  # blocks of 4096 bytes that were in the overlay
+    assert written.stats().misses == 6
 
 
 async def test_a_disk_that_takes_no_writes_says_so(remote):

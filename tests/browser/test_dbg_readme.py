@@ -1,0 +1,80 @@
+"""The README's JavaScript, run on a page, and its page with a machine, booted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import file_images
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
+from emulator import can_boot
+from project import GRUB_RESCUE_IMAGE
+from readme import EXAMPLE_URL, blocks
+
+SCRIPTS = blocks("js")
+
+# What the reader has: an open disk, where it is, a file, a place for a screen, another thread.
+GIVEN = """
+const { openDisk, attachDisk, connect } = await import("./aero-disk.mjs");
+const disk = await openDisk({ url, allowRemote: true });
+const file = new File([new Uint8Array(8192)], "some.img");
+const container = document.createElement("div");
+const { port1: worker } = new MessageChannel();
+"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A disk with an ext4 partition and a file in it."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "tree" / "etc").mkdir(parents=True)
+    (folder / "tree" / "etc" / "fstab").write_text("proc /proc proc defaults 0 0\n")
+    volume = file_images.make_ext(folder / "ext4", folder / "tree", "ext4", size=8 << 20)
+    script = "label: dos\nstart=2048, size=16384, type=83\n"
+    image = file_images.partition(folder / "disk.img", script, 10 << 20, {2048: volume})
+    with ImageServer({"win.img": image}) as server:
+        yield server.url("win.img")
+
+
+def as_function(text: str) -> str:
+    """A block as what Playwright runs: modules are imported as they are inside a function."""
+    imported = re.sub(
+        r'^import (\{.*\}) from ("\S+");', r"const \1 = await import(\2);", text, flags=re.MULTILINE
+    )
+    # The page's own policy forbids code made of text, and the protocol of the browser does not.
+    return f"async (url) => {{ {GIVEN} {{ {imported} }} await disk.close(); }}"
+
+
+@pytest.mark.parametrize("text", SCRIPTS, ids=range(1, len(SCRIPTS) + 1))
+def test_javascript_runs_as_it_stands(text: str, url: str, page: Page, site: SiteServer) -> None:
+    page.goto(site.url)
+    page.evaluate(as_function(text.replace(EXAMPLE_URL, url)), url)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    not (can_boot() and GRUB_RESCUE_IMAGE.exists()),
+    reason="Debian's seabios and grub-rescue-pc are not here: scripts/setup fetches them",
+)
+def test_the_page_with_a_machine_boots(site_folder: Path, tmp_path: Path, page: Page) -> None:
+    copy_with_emulator(site_folder, tmp_path / "site")
+    whole = next(text for text in blocks("html") if text.startswith("<!doctype html>"))
+    (tmp_path / "site" / "machine.html").write_text(whole)
+    assert len(whole.splitlines()) <= 30
+    with (
+        ImageServer({"rescue.img": GRUB_RESCUE_IMAGE}) as images,
+        SiteServer(tmp_path / "site", isolated=True) as site,
+    ):
+        page.on("response", lambda r: r.status==404 and print("404", r.url))
+        page.goto(f"{site.url}machine.html?image={quote(images.url('rescue.img'), safe='')}")
+        page.get_by_label("Boot from another host").check()
+        expect(page.locator("#screen")).to_contain_text("GNU GRUB", timeout=BOOT_TIMEOUT_MS)
+        expect(page.locator("#report")).to_be_empty()
+        page.close()
