@@ -11,7 +11,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench_workloads import TRACES
 from debian_image import make_debian_image
@@ -28,16 +30,25 @@ def record(image: Path, bios: Path, until: str, trace: Path) -> None:
 
     A trace of the same reads has the same bytes but for the times.
     """
+    recorded = boot(image, bios, [until])
+    reads = [[offset, length, round(ms, 1)] for offset, length, ms in recorded["reads"]]
+    text = json.dumps({"size": recorded["size"], "reads": reads}, separators=(",", ":")).encode()
+    trace.write_bytes(gzip.compress(text, mtime=0))
+
+
+def boot(image: Path, bios: Path, until: Sequence[str], typed: Sequence[str] = ()) -> Any:
+    """Boots an image in v86 and returns what `record_boot.mjs` recorded.
+
+    The next line of `typed` is typed whenever the next text of `until` is shown, of which there is
+    one more.
+    """
     with tempfile.TemporaryDirectory() as made:
         raw = Path(made, "trace.json")
         recorder = SCRIPTS / "record_boot.mjs"
-        v86 = NODE_MODULES / "v86"
-        command: list[str | Path] = ["node", recorder, v86, bios, image, raw, "--until", until]
+        command: list[str | Path] = ["node", recorder, NODE_MODULES / "v86", bios, image, raw]
+        command += [f"--until={text}" for text in until] + [f"--type={line}" for line in typed]
         subprocess.run(command, check=True)
-        recorded = json.loads(raw.read_bytes())
-    recorded["reads"] = [[offset, length, round(ms, 1)] for offset, length, ms in recorded["reads"]]
-    text = json.dumps(recorded, separators=(",", ":")).encode()
-    trace.write_bytes(gzip.compress(text, mtime=0))
+        return json.loads(raw.read_bytes())
 
 
 def debian_trace(image: Path) -> Path:
