@@ -93,8 +93,9 @@ def check_data(image: Path, file_system: Path) -> None:
 
 
 def file_in(file_system: Path, path: str) -> bytes:
-    """The bytes of a file of the file system."""
+    """The bytes of a file of the file system; raises `FileNotFoundError`."""
     out = file_system.with_suffix(".out")
+    out.unlink(missing_ok=True)  # debugfs succeeds without a file, too
     run("debugfs", "-R", f"dump {path} {out}", str(file_system))
     return out.read_bytes()
 

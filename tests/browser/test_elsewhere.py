@@ -114,6 +114,6 @@ def test_pyscript_runs_it_on_the_page_and_in_its_worker(
         text = TAGS.format(where=where, config=json.dumps(config), url=url, code=READ)
         (folder / "pyscript.html").write_text(text)
         page.goto(f"{site.url}pyscript.html")
-        page.wait_for_function("document.querySelector('#seen')?.textContent")
+        page.wait_for_function("document.querySelector('#seen')?.textContent", timeout=90_000)
         seen = json.loads(page.text_content("#seen") or "")
     check(seen, storage)

@@ -11,6 +11,7 @@ from playwright.sync_api import Page
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from browser.quota import leave_room
 
 MIB = 1 << 20
 BLOCK = 64 << 10
@@ -44,11 +45,6 @@ def read_is_exact(page: Page, offset: int, length: int) -> None:
 def test_the_cache_shrinks_with_the_quota_and_grows_again(
     page: Page, site: SiteServer, images: ImageServer
 ) -> None:
-    session = page.context.new_cdp_session(page)
-
-    def set_quota(**quota: int) -> None:
-        session.send("Storage.overrideQuotaForOrigin", {"origin": site.origin, **quota})
-
     def stats() -> dict:
         return page.evaluate("disk.stats()")
 
@@ -58,7 +54,7 @@ def test_the_cache_shrinks_with_the_quota_and_grows_again(
     read_is_exact(page, 0, 2 * MIB)
     assert stats()["cachedBytes"] == 2 * MIB
 
-    set_quota(quotaSize=MIB)
+    leave_room(page, -MIB)
     read_is_exact(page, 8 * MIB, 2 * MIB)
     read_is_exact(page, 0, MIB)
     full = stats()
@@ -66,7 +62,7 @@ def test_the_cache_shrinks_with_the_quota_and_grows_again(
     assert "storage-failed" not in full["notices"]
     assert full["cachedBytes"] <= 2 * MIB
 
-    set_quota()
+    leave_room(page, None)
     read_is_exact(page, 16 * MIB, 6 * MIB)
     again = stats()
     assert "storage-full" not in again["notices"]

@@ -13,6 +13,7 @@ from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from browser.panel_page import PanelPage
+from browser.quota import leave_room, usage
 
 DISK = SyntheticImage(256 * 2**20, seed=5)
 # What a private window of Firefox or Safari does, and what an older browser lacks.
@@ -72,12 +73,8 @@ def test_without_lasting_storage_it_works_from_memory(
 def test_with_no_room_left_reading_goes_on(
     page: Page, site: SiteServer, images: ImageServer
 ) -> None:
-    session = page.context.new_cdp_session(page)
-    session.send(
-        "Storage.overrideQuotaForOrigin",
-        {"origin": site.origin, "quotaSize": 4 * 2**20},
-    )
     panel = PanelPage(page).visit(site.url).turn_on()
+    quota = leave_room(page, 4 * 2**20)
     panel.open_image(images.url("disk.img"))
 
     for offset in (0, 8 * 2**20, 16 * 2**20):
@@ -87,8 +84,7 @@ def test_with_no_room_left_reading_goes_on(
 
     panel.read_range("0", "8 MiB")
     panel.expect_digest(digest(0, 8 * 2**20))
-    used = page.evaluate("async () => (await navigator.storage.estimate()).usage")
-    assert used <= 4 * 2**20
+    assert usage(page) <= quota
 
 
 def test_storage_that_fills_up_while_reading_is_said(
@@ -96,11 +92,7 @@ def test_storage_that_fills_up_while_reading_is_said(
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.open_image(images.url("disk.img"))
-    session = page.context.new_cdp_session(page)
-    session.send(
-        "Storage.overrideQuotaForOrigin",
-        {"origin": site.origin, "quotaSize": 2 * 2**20},
-    )
+    leave_room(page, 2 * 2**20)
 
     panel.read_range("0", "8 MiB")
     panel.expect_digest(digest(0, 8 * 2**20))

@@ -27,6 +27,33 @@ def bridge() -> Any | None:
         return None
 
 
+class RejectionError(Exception):
+    """Why a promise was rejected, with the reason's `name` and `message`."""
+
+    def __init__(self, reason: Any) -> None:
+        self.name = str(reason.name)
+        self.message = str(reason.message)
+        super().__init__(f"{self.name}: {self.message}")
+
+
+async def answer_of(target: Any, method: str, *values: object) -> Any:
+    """What the promise resolves to that a method returns; raises `RejectionError`.
+
+    Pyodide makes each promise that it sees a future, and takes some reasons of a rejection for no
+    exceptions, among them Chromium's `QuotaExceededError`: that future never ends. So the method is
+    called, and its promise waited for, where Python does not see it.
+    """
+    import js
+
+    prepared = js.Reflect.get(target, method).bind(target, *values)
+    call = js.Function.prototype.call
+    promises = getattr(js.Array, "from")(js.Array.of(prepared), call.bind(call))
+    outcome = (await js.Promise.allSettled(promises)).at(0)
+    if outcome.status == "rejected":
+        raise RejectionError(outcome.reason)
+    return outcome.value
+
+
 def js_object(**fields: object) -> Any:
     import js
     from pyodide.ffi import to_js

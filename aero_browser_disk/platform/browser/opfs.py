@@ -13,7 +13,7 @@ from ...errors import (
     StorageUnavailableError,
 )
 from ..base import FileFacts, ReadableBuffer, StorageEstimate, WritableBuffer
-from .interop import ROOT, bridge, js_exception
+from .interop import ROOT, RejectionError, answer_of, bridge, js_exception, js_object
 
 _SCRATCH = (
     128 * 1024
@@ -93,7 +93,13 @@ class OpfsFile:
 
     def truncate(self, size: int) -> None:
         with _file_errors(self._path):
+            before = int(self._handle.getSize())
             self._handle.truncate(size)
+            # Chromium lets a file grow beyond the quota, and then takes nothing that is written
+            # there. So what is new is room only if its last byte can be written.
+            if size > before and not self._write_all(memoryview(b"\0"), size - 1):
+                self._handle.truncate(before)
+                raise StorageFullError(self._path)
 
     def flush(self) -> None:
         with _file_errors(self._path):
@@ -132,8 +138,9 @@ class OpfsStorage:
             raise StorageUnavailableError("this page is not a secure context")
         try:
             origin = await js.navigator.storage.getDirectory()
-            return cls(await origin.getDirectoryHandle(ROOT, create=True))
-        except js_exception() as error:  # private windows of Firefox and Safari raise SecurityError
+            return cls(await answer_of(origin, "getDirectoryHandle", ROOT, js_object(create=True)))
+        except (js_exception(), RejectionError) as error:
+            # Private windows of Firefox and Safari raise SecurityError.
             raise StorageUnavailableError(_name(error)) from error
 
     @property
@@ -144,8 +151,8 @@ class OpfsStorage:
         folder, name = path.rpartition("/")[::2]
         with _storage_errors(path):
             parent = await self._folder(folder, create=create)
-            file = await parent.getFileHandle(name, create=create)
-            return OpfsFile(path, await file.createSyncAccessHandle())
+            file = await answer_of(parent, "getFileHandle", name, js_object(create=create))
+            return OpfsFile(path, await answer_of(file, "createSyncAccessHandle"))
 
     async def list(self, path: str) -> list[str]:
         import js
@@ -184,7 +191,7 @@ class OpfsStorage:
     async def _folder(self, path: str, *, create: bool = False) -> Any:
         folder = self._root
         for name in filter(None, path.split("/")):
-            folder = await folder.getDirectoryHandle(name, create=create)
+            folder = await answer_of(folder, "getDirectoryHandle", name, js_object(create=create))
         return folder
 
 
@@ -193,7 +200,7 @@ def _storage_errors(path: str) -> Iterator[None]:
     """Maps what looking for a file raises."""
     try:
         yield
-    except js_exception() as error:
+    except (js_exception(), RejectionError) as error:
         if _name(error) == "NotFoundError":
             raise FileNotFoundError(path) from error
         raise _storage_error(path, error) from error
