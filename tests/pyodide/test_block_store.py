@@ -9,6 +9,7 @@ async def measure(selenium_worker):
     import gc
     import time
     import tracemalloc
+    import zlib
 
     from aero_browser_disk.block_cache import BlockCache
     from aero_browser_disk.block_store import BlockStore, StoredImage
@@ -33,6 +34,13 @@ async def measure(selenium_worker):
             cache._store.close()
         return min(times)
 
+    def loop():
+        """Seconds for the least that reading a journal takes: one checksum a record."""
+        record, started = bytes(24), time.perf_counter()
+        for _ in range(blocks):
+            zlib.crc32(record)
+        return time.perf_counter() - started
+
     cache = await open_cache()
     step = 1000
     for first in range(0, blocks, step):
@@ -51,13 +59,14 @@ async def measure(selenium_worker):
     tracemalloc.stop()
     cache.close()
     await storage.remove("many")
-    return killed_s, closed_s, used / blocks
+    bare_s = min(loop() for _ in range(3))
+    return killed_s / bare_s, closed_s / bare_s, used / blocks
 
 
 @pytest.mark.timeout(300)
-def test_many_blocks_are_opened_in_well_under_a_second_and_cost_little(selenium_worker):
-    killed_s, closed_s, bytes_per_block = measure(selenium_worker)
-    print(f"killed {killed_s:.3f} s, closed {closed_s:.3f} s, {bytes_per_block:.1f} bytes a block")
+def test_opening_many_blocks_costs_little_more_than_reading_their_records(selenium_worker):
+    killed, closed, bytes_per_block = measure(selenium_worker)
+    print(f"killed {killed:.1f}, closed {closed:.1f} loops, {bytes_per_block:.1f} bytes a block")
     assert bytes_per_block < 100
-    assert closed_s < 1
-    assert killed_s < 1
+    assert closed < 40
+    assert killed < 40
