@@ -90,6 +90,7 @@ def images() -> Iterator[ImageServer]:
 
 def open_page(context: BrowserContext, site: SiteServer, *, is_new: bool) -> Page:
     page = context.new_page()
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto(f"{site.url}wheels/index.json")  # of the site, and with nothing of its own
     page.evaluate(PLAN)
     page.evaluate(OPEN, [SECTORS, is_new])
