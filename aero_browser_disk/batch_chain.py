@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from .errors import StorageError, StorageFullError
+from .journal_header import new_salt
 from .platform.base import File
 from .sector_journal import (
     CHECKED,
@@ -20,7 +21,6 @@ from .sector_journal import (
     Record,
     decode_slot,
     encode_chain,
-    new_salt,
     newest_header,
     slots_for,
 )

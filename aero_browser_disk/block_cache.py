@@ -60,6 +60,12 @@ class BlockCache:
         short = block_size - self.image.block_length(last) if last in held else 0
         return len(held) * block_size - short
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more block would be kept at no other's cost."""
+        free = self._store.free_slots or self._slots < self._most_slots
+        return bool(free) and self.failure is None
+
     def __contains__(self, block: int) -> bool:
         return block in self._store.held
 
@@ -117,6 +123,10 @@ class BlockCache:
         if not self.is_full:
             self._most_slots = self._slots_allowed()
 
+    def try_to_grow(self) -> None:
+        """Has the next block that comes try whether a full storage has room again."""
+        self._most_slots = self._slots_allowed()
+
     def put(self, block: int, data: ReadableBuffer) -> None:
         """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
         if self.failure is not None:
@@ -124,7 +134,7 @@ class BlockCache:
         if self.is_full:
             self._puts_before_retry -= 1
             if self._puts_before_retry <= 0:
-                self._most_slots = self._slots_allowed()
+                self.try_to_grow()
         block_size = self._block_size
         self._order_uses()  # they came before
         with memoryview(data) as view:

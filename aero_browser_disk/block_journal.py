@@ -7,8 +7,6 @@ for one of this journal. Everything is little-endian.
 
 from __future__ import annotations
 
-import json
-import os
 import struct
 import sys
 import zlib
@@ -17,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from .journal_header import decode_header, encode_header, newest
 from .platform.base import ReadableBuffer
 
 HEADER_PLACE: Final = 4096
@@ -25,7 +24,6 @@ RECORD_SIZE: Final = 32
 HELD, FREED, FRESH = 1, 2, 3
 
 _MAGIC: Final = b"AEROBLK2"
-_HEADER: Final = struct.Struct("<8sII")  # magic, length of what follows, its checksum
 _RECORD: Final = struct.Struct("<QIIIIII")
 """block, slot, checksum of the data, kind, seconds since the epoch, 0, checksum of the record."""
 _CHECKED: Final = RECORD_SIZE - 4  # the part of a record that its checksum covers
@@ -73,22 +71,17 @@ class Header:
 
     def encode(self) -> bytes:
         """Its bytes. Raises ValueError when they do not fit its place."""
-        body = json.dumps(asdict(self)).encode()
-        if _HEADER.size + len(body) > HEADER_PLACE:
+        encoded = encode_header(_MAGIC, asdict(self))
+        if len(encoded) > HEADER_PLACE:
             raise ValueError(f"a validator of {len(self.image.validator)} characters is too long")
-        return _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
+        return encoded
 
     @classmethod
     def decode(cls, data: ReadableBuffer) -> Header | None:
         """The header in its place; None when there is none, or not all of it."""
-        if len(data) < _HEADER.size:
+        fields = decode_header(_MAGIC, data)
+        if fields is None:
             return None
-        magic, length, checksum = _HEADER.unpack_from(data)
-        body = bytes(data[_HEADER.size : _HEADER.size + length])
-        # The checksum of no bytes is 0, so a torn header whose rest is zeros would fit.
-        if magic != _MAGIC or not body or zlib.crc32(body) != checksum or len(body) != length:
-            return None
-        fields = json.loads(body)
         return cls(**{**fields, "image": StoredImage(**fields["image"])})
 
 
@@ -97,16 +90,9 @@ def block_checksum(seed: int, block: int, data: ReadableBuffer) -> int:
     return zlib.crc32(data, zlib.crc32(block.to_bytes(8, "little"), seed))
 
 
-def new_salt() -> int:
-    """A salt that no header had before, but for chance."""
-    return int.from_bytes(os.urandom(4), "little")
-
-
 def newest_header(journal: memoryview) -> Header | None:
     """The header that counts."""
-    places = (journal[place : place + HEADER_PLACE] for place in (0, HEADER_PLACE))
-    headers = (Header.decode(place) for place in places)
-    return max((h for h in headers if h), key=lambda h: h.serial, default=None)
+    return newest(Header.decode, (journal[at : at + HEADER_PLACE] for at in (0, HEADER_PLACE)))
 
 
 def encode_record(

@@ -33,10 +33,10 @@ from .block_journal import (
     decode_snapshot,
     encode_record,
     encode_snapshot,
-    new_salt,
     newest_header,
 )
 from .errors import StorageError, StorageFullError
+from .journal_header import new_salt
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 
 __all__ = ["BlockStore", "StoredImage"]

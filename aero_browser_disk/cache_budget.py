@@ -20,6 +20,17 @@ class CachedImage:
     used_at: float
 
 
+async def folder_facts(storage: Storage, folder: str) -> tuple[int, float]:
+    """Bytes in the files of a folder, and when one of them was written last."""
+    size, written_at = 0, 0.0
+    for name in await storage.list(folder):
+        facts = await storage.facts(f"{folder}/{name}")
+        if facts is not None:
+            size += facts.size
+            written_at = max(written_at, facts.modified_at)
+    return size, written_at
+
+
 class CacheBudget:
     """Keeps the caches of all images together within `total` bytes.
 
@@ -36,13 +47,7 @@ class CacheBudget:
         found = []
         for name in await self._storage.list(CACHES):
             folder = f"{CACHES}/{name}"
-            size, used_at = 0, 0.0
-            for file in await self._storage.list(folder):
-                facts = await self._storage.facts(f"{folder}/{file}")
-                if facts is not None:
-                    size += facts.size
-                    used_at = max(used_at, facts.modified_at)
-            found.append(CachedImage(folder, size, used_at))
+            found.append(CachedImage(folder, *await folder_facts(self._storage, folder)))
         return sorted(found, key=lambda cache: cache.used_at)
 
     async def make_room(self, folder: str, needed: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from .cache_budget import folder_facts
 from .errors import ImageBusyError, NoSuchImageError
 from .library_record import CACHES, IMAGES, OVERLAYS, Media, Record
 from .library_shelf import LibraryShelf
@@ -85,7 +86,7 @@ class LibraryCatalog:
         taken = dict.fromkeys((IMAGES, OVERLAYS, CACHES), 0)
         for kind in taken:
             for name in await self._storage.list(kind):
-                taken[kind] += (await self._room(f"{kind}/{name}"))[0]
+                taken[kind] += (await folder_facts(self._storage, f"{kind}/{name}"))[0]
         return LibraryUsage(
             estimate.usage, estimate.quota, taken[IMAGES], taken[OVERLAYS], taken[CACHES]
         )
@@ -153,7 +154,7 @@ class LibraryCatalog:
 
     async def _entry(self, folder: str, record: Record, held: Collection[str]) -> LibraryEntry:
         kind = _KINDS[folder.partition("/")[0]]
-        room, written_at = await self._room(folder)
+        room, written_at = await folder_facts(self._storage, folder)
         return LibraryEntry(
             id=folder,
             kind=kind,
@@ -171,16 +172,6 @@ class LibraryCatalog:
             base_name=record.base_name,
             done=record.done if record.state == "importing" else None,
         )
-
-    async def _room(self, folder: str) -> tuple[int, float]:
-        """Bytes in the files of a folder, and when one of them was written last."""
-        size, written_at = 0, 0.0
-        for name in await self._storage.list(folder):
-            facts = await self._storage.facts(f"{folder}/{name}")
-            if facts is not None:
-                size += facts.size
-                written_at = max(written_at, facts.modified_at)
-        return size, written_at
 
 
 def _shown(record: Record) -> EntryState:

@@ -170,11 +170,7 @@ class LocalImage:
         if self._closed:
             return
         self._closed = True
-        try:
-            if self._store.failure is None:
-                self._store.commit()
-        finally:
-            self._store.close()
+        self._store.commit_and_close()
 
     def _check(self, offset: int, length: int) -> None:
         if self._closed:

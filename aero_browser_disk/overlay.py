@@ -318,10 +318,8 @@ class Overlay:
             return
         self._closed = True
         try:
-            if self._store.failure is None:
-                self._store.commit()
+            self._store.commit_and_close()
         finally:
-            self._store.close()
             await self._base.close()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .boot_profile import BootProfile
 from .fetch_queue import IsMissing
@@ -53,16 +53,20 @@ def _runs_by_first_use(blocks: Sequence[int], most: int) -> list[range]:
 
 
 class WholeImage:
-    """Fetches every block that is missing, from the first to the last, while `wanted`."""
+    """Fetches every block that is missing, from the first to the last, while `wanted`.
 
-    def __init__(self, blocks: int, most: int) -> None:
+    And while there is room: what drives other blocks out would be fetched for ever.
+    """
+
+    def __init__(self, blocks: int, most: int, has_room: Callable[[], bool]) -> None:
         self.wanted = False
         self._blocks = blocks
         self._most = most
+        self._has_room = has_room
         self._next = 0
 
     def next_run(self, is_missing: IsMissing) -> range | None:
-        if not self.wanted:
+        if not self.wanted or not self._has_room():
             return None
         run = self._run_from(self._next, is_missing) or self._run_from(0, is_missing)
         self._next = run.stop if run else 0

@@ -12,8 +12,6 @@ little-endian.
 
 from __future__ import annotations
 
-import json
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -21,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from .granule_table import GRANULE
+from .journal_header import decode_header, encode_header, newest
 from .platform.base import ReadableBuffer
 
 SLOT_SIZE: Final = GRANULE
@@ -33,7 +32,6 @@ CHECKED: Final = 2
 """The batch's data may not have been durable when this was written: its checksum must match."""
 
 _MAGIC: Final = b"AEROSEC1"
-_HEADER: Final = struct.Struct("<8sII")  # magic, length of what follows, its checksum
 _SLOT_MAGIC: Final = b"AEJ1"
 _SLOT_HEAD: Final = struct.Struct("<4sIIIII")
 """magic, checksum of what follows, next slot of the chain, records, flags, checksum of the data."""
@@ -79,8 +77,7 @@ class Header:
 
     def encode(self) -> bytes:
         """Its bytes, a slot full. Raises ValueError when they do not fit."""
-        body = json.dumps(asdict(self)).encode()
-        encoded = _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)) + body
+        encoded = encode_header(_MAGIC, asdict(self))
         if len(encoded) > SLOT_SIZE:
             raise ValueError("what the header says of the base is too long")
         return encoded.ljust(SLOT_SIZE, b"\0")
@@ -88,13 +85,9 @@ class Header:
     @classmethod
     def decode(cls, data: ReadableBuffer) -> Header | None:
         """The header in its place; None when there is none, or not all of it."""
-        if len(data) < _HEADER.size:
+        fields = decode_header(_MAGIC, data)
+        if fields is None:
             return None
-        magic, length, checksum = _HEADER.unpack_from(data)
-        body = bytes(data[_HEADER.size : _HEADER.size + length])
-        if magic != _MAGIC or not body or len(body) != length or zlib.crc32(body) != checksum:
-            return None
-        fields = json.loads(body)
         return cls(**{**fields, "contents": Contents(**fields["contents"])})
 
 
@@ -109,15 +102,9 @@ class JournalSlot:
     records: tuple[Record, ...]
 
 
-def new_salt() -> int:
-    """A salt that no header had before, but for chance."""
-    return int.from_bytes(os.urandom(4), "little")
-
-
 def newest_header(places: memoryview) -> Header | None:
     """The header that counts, of the file's first two slots."""
-    found = (Header.decode(places[at : at + SLOT_SIZE]) for at in (0, SLOT_SIZE))
-    return max((header for header in found if header), key=lambda h: h.serial, default=None)
+    return newest(Header.decode, (places[at : at + SLOT_SIZE] for at in (0, SLOT_SIZE)))
 
 
 def encode_slot(

@@ -120,6 +120,14 @@ class SectorStore:
         """Bytes in the file."""
         return self._space.slots * SLOT_SIZE
 
+    def commit_and_close(self) -> None:
+        """Closes the file, after a commit unless one failed. Raises `StorageError`, and closes."""
+        try:
+            if self.failure is None:
+                self.commit()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Closes the file; what was not committed is gone. Idempotent."""
         self._file.close()

@@ -104,7 +104,8 @@ class StreamingDisk:
         most = max(1, _PROFILE_REQUEST // block_size)
         # No more than leaves room for what is read: a replay must not drive that out again.
         self._replay = ProfileReplay(boot[: cache.limit // 2 // block_size], most)
-        self._whole_image = WholeImage(blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size))
+        most = max(1, _WHOLE_IMAGE_REQUEST // block_size)
+        self._whole_image = WholeImage(blocks, most, lambda: self._cache.has_room)
         self._queue.background.append(self._replay)
         if self._read_ahead is not None:
             self._queue.background.append(self._read_ahead)
@@ -224,7 +225,8 @@ class StreamingDisk:
     def keep_whole_image(self) -> None:
         """Downloads all that is missing, behind everything else, until `pause_keeping`.
 
-        Goes on where it was, after a restart too. `stats` tell how far it is. Raises
+        Goes on where it was, after a restart too. `stats` tell how far it is. Stops with the notice
+        `storage-full` when there is no room, and tries again when it is called again. Raises
         `InvalidOptionError` when the cache's limit is below the size of the image.
         """
         self._check(0, 0)
@@ -232,6 +234,9 @@ class StreamingDisk:
             expected = f"at least the image's size, {self._size} bytes"
             raise InvalidOptionError("cache_limit_bytes", self._cache.limit, expected)
         self._whole_image.wanted = True
+        self._cache.try_to_grow()
+        self._ask_room = 0.0
+        self._ask_for_room()
         self._queue.pump()
 
     def pause_keeping(self) -> None:
@@ -392,7 +397,9 @@ class StreamingDisk:
         # Twice as much each time, so that a boot of any length is saved a few times only.
         if self._saving is None and len(self._boot) > 2 * self._saved and not self._closed:
             self._saving = asyncio.ensure_future(self._save_boot())
+        self._ask_for_room()
 
+    def _ask_for_room(self) -> None:
         wanted = self._cache.bytes + _ROOM_STEP
         if wanted > self._room and self._making_room is None and self._clock.now() > self._ask_room:
             self._making_room = asyncio.ensure_future(self._grow_room())
@@ -405,6 +412,8 @@ class StreamingDisk:
             self._cache.allow(self._room)
             self._ask_room = self._clock.now() + _ROOM_RESTS_S if room < wanted else 0.0
         self._making_room = None
+        if not self._closed:
+            self._queue.pump()
 
     async def _save_boot(self) -> None:
         self._saved = len(self._boot)
@@ -420,5 +429,10 @@ class StreamingDisk:
             yield "odd-size"
         if self._cache.failure is not None:
             yield "storage-failed"
-        elif self._cache.is_full:
+        elif self._cache.is_full or self._is_stopped_short():
             yield "storage-full"
+
+    def _is_stopped_short(self) -> bool:
+        """Whether the whole image is wanted and the caches of others leave no room for it."""
+        is_refused = self._ask_room and not self._cache.has_room
+        return bool(self._whole_image.wanted and is_refused and self._cache.bytes < self._size)

@@ -23,6 +23,7 @@ from aero_browser_disk.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
+from waiting import until
 
 BLOCK = 65536
 ONCE = RetryPolicy(tries=1)
@@ -287,6 +288,53 @@ async def test_a_full_storage_slows_reading_and_does_not_stop_it(server, platfor
         assert await disk.read(offset, length) == IMAGE.read(offset, length)
     assert "storage-full" in disk.stats().notices
     await disk.close()
+
+
+async def test_a_full_storage_stops_the_keeping_of_the_whole_image(server, platform, open_url):
+    storage = FullStorage(9000 + 12 * BLOCK)
+    platform = replace(platform, storage=storage)
+    asking = {"max_request_bytes": 2 * BLOCK, "cache_limit_bytes": IMAGE.size}
+    disk = await open_url(server.url("disk.img"), platform=platform, **asking)
+    disk.keep_whole_image()
+    asked = await requests_until_quiet(server, disk)
+    assert "storage-full" in disk.stats().notices
+    storage.quota = 1 << 30
+    disk.keep_whole_image()
+    assert await requests_until_quiet(server, disk) > asked
+    assert disk.stats().cached_bytes == IMAGE.size
+    await disk.close()
+
+
+async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
+    server, platform, open_url, monkeypatch
+):
+    monkeypatch.setattr("aero_browser_disk.streaming_disk._ROOM_STEP", BLOCK)
+    platform = replace(platform, storage=FullStorage(2 * IMAGE.size))  # half of it for all caches
+    limit = {"platform": platform, "cache_limit_bytes": IMAGE.size}
+    first = await open_url(server.url("disk.img"), **limit)
+    await first.read(0, IMAGE.size // 2)
+    asking = {"max_request_bytes": 2 * BLOCK, "concurrency": 2}
+    second = await open_url(server.url("disk.img") + "?second", **limit, **asking)
+    second.keep_whole_image()
+    await until(lambda: second.stats().notices == ("storage-full",))
+    await requests_until_quiet(server, second)
+    assert first.stats().cached_bytes + second.stats().cached_bytes <= IMAGE.size + 8 * BLOCK
+    await first.close()
+    second.keep_whole_image()
+    await until(lambda: second.stats().cached_bytes == IMAGE.size)
+    assert second.stats().notices == ()
+    await second.close()
+
+
+async def requests_until_quiet(server, disk):
+    """How many requests the server has had once the disk makes none, and begins none, any more."""
+    seen = -1
+    while disk.stats().requests_in_flight or seen < len(server.requests):
+        seen = len(server.requests)
+        assert seen < 4 * IMAGE.size // BLOCK, "the same blocks are asked for again and again"
+        for _ in range(50):
+            await asyncio.sleep(0)
+    return seen
 
 
 async def test_a_storage_that_breaks_is_left_alone(server, platform, open_url, monkeypatch):

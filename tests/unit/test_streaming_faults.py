@@ -24,6 +24,7 @@ from aero_browser_disk.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
+from waiting import until
 
 BLOCK = 65536
 QUICK = RetryPolicy(tries=4, base_s=0.001, cap_s=0.01, total_s=60)
@@ -358,12 +359,6 @@ async def test_cached_reads_go_on_while_the_network_is_down(server, open_url):
     await disk.read(0, 4 * BLOCK)
     server.stop()
     assert await disk.read(0, 4 * BLOCK) == IMAGE.read(0, 4 * BLOCK)
-
-
-async def until(condition):
-    """Lets everything else run until the condition holds; the test's own time-out bounds it."""
-    while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-        await asyncio.sleep(0)
 
 
 async def test_the_whole_image_is_kept_paused_and_resumed(server, open_url):

@@ -14,6 +14,7 @@ from aero_browser_disk.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from samples import IMAGE
+from waiting import until
 
 BLOCK = 65536
 
@@ -74,11 +75,6 @@ async def open_tab(server, browser, monkeypatch):
     yield opener
     for disk in opened:
         await disk.close()
-
-
-async def until(condition):
-    while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-        await asyncio.sleep(0)
 
 
 def gets(server):

@@ -30,7 +30,6 @@ class OpfsFile:
         self.handle = handle
         """The sync access handle, for JavaScript that reads the file by itself."""
         self._path = path
-        self._handle = handle
         # Bound once: to look a method up costs as much as to call it.
         self._read, self._write = handle.read, handle.write
         between = bridge()
@@ -41,7 +40,7 @@ class OpfsFile:
 
     def size(self) -> int:
         with _file_errors(self._path):
-            return int(self._handle.getSize())
+            return int(self.handle.getSize())
 
     def read_into(self, target: WritableBuffer, offset: int) -> int:
         length = len(target)
@@ -71,7 +70,7 @@ class OpfsFile:
         """Whether all was written: at the quota Firefox writes short, one Chromium says -8."""
         length = len(view)
         if length > _SCRATCH and self._write_much is not None:
-            return bool(self._write_much(self._handle, view, offset) == length)
+            return bool(self._write_much(self.handle, view, offset) == length)
         for start in range(0, length, _SCRATCH):
             with view[start : start + _SCRATCH] as part:
                 piece, _ = self._pieces.get(len(part)) or self._make_piece(len(part))
@@ -93,24 +92,24 @@ class OpfsFile:
 
     def truncate(self, size: int) -> None:
         with _file_errors(self._path):
-            before = int(self._handle.getSize())
-            self._handle.truncate(size)
+            before = int(self.handle.getSize())
+            self.handle.truncate(size)
             # Chromium lets a file grow beyond the quota, and then takes nothing that is written
             # there. So what is new is room only if its last byte can be written.
             if size > before and not self._write_all(memoryview(b"\0"), size - 1):
-                self._handle.truncate(before)
+                self.handle.truncate(before)
                 raise StorageFullError(self._path)
 
     def flush(self) -> None:
         with _file_errors(self._path):
-            self._handle.flush()
+            self.handle.flush()
 
     def close(self) -> None:
-        self._handle.close()
+        self.handle.close()
 
     def _read_pieces(self, target: WritableBuffer, offset: int) -> int:
         if self._read_much is not None:
-            return int(self._read_much(self._handle, target, offset))
+            return int(self._read_much(self.handle, target, offset))
         with memoryview(target) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
