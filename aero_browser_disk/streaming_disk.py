@@ -105,7 +105,7 @@ class StreamingDisk:
         # No more than leaves room for what is read: a replay must not drive that out again.
         self._replay = ProfileReplay(boot[: cache.limit // 2 // block_size], most)
         most = max(1, _WHOLE_IMAGE_REQUEST // block_size)
-        self._whole_image = WholeImage(blocks, most, lambda: self._cache.has_room)
+        self._whole_image = WholeImage(blocks, most, self._has_room_for_more)
         self._queue.background.append(self._replay)
         if self._read_ahead is not None:
             self._queue.background.append(self._read_ahead)
@@ -404,12 +404,18 @@ class StreamingDisk:
         if wanted > self._room and self._making_room is None and self._clock.now() > self._ask_room:
             self._making_room = asyncio.ensure_future(self._grow_room())
 
+    def _has_room_for_more(self) -> bool:
+        """Whether what no read asks for may be kept; not while that is being found out."""
+        return self._making_room is None and self._cache.has_room
+
     async def _grow_room(self) -> None:
         wanted = self._cache.bytes + 2 * _ROOM_STEP
         if self._make_room is not None and not self._closed:
             room = await self._make_room(wanted)
             self._room = min(room, wanted)  # others grow too, so that no more is taken at once
-            self._cache.allow(self._room)
+            # Until it is refused it may grow further: what comes in while this waits for an answer
+            # must not drive out what is there.
+            self._cache.allow(room if room < wanted else self._cache.limit)
             self._ask_room = self._clock.now() + _ROOM_RESTS_S if room < wanted else 0.0
         self._making_room = None
         if not self._closed:

@@ -326,6 +326,26 @@ async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
     await second.close()
 
 
+async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
+    server, open_url, monkeypatch
+):
+    monkeypatch.setattr("aero_browser_disk.streaming_disk._ROOM_STEP", BLOCK)
+    answers = asyncio.Event()
+
+    async def slow(shelf, outside, needed):
+        if needed > 4 * BLOCK:
+            await answers.wait()
+        return needed
+
+    monkeypatch.setattr("aero_browser_disk.cache_shelf.CacheShelf.make_room", slow)
+    disk = await open_url(server.url("disk.img"))
+    for offset in range(0, IMAGE.size, 2 * BLOCK):
+        await disk.read(offset, 2 * BLOCK)
+    assert disk.stats().cached_bytes == IMAGE.size
+    answers.set()
+    await disk.close()
+
+
 async def requests_until_quiet(server, disk):
     """How many requests the server has had once the disk makes none, and begins none, any more."""
     seen = -1
