@@ -29,7 +29,8 @@ class PendingRead:
     """A read that waits for blocks and copies its part out of each as it arrives."""
 
     def __init__(self) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Not the loop's own kind of future, whose two callbacks take a trip each in Pyodide.
+        self.done: asyncio.Future[None] = asyncio.Future(loop=asyncio.get_running_loop())
         self.parts: dict[int, tuple[int, memoryview]] = {}
         """What is missing: for each block, where the part starts in it, and where it goes."""
 
@@ -107,14 +108,11 @@ class BlockFetch:
         """Takes the next bytes of the answer, in order; passes on the blocks that they complete."""
         ends_image = offset + len(piece) >= self._image.size
         if self._partial:
-            length = self._image.block_length(self.left.start)
-            missing = length - len(self._partial)
-            self._partial += piece[:missing]
-            piece = piece[missing:]
-            if len(self._partial) < length:
+            self._partial += piece
+            if len(self._partial) < self._image.block_length(self.left.start):
                 return
-            whole, self._partial = self._partial, bytearray()
-            self._complete(memoryview(whole))
+            # In one go with what is behind it: to keep a block on its own costs more than a copy.
+            piece, self._partial = memoryview(self._partial), bytearray()
         block_size = self._image.block_size
         stop = len(piece) if ends_image else len(piece) // block_size * block_size
         if stop:

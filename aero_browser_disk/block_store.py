@@ -170,13 +170,14 @@ class BlockStore:
             count = -(-len(view) // block_size)
             self._make_slots(slot + count)
             self._write_slots(slot, view)
+            held, checksums, seed = self.held, self._checksums, self._seed
             for index in range(count):
                 piece = view[index * block_size : (index + 1) * block_size]
-                self._checksums[slot + index] = block_checksum(self._seed, block + index, piece)
-                before = self.held.pop(block + index, slot)
+                checksums[slot + index] = block_checksum(seed, block + index, piece)
+                before = held.pop(block + index, slot)
                 self._shifts[before] = _DOUBTFUL[0]
-                self.held[block + index] = slot + index
-                self._append(block + index, slot + index, HELD)
+                held[block + index] = slot + index
+            self._append_run(block, slot, count)
         self._shifts[slot : slot + count] = array("q", [block - slot]) * count
         self._written_since += count
         if self._written_since > len(self.held) // 2:
@@ -335,6 +336,17 @@ class BlockStore:
         seconds = self.fresh_until if kind == FRESH else 0
         salt = self._bound_header().salt
         self._pending += encode_record(salt, block, slot, checksum, kind, seconds)
+        self._bound_pending()
+
+    def _append_run(self, block: int, slot: int, count: int) -> None:
+        """Notes that blocks are held, one behind the other."""
+        salt = self._bound_header().salt
+        checksums = self._checksums[slot : slot + count]
+        for index, checksum in enumerate(checksums):
+            self._pending += encode_record(salt, block + index, slot + index, checksum, HELD, 0)
+        self._bound_pending()
+
+    def _bound_pending(self) -> None:
         if len(self._pending) > 2 * (_FEW_RECORDS + len(self.held)) * RECORD_SIZE:
             # The storage must have been full for long. A snapshot will say it all in less.
             self._pending.clear()

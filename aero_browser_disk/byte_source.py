@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sized
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from .errors import SourceError
 
@@ -16,6 +18,7 @@ _LONGEST = 200  # characters of a name that are kept
 PIECE = 4 * MIB
 """Bytes that a copy asks for at once: larger ones were no faster (measured in Chromium)."""
 
+Read = TypeVar("Read", bound=Sized)
 ByteStream = AsyncIterator[bytes]
 """The bytes of a file in order, in pieces of any size. Raises `SourceError` when they break off."""
 
@@ -56,10 +59,7 @@ class BytesSource:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-
-    @property
-    def size(self) -> int:
-        return len(self._data)
+        self.size = len(data)
 
     async def read(self, offset: int, length: int) -> bytes:
         return self._data[offset : offset + length]
@@ -95,31 +95,38 @@ class PathSource:
         self.close()
 
 
-async def stream_of(source: ByteSource, start: int = 0) -> ByteStream:
+def stream_of(source: ByteSource, start: int = 0) -> ByteStream:
     """The bytes of `source` from `start` on; the next piece is read while one is worked on."""
-    offset, size = start, source.size
-    coming = _read_ahead(source, offset, size)
+    return in_order(source.read, source.size, start)
+
+
+async def in_order(
+    read: Callable[[int, int], Coroutine[Any, Any, Read]], size: int, start: int, ahead: int = 1
+) -> AsyncIterator[Read]:
+    """What `read(offset, length)` gives from `start` to `size`; at most `ahead` are under way.
+
+    The next ones are read while one is worked on. Raises `SourceError` where the source ends first.
+    """
+    offsets = iter(range(start, size, PIECE))
+    coming: deque[asyncio.Task[Read]] = deque()
+
+    def ask() -> None:
+        for offset in islice(offsets, ahead - len(coming)):
+            coming.append(asyncio.create_task(read(offset, min(PIECE, size - offset))))
+
     try:
-        while coming is not None:
-            piece = await coming
-            if not piece:
-                raise SourceError("the file", f"it ends after {offset} of {size} bytes")
-            offset += len(piece)
-            coming = _read_ahead(source, offset, size)
+        ask()
+        for offset in range(start, size, PIECE):
+            piece = await coming.popleft()
+            if len(piece) < min(PIECE, size - offset):
+                raise SourceError(
+                    "the file", f"it ends after {offset + len(piece)} of {size} bytes"
+                )
+            ask()
             yield piece
     finally:
-        if coming is not None:
-            coming.cancel()
-
-
-def _read_ahead(source: ByteSource, offset: int, size: int) -> asyncio.Task[bytes] | None:
-    if offset >= size:
-        return None
-    return asyncio.create_task(_read(source, offset, min(PIECE, size - offset)))
-
-
-async def _read(source: ByteSource, offset: int, length: int) -> bytes:
-    return await source.read(offset, length)
+        for task in coming:
+            task.cancel()
 
 
 async def pulled(pull: Callable[[], Awaitable[bytes | None]]) -> ByteStream:

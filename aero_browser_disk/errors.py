@@ -300,11 +300,14 @@ class UnfinishedImportError(DiskError):
 class ImageBusyError(DiskError):
     """The image, overlay or cache is open."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"{name!r} is open, here or in another tab. Close it there first: two that write to "
-            "one disk would destroy it."
-        )
+    def __init__(self, name: str, *, is_base: bool = False) -> None:
+        why = "two that write to one disk would destroy it."
+        if is_base:
+            why = (
+                "overlays over one disk can be open together in one tab, while nobody has the disk "
+                "itself open to write."
+            )
+        super().__init__(f"{name!r} is open, here or in another tab. Close it there first: {why}")
         self.image = name
 
 

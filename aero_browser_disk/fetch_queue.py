@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Protocol
 
+from .begun_task import task_begun
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
 from .block_store import StoredImage
 from .byte_ranges import ByteRange
@@ -81,6 +82,7 @@ class FetchQueue:
         self._tasks: set[asyncio.Task[None]] = set()
         self._background_failures = 0
         self._background_rests = False
+        self._is_pumping = False
 
     @property
     def under_way(self) -> Collection[int]:
@@ -119,16 +121,14 @@ class FetchQueue:
 
     def pump(self) -> None:
         """Starts what may run now. To be called when a background source has something new."""
-        while self._waiting and len(self._running) < self._concurrency:
-            self._start(self._waiting.popleft())
-        most = max(1, self._concurrency - 1)
-        while not self._waiting and not self._background_rests and len(self._running) < most:
-            blocks = self._next_background_run()
-            if blocks is None:
-                return
-            fetch = self._admit(blocks)
-            self._unasked.add(fetch)
-            self._start(fetch)
+        if self._is_pumping:
+            return  # a request ended as soon as it was started: the loop below goes on
+        self._is_pumping = True
+        try:
+            while (fetch := self._next()) is not None:
+                self._start(fetch)
+        finally:
+            self._is_pumping = False
 
     async def close(self, error: Exception) -> None:
         """Gives everything up; whoever waits gets `error`."""
@@ -164,6 +164,19 @@ class FetchQueue:
                 return blocks[: self.most_blocks]
         return None
 
+    def _next(self) -> BlockFetch | None:
+        """What may run now, reads first."""
+        if self._waiting:
+            return self._waiting.popleft() if len(self._running) < self._concurrency else None
+        if self._background_rests or len(self._running) >= max(1, self._concurrency - 1):
+            return None
+        blocks = self._next_background_run()
+        if blocks is None:
+            return None
+        fetch = self._admit(blocks)
+        self._unasked.add(fetch)
+        return fetch
+
     def _admit(self, blocks: range) -> BlockFetch:
         fetch = BlockFetch(self._image, blocks, self._pass_on)
         for block in blocks:
@@ -177,7 +190,10 @@ class FetchQueue:
 
     def _start(self, fetch: BlockFetch) -> None:
         self._running.add(fetch)
-        fetch.task = self._spawn(self._run(fetch))
+        task = task_begun(self._run(fetch))
+        if not task.done():  # else it may have been followed by one that tries again
+            fetch.task = task
+            self._tasks.add(task)  # which takes itself out: a callback would cost a trip
 
     async def _run(self, fetch: BlockFetch) -> None:
         started = self._clock.now()
@@ -191,6 +207,7 @@ class FetchQueue:
             self._background_failures = 0
         finally:
             self._running.discard(fetch)
+            self._discard_this_task()
             if not fetch.failures:
                 self._forget(fetch)
                 self._unasked.discard(fetch)
@@ -277,3 +294,8 @@ class FetchQueue:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _discard_this_task(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.discard(task)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .access import Access, ImageAddress, Renew
 from .byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
 from .disk import Disk
-from .errors import InvalidOptionError, RemoteImagesDisabledError, StorageUnavailableError
-from .image_export import SUFFIXES, Compression, Part, exported, packer_for, write_to_path
+from .errors import (
+    InvalidOptionError,
+    RemoteImagesDisabledError,
+    StorageError,
+    StorageUnavailableError,
+)
+from .image_export import (
+    SUFFIXES,
+    Compression,
+    HeldPart,
+    Part,
+    exported,
+    exported_held,
+    packer_for,
+    write_to_path,
+)
 from .image_import import OpenedFile, Report
 from .library_catalog import LibraryCatalog, LibraryEntry, LibraryUsage
 from .library_disk import LibraryDisk
@@ -34,10 +48,8 @@ class ExportFile:
         self.done = 0
         """Bytes of the disk that went out."""
         self.parts: AsyncIterator[Part] = _nothing()
-
-    def reached(self, offset: int) -> None:
-        """Takes note of how far it is."""
-        self.done = offset
+        self.held_parts: AsyncIterator[Part | HeldPart] = self.parts
+        """The same for a page to take: some may be in JavaScript's memory. One or the other."""
 
 
 class Library:
@@ -253,31 +265,56 @@ class Library:
 
     @contextlib.asynccontextmanager
     async def exporting(
-        self, name: str, overlays: Sequence[str] = (), *, compress: Compression | None = None
+        self,
+        name: str,
+        overlays: Sequence[str] = (),
+        *,
+        compress: Compression | None = None,
+        open_disks: Iterable[LibraryDisk] = (),
     ) -> AsyncIterator[ExportFile]:
         """An image, or what it is with overlays, as a file: raw, or compressed.
 
-        Nobody else can open it meanwhile. The id of an overlay gives a file of what it holds
-        (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
+        Nobody else can open it meanwhile. If it is one of `open_disks` it goes out as it is now; a
+        write to it before the end is a `StorageError`. The id of an overlay gives a file of what it
+        holds (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
         """
         packer_for(compress)
         if _kind(name) == OVERLAYS:
-            async with self.overlays.exporting(name) as (found, pieces):
+            async with self.overlays.exporting(name, open_disks=open_disks) as (found, pieces):
                 overlay = ExportFile(f"{found.name}.overlay", found.size)
-                overlay.parts = pieces
+                overlay.parts = overlay.held_parts = pieces
                 yield overlay
             return
         folder, record = await self._shelf.find(IMAGES, name)
-        disk = await self.open_image(folder, overlays)
+        top = await self.overlays.top_of(folder, overlays)
+        found_open = next((disk for disk in open_disks if top and disk.folder == top), None)
+        if found_open is not None:
+            disk = found_open
+        elif overlays:
+            disk = await self.open_image(folder, overlays)
+        else:
+            disk = await self._images.open_found(folder, record)
         suffix = ".iso" if record.media == "cd" and not overlays else ".img"
         file_name = "-".join([record.name, *overlays]) + suffix + SUFFIXES[compress]
         file = ExportFile(file_name, disk.info.size)
-        file.parts = parts = exported(disk, compress, file.reached)
+        changes = disk.changes
+
+        def reached(offset: int) -> None:
+            if disk.changes != changes:
+                raise StorageError(record.name, "it was written to during its export")
+            file.done = offset
+
+        file.parts = parts = exported(disk, compress, reached)
+        held_parts = exported_held(disk, reached)
+        file.held_parts = parts if compress else held_parts
         try:
+            await disk.flush()
             yield file
         finally:
             await parts.aclose()
-            await disk.close()
+            await held_parts.aclose()
+            if found_open is None:
+                await disk.close()
 
     async def export_to_path(
         self,

@@ -22,25 +22,30 @@ Refusal = Callable[[], DiskError]
 class LibraryDisk:
     """A `Disk` over the one that is opened, which it owns.
 
-    With `refuses` it takes no writes. `on_close` is called once, after the disk was closed, with
-    what its version was then. `remote` is the disk that downloads, if there is one beneath.
+    `folder` is where the uppermost layer is kept. With `refuses` it takes no writes. `on_close` is
+    called once, after the disk was closed, with what its version was then. `remote` is the disk
+    that downloads, if there is one beneath.
     """
 
     def __init__(
         self,
         disk: Disk,
         *,
+        folder: str = "",
         sector_size: int = SECTOR_SIZE,
         refuses: Refusal | None = None,
         remote: StreamingDisk | None = None,
         on_close: Callable[[DiskInfo], Awaitable[None]],
     ) -> None:
         self.disk = disk
+        self.folder = folder
         self.remote = remote
         self.activity = Activity() if remote is None else remote.activity
         self.activity.told_from = 1
         self._sector_size = sector_size
         self._refuses = refuses
+        self.changes = 0
+        """How often something was written, discarded or given up."""
         self._watchers: list[Changed] = []
         self._on_close: Callable[[DiskInfo], Awaitable[None]] | None = on_close
 
@@ -187,6 +192,7 @@ class LibraryDisk:
                 await on_close(info)
 
     def _changed(self, offset: int, length: int) -> None:
+        self.changes += 1
         for tell in self._watchers:
             tell(offset, length)
 

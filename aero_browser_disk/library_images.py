@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from .disk import SECTOR_SIZE, Disk, DiskInfo, data_ranges
@@ -17,15 +17,18 @@ from .errors import (
     StorageError,
     UnfinishedImportError,
 )
-from .image_import import CopyProgress, Report, data_runs
+from .image_import import CopyProgress, Report
 from .library_catalog import names_of
 from .library_disk import CD_SECTOR_SIZE, LibraryDisk, Refusal
 from .library_record import IMAGES, OVERLAYS, Record
 from .library_shelf import LibraryShelf
 from .local_image import LocalImage
+from .open_bases import open_shared
+from .pieces import data_runs
 
 MIB = 1 << 20
 _COPIED_AT_ONCE = 4 * MIB
+_SAME_USE_S = 60.0  # from opening to closing: to note the end too takes as long as to open
 WRITE_CONSENT = "write_base=True in Python, writeBase: true in JavaScript"
 DROP_CONSENT = "drop_overlays=True in Python, dropOverlays: true in JavaScript"
 
@@ -53,22 +56,44 @@ class LibraryImages:
         """Opens an image to read and write.
 
         A CD is read-only. So is an image that has overlays, unless with `write_base`, since a
-        change would make them useless. Raises `NoSuchImageError`, `ImageBusyError`,
-        `UnfinishedImportError` and `StorageError`.
+        change would make them useless. What is read-only can be open here several times. Raises
+        `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError` and `StorageError`.
         """
         folder, record = await self._shelf.find(IMAGES, name)
+        return await self.open_found(folder, record, write_base=write_base)
+
+    async def open_found(
+        self, folder: str, record: Record, *, write_base: bool = False
+    ) -> LibraryDisk:
+        """As `open`, of an image whose record was read just now."""
         refuses = await self._refusal(folder, record, write_base=write_base)
-        image, release = await self.claim(folder, record)
+        disk: Disk
+        if refuses is None:
+            disk, release = await self.claim(folder, record)
+        else:
+            disk, release = await self.share(folder, record), _nothing
+
+        await self._note(folder)
+        opened_at = self._shelf.platform.clock.now()
 
         async def on_close(info: DiskInfo) -> None:
             release()
+            is_noted = (record.size, record.version) == (info.size, info.version)
+            if is_noted and self._shelf.platform.clock.now() - opened_at < _SAME_USE_S:
+                self._shelf.tell(folder)  # that it is not open any more
+                return
             await self._note(folder, size=info.size, version=info.version)
 
-        await self._note(folder)
         sector_size = CD_SECTOR_SIZE if record.media == "cd" else SECTOR_SIZE
-        return LibraryDisk(image, sector_size=sector_size, refuses=refuses, on_close=on_close)
+        return LibraryDisk(
+            disk, folder=folder, sector_size=sector_size, refuses=refuses, on_close=on_close
+        )
 
-    async def claim(self, folder: str, record: Record) -> tuple[LocalImage, Any]:
+    async def share(self, folder: str, record: Record) -> Disk:
+        """The image in a folder to be read, with others in this tab who only read it."""
+        return await open_shared(self._storage, folder, lambda: self.claim(folder, record))
+
+    async def claim(self, folder: str, record: Record) -> tuple[LocalImage, Callable[[], None]]:
         """The image in a folder, open for this user alone, and what gives the claim up again."""
         if record.state == "importing":
             raise UnfinishedImportError(record.name)
@@ -193,6 +218,10 @@ class LibraryImages:
         with contextlib.suppress(StorageError):
             now = self._shelf.platform.clock.now()
             await self._shelf.update(folder, used_at=now, **changes)
+
+
+def _nothing() -> None:
+    """What a shared image leaves to be released: it is by its last user."""
 
 
 async def copy_disk(source: Disk, target: LocalImage, report: Report | None = None) -> None:

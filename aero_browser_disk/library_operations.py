@@ -24,6 +24,7 @@ from .image_export import Hole
 from .image_import import CopyProgress, Report
 from .library import ExportFile, Library
 from .library_catalog import LibraryEntry
+from .library_disk import LibraryDisk
 from .library_overlays import OverlayBase
 from .open_disk import remote_base
 from .operations import OpenDisks, Operation, Value, camel_keys, checked, snake_keys, whole
@@ -51,7 +52,7 @@ class _Export:
 
     async def _next(self) -> dict[str, Value]:
         file = self.file
-        part = await anext(file.parts, None)
+        part = await anext(file.held_parts, None)
         if part is None:
             return {"done": file.size}
         if isinstance(part, Hole):
@@ -201,7 +202,10 @@ class LibraryOperations(Generic[AnyDisk]):
         ends = AsyncExitStack()
         file = await ends.enter_async_context(
             library.exporting(
-                _text("name", name), names("overlays", overlays), compress=cast("Any", compress)
+                _text("name", name),
+                names("overlays", overlays),
+                compress=cast("Any", compress),
+                open_disks=[disk for disk in self._disks if isinstance(disk, LibraryDisk)],
             )
         )
         number = next(self._numbers)

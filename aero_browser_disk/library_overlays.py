@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from .byte_source import ByteStream
 from .disk import Disk, DiskInfo
@@ -22,6 +23,7 @@ from .library_images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
 from .library_record import IMAGES, OVERLAYS, Record
 from .library_shelf import LibraryShelf
 from .local_image import FILE_NAME
+from .open_bases import SharedBase, open_shared
 from .overlay import Overlay
 from .overlay_file import overlay_parts, store_from_parts
 from .sector_store import SectorStore
@@ -54,12 +56,19 @@ class LibraryOverlays:
     ) -> LibraryDisk:
         """Opens overlays over a local image, the first over it, each next over the one before.
 
-        Raises what `open_over` does, and `LibraryImages.claim`.
+        The image, and all overlays but the uppermost, are only read, and can be open here beneath
+        others too; not with `write_base`. Raises what `open_over` does, and `LibraryImages.claim`.
         """
         folder, record = await self._shelf.find(IMAGES, image)
-        disk, release = await self._images.claim(folder, record)
         base = OverlayBase(folder, record.name)
-        return await self.open_over(base, disk, names, write_base=write_base, release=release)
+        if write_base:
+            claimed, release = await self._images.claim(folder, record)
+            return await self.open_over(base, claimed, names, write_base=True, release=release)
+        try:
+            disk = await self._images.share(folder, record)
+        except ImageBusyError as error:
+            raise ImageBusyError(record.name, is_base=True) from error
+        return await self.open_over(base, disk, names)
 
     async def open_over(
         self,
@@ -79,9 +88,11 @@ class LibraryOverlays:
         top = disk
         releases = [release]
         try:
-            for name in names:
-                folder, record = await self._find_or_make(base, name, top.info.size, releases)
-                top = await self._open_one(top, folder, record)
+            for name in names[:-1]:
+                base, top = await self._open_lower(base, top, name, releases)
+            for name in names[-1:]:
+                folder, record = await self._find_or_name(base, name, top.info.size)
+                top = await self._open_one(top, folder, record, releases)
                 base = OverlayBase(folder, record.name)
             refuses = await self._refusal(base, write_base=write_base)
         except BaseException:
@@ -94,7 +105,9 @@ class LibraryOverlays:
             await self._note(base.folder, info)
 
         remote = disk if isinstance(disk, StreamingDisk) else None
-        return LibraryDisk(top, refuses=refuses, remote=remote, on_close=on_close)
+        return LibraryDisk(
+            top, folder=base.folder, refuses=refuses, remote=remote, on_close=on_close
+        )
 
     async def reset(self, name: str, base: str | None = None) -> None:
         """Gives up what was written to an overlay, whatever its base is now; it stays, empty.
@@ -161,10 +174,18 @@ class LibraryOverlays:
 
     @contextlib.asynccontextmanager
     async def exporting(
-        self, name: str, base: str | None = None
+        self, name: str, base: str | None = None, *, open_disks: Iterable[LibraryDisk] = ()
     ) -> AsyncIterator[tuple[Record, AsyncGenerator[bytes, None]]]:
-        """What an overlay holds as a file, which needs nothing of its base: `overlay_file`."""
+        """What an overlay holds as a file, which needs nothing of its base: `overlay_file`.
+
+        If it is the uppermost of one of `open_disks`, of that: `Overlay.export`.
+        """
         folder, record = await self._shelf.find(OVERLAYS, name, base)
+        for disk in open_disks:
+            if disk.folder == folder and disk.overlay is not None:
+                async with contextlib.aclosing(disk.overlay.export()) as pieces:
+                    yield record, pieces
+                return
         async with self._shelf.claimed(folder, record.name):
             store = await SectorStore.open(self._storage, f"{folder}/{FILE_NAME}")
             if store is None:
@@ -175,6 +196,18 @@ class LibraryOverlays:
             finally:
                 await parts.aclose()
                 store.close()
+
+    async def top_of(self, image: str, names: Sequence[str]) -> str:
+        """The folder of the last of overlays over one another, or of the image beneath them all;
+        empty when one of them is not there.
+        """
+        folder = image
+        for name in names:
+            try:
+                folder, _ = await self._shelf.find(OVERLAYS, name, folder)
+            except NoSuchImageError:
+                return ""
+        return folder
 
     async def import_file(self, stream: ByteStream, base: OverlayBase, name: str) -> str:
         """Makes an overlay over `base` of the file of one; returns its folder.
@@ -204,24 +237,49 @@ class LibraryOverlays:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _find_or_make(
-        self, base: OverlayBase, name: str, size: int, releases: list[Callable[[], None]]
-    ) -> tuple[str, Record]:
-        """The overlay of that name, claimed; a new one is being created still."""
+    async def _find_or_name(self, base: OverlayBase, name: str, size: int) -> tuple[str, Record]:
+        """The overlay of that name, or a record for a new one, still being created."""
         try:
-            folder, record = await self._shelf.find(OVERLAYS, name, base.folder)
+            return await self._shelf.find(OVERLAYS, name, base.folder)
         except NoSuchImageError:
-            folder = self._shelf.new_folder(OVERLAYS)
             now = self._shelf.platform.clock.now()
             record = Record(
                 name, size, now, now, state="creating", base=base.folder, base_name=base.name
             )
+            return self._shelf.new_folder(OVERLAYS), record
+
+    async def _open_lower(
+        self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
+    ) -> tuple[OverlayBase, Disk]:
+        """Opens an overlay that is only read: where all beneath it is shared, it is too."""
+        folder, record = await self._find_or_name(base, name, over.info.size)
+        lower = OverlayBase(folder, record.name)
+        if not isinstance(over, SharedBase):
+            return lower, await self._open_one(over, folder, record, releases)
+
+        async def open_it() -> tuple[Overlay, Callable[[], None]]:
+            claims: list[Callable[[], None]] = []
+            try:
+                return await self._open_one(over, folder, record, claims), partial(_call, claims)
+            except BaseException:
+                _call(claims)
+                raise
+
+        try:
+            shared = await open_shared(self._storage, folder, open_it)
+        except ImageBusyError as error:
+            raise ImageBusyError(record.name, is_base=True) from error
+        if not isinstance(shared.disk, Overlay) or shared.disk.base is not over:
+            await over.close()  # it was open, over what whoever opened it has
+        return lower, shared
+
+    async def _open_one(
+        self, over: Disk, folder: str, record: Record, releases: list[Callable[[], None]]
+    ) -> Overlay:
+        """Claims and opens an overlay, and makes it when it is still being created."""
         releases.append((await self._shelf.claim(folder, record.name)).release)
         if record.state == "creating":
             await self._shelf.add(folder, record)
-        return folder, record
-
-    async def _open_one(self, over: Disk, folder: str, record: Record) -> Overlay:
         try:
             overlay = await Overlay.open(over, self._storage, folder)
         except StorageBusyError as error:

@@ -11,7 +11,12 @@ USED_AT = "used {date}"
 FROM_FORMAT = "was {format}"
 USED = "{size} used"
 IMPORTED = "{percent} imported"
-USAGE = "{used} of {quota} used: disks {images}, overlays {overlays}, caches {caches}."
+USAGE = {
+    "images": "Disks {size}",
+    "overlays": "Overlays {size}",
+    "caches": "Caches {size}",
+    "free": "{size} free",
+}
 
 ACTIONS = {
     "open": "Open",

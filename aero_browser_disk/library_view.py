@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from . import library_texts as texts
+from .errors import DataCutError, HasOverlaysError, OddSizeError
 from .library_catalog import LibraryEntry, LibraryUsage
 from .quantities import format_bytes, format_percent
 from .redaction import HIDDEN
@@ -14,9 +15,9 @@ View = dict[str, object]
 
 # Errors that the user may agree to go on after, and the flag that says so.
 _CONSENTS = {
-    "OddSizeError": "pad",
-    "DataWouldBeCutError": "cut",
-    "HasOverlaysError": "dropOverlays",
+    OddSizeError.__name__: "pad",
+    DataCutError.__name__: "cut",
+    HasOverlaysError.__name__: "dropOverlays",
 }
 
 
@@ -92,7 +93,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
             "name": name,
             "label": texts.ACTIONS[name],
             "spoken": f"{texts.ACTIONS[name]} {entry.name}",
-            "disabled": disabled or (entry.is_open and name != "export"),
+            "disabled": disabled or (entry.is_open and name not in ("export", "exportOverlay")),
             "ask": ask,
         }
 
@@ -157,12 +158,14 @@ def _name_field(value: str) -> View:
 
 
 def _usage_text(usage: LibraryUsage) -> str:
-    return texts.USAGE.format(
-        used=format_bytes(usage.used),
-        quota=format_bytes(usage.quota),
-        images=format_bytes(usage.images),
-        overlays=format_bytes(usage.overlays),
-        caches=format_bytes(usage.caches),
+    """What takes room here, by kind, and how much room there is."""
+    # What else the browser counts as used is this page: Python, ready to start.
+    kinds = {"images": usage.images, "overlays": usage.overlays, "caches": usage.caches}
+    sizes = {**kinds, "free": max(0, usage.quota - usage.used)}
+    return " · ".join(
+        texts.USAGE[kind].format(size=format_bytes(size))
+        for kind, size in sizes.items()
+        if size or kind == "free"
     )
 
 

@@ -12,6 +12,7 @@ from .granule_table import GRANULE
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
 from .sector_store import SectorStore
+from .sector_writer import Put
 
 FILE_NAME = "sectors"
 
@@ -115,6 +116,12 @@ class LocalImage:
 
     async def write(self, offset: int, data: ReadableBuffer) -> None:
         self.try_write(offset, data)
+
+    def fill(self, offset: int, length: int, put: Put) -> None:
+        """Writes whole granules that `put` brings into the image's file: `SectorStore.fill`."""
+        self._check(offset, length)
+        self._store.fill(offset, length, put)
+        self._bytes_written += length
 
     async def flush(self) -> None:
         self._check(0, 0)

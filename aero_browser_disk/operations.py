@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from .disk import Disk
@@ -29,6 +29,10 @@ class OpenDisks(Generic[AnyDisk]):
         number = next(self._numbers)
         self._disks[number] = disk
         return number
+
+    def __iter__(self) -> Iterator[AnyDisk]:
+        """All that are open."""
+        return iter(tuple(self._disks.values()))
 
     def __getitem__(self, number: int) -> AnyDisk:
         """The disk of that number; raises `DiskClosedError` when there is none any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
 from .byte_source import ByteStream
@@ -22,7 +22,8 @@ from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
 from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .sector_journal import Contents
-from .sector_store import SECTOR, Range, SectorStore
+from .sector_reader import SECTOR, Range
+from .sector_store import SectorStore
 
 _COPIED_AT_ONCE = 1 << 20
 
@@ -268,7 +269,7 @@ class Overlay:
                 await asyncio.sleep(0)
         await target.flush()
 
-    async def export(self) -> AsyncIterator[bytes]:
+    async def export(self) -> AsyncGenerator[bytes, None]:
         """What was written here as a file, piece by piece; `overlay_file` describes it.
 
         Nothing may be written here meanwhile: then it raises `StorageError`, and the file is cut.

@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterator
 from itertools import groupby
 
-from .sector_store import SECTOR, SectorStore
+from .sector_reader import SECTOR
+from .sector_store import SectorStore
 
 _WINDOW = 1 << 20
 _TOKEN = struct.Struct("<cQQ")  # kind, first sector, sectors; the data follows

@@ -6,38 +6,44 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .fetch_queue import IsMissing
+from .strides import Strides
 
 KIB, MIB = 1 << 10, 1 << 20
-_WINDOWS = (96 * KIB, 128 * KIB, 384 * KIB, 2 * MIB, 4 * MIB)
+_WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 4 * MIB)
 """Windows of a new stream after a read of one block and after a longer one; the modest size, the
 length from which a stream is long, and the largest window of all."""
+_REGION = MIB
+_MOST_BUSY = 3  # times the first window, where several streams began in one region
+_MOST_REGIONS = 4096
 _MOST_STREAMS = 16
+_GONE_ON_OFTEN = 0.3  # the share of streams that are continued, from which on guessing is worth it
 _MOST_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """Reads that follow one another, `stride` blocks apart (1 is one behind the other)."""
+    """Reads that follow one another."""
 
     begin: int  # the first block of the first read
     start: int  # the first block of the last read
     next: int  # the block after it
     window: int  # how many blocks ahead are wanted
     planned: int  # blocks up to here were wanted before
-    stride: int = 0
 
 
 class ReadAhead:
     """Which blocks to fetch before they are read.
 
-    A read elsewhere starts a stream with a small window. Reads that continue it double the window,
-    to a modest size until the stream has proved long, then to a share of its length. What was
-    fetched ahead and is not read for long counts as waste, and windows shrink while much is wasted.
+    A read elsewhere starts a stream with a small window, a larger one where others have begun: a
+    guest that comes back to a region mostly reads more of it. Reads that continue a stream double
+    the window, to a modest size until the stream has proved long, then to a share of its length.
+    First windows shrink to nothing while hardly any stream is continued, as when single pages are
+    read all over the image, and all windows while much is fetched that is not read for long.
 
     The sizes were found by replaying a recorded Debian boot over a modelled link of 50 Mbit/s and
     40 ms: doubling alone fetches too much behind jumps, and a smaller first window costs a round
-    trip each. `blocks` is the number of blocks in the image, `block_size` is in bytes. Pure: it
-    knows neither time nor network.
+    trip each. In that boot two streams of five are continued. `blocks` is the number of blocks in
+    the image, `block_size` is in bytes. Pure: it knows neither time nor network.
     """
 
     def __init__(self, blocks: int, block_size: int) -> None:
@@ -49,7 +55,11 @@ class ReadAhead:
         self._after_one, self._after_more, self._modest, self._long, self._most = (
             max(1, size // block_size) for size in _WINDOWS
         )
+        self._strides = Strides(blocks, block_size)
+        self._region = max(1, _REGION // block_size)
         self._trust = 1.0  # the share of what was fetched ahead that was read, lately
+        self._continued = 1.0  # the share of streams that were continued, lately
+        self._begun: OrderedDict[int, int] = OrderedDict()  # streams, by region
         self._streams: list[_Stream] = []  # the most recently continued first
         self._unread: OrderedDict[int, None] = OrderedDict()
 
@@ -62,18 +72,23 @@ class ReadAhead:
             if self._unread.pop(block, 0) is None:
                 self._judge(was_used=True)
         stream = self._stream_of(first)
+        if stream is None and self._strides.note(first, last):
+            return range(0)
         if stream is None:
-            window = self._window(self._after_more if last > first else self._after_one)
-            stream = _Stream(first, first, last + 1, window, last + 1)
-            self._streams.insert(0, stream)
-            del self._streams[_MOST_STREAMS:]
+            stream = self._begin(first, last)
         else:
             self._continue(stream, first, last)
         return self._wanted(stream)
 
     def next_run(self, is_missing: IsMissing) -> range | None:
-        """The next missing blocks ahead of a stream, those of the latest stream first."""
+        """The next missing blocks ahead of a stride or a stream, those of the latest first."""
+        run = self._strides.next_run(is_missing)
+        if run is not None:
+            self.expect(run)
+            return run
         for stream in self._streams:
+            if stream.planned >= stream.next + stream.window:
+                continue  # mostly: all of it was wanted before
             wanted = self._wanted(stream)
             for block in wanted:
                 stream.planned = block + 1
@@ -104,6 +119,22 @@ class ReadAhead:
                 return stream
         return None
 
+    def _begin(self, first: int, last: int) -> _Stream:
+        region = first // self._region
+        begun = self._begun.pop(region, 0) + 1
+        self._begun[region] = min(begun, _MOST_BUSY)
+        if len(self._begun) > _MOST_REGIONS:
+            self._begun.popitem(last=False)
+        window = self._after_more if last > first else self._after_one
+        worth = min(1.0, self._continued / _GONE_ON_OFTEN)
+        blocks = round(window * self._begun[region] * worth * self._trust)
+        stream = _Stream(first, first, last + 1, blocks, last + 1)
+        self._streams.insert(0, stream)
+        if len(self._streams) > _MOST_STREAMS:
+            oldest = self._streams.pop()
+            self._continued += ((oldest.start != oldest.begin) - self._continued) / 16
+        return stream
+
     def _continue(self, stream: _Stream, first: int, last: int) -> None:
         self._streams.remove(stream)
         self._streams.insert(0, stream)
@@ -111,7 +142,7 @@ class ReadAhead:
         stream.next = max(stream.next, last + 1)
         length = stream.next - stream.begin
         most = self._modest if length < self._long else max(self._modest, length // 4)
-        stream.window = self._window(min(stream.window * 2, most, self._most))
+        stream.window = self._window(min(max(stream.window, 1) * 2, most, self._most))
 
     def _wanted(self, stream: _Stream) -> range:
         start = max(stream.next, stream.planned)

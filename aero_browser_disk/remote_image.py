@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urljoin
 
 from .access import Access, ImageAddress
-from .byte_ranges import ByteRange, ContentRange, EntityTag, parse_content_range, parse_http_date
+from .answer_headers import (
+    freshness_s,
+    is_encoded,
+    is_entity_tag,
+    parse_links,
+    retry_after_s,
+    strong_validator,
+    unsatisfied_size,
+)
+from .byte_ranges import ByteRange, ContentRange, parse_content_range
 from .errors import (
     EmptyImageError,
     HttpStatusError,
@@ -21,16 +28,11 @@ from .errors import (
     UnreadableHeaderError,
 )
 from .platform.base import HttpClient, HttpResponse
+from .receiving import receive_by, stall_limit
 from .stall_limit import StallLimit
 
 Deliver = Callable[[int, memoryview], None]
 """Takes a piece of the image: the offset of its first byte, and its bytes, which are its own."""
-
-_LONGEST_VALIDATOR = 512
-_LINK = re.compile(r"<([^>]*)>([^,<]*)")
-_RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
-_MAX_AGE = re.compile(r'\bmax-age="?(\d+)', re.IGNORECASE)
-_REVALIDATE = re.compile(r"\b(?:no-cache|no-store)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class RemoteImage:
         self.links: Mapping[str, str] = {}
         """What the host offers beside the image: addresses by relation type (RFC 8288)."""
         self._http = http
+        self._receive = receive_by(http)
         self._access = access
         self._head_coding = ""
 
@@ -98,17 +101,21 @@ class RemoteImage:
         Raises what `probe` does, and `ImageChangedError` when the host has another version; nothing
         of that was delivered.
         """
-        async with self._request("GET", {"Range": span.header}) as answer:
-            address = answer.address
-            self._check(address, answer.response, span)
-            offset = span.start
-            while (piece := await self._read(answer)) is not None:
-                if offset + len(piece) > span.stop:
-                    raise _length_error(address, span, f"more than {span.length} bytes")
-                deliver(offset, piece)
-                offset += len(piece)
-            if offset != span.stop:
-                raise _length_error(address, span, f"{offset - span.start} bytes")
+        self.traffic.in_flight += 1
+        try:
+            address = await self._access.address()
+            try:
+                await self._fetch_from(address, span, deliver)
+            except HttpStatusError as refusal:
+                if refusal.status not in (401, 403):
+                    raise
+                async with stall_limit(address):
+                    renewed = await self._access.renewed(address)
+                if renewed is None:
+                    raise
+                await self._fetch_from(renewed, span, deliver)
+        finally:
+            self.traffic.in_flight -= 1
 
     async def download(self, begun: Callable[[int | None, str], None]) -> AsyncIterator[memoryview]:
         """All of the image in one answer, from a host that serves no ranges.
@@ -123,7 +130,7 @@ class RemoteImage:
                     address.shown, response.status, retry_after_s(response.headers)
                 )
             length = response.headers.get("content-length", "")
-            known = length.isascii() and length.isdecimal() and not _is_encoded(response.headers)
+            known = length.isascii() and length.isdecimal() and not is_encoded(response.headers)
             size = int(length) if known else None
             begun(size, strong_validator(response.headers))
             received = 0
@@ -161,7 +168,7 @@ class RemoteImage:
                 length = headers.get("content-length", "")
                 self._head_coding = headers.get("content-encoding", "")
                 useful = response.status == 200 and length.isascii() and length.isdecimal()
-                if not useful or _is_encoded(headers) or int(length) == 0:
+                if not useful or is_encoded(headers) or int(length) == 0:
                     return None
                 if headers.get("accept-ranges", "").strip().lower() == "none":
                     raise RangeNotSupportedError(address.shown)
@@ -175,7 +182,7 @@ class RemoteImage:
             return await self._first_byte()
         except NetworkError as error:
             # Chromium shows nothing of a range that it cannot decode.
-            if _is_encoded({"content-encoding": self._head_coding}):
+            if is_encoded({"content-encoding": self._head_coding}):
                 address = await self._access.address()
                 found = self._head_coding
                 raise _wrong(address, "Content-Encoding", "absent", found) from error
@@ -184,16 +191,17 @@ class RemoteImage:
     async def _first_byte(self) -> ImageVersion:
         first = ByteRange(0, 1)
         async with self._request("GET", {"Range": first.header}) as answer:
-            address, response = answer.address, answer.response
-            empty = response.status == 200 and response.headers.get("content-length") == "0"
-            if empty or _unsatisfied_size(response) == 0:
+            address = answer.address
+            status, headers = answer.response.status, answer.response.headers
+            empty = status == 200 and headers.get("content-length") == "0"
+            if empty or unsatisfied_size(status, headers) == 0:
                 raise EmptyImageError(address.shown)
-            answered = _content_range(address, response)
-            _check_span(address, response, answered, first)
+            answered = _content_range(address, status, headers)
+            _check_span(address, headers, answered, first)
             if answered.size is None:
                 raise _wrong(address, "the size in Content-Range", "a number", "*")
-            self._note(address, response.headers)
-            return ImageVersion(answered.size, strong_validator(response.headers))
+            self._note(address, headers)
+            return ImageVersion(answered.size, strong_validator(headers))
 
     def _note(self, address: ImageAddress, headers: Mapping[str, str]) -> None:
         self.fresh_for_s = freshness_s(headers)
@@ -218,7 +226,7 @@ class RemoteImage:
             address = await self._access.address()
             if url is not None:
                 address = address.beside(url)
-            async with _stall_limit(address) as limit:
+            async with stall_limit(address) as limit:
                 response = await self._send(address, method, headers or {})
                 limit.moved()
                 if response.status in (401, 403) and url is None:
@@ -233,6 +241,12 @@ class RemoteImage:
             self.traffic.in_flight -= 1
             if response is not None:
                 response.abort()
+
+    async def _fetch_from(self, address: ImageAddress, span: ByteRange, deliver: Deliver) -> None:
+        self.traffic.requests += 1
+        arrival = _Arrival(self, address, span, deliver)
+        await self._receive(address, {"Range": span.header}, arrival)
+        arrival.check_end()
 
     async def _send(
         self, address: ImageAddress, method: Literal["GET", "HEAD"], headers: Mapping[str, str]
@@ -250,28 +264,32 @@ class RemoteImage:
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────
 
-    def _check(self, address: ImageAddress, response: HttpResponse, span: ByteRange) -> None:
-        """Raises unless the answer is `span` of the pinned version, whole and unencoded."""
-        now = _unsatisfied_size(response)
+    def check(
+        self, address: ImageAddress, status: int, headers: Mapping[str, str], span: ByteRange
+    ) -> None:
+        """Raises unless an answer is `span` of the pinned version, whole and unencoded."""
+        now = unsatisfied_size(status, headers)
         if now is not None and now != self.version.size:
             raise self._changed(address, f"{now} bytes")
-        answered = _content_range(address, response)
+        answered = _content_range(address, status, headers)
         found = ImageVersion(
             self.version.size if answered.size is None else answered.size,
-            self._validator_of(response.headers),
+            self._validator_of(headers),
         )
         if found != self.version:
             raise self._changed(address, str(found))
         if answered.size is None and not self.version.validator:
             raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
-        _check_span(address, response, answered, span)
-        self.fresh_for_s = freshness_s(response.headers)
+        _check_span(address, headers, answered, span)
+        self.fresh_for_s = freshness_s(headers)
         self.confirmed = True
 
     def _validator_of(self, headers: Mapping[str, str]) -> str:
         """The validator of an answer, of the kind that is pinned."""
         pinned = self.version.validator
-        if pinned and not _is_entity_tag(pinned):
+        if pinned and headers.get("etag") == pinned:
+            return pinned  # mostly: it need not be taken apart again
+        if pinned and not is_entity_tag(pinned):
             return headers.get("last-modified", "").strip()
         return strong_validator(headers) if pinned else ""
 
@@ -287,25 +305,45 @@ class _Answer:
     limit: StallLimit
 
 
-@contextlib.asynccontextmanager
-async def _stall_limit(address: ImageAddress) -> AsyncIterator[StallLimit]:
-    try:
-        async with StallLimit(address.timeout_s) as limit:
-            yield limit
-    except TimeoutError as error:
-        raise NetworkError(address.shown, f"nothing came for {address.timeout_s:g} s") from error
+class _Arrival:
+    """Takes an answer that is to be a span of a pinned image, and believes none of it unchecked."""
+
+    def __init__(
+        self, image: RemoteImage, address: ImageAddress, span: ByteRange, deliver: Deliver
+    ) -> None:
+        self._image = image
+        self._address = address
+        self._span = span
+        self._deliver = deliver
+        self._offset = span.start
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self._image.check(self._address, status, headers, self._span)
+
+    def piece(self, data: memoryview) -> None:
+        offset, span = self._offset, self._span
+        self._image.traffic.bytes_downloaded += len(data)
+        self._offset = offset + len(data)
+        if self._offset > span.stop:
+            raise _length_error(self._address, span, f"more than {span.length} bytes")
+        self._deliver(offset, data)
+
+    def check_end(self) -> None:
+        """Raises unless all of the span came."""
+        if self._offset != self._span.stop:
+            found = f"{self._offset - self._span.start} bytes"
+            raise _length_error(self._address, self._span, found)
 
 
-def _content_range(address: ImageAddress, response: HttpResponse) -> ContentRange:
+def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str]) -> ContentRange:
     """What a single, unencoded part says it is (RFC 9110 §15.3.7); raises when it is none."""
-    headers = response.headers
-    if response.status == 200:
+    if status == 200:
         raise RangeNotSupportedError(address.shown)
-    if response.status != 206:
-        raise HttpStatusError(address.shown, response.status, retry_after_s(headers))
+    if status != 206:
+        raise HttpStatusError(address.shown, status, retry_after_s(headers))
     if headers.get("content-type", "").strip().lower().startswith("multipart/"):
         raise _wrong(address, "the answer", "one range", "several parts (multipart/byteranges)")
-    if _is_encoded(headers):
+    if is_encoded(headers):
         raise _wrong(address, "Content-Encoding", "absent", headers["content-encoding"])
     raw = headers.get("content-range")
     if raw is None:
@@ -317,13 +355,13 @@ def _content_range(address: ImageAddress, response: HttpResponse) -> ContentRang
 
 
 def _check_span(
-    address: ImageAddress, response: HttpResponse, answered: ContentRange, span: ByteRange
+    address: ImageAddress, headers: Mapping[str, str], answered: ContentRange, span: ByteRange
 ) -> None:
     """Raises unless the answer is all of `span`."""
     if answered.range != span:
         expected = ContentRange(span, answered.size)
         raise _wrong(address, "Content-Range", str(expected), str(answered))
-    length = response.headers.get("content-length")
+    length = headers.get("content-length")
     if length is not None and length != str(span.length):
         raise _length_error(address, span, f"{length} bytes")
 
@@ -334,67 +372,3 @@ def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> Inval
 
 def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:
     return _wrong(address, "the length of the answer", f"{span.length} bytes", found)
-
-
-def strong_validator(headers: Mapping[str, str]) -> str:
-    """What names a version in an answer: its strong ETag, else its Last-Modified, else nothing.
-
-    A weak ETag proves nothing about bytes (RFC 9110 §8.8.1). Nor does one that is too long to keep.
-    """
-    etag = headers.get("etag", "").strip()
-    if len(etag) <= _LONGEST_VALIDATOR and _is_entity_tag(etag) and not EntityTag.parse(etag).weak:
-        return etag
-    modified = headers.get("last-modified", "").strip()
-    return modified if parse_http_date(modified) is not None else ""
-
-
-def freshness_s(headers: Mapping[str, str]) -> float:
-    """Seconds for which the host vouches for an answer (RFC 9111 §4.2.1); 0 when it does not."""
-    policy = headers.get("cache-control", "")
-    max_age = _MAX_AGE.search(policy)
-    if max_age is None or _REVALIDATE.search(policy):
-        return 0.0
-    age = headers.get("age", "").strip()
-    return max(0.0, float(max_age[1]) - (float(age) if age.isdecimal() else 0.0))
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long the host asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
-
-    A date would be measured with two clocks, so it is not used.
-    """
-    value = headers.get("retry-after", "").strip()
-    return float(value) if value.isascii() and value.isdecimal() and len(value) < 9 else None
-
-
-def parse_links(value: str, base: str) -> dict[str, str]:
-    """The targets of a Link header by relation type, as whole URLs (RFC 8288 §3)."""
-    links: dict[str, str] = {}
-    for target, parameters in _LINK.findall(value):
-        relation = _RELATION.search(parameters)
-        if relation:
-            for name in (relation[1] or relation[2]).split():
-                links.setdefault(name, urljoin(base, target))
-    return links
-
-
-def _is_entity_tag(value: str) -> bool:
-    try:
-        EntityTag.parse(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_encoded(headers: Mapping[str, str]) -> bool:
-    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
-
-
-def _unsatisfied_size(response: HttpResponse) -> int | None:
-    """The size that a 416 tells, if it does (RFC 9110 §15.5.17)."""
-    if response.status != 416:
-        return None
-    try:
-        return parse_content_range(response.headers.get("content-range", "")).size
-    except ValueError:
-        return None

@@ -132,7 +132,7 @@ class StreamingDisk:
         block = offset // block_size
         last = (stop - 1) // block_size
         held = self._cache.read_into(block, offset - block * block_size, target)
-        if not held and not self._read_scattered(offset, target):
+        if not held and not self._read_scattered(offset, target, block, last):
             return False
         self._note_hit(offset, length, block, last)
         return True
@@ -156,9 +156,9 @@ class StreamingDisk:
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.try_read_into(offset, target):
             return
-        missing = PendingRead()
+        missing, cache = PendingRead(), self._cache
         for block, start, part in self._parts(offset, target):
-            if self._cache.read_into(block, start, part):
+            if block in cache and cache.read_into(block, start, part):
                 self._hits += 1
             else:
                 missing.wait_for(block, start, part)
@@ -333,12 +333,14 @@ class StreamingDisk:
 
     def _parts(self, offset: int, target: WritableBuffer) -> Iterator[tuple[int, int, memoryview]]:
         """Cuts a read at the blocks' edges: block, where in it, and where that goes."""
-        view, at = memoryview(target), 0
-        while at < len(view):
-            block, start = divmod(offset + at, self._block_size)
-            part = view[at : at + self._block_size - start]
+        view, block_size = memoryview(target), self._block_size
+        at, length = 0, len(view)
+        block, start = divmod(offset, block_size)
+        while at < length:
+            part = view[at : at + block_size - start]
             yield block, start, part
-            at += len(part)
+            at += block_size - start
+            block, start = block + 1, 0
 
     def _note_hit(self, offset: int, length: int, block: int, last: int) -> None:
         self._hits += last - block + 1
@@ -349,14 +351,12 @@ class StreamingDisk:
             self._note_first_read(block, last)
             self._queue.pump()
 
-    def _read_scattered(self, offset: int, target: WritableBuffer) -> bool:
+    def _read_scattered(self, offset: int, target: WritableBuffer, block: int, last: int) -> bool:
         """Reads blocks that are all held, though not one behind the other."""
-        if offset // self._block_size == (offset + len(target) - 1) // self._block_size:
+        cache = self._cache
+        if block == last or not all(number in cache for number in range(block, last + 1)):
             return False
-        parts = list(self._parts(offset, target))
-        if not all(part[0] in self._cache for part in parts):
-            return False
-        return all(self._cache.read_into(*part) for part in parts)
+        return all(cache.read_into(*part) for part in self._parts(offset, target))
 
     def _note_first_read(self, first: int, last: int) -> range:
         """Tells the boot profile and read-ahead; returns what would best come with the read."""

@@ -14,7 +14,6 @@ from aero_browser_disk.testing.site_server import SiteServer
 from boot_profiles import offer_boot_profile
 from boot_traces import GRUB_TRACE, debian_trace
 from debian_image import DebianImageError, make_debian_image
-from demo_check import check_demo
 from emulator import can_boot, write_emulator
 from image_service import CATALOG_ROUTE, ImageService
 from page_headers import page_headers
@@ -75,10 +74,12 @@ def main() -> int:
             if trace := traces.get(image.name):
                 offer_boot_profile(service, image, trace)
         if options.check:
+            from demo_check import check_demo  # it needs a browser
+
             result = check_demo(site.url, service, images[0])
             print(json.dumps(result))
             return 0 if result["ok"] else 1
-        tell(site, service, images)
+        tell(site, service, images, bootable=[i for i in images if i.name in traces])
         # Ctrl-C and a plain kill both end it in order.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -115,12 +116,14 @@ def is_wildcard(host: str) -> bool:
     return host in {"", "0.0.0.0", "::"}  # noqa: S104 - it is the user who chose so
 
 
-def tell(site: SiteServer, service: ImageService, images: list[Path]) -> None:
-    """Prints what to open."""
+def tell(site: SiteServer, service: ImageService, images: list[Path], bootable: list[Path]) -> None:
+    """Prints what to open: the page, with an image that boots if there is one."""
     catalog = service.url + CATALOG_ROUTE
-    first = urlencode({"image": service.image_url(images[0]), "catalog": catalog})
-    print(f"\nOpen {site.url}?{first}")
-    print('Turn on "Use remote image" and press Open. These addresses can be entered there:')
+    first = (bootable or images)[0]
+    query = urlencode({"image": service.image_url(first), "catalog": catalog})
+    print(f"\nOpen {site.url}?{query}")
+    then = ', press Open, then "Boot it"' if bootable else " and press Open"
+    print(f'Turn on "Use remote image"{then}. These addresses can be entered there:')
     for image in images:
         print(f"    {service.image_url(image)}")
     print("Ctrl-C ends it.", flush=True)

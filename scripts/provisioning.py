@@ -34,6 +34,7 @@ from project import (
 )
 
 REQUIREMENTS = ROOT / "scripts" / "requirements.lock"
+BUILD_REQUIREMENTS = ROOT / "scripts" / "build.lock"
 PYODIDE_REQUIREMENTS = ROOT / "scripts" / "pyodide.lock"
 PEER_REQUIREMENTS = BENCH_PEERS / "wheels.lock"
 VENV_PYTHON = VENV / "bin" / "python"
@@ -96,6 +97,8 @@ PROGRAMS = (
     Program(("mke2fs",), "e2fsprogs", frozenset({"debian", "test"})),
     Program(("syslinux",), "syslinux syslinux-common", frozenset({"debian"})),
 )
+# They need nothing but `BUILD_REQUIREMENTS`.
+BUILDING = frozenset({"build", "demo", "debian"})
 PURPOSES = ("bench", "build", "demo", "check", "debian", "store", "test")
 
 
@@ -159,15 +162,25 @@ def stamp_of(folder: Path) -> str | None:
     return stamp.read_text() if stamp.is_file() else None
 
 
-def provide_venv() -> None:
-    """Makes `.venv` as the locks have it, with this package installed for editing."""
-    wanted = digest(REQUIREMENTS, PYODIDE_REQUIREMENTS, ROOT / "pyproject.toml", str(ROOT))
-    if stamp_of(VENV) == wanted and VENV_PYTHON.exists() and any(PYODIDE_WHEELS.glob("*.whl")):
+def provide_venv(purposes: AbstractSet[str]) -> None:
+    """Makes `.venv` as the locks have it, with this package installed for editing.
+
+    What builds and serves needs less than half of what tests do, so it gets no more; an environment
+    that has everything will do as well.
+    """
+
+    def made_from(lock: Path) -> str:
+        return digest(lock, PYODIDE_REQUIREMENTS, ROOT / "pyproject.toml", str(ROOT))
+
+    lock = BUILD_REQUIREMENTS if purposes <= BUILDING else REQUIREMENTS
+    wanted = made_from(lock)
+    is_whole = VENV_PYTHON.exists() and any(PYODIDE_WHEELS.glob("*.whl"))
+    if is_whole and stamp_of(VENV) in {wanted, made_from(REQUIREMENTS)}:
         return
     say("making .venv (a minute the first time)")
     make_venv()
     pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run([*pip, "install", "--require-hashes", "-r", REQUIREMENTS])
+    run([*pip, "install", "--require-hashes", "-r", lock])
     run([*pip, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
     download_pyodide_wheels(pip, PYODIDE_REQUIREMENTS, PYODIDE_WHEELS)
     # They declare a newer Python than they need for what is asked of them here.
@@ -256,7 +269,7 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two scripts at once must not make one folder
         try:
             provide_programs(purposes)
-            provide_venv()
+            provide_venv(purposes)
             provide_node_modules(WEB)
             if "bench" in purposes:
                 provide_peers()

@@ -69,7 +69,9 @@ function makeParts(texts) {
   speedLabel.append(texts.speed, " ", speed);
   const light = make("span", "boot-light", { role: "img", ariaLabel: texts.disk });
   const pace = make("span", "boot-pace");
-  bar.append(...Object.values(buttons), speedLabel, light, pace);
+  const gauge = make("span", "boot-gauge");
+  gauge.append(light, pace);
+  bar.append(...Object.values(buttons), speedLabel, gauge);
   const status = make("p", "boot-status", { role: "status" });
   const typing = make("textarea", "phone_keyboard", { rows: 1, autocapitalize: "off", spellcheck: false });
   const typingLabel = make("label", "boot-typing");

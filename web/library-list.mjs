@@ -4,7 +4,7 @@
  */
 
 import { ask } from "./ask.mjs";
-import { element, make, makeButton, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
+import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
 import { library } from "./library.mjs";
 import { Transfers } from "./transfers.mjs";
 
@@ -19,6 +19,8 @@ import { Transfers } from "./transfers.mjs";
  *   consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
  */
 
+const GROWTH_MS = 2000;
+
 export class LibraryList {
   #session;
   #transfers = new Transfers();
@@ -26,6 +28,9 @@ export class LibraryList {
   #library = null;
   #list = element("library-list", HTMLElement);
   #wasOpen = false;
+  #cached = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #growing;
 
   /** @param {PageSession} session */
   constructor(session) {
@@ -37,7 +42,9 @@ export class LibraryList {
     session.onView((view) => {
       const isOpen = view.phase === "open";
       if (isOpen !== this.#wasOpen && this.#library) this.refresh();
+      else if (view.cache.value !== this.#cached) this.#refreshLater();
       this.#wasOpen = isOpen;
+      this.#cached = view.cache.value;
     });
     library.addEventListener("change", () => this.refresh()); // in another tab
   }
@@ -51,6 +58,15 @@ export class LibraryList {
     }
   }
 
+  /** The cache of what is open grows as it is read: its row follows, now and then. */
+  #refreshLater() {
+    if (!this.#library || this.#growing !== undefined) return;
+    this.#growing = setTimeout(async () => {
+      await this.refresh();
+      this.#growing = undefined;
+    }, GROWTH_MS);
+  }
+
   /** @param {Library} library */
   #show(library) {
     this.#library = library;
@@ -62,8 +78,13 @@ export class LibraryList {
     }
     if (library.error) showFailure("library-error", library.error);
     const focused = focusKey(document.activeElement);
-    const drawn = redraw(this.#list, library.rows, () => library.rows.map((row) => this.#build(row)));
-    if (drawn && focused) {
+    matchChildren(this.#list, library.rows.length, () => make("li"));
+    for (const [index, row] of library.rows.entries()) {
+      const item = /** @type {HTMLElement} */ (this.#list.children[index]);
+      item.dataset.kind = row.kind;
+      redraw(item, row, () => this.#build(row)); // only what changed: a press may be under way
+    }
+    if (focused && focusKey(document.activeElement) !== focused) {
       const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
       (again ?? element("library-import", HTMLButtonElement)).focus();
     }
@@ -72,7 +93,7 @@ export class LibraryList {
     );
   }
 
-  /** @param {Row} row @returns {HTMLElement} */
+  /** @param {Row} row @returns {HTMLElement[]} */
   #build(row) {
     const { value, max, text } = row.used;
     const meter = make("meter", { min: "0", max: String(max), value: String(value), "aria-label": `${row.name}: ${text}` });
@@ -86,18 +107,15 @@ export class LibraryList {
       setAvailable(button, !action.disabled);
       actions.append(button);
     }
-    const item = make(
-      "li",
-      { "data-kind": row.kind },
+    const parts = [
       make("p", { class: "title" }, make("span", { class: "name" }, row.name), make("span", { class: "note" }, text)),
       make("p", { class: "hint" }, row.facts),
       meter,
       actions,
-    );
-    if (row.overlays.length) {
-      item.append(make("ul", { class: "overlays" }, ...row.overlays.map((overlay) => this.#build(overlay))));
-    }
-    return item;
+    ];
+    if (!row.overlays.length) return parts;
+    const overlays = row.overlays.map((overlay) => make("li", { "data-kind": overlay.kind }, ...this.#build(overlay)));
+    return [...parts, make("ul", { class: "overlays" }, ...overlays)];
   }
 
   // ── actions ────────────────────────────────────────────────────────────────────────────────────

@@ -22,8 +22,10 @@ const FETCHED_NOW = 1;
 const IN_PROFILE = 2;
 const LARGEST_PITCH = 26;
 const SMALLEST_PITCH = 8;
+const EMPTY_PITCH = 13;
 const LEAST_SHARE = 0.3; // of a colour: a cell that holds little is seen all the same
 
+/** @typedef {{ x: number, y: number, width: number, height: number }} Square */
 /** @typedef {Record<"missing" | "held" | "read" | "now" | "ink" | "paper", string>} Palette */
 
 export class MapCanvas {
@@ -34,7 +36,7 @@ export class MapCanvas {
   /** How many cells stand side by side. */
   columns = 1;
   #canvas;
-  #pitch = LARGEST_PITCH;
+  #pitch = LARGEST_PITCH; // from row to row; columns share the whole width
   #width = 0;
   #height = 0;
   /** @type {Palette | null} */
@@ -75,7 +77,7 @@ export class MapCanvas {
    * @param {number} y
    */
   cellAt(x, y) {
-    const column = Math.floor(x / this.#pitch);
+    const column = Math.floor((x * this.columns) / this.#width);
     const cell = Math.floor(y / this.#pitch) * this.columns + column;
     return column >= 0 && column < this.columns && y >= 0 && cell < (this.cells?.held.length ?? 0) ? cell : -1;
   }
@@ -113,46 +115,62 @@ export class MapCanvas {
   /** @param {CanvasRenderingContext2D} context @param {Palette} palette @param {Cells} cells */
   #paintCells(context, palette, cells) {
     const count = cells.held.length;
-    this.#pitch = pitchFor(count, this.#width, this.#height);
+    this.#pitch = pitchFor(count, this.#width, this.#height, devicePixelRatio || 1);
     this.columns = Math.max(1, Math.floor(this.#width / this.#pitch));
-    const side = this.#pitch - gapOf(this.#pitch);
     for (let cell = 0; cell < count; cell++) {
-      const x = (cell % this.columns) * this.#pitch;
-      const y = Math.floor(cell / this.columns) * this.#pitch;
-      this.#paintCell(context, palette, x, y, side, {
+      const square = this.#square(cell);
+      this.#paintCell(context, palette, square, {
         held: (cells.held[cell] ?? 0) / 255,
         heat: (cells.heat[cell] ?? 0) / 255,
         marks: cells.marks[cell] ?? 0,
       });
-      if (cell === this.at) outline(context, palette.ink, x, y, side);
+      if (cell === this.at) outline(context, palette.ink, square);
     }
+  }
+
+  /**
+   * Where a cell is drawn. Its borders are borders of the screen's pixels, so that none is blurred
+   * beside one that is not; columns differ by a pixel, so that the last one ends where the map does.
+   * @param {number} cell
+   * @returns {Square}
+   */
+  #square(cell) {
+    const scale = devicePixelRatio || 1;
+    const column = cell % this.columns;
+    /** @param {number} at */
+    const edge = (at) => Math.round((at * this.#width * scale) / this.columns) / scale;
+    const gap = gapOf(this.#pitch);
+    const x = edge(column);
+    const right = column + 1 === this.columns ? this.#width : edge(column + 1) - gap;
+    return {
+      x,
+      y: Math.floor(cell / this.columns) * this.#pitch,
+      width: right - x,
+      height: this.#pitch - gap,
+    };
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {Palette} palette
-   * @param {number} x
-   * @param {number} y
-   * @param {number} side
+   * @param {Square} square
    * @param {{ held: number, heat: number, marks: number }} cell
    */
-  #paintCell(context, palette, x, y, side, { held, heat, marks }) {
-    fill(context, palette.missing, 1, x, y, side);
-    if (held) fill(context, palette.held, LEAST_SHARE + (1 - LEAST_SHARE) * held, x, y, side);
+  #paintCell(context, palette, square, { held, heat, marks }) {
+    fill(context, palette.missing, 1, square);
+    if (held) fill(context, palette.held, LEAST_SHARE + (1 - LEAST_SHARE) * held, square);
     if (heat) {
       // It shrinks as it cools, so that it shows for how long ago it was read.
-      const warm = side * (0.4 + 0.6 * heat);
-      fill(context, palette.read, 1, x + (side - warm) / 2, y + (side - warm) / 2, warm);
+      fill(context, palette.read, 1, inset(square, Math.round(0.3 * (1 - heat) * square.height)));
     }
     if (marks & FETCHED_NOW) {
-      const rim = Math.max(1, Math.round(side / 4));
-      fill(context, palette.now, 1, x, y, side);
-      fill(context, palette.paper, 1, x + rim, y + rim, side - 2 * rim);
+      const rim = Math.max(1, Math.round(square.height / 4));
+      fill(context, palette.now, 1, square);
+      fill(context, palette.paper, 1, inset(square, rim));
     }
-    if (marks & IN_PROFILE && side >= 5) {
-      const dot = Math.max(2, Math.round(side / 4));
-      const inset = Math.floor((side - dot) / 2);
-      fill(context, held || heat ? palette.paper : palette.ink, 1, x + inset, y + inset, dot);
+    if (marks & IN_PROFILE && square.height >= 5) {
+      const margin = Math.floor((square.height - Math.max(2, Math.round(square.height / 4))) / 2);
+      fill(context, held || heat ? palette.paper : palette.ink, 1, inset(square, margin));
     }
   }
 
@@ -162,28 +180,27 @@ export class MapCanvas {
    * @param {Palette} palette
    */
   #paintEmpty(context, palette) {
-    const pitch = 13;
-    const columns = Math.floor(this.#width / pitch);
-    const rows = Math.floor(this.#height / pitch);
-    this.#pitch = pitch;
-    this.columns = columns;
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        const alpha = inMark(row / rows, column / columns) ? 1 : 0.42;
-        fill(context, palette.missing, alpha, column * pitch, row * pitch, pitch - 2);
-      }
+    this.#pitch = EMPTY_PITCH;
+    this.columns = Math.max(1, Math.floor(this.#width / EMPTY_PITCH));
+    const rows = Math.floor(this.#height / EMPTY_PITCH);
+    for (let cell = 0; cell < rows * this.columns; cell++) {
+      const [row, column] = [Math.floor(cell / this.columns), cell % this.columns];
+      const alpha = inMark(row / rows, column / this.columns) ? 1 : 0.42;
+      fill(context, palette.missing, alpha, this.#square(cell));
     }
   }
 }
 
 /**
- * The largest squares of which so many fit.
+ * The largest squares of which so many fit, in whole pixels of the screen.
  * @param {number} count
  * @param {number} width
  * @param {number} height
+ * @param {number} scale pixels of the screen in one of the page
  */
-function pitchFor(count, width, height) {
-  for (let pitch = LARGEST_PITCH; pitch > 2; pitch -= 0.5) {
+function pitchFor(count, width, height, scale) {
+  const step = 1 / scale;
+  for (let pitch = Math.floor(LARGEST_PITCH * scale) * step; pitch > 2; pitch -= step) {
     if (Math.floor(width / pitch) * Math.floor(height / pitch) >= count) return pitch;
   }
   return 2;
@@ -212,28 +229,30 @@ function inMark(y, x) {
  * @param {CanvasRenderingContext2D} context
  * @param {string} colour
  * @param {number} alpha
- * @param {number} x
- * @param {number} y
- * @param {number} side
+ * @param {Square} square
  */
-function fill(context, colour, alpha, x, y, side) {
+function fill(context, colour, alpha, { x, y, width, height }) {
   context.globalAlpha = alpha;
   context.fillStyle = colour;
-  context.fillRect(x, y, side, side);
+  context.fillRect(x, y, width, height);
+}
+
+/** @param {Square} square @param {number} margin @returns {Square} */
+function inset({ x, y, width, height }, margin) {
+  return { x: x + margin, y: y + margin, width: width - 2 * margin, height: height - 2 * margin };
 }
 
 /**
  * @param {CanvasRenderingContext2D} context
  * @param {string} colour
- * @param {number} x
- * @param {number} y
- * @param {number} side
+ * @param {Square} square
  */
-function outline(context, colour, x, y, side) {
+function outline(context, colour, square) {
+  const { x, y, width, height } = inset(square, 1);
   context.globalAlpha = 1;
   context.strokeStyle = colour;
   context.lineWidth = 2;
-  context.strokeRect(x, y, side, side);
+  context.strokeRect(x, y, width, height);
 }
 
 /** @param {Element} element @returns {Palette} */

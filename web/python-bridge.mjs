@@ -16,6 +16,20 @@ export { SharedHost } from "./shared-host.mjs";
 const place = { at: 0 };
 
 /**
+ * A function that reads a file into a view: faster than `read` itself, for which Pyodide would make
+ * an object of the offset at each call.
+ * @param {SyncFile} file
+ * @returns {(target: Uint8Array, at: number) => number} bytes read
+ */
+export function readerOf(file) {
+  const from = { at: 0 };
+  return (target, at) => {
+    from.at = at;
+    return file.read(target, from);
+  };
+}
+
+/**
  * Fills all of `target` from a file, as far as the file goes.
  * @param {SyncFile} file
  * @param {PythonBuffer} target
@@ -47,6 +61,95 @@ export function writeFile(file, source, at) {
   } finally {
     buffer.release();
   }
+}
+
+/**
+ * Bytes of a file in new memory; undefined when it has not all of them.
+ * @param {SyncFile} file
+ * @param {number} at where in the file, in bytes
+ * @param {number} length
+ */
+export function readNew(file, at, length) {
+  const bytes = new Uint8Array(length);
+  place.at = at;
+  return file.read(bytes, place) === length ? bytes : undefined;
+}
+
+/** Bytes that stay in JavaScript's memory, while Python decides where they go. */
+export class HeldBytes {
+  #bytes;
+
+  /** @param {Uint8Array} bytes all of a buffer */
+  constructor(bytes) {
+    this.#bytes = bytes;
+    this.length = bytes.length;
+  }
+
+  /**
+   * @param {number} start
+   * @param {number} stop
+   */
+  copy(start, stop) {
+    return this.#bytes.subarray(start, stop); // Python copies it out
+  }
+
+  /**
+   * Writes some of them to a file.
+   * @param {SyncFile} file
+   * @param {number} start
+   * @param {number} stop
+   * @param {number} at where in the file, in bytes
+   * @returns {number} bytes written, if the browser says so: it may be fewer
+   */
+  write(file, start, stop, at) {
+    place.at = at;
+    return file.write(this.#bytes.subarray(start, stop), place);
+  }
+
+  /**
+   * Where they are not all zeros from `start` on, by cells: starts and stops by turns. What is left
+   * behind the last whole cell is a cell too.
+   * @param {number} start
+   * @param {number} cell bytes, a multiple of 4
+   */
+  dataRuns(start, cell) {
+    const words = new Int32Array(this.#bytes.buffer, 0, this.length >> 2);
+    const ends = [];
+    let inRun = false;
+    for (let at = start; at < this.length; at += cell) {
+      const isData = at + cell <= this.length ? anyOf(words, at >> 2, (at + cell) >> 2) : this.#rest(at);
+      if (isData !== inRun) ends.push(at);
+      inRun = isData;
+    }
+    if (inRun) ends.push(this.length);
+    return ends;
+  }
+
+  /** @param {number} start */
+  #rest(start) {
+    return this.#bytes.subarray(start).some((byte) => byte !== 0);
+  }
+}
+
+/**
+ * Whether one of them is not 0.
+ * @param {Int32Array} words
+ * @param {number} start
+ * @param {number} stop
+ */
+function anyOf(words, start, stop) {
+  for (let at = start; at < stop; at++) if (words[at]) return true;
+  return false;
+}
+
+/**
+ * Reads a part of a Blob.
+ * @param {Blob} blob
+ * @param {number} offset
+ * @param {number} length
+ */
+export async function holdBlob(blob, offset, length) {
+  return new HeldBytes(new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()));
 }
 
 const MOST_WAITING = 1 << 20; // bytes of a body that wait for Python, about
@@ -118,5 +221,115 @@ export class Body {
     }
     this.#ended = true;
     this.#wakeReader?.();
+  }
+}
+
+const [HEAD, PIECE, END] = [0, 1, 2];
+
+/**
+ * What Python is told of a download, in a plain call. HEAD: the status, and the headers as lines,
+ * names and values by turns. PIECE: how many bytes wait to be taken. END: 0, and why it ended early.
+ * Answers whether to go on.
+ * @typedef {(id: number, what: number, number: number, text: string) => boolean} Tell
+ */
+
+/**
+ * A GET whose answer is pushed to Python: no await of Python's, each of which goes through two event
+ * loops. Past the browser's own cache, which adds and splits range requests of its own accord.
+ */
+export class Download {
+  #controller = new AbortController();
+  #isGivenUp = false;
+  #hasStalled = false;
+  #movedAt = performance.now();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {Uint8Array | null} */
+  #piece = null;
+
+  /**
+   * @param {Tell} tell
+   * @param {number} id
+   * @param {string} url
+   * @param {RequestCredentials} credentials
+   * @param {number} timeoutMs how long nothing may come
+   * @param {...string} headers names and values by turns
+   */
+  constructor(tell, id, url, credentials, timeoutMs, ...headers) {
+    const sent = /** @type {Record<string, string>} */ ({});
+    for (let at = 0; at < headers.length; at += 2) sent[`${headers[at]}`] = `${headers[at + 1]}`;
+    this.#watch(timeoutMs);
+    const { signal } = this.#controller;
+    const options = /** @type {RequestInit} */ ({
+      headers: sent,
+      credentials,
+      signal,
+      cache: "no-store",
+      referrerPolicy: "no-referrer", // the host learns this page's origin, which CORS needs, only
+    });
+    this.#run(fetch(url, options), (what, number, text) => tell(id, what, number, text));
+  }
+
+  /** Gives it up; nothing is told any more. */
+  abort() {
+    this.#isGivenUp = true;
+    clearTimeout(this.#timer);
+    this.#controller.abort();
+  }
+
+  /**
+   * Copies the piece that was just told into `target`.
+   * @param {PythonBuffer} target
+   */
+  take(target) {
+    const buffer = target.getBuffer("u8");
+    try {
+      if (this.#piece) buffer.data.set(this.#piece);
+    } finally {
+      buffer.release();
+    }
+  }
+
+  /**
+   * @param {Promise<Response>} answer
+   * @param {(what: number, number: number, text: string) => boolean} tell
+   */
+  async #run(answer, tell) {
+    let why = "no answer";
+    try {
+      const response = await answer;
+      this.#movedAt = performance.now();
+      why = "broken off";
+      if (!tell(HEAD, response.status, [...response.headers].flat().join("\n"))) return this.abort();
+      const reader = response.body?.getReader();
+      while (reader) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        this.#movedAt = performance.now();
+        this.#piece = value;
+        if (this.#isGivenUp) return;
+        if (!tell(PIECE, value.length, "")) return this.abort();
+      }
+      why = "";
+    } catch {
+      if (this.#hasStalled) why = "stalled";
+    }
+    if (this.#isGivenUp) return;
+    clearTimeout(this.#timer);
+    tell(END, 0, why);
+  }
+
+  /** One timer for all of it, which looks when something came last. */
+  #watch(/** @type {number} */ timeoutMs) {
+    const look = () => {
+      const left = this.#movedAt + timeoutMs - performance.now();
+      if (left > 0) {
+        this.#timer = setTimeout(look, left);
+      } else {
+        this.#hasStalled = true;
+        this.#controller.abort();
+      }
+    };
+    this.#timer = setTimeout(look, timeoutMs);
   }
 }

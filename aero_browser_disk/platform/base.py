@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 # What `File.read_into` may fill and `File.write` may take: a C-contiguous buffer of bytes.
 WritableBuffer = bytearray | memoryview
@@ -67,6 +67,39 @@ class HttpClient(Protocol):
 
     async def close(self) -> None:
         """Frees every connection."""
+
+
+class Receiver(Protocol):
+    """Takes an answer in plain calls as it comes in. What it raises gives the request up."""
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        """The status code, and the headers that the platform shows, by lower-case name."""
+
+    def piece(self, data: memoryview) -> None:
+        """The next bytes of the body, in order. The view is the receiver's to keep."""
+
+
+@runtime_checkable
+class PushingHttp(Protocol):
+    """A client that would rather call than be asked: each wait costs a browser's Python 0.1 ms."""
+
+    def may_push(self) -> bool:
+        """Whether it can in this place."""
+
+    async def push(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        timeout_s: float,
+        receiver: Receiver,
+    ) -> None:
+        """Sends a GET, as `HttpClient.request` does; returns once all of the body was handed over.
+
+        Raises `NetworkError` when no answer came, when its body broke off and when nothing came for
+        `timeout_s`, and what `receiver` raises. Cancelling the call aborts the request; nothing is
+        handed over after that.
+        """
 
 
 class File(Protocol):

@@ -289,6 +289,13 @@ class FolderStorage:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same folder, so that what one has open the other has too."""
+        return isinstance(other, FolderStorage) and other._root == self._root
+
+    def __hash__(self) -> int:
+        return hash(self._root)
+
     @property
     def kind(self) -> Literal["folder"]:
         return "folder"

@@ -53,6 +53,9 @@ class ClientLimits(Protocol):
         Awaiting what it gives before each piece of a body keeps the client to its bytes a second.
         """
 
+    def allows_at_once(self, client: str) -> bool:
+        """Whether a request that takes no time would be admitted, and need not be counted."""
+
     async def close(self) -> None:
         """Frees what it holds."""
 
@@ -126,6 +129,14 @@ class LocalLimits:
     def admitted(self, client: str) -> _Admitted:
         """As `ClientLimits.admitted`."""
         return _Admitted(self, client)
+
+    def allows_at_once(self, client: str) -> bool:
+        """As `ClientLimits.allows_at_once`."""
+        allowance = self._allowance
+        if allowance.requests_per_s or allowance.bytes_per_s:
+            return False
+        known = self._clients.get(client)
+        return known is None or known.in_flight < allowance.requests_in_flight
 
     def admit(self, name: str) -> tuple[_Client, Pace | None]:
         """The client, with one request more in flight; raises `LimitExceededError`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -14,38 +14,20 @@ from aero_browser_disk.byte_ranges import (
     ContentRange,
     MultipleRangesError,
     UnsatisfiableRangeError,
-    format_http_date,
     parse_range,
 )
 
 from .companions import Companions
 from .configuration import BytesOptions
-from .exchange import CutShortError, EncodedFields, Exchange, Fields, HttpError, Reply, encoded
+from .direct_answer import EncodedFields, HeaderBlock
+from .exchange import CutShortError, Exchange, Fields, HttpError, Reply, encoded
+from .image_fields import ImageFields, validators
 from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
+from .lent_bytes import lend_at_once, lend_bytes
 from .preconditions import Outcome, evaluate, range_applies
-
-# A year: as long as RFC 9111 lets any cache believe it.
-_FOR_EVER_S = 31_536_000
-
 
 # Images of which it is remembered what to say.
 _REMEMBERED: Final = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What every answer says of one version of an image; `encoded` has its Content-Type too."""
-
-    image: Image
-    fields: Fields
-    encoded: EncodedFields
-    encoded_without_accept_ranges: EncodedFields
-
-    @classmethod
-    def of(cls, image: Image, fields: Fields) -> _Said:
-        """All of it, from the fields of a 304."""
-        every = encoded((*fields, ("Content-Type", image.entry.content_type)))
-        return cls(image, fields, every, tuple(f for f in every if f[0] != b"accept-ranges"))
 
 
 class DiskBytes:
@@ -55,7 +37,7 @@ class DiskBytes:
         self._store = store
         self._companions = companions
         self._options = options
-        self._said: dict[str, _Said] = {}
+        self._fields: dict[str, ImageFields] = {}
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers a GET or a HEAD, which is the same without the body.
@@ -76,32 +58,33 @@ class DiskBytes:
         private = exchange.allows(image_id, "bytes")
         async with self._store.open(image_id, allow_private=private) as opened:
             image = opened.image
-            said = self._said_of(image)
+            known = self._fields_of(image)
             outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)
             if outcome is Outcome.FAILED:
                 raise HttpError(
                     412,
                     "precondition_failed",
                     "The image is not the version that was asked for.",
-                    _validators(image),
+                    validators(image),
                 )
             if outcome is Outcome.NOT_MODIFIED:
-                await exchange.reply(Reply(304, said.fields))
+                await exchange.reply(Reply(304, known.of_304))
                 return
             selected = self._selected(exchange, image)
             if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
-                await self._accelerate(exchange, selected, opened, said)
+                await self._accelerate(exchange, selected, opened, known)
                 return
+            if exchange.direct and opened.lender and image.size and exchange.method == "GET":
+                await self._lend(exchange, selected, opened, known)
+                return
+            fields: EncodedFields = known.every[exchange.has_credentials].fields
             if selected is None:
                 status, start, stop = 200, 0, image.size
-                fields: EncodedFields = (*said.encoded, (b"content-length", b"%d" % stop))
             else:
                 status, start, stop = 206, selected.start, selected.stop
-                fields = (
-                    *said.encoded,
-                    (b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, image.size)),
-                    (b"content-length", b"%d" % (stop - start)),
-                )
+                span = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
+                fields = (*fields, (b"content-range", span))
+            fields = (*fields, (b"content-length", b"%d" % (stop - start)))
             if exchange.method == "HEAD":
                 links = encoded(await self._links(exchange, image))
                 await exchange.start_encoded(status, (*fields, *links))
@@ -124,40 +107,72 @@ class DiskBytes:
         target = f"{above}{image.entry.id}/boot-profile"
         return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
+    async def _lend(
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
+    ) -> None:
+        """Answers past the server's ASGI, and the next requests like it as well."""
+        lines = known.lines(selected, private=exchange.has_credentials)
+        if selected is None:
+            await lend_bytes(exchange, opened, (200, lines), (0, opened.image.size))
+        else:
+            await lend_bytes(exchange, opened, (206, lines), (selected.start, selected.stop))
+            exchange.repeat = partial(self._lend_again, exchange, opened, known)
+
+    def _lend_again(self, exchange: Exchange, opened: OpenImage, known: ImageFields) -> bool:
+        """Answers a request that differs in its range, if it can at once."""
+        selected = self._selected_again(exchange, opened)
+        if selected is None:
+            return False
+        lines = known.lines(selected, private=exchange.has_credentials)
+        return lend_at_once(exchange, opened, lines, (selected.start, selected.stop))
+
+    def _selected_again(self, exchange: Exchange, opened: OpenImage) -> ByteRange | None:
+        """The range to send; None when it has none, the image changed, or there is an error."""
+        if opened.lender is None or not opened.lender.is_current():
+            return None
+        try:
+            return self._selected(exchange, opened.image)
+        except HttpError:
+            return None
+
     async def _accelerate(
-        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, said: _Said
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
         """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
-        kind = "whole" if selected is None and "range" in exchange.headers else "range"
-        location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
+        whole = selected is None and "range" in exchange.headers
         # Of a range nginx says Accept-Ranges itself.
-        fields = said.encoded if kind == "whole" else said.encoded_without_accept_ranges
-        redirect = (b"x-accel-redirect", location.encode("ascii"))
-        await exchange.start_encoded(200, (*fields, redirect, (b"content-length", b"0")))
+        blocks = known.every if whole else known.without_accept_ranges
+        block = blocks[exchange.has_credentials]
+        kind = "whole" if whole else "range"
+        location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
+        own = HeaderBlock.of(encoded((("X-Accel-Redirect", location), ("Content-Length", "0"))))
+        if exchange.direct is not None and exchange.method == "GET":
+            head = 200, (block.lines, own.lines)
+            if await exchange.direct.writable():
+                exchange.send_directly(head, b"", more=False)
+            if selected is not None:
+                exchange.repeat = partial(self._accelerate_again, exchange, opened, head)
+            return
+        await exchange.start_encoded(200, (*block.fields, *own.fields))
         await exchange.send(b"", more=False)
 
-    def _said_of(self, image: Image) -> _Said:
-        """What every answer says of the image; put together once for each version."""
-        known = self._said.get(image.entry.id)
-        if known is None or (known.image is not image and known.image != image):
-            known = self._said[image.entry.id] = _Said.of(image, self._fields(image))
-            while len(self._said) > _REMEMBERED:
-                del self._said[next(iter(self._said))]
-        return known
+    def _accelerate_again(
+        self, exchange: Exchange, opened: OpenImage, head: tuple[int, Sequence[bytes]]
+    ) -> bool:
+        """As `_lend_again`, for nginx to send."""
+        if self._selected_again(exchange, opened) is None:
+            return False
+        exchange.send_directly(head, b"", more=False)
+        return True
 
-    def _fields(self, image: Image) -> Fields:
-        versioned = self._options.versioned_ids
-        if not image.entry.public:
-            cached = "private, no-store"
-        elif versioned is not None and versioned.fullmatch(image.entry.id):
-            cached = f"public, max-age={_FOR_EVER_S}, immutable"
-        else:
-            cached = f"public, max-age={self._options.max_age_s}"
-        return (
-            *_validators(image),
-            ("Accept-Ranges", "bytes"),
-            ("Cache-Control", f"{cached}, no-transform"),
-        )
+    def _fields_of(self, image: Image) -> ImageFields:
+        """What every answer says of the image; put together once for each version."""
+        known = self._fields.get(image.entry.id)
+        if known is None or (known.image is not image and known.image != image):
+            known = self._fields[image.entry.id] = ImageFields.of(image, self._options)
+            while len(self._fields) > _REMEMBERED:
+                del self._fields[next(iter(self._fields))]
+        return known
 
     def _selected(self, exchange: Exchange, image: Image) -> ByteRange | None:
         """The range to send, None for the whole image; raises the 416 and the 413s."""
@@ -172,7 +187,7 @@ class DiskBytes:
                     413,
                     "range_too_long",
                     f"Ask for {limit} bytes at a time.",
-                    _validators(image),
+                    validators(image),
                     max_range_bytes=limit,
                 )
         # A HEAD without a range stays, for those who have to learn the size first.
@@ -181,17 +196,10 @@ class DiskBytes:
                 413,
                 "range_required",
                 f"Ask for a range of at most {limit} bytes.",
-                _validators(image),
+                validators(image),
                 max_range_bytes=limit,
             )
         return selected
-
-
-def _validators(image: Image) -> Fields:
-    return (
-        ("ETag", str(image.etag)),
-        ("Last-Modified", format_http_date(image.last_modified_s)),
-    )
 
 
 def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
@@ -215,7 +223,7 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
             (
                 ("Content-Range", str(ContentRange(None, image.size))),
                 ("Accept-Ranges", "bytes"),
-                *_validators(image),
+                *validators(image),
             ),
         ) from None
 

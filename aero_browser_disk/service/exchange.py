@@ -25,13 +25,12 @@ from urllib.parse import parse_qsl
 from .authorization import Action, Asked, Findings
 from .client_address import TrustedProxies
 from .cors import CorsPolicy
+from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Fields = tuple[tuple[str, str], ...]
-# As ASGI takes them: names in lower case.
-EncodedFields = Sequence[tuple[bytes, bytes]]
 
 # Of every answer to a request that carried credentials, so that no cache hands it to another.
 PRIVATE: Final = ("Cache-Control", "private, no-store, no-transform")
@@ -39,6 +38,7 @@ PRIVATE: Final = ("Cache-Control", "private, no-store, no-transform")
 SIGNATURE: Final = "sig"
 # Bytes that are sent before others get their turn: about a fifth of a millisecond's worth.
 _LONGEST_TURN: Final = 512 * 1024
+_NONE: Final[Mapping[str, Any]] = {}
 _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
 _LONGEST_UNWANTED_BODY: Final = 1 << 20
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -101,13 +101,15 @@ class Surroundings:
         self._cors = cors
         self.common_fields = lru_cache(256)(self._common_fields)
 
-    def _common_fields(self, origin: str | None, preflight_methods: str | None) -> EncodedFields:
+    def _common_fields(self, origin: str | None, preflight_methods: str | None) -> HeaderBlock:
         """What all answers to the pages of an origin have in common."""
-        return encoded(
-            (
-                ("X-Content-Type-Options", "nosniff"),
-                ("Server", "aero-disk-service"),
-                *self._cors.fields(origin, preflight_methods),
+        return HeaderBlock.of(
+            encoded(
+                (
+                    ("X-Content-Type-Options", "nosniff"),
+                    ("Server", "aero-disk-service"),
+                    *self._cors.fields(origin, preflight_methods),
+                )
             )
         )
 
@@ -124,7 +126,8 @@ class Exchange:
         self.path = path.removeprefix(root)
         self.raw_query: bytes = scope.get("query_string", b"")
         self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
-        self.headers, self.header_bytes = _read_headers(scope["headers"])
+        self._headers, self.header_bytes = _read_headers(scope["headers"])
+        self.headers: Mapping[str, str] = self._headers
         self.peer: str = (scope.get("client") or ("",))[0]
         self.trusted_proxy = surroundings.proxies.trusts(self.peer)
         self.request_id = self._request_id()
@@ -148,6 +151,10 @@ class Exchange:
         self.cut: str | None = None
         # Waits as long as the client's allowance of bytes wants it to, before each piece.
         self.pace: Callable[[int], Awaitable[None]] | None = None
+        # How the server takes an answer that is not put into messages, if it does.
+        self.direct: DirectAnswer | None = scope.get("extensions", _NONE).get(EXTENSION)
+        # What answers the next request like it, if the handler says so.
+        self.repeat: Callable[[], bool] | None = None
         self._surroundings = surroundings
         self._body_read = False
         self._receive = receive
@@ -233,16 +240,13 @@ class Exchange:
         """As `start`, of fields that were encoded before."""
         if self.has_credentials and ENCODED_PRIVATE not in fields:
             fields = (*(f for f in fields if f[0] != ENCODED_PRIVATE[0]), ENCODED_PRIVATE)
-        common = self._surroundings.common_fields(
-            self.headers.get("origin"), self.methods if self.is_preflight else None
-        )
         self.status = status
         request_id = (b"x-request-id", self.request_id.encode())
         await self._send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*fields, request_id, *common],
+                "headers": [*fields, request_id, *self._common.fields],
             }
         )
 
@@ -252,10 +256,48 @@ class Exchange:
             await self.pace(len(piece))
         await self._send({"type": "http.response.body", "body": piece, "more_body": more})
         self.body_bytes += len(piece)
-        if more and self.body_bytes - self._yielded_at >= _LONGEST_TURN:
-            # A client as fast as the reads would otherwise keep the event loop to itself.
+        if more:
+            await self.take_turns()
+
+    def send_directly(
+        self, head: tuple[int, Sequence[bytes]], piece: bytes | memoryview, *, more: bool
+    ) -> int:
+        """As `start`, unless that was done, and `send`, to `direct`, which has to be writable.
+
+        `head` is the status and header lines of the handler's own. Returns how much of the piece
+        was taken, as `DirectAnswer.write` does.
+        """
+        assert self.direct is not None
+        complete = None
+        if self.status is None:
+            self.status, lines = head
+            request_id = b"x-request-id: %s\r\n" % self.request_id.encode()
+            complete = self.status, (*lines, request_id, self._common.lines)
+        taken = self.direct.write(complete, piece, more=more)
+        self.body_bytes += taken
+        return taken
+
+    def become_next(self, varying: Mapping[bytes, bytes], direct: DirectAnswer) -> None:
+        """Becomes the exchange of a later request that differs in those header fields alone."""
+        for name, value in varying.items():
+            self._headers[name.decode("latin-1")] = value.decode("latin-1")
+        self.direct = direct
+        self.request_id = self._request_id()
+        self.started_at = time.monotonic()
+        self.status = self.range_result = None
+        self.body_bytes = 0
+
+    async def take_turns(self) -> None:
+        """Lets others go on after a while: a client may be as fast as the reads."""
+        if self.body_bytes - self._yielded_at >= _LONGEST_TURN:
             self._yielded_at = self.body_bytes
             await asyncio.sleep(0)
+
+    @property
+    def _common(self) -> HeaderBlock:
+        return self._surroundings.common_fields(
+            self.headers.get("origin"), self.methods if self.is_preflight else None
+        )
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[Callable[[], bool]]:
@@ -281,7 +323,7 @@ def encoded(fields: Fields) -> EncodedFields:
 ENCODED_PRIVATE: Final = encoded((PRIVATE,))[0]
 
 
-def _read_headers(raw: list[tuple[bytes, bytes]]) -> tuple[Mapping[str, str], int]:
+def _read_headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], int]:
     """The fields by lower-case name, and the bytes of all.
 
     The values of those that came twice are joined (RFC 9110 §5.3).

@@ -98,8 +98,20 @@ class FolderStore:
         file.users += 1
         if file.described is None or file.described[0] is not entry:
             path = file.path if self._nginx_validators else None
-            file.described = entry, OpenImage(self._describe(entry, file.version), file, path)
+            image = self._describe(entry, file.version)
+            file.described = entry, OpenImage(image, file, path, _Lender(self, entry, file))
         return file, file.described[1]
+
+    def is_current(self, entry: ManifestEntry, file: ImageFile) -> bool:
+        """Whether `use` would come to that file for that entry."""
+        try:
+            same = self._entry(entry.id) is entry and self._version(entry) == file.version
+        except (NoSuchImageError, OSError):
+            return False
+        if not same or self._files.get(entry.file) is not file:
+            return False
+        self._files.move_to_end(entry.file)
+        return True
 
     async def images(self, *, include_private: bool = False) -> list[Image]:
         """As `ImageStore.images`."""
@@ -281,6 +293,32 @@ class _Use:
         trace: TracebackType | None,
     ) -> None:
         self._file.release()
+
+
+class _Lender:
+    """As `Lender`."""
+
+    __slots__ = ("_entry", "_file", "_known_current", "_store", "lend")
+
+    def __init__(self, store: FolderStore, entry: ManifestEntry, file: ImageFile) -> None:
+        self._store = store
+        self._entry = entry
+        self._file = file
+        self._known_current = False
+        self.lend = file.lend
+
+    def is_current(self) -> bool:
+        """As `Lender.is_current`: looked up once in each turn of the loop.
+
+        What is answered in a turn was there when it began, a dozen requests on a busy service.
+        """
+        if not self._known_current and self._store.is_current(self._entry, self._file):
+            self._known_current = True
+            asyncio.get_running_loop().call_soon(self._forget)
+        return self._known_current
+
+    def _forget(self) -> None:
+        self._known_current = False
 
 
 # A name that leads nowhere, through a file, in circles, or to a socket.

@@ -95,6 +95,10 @@ class SharedLimits:
         self._admit = self._redis.register_script(_ADMIT)
         self._spend = self._redis.register_script(_SPEND)
 
+    def allows_at_once(self, client: str) -> bool:
+        """As `ClientLimits.allows_at_once`: only Redis knows."""
+        return False
+
     @asynccontextmanager
     async def admitted(self, client: str) -> AsyncIterator[Pace | None]:
         """As `ClientLimits.admitted`."""

@@ -6,14 +6,12 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import Service
 from .configuration import ServerOptions
-from .joined_writes import JoinedTransport
+from .uvicorn_protocol import Protocol
 
 
 async def serve_uvicorn(
@@ -26,7 +24,7 @@ async def serve_uvicorn(
     authorities = options.tls_client_authorities
     config = uvicorn.Config(
         service,
-        http=_Protocol,
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -44,19 +42,6 @@ async def serve_uvicorn(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     await _Server(config, listening).serve([listener])
-
-
-class _Protocol(HttpToolsProtocol):
-    """Sends the headers of an answer together with the start of its body."""
-
-    def connection_made(self, transport: Any) -> None:
-        joined: Any = JoinedTransport(transport)
-        super().connection_made(joined)
-
-    def on_response_complete(self) -> None:
-        joined: Any = self.transport
-        joined.flush()
-        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):

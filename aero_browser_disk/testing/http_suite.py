@@ -14,7 +14,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..access import ImageAddress
 from ..errors import NetworkError
+from ..receiving import receive_by
 from .synthetic_image import SyntheticImage
 
 if TYPE_CHECKING:
@@ -274,6 +276,71 @@ class HttpSuite:
             error = await _network_error(client, url)
             assert "secret" not in f"{error} {error.fields()}"
 
+    # ── handed over ──
+
+    async def test_an_answer_is_handed_over_as_it_comes(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=100_000)
+            taker = _Taker(enough=100_000)
+            receiving = asyncio.ensure_future(self._receive(client, taker, "bytes=10-299999"))
+            await asyncio.wait_for(taker.has_enough.wait(), _WAIT_S)
+            assert (taker.status, taker.headers["content-length"]) == (206, "299990")
+            await self._command("release")
+            await receiving
+            assert taker.body == IMAGE.read(10, 299_990)
+
+    async def test_an_empty_body_is_handed_over(self) -> None:
+        async with self._client() as client:
+            await self._behave(short_by=10)
+            taker = _Taker()
+            await self._receive(client, taker, "bytes=0-9")
+            assert (taker.status, bytes(taker.body)) == (206, b"")
+
+    async def test_a_receiver_may_refuse_an_answer(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=1000)
+            for taker in (_Taker(refuses="head"), _Taker(refuses="piece")):
+                await self._command("forget")
+                try:
+                    await self._receive(client, taker, "bytes=0-99999")
+                except _RefusalError:
+                    (request,) = await self._requests(finished=1)
+                    assert request["aborted"]
+                else:
+                    raise AssertionError("the refusal was not passed on")
+
+    async def test_what_breaks_off_is_handed_over_as_far_as_it_goes(self) -> None:
+        async with self._client() as client:
+            for breaks in ("reset_after", "close_after"):
+                await self._behave(None, **{breaks: 100_000})
+                taker = _Taker()
+                await self._check_receiving_fails(client, taker, self._url())
+                assert taker.body == IMAGE.read(0, len(taker.body))
+            await self._behave(reset=True)
+            await self._check_receiving_fails(client, _Taker(), self._url())
+            await self._check_receiving_fails(client, _Taker(), f"{self.refusing_origin}/{NAME}")
+
+    async def test_a_silent_host_is_not_waited_for(self) -> None:
+        async with self._client() as client:
+            for behaviour in ({"stall": True}, {"stall_after": 1000}):
+                await self._behave(None, **behaviour)
+                error = await self._check_receiving_fails(client, _Taker(), self._url(), 0.2)
+                assert "nothing came for 0.2 s" in str(error)
+                (request,) = await self._requests(finished=1)
+                assert request["aborted"]
+
+    async def test_cancelling_what_is_handed_over_aborts_it(self) -> None:
+        async with self._client() as client:
+            await self._behave(stall_after=1000)
+            taker = _Taker(enough=1000)
+            receiving = asyncio.ensure_future(self._receive(client, taker, "bytes=0-99999"))
+            await asyncio.wait_for(taker.has_enough.wait(), _WAIT_S)
+            receiving.cancel()
+            assert await _outcome(receiving) is asyncio.CancelledError
+            (request,) = await self._requests(finished=1)
+            assert request["aborted"]
+            assert taker.body == IMAGE.read(0, 1000)
+
     # ── redirects ──
 
     async def test_redirects_are_followed(self) -> None:
@@ -340,6 +407,21 @@ class HttpSuite:
         assert isinstance(requests, list)
         return requests
 
+    async def _receive(self, client: HttpClient, taker: _Taker, span: str) -> None:
+        address = ImageAddress(self._url(), {}, timeout_s=_WAIT_S)
+        await receive_by(client)(address, {"Range": span}, taker)
+
+    async def _check_receiving_fails(
+        self, client: HttpClient, taker: _Taker, url: str, timeout_s: float = _WAIT_S
+    ) -> NetworkError:
+        address = ImageAddress(f"{url}?token=secret", {}, timeout_s=timeout_s)
+        try:
+            await receive_by(client)(address, {"Range": "bytes=0-299999"}, taker)
+        except NetworkError as error:
+            assert "secret" not in f"{error} {error.fields()}"  # noqa: PT017 - no pytest here
+            return error
+        raise AssertionError(f"{len(taker.body)} bytes came as if they were all")
+
     async def _check_breaks_off(self, client: HttpClient) -> None:
         """The next body is right as far as it goes, and then an error."""
         answer = await client.request("GET", self._url())
@@ -353,6 +435,36 @@ class HttpSuite:
             raise AssertionError(f"the body ended after {len(found)} bytes as if it were whole")
         assert len(found) <= 100_000
         assert found == IMAGE.read(0, len(found))
+
+
+class _RefusalError(Exception):
+    """What a receiver raises that wants no more."""
+
+
+class _Taker:
+    """Keeps what is handed over."""
+
+    def __init__(self, enough: int = 0, refuses: str = "") -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.body = bytearray()
+        self.has_enough = asyncio.Event()
+        self._enough = enough
+        self._refuses = refuses
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        assert not self.status, "a second head"
+        self.status, self.headers = status, headers
+        if self._refuses == "head":
+            raise _RefusalError
+
+    def piece(self, data: memoryview) -> None:
+        assert self.status, "a piece before the head"
+        self.body += data
+        if len(self.body) >= self._enough:
+            self.has_enough.set()
+        if self._refuses == "piece":
+            raise _RefusalError
 
 
 class CrossOriginHttpSuite(HttpSuite):

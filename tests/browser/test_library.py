@@ -257,6 +257,33 @@ def test_tabs_share_the_library(context: BrowserContext, site: SiteServer) -> No
     assert seen["left"] == 0
 
 
+def test_overlays_over_one_image_are_open_in_one_tab_and_go_out_as_they_are(
+    user: LibraryPage,
+) -> None:
+    seen = user.run("""
+      await library.import(new Uint8Array(6 * 2 ** 20).fill(9), { name: "disk" });
+      const names = [["a"], ["b"], ["low", "c"]];
+      const open = (overlay) => openDisk({ image: "disk", overlay });
+      const disks = await Promise.all(names.map(open));
+      for (const [number, disk] of disks.entries()) await disk.write(0, new Uint8Array([number]));
+      const base = await openDisk({ image: "disk" });
+      const first = [];
+      for (const disk of [...disks, base]) first.push((await disk.read(0, 1))[0]);
+      const twice = await failure(() => open(["a"]));
+      const out = await library.export("disk", { overlays: ["low", "c"], to: "blob" });
+      const bytes = new Uint8Array(await out.blob.arrayBuffer());
+      for (const disk of [...disks, base]) await disk.close();
+      await library.remove("disk", { dropOverlays: true });
+      const rest = bytes.subarray(1).every((byte) => byte === 9);
+      const left = (await library.list()).length;
+      return { first, twice, start: bytes[0], rest, size: out.bytes, left };
+    """)
+    assert seen["first"] == [0, 1, 2, 9]
+    assert seen["twice"]["name"] == "ImageBusyError"
+    assert (seen["start"], seen["rest"], seen["size"]) == (2, True, 6 * MIB)
+    assert seen["left"] == 0
+
+
 def test_an_image_is_imported_from_a_host_without_ranges(user: LibraryPage) -> None:
     with ImageServer({"disk.img": REMOTE}, behaviour=Behaviour(ignore_range=True)) as server:
         seen = user.run(

@@ -19,6 +19,12 @@ from sample_image import make_samples
 
 MIB = 1 << 20
 
+WRITE_AND_KEEP_OPEN = """async (options) => {
+  const { openDisk } = await import("./aero-disk.mjs");
+  globalThis.disk = await openDisk(options);
+  await disk.write(1000, new TextEncoder().encode("written"));
+}"""
+
 
 @pytest.fixture(scope="module")
 def sample() -> Path:
@@ -103,6 +109,41 @@ def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Pat
     panel.expect_status("large is open: 96 MiB.")
     panel.read_range("32 MiB", "64 MiB")
     panel.expect_digest(hashlib.sha256(content[32 * MIB :]).hexdigest())
+
+
+def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
+    panel: PanelPage,
+) -> None:
+    page = panel.page
+    page.evaluate("() => delete globalThis.showSaveFilePicker")  # as where there is none
+    dropped = page.evaluate_handle(
+        """() => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(2 ** 20).fill(5)], "dropped.img"));
+          return transfer;
+        }"""
+    )
+    page.dispatch_event("#library", "drop", {"dataTransfer": dropped})
+    expect(panel.disk("dropped")).to_contain_text("disk · 1 MiB")
+    page.evaluate(WRITE_AND_KEEP_OPEN, {"image": "dropped", "overlay": "tries"})
+
+    def exported(name: str, label: str) -> bytes:
+        panel.button(f"Export {name}").click()
+        with page.expect_download() as saved:
+            panel.answer("Export")
+        assert saved.value.suggested_filename == label
+        return saved.value.path().read_bytes()
+
+    before, after = bytes([5]) * MIB, bytes([5]) * 1000 + b"written" + bytes([5]) * (MIB - 1007)
+    assert exported("dropped", "dropped.img") == before, "beneath an open overlay"
+    assert exported("tries", "dropped-tries.img") == after, "of which this is open"
+    page.evaluate("() => globalThis.disk.close()")
+
+    panel.button("Commit tries").click()
+    expect(page.get_by_role("dialog")).to_contain_text("written to dropped for good")
+    panel.answer("Commit")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert exported("dropped", "dropped.img") == after
 
 
 def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 import pytest
@@ -9,14 +10,18 @@ from pytest_pyodide import run_in_pyodide
 
 from aero_browser_disk.testing.http_suite import HTTP_SUITE_IMAGES
 from aero_browser_disk.testing.image_server import ImageServer
+from project import WEB
 
 
 @run_in_pyodide
-async def check_http(selenium_worker, origin, other_origin, refusing_origin):
+async def check_http(selenium_worker, origin, other_origin, refusing_origin, bridge_source=None):
+    import sys
+
     import js
+    from pyodide.code import run_js
     from pyodide.ffi import to_js
 
-    from aero_browser_disk.platform.browser import FetchHttp
+    from aero_browser_disk.platform.browser import FetchHttp, interop
     from aero_browser_disk.testing.http_suite import CrossOriginHttpSuite
     from aero_browser_disk.testing.suite_runner import check_suite
 
@@ -34,7 +39,17 @@ async def check_http(selenium_worker, origin, other_origin, refusing_origin):
     FetchSuite.origin = origin
     FetchSuite.other_origin = other_origin
     FetchSuite.refusing_origin = refusing_origin
-    await check_suite(FetchSuite)
+    if bridge_source is not None:
+        module_type = to_js({"type": "text/javascript"}, dict_converter=js.Object.fromEntries)
+        url = js.URL.createObjectURL(js.Blob.new(to_js([bridge_source]), module_type))
+        sys.modules["aero_browser_disk_bridge"] = await run_js("(url) => import(url)")(url)
+        interop.bridge.cache_clear()
+    assert FetchHttp().may_push() == (bridge_source is not None)
+    try:
+        await check_suite(FetchSuite)
+    finally:
+        sys.modules.pop("aero_browser_disk_bridge", None)
+        interop.bridge.cache_clear()
 
 
 @run_in_pyodide
@@ -75,11 +90,16 @@ async def check_storage(selenium_worker):
 
 
 @pytest.mark.timeout(300)
-def test_http(selenium_worker):
+@pytest.mark.parametrize("bridged", [False, True], ids=["plain", "bridged"])
+def test_http(selenium_worker, bridged):
+    # Without what it takes from other modules: a Blob has no address that they are relative to.
+    source = (WEB / "python-bridge.mjs").read_text()
+    source = re.sub(r'^export .* from ".*";$', "", source, flags=re.MULTILINE) if bridged else None
     with ImageServer(HTTP_SUITE_IMAGES) as server, socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         refusing = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        check_http(selenium_worker, server.origin, f"http://localhost:{server.port}", refusing)
+        other = f"http://localhost:{server.port}"
+        check_http(selenium_worker, server.origin, other, refusing, source)
 
 
 @pytest.mark.timeout(300)

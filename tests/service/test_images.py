@@ -10,15 +10,26 @@ import pytest
 
 from aero_browser_disk.service.manifest import ManifestError, parse_manifest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+from .conftest import RunningService
 
-    from .conftest import RunningService
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One service for all that only ask."""
+    with RunningService(make_folder(tmp_path_factory.mktemp("unchanged"))) as running:
+        yield running
+
+
+def make_folder(tmp_path: Path) -> Path:
     """A folder with two disks, beside a secret that it leads to in several ways."""
     (tmp_path / "secret.img").write_bytes(b"secret")
     folder = tmp_path / "images"
@@ -78,16 +89,13 @@ def test_a_plain_folder(folder: Path, serve: Callable[..., RunningService]) -> N
         *("../secret.img", "sub/inner.img", "x" * 129, "x" * 300, "%C3%A9", "%FF", "b.img/"),
     ],
 )
-def test_nothing_else_can_be_reached(
-    folder: Path, serve: Callable[..., RunningService], image_id: str
-) -> None:
-    service = serve(folder)
+def test_nothing_else_can_be_reached(unchanged: RunningService, image_id: str) -> None:
     for path in (f"/disks/{image_id}/bytes", f"/v1/images/{image_id}/meta"):
-        answer = service.ask(path)
+        answer = unchanged.ask(path)
         assert answer.status == 404
         assert answer.json["error"]["code"] in ("no_such_image", "no_such_page")
     # And the service is well.
-    assert service.ask("/disks/b.img/bytes").status == 200
+    assert unchanged.ask("/disks/b.img/bytes").status == 200
 
 
 def test_a_link_that_is_turned_outside_while_serving(

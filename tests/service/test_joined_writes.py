@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 from typing import Any
+
+import pytest
 
 from aero_browser_disk.service.joined_writes import JoinedTransport
 
@@ -25,6 +29,15 @@ class Transport:
 
     def is_closing(self) -> bool:
         return "closed" in self.calls
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        assert high == 0
 
 
 def joined() -> tuple[Transport, Any]:
@@ -72,3 +85,38 @@ async def test_the_order_stays() -> None:
     writes.flush()
     left = [call if isinstance(call, bytes) else b"".join(call) for call in transport.calls]
     assert b"".join(left) == b"".join(sent)
+
+
+@pytest.mark.parametrize("before", [b"", b"held back"])
+async def test_what_is_on_loan_leaves_whole_though_its_buffer_is_used_again(before: bytes) -> None:
+    """The socket takes a part of it; the rest waits for a client that reads nothing yet."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    writes = JoinedTransport(transport)
+    if before:
+        writes.write(before)
+    expected, buffer = bytearray(before), bytearray(300_000)
+    for number in range(8):
+        buffer[:] = random.Random(number).randbytes(len(buffer))
+        head = b"head %d" % number
+        head = b"head %d" % number
+        taken = writes.write_now(head, memoryview(buffer))
+        while taken < len(buffer):
+            taken += writes.write_now(b"", memoryview(buffer)[taken:])
+        expected += head + buffer
+    # Full by now, the transport takes a little at a time.
+    assert transport.get_write_buffer_size() > 0
+    taken = writes.write_now(b"", memoryview(buffer))
+    assert taken == 24 * 1024
+    expected += buffer[:taken]
+    buffer[:] = bytes(len(buffer))
+    received = bytearray()
+    while len(received) < len(expected):
+        received += await asyncio.get_running_loop().sock_recv(theirs, 1 << 20)
+    assert received == expected
+    # Nothing reaches a descriptor that is closed, and may be somebody else's by now.
+    writes.close()
+    writes.write_now(b"late", b"r")
+    assert await asyncio.get_running_loop().sock_recv(theirs, 100) == b""
+    theirs.close()

@@ -34,6 +34,7 @@ from aero_browser_disk.image_export import Hole
 from aero_browser_disk.image_formats import TAIL_LENGTH
 from aero_browser_disk.library import Library
 from aero_browser_disk.library_record import Record, read_record, write_record
+from aero_browser_disk.pieces import CELL, BytesPiece
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.zstandard import zstd_module
 from qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
@@ -369,6 +370,32 @@ class Unreliable(BytesSource):
         return await super().read(offset, length)
 
 
+class Held:
+    """A source whose bytes are held elsewhere than in Python's memory, as a browser's are."""
+
+    def __init__(self, source: BytesSource, piece: type[BytesPiece] = BytesPiece) -> None:
+        self.size = source.size
+        self.read = source.read
+        self.piece = piece
+
+    async def hold(self, offset, length):
+        return self.piece(await self.read(offset, length))
+
+
+class UncopiedPiece(BytesPiece):
+    """Gives no more to Python than a few cells at a time."""
+
+    def copy(self, start, stop):
+        assert stop - start < 16 * CELL, "it went through Python's memory"
+        return super().copy(start, stop)
+
+
+@pytest.fixture(params=[lambda source: source, Held], ids=["in memory", "held elsewhere"])
+def held(request):
+    """What makes of a source one that is to be imported."""
+    return request.param
+
+
 BIG = random.Random(9).randbytes(6 * MIB) + bytes(6 * MIB) + random.Random(8).randbytes(6 * MIB)
 IDENTITY = SourceIdentity("big.img", len(BIG), "12345")
 
@@ -379,9 +406,9 @@ def careful(checkpoints) -> Library:
     return Library(checkpoints)
 
 
-async def test_an_import_that_broke_off_is_listed_and_continued(careful):
+async def test_an_import_that_broke_off_is_listed_and_continued(careful, held):
     with pytest.raises(SourceError):
-        await careful.import_source(Unreliable(BIG, 12 * MIB), IDENTITY)
+        await careful.import_source(held(Unreliable(BIG, 12 * MIB)), IDENTITY)
     entry = await named(careful, "big")
     assert entry.state == "importing"
     assert entry.done == 12 * MIB
@@ -448,9 +475,11 @@ class Stalling(BytesSource):
 
 
 @pytest.mark.parametrize("keep", [False, True])
-async def test_an_import_that_is_cancelled_is_gone_unless_it_is_to_be_kept(careful, platform, keep):
+async def test_an_import_that_is_cancelled_is_gone_unless_it_is_to_be_kept(
+    careful, platform, held, keep
+):
     source = Stalling(BIG, 8 * MIB)
-    work = asyncio.ensure_future(careful.import_source(source, IDENTITY, keep=keep))
+    work = asyncio.ensure_future(careful.import_source(held(source), IDENTITY, keep=keep))
     await source.stalled.wait()
     assert (await named(careful, "big")).is_open
     with pytest.raises(ImageBusyError):
@@ -463,15 +492,37 @@ async def test_an_import_that_is_cancelled_is_gone_unless_it_is_to_be_kept(caref
     assert await content(careful, "big") == BIG
 
 
-async def test_an_import_that_finds_no_room_is_kept_and_continued(platform):
+async def test_an_import_that_finds_no_room_is_kept_and_continued(platform, held):
     storage = LastingMemory(quota=8 * MIB)
     library = Library(replace(platform, storage=storage, locks=MemoryLocks()))
     with pytest.raises(StorageFullError):
-        await library.import_source(BytesSource(BIG), IDENTITY)
+        await library.import_source(held(BytesSource(BIG)), IDENTITY)
     assert (await named(library, "big")).state == "importing"
     storage.quota = 1 << 40
     await library.import_source(BytesSource(BIG), IDENTITY)
     assert await content(library, "big") == BIG
+
+
+@pytest.mark.parametrize("tail", [0, 1, 700, CELL + 1])
+async def test_what_is_held_elsewhere_is_imported_without_a_copy(library, tail):
+    """Zeros take no room, wherever they lie, and odd ends are kept."""
+    chance = random.Random(12)
+    cells = [chance.choice([bytes(CELL), chance.randbytes(CELL)]) for _ in range(600)]
+    data = chance.randbytes(5 * MIB) + b"".join(cells) + bytes(2 * MIB) + chance.randbytes(MIB)
+    data += chance.randbytes(tail)
+    identity = SourceIdentity("held.img", len(data), "")
+    made = await library.import_source(Held(BytesSource(data), UncopiedPiece), identity, pad=True)
+    assert (await content(library, "held")).rstrip(b"\0") == data.rstrip(b"\0")
+    assert made.size == -(-len(data) // 512) * 512
+    dense = sum(any(data[at : at + CELL]) for at in range(0, len(data), CELL)) * CELL
+    assert made.used_bytes < dense + MIB
+
+
+async def test_a_source_that_became_shorter_is_an_error(library, held):
+    source = BytesSource(BIG)
+    source.size = len(BIG) + MIB
+    with pytest.raises(SourceError, match="it ends after"):
+        await library.import_source(held(source), replace(IDENTITY, size=source.size))
 
 
 # ── crashes, tabs, pruning ────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from aero_browser_disk import open_disk
@@ -13,9 +16,11 @@ from aero_browser_disk.errors import (
     NoSuchImageError,
     ReadOnlyError,
     RemoteImagesDisabledError,
+    StorageError,
     StorageFullError,
     UnversionedBaseError,
 )
+from aero_browser_disk.image_export import Hole
 from aero_browser_disk.library import Library
 from aero_browser_disk.open_disk import remote_base
 from aero_browser_disk.testing.behaviour import Behaviour
@@ -132,9 +137,10 @@ async def test_opening_does_not_change_a_base(library):
 
 async def test_what_is_open_is_open_once(library):
     disk = await library.open_image("base", ["work"])
-    for names in ([], ["work"], ["other"]):
-        with pytest.raises(ImageBusyError):
-            await library.open_image("base", names)
+    with pytest.raises(ImageBusyError):
+        await library.open_image("base", ["work"])
+    with pytest.raises(ImageBusyError):
+        await library.open_image("base", write_base=True)
     (work,) = await overlays_of(library)
     assert work.is_open
     with pytest.raises(ImageBusyError):
@@ -145,6 +151,90 @@ async def test_what_is_open_is_open_once(library):
     assert [entry.name for entry in await overlays_of(library)] == ["work"], "no other was left"
     await library.remove(work.id)
     await (await library.open_image("base", ["work"])).close()
+
+
+class OtherWorker:
+    """The same storage, as another worker has it."""
+
+    def __init__(self, storage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+
+async def test_overlays_over_one_image_are_open_together(library, platform):
+    names = (["a"], ["b"], ["low", "x"], ["low", "y"], [])
+    a, b, x, y, base = await asyncio.gather(*(library.open_image("base", n) for n in names))
+    for disk, data in ((a, b"in a"), (b, b"in b"), (x, b"in x"), (y, b"in y")):
+        await disk.write(100, data)
+        await disk.flush()
+    assert [await disk.read(100, 4) for disk in (a, b)] == [b"in a", b"in b"]
+    assert [await disk.read(100, 4) for disk in (x, y)] == [b"in x", b"in y"]
+    assert await base.read(0, len(BASE)) == BASE
+    with pytest.raises(HasOverlaysError):
+        await base.write(0, b"x")
+    with pytest.raises(ReadOnlyError):
+        await a.overlay.commit()
+    for disk in (a, base, y, x):
+        await disk.close()
+        await disk.close()
+        assert await b.read(100, 4) == b"in b"
+        with pytest.raises(ImageBusyError):
+            await library.open_image("base", write_base=True)
+        with pytest.raises(ImageBusyError):
+            await library.remove("base", drop_overlays=True)
+    await b.close()
+    assert (await content(library, ["low", "y"]))[100:104] == b"in y"
+    await (await library.open_image("base", write_base=True)).close()
+
+
+async def test_an_open_disk_is_exported_as_it_is(library, tmp_path):
+    disk = await library.open_image("base", ["work"])
+    await disk.write(100, b"not flushed yet")
+    out = tmp_path / "out.img"
+
+    async def export(name, overlays=()):
+        async with library.exporting(name, overlays, open_disks=[disk]) as file:
+            return b"".join(
+                [bytes(p.length) if isinstance(p, Hole) else p async for p in file.parts]
+            )
+
+    assert await export("base", ["work"]) == BASE[:100] + b"not flushed yet" + BASE[115:]
+    assert await export("base") == BASE
+    (work,) = await overlays_of(library)
+    out.write_bytes(await export(work.id))
+    await disk.write(0, b"and goes on")
+    async with library.exporting("base", ["work"], open_disks=[disk]) as file:
+        await disk.write(0, b"too early")
+        with pytest.raises(StorageError, match="during its export"):
+            await anext(file.parts)
+    with pytest.raises(ImageBusyError):
+        await library.export_to_path("base", out, ["work"])
+    assert await disk.read(0, 9) == b"too early", "it stays open"
+    await disk.close()
+    assert out.stat().st_size < 10_000
+
+
+async def test_overlays_over_one_image_are_not_open_in_two_tabs(library, platform):
+    await library.open_image("base", ["work"])
+    (base,) = [entry for entry in await library.list() if entry.kind == "image"]
+    other = Library(replace(platform, storage=OtherWorker(platform.storage)))
+    with pytest.raises(ImageBusyError, match="together in one tab"):
+        await other.open_image("base", ["other"])
+    with pytest.raises(ImageBusyError, match="destroy"):
+        await other.remove(base.id, drop_overlays=True)
+
+
+async def test_a_base_that_could_not_be_opened_is_tried_again(library, platform):
+    (base,) = [entry for entry in await library.list() if entry.kind == "image"]
+    lock = await platform.locks.acquire(base.id, 0)
+    opening = [asyncio.ensure_future(library.open_image("base", [name])) for name in "ab"]
+    results = await asyncio.gather(*opening, return_exceptions=True)
+    assert all(isinstance(result, ImageBusyError) for result in results)
+    lock.release()
+    for name in "ab":
+        await (await library.open_image("base", [name])).close()
 
 
 async def test_a_commit_writes_into_the_image(library):
@@ -242,7 +332,7 @@ async def test_a_full_storage_refuses_the_write_and_loses_nothing(library, monke
         raise StorageFullError("work")
 
     store = disk.overlay._store
-    monkeypatch.setattr(store, "_write_sectors", full)
+    monkeypatch.setattr(store._writer, "write", full)
     with pytest.raises(StorageFullError):
         await disk.write(0, b"lost" * 128)
     monkeypatch.undo()

@@ -132,10 +132,22 @@ def test_an_empty_library_where_nothing_can_be_stored() -> None:
     assert (view["rows"], view["usage"]) == ([], "")
 
 
-def test_usage_is_said_by_kind() -> None:
+def test_usage_is_said_by_kind_and_only_of_what_is_there() -> None:
     assert plain(library_view([], USAGE))["usage"] == (
-        "1 GiB of 1 TiB used: disks 512 MiB, overlays 1 MiB, caches 256 MiB."
+        "Disks 512 MiB · Overlays 1 MiB · Caches 256 MiB · 1,023 GiB free"
     )
+    nothing = LibraryUsage(180, 10 * 2**30, 0, 0, 0)
+    assert plain(library_view([], nothing))["usage"] == "9.99 GiB free"
+
+
+def test_consent_is_asked_for_every_error_that_takes_a_flag() -> None:
+    consents = plain(library_view([], USAGE))["consents"]
+    flags = {name: consent["flag"] for name, consent in consents.items()}
+    assert flags == {
+        "OddSizeError": "pad",
+        "DataCutError": "cut",
+        "HasOverlaysError": "dropOverlays",
+    }
 
 
 def test_pruning_asks_only_when_something_would_go() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from aero_browser_disk.prefetch import ProfileReplay, WholeImage
 from aero_browser_disk.readahead import ReadAhead
+from aero_browser_disk.strides import Strides
 
 BLOCK = 16384
 BLOCKS = 1 << 16
@@ -78,11 +79,29 @@ def test_it_stops_at_the_end_and_asks_for_nothing_twice(reads):
 def test_waste_makes_windows_smaller():
     ahead = ReadAhead(1 << 24, BLOCK)
     fresh = len(ahead.note(0, 0))
-    for jump in range(1, 3000):
+    for jump in range(1, 3000):  # each goes on once, so that they are worth a guess
         ahead.note(jump * 1000, jump * 1000)
+        ahead.next_run(lambda _: True)
+        ahead.note(jump * 1000 + 1, jump * 1000 + 1)
         ahead.next_run(lambda _: True)
     assert ahead.wasted > 1000
     assert len(ahead.note(9_000_000, 9_000_000)) < fresh / 2
+
+
+def test_nothing_is_read_ahead_of_single_pages_all_over_the_image():
+    ahead = ReadAhead(1 << 24, BLOCK)
+    for jump in range(1, 100):
+        window = ahead.note(jump * 1000, jump * 1000)
+    assert len(window) == 0
+    for block in range(9_000_000, 9_000_400):  # until somebody reads on
+        window = ahead.note(block, block)
+    assert len(window) * BLOCK > 1 << 20
+
+
+def test_a_region_that_is_come_back_to_is_worth_a_larger_guess():
+    ahead = ReadAhead(1 << 24, BLOCK)
+    first = len(ahead.note(1030, 1030))
+    assert len(ahead.note(1025, 1025)) > first
 
 
 def test_a_profile_comes_in_few_requests_in_order_of_first_use():
@@ -107,7 +126,7 @@ def test_a_profile_asks_for_all_that_is_missing_and_nothing_that_is_held(blocks,
 
 @given(st.sets(st.integers(0, 99)))
 def test_the_whole_image_is_every_missing_block_once(held):
-    whole = WholeImage(100, most=8)
+    whole = WholeImage(100, 8, has_room=lambda: True)
     assert whole.next_run(lambda _: True) is None
     whole.wanted = True
     asked: set[int] = set()
@@ -115,3 +134,44 @@ def test_the_whole_image_is_every_missing_block_once(held):
         assert len(run) <= 8
         asked.update(run)
     assert asked == set(range(100)) - held
+
+
+# ── strides ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_reads_equally_far_apart_are_foreseen_and_nothing_between_them():
+    ahead = ReadAhead(BLOCKS, BLOCK)
+    asked: set[int] = set()
+    foreseen = 0
+    for block in range(100, 100 + 16 * 40, 16):
+        foreseen += block in asked
+        asked.update(ahead.note(block, block))
+        while (run := ahead.next_run(lambda b: b not in asked)) is not None:
+            asked.update(run)
+    assert foreseen >= 36
+    later = {block for block in asked if block >= 100 + 16 * 4}
+    assert all((block - 100) % 16 == 0 for block in later)
+
+
+@given(
+    st.integers(0, 90),
+    st.integers(2, 40),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 99)),
+)
+def test_what_is_foreseen_is_missing_and_in_the_image(first, step, length, held):
+    strides = Strides(100, BLOCK)
+    for start in range(first, 100 - length, step):
+        strides.note(start, start + length - 1)
+        asked: set[int] = set()
+        while (run := strides.next_run(lambda b, asked=asked: b not in held | asked)) is not None:
+            assert start < run.start < run.stop <= 100
+            assert not held.intersection(run)
+            asked.update(run)
+
+
+def test_two_reads_are_no_stride():
+    strides = Strides(BLOCKS, BLOCK)
+    for block in (10, 50, 1000, 60_000, 2):
+        assert not strides.note(block, block)
+        assert strides.next_run(lambda _: True) is None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_browser_disk.access import Access, ImageAddress
+from aero_browser_disk.answer_headers import freshness_s, strong_validator
 from aero_browser_disk.byte_ranges import ByteRange
 from aero_browser_disk.errors import (
     DiskError,
@@ -24,11 +25,7 @@ from aero_browser_disk.errors import (
 )
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.host import HostClock
-from aero_browser_disk.remote_image import (
-    RemoteImage,
-    freshness_s,
-    strong_validator,
-)
+from aero_browser_disk.remote_image import RemoteImage
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from samples import IMAGE

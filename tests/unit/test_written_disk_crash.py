@@ -17,7 +17,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from aero_browser_disk import batch_chain, open_batch, sector_journal, sector_store, slot_space
+from aero_browser_disk import (
+    batch_chain,
+    open_batch,
+    sector_journal,
+    sector_store,
+    sector_writer,
+    slot_space,
+)
 from aero_browser_disk.disk import DiskInfo
 from aero_browser_disk.errors import StorageError, StorageFullError
 from aero_browser_disk.local_image import LocalImage
@@ -51,10 +58,10 @@ def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sector_store, "_RUN_OF_ITS_OWN", 3)
+    patch.setattr(sector_writer, "_RUN_OF_ITS_OWN", 3)
     patch.setattr(sector_store, "_MOST_CHECKED", 6)
     patch.setattr(sector_store, "_LITTLE_TO_GAIN", 2)
-    patch.setattr(sector_store, "OVERWRITABLE_AT_ONCE", 2)
+    patch.setattr(sector_writer, "OVERWRITABLE_AT_ONCE", 2)
     patch.setattr(open_batch, "OVERWRITABLE_AT_ONCE", 2)
     patch.setattr(open_batch, "_FOR_OVERWRITING", 8)
     patch.setattr(open_batch, "_MOST_BUFFERED", 4)
@@ -266,6 +273,43 @@ class CrashMachine(RuleBasedStateMachine):
         self.kills, self.randomness = kills, random.Random(seed)
         self.storage.cut_power_at(change)
 
+    @rule(
+        sector=st.integers(0, SIZE // SECTOR - 1),
+        change=st.integers(1, 4),
+        kills=st.booleans(),
+        seed=st.integers(0, 1 << 16),
+    )
+    def crash_in_a_flush(self, sector: int, change: int, kills: bool, seed: int) -> None:
+        """In that of a small batch, of which the data and the journal go out together."""
+        self.write(sector, 0, SECTOR, seed)
+        self.plan_a_crash(change, kills, seed)
+        self.flush()
+
+    @rule(
+        operation=st.sampled_from(["write", "flush"]),
+        at=st.integers(1, 3),
+        written=st.integers(0, 2 * GRANULE),
+        then=st.sampled_from(["flush", "write", "crash"]),
+        seed=st.integers(0, 1 << 16),
+    )
+    def flush_refused(self, operation, at, written, then, seed) -> None:
+        """What was refused is flushed again, or more is written before it could be."""
+        self.write_over_everything(seed)
+        self.storage.fail(operation, at=at, written=written)
+        self.flush()
+        if then == "flush":
+            self.flush()
+            return
+        self.write_over_everything(seed + 1)
+        if then == "crash":
+            self.kill()
+
+    @rule(seed=st.integers(0, 1 << 16))
+    def write_over_everything(self, seed: int) -> None:
+        """More in one batch than there are free slots, if it is not committed on the way."""
+        for granule in range(GRANULES):
+            self.write(granule * GRANULE // SECTOR, 0, SECTOR, seed + granule)
+
     @rule()
     def kill(self) -> None:
         self.kills = True
@@ -335,7 +379,14 @@ class CrashMachine(RuleBasedStateMachine):
         self.reopen()
 
     def random_fate(self) -> Callable[[Piece], Fate]:
-        """Mostly one fate, so that every mixture comes, and the pure ones often."""
+        """Mostly one fate, so that every mixture comes, and the pure ones often.
+
+        Or all but one change are there: a medium takes up writes in an order of its own.
+        """
+        changes = sorted({piece.change for piece in self.storage.unflushed()})
+        if changes and self.randomness.random() < 0.5:
+            odd_one, fate = self.randomness.choice(changes), self.randomness.choice(FATES)
+            return lambda piece: fate if piece.change == odd_one else "kept"
         usual = self.randomness.choice(FATES)
         odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
         return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual

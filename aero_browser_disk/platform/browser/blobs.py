@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from ...byte_source import SourceIdentity
 from ...errors import SourceError
-from .interop import js_exception
+from ...pieces import CELL, BytesPiece, Piece, Range
+from ..base import File
+from .interop import bridge, js_exception
+from .opfs import OpfsFile
 
 
 class BlobSource:
-    """A `ByteSource` of a `Blob` or `File`; nothing of it is held in memory."""
+    """A `HoldingSource` of a `Blob` or `File`; no more of it is in memory than was asked for."""
 
     def __init__(self, blob: Any) -> None:
         self._blob = blob
@@ -19,10 +25,48 @@ class BlobSource:
         self.identity = SourceIdentity(name, self.size, str(getattr(blob, "lastModified", "")))
 
     async def read(self, offset: int, length: int) -> bytes:
-        try:
+        with self._source_errors():
             buffer = await self._blob.slice(offset, offset + length).arrayBuffer()
+        data: bytes = buffer.to_bytes()
+        return data
+
+    async def hold(self, offset: int, length: int) -> Piece:
+        """The bytes in JavaScript's memory, where our bridge to it is there."""
+        between = bridge()
+        if between is None:
+            return BytesPiece(await self.read(offset, length))
+        with self._source_errors():
+            return BlobPiece(await between.holdBlob(self._blob, offset, length))
+
+    @contextmanager
+    def _source_errors(self) -> Iterator[None]:
+        try:
+            yield
         except js_exception() as error:  # moved, changed or removed since it was chosen
             name = self.identity.name or "The file"
             raise SourceError(name, str(getattr(error, "message", error))) from error
-        data: bytes = buffer.to_bytes()
+
+
+class BlobPiece:
+    """A `Piece` in JavaScript's memory."""
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        self._length = int(held.length)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def copy(self, start: int, stop: int) -> bytes:
+        data: bytes = self._held.copy(start, stop).to_bytes()
         return data
+
+    def data_runs(self, start: int = 0) -> list[Range]:
+        ends = self._held.dataRuns(start, CELL).to_py()
+        return list(pairwise(ends))[::2]
+
+    def put(self, start: int, stop: int, file: File, place: int) -> None:
+        if isinstance(file, OpfsFile):
+            file.write_held(self._held, start, stop, place)
+        else:
+            file.write(self.copy(start, stop), place)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from ...errors import BrokenAnswerError, NetworkError
 from ...redaction import redact_url
-from ..base import Credentials
+from ..base import Credentials, Receiver
 from .interop import bridge, js_exception
+
+_HEAD, _PIECE = 0, 1  # what a download tells of, as in web/python-bridge.mjs
 
 
 class FetchHeaders(Mapping[str, str]):
@@ -97,6 +101,65 @@ def _body(stream: Any) -> _Body:
     return _PlainBody(stream) if found is None else _BridgedBody(found.Body.new(stream))
 
 
+class _Download:
+    """A GET that JavaScript runs, and who takes its answer."""
+
+    _under_way: ClassVar[dict[int, _Download]] = {}
+    _numbers = itertools.count(1)
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.number = next(self._numbers)
+        # Not the loop's own future, whose two callbacks take a trip through the event loop each.
+        self.ended: asyncio.Future[str] = asyncio.Future(loop=asyncio.get_running_loop())
+        self.raw: Any = None
+        self._receiver = receiver
+        self._under_way[self.number] = self
+
+    @classmethod
+    def tell(cls, number: int, what: int, value: int, text: str) -> bool:
+        """Takes what JavaScript tells of a download; False gives it up."""
+        download = cls._under_way.get(number)
+        return download is not None and download._take(what, value, text)
+
+    def forget(self) -> None:
+        """Nothing is taken any more."""
+        del self._under_way[self.number]
+
+    def _take(self, what: int, value: int, text: str) -> bool:
+        if self.ended.done():
+            return False
+        try:
+            if what == _PIECE:
+                piece = bytearray(value)
+                self.raw.take(piece)
+                self._receiver.piece(memoryview(piece))
+            elif what == _HEAD:
+                lines = text.split("\n") if text else []
+                self._receiver.head(value, dict(zip(lines[::2], lines[1::2], strict=True)))
+            else:
+                self.ended.set_result(text)
+        except Exception as error:  # noqa: BLE001 - it is raised where the download is waited for
+            self.ended.set_exception(error)
+            return False
+        return True
+
+
+@functools.cache
+def _new_download() -> Any:
+    """The bridge's `Download.new`, bound once: to look it up costs as much as to call it."""
+    found = bridge()
+    assert found is not None, "may_push() comes first"
+    return found.Download.new
+
+
+@functools.cache
+def _tell() -> Any:
+    """`_Download.tell` for JavaScript: one for all, since to make one takes a while."""
+    from pyodide.ffi import create_proxy
+
+    return create_proxy(_Download.tell)
+
+
 class FetchHttp:
     """An `HttpClient` over `fetch`, past the browser's own cache.
 
@@ -133,6 +196,36 @@ class FetchHttp:
             # The browser's own words name the whole address at times, so they are not passed on.
             raise NetworkError(redact_url(url)) from error
         return FetchResponse(url, raw, controller)
+
+    def may_push(self) -> bool:
+        return bridge() is not None
+
+    async def push(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        credentials: Credentials,
+        timeout_s: float,
+        receiver: Receiver,
+    ) -> None:
+        download = _Download(receiver)
+        pairs = itertools.chain.from_iterable(headers.items())
+        wait_ms = timeout_s * 1000
+        try:
+            download.raw = _new_download()(
+                _tell(), download.number, url, credentials, wait_ms, *pairs
+            )
+            failure = await download.ended
+        except BaseException:
+            if download.raw is not None:
+                download.raw.abort()
+            raise
+        finally:
+            download.forget()
+        if failure == "stalled":
+            raise NetworkError(redact_url(url), f"nothing came for {timeout_s:g} s")
+        if failure:
+            raise (NetworkError if failure == "no answer" else BrokenAnswerError)(redact_url(url))
 
     async def answers(self, url: str) -> bool:
         import js

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from ...errors import (
@@ -30,11 +30,13 @@ class OpfsFile:
         self.handle = handle
         """The sync access handle, for JavaScript that reads the file by itself."""
         self._path = path
-        # Bound once: to look a method up costs as much as to call it.
-        self._read, self._write = handle.read, handle.write
         between = bridge()
+        # Bound once: to look a method up costs as much as to call it.
+        self._read = between.readerOf(handle) if between else _reader_of(handle)
+        self._write = handle.write
         self._read_much = between.readFile if between else None
         self._write_much = between.writeFile if between else None
+        self._read_new = between.readNew if between else None
         self._scratch = js.Uint8Array.new(_SCRATCH)
         self._pieces: dict[int, tuple[Any, Any]] = {}
 
@@ -48,7 +50,7 @@ class OpfsFile:
             if length > _SCRATCH:
                 return self._read_pieces(target, offset)
             view, assign_to = self._pieces.get(length) or self._make_piece(length)
-            got: int = self._read(view, at=offset)
+            got: int = self._read(view, offset)
         except js_exception() as error:
             raise _storage_error(self._path, error) from error
         if got == length:
@@ -64,6 +66,26 @@ class OpfsFile:
             except js_exception() as error:
                 raise _storage_error(self._path, error) from error
         if not whole:
+            raise StorageFullError(self._path)
+
+    def hold(self, offset: int, length: int) -> Any | None:
+        """Some bytes as a `Uint8Array` of JavaScript; None when there are not all of them, or
+        where our bridge is missing. Raises as `read_into`.
+        """
+        if self._read_new is None:
+            return None
+        try:
+            return self._read_new(self.handle, offset, length)
+        except js_exception() as error:
+            raise _storage_error(self._path, error) from error
+
+    def write_held(self, held: Any, start: int, stop: int, offset: int) -> None:
+        """Writes some bytes of a `HeldBytes` of JavaScript; raises as `write`."""
+        try:
+            written = held.write(self.handle, start, stop, offset)
+        except js_exception() as error:
+            raise _storage_error(self._path, error) from error
+        if written != stop - start:
             raise StorageFullError(self._path)
 
     def _write_all(self, view: memoryview, offset: int) -> bool:
@@ -124,6 +146,14 @@ class OpfsStorage:
 
     def __init__(self, root: Any) -> None:
         self._root = root
+        self._name = str(root.name)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same folder, so that what one has open the other has too."""
+        return isinstance(other, OpfsStorage) and other._name == self._name
+
+    def __hash__(self) -> int:
+        return hash(self._name)
 
     @classmethod
     async def connect(cls) -> OpfsStorage:
@@ -192,6 +222,12 @@ class OpfsStorage:
         for name in filter(None, path.split("/")):
             folder = await answer_of(folder, "getDirectoryHandle", name, js_object(create=create))
         return folder
+
+
+def _reader_of(handle: Any) -> Callable[[Any, int], int]:
+    """As the bridge's `readerOf`, which need not make an object of each keyword."""
+    read = handle.read
+    return lambda target, offset: int(read(target, at=offset))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,64 @@
+"""Answers past ASGI: a server that offers it takes headers as they stand, and bytes on loan.
+
+ASGI has two messages for each answer, headers apart that every server checks and puts together
+again, and bodies that are the server's for as long as it likes. For a range of 64 KiB that is more
+work than all the rest (measured).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+# As ASGI takes them: names in lower case.
+EncodedFields = Sequence[tuple[bytes, bytes]]
+
+# What requests may differ in and still be like one another. Proxies give each an id of its own.
+VARYING: Final = frozenset((b"range", b"x-request-id"))
+
+# The extension's name in an ASGI scope. Its value is a `DirectAnswer`.
+EXTENSION: Final = "aero_disk.direct_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderBlock:
+    """Fields as ASGI takes them, and the same as they go over the wire."""
+
+    fields: EncodedFields
+    lines: bytes
+
+    @classmethod
+    def of(cls, fields: EncodedFields) -> HeaderBlock:
+        """The block of these fields; raises `ValueError` for a value that would end its line."""
+        for name, value in fields:
+            if b"\r" in value or b"\n" in value or b"\0" in value:
+                raise ValueError(f"{name!r} cannot have the value {value!r}")
+        return cls(fields, b"".join(b"%s: %s\r\n" % field for field in fields))
+
+
+class DirectAnswer(Protocol):
+    """The answer to one request, instead of all messages of ASGI."""
+
+    def offer(self, repeat: Repeat) -> None:
+        """Has the connection's next requests answered by `repeat`, as long as they are like this
+        one in all but the values of `VARYING`.
+        """
+
+    async def writable(self) -> bool:
+        """Waits until the client took what was written before; False when it is gone."""
+
+    def write(
+        self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, *, more: bool
+    ) -> int:
+        """Writes the status with header lines (with the first piece of the body), and the piece.
+
+        Returns how much of `body` it took: what the socket does, and hardly more. The rest is to be
+        written again once it is `writable`. Content-Length is the caller's: the answer is complete
+        when all of a piece without `more` was taken.
+        """
+
+
+# Answers a request that is like the one before in all but these fields, which it is given: without
+# waiting for anything, or not at all. Then it is False, and the request comes as any other.
+Repeat = Callable[[Mapping[bytes, bytes], DirectAnswer], bool]

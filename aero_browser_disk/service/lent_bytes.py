@@ -1,0 +1,88 @@
+"""Bodies of bytes on loan: each piece is read, checked and written without an `await` in between.
+
+So they go from the page cache to the socket by way of one buffer that everybody shares. What the
+socket does not take is read again when it does: hardly anything waits in memory for a slow client.
+
+Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
+place would still change on their way, and it waits for the device when they are not in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .exchange import CutShortError, Exchange
+from .image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage, VersionChangedError
+
+_LEAST_LENT: Final = 64 * 1024
+
+
+async def lend_bytes(
+    exchange: Exchange,
+    opened: OpenImage,
+    head: tuple[int, Sequence[bytes]],
+    span: tuple[int, int],
+) -> None:
+    """Answers with status and header lines, and the bytes of the span, which is not empty.
+
+    Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
+    """
+    try:
+        await _lend_pieces(exchange, opened, head, span)
+    except VersionChangedError:
+        if exchange.status is None:
+            raise
+        raise CutShortError("the image changed") from None
+    except OSError as error:
+        if exchange.status is None:
+            raise
+        raise CutShortError(f"reading failed: {error.strerror}") from error
+
+
+async def _lend_pieces(
+    exchange: Exchange,
+    opened: OpenImage,
+    head: tuple[int, Sequence[bytes]],
+    span: tuple[int, int],
+) -> None:
+    direct, lender = exchange.direct, opened.lender
+    assert direct is not None
+    assert lender is not None
+    start, stop = span
+    allowed, wanted = 0, LENT_LENGTH
+    while start < stop:
+        length = min(stop - start, wanted)
+        if exchange.pace is not None:
+            length = min(length, PIECE_LENGTH)
+            await exchange.pace(length - allowed)
+            allowed = length
+        if not await direct.writable():
+            return
+        piece = lender.lend(start, start + length)
+        if piece is None:
+            length = min(length, PIECE_LENGTH)
+            piece = memoryview(await opened.reader.read(start, start + length))
+        taken = exchange.send_directly(head, piece, more=start + length < stop)
+        start, allowed = start + taken, allowed - taken
+        # What a slow client does not take would be read in vain.
+        wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
+        if start < stop:
+            await exchange.take_turns()
+
+
+def lend_at_once(
+    exchange: Exchange, opened: OpenImage, lines: Sequence[bytes], span: tuple[int, int]
+) -> bool:
+    """Answers with a 206 of one piece, or not at all when that would take time."""
+    start, stop = span
+    if opened.lender is None or stop - start > PIECE_LENGTH:
+        return False
+    try:
+        piece = opened.lender.lend(start, stop)
+    except VersionChangedError:
+        return False
+    if piece is None:
+        return False
+    exchange.send_directly((206, lines), piece, more=False)
+    return True

@@ -1,0 +1,72 @@
+"""Reads a fixed distance apart, as a file system's tables are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .fetch_queue import IsMissing
+
+_MOST_WALKS = 16
+_FURTHEST = 4 << 20  # bytes between two reads
+_MOST_AHEAD = 16  # reads
+
+
+@dataclass(slots=True, eq=False)
+class _Walk:
+    """Reads that each begin `step` blocks behind the one before."""
+
+    at: int  # the first block of the last read
+    length: int  # its blocks
+    step: int = 0  # 0 while there was only one
+    ahead: int = 0  # reads that are foreseen
+    planned: int = 0  # the first block of the last read that was wanted before
+
+
+class Strides:
+    """Foresees reads once three were equally far apart, and twice as many each time that holds.
+
+    Reads one behind the other are no strides but streams.
+    """
+
+    def __init__(self, blocks: int, block_size: int) -> None:
+        self._blocks = blocks
+        self._furthest = _FURTHEST // block_size
+        self._walks: list[_Walk] = []  # the most recently continued first
+
+    def note(self, first: int, last: int) -> bool:
+        """A read touches the blocks `first` to `last`; whether it was foreseen."""
+        length = last + 1 - first
+        for walk in self._walks:
+            if walk.step and walk.at + walk.step == first:
+                walk.at, walk.length = first, length
+                walk.planned = max(walk.planned, first)
+                walk.ahead = min(max(1, walk.ahead) * 2, _MOST_AHEAD)
+                self._put_first(walk)
+                return True
+        for walk in self._walks:
+            if walk.length < first - walk.at <= self._furthest and not walk.ahead:
+                self._put_first(_Walk(first, length, first - walk.at))
+                break
+        else:
+            self._put_first(_Walk(first, length))
+        return False
+
+    def next_run(self, is_missing: IsMissing) -> range | None:
+        """The next missing blocks of the reads that are foreseen, of one read."""
+        for walk in self._walks:
+            last = min(walk.at + walk.ahead * walk.step, self._blocks - walk.length)
+            while walk.ahead and walk.planned + walk.step <= last:
+                walk.planned += walk.step
+                start = walk.planned
+                if is_missing(start):
+                    stop = start + 1
+                    while stop < start + walk.length and is_missing(stop):
+                        stop += 1
+                    return range(start, stop)
+        return None
+
+    def _put_first(self, walk: _Walk) -> None:
+        if walk in self._walks:
+            self._walks.remove(walk)
+        self._walks.insert(0, walk)
+        del self._walks[_MOST_WALKS:]
