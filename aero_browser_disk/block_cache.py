@@ -8,7 +8,7 @@ from .block_store import BlockStore, StoredImage
 from .errors import StorageError, StorageFullError
 from .platform.base import File, ReadableBuffer, WritableBuffer
 
-_USES_AT_ONCE = 256  # blocks that were read and are brought into order together
+_USES_AT_ONCE = 256  # reads whose blocks are brought into order together
 _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
@@ -36,7 +36,7 @@ class BlockCache:
         self._puts_before_retry = 0
         self._is_stuck = False  # giving room back did not help: keep what is there
         self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
-        self._uses: list[int] = []  # blocks that were read, not yet in the order of use
+        self._uses: list[int | range] = []  # blocks that were read, not yet in the order of use
         if store.image != image:
             store.begin(image)
         self._slots = store.slots()
@@ -185,7 +185,7 @@ class BlockCache:
             if not uses or uses[-1] != block:
                 uses.append(block)
         else:
-            uses += range(block, block + 1 + (stop - 1) // self._block_size)
+            uses.append(range(block, block + 1 + (stop - 1) // self._block_size))
         if len(uses) > _USES_AT_ONCE:
             self._settle()
 
@@ -342,7 +342,13 @@ class BlockCache:
     def _order_uses(self) -> None:
         """Brings the blocks that were read into the order of use."""
         uses, self._uses = self._uses, []
-        self._store.note_use(uses)
+        blocks: list[int] = []
+        for use in uses:
+            if isinstance(use, int):
+                blocks.append(use)
+            else:
+                blocks += use
+        self._store.note_use(blocks)
 
     def _fit(self) -> None:
         """Brings a store that was filled under a larger limit within this one."""
