@@ -324,7 +324,7 @@ class BlockCache:
 
     def _note_full(self) -> None:
         self.is_full = True
-        self._most_slots = self._slots
+        self._most_slots = min(self._slots, self.limit // self._block_size)
         self._puts_before_retry = _PUTS_BEFORE_RETRY
 
     def _settle(self) -> None:

@@ -504,3 +504,13 @@ class CacheMachine(RuleBasedStateMachine):
 
 TestCache = CacheMachine.TestCase
 TestCache.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+async def test_a_full_storage_does_not_lift_a_limit_that_was_lowered(storage):
+    cache = await open_cache(storage, blocks=2)
+    cache.put(0, content(0) + content(1))
+    cache.close()
+    storage.quota = storage.used()
+    again = await open_cache(storage, blocks=0)
+    again.put(0, content(0))
+    assert again.bytes == 0
