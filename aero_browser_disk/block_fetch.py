@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from .block_store import StoredImage
+from .event_loop import bare_future
 
 Arrived = Callable[[int, memoryview], None]
 """Takes the number of a block, and its bytes and those of blocks behind it, whole blocks only.
@@ -29,8 +30,7 @@ class PendingRead:
     """A read that waits for blocks and copies its part out of each as it arrives."""
 
     def __init__(self) -> None:
-        # Not the loop's own kind of future, whose two callbacks take a trip each in Pyodide.
-        self.done: asyncio.Future[None] = asyncio.Future(loop=asyncio.get_running_loop())
+        self.done: asyncio.Future[None] = bare_future()
         self.parts: dict[int, tuple[int, memoryview]] = {}
         """What is missing: for each block, where the part starts in it, and where it goes."""
 

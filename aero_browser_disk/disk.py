@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-from .errors import OutOfRangeError
-from .platform.base import ReadableBuffer, WritableBuffer
+from .errors import OutOfRangeError, ReadOnlyError
+from .platform.base import File, ReadableBuffer, WritableBuffer
 
 SECTOR_SIZE = 512
 
@@ -129,6 +129,37 @@ def data_ranges(disk: Disk) -> Iterator[tuple[int, int]]:
         yield from known()
     elif disk.info.size:
         yield 0, disk.info.size
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """A disk that can say where its bytes lie in a file."""
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """The file and the place in it of `length` bytes that lie there as a whole; counts as a
+        read of them. None when they lie otherwise or reading them takes waiting. Raises as
+        `try_read_into` does.
+        """
+
+
+def locate(disk: Disk, offset: int, length: int) -> tuple[File, int] | None:
+    """As `Locating.locate`, of any disk: None of one that cannot say."""
+    known = getattr(disk, "locate", None)
+    place: tuple[File, int] | None = known(offset, length) if known else None
+    return place
+
+
+class RefusingWrites:
+    """What a `Disk` does with changes that never takes any."""
+
+    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
+        raise ReadOnlyError
+
+    async def write(self, offset: int, data: ReadableBuffer) -> None:
+        raise ReadOnlyError
+
+    async def discard(self, offset: int, length: int) -> None:
+        raise ReadOnlyError
 
 
 def check_bounds(offset: int, length: int, size: int) -> None:

@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 from .access import ImageAddress
 from .byte_ranges import ByteRange
-from .errors import BrokenAnswerError, NetworkError
+from .errors import BrokenAnswerError
 from .platform.base import HttpClient, HttpResponse
+from .receiving import stall_limit
 from .stall_limit import StallLimit
 
 MOST_BYTES: Final = 1 << 20
@@ -68,17 +69,11 @@ class Questions:
         address = self._address
         headers = {**address.headers, **({} if span is None else {"Range": span.header})}
         started = time.perf_counter()
-        try:
-            async with StallLimit(address.timeout_s) as limit:
-                response = await self._http.request(
-                    method, address.url, headers, address.credentials
-                )
-                latency_s = time.perf_counter() - started
-                limit.moved()
-                body, is_broken = await self._read(response, most, limit)
-        except TimeoutError:
-            reason = f"nothing came for {address.timeout_s:g} s"
-            raise NetworkError(address.shown, reason) from None
+        async with stall_limit(address) as limit:
+            response = await self._http.request(method, address.url, headers, address.credentials)
+            latency_s = time.perf_counter() - started
+            limit.moved()
+            body, is_broken = await self._read(response, most, limit)
         return Seen(
             response.status,
             response.headers,

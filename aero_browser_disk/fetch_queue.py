@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from typing import Protocol
 
-from .begun_task import task_begun
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
 from .block_store import StoredImage
 from .byte_ranges import ByteRange
 from .errors import HttpStatusError
+from .event_loop import task_begun
 from .platform.base import Clock
 from .retry import RetryPolicy
 

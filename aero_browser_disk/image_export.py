@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-from .disk import Disk, data_ranges
+from .disk import Disk, data_ranges, locate
 from .errors import InvalidOptionError, StorageError
 from .image_formats import ZSTD
-from .shared_disk import Locating
 from .zstandard import zstd_module
 
 MIB = 1 << 20
@@ -117,7 +116,7 @@ async def exported_held(
 
 
 def _held(disk: Disk, offset: int, length: int) -> HeldPart | None:
-    place = disk.locate(offset, length) if isinstance(disk, Locating) else None
+    place = locate(disk, offset, length)
     if place is None or not isinstance(place[0], HoldingFile):
         return None
     return place[0].hold(place[1], length)

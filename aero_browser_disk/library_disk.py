@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from .activity import Activity
-from .disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges
+from .disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges, locate
 from .errors import DiskError, ReadOnlyError
 from .overlay import Overlay
 from .platform.base import File, ReadableBuffer, WritableBuffer
@@ -82,9 +82,8 @@ class LibraryDisk:
         return data_ranges(self.disk)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in a file as a whole, if the disk beneath can say: `shared_disk`."""
-        found = getattr(self.disk, "locate", None)
-        place: tuple[File, int] | None = found(offset, length) if found else None
+        """Where bytes lie in a file as a whole, if the disk beneath can say: `Locating`."""
+        place = locate(self.disk, offset, length)
         if place is not None and self.activity.on:
             self.activity.note("hit", offset, length, told_from=1)
         return place

@@ -89,7 +89,7 @@ class LocalImage:
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in the image's file as a whole: `shared_disk.Locating`."""
+        """Where bytes lie in the image's file as a whole: `disk.Locating`."""
         self._check(offset, length)
         place = self._store.locate(offset, length)
         if place is not None:

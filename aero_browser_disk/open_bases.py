@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from .disk import Disk, DiskInfo, DiskStats, data_ranges
-from .errors import DiskClosedError, ReadOnlyError
+from .disk import Disk, DiskInfo, DiskStats, RefusingWrites, data_ranges, locate
+from .errors import DiskClosedError
 from .overlay import identity_of
-from .platform.base import File, ReadableBuffer, Storage, WritableBuffer
+from .platform.base import File, Storage, WritableBuffer
 
 Opened = tuple[Disk, Callable[[], None]]
 """An open disk, and what gives the claim to it up once it is closed."""
@@ -63,7 +63,7 @@ async def open_shared(
     return SharedBase(disk, leave)
 
 
-class SharedBase:
+class SharedBase(RefusingWrites):
     """A read-only `Disk` over one that others read too; `close` leaves it to them."""
 
     def __init__(self, disk: Disk, leave: Callable[[], Awaitable[None]]) -> None:
@@ -89,11 +89,9 @@ class SharedBase:
         return data_ranges(self._disk)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in a file as a whole, if the disk can say: `shared_disk.Locating`."""
+        """Where bytes lie in a file as a whole, if the disk can say: `Locating`."""
         self._check()
-        found = getattr(self._disk, "locate", None)
-        place: tuple[File, int] | None = found(offset, length) if found else None
-        return place
+        return locate(self._disk, offset, length)
 
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
         self._check()
@@ -106,15 +104,6 @@ class SharedBase:
     async def read(self, offset: int, length: int) -> bytes:
         self._check()
         return await self._disk.read(offset, length)
-
-    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
-        raise ReadOnlyError
-
-    async def write(self, offset: int, data: ReadableBuffer) -> None:
-        raise ReadOnlyError
-
-    async def discard(self, offset: int, length: int) -> None:
-        raise ReadOnlyError
 
     async def flush(self) -> None:
         self._check()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
 from .byte_source import ByteStream
-from .disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges
+from .disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
 from .errors import (
     BaseChangedError,
     DiskClosedError,
@@ -141,13 +141,12 @@ class Overlay:
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie as a whole, in this overlay's file or beneath: `shared_disk.Locating`."""
+        """Where bytes lie as a whole, in this overlay's file or beneath: `disk.Locating`."""
         self._check(offset, length)
         place = self._store.locate(offset, length)
         was_here = place is not None
         if not was_here and self._store.is_untouched(offset, length):
-            beneath = getattr(self._base, "locate", None)
-            place = beneath(offset, length) if beneath else None
+            place = locate(self._base, offset, length)
         if place is not None:
             self._count_read(length, was_here=was_here)
         return place

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from .disk import DiskInfo, DiskStats, check_bounds
-from .errors import DiskClosedError, EmptyImageError, ReadOnlyError, UnreadableImageError
-from .platform.base import ReadableBuffer, WritableBuffer
+from .disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
+from .errors import DiskClosedError, EmptyImageError, UnreadableImageError
+from .platform.base import WritableBuffer
 
 _BLOCK = 4096
 
@@ -23,7 +23,7 @@ def _mapped(path: Path) -> Iterator[None]:
         raise UnreadableImageError(str(path), error.strerror or str(error)) from error
 
 
-class RawFileDisk:
+class RawFileDisk(RefusingWrites):
     """A read-only `Disk` over a file or block device. Every read is at once."""
 
     def __init__(self, path: Path, descriptor: int, size: int, version: str) -> None:
@@ -72,17 +72,8 @@ class RawFileDisk:
         self.try_read_into(offset, target)
         return bytes(target)
 
-    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
-        raise ReadOnlyError
-
-    async def write(self, offset: int, data: ReadableBuffer) -> None:
-        raise ReadOnlyError
-
     async def flush(self) -> None:
         """Nothing to do: nothing was written."""
-
-    async def discard(self, offset: int, length: int) -> None:
-        raise ReadOnlyError
 
     def stats(self) -> DiskStats:
         return DiskStats(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
 from .access import ImageAddress
@@ -29,23 +29,25 @@ def receive_by(http: HttpClient) -> Receive:
 @contextlib.asynccontextmanager
 async def stall_limit(address: ImageAddress) -> AsyncIterator[StallLimit]:
     """Raises `NetworkError` when nothing moves for as long as the address allows."""
-    try:
+    with _silence_told(address):
         async with StallLimit(address.timeout_s) as limit:
             yield limit
+
+
+@contextlib.contextmanager
+def _silence_told(address: ImageAddress) -> Iterator[None]:
+    try:
+        yield
     except TimeoutError as error:
-        raise stalled(address.shown, address.timeout_s) from error
-
-
-def stalled(shown: str, timeout_s: float) -> NetworkError:
-    """What a host is said to have done that stays silent."""
-    return NetworkError(shown, f"nothing came for {timeout_s:g} s")
+        raise NetworkError(address.shown, f"nothing came for {address.timeout_s:g} s") from error
 
 
 async def _receive_pushed(
     http: PushingHttp, address: ImageAddress, headers: Mapping[str, str], receiver: Receiver
 ) -> None:
     sent = {**address.headers, **headers}
-    await http.push(address.url, sent, address.credentials, address.timeout_s, receiver)
+    with _silence_told(address):
+        await http.push(address.url, sent, address.credentials, address.timeout_s, receiver)
 
 
 async def _receive_asked(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from .disk import Disk, check_bounds
+from .disk import Disk, Locating, check_bounds
 from .errors import DiskClosedError, DiskError, InvalidOptionError, InvalidResponseError
 from .failures import describe
 from .platform.base import File, MakeSharedMemory
@@ -44,17 +44,6 @@ FRAMED = 64 * 1024
 _LONGEST_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
 _LONGEST_FAILURE = 16 * 1024
 _LONGEST_STAGE = 256 << 20
-
-
-@runtime_checkable
-class Locating(Protocol):
-    """A disk that can say where its bytes lie in a file."""
-
-    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the place in it of `length` bytes that lie there as a whole; counts as a
-        read of them. None when they lie otherwise or reading them takes waiting. Raises as
-        `try_read_into` does.
-        """
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from .byte_ranges import ByteRange
 from .byte_source import ByteSource
-from .disk import DiskInfo, DiskStats, check_bounds
-from .errors import DamagedImageError, DiskClosedError, ReadOnlyError
+from .disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
+from .errors import DamagedImageError, DiskClosedError
 from .image_formats import ImageFormat
-from .platform.base import ReadableBuffer, WritableBuffer
+from .platform.base import WritableBuffer
 
 _WINDOW = 1 << 20
 LARGEST_DISK = 1 << 62
@@ -64,7 +64,7 @@ class SourceWindow:
         return self._held[offset - self._start : offset - self._start + length]
 
 
-class VirtualDiskReader:
+class VirtualDiskReader(RefusingWrites):
     """A read-only `Disk` over a `VirtualDisk`. It keeps nothing of what it reads."""
 
     def __init__(self, virtual: VirtualDisk, version: str) -> None:
@@ -89,15 +89,6 @@ class VirtualDiskReader:
         data = await self._virtual.read(offset, length) if length else b""
         self._bytes_read += length
         return data
-
-    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
-        raise ReadOnlyError
-
-    async def write(self, offset: int, data: ReadableBuffer) -> None:
-        raise ReadOnlyError
-
-    async def discard(self, offset: int, length: int) -> None:
-        raise ReadOnlyError
 
     async def flush(self) -> None:
         """Nothing to do."""

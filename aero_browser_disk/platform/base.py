@@ -96,9 +96,9 @@ class PushingHttp(Protocol):
     ) -> None:
         """Sends a GET, as `HttpClient.request` does; returns once all of the body was handed over.
 
-        Raises `NetworkError` when no answer came, when its body broke off and when nothing came for
-        `timeout_s`, and what `receiver` raises. Cancelling the call aborts the request; nothing is
-        handed over after that.
+        Raises `NetworkError` when no answer came or its body broke off, `TimeoutError` when nothing
+        came for `timeout_s`, and what `receiver` raises. Cancelling the call aborts the request;
+        nothing is handed over after that.
         """
 
 

@@ -20,7 +20,7 @@ from aero_browser_disk.byte_ranges import (
 from .companions import Companions
 from .configuration import BytesOptions
 from .direct_answer import EncodedFields, HeaderBlock
-from .exchange import CutShortError, Exchange, Fields, HttpError, Reply, encoded
+from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
 from .image_fields import ImageFields, validators
 from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
 from .lent_bytes import lend_at_once, lend_bytes
@@ -251,11 +251,7 @@ async def _send_rest(exchange: Exchange, pieces: AsyncIterator[bytes], left: int
     """Sends the rest of a body, `left` bytes, as its pieces come."""
     async with exchange.watched() as gone:
         while left and not gone():
-            try:
+            with cutting_short(exchange):
                 piece = await anext(pieces)
-            except VersionChangedError:
-                raise CutShortError("the image changed") from None
-            except OSError as error:
-                raise CutShortError(f"reading failed: {error.strerror}") from error
             left -= len(piece)
             await exchange.send(piece, more=left > 0)

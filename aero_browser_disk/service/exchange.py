@@ -12,11 +12,12 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterator,
     Mapping,
     MutableMapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -26,6 +27,7 @@ from .authorization import Action, Asked, Findings
 from .client_address import TrustedProxies
 from .cors import CorsPolicy
 from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock
+from .image_store import VersionChangedError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -85,6 +87,21 @@ class HttpError(Exception):
 
 class CutShortError(Exception):
     """The rest of a body cannot be sent: the connection must end before its length is reached."""
+
+
+@contextmanager
+def cutting_short(exchange: Exchange) -> Iterator[None]:
+    """Makes what keeps a body from being read a `CutShortError`, once its status was sent."""
+    try:
+        yield
+    except VersionChangedError:
+        if exchange.status is None:
+            raise
+        raise CutShortError("the image changed") from None
+    except OSError as error:
+        if exchange.status is None:
+            raise
+        raise CutShortError(f"reading failed: {error.strerror}") from error
 
 
 class Surroundings:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from .exchange import CutShortError, Exchange
+from .exchange import Exchange, cutting_short
 from .image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage, VersionChangedError
 
 _LEAST_LENT: Final = 64 * 1024
@@ -28,47 +28,30 @@ async def lend_bytes(
 
     Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
     """
-    try:
-        await _lend_pieces(exchange, opened, head, span)
-    except VersionChangedError:
-        if exchange.status is None:
-            raise
-        raise CutShortError("the image changed") from None
-    except OSError as error:
-        if exchange.status is None:
-            raise
-        raise CutShortError(f"reading failed: {error.strerror}") from error
-
-
-async def _lend_pieces(
-    exchange: Exchange,
-    opened: OpenImage,
-    head: tuple[int, Sequence[bytes]],
-    span: tuple[int, int],
-) -> None:
     direct, lender = exchange.direct, opened.lender
     assert direct is not None
     assert lender is not None
     start, stop = span
     allowed, wanted = 0, LENT_LENGTH
-    while start < stop:
-        length = min(stop - start, wanted)
-        if exchange.pace is not None:
-            length = min(length, PIECE_LENGTH)
-            await exchange.pace(length - allowed)
-            allowed = length
-        if not await direct.writable():
-            return
-        piece = lender.lend(start, start + length)
-        if piece is None:
-            length = min(length, PIECE_LENGTH)
-            piece = memoryview(await opened.reader.read(start, start + length))
-        taken = exchange.send_directly(head, piece, more=start + length < stop)
-        start, allowed = start + taken, allowed - taken
-        # What a slow client does not take would be read in vain.
-        wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
-        if start < stop:
-            await exchange.take_turns()
+    with cutting_short(exchange):
+        while start < stop:
+            length = min(stop - start, wanted)
+            if exchange.pace is not None:
+                length = min(length, PIECE_LENGTH)
+                await exchange.pace(length - allowed)
+                allowed = length
+            if not await direct.writable():
+                return
+            piece = lender.lend(start, start + length)
+            if piece is None:
+                length = min(length, PIECE_LENGTH)
+                piece = memoryview(await opened.reader.read(start, start + length))
+            taken = exchange.send_directly(head, piece, more=start + length < stop)
+            start, allowed = start + taken, allowed - taken
+            # What a slow client does not take would be read in vain.
+            wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
+            if start < stop:
+                await exchange.take_turns()
 
 
 def lend_at_once(

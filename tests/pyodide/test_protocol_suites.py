@@ -1,4 +1,4 @@
-"""The browser's HTTP client and files pass the suites that every implementation passes."""
+"""The browser's HTTP client, files and locks pass the suites that every implementation passes."""
 
 from __future__ import annotations
 
@@ -89,6 +89,19 @@ async def check_storage(selenium_worker):
     await check_suite(OpfsSuite)
 
 
+@run_in_pyodide
+async def check_locks(selenium_worker):
+    from aero_browser_disk.platform.browser.tabs import WebLocks
+    from aero_browser_disk.testing.locks_suite import LocksSuite
+    from aero_browser_disk.testing.suite_runner import check_suite
+
+    class WebLocksSuite(LocksSuite):
+        async def make(self):
+            return WebLocks()
+
+    await check_suite(WebLocksSuite)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("bridged", [False, True], ids=["plain", "bridged"])
 def test_http(selenium_worker, bridged):
@@ -105,3 +118,7 @@ def test_http(selenium_worker, bridged):
 @pytest.mark.timeout(300)
 def test_storage(selenium_worker):
     check_storage(selenium_worker)
+
+
+def test_locks(selenium_worker):
+    check_locks(selenium_worker)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
@@ -106,9 +105,6 @@ class RunningService(ServerProcess):
 
 
 _NUMBERS = itertools.count()
-# The service is started a hundred times here: without its bytecode each start takes half as long
-# again (measured).
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No multiple of 512, and more than two pieces of what the service reads at a time.
 DISK = random.Random(2).randbytes(600_123)

@@ -3,6 +3,7 @@ say so find what is broken."""
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -11,11 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_browser_disk import open_disk
-from aero_browser_disk.platform.host import FolderStorage, HostHttp, HostResponse, host_platform
-from aero_browser_disk.platform.memory import MemoryFile, MemoryStorage
+from aero_browser_disk.platform.host import (
+    FolderLocks,
+    FolderStorage,
+    HostHttp,
+    HostResponse,
+    host_platform,
+)
+from aero_browser_disk.platform.memory import MemoryFile, MemoryLock, MemoryLocks, MemoryStorage
 from aero_browser_disk.testing.disk_suite import DiskSuite
 from aero_browser_disk.testing.http_suite import HTTP_SUITE_IMAGES, HttpSuite
 from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.locks_suite import LocksSuite
 from aero_browser_disk.testing.storage_suite import StorageSuite
 from aero_browser_disk.testing.suite_runner import check_names, check_suite, run_suite
 
@@ -60,6 +68,20 @@ class MemorySuite(StorageSuite):
 
 class TestMemoryStorage(MemorySuite):
     """As it is."""
+
+
+class TestFolderLocks(LocksSuite):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    async def make(self) -> FolderLocks:
+        return FolderLocks(self.folder)
+
+
+class TestMemoryLocks(LocksSuite):
+    async def make(self) -> MemoryLocks:
+        return MemoryLocks()
 
 
 @contextmanager
@@ -156,6 +178,25 @@ async def test_storage_suite_finds_a_file_with_two_holders() -> None:
             return Lax()
 
     assert "test_a_file_has_one_holder" in await failed(LaxSuite)
+
+
+async def test_locks_suite_finds_a_wait_that_gives_up_before_it_is_answered() -> None:
+    class Hasty(MemoryLocks):
+        async def acquire(self, name: str, timeout_s: float | None) -> MemoryLock | None:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.sleep(0.001)
+            except TimeoutError:
+                return None
+            return await super().acquire(name, timeout_s)
+
+    class HastySuite(LocksSuite):
+        async def make(self) -> MemoryLocks:
+            return Hasty()
+
+    found = await failed(HastySuite)
+    assert "test_a_free_lock_is_had_however_short_the_wait" in found
+    assert "test_a_held_lock_is_had_by_nobody_else" not in found
 
 
 async def test_http_suite_finds_a_client_that_never_aborts() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
 from ...errors import BrokenAnswerError, NetworkError
+from ...event_loop import bare_future
 from ...redaction import redact_url
 from ..base import Credentials, Receiver
 from .interop import bridge, js_exception
@@ -109,8 +110,7 @@ class _Download:
 
     def __init__(self, receiver: Receiver) -> None:
         self.number = next(self._numbers)
-        # Not the loop's own future, whose two callbacks take a trip through the event loop each.
-        self.ended: asyncio.Future[str] = asyncio.Future(loop=asyncio.get_running_loop())
+        self.ended: asyncio.Future[str] = bare_future()
         self.raw: Any = None
         self._receiver = receiver
         self._under_way[self.number] = self
@@ -223,7 +223,7 @@ class FetchHttp:
         finally:
             download.forget()
         if failure == "stalled":
-            raise NetworkError(redact_url(url), f"nothing came for {timeout_s:g} s")
+            raise TimeoutError
         if failure:
             raise (NetworkError if failure == "no answer" else BrokenAnswerError)(redact_url(url))
 

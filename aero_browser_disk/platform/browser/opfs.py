@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -19,6 +20,8 @@ _SCRATCH = (
     128 * 1024
 )  # bytes moved at once by way of a buffer; more goes over the bridge (measured)
 _MOST_PIECES = 64
+_LEFT_BEHIND_WAITS_S = (0.02, 0.05, 0.1, 0.3)
+"""How long the file of a worker that died may stay locked after its other locks are free."""
 
 
 class OpfsFile:
@@ -181,7 +184,15 @@ class OpfsStorage:
         with _storage_errors(path):
             parent = await self._folder(folder, create=create)
             file = await answer_of(parent, "getFileHandle", name, js_object(create=create))
-            return OpfsFile(path, await answer_of(file, "createSyncAccessHandle"))
+        waits = iter(_LEFT_BEHIND_WAITS_S)
+        while True:
+            try:
+                with _storage_errors(path):
+                    return OpfsFile(path, await answer_of(file, "createSyncAccessHandle"))
+            except StorageBusyError:
+                if (wait_s := next(waits, None)) is None:
+                    raise
+            await asyncio.sleep(wait_s)
 
     async def list(self, path: str) -> list[str]:
         import js

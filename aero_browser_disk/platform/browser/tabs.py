@@ -14,56 +14,77 @@ from .interop import ROOT, js_object
 class WebLock:
     """A `Lock` of the Web Locks API; the browser frees it when the worker dies."""
 
-    def __init__(self, let_go: asyncio.Future[None]) -> None:
-        self._let_go = let_go
+    def __init__(self, let_go: Callable[[], None]) -> None:
+        self._let_go: Callable[[], None] | None = let_go
 
     def release(self) -> None:
-        if not self._let_go.done():
-            self._let_go.set_result(None)
+        let_go, self._let_go = self._let_go, None
+        if let_go is not None:
+            let_go()
 
 
 class WebLocks:
     """`Locks` among the tabs and workers of this origin."""
 
+    def __init__(self) -> None:
+        self._leaving: dict[str, Any] = {}  # promises: that the browser was told of a release
+
     async def acquire(self, name: str, timeout_s: float | None) -> WebLock | None:
         import js
         from pyodide.ffi import create_once_callable
 
-        loop = asyncio.get_running_loop()
-        held: asyncio.Future[None] = loop.create_future()
-        let_go: asyncio.Future[None] = loop.create_future()
+        held = asyncio.get_running_loop().create_future()
+        released = js.Promise.withResolvers()
 
-        async def hold(_lock: Any) -> None:
+        def hold(_lock: Any) -> Any:
             if not held.done():
                 held.set_result(None)
-            await let_go
+            return released.promise
 
+        await self._left(name)
         waiting = js.AbortController.new()
         request = js.navigator.locks.request(
             f"{ROOT}/{name}", js_object(signal=waiting.signal), create_once_callable(hold)
         )
-        request.catch(_ignore_abort())
+        settled = request.catch(_ignore_abort())
+
+        def let_go() -> None:
+            self._leaving[name] = settled
+            released.resolve()
+
         try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.shield(held)
-        except TimeoutError:
-            waiting.abort()
-            if held.done():  # granted in the last moment
-                return WebLock(let_go)
-            held.cancel()
-            return None
+            while not await _done_within(held, timeout_s):
+                # Late is not refused: a busy machine may take long to say that the lock is ours.
+                # What was granted before the browser looked, it has told before its answer.
+                has_holder = name in await self.held([name])
+                if has_holder and not held.done():
+                    waiting.abort()
+                    released.resolve()
+                    return None
         except BaseException:
             waiting.abort()
-            let_go.set_result(None)
+            let_go()
             raise
         return WebLock(let_go)
 
     async def held(self, names: Collection[str]) -> set[str]:
         import js
 
+        for name in names:
+            await self._left(name)
         found = (await js.navigator.locks.query()).held
         held = {str(lock.name).removeprefix(f"{ROOT}/") for lock in found}
         return held & set(names)
+
+    async def _left(self, name: str) -> None:
+        """Waits until the browser was told that we released a lock, if we did."""
+        if (leaving := self._leaving.pop(name, None)) is not None:
+            await leaving
+
+
+async def _done_within(future: asyncio.Future[None], timeout_s: float | None) -> bool:
+    await asyncio.wait([future], timeout=timeout_s)
+    return future.done()
 
 
 def _ignore_abort() -> Any:

@@ -1,4 +1,4 @@
-"""Tasks without the trip through the event loop before their first step."""
+"""Tasks and futures that take fewer trips through the event loop: 0.1 ms each in Pyodide."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import asyncio
 import sys
 from collections.abc import Coroutine
 from typing import Any
+
+
+def bare_future() -> asyncio.Future[Any]:
+    """A future, not of the loop's own kind: the two callbacks of those take a trip each."""
+    return asyncio.Future(loop=asyncio.get_running_loop())
 
 
 def task_begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
