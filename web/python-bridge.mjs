@@ -225,6 +225,7 @@ export class Body {
 }
 
 const [HEAD, PIECE, END] = [0, 1, 2];
+const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with the answer's head
 
 /**
  * What Python is told of a download, in a plain call. HEAD: the status, and the headers as lines,
@@ -239,6 +240,7 @@ const [HEAD, PIECE, END] = [0, 1, 2];
  */
 export class Download {
   #controller = new AbortController();
+  #isAnswered = false;
   #isGivenUp = false;
   #hasStalled = false;
   #movedAt = performance.now();
@@ -274,7 +276,8 @@ export class Download {
   abort() {
     this.#isGivenUp = true;
     clearTimeout(this.#timer);
-    this.#controller.abort();
+    if (this.#isAnswered) setTimeout(() => this.#controller.abort(), ABORTS_AFTER_MS);
+    else this.#controller.abort();
   }
 
   /**
@@ -298,6 +301,7 @@ export class Download {
     let why = "no answer";
     try {
       const response = await answer;
+      this.#isAnswered = true;
       this.#movedAt = performance.now();
       why = "broken off";
       if (!tell(HEAD, response.status, [...response.headers].flat().join("\n"))) return this.abort();

@@ -403,7 +403,9 @@ class HttpSuite:
         """The GET and HEAD requests, once so many have arrived or finished."""
         waits = "".join(f"&{name}={count}" for name, count in wait_for.items())
         url = f"{self.origin}/_control/requests?image={NAME}{waits}"
-        requests = json.loads(await self.send("GET", url, None))["requests"]
+        answer = json.loads(await self.send("GET", url, None))
+        assert "error" not in answer, answer
+        requests = answer["requests"]
         assert isinstance(requests, list)
         return requests
 

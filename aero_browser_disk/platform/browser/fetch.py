@@ -14,6 +14,8 @@ from ...redaction import redact_url
 from ..base import Credentials, Receiver
 from .interop import bridge, js_exception
 
+_ABORTS_AFTER_S = 0.03
+"""Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
 _HEAD, _PIECE = 0, 1  # what a download tells of, as in web/python-bridge.mjs
 
 
@@ -62,7 +64,8 @@ class FetchResponse:
     def abort(self) -> None:
         self._body = None
         if self._controller is not None:
-            self._controller.abort()
+            loop = asyncio.get_running_loop()
+            loop.call_later(_ABORTS_AFTER_S, self._controller.abort)
             self._controller = None
 
 
