@@ -8,7 +8,7 @@ from .block_store import BlockStore, StoredImage
 from .errors import StorageError, StorageFullError
 from .platform.base import File, ReadableBuffer, WritableBuffer
 
-_USES_AT_ONCE = 256  # reads whose blocks are brought into order together
+_USES_AT_ONCE = 1024  # reads whose blocks are brought into order together
 _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
@@ -36,7 +36,9 @@ class BlockCache:
         self._puts_before_retry = 0
         self._is_stuck = False  # giving room back did not help: keep what is there
         self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
-        self._uses: list[int | range] = []  # blocks that were read, not yet in the order of use
+        # Blocks that were read and are not yet in the order of use, each once, the last one last.
+        self._uses: dict[int | range, None] = {}
+        self._uses_noted = 0
         if store.image != image:
             store.begin(image)
         self._slots = store.slots()
@@ -181,12 +183,13 @@ class BlockCache:
     def _note_use(self, block: int, stop: int) -> None:
         """Bytes up to `stop` were read, counted from the beginning of `block`."""
         uses = self._uses
-        if stop <= self._block_size:
-            if not uses or uses[-1] != block:
-                uses.append(block)
-        else:
-            uses.append(range(block, block + 1 + (stop - 1) // self._block_size))
-        if len(uses) > _USES_AT_ONCE:
+        read = (
+            block if stop <= self._block_size else range(block, block - (-stop // self._block_size))
+        )
+        uses.pop(read, None)
+        uses[read] = None
+        self._uses_noted += 1
+        if self._uses_noted > _USES_AT_ONCE:
             self._settle()
 
     def _missing(self, block: int, length: int) -> Iterator[range]:
@@ -341,7 +344,9 @@ class BlockCache:
 
     def _order_uses(self) -> None:
         """Brings the blocks that were read into the order of use."""
-        uses, self._uses = self._uses, []
+        if not self._uses:
+            return
+        uses, self._uses, self._uses_noted = self._uses, {}, 0
         blocks: list[int] = []
         for use in uses:
             if isinstance(use, int):

@@ -9,9 +9,10 @@ from .fetch_queue import IsMissing
 from .strides import Strides
 
 KIB, MIB = 1 << 10, 1 << 20
-_WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 4 * MIB)
+_WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB)
 """Windows of a new stream after a read of one block and after a longer one; the modest size, the
 length from which a stream is long, and the largest window of all."""
+_REQUEST = 2 * MIB  # several at a time are quicker than one, and give way to a read sooner
 _REGION = MIB
 _MOST_BUSY = 3  # times the first window, where several streams began in one region
 _MOST_REGIONS = 4096
@@ -56,6 +57,7 @@ class ReadAhead:
             max(1, size // block_size) for size in _WINDOWS
         )
         self._strides = Strides(blocks, block_size)
+        self._request = max(1, _REQUEST // block_size)
         self._region = max(1, _REGION // block_size)
         self._trust = 1.0  # the share of what was fetched ahead that was read, lately
         self._continued = 1.0  # the share of streams that were continued, lately
@@ -94,7 +96,8 @@ class ReadAhead:
                 stream.planned = block + 1
                 if is_missing(block):
                     stop = block + 1
-                    while stop in wanted and is_missing(stop):
+                    most = min(wanted.stop, block + self._request)
+                    while stop < most and is_missing(stop):
                         stop += 1
                     stream.planned = stop
                     run = range(block, stop)

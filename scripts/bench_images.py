@@ -14,14 +14,14 @@ from bench_results import Measure
 from project import SCRIPTS
 
 MIB = 1 << 20
-SIZE = 256 * MIB
+SIZE = 512 * MIB
 STEP = 4 * MIB
 ROUNDS = 5
 
 PAGE = """async ({ source, step }) => {
   document.body.append(
     Object.assign(document.createElement("input"), { type: "file", id: "bench-file" }));
-  const { library } = await import("./aero-disk.mjs");
+  const { library } = await import("../aero-disk.mjs");
   const worker = new Worker(
     URL.createObjectURL(new Blob([source], { type: "text/javascript" })), { type: "module" });
   const waiting = new Map();
@@ -72,7 +72,7 @@ PAGE = """async ({ source, step }) => {
 
 def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
     """Imports and exports noise, by turns with the bare loop; in a profile on disk only."""
-    page.goto(site_url)
+    page.goto(f"{site_url}bench/index.html")  # no page whose library list follows each change
     source = (SCRIPTS / "bench_site" / "bare_copy.mjs").read_text()
     page.evaluate(PAGE, {"source": source, "step": STEP})
     times: dict[str, list[float]] = {name: [] for name in ("bareIn", "ourIn", "bareOut", "ourOut")}

@@ -28,6 +28,9 @@ export class LibraryList {
   #library = null;
   #list = element("library-list", HTMLElement);
   #wasOpen = false;
+  #isStale = false;
+  /** @type {Promise<void> | undefined} */
+  #refreshing;
   #cached = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #growing;
@@ -49,12 +52,21 @@ export class LibraryList {
     library.addEventListener("change", () => this.refresh()); // in another tab
   }
 
-  /** Looks at the library anew. */
-  async refresh() {
-    try {
-      this.#show(await this.#call("page.library"));
-    } catch (error) {
-      this.#fail(error);
+  /** Looks at the library anew; one look at a time, and one more if something changed meanwhile. */
+  refresh() {
+    this.#isStale = true;
+    this.#refreshing ??= this.#look().finally(() => (this.#refreshing = undefined));
+    return this.#refreshing;
+  }
+
+  async #look() {
+    while (this.#isStale) {
+      this.#isStale = false;
+      try {
+        this.#show(await this.#call("page.library"));
+      } catch (error) {
+        this.#fail(error);
+      }
     }
   }
 

@@ -76,7 +76,7 @@ class Receiver(Protocol):
         """The status code, and the headers that the platform shows, by lower-case name."""
 
     def piece(self, data: memoryview) -> None:
-        """The next bytes of the body, in order. The view is the receiver's to keep."""
+        """The next bytes of the body, in order. The view is valid for the length of the call."""
 
 
 @runtime_checkable

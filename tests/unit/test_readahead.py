@@ -28,14 +28,14 @@ def windows(ahead: ReadAhead, blocks: list[int]) -> list[int]:
 def test_a_stream_earns_its_window():
     ahead = ReadAhead(BLOCKS, BLOCK)
     reach = []
-    for block in range(2000):
+    for block in range(4000):
         wanted = ahead.note(block, block)
         assert not wanted or wanted.start > block
         reach.append(((wanted.stop if wanted else block + 1) - block - 1) * BLOCK)
         while ahead.next_run(lambda _: True):
             pass
     assert max(reach[:64]) <= 384 * 1024
-    assert max(reach) == 4 * MIB
+    assert max(reach) == 8 * MIB
 
 
 def test_a_jump_starts_over_with_a_small_window():

@@ -6,16 +6,18 @@ import asyncio
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
+from ctypes import addressof
 from typing import Any, ClassVar, Literal, Protocol
 
 from ...errors import BrokenAnswerError, NetworkError
 from ...event_loop import bare_future
 from ...redaction import redact_url
 from ..base import Credentials, Receiver
-from .interop import bridge, js_exception
+from .interop import bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
 """Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
+_PAGE = 4096
 _HEAD, _PIECE = 0, 1  # what a download tells of, as in web/python-bridge.mjs
 
 
@@ -87,7 +89,7 @@ class _BridgedBody:
         if not length:
             return None
         piece = bytearray(length)
-        self._body.take(piece)
+        self._body.take(addressof(first_byte(piece)))
         return memoryview(piece)
 
 
@@ -103,6 +105,29 @@ class _PlainBody:
 def _body(stream: Any) -> _Body:
     found = bridge()
     return _PlainBody(stream) if found is None else _BridgedBody(found.Body.new(stream))
+
+
+class _Landing:
+    """Where a piece lies while it is handed over: one place for all, none outlives the call.
+
+    It begins in the middle of a page, where it is quick to copy to: see `web/python-bridge.mjs`.
+    """
+
+    def __init__(self) -> None:
+        self._room = memoryview(b"")
+        self._address = 0
+
+    def room(self, length: int) -> tuple[memoryview, int]:
+        """So many bytes, and their address."""
+        if length > len(self._room):
+            raw = bytearray(length + _PAGE)
+            address = addressof(first_byte(raw))
+            skipped = (_PAGE // 2 - address) % _PAGE
+            self._room, self._address = memoryview(raw)[skipped:], address + skipped
+        return self._room[:length], self._address
+
+
+_landing = _Landing()
 
 
 class _Download:
@@ -133,9 +158,9 @@ class _Download:
             return False
         try:
             if what == _PIECE:
-                piece = bytearray(value)
-                self.raw.take(piece)
-                self._receiver.piece(memoryview(piece))
+                piece, address = _landing.room(value)
+                self.raw.take(address)
+                self._receiver.piece(piece)
             elif what == _HEAD:
                 lines = text.split("\n") if text else []
                 self._receiver.head(value, dict(zip(lines[::2], lines[1::2], strict=True)))

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+from ctypes import c_char
 from typing import Any, cast
 
 ROOT = "aero-browser-disk"
 """What all of ours in this origin is called: a folder, locks, channels."""
+
+first_byte = c_char.from_buffer
+"""`addressof(first_byte(buffer))` is where the bytes of a writable buffer lie in Python's memory.
+
+It is theirs for as long as the buffer is not given back or resized. To have JavaScript ask for a
+buffer itself takes as long as reading 64 KiB.
+"""
 
 
 @functools.cache
@@ -22,9 +30,13 @@ def js_exception() -> type[Exception]:
 def bridge() -> Any | None:
     """`web/python-bridge.mjs`, which our own worker provides; None in any other Pyodide."""
     try:
-        return importlib.import_module("aero_browser_disk_bridge")
+        found = importlib.import_module("aero_browser_disk_bridge")
     except ImportError:
         return None
+    import pyodide_js
+
+    # Not of Pyodide's public interface, so it may be missing in another version.
+    return found if found.useMemory(getattr(pyodide_js, "_module", None)) else None
 
 
 class RejectionError(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from ctypes import addressof
 from typing import Any, Literal
 
 from ...errors import (
@@ -14,11 +15,17 @@ from ...errors import (
     StorageUnavailableError,
 )
 from ..base import FileFacts, ReadableBuffer, StorageEstimate, WritableBuffer
-from .interop import ROOT, RejectionError, answer_of, bridge, js_exception, js_object
+from .interop import (
+    ROOT,
+    RejectionError,
+    answer_of,
+    bridge,
+    first_byte,
+    js_exception,
+    js_object,
+)
 
-_SCRATCH = (
-    128 * 1024
-)  # bytes moved at once by way of a buffer; more goes over the bridge (measured)
+_SCRATCH = 128 * 1024  # bytes that go through a buffer at once, where our bridge is missing
 _MOST_PIECES = 64
 _LEFT_BEHIND_WAITS_S = (0.02, 0.05, 0.1, 0.3)
 """How long the file of a worker that died may stay locked after its other locks are free."""
@@ -33,15 +40,15 @@ class OpfsFile:
         self.handle = handle
         """The sync access handle, for JavaScript that reads the file by itself."""
         self._path = path
-        between = bridge()
         # Bound once: to look a method up costs as much as to call it.
-        self._read = between.readerOf(handle) if between else _reader_of(handle)
         self._write = handle.write
-        self._read_much = between.readFile if between else None
-        self._write_much = between.writeFile if between else None
-        self._read_new = between.readNew if between else None
+        self._read = handle.read
         self._scratch = js.Uint8Array.new(_SCRATCH)
         self._pieces: dict[int, tuple[Any, Any]] = {}
+        between = bridge()
+        self._read_to = between.readerOf(handle) if between else None
+        self._write_from = between.writerOf(handle) if between else None
+        self._read_new = between.readNew if between else None
 
     def size(self) -> int:
         with _file_errors(self._path):
@@ -50,16 +57,13 @@ class OpfsFile:
     def read_into(self, target: WritableBuffer, offset: int) -> int:
         length = len(target)
         try:  # a context manager would cost as much as the read
-            if length > _SCRATCH:
+            if self._read_to is None:
                 return self._read_pieces(target, offset)
-            view, assign_to = self._pieces.get(length) or self._make_piece(length)
-            got: int = self._read(view, offset)
+            if not length:
+                return 0
+            got: int = self._read_to(offset, addressof(first_byte(target)), length)
         except js_exception() as error:
             raise _storage_error(self._path, error) from error
-        if got == length:
-            assign_to(target)
-        else:
-            view.subarray(0, got).assign_to(memoryview(target)[:got])
         return got
 
     def write(self, data: ReadableBuffer, offset: int) -> None:
@@ -94,8 +98,9 @@ class OpfsFile:
     def _write_all(self, view: memoryview, offset: int) -> bool:
         """Whether all was written: at the quota Firefox writes short, one Chromium says -8."""
         length = len(view)
-        if length > _SCRATCH and self._write_much is not None:
-            return bool(self._write_much(self.handle, view, offset) == length)
+        if self._write_from is not None and length and not view.readonly:
+            written: int = self._write_from(offset, addressof(first_byte(view)), length)
+            return written == length
         for start in range(0, length, _SCRATCH):
             with view[start : start + _SCRATCH] as part:
                 piece, _ = self._pieces.get(len(part)) or self._make_piece(len(part))
@@ -133,14 +138,15 @@ class OpfsFile:
         self.handle.close()
 
     def _read_pieces(self, target: WritableBuffer, offset: int) -> int:
-        if self._read_much is not None:
-            return int(self._read_much(self.handle, target, offset))
         with memoryview(target) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
-                    got = self.read_into(part, offset + start)
+                    piece, assign_to = self._pieces.get(len(part)) or self._make_piece(len(part))
+                    got = int(self._read(piece, at=offset + start))
                     if got < len(part):
+                        piece.subarray(0, got).assign_to(part[:got])
                         return start + got
+                    assign_to(part)
             return len(view)
 
 
@@ -233,12 +239,6 @@ class OpfsStorage:
         for name in filter(None, path.split("/")):
             folder = await answer_of(folder, "getDirectoryHandle", name, js_object(create=create))
         return folder
-
-
-def _reader_of(handle: Any) -> Callable[[Any, int], int]:
-    """As the bridge's `readerOf`, which need not make an object of each keyword."""
-    read = handle.read
-    return lambda target, offset: int(read(target, at=offset))
 
 
 @contextlib.contextmanager
