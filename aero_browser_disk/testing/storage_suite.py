@@ -140,6 +140,24 @@ class StorageSuite:
             file.write(b"b", 5000)
             assert _content(file) == b"a" + bytes(4999) + b"b"
 
+    async def test_buffers_may_lie_anywhere_in_memory(self) -> None:
+        """A platform may read another way to a place where the quick way is slow."""
+        length = (2 << 20) + 123
+        content = bytes(range(251)) * ((length + 4096) // 251 + 1)
+        room = bytearray(length + 4096)
+        async with self._file() as file:
+            for shift in (*range(0, 64, 7), 2048, 4090):
+                view = memoryview(room)[shift : shift + length]
+                view[:] = content[shift : shift + length]
+                file.write(view, 5)
+                view[:] = bytes(length)
+                assert file.read_into(view, 5) == length
+                assert view == content[shift : shift + length]
+                with view[:300] as part:
+                    assert file.read_into(part, length - 95) == 100  # the file ends there
+                    assert part[:100] == content[shift : shift + length][-100:]
+                    assert part[100:] == content[shift + 100 : shift + 300]
+
     async def test_any_buffer_can_be_written(self) -> None:
         async with self._file() as file:
             data = bytes(range(256)) * 40

@@ -14,11 +14,48 @@ from project import WEB
 
 
 @run_in_pyodide
-async def check_http(selenium_worker, origin, other_origin, refusing_origin, bridge_source=None):
+async def bring_bridge(selenium_worker, source):
     import sys
 
     import js
     from pyodide.code import run_js
+    from pyodide.ffi import to_js
+
+    from aero_browser_disk.platform.browser import interop
+
+    module_type = to_js({"type": "text/javascript"}, dict_converter=js.Object.fromEntries)
+    url = js.URL.createObjectURL(js.Blob.new(to_js([source]), module_type))
+    sys.modules["aero_browser_disk_bridge"] = await run_js("(url) => import(url)")(url)
+    interop.bridge.cache_clear()
+    assert interop.bridge() is not None
+
+
+@run_in_pyodide
+async def take_bridge_away(selenium_worker):
+    import sys
+
+    from aero_browser_disk.platform.browser import interop
+
+    sys.modules.pop("aero_browser_disk_bridge", None)
+    interop.bridge.cache_clear()
+    assert interop.bridge() is None
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "bridged"])
+def _bridge(request, selenium_worker):
+    """Without our bridge to JavaScript, as in any other Pyodide, and with it."""
+    if request.param:
+        # Without what it takes from other modules: a Blob has no address that they are relative to.
+        source = (WEB / "python-bridge.mjs").read_text()
+        source = re.sub(r'^export .* from ".*";$', "", source, flags=re.MULTILINE)
+        bring_bridge(selenium_worker, source)
+    yield
+    take_bridge_away(selenium_worker)
+
+
+@run_in_pyodide
+async def check_http(selenium_worker, origin, other_origin, refusing_origin):
+    import js
     from pyodide.ffi import to_js
 
     from aero_browser_disk.platform.browser import FetchHttp, interop
@@ -39,17 +76,8 @@ async def check_http(selenium_worker, origin, other_origin, refusing_origin, bri
     FetchSuite.origin = origin
     FetchSuite.other_origin = other_origin
     FetchSuite.refusing_origin = refusing_origin
-    if bridge_source is not None:
-        module_type = to_js({"type": "text/javascript"}, dict_converter=js.Object.fromEntries)
-        url = js.URL.createObjectURL(js.Blob.new(to_js([bridge_source]), module_type))
-        sys.modules["aero_browser_disk_bridge"] = await run_js("(url) => import(url)")(url)
-        interop.bridge.cache_clear()
-    assert FetchHttp().may_push() == (bridge_source is not None)
-    try:
-        await check_suite(FetchSuite)
-    finally:
-        sys.modules.pop("aero_browser_disk_bridge", None)
-        interop.bridge.cache_clear()
+    assert FetchHttp().may_push() == (interop.bridge() is not None)
+    await check_suite(FetchSuite)
 
 
 @run_in_pyodide
@@ -103,19 +131,17 @@ async def check_locks(selenium_worker):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("bridged", [False, True], ids=["plain", "bridged"])
-def test_http(selenium_worker, bridged):
-    # Without what it takes from other modules: a Blob has no address that they are relative to.
-    source = (WEB / "python-bridge.mjs").read_text()
-    source = re.sub(r'^export .* from ".*";$', "", source, flags=re.MULTILINE) if bridged else None
+@pytest.mark.usefixtures("_bridge")
+def test_http(selenium_worker):
     with ImageServer(HTTP_SUITE_IMAGES) as server, socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # and does not listen
         refusing = f"http://127.0.0.1:{bound.getsockname()[1]}"
         other = f"http://localhost:{server.port}"
-        check_http(selenium_worker, server.origin, other, refusing, source)
+        check_http(selenium_worker, server.origin, other, refusing)
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("_bridge")
 def test_storage(selenium_worker):
     check_storage(selenium_worker)
 
