@@ -73,10 +73,11 @@ class LibraryImages:
         else:
             disk, release = await self.share(folder, record), _nothing
 
-        await self._note(folder)
+        noting = asyncio.ensure_future(self._note(folder))  # nobody need wait for that
         opened_at = self._shelf.platform.clock.now()
 
         async def on_close(info: DiskInfo) -> None:
+            await noting
             release()
             is_noted = (record.size, record.version) == (info.size, info.version)
             if is_noted and self._shelf.platform.clock.now() - opened_at < _SAME_USE_S:

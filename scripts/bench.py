@@ -34,10 +34,11 @@ from bench_workloads import (
     sequential,
     strided,
 )
+from bench_writes import writes
 from debian_image import make_debian_image
 from project import CACHE
 
-GROUPS = ("start", "micro", "shared", "images", "local", "shaped", "boot", "thinking")
+GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
 REAL_BOOTS = "v86"
 SERVICE = "service"  # against nginx, without a browser
 THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
@@ -62,6 +63,7 @@ class Bench:
             "micro": self._micro,
             "shared": self._shared,
             "images": self._images,
+            "writes": self._writes,
             "local": self._local,
             "shaped": self._shaped,
             "boot": self._boot,
@@ -96,6 +98,10 @@ class Bench:
     def _images(self) -> None:
         say("images")
         self.measures += images(self._page.page, self._page.site_url, 2 * self._repeat - 1)
+
+    def _writes(self) -> None:
+        say("writes")
+        self.measures += writes(self._page)
 
     def _local(self) -> None:
         compare, repeat = self._runner.compare, self._repeat
