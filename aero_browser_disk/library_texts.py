@@ -26,6 +26,8 @@ ACTIONS = {
     "overlay": "New overlay",
     "export": "Export",
     "exportOverlay": "Export",
+    "exportChanges": "Save changes",
+    "importChanges": "Load changes",
     "rename": "Rename",
     "duplicate": "Duplicate",
     "resize": "Resize",

@@ -93,7 +93,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
             "name": name,
             "label": texts.ACTIONS[name],
             "spoken": f"{texts.ACTIONS[name]} {entry.name}",
-            "disabled": disabled or (entry.is_open and name not in ("export", "exportOverlay")),
+            "disabled": disabled or (entry.is_open and not name.startswith("export")),
             "ask": ask,
         }
 
@@ -102,6 +102,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
     if entry.kind == "cache":
         if _is_whole_address(entry.name):
             yield action("use")
+            yield action("importChanges")
         yield action("forget", _ask("forget", name=entry.name, size=size, danger=True))
         return
     if entry.state != "ready":
@@ -117,6 +118,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
             yield action("commit", _ask("commit", name=entry.name, base=base, danger=True))
         elif _is_whole_address(base):
             yield action("useOverlay")
+        yield action("exportChanges")
         yield action("reset", _ask("reset", name=entry.name, size=size, danger=True))
         yield action(
             "remove", _ask("removeOverlay", name=entry.name, size=size, loss=loss, danger=True)
@@ -124,6 +126,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
         return
     yield action("open")
     yield action("overlay", _ask("overlay", name=entry.name, fields=[_name_field("")]))
+    yield action("importChanges")
     yield action("export", _ask("export", name=entry.name, fields=[_COMPRESS_FIELD]))
     yield action("rename", _ask("rename", name=entry.name, fields=[_name_field(entry.name)]))
     yield action(

@@ -23,6 +23,7 @@ FIXED: dict[str, object] = {
     "stays as it is.",
     "settings": "Settings",
     "samples": "Samples",
+    "samplesTry": "Open a sample",
     "samplesLoad": "Show the samples",
     "import": "Import a file",
     "create": "New blank disk",
@@ -104,7 +105,10 @@ KEEP_ALL_DONE = "All of it is here"
 
 # ── samples ───────────────────────────────────────────────────────────────────────────────────────
 
-SAMPLES_OFF = "{host} has some. Turn on “Use remote image” to ask it."
+SAMPLES_OFF = (
+    "{host} has some. To open one turns “Use remote image” on: that host sees your address, what "
+    "you read and when."
+)
 SAMPLES_ON = "{host} has some. It is asked for its list when you press the button."
 SAMPLES_SHOWN = "From {host}. Press one to open it."
 SAMPLES_NONE = "{host} has none."

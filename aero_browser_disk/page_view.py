@@ -52,7 +52,7 @@ def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote:
     """The images of the service that the page was told of; none are known before it is asked."""
     host = _host(catalog)
     if not host:
-        return {"shown": False, "hint": "", "disabled": True, "images": []}
+        return {"shown": False, "hint": "", "isAsked": False, "disabled": True, "images": []}
     if images is None:
         hint = texts.SAMPLES_ON if remote else texts.SAMPLES_OFF
     else:
@@ -60,6 +60,7 @@ def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote:
     return {
         "shown": True,
         "hint": hint.format(host=host),
+        "isAsked": images is not None,
         "disabled": not remote or images is not None,
         "images": [
             {

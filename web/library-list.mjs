@@ -160,6 +160,8 @@ export class LibraryList {
       useOverlay: () => this.#use(base, row.name),
       export: async () => this.#later(this.#export(row.name, [], values.compress)),
       exportOverlay: async () => this.#later(this.#export(base, [row.name], values.compress)),
+      exportChanges: async () => this.#later(this.#exportChanges(row)),
+      importChanges: async () => this.#choose((file) => this.#importChanges(row, file)),
       rename: () => library.rename(id, values.name ?? ""),
       duplicate: async () => this.#later(this.#duplicate(row, values.name ?? "")),
       resize: async () => {
@@ -257,6 +259,18 @@ export class LibraryList {
     return this.#transfers.run(this.#progress("export", name), (told) =>
       library.export(name, { overlays, compress: format, ...told }),
     );
+  }
+
+  /** @param {Row} row of an overlay */
+  #exportChanges(row) {
+    return this.#transfers.run(this.#progress("export", row.name), (told) => library.export(row.id, told));
+  }
+
+  /** @param {Row} row of an image or an address @param {File} file what `#exportChanges` made */
+  async #importChanges(row, file) {
+    const name = file.name.replace(/\.overlay$/, "");
+    const base = row.kind === "cache" ? { url: row.name } : { image: row.id };
+    await this.#later(library.importOverlay(file, { name, ...base }));
   }
 
   /** @param {string} kind @param {string} name */

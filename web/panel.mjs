@@ -37,7 +37,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ title: string, legend: Record<string, string> }} map
  * @property {{ disabled: boolean, hint: string }} files
  * @property {{ disabled: boolean, hint: string }} boot
- * @property {{ shown: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
+ * @property {{ shown: boolean, isAsked: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered
  * @property {Record<string, string> & { warning: string[], lacks: Record<string, string> }} texts

@@ -9,12 +9,16 @@ import { element, make, makeButton, onPress, redraw, setAvailable } from "./elem
 /** @param {PageSession} session */
 export function wireSamples(session) {
   const load = element("samples-load", HTMLButtonElement);
+  const first = element("samples-try", HTMLButtonElement);
   onPress("samples-load", () => session.act("panel.loadSamples"));
+  onPress("samples-try", openFirst);
   session.onView((view) => {
-    const { shown, disabled, images } = view.samples;
+    const { shown, isAsked, disabled, images } = view.samples;
     element("samples", HTMLElement).hidden = !shown || view.phase !== "closed";
     setAvailable(load, !disabled);
+    setAvailable(first, true);
     load.hidden = images.length > 0;
+    first.hidden = isAsked;
     redraw(element("sample-list", HTMLElement), images, () =>
       images.map(({ url, name, note, size }) =>
         make(
@@ -26,6 +30,14 @@ export function wireSamples(session) {
       ),
     );
   });
+
+  /** One press is consent enough: what it turns on is said beside it. */
+  async function openFirst() {
+    await session.edit("panel.setRemote", { enabled: true });
+    const answer = await session.act("panel.loadSamples");
+    const sample = answer?.view.samples.images[0];
+    if (sample) await open(sample.url);
+  }
 
   /** @param {string} url */
   async function open(url) {

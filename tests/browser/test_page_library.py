@@ -200,3 +200,33 @@ def test_a_remote_image_is_opened_with_an_overlay_and_its_cache_is_listed(
     panel.button("Use the address work").click()
     expect(panel.page.get_by_label("Keep changes in")).to_have_value("work")
     expect(panel.url).to_have_value(images.url("sample.img"))
+
+
+def test_what_was_written_over_a_remote_image_is_saved_and_loaded_again(
+    panel: PanelPage, images: ImageServer
+) -> None:
+    page, url = panel.page, images.url("sample.img")
+    work = {"url": url, "allowRemote": True, "overlay": "work"}
+    page.evaluate(WRITE_AND_KEEP_OPEN, work)
+    page.evaluate("() => globalThis.disk.close()")
+    panel.button("Save changes work").wait_for()
+    with page.expect_download() as saved:
+        panel.button("Save changes work").click()
+    assert saved.value.suggested_filename == "work.overlay"
+    panel.button("Delete work").click()
+    panel.answer("Delete it")
+    expect(panel.button("Save changes work")).to_have_count(0)
+
+    with page.expect_file_chooser() as chosen:
+        panel.button(f"Load changes {url}").click()
+    content = saved.value.path().read_bytes()
+    chosen.value.set_files({"name": "work.overlay", "mimeType": "", "buffer": content})
+    panel.button("Save changes work").wait_for()
+    read = """async (options) => {
+      const { openDisk } = await import("./aero-disk.mjs");
+      const disk = await openDisk(options);
+      const bytes = new TextDecoder().decode(await disk.read(1000, 7));
+      await disk.close();
+      return bytes;
+    }"""
+    assert page.evaluate(read, work) == "written"

@@ -136,7 +136,7 @@ def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them
     images.add("disks/one/bytes", bytes(2**20))
     catalog = quote(images.url("v1/images"), safe="")
     panel = PanelPage(page).visit(f"{site.url}?catalog={catalog}")
-    expect(page.get_by_text("Turn on “Use remote image” to ask it.")).to_be_visible()
+    expect(page.get_by_text("that host sees your address, what you read and when")).to_be_visible()
     panel.button("Show the samples").click(force=True)
     panel.turn_on()
     assert images.requests == []
@@ -146,3 +146,16 @@ def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them
 
     panel.expect_status("one is open: 1 MiB.")
     expect(panel.url).to_have_value(images.url("disks/one/bytes"))
+
+
+def test_a_sample_is_one_press_away(page: Page, site: SiteServer, images: ImageServer) -> None:
+    listed = {"images": [{"id": "one", "name": "One", "size_bytes": 2**20}]}
+    images.add("v1/images", json.dumps(listed).encode())
+    images.add("disks/one/bytes", bytes(2**20))
+    panel = PanelPage(page).visit(f"{site.url}?catalog={quote(images.url('v1/images'), safe='')}")
+    assert images.requests == []
+
+    panel.button("Open a sample").click()
+
+    panel.expect_status("one is open: 1 MiB.")
+    expect(panel.remote).to_be_checked()

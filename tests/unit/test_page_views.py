@@ -58,7 +58,7 @@ def test_a_disk_says_what_it_is_how_full_and_what_can_be_done() -> None:
     assert row["facts"] == "disk · 4 GiB · used 2023-11-14"
     assert row["used"] == {"value": 2**30, "max": 4 * 2**30, "text": "1 GiB used"}
     assert actions_of(row) == [
-        *("open", "overlay", "export", "rename", "duplicate", "resize", "remove")
+        *("open", "overlay", "importChanges", "export", "rename", "duplicate", "resize", "remove")
     ]
 
 
@@ -69,7 +69,9 @@ def test_overlays_are_with_what_they_lie_over() -> None:
 
     (over,) = row["overlays"]
     assert over["name"] == "mine"
-    assert actions_of(over) == ["openOverlay", "exportOverlay", "commit", "reset", "remove"]
+    assert actions_of(over) == [
+        *("openOverlay", "exportOverlay", "commit", "exportChanges", "reset", "remove")
+    ]
     assert plain(library_view([overlay, image], None))["overlays"] == ["mine"]
 
 
@@ -116,7 +118,7 @@ def test_a_broken_import_is_continued_or_removed() -> None:
 
 @pytest.mark.parametrize(
     ("name", "actions"),
-    [(f"{HOST}/x.img", ["use", "forget"]), (f"{HOST}/x.img?…", ["forget"])],
+    [(f"{HOST}/x.img", ["use", "importChanges", "forget"]), (f"{HOST}/x.img?…", ["forget"])],
 )
 def test_an_address_that_was_opened_can_be_used_again_unless_part_of_it_is_hidden(
     name: str, actions: list[str]
@@ -291,7 +293,9 @@ def test_samples_are_not_shown_where_no_service_is_known() -> None:
 def test_a_service_is_asked_for_samples_only_with_consent() -> None:
     off = samples_part(f"{HOST}:8443/v1/images?token=TOKEN", None, remote=False)
     assert (off["shown"], off["disabled"]) == (True, True)
-    assert off["hint"] == ("disks.example:8443 has some. Turn on “Use remote image” to ask it.")
+    assert off["hint"].startswith(
+        "disks.example:8443 has some. To open one turns “Use remote image”"
+    )
     assert samples_part(f"{HOST}/v1/images", None, remote=True)["disabled"] is False
 
     image = CatalogImage(f"{HOST}/disks/a/bytes", "A", "first", 2**20)

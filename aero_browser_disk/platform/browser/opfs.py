@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from ctypes import addressof
 from typing import Any, Literal
@@ -98,10 +99,21 @@ class OpfsFile:
     def _write_all(self, view: memoryview, offset: int) -> bool:
         """Whether all was written: at the quota Firefox writes short, one Chromium says -8."""
         length = len(view)
-        if self._write_from is not None and length and not view.readonly:
-            written: int = self._write_from(offset, addressof(first_byte(view)), length)
-            return written == length
+        if self._write_from is None:
+            return self._write_pieces(view, offset)
+        if not view.readonly:
+            address = addressof(first_byte(view)) if length else 0
+            return bool(self._write_from(offset, address, length) == length)
+        copied, address = _copies()  # what is read-only does not tell its address
         for start in range(0, length, _SCRATCH):
+            part = view[start : start + _SCRATCH]
+            copied[: len(part)] = part
+            if self._write_from(offset + start, address, len(part)) != len(part):
+                return False
+        return True
+
+    def _write_pieces(self, view: memoryview, offset: int) -> bool:
+        for start in range(0, len(view), _SCRATCH):
             with view[start : start + _SCRATCH] as part:
                 piece, _ = self._pieces.get(len(part)) or self._make_piece(len(part))
                 piece.assign(part)
@@ -148,6 +160,13 @@ class OpfsFile:
                         return start + got
                     assign_to(part)
             return len(view)
+
+
+@functools.cache
+def _copies() -> tuple[memoryview, int]:
+    """Room for what is written at once, and its address."""
+    room = bytearray(_SCRATCH)
+    return memoryview(room), addressof(first_byte(room))
 
 
 class OpfsStorage:
