@@ -206,6 +206,7 @@ def test_what_was_written_over_a_remote_image_is_saved_and_loaded_again(
     panel: PanelPage, images: ImageServer
 ) -> None:
     page, url = panel.page, images.url("sample.img")
+    page.evaluate("() => delete globalThis.showSaveFilePicker")  # as where there is none
     work = {"url": url, "allowRemote": True, "overlay": "work"}
     page.evaluate(WRITE_AND_KEEP_OPEN, work)
     page.evaluate("() => globalThis.disk.close()")
