@@ -89,7 +89,7 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
     console.expect("status of 404")
     chance = random.Random(22)
     everything = expected(range(BLOCKS))
-    settled = range(0)
+    brought: list[int] = []
     kept = []
     serving = images.behaviour
     for turn in range(ROUNDS + 1):
@@ -102,12 +102,14 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         images.behaviour = serving
         wrong = [b for b, have in enumerate(found) if have not in (None, everything[b])]
         assert wrong == []
-        assert [b for b in settled if found[b] is None] == [], "what was kept before is gone"
+        assert [b for b in brought if found[b] is None] == [], "what was kept before is gone"
         kept.append(sum(have is not None for have in found))
 
         start = turn * SETTLED % (BLOCKS - SETTLED)
         settled = range(start, start + SETTLED)
         assert digests(page, settled) == everything[settled.start : settled.stop]
+        # Others may go: after a kill the order of use is only about what it was.
+        brought = [block for block in settled if found[block] is None]
         page.evaluate(UNTIL_IDLE)
 
         images.forget()
