@@ -32,7 +32,7 @@ from .receiving import receive_by, stall_limit
 from .stall_limit import StallLimit
 
 Deliver = Callable[[int, memoryview], None]
-"""Takes a piece of the image: the offset of its first byte, and its bytes, which are its own."""
+"""Takes a piece of the image: the offset of its first byte, and its bytes, valid for the call."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ const { loadPyodide } = await import(pathToFileURL(`${pyodideFolder}/pyodide.mjs
 const pyodide = await loadPyodide({
   indexURL: pyodideFolder,
   _makeSnapshot: true,
-  env: { HOME: "/home/pyodide", PYTHONHASHSEED: "0" },
+  env: { PYTHONHASHSEED: "0" },
 });
 pyodide.unpackArchive(new Uint8Array(readFileSync(wheel)), "wheel");
 pyodide.runPython(readFileSync(new URL("snapshot_contents.py", import.meta.url), "utf8"));

@@ -128,7 +128,8 @@ export class Library extends EventTarget {
 
   /**
    * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile. What this tab
-   * has open goes out as it is now, unless it is written to before the end. The id of an overlay gives a file of what it holds, for `importOverlay`.
+   * has open goes out as it is now, unless it is written to before the end. The id of an overlay gives a
+   * file of what it holds, for `importOverlay`.
    * @param {string} name
    * @param {ExportOptions} [options]
    * @returns {Promise<{ fileName: string, bytes: number, blob: Blob | null }>} `blob` where `to` asks for it

@@ -33,6 +33,7 @@ OPEN = """async ([url, blockSize, cacheLimitBytes]) => {
   const { openDisk } = await import("../aero-disk.mjs");
   globalThis.disk = await openDisk({
     url, blockSize, cacheLimitBytes, allowRemote: true, readAhead: false, bootProfile: null,
+    sharedMemoryBytes: 0, // what is read from there is no use of the cache, which may let it go
   });
   const { storage, notices } = await disk.stats();
   return [storage, ...notices];
@@ -89,7 +90,7 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
     console.expect("status of 404")
     chance = random.Random(22)
     everything = expected(range(BLOCKS))
-    brought: list[int] = []
+    settled, brought = range(0), set[int]()
     kept = []
     serving = images.behaviour
     for turn in range(ROUNDS + 1):
@@ -102,14 +103,17 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         images.behaviour = serving
         wrong = [b for b, have in enumerate(found) if have not in (None, everything[b])]
         assert wrong == []
-        assert [b for b in brought if found[b] is None] == [], "what was kept before is gone"
+        gone = {block for block in settled if found[block] is None}
+        assert not gone & brought, "what was kept before is gone"
+        # After a kill the order of use is only about what it was, and a block that was there before
+        # may have made room for the first one, which is asked for at each visit.
+        assert len(gone) <= 1, "what was used before is gone"
         kept.append(sum(have is not None for have in found))
 
         start = turn * SETTLED % (BLOCKS - SETTLED)
         settled = range(start, start + SETTLED)
         assert digests(page, settled) == everything[settled.start : settled.stop]
-        # Others may go: after a kill the order of use is only about what it was.
-        brought = [block for block in settled if found[block] is None]
+        brought = {block for block in settled if found[block] is None}
         page.evaluate(UNTIL_IDLE)
 
         images.forget()

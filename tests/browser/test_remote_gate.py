@@ -128,14 +128,19 @@ def test_the_page_itself_talks_to_no_one_else(page: Page, site: SiteServer) -> N
     assert [url for url in asked if not url.startswith((site.url, "data:", "blob:"))] == []
 
 
-def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them(
-    page: Page, site: SiteServer, images: ImageServer
-) -> None:
-    listed = {"images": [{"id": "one", "name": "<b>One</b>", "size_bytes": 2**20}]}
+def visit_with_sample(page: Page, site: SiteServer, images: ImageServer, name: str) -> PanelPage:
+    """The page, told of a service with one image, which is called so."""
+    listed = {"images": [{"id": "one", "name": name, "size_bytes": 2**20}]}
     images.add("v1/images", json.dumps(listed).encode())
     images.add("disks/one/bytes", bytes(2**20))
     catalog = quote(images.url("v1/images"), safe="")
-    panel = PanelPage(page).visit(f"{site.url}?catalog={catalog}")
+    return PanelPage(page).visit(f"{site.url}?catalog={catalog}")
+
+
+def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    panel = visit_with_sample(page, site, images, "<b>One</b>")
     expect(page.get_by_text("that host sees your address, what you read and when")).to_be_visible()
     panel.button("Show the samples").click(force=True)
     panel.turn_on()
@@ -149,10 +154,7 @@ def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them
 
 
 def test_a_sample_is_one_press_away(page: Page, site: SiteServer, images: ImageServer) -> None:
-    listed = {"images": [{"id": "one", "name": "One", "size_bytes": 2**20}]}
-    images.add("v1/images", json.dumps(listed).encode())
-    images.add("disks/one/bytes", bytes(2**20))
-    panel = PanelPage(page).visit(f"{site.url}?catalog={quote(images.url('v1/images'), safe='')}")
+    panel = visit_with_sample(page, site, images, "One")
     assert images.requests == []
 
     panel.button("Open a sample").click()

@@ -13,11 +13,10 @@ from ...errors import BrokenAnswerError, NetworkError
 from ...event_loop import bare_future
 from ...redaction import redact_url
 from ..base import Credentials, Receiver
-from .interop import bridge, first_byte, js_exception
+from .interop import Room, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
 """Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
-_PAGE = 4096
 _HEAD, _PIECE = 0, 1  # what a download tells of, as in web/python-bridge.mjs
 
 
@@ -107,27 +106,8 @@ def _body(stream: Any) -> _Body:
     return _PlainBody(stream) if found is None else _BridgedBody(found.Body.new(stream))
 
 
-class _Landing:
-    """Where a piece lies while it is handed over: one place for all, none outlives the call.
-
-    It begins in the middle of a page, where it is quick to copy to: see `web/python-bridge.mjs`.
-    """
-
-    def __init__(self) -> None:
-        self._room = memoryview(b"")
-        self._address = 0
-
-    def room(self, length: int) -> tuple[memoryview, int]:
-        """So many bytes, and their address."""
-        if length > len(self._room):
-            raw = bytearray(length + _PAGE)
-            address = addressof(first_byte(raw))
-            skipped = (_PAGE // 2 - address) % _PAGE
-            self._room, self._address = memoryview(raw)[skipped:], address + skipped
-        return self._room[:length], self._address
-
-
-_landing = _Landing()
+_landing = Room()
+"""Where a piece lies while it is handed over: one place for all, none outlives the call."""
 
 
 class _Download:
@@ -158,7 +138,7 @@ class _Download:
             return False
         try:
             if what == _PIECE:
-                piece, address = _landing.room(value)
+                piece, address = _landing.of(value)
                 self.raw.take(address)
                 self._receiver.piece(piece)
             elif what == _HEAD:

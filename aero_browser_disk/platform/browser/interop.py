@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from ctypes import c_char
+from ctypes import addressof, c_char
 from typing import Any, cast
 
 ROOT = "aero-browser-disk"
@@ -16,6 +16,28 @@ first_byte = c_char.from_buffer
 It is theirs for as long as the buffer is not given back or resized. To have JavaScript ask for a
 buffer itself takes as long as reading 64 KiB.
 """
+
+_PAGE = 4096
+
+
+class Room:
+    """A place in Python's memory for what passes through in one call, and is copied on.
+
+    It begins in the middle of a page, where it is quick to copy to: see `web/python-bridge.mjs`.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = memoryview(b"")
+        self._address = 0
+
+    def of(self, length: int) -> tuple[memoryview, int]:
+        """So many bytes, and their address; the next call gives the same bytes."""
+        if length > len(self._bytes):
+            raw = bytearray(length + _PAGE)
+            address = addressof(first_byte(raw))
+            skipped = (_PAGE // 2 - address) % _PAGE
+            self._bytes, self._address = memoryview(raw)[skipped:], address + skipped
+        return self._bytes[:length], self._address
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from ..base import FileFacts, ReadableBuffer, StorageEstimate, WritableBuffer
 from .interop import (
     ROOT,
     RejectionError,
+    Room,
     answer_of,
     bridge,
     first_byte,
@@ -36,20 +37,16 @@ class OpfsFile:
     """A `File` behind a sync access handle."""
 
     def __init__(self, path: str, handle: Any) -> None:
-        import js
-
         self.handle = handle
         """The sync access handle, for JavaScript that reads the file by itself."""
         self._path = path
         # Bound once: to look a method up costs as much as to call it.
-        self._write = handle.write
-        self._read = handle.read
-        self._scratch = js.Uint8Array.new(_SCRATCH)
-        self._pieces: dict[int, tuple[Any, Any]] = {}
         between = bridge()
         self._read_to = between.readerOf(handle) if between else None
         self._write_from = between.writerOf(handle) if between else None
         self._read_new = between.readNew if between else None
+        self._read: Any = None if between else handle.read
+        self._write: Any = None if between else handle.write
 
     def size(self) -> int:
         with _file_errors(self._path):
@@ -104,10 +101,10 @@ class OpfsFile:
         if not view.readonly:
             address = addressof(first_byte(view)) if length else 0
             return bool(self._write_from(offset, address, length) == length)
-        copied, address = _copies()  # what is read-only does not tell its address
         for start in range(0, length, _SCRATCH):
             part = view[start : start + _SCRATCH]
-            copied[: len(part)] = part
+            copied, address = _copied.of(len(part))
+            copied[:] = part
             if self._write_from(offset + start, address, len(part)) != len(part):
                 return False
         return True
@@ -115,22 +112,11 @@ class OpfsFile:
     def _write_pieces(self, view: memoryview, offset: int) -> bool:
         for start in range(0, len(view), _SCRATCH):
             with view[start : start + _SCRATCH] as part:
-                piece, _ = self._pieces.get(len(part)) or self._make_piece(len(part))
+                piece, _ = _piece(len(part))
                 piece.assign(part)
                 if self._write(piece, at=offset + start) != len(part):
                     return False
         return True
-
-    def _make_piece(self, length: int) -> tuple[Any, Any]:
-        """The beginning of the scratch buffer, of that length, for this time and the next.
-
-        Kept, because making a view of it takes longer than reading 16 KiB (measured: 12 µs).
-        """
-        if len(self._pieces) >= _MOST_PIECES:
-            self._pieces.clear()
-        view = self._scratch.subarray(0, length)
-        piece = self._pieces[length] = view, view.assign_to
-        return piece
 
     def truncate(self, size: int) -> None:
         with _file_errors(self._path):
@@ -153,7 +139,7 @@ class OpfsFile:
         with memoryview(target) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
-                    piece, assign_to = self._pieces.get(len(part)) or self._make_piece(len(part))
+                    piece, assign_to = _piece(len(part))
                     got = int(self._read(piece, at=offset + start))
                     if got < len(part):
                         piece.subarray(0, got).assign_to(part[:got])
@@ -162,11 +148,25 @@ class OpfsFile:
             return len(view)
 
 
+_copied = Room()
+"""Where what is read-only lies while it is written: it does not tell its own address."""
+
+
+@functools.lru_cache(_MOST_PIECES)
+def _piece(length: int) -> tuple[Any, Any]:
+    """The beginning of a scratch buffer, of that length, and what copies it to Python's memory.
+
+    Kept, because making a view of it takes longer than reading 16 KiB (measured: 12 µs).
+    """
+    view = _scratch().subarray(0, length)
+    return view, view.assign_to
+
+
 @functools.cache
-def _copies() -> tuple[memoryview, int]:
-    """Room for what is written at once, and its address."""
-    room = bytearray(_SCRATCH)
-    return memoryview(room), addressof(first_byte(room))
+def _scratch() -> Any:
+    import js
+
+    return js.Uint8Array.new(_SCRATCH)
 
 
 class OpfsStorage:

@@ -86,7 +86,7 @@ class BrowserSharedMemory:
             callback.destroy()
 
     def _piece(self, length: int) -> Any:
-        """The beginning of the scratch buffer, kept as `OpfsFile` keeps it."""
+        """The beginning of the scratch buffer, kept: making a view takes longer than a read."""
         piece = self._pieces.get(length)
         if piece is None:
             if len(self._pieces) >= _MOST_PIECES:

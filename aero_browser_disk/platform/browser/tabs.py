@@ -59,7 +59,7 @@ class WebLocks:
                 has_holder = name in await self.held([name])
                 if has_holder and not held.done():
                     waiting.abort()
-                    released.resolve()
+                    let_go()
                     return None
         except BaseException:
             waiting.abort()
