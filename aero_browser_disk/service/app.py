@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Final
 
 from .access_log import AccessLog
@@ -15,7 +14,6 @@ from .client_address import TrustedProxies
 from .client_limits import ClientLimits, LimitExceededError
 from .companions import Companions
 from .configuration import Configuration
-from .direct_answer import DirectAnswer
 from .disk_bytes import DiskBytes
 from .exchange import (
     CutShortError,
@@ -31,6 +29,7 @@ from .image_store import ImageStore, NoSuchImageError, PrivateImageError, Versio
 from .leases import Leases
 from .metrics import Metrics
 from .operation import Operation
+from .repeated_requests import RepeatedRequests
 from .routing import Route, Router
 
 
@@ -106,38 +105,8 @@ class Service:
                 self._metrics.in_flight.dec()
                 self._metrics.ended(exchange)
         if exchange.repeat is not None and exchange.direct is not None:
-            exchange.direct.offer(partial(self._answer_again, exchange, exchange.repeat))
-
-    def _answer_again(
-        self,
-        exchange: Exchange,
-        repeat: Callable[[], bool],
-        varying: Mapping[bytes, bytes],
-        direct: DirectAnswer,
-    ) -> bool:
-        """Answers a request that is like that of `exchange` in all but `varying`; as `Repeat`."""
-        if self._limits is not None and not self._limits.allows_at_once(_client(exchange)):
-            return False
-        exchange.become_next(varying, direct)
-        # Credentials may have ended, and keys may have changed.
-        if self._gate.is_configured and not self._finds_the_same(exchange):
-            return False
-        if not repeat():
-            return False
-        self._log.request(exchange)
-        if self._metrics:
-            self._metrics.ended(exchange)
-        return True
-
-    def _finds_the_same(self, exchange: Exchange) -> bool:
-        """Whether its credentials come to what they came to before; False if that takes time."""
-        examination = self._gate.examine(exchange.asked)
-        try:
-            examination.send(None)
-        except StopIteration as done:
-            return bool(done.value == exchange.findings)
-        examination.close()
-        return False
+            offered = (exchange.repeat, self._log, self._metrics, self._gate, self._limits)
+            exchange.direct.offer(RepeatedRequests(exchange, *offered))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -209,7 +178,7 @@ class Service:
         if self._limits is None or not route.counted:
             await handler(exchange)
             return
-        async with self._limits.admitted(_client(exchange)) as exchange.pace:
+        async with self._limits.admitted(exchange.client) as exchange.pace:
             await handler(exchange)
 
     def _check_size(self, exchange: Exchange) -> None:
@@ -248,12 +217,6 @@ class Service:
             request_id=exchange.request_id,
             error=reason,
         )
-
-
-def _client(exchange: Exchange) -> str:
-    """Who it is to the limits."""
-    grant = exchange.findings.grant
-    return exchange.client_address if grant is None else grant.client
 
 
 async def _say(exchange: Exchange, error: HttpError) -> None:

@@ -7,15 +7,12 @@ work than all the rest (measured).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 # As ASGI takes them: names in lower case.
 EncodedFields = Sequence[tuple[bytes, bytes]]
-
-# What requests may differ in and still be like one another. Proxies give each an id of its own.
-VARYING: Final = frozenset((b"range", b"x-request-id"))
 
 # The extension's name in an ASGI scope. Its value is a `DirectAnswer`.
 EXTENSION: Final = "aero_disk.direct_answer"
@@ -37,13 +34,26 @@ class HeaderBlock:
         return cls(fields, b"".join(b"%s: %s\r\n" % field for field in fields))
 
 
+# Takes an answer whole: its status, its header lines, and its body, which is free to change then.
+WriteWhole = Callable[[int, bytes, bytes | memoryview], None]
+
+
+class Repeat(Protocol):
+    """Answers requests that are like one before in all but their range and their X-Request-Id."""
+
+    def __call__(self, span: bytes, request_id: bytes | None, write: WriteWhole) -> bool:
+        """Answers one by `write`, without waiting for anything, or not at all.
+
+        `span` is the first and last position of the range (`0-511`). When it says False the request
+        comes as any other does.
+        """
+
+
 class DirectAnswer(Protocol):
     """The answer to one request, instead of all messages of ASGI."""
 
     def offer(self, repeat: Repeat) -> None:
-        """Has the connection's next requests answered by `repeat`, as long as they are like this
-        one in all but the values of `VARYING`.
-        """
+        """Has the connection's next requests that are like this one answered by `repeat`."""
 
     async def writable(self) -> bool:
         """Waits until the client took what was written before; False when it is gone."""
@@ -57,8 +67,3 @@ class DirectAnswer(Protocol):
         written again once it is `writable`. Content-Length is the caller's: the answer is complete
         when all of a piece without `more` was taken.
         """
-
-
-# Answers a request that is like the one before in all but these fields, which it is given: without
-# waiting for anything, or not at all. Then it is False, and the request comes as any other.
-Repeat = Callable[[Mapping[bytes, bytes], DirectAnswer], bool]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -23,8 +22,9 @@ from .direct_answer import EncodedFields, HeaderBlock
 from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
 from .image_fields import ImageFields, validators
 from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
-from .lent_bytes import lend_at_once, lend_bytes
+from .lent_bytes import lend_bytes
 from .preconditions import Outcome, evaluate, range_applies
+from .repeated_ranges import AcceleratedRanges, LentRanges
 
 # Images of which it is remembered what to say.
 _REMEMBERED: Final = 1024
@@ -111,29 +111,15 @@ class DiskBytes:
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
         """Answers past the server's ASGI, and the next requests like it as well."""
+        image, lender = opened.image, opened.lender
         lines = known.lines(selected, private=exchange.has_credentials)
         if selected is None:
-            await lend_bytes(exchange, opened, (200, lines), (0, opened.image.size))
-        else:
-            await lend_bytes(exchange, opened, (206, lines), (selected.start, selected.stop))
-            exchange.repeat = partial(self._lend_again, exchange, opened, known)
-
-    def _lend_again(self, exchange: Exchange, opened: OpenImage, known: ImageFields) -> bool:
-        """Answers a request that differs in its range, if it can at once."""
-        selected = self._selected_again(exchange, opened)
-        if selected is None:
-            return False
-        lines = known.lines(selected, private=exchange.has_credentials)
-        return lend_at_once(exchange, opened, lines, (selected.start, selected.stop))
-
-    def _selected_again(self, exchange: Exchange, opened: OpenImage) -> ByteRange | None:
-        """The range to send; None when it has none, the image changed, or there is an error."""
-        if opened.lender is None or not opened.lender.is_current():
-            return None
-        try:
-            return self._selected(exchange, opened.image)
-        except HttpError:
-            return None
+            await lend_bytes(exchange, opened, (200, lines), (0, image.size))
+            return
+        await lend_bytes(exchange, opened, (206, lines), (selected.start, selected.stop))
+        if lender is not None:
+            block, limit = known.every[exchange.has_credentials], self._options.max_range_bytes
+            exchange.repeat = LentRanges(image, lender, block.lines, limit)
 
     async def _accelerate(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
@@ -147,23 +133,15 @@ class DiskBytes:
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
         own = HeaderBlock.of(encoded((("X-Accel-Redirect", location), ("Content-Length", "0"))))
         if exchange.direct is not None and exchange.method == "GET":
-            head = 200, (block.lines, own.lines)
+            lines = block.lines + own.lines
             if await exchange.direct.writable():
-                exchange.send_directly(head, b"", more=False)
-            if selected is not None:
-                exchange.repeat = partial(self._accelerate_again, exchange, opened, head)
+                exchange.send_directly((200, (lines,)), b"", more=False)
+            if selected is not None and opened.lender is not None:
+                limit = self._options.max_range_bytes
+                exchange.repeat = AcceleratedRanges(opened.image, opened.lender, lines, limit)
             return
         await exchange.start_encoded(200, (*block.fields, *own.fields))
         await exchange.send(b"", more=False)
-
-    def _accelerate_again(
-        self, exchange: Exchange, opened: OpenImage, head: tuple[int, Sequence[bytes]]
-    ) -> bool:
-        """As `_lend_again`, for nginx to send."""
-        if self._selected_again(exchange, opened) is None:
-            return False
-        exchange.send_directly(head, b"", more=False)
-        return True
 
     def _fields_of(self, image: Image) -> ImageFields:
         """What every answer says of the image; put together once for each version."""

@@ -20,7 +20,7 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from .authorization import Action, Asked, Findings
@@ -104,6 +104,21 @@ def cutting_short(exchange: Exchange) -> Iterator[None]:
         raise CutShortError(f"reading failed: {error.strerror}") from error
 
 
+class RangeAnswer(Protocol):
+    """What a handler answers to one range after another of the same version of an image."""
+
+    @property
+    def status(self) -> int:
+        """The status of each answer."""
+
+    def __call__(self, first: int, last: int) -> tuple[bytes, bytes | memoryview] | None:
+        """Header lines and body for these positions, which may be in the wrong order or beyond it.
+
+        None when it is not an answer of that status, or would have to be waited for. The body is
+        good until the next one is asked for, of whatever image.
+        """
+
+
 class Surroundings:
     """What holds for every exchange of a service.
 
@@ -143,8 +158,8 @@ class Exchange:
         self.path = path.removeprefix(root)
         self.raw_query: bytes = scope.get("query_string", b"")
         self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
-        self._headers, self.header_bytes = _read_headers(scope["headers"])
-        self.headers: Mapping[str, str] = self._headers
+        self.headers: Mapping[str, str]
+        self.headers, self.header_bytes = _read_headers(scope["headers"])
         self.peer: str = (scope.get("client") or ("",))[0]
         self.trusted_proxy = surroundings.proxies.trusts(self.peer)
         self.request_id = self._request_id()
@@ -170,8 +185,8 @@ class Exchange:
         self.pace: Callable[[int], Awaitable[None]] | None = None
         # How the server takes an answer that is not put into messages, if it does.
         self.direct: DirectAnswer | None = scope.get("extensions", _NONE).get(EXTENSION)
-        # What answers the next request like it, if the handler says so.
-        self.repeat: Callable[[], bool] | None = None
+        # What answers the next requests like it, if the handler says so.
+        self.repeat: RangeAnswer | None = None
         self._surroundings = surroundings
         self._body_read = False
         self._receive = receive
@@ -180,7 +195,7 @@ class Exchange:
     def _request_id(self) -> str:
         """The trusted proxy's, if it has one, else a new one."""
         said = self.headers.get("x-request-id", "") if self.trusted_proxy else ""
-        return said if _REQUEST_ID.fullmatch(said) else f"{_IDS.getrandbits(128):032x}"
+        return said if _REQUEST_ID.fullmatch(said) else new_request_id().decode()
 
     def _shows_credentials(self) -> bool:
         return (
@@ -198,6 +213,12 @@ class Exchange:
     def client_address(self) -> str:
         """The client's own, as far as proxies can be trusted."""
         return self._surroundings.proxies.client(self.peer, self.headers.get("x-forwarded-for"))
+
+    @property
+    def client(self) -> str:
+        """Who it is to the limits."""
+        grant = self.findings.grant
+        return self.client_address if grant is None else grant.client
 
     @property
     def asked(self) -> Asked:
@@ -263,7 +284,7 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [*fields, request_id, *self._common.fields],
+                "headers": [*fields, request_id, *self.common.fields],
             }
         )
 
@@ -289,20 +310,10 @@ class Exchange:
         if self.status is None:
             self.status, lines = head
             request_id = b"x-request-id: %s\r\n" % self.request_id.encode()
-            complete = self.status, (*lines, request_id, self._common.lines)
+            complete = self.status, (*lines, request_id, self.common.lines)
         taken = self.direct.write(complete, piece, more=more)
         self.body_bytes += taken
         return taken
-
-    def become_next(self, varying: Mapping[bytes, bytes], direct: DirectAnswer) -> None:
-        """Becomes the exchange of a later request that differs in those header fields alone."""
-        for name, value in varying.items():
-            self._headers[name.decode("latin-1")] = value.decode("latin-1")
-        self.direct = direct
-        self.request_id = self._request_id()
-        self.started_at = time.monotonic()
-        self.status = self.range_result = None
-        self.body_bytes = 0
 
     async def take_turns(self) -> None:
         """Lets others go on after a while: a client may be as fast as the reads."""
@@ -311,7 +322,8 @@ class Exchange:
             await asyncio.sleep(0)
 
     @property
-    def _common(self) -> HeaderBlock:
+    def common(self) -> HeaderBlock:
+        """The header fields that its answer has in common with all others."""
         return self._surroundings.common_fields(
             self.headers.get("origin"), self.methods if self.is_preflight else None
         )
@@ -328,6 +340,11 @@ class Exchange:
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def new_request_id() -> bytes:
+    """An id that no other request has."""
+    return b"%032x" % _IDS.getrandbits(128)
 
 
 def encoded(fields: Fields) -> EncodedFields:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .exchange import Exchange, cutting_short
-from .image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage, VersionChangedError
+from .image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage
 
 _LEAST_LENT: Final = 64 * 1024
 
@@ -52,20 +52,3 @@ async def lend_bytes(
             wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
             if start < stop:
                 await exchange.take_turns()
-
-
-def lend_at_once(
-    exchange: Exchange, opened: OpenImage, lines: Sequence[bytes], span: tuple[int, int]
-) -> bool:
-    """Answers with a 206 of one piece, or not at all when that would take time."""
-    start, stop = span
-    if opened.lender is None or stop - start > PIECE_LENGTH:
-        return False
-    try:
-        piece = opened.lender.lend(start, stop)
-    except VersionChangedError:
-        return False
-    if piece is None:
-        return False
-    exchange.send_directly((206, lines), piece, more=False)
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -92,6 +93,20 @@ class Metrics:
             self._of_result(exchange.range_result).inc()
         if exchange.cut is not None:
             self._cut.inc()
+
+    def repeated(self, exchange: Exchange) -> Callable[[int, float], None]:
+        """What counts requests that differ from one that is over, by body bytes and seconds."""
+        route = exchange.route or "none"
+        requests = self._of_answer(route, exchange.method, str(exchange.status or 0))
+        of_route, of_result = self._of_route(route), self._of_result(exchange.range_result or "")
+
+        def count(body_bytes: int, took_s: float) -> None:
+            requests.inc()
+            of_route.bytes.inc(body_bytes)
+            of_route.durations.observe(took_s)
+            of_result.inc()
+
+        return count
 
     def _find_of_route(self, route: str) -> _OfRoute:
         return _OfRoute(self._bytes.labels(route), self._durations.labels(route))

@@ -1,0 +1,59 @@
+"""Ranges of an image that was asked for a range before, answered at once or not at all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .image_store import PIECE_LENGTH, Image, Lender, VersionChangedError
+
+
+class LentRanges:
+    """As `RangeAnswer`: a 206 with `lines`, and bytes that are in memory, in one piece."""
+
+    __slots__ = ("_form", "_lender", "_limit", "_size")
+
+    status: Final = 206
+
+    def __init__(self, image: Image, lender: Lender, lines: bytes, limit: int) -> None:
+        self._lender = lender
+        self._size = image.size
+        self._limit = min(limit, PIECE_LENGTH)
+        self._form = (
+            lines.replace(b"%", b"%%")
+            + b"content-range: bytes %%d-%%d/%d\r\n" % self._size
+            + b"content-length: %d\r\n"
+        )
+
+    def __call__(self, first: int, last: int) -> tuple[bytes, memoryview] | None:
+        """As `RangeAnswer`."""
+        stop = min(last + 1, self._size)
+        if not 0 < stop - first <= self._limit or not self._lender.is_current():
+            return None
+        try:
+            piece = self._lender.lend(first, stop)
+        except VersionChangedError:
+            return None
+        if piece is None:
+            return None
+        return self._form % (first, stop - 1, stop - first), piece
+
+
+class AcceleratedRanges:
+    """As `RangeAnswer`: `lines` by which nginx sends the range itself."""
+
+    __slots__ = ("_answer", "_lender", "_limit", "_size")
+
+    status: Final = 200
+
+    def __init__(self, image: Image, lender: Lender, lines: bytes, limit: int) -> None:
+        self._lender = lender
+        self._size = image.size
+        self._limit = limit
+        self._answer = lines, b""
+
+    def __call__(self, first: int, last: int) -> tuple[bytes, bytes] | None:
+        """As `RangeAnswer`."""
+        length = min(last + 1, self._size) - first
+        if not 0 < length <= self._limit or not self._lender.is_current():
+            return None
+        return self._answer

@@ -1,0 +1,96 @@
+"""Requests that are like one before in all but their range: what was found out then stays."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from .access_log import AccessLog
+from .authorization import Asked, Gate
+from .client_limits import ClientLimits
+from .direct_answer import WriteWhole
+from .exchange import Exchange, RangeAnswer, new_request_id
+from .metrics import Metrics
+
+# What differs; whoever goes by these has to be asked in the ordinary way.
+_VARYING: Final = frozenset(("range", "x-request-id"))
+
+
+class RepeatedRequests:
+    """A `Repeat`: answers by `answer` those that are like that of `exchange`, which is over.
+
+    Who may read and how much, the image and its version are looked at each time. Conditions are
+    not: they are the same, and so is what they are compared with.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_asked",
+        "_client",
+        "_common",
+        "_findings",
+        "_gate",
+        "_limits",
+        "_line",
+        "_log",
+        "_measure",
+        "_trusted",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        answer: RangeAnswer,
+        log: AccessLog,
+        metrics: Metrics | None,
+        gate: Gate,
+        limits: ClientLimits | None,
+    ) -> None:
+        self._answer = answer
+        self._gate = gate
+        self._limits = limits
+        self._log = log
+        self._client = exchange.client
+        self._findings = exchange.findings
+        same = {name: text for name, text in exchange.headers.items() if name not in _VARYING}
+        self._asked = Asked(same, exchange.query, exchange.image_id, exchange.trusted_proxy)
+        self._trusted = exchange.trusted_proxy
+        self._common = exchange.common.lines
+        self._line = log.line_of(exchange)
+        self._measure = None if metrics is None else metrics.repeated(exchange)
+
+    def __call__(self, span: bytes, request_id: bytes | None, write: WriteWhole) -> bool:
+        """As `Repeat`."""
+        started_at = time.monotonic()
+        if self._limits is not None and not self._limits.allows_at_once(self._client):
+            return False
+        # Credentials may have ended, and keys may have changed.
+        if self._gate.is_configured and not self._finds_the_same():
+            return False
+        first, last = span.split(b"-")
+        answered = self._answer(int(first), int(last))
+        if answered is None:
+            return False
+        lines, body = answered
+        if request_id is None or not self._trusted:
+            request_id = new_request_id()
+        write(
+            self._answer.status,
+            b"%bx-request-id: %b\r\n%b" % (lines, request_id, self._common),
+            body,
+        )
+        took_s = time.monotonic() - started_at
+        self._log.repeated(self._line, span, len(body), took_s, request_id)
+        if self._measure is not None:
+            self._measure(len(body), took_s)
+        return True
+
+    def _finds_the_same(self) -> bool:
+        """Whether the credentials come to what they came to before; False if that takes time."""
+        examination = self._gate.examine(self._asked)
+        try:
+            examination.send(None)
+        except StopIteration as done:
+            return bool(done.value == self._findings)
+        examination.close()
+        return False
