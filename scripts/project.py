@@ -13,6 +13,7 @@ BENCH_PEERS = SCRIPTS / "bench_peers"
 # What scripts make and can make again. Deleting it costs time only.
 CACHE = ROOT / ".cache"
 PYODIDE_WHEELS = CACHE / "pyodide-wheels"
+NOTEBOOK_WHEELS = CACHE / "notebook-wheels"
 BENCH_WHEELS = CACHE / "bench-wheels"
 DEBIAN = CACHE / "debian"
 GRUB_RESCUE_IMAGE = DEBIAN / "usr" / "lib" / "grub-rescue" / "grub-rescue-usb.img"

@@ -27,6 +27,7 @@ from project import (
     DEBIAN,
     GRUB_RESCUE_IMAGE,
     NODE_MODULES,
+    NOTEBOOK_WHEELS,
     PYODIDE_WHEELS,
     ROOT,
     VENV,
@@ -36,8 +37,10 @@ from project import (
 REQUIREMENTS = ROOT / "scripts" / "requirements.lock"
 BUILD_REQUIREMENTS = ROOT / "scripts" / "build.lock"
 PYODIDE_REQUIREMENTS = ROOT / "scripts" / "pyodide.lock"
+NOTEBOOK_REQUIREMENTS = ROOT / "scripts" / "notebook.lock"
 PEER_REQUIREMENTS = BENCH_PEERS / "wheels.lock"
 VENV_PYTHON = VENV / "bin" / "python"
+PIP = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet")
 STAMP = ".setup-stamp"
 # Some systems keep these out of an ordinary user's PATH, and file system tools live there.
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -179,14 +182,13 @@ def provide_venv(purposes: AbstractSet[str]) -> None:
         return
     say("making .venv (a minute the first time)")
     make_venv()
-    pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run([*pip, "install", "--require-hashes", "-r", lock])
-    run([*pip, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
-    download_pyodide_wheels(pip, PYODIDE_REQUIREMENTS, PYODIDE_WHEELS)
+    run([*PIP, "install", "--require-hashes", "-r", lock])
+    run([*PIP, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
+    download_pyodide_wheels(PYODIDE_REQUIREMENTS, PYODIDE_WHEELS)
     # They declare a newer Python than they need for what is asked of them here.
     on_host = [PYODIDE_WHEELS.glob(f"{name}-*.whl") for name in ("pyodide_py", "pyodide_lock")]
     wheels = [wheel for found in on_host for wheel in found]
-    run([*pip, "install", "--no-index", "--no-deps", "--ignore-requires-python", *wheels])
+    run([*PIP, "install", "--no-index", "--no-deps", "--ignore-requires-python", *wheels])
     (VENV / STAMP).write_text(wanted)
 
 
@@ -202,7 +204,7 @@ def make_venv() -> None:
         run(command)
 
 
-def download_pyodide_wheels(pip: Sequence[str | Path], lock: Path, folder: Path) -> None:
+def download_pyodide_wheels(lock: Path, folder: Path) -> None:
     """Fetches the wheels of a lock for Pyodide's Python, whatever Python runs here."""
     shutil.rmtree(folder, ignore_errors=True)
     target: list[str | Path] = [
@@ -210,10 +212,21 @@ def download_pyodide_wheels(pip: Sequence[str | Path], lock: Path, folder: Path)
         ":all:",
         "--python-version",
         "3.14",
+        "--platform",
+        "any",
         "--dest",
         folder,
     ]
-    run([*pip, "download", "--no-deps", "--require-hashes", *target, "-r", lock])
+    run([*PIP, "download", "--no-deps", "--require-hashes", *target, "-r", lock])
+
+
+def provide_pyodide_wheels(lock: Path, folder: Path) -> None:
+    """As `download_pyodide_wheels`, unless they are there."""
+    wanted = digest(lock)
+    if stamp_of(folder) != wanted:
+        say(f"fetching {folder.name}")
+        download_pyodide_wheels(lock, folder)
+        (folder / STAMP).write_text(wanted)
 
 
 def provide_node_modules(folder: Path) -> None:
@@ -231,11 +244,7 @@ def provide_node_modules(folder: Path) -> None:
 def provide_peers() -> None:
     """Fetches what the bench measures this project against."""
     provide_node_modules(BENCH_PEERS)
-    wanted = digest(PEER_REQUIREMENTS)
-    if stamp_of(BENCH_WHEELS) != wanted:
-        pip: list[str | Path] = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        download_pyodide_wheels(pip, PEER_REQUIREMENTS, BENCH_WHEELS)
-        (BENCH_WHEELS / STAMP).write_text(wanted)
+    provide_pyodide_wheels(PEER_REQUIREMENTS, BENCH_WHEELS)
 
 
 def provide_debian_files() -> None:
@@ -273,6 +282,8 @@ def main() -> int:
             provide_node_modules(WEB)
             if "bench" in purposes:
                 provide_peers()
+            if "test" in purposes:
+                provide_pyodide_wheels(NOTEBOOK_REQUIREMENTS, NOTEBOOK_WHEELS)
             if purposes - {"build", "store"}:
                 provide_debian_files()
         except SetupError as error:

@@ -1,0 +1,100 @@
+"""In a notebook of JupyterLite, whose kernel runs Pyodide in a worker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.site_server import SiteServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from project import NOTEBOOK_WHEELS
+from pyodide_distribution import stock_wheel, write_distribution
+from wheels import build_wheel
+
+DISK = SyntheticImage(2 * 2**20, seed=3)
+KERNEL = "@jupyterlite/pyodide-kernel-extension"
+# What the kernel asks Pyodide for before the first cell runs.
+OF_KERNEL = ("micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", "ipython")
+
+# What a user types.
+CELL = """
+import piplite
+await piplite.install("aero-browser-disk")
+
+import aero_browser_disk
+from aero_browser_disk.disk_file import DiskFile
+from aero_browser_disk.notebook import fetch_all
+
+disk = await aero_browser_disk.open_disk({url!r}, allow_remote=True)
+file = DiskFile(disk)
+file.seek(1_000_000)
+print(file.read(32).hex(), disk.stats().storage)
+await fetch_all(disk)
+disk
+"""
+
+
+@pytest.fixture(scope="module")
+def notebook_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JupyterLite as its own command builds it, with a Pyodide that has our wheel."""
+    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("lite") / "site"
+    kernel = {
+        "pyodideUrl": "/pyodide/pyodide.mjs",
+        "disablePyPIFallback": True,
+        "loadPyodideOptions": {"packages": OF_KERNEL},
+    }
+    settings = {"litePluginSettings": {f"{KERNEL}:kernel": kernel}}
+    lite = {"jupyter-lite-schema-version": 0, "jupyter-config-data": settings}
+    (source / "jupyter-lite.json").write_text(json.dumps(lite))
+    building = {"apps": ["repl"], "output_dir": str(site), "no_unused_shared_packages": True}
+    (source / "jupyter_lite_config.json").write_text(json.dumps({"LiteBuildConfig": building}))
+    jupyter = Path(sysconfig.get_path("scripts"), "jupyter-lite")
+    subprocess.run([jupyter, "build"], cwd=source, check=True, capture_output=True)
+    own = (site / "extensions" / KERNEL / "static" / "pypi").glob("*.whl")
+    wheels = [
+        *NOTEBOOK_WHEELS.glob("*.whl"),
+        *(wheel for wheel in own if not wheel.name.startswith("widgetsnbextension")),
+        *(stock_wheel(name) for name in ("micropip", "packaging")),
+        build_wheel(tmp_path_factory.mktemp("wheel")),
+    ]
+    write_distribution(site / "pyodide", wheels)
+    return site
+
+
+@pytest.fixture
+def images() -> Iterator[ImageServer]:
+    with ImageServer({"disk.img": DISK}) as server:
+        yield server
+
+
+@pytest.fixture
+def notebook(chromium: Browser) -> Iterator[Page]:
+    """A page whose console nobody reads: JupyterLite asks for files that its build leaves out."""
+    context = chromium.new_context(service_workers="block")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.timeout(180)
+def test_a_cell_installs_it_reads_exactly_and_shows_bar_and_disk(
+    notebook: Page, notebook_site: Path, images: ImageServer
+) -> None:
+    cell = CELL.format(url=images.url("disk.img"))
+    query = urlencode({"kernel": "python", "execute": "1", "code": cell})
+    with SiteServer(notebook_site, isolated=True) as site:
+        notebook.goto(f"{site.url}repl/index.html?{query}")
+        printed = notebook.locator(".jp-OutputArea-output")
+        exact = DISK.read(1_000_000, 32).hex()
+        expect(printed.filter(has_text=exact)).to_have_text(f"{exact} opfs\n", timeout=120_000)
+        expect(printed.filter(has_text="Fetching")).to_contain_text("2 MiB of 2 MiB, 100 %")
+        shown = printed.filter(has_text="downloaded")
+        expect(shown).to_contain_text("2 MiB (2,097,152 bytes)")
+        expect(shown.locator("progress")).to_have_attribute("value", str(DISK.size))
