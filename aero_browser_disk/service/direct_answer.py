@@ -34,18 +34,19 @@ class HeaderBlock:
         return cls(fields, b"".join(b"%s: %s\r\n" % field for field in fields))
 
 
-# Takes an answer whole: its status, its header lines, and its body, which is free to change then.
+# Takes an answer whole: its status, its header lines with the empty one that ends them, and its
+# body, which is free to change then.
 WriteWhole = Callable[[int, bytes, bytes | memoryview], None]
 
 
 class Repeat(Protocol):
     """Answers requests that are like one before in all but their range and their X-Request-Id."""
 
-    def __call__(self, span: bytes, request_id: bytes | None, write: WriteWhole) -> bool:
+    def __call__(self, span: bytes, request_id: bytes, write: WriteWhole) -> bool:
         """Answers one by `write`, without waiting for anything, or not at all.
 
-        `span` is the first and last position of the range (`0-511`). When it says False the request
-        comes as any other does.
+        `span` is the first and last position of the range (`0-511`), and the id empty without one.
+        When it says False the request comes as any other does.
         """
 
 

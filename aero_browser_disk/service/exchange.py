@@ -111,8 +111,12 @@ class RangeAnswer(Protocol):
     def status(self) -> int:
         """The status of each answer."""
 
-    def __call__(self, first: int, last: int) -> tuple[bytes, bytes | memoryview] | None:
-        """Header lines and body for these positions, which may be in the wrong order or beyond it.
+    @property
+    def form(self) -> bytes:
+        """Its header lines, with `%d` where they differ."""
+
+    def __call__(self, first: int, last: int) -> tuple[tuple[int, ...], bytes | memoryview] | None:
+        """The numbers of `form` and the body for positions that may be in the wrong order, too far.
 
         None when it is not an answer of that status, or would have to be waited for. The body is
         good until the next one is asked for, of whatever image.

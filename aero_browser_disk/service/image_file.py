@@ -95,7 +95,9 @@ class ImageFile:
         A writer sets the time before it changes a byte, so bytes of a later version are never seen
         before that version's time.
         """
-        if FileVersion.of(os.fstat(self._descriptor)) != self.version:
+        found, version = os.fstat(self._descriptor), self.version
+        # The rest of it stays the descriptor's.
+        if found.st_mtime_ns != version.mtime_ns or found.st_size != version.size:
             raise VersionChangedError
 
     def _read_page_cache(self, offset: int, length: int) -> memoryview:
@@ -111,7 +113,7 @@ class ImageFile:
             # Not on this file system. A fault of the device comes back from the thread.
             self._tries_page_cache = False
             return _SCRATCH[:0]
-        return view[:count]
+        return view if count == length else view[:count]
 
     def retire(self) -> None:
         """Closes the file, as soon as nobody uses it."""

@@ -10,7 +10,7 @@ from .image_store import PIECE_LENGTH, Image, Lender, VersionChangedError
 class LentRanges:
     """As `RangeAnswer`: a 206 with `lines`, and bytes that are in memory, in one piece."""
 
-    __slots__ = ("_form", "_lender", "_limit", "_size")
+    __slots__ = ("_lender", "_limit", "_size", "form")
 
     status: Final = 206
 
@@ -18,13 +18,13 @@ class LentRanges:
         self._lender = lender
         self._size = image.size
         self._limit = min(limit, PIECE_LENGTH)
-        self._form = (
+        self.form = (
             lines.replace(b"%", b"%%")
             + b"content-range: bytes %%d-%%d/%d\r\n" % self._size
             + b"content-length: %d\r\n"
         )
 
-    def __call__(self, first: int, last: int) -> tuple[bytes, memoryview] | None:
+    def __call__(self, first: int, last: int) -> tuple[tuple[int, int, int], memoryview] | None:
         """As `RangeAnswer`."""
         stop = min(last + 1, self._size)
         if not 0 < stop - first <= self._limit or not self._lender.is_current():
@@ -35,13 +35,13 @@ class LentRanges:
             return None
         if piece is None:
             return None
-        return self._form % (first, stop - 1, stop - first), piece
+        return (first, stop - 1, stop - first), piece
 
 
 class AcceleratedRanges:
     """As `RangeAnswer`: `lines` by which nginx sends the range itself."""
 
-    __slots__ = ("_answer", "_lender", "_limit", "_size")
+    __slots__ = ("_lender", "_limit", "_size", "form")
 
     status: Final = 200
 
@@ -49,11 +49,11 @@ class AcceleratedRanges:
         self._lender = lender
         self._size = image.size
         self._limit = limit
-        self._answer = lines, b""
+        self.form = lines.replace(b"%", b"%%")
 
-    def __call__(self, first: int, last: int) -> tuple[bytes, bytes] | None:
+    def __call__(self, first: int, last: int) -> tuple[tuple[()], bytes] | None:
         """As `RangeAnswer`."""
         length = min(last + 1, self._size) - first
         if not 0 < length <= self._limit or not self._lender.is_current():
             return None
-        return self._answer
+        return (), b""

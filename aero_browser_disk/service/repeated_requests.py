@@ -27,13 +27,12 @@ class RepeatedRequests:
         "_answer",
         "_asked",
         "_client",
-        "_common",
         "_findings",
+        "_form",
         "_gate",
         "_limits",
-        "_line",
-        "_log",
         "_measure",
+        "_note",
         "_trusted",
     )
 
@@ -49,17 +48,17 @@ class RepeatedRequests:
         self._answer = answer
         self._gate = gate
         self._limits = limits
-        self._log = log
         self._client = exchange.client
         self._findings = exchange.findings
         same = {name: text for name, text in exchange.headers.items() if name not in _VARYING}
         self._asked = Asked(same, exchange.query, exchange.image_id, exchange.trusted_proxy)
         self._trusted = exchange.trusted_proxy
-        self._common = exchange.common.lines
-        self._line = log.line_of(exchange)
+        common = exchange.common.lines.replace(b"%", b"%%")
+        self._form = answer.form + b"x-request-id: %b\r\n" + common + b"\r\n"
+        self._note = log.repeated(exchange)
         self._measure = None if metrics is None else metrics.repeated(exchange)
 
-    def __call__(self, span: bytes, request_id: bytes | None, write: WriteWhole) -> bool:
+    def __call__(self, span: bytes, request_id: bytes, write: WriteWhole) -> bool:
         """As `Repeat`."""
         started_at = time.monotonic()
         if self._limits is not None and not self._limits.allows_at_once(self._client):
@@ -71,16 +70,12 @@ class RepeatedRequests:
         answered = self._answer(int(first), int(last))
         if answered is None:
             return False
-        lines, body = answered
-        if request_id is None or not self._trusted:
+        numbers, body = answered
+        if not (self._trusted and request_id):
             request_id = new_request_id()
-        write(
-            self._answer.status,
-            b"%bx-request-id: %b\r\n%b" % (lines, request_id, self._common),
-            body,
-        )
+        write(self._answer.status, self._form % (*numbers, request_id), body)
         took_s = time.monotonic() - started_at
-        self._log.repeated(self._line, span, len(body), took_s, request_id)
+        self._note(span, len(body), took_s * 1000, request_id)
         if self._measure is not None:
             self._measure(len(body), took_s)
         return True

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Where what varies begins, and what it may be: nothing that the parser would take for anything else
-# than the value of the field, and no more than the limits on headers would bear.
-_RANGE_FIELD: Final = re.compile(rb"\r\n(?i:range):[ \t]*bytes=")
-_REQUEST_ID_FIELD: Final = re.compile(rb"\r\n(?i:x-request-id):[ \t]*")
-_SPAN: Final = re.compile(rb"[0-9]{1,18}-[0-9]{1,18}")
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+# Where what varies begins: the value of a field, in whatever case its name is.
+_RANGE: Final = re.compile(rb"\r\n(?i:range):[ \t]*bytes=")
+_REQUEST_ID: Final = re.compile(rb"\r\n(?i:x-request-id):[ \t]*")
 _LINE_END: Final = b"\r\n"
+_ID_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+# Longer ones are weighed with all the other headers, as they may be too much.
+_LONGEST_SPAN: Final = 40
+_LONGEST_ID: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +24,48 @@ class RequestForm:
     Proxies give each request an id of its own.
     """
 
-    _parts: Sequence[tuple[bytes, re.Pattern[bytes]]]
-    """What stays the same, and then what may vary."""
+    _parts: Sequence[tuple[bytes, bool]]
+    """What stays the same, and whether a range follows it, else an id."""
     _rest: bytes
 
     @classmethod
     def of(cls, request: bytes) -> RequestForm | None:
         """The form of a whole request in which no field comes twice; None when it has no range."""
-        parts: list[tuple[bytes, re.Pattern[bytes]]] = []
-        position = 0
-        for _, start, varying in sorted(
-            (found.start(), found.end(), varying)
-            for field, varying in ((_RANGE_FIELD, _SPAN), (_REQUEST_ID_FIELD, _REQUEST_ID))
-            if (found := field.search(request))
-        ):
-            value = varying.match(request, start)
-            if value is not None and request.startswith(_LINE_END, value.end()):
-                parts.append((request[position:start], varying))
-                position = value.end()
-        has_range = any(varying is _SPAN for _, varying in parts)
-        return cls(parts, request[position:]) if has_range else None
+        fields = [_RANGE.search(request), _REQUEST_ID.search(request)]
+        if fields[0] is None:
+            return None
+        parts, position = [], 0
+        for field in sorted(filter(None, fields), key=re.Match.start):
+            parts.append((request[position : field.end()], field is fields[0]))
+            position = request.index(_LINE_END, field.end())
+        form = cls(tuple(parts), request[position:])
+        return form if form.values(request) else None
 
-    def values(self, request: bytes) -> tuple[bytes, bytes | None] | None:
-        """The first and last position (`0-511`) and the id of a request of this form, else None."""
-        position, span, request_id = 0, b"", None
-        for same, varying in self._parts:
+    def values(self, request: bytes) -> tuple[bytes, bytes] | None:
+        """The range of a request of this form, as two numbers (`0-511`), and its id; else None.
+
+        Without an id that is empty. Without expressions: these take half as long (measured).
+        """
+        position, span, request_id = 0, b"", b""
+        for same, is_range in self._parts:
             if not request.startswith(same, position):
                 return None
-            value = varying.match(request, position + len(same))
-            if value is None:
-                return None
-            if varying is _SPAN:
-                span = value[0]
+            start = position + len(same)
+            position = request.find(_LINE_END, start)
+            if is_range:
+                span = request[start:position]
             else:
-                request_id = value[0]
-            position = value.end()
-        return (span, request_id) if request[position:] == self._rest else None
+                request_id = request[start:position]
+        first, _, last = span.partition(b"-")
+        if (
+            request[position:] != self._rest
+            or not (first.isdigit() and last.isdigit() and len(span) <= _LONGEST_SPAN)
+            or (request_id and not _is_id(request_id))
+        ):
+            return None
+        return span, request_id
+
+
+def _is_id(value: bytes) -> bool:
+    """Whether it is one that a proxy's word would count for."""
+    return len(value) <= _LONGEST_ID and not value.translate(None, _ID_CHARACTERS)

@@ -13,6 +13,8 @@ from .request_form import RequestForm
 
 # A request with one of these may have a body, or turn into something else.
 _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
+# What is remembered of each connection.
+_LONGEST_REMEMBERED: Final = 16 * 1024
 
 
 class _Repeatable(NamedTuple):
@@ -58,7 +60,8 @@ class Protocol(HttpToolsProtocol):
             return
         was_between, self._begun, self._request = self._is_between, 0, None
         super().data_received(data)
-        if was_between and self._begun == 1 and self._is_between:
+        is_whole = was_between and self._begun == 1 and self._is_between
+        if is_whole and len(data) <= _LONGEST_REMEMBERED:
             self._request = data
 
     def on_message_begin(self) -> None:
@@ -106,7 +109,8 @@ class Protocol(HttpToolsProtocol):
         if cycle.scope["method"] != "GET" or len({*names}) < len(names):
             return
         form = RequestForm.of(self._request) if _UNREPEATED.isdisjoint(names) else None
-        self._repeatable = None if form is None else _Repeatable(form, repeat)
+        if form is not None:
+            self._repeatable = _Repeatable(form, repeat)
 
     def _answers_again(self, known: _Repeatable, data: bytes) -> bool:
         values = known.form.values(data)
@@ -126,7 +130,7 @@ class Protocol(HttpToolsProtocol):
     def _write_whole(self, status: int, lines: bytes, body: bytes | memoryview) -> None:
         """As `WriteWhole`: nobody would come back with what the socket does not take."""
         joined: Any = self.transport
-        joined.write_now(b"%b%b\r\n" % (self._start(status), lines), body, longest_left=len(body))
+        joined.write_now(self._start(status) + lines, body, longest_left=len(body))
 
     def write_piece(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, ending: bytes
