@@ -14,7 +14,7 @@ from .access_log import AccessLog
 from .assembly import Assembly
 from .configuration import Configuration, ConfigurationError, load_configuration
 from .manifest import is_image_id
-from .server import listen, serve
+from .server import listen, listen_unix, serve
 from .signed_urls import SignedUrls
 
 _UNUSABLE = 2
@@ -44,7 +44,10 @@ def _serve(configuration: Configuration) -> int:
     log = AccessLog(sys.stdout)
     assembly = Assembly(configuration, log)
     server, metrics = configuration.server, configuration.metrics
-    listener = listen(server.host, server.port)
+    if server.unix_socket is None:
+        listener = listen(server.host, server.port)
+    else:
+        listener = listen_unix(server.unix_socket, int(server.unix_socket_mode, 8))
     if assembly.metrics is not None and metrics.host is not None:
         port = assembly.metrics.serve(metrics.host, metrics.port)
         log.event("metrics_listening", port=port)

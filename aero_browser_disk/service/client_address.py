@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final, Literal
+
+# All that connect to a socket of this machine: they have no address.
+UNIX: Final = "unix:"
 
 
 class TrustedProxies:
     """The proxies in `networks` say truly whom they speak for; everybody else only for himself."""
 
-    def __init__(self, networks: Sequence[IPv4Network | IPv6Network] = ()) -> None:
-        self._networks = tuple(networks)
+    def __init__(
+        self, networks: Sequence[IPv4Network | IPv6Network | Literal["unix:"]] = ()
+    ) -> None:
+        self._networks = [network for network in networks if network != UNIX]
+        self._unix = len(self._networks) < len(networks)
         self.trusts = lru_cache(4096)(self._trusts)
 
     def _trusts(self, address: str) -> bool:
         """Whether the address is a trusted proxy's."""
+        if address == UNIX:
+            return self._unix
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 

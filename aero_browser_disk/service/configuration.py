@@ -60,6 +60,10 @@ class ServerOptions(Section):
     kind: Literal["granian", "uvicorn"] = "granian"
     host: str = "127.0.0.1"
     port: Port = 8080
+    # Instead of an address, for a server on this machine that stands before it.
+    unix_socket: Path | None = None
+    # Who may connect there, as chmod says it.
+    unix_socket_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
     http: Literal["auto", "1", "2"] = "auto"
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -72,7 +76,7 @@ class ServerOptions(Section):
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
     max_url_length: Annotated[int, Field(ge=256)] = 2048
     # Behind another server: whose word on the client counts, and where the client finds us.
-    trusted_proxies: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network | Literal["unix:"], ...] = ()
     public_url: str | None = None
 
     @field_validator("public_url")
@@ -90,6 +94,14 @@ class ServerOptions(Section):
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
         if self.kind == "uvicorn" and self.http == "2":
             raise ValueError('kind = "uvicorn" has no HTTP/2')
+        return self
+
+    @model_validator(mode="after")
+    def _has_plain_unix_socket(self) -> Self:
+        if self.unix_socket is not None and self.tls_certificate is not None:
+            raise ValueError("unix_socket has no TLS")
+        if self.unix_socket is None and "unix:" in self.trusted_proxies:
+            raise ValueError('trusted_proxies "unix:" is for unix_socket')
         return self
 
 

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
 from .authorization import Action, Asked, Findings
-from .client_address import TrustedProxies
+from .client_address import UNIX, TrustedProxies
 from .cors import CorsPolicy
 from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock
 from .image_store import VersionChangedError
@@ -127,12 +127,19 @@ class Surroundings:
     """What holds for every exchange of a service.
 
     `always_private`: the server itself demands a certificate, so every request has credentials.
+    `is_unix`: it listens on a Unix socket.
     """
 
     def __init__(
-        self, cors: CorsPolicy, proxies: TrustedProxies, *, always_private: bool = False
+        self,
+        cors: CorsPolicy,
+        proxies: TrustedProxies,
+        *,
+        always_private: bool = False,
+        is_unix: bool = False,
     ) -> None:
         self.proxies = proxies
+        self.is_unix = is_unix
         self.always_private = always_private
         self._cors = cors
         self.common_fields = lru_cache(256)(self._common_fields)
@@ -164,7 +171,8 @@ class Exchange:
         self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
         self.headers: Mapping[str, str]
         self.headers, self.header_bytes = _read_headers(scope["headers"])
-        self.peer: str = (scope.get("client") or ("",))[0]
+        # Over a Unix socket servers say nothing of the client, or what is no address.
+        self.peer: str = UNIX if surroundings.is_unix else (scope.get("client") or ("",))[0]
         self.trusted_proxy = surroundings.proxies.trusts(self.peer)
         self.request_id = self._request_id()
         self.is_preflight = (

@@ -105,7 +105,7 @@ class FolderStore:
     def is_current(self, entry: ManifestEntry, file: ImageFile) -> bool:
         """Whether `use` would come to that file for that entry."""
         try:
-            same = self._entry(entry.id) is entry and self._version(entry) == file.version
+            same = self._entry(entry.id) is entry and file.version.is_of(self._status(entry))
         except (NoSuchImageError, OSError):
             return False
         if not same or self._files.get(entry.file) is not file:
@@ -154,13 +154,17 @@ class FolderStore:
             raise StoreError("the folder of images was replaced; restart to serve the new one")
 
     def _reread_manifest(self) -> None:
+        known = self._manifest_version
         try:
             status = os.stat(MANIFEST, dir_fd=self._root_descriptor)
-            version = FileVersion.of(status)
         except FileNotFoundError:
+            if known is None:
+                return
             version = None
-        if version == self._manifest_version:
-            return
+        else:
+            if known is not None and known.is_of(status):
+                return
+            version = FileVersion.of(status)
         try:
             self._read_manifest()
         except (ManifestError, OSError) as error:
@@ -200,9 +204,12 @@ class FolderStore:
             entry = replace(entry, etag=etag, last_modified_s=None)
         return _describe(entry, version)
 
+    def _status(self, entry: ManifestEntry) -> os.stat_result:
+        return os.stat(entry.file, dir_fd=self._root_descriptor)
+
     def _version(self, entry: ManifestEntry) -> FileVersion:
         try:
-            status = os.stat(entry.file, dir_fd=self._root_descriptor)
+            status = self._status(entry)
         except OSError as error:
             if error.errno in _NO_IMAGE:
                 raise NoSuchImageError from None

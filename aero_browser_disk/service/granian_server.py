@@ -76,7 +76,8 @@ class _Server(Server):
 
     def _init_shared_socket(self) -> None:
         # Its stub lacks the last two, and the base class does not say that these change.
-        holder: Any = SocketHolder(self._listener.detach(), False, _BACKLOG)  # type: ignore[call-arg]
+        is_unix = self._listener.family == socket.AF_UNIX
+        holder: Any = SocketHolder(self._listener.detach(), is_unix, _BACKLOG)  # type: ignore[call-arg]
         self._shd = holder
         self._sfd = holder.get_fd()
         self._ssp = None

@@ -29,6 +29,15 @@ class FileVersion(NamedTuple):
         """The version that a `stat` saw."""
         return cls(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether a `stat` saw this version: without making another, which takes twice as long."""
+        return (
+            status.st_mtime_ns == self.mtime_ns
+            and status.st_ino == self.inode
+            and status.st_size == self.size
+            and status.st_dev == self.device
+        )
+
     @property
     def entity_tag(self) -> EntityTag:
         """Its strong validator."""
@@ -95,9 +104,7 @@ class ImageFile:
         A writer sets the time before it changes a byte, so bytes of a later version are never seen
         before that version's time.
         """
-        found, version = os.fstat(self._descriptor), self.version
-        # The rest of it stays the descriptor's.
-        if found.st_mtime_ns != version.mtime_ns or found.st_size != version.size:
+        if not self.version.is_of(os.fstat(self._descriptor)):
             raise VersionChangedError
 
     def _read_page_cache(self, offset: int, length: int) -> memoryview:

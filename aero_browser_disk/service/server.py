@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from .access_log import AccessLog
 from .app import Service
@@ -25,6 +26,35 @@ def listen(host: str, port: int) -> socket.socket:
     # without it every small range waits 40 ms for the client to acknowledge the headers (measured).
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def listen_unix(path: Path, mode: int) -> socket.socket:
+    """The listening socket, which takes the place of one that nobody listens on any more.
+
+    Raises `OSError`, also when somebody does. It stays there in the end: by then it may be that of
+    a service which was started meanwhile.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        if path.is_socket() and not _is_listened_on(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(mode)
+        # Before this nobody can connect.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    return listener
+
+
+def _is_listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+    return True
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -44,12 +74,10 @@ def serve(
     reload: Callable[[], Awaitable[None]],
 ) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is under way. SIGHUP calls `reload`."""
-    host, port = listener.getsockname()[:2]
-    name = f"[{host}]" if ":" in host else host
-    scheme = "https" if options.tls_certificate else "http"
+    url = _url(listener, options)
 
     def listening() -> None:
-        log.event("listening", url=f"{scheme}://{name}:{port}")
+        log.event("listening", url=url)
 
     async def main() -> None:
         reloads: set[asyncio.Future[None]] = set()
@@ -83,3 +111,12 @@ def serve(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _url(listener: socket.socket, options: ServerOptions) -> str:
+    """Where it listens; of a Unix socket as nginx writes it."""
+    if options.unix_socket is not None:
+        return f"unix:{options.unix_socket}"
+    host, port = listener.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if options.tls_certificate else 'http'}://{name}:{port}"

@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import random
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class RunningService(ServerProcess):
         return int(line.split()[1]) * 1024
 
     def connect(self) -> http.client.HTTPConnection:
+        if self.url.startswith("unix:"):
+            return _UnixConnection(self.url.removeprefix("unix:"), timeout=PATIENCE_S)
         return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
 
     def ask(
@@ -102,6 +105,15 @@ class RunningService(ServerProcess):
         if method != "HEAD" and answer.status not in (204, 304):
             assert int(answer.headers["content-length"]) == len(answer.body)
         return answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """To a server on a Unix socket; its path stands where others have the host."""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
 
 
 _NUMBERS = itertools.count()

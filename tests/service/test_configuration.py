@@ -100,6 +100,12 @@ def test_it_is_in_force(
         ('[server]\ntls_certificate = "a.pem"', "go together"),
         ('[server]\ntls_client_authorities = "a.pem"', "needs tls_certificate"),
         ('[server]\npublic_url = "https://a.example/x"', "without a path"),
+        ('[server]\ntrusted_proxies = ["unix:"]', "is for unix_socket"),
+        ('[server]\nunix_socket = "a"\nunix_socket_mode = "rw"', "server.unix_socket_mode"),
+        (
+            '[server]\nunix_socket = "a"\ntls_certificate = "a.pem"\ntls_key = "b.pem"',
+            "unix_socket has no TLS",
+        ),
         ("[bytes]\nmax_range_bytes = 1", "bytes.max_range_bytes"),
         ('[bytes]\nversioned_ids = "("', "bytes.versioned_ids"),
         ("[limits]\nbytes_per_s = 1", "limits.bytes_per_s"),

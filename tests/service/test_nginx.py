@@ -252,6 +252,33 @@ def test_the_accelerated_bytes_are_nginxs(nginx: Client, service: RunningService
     assert direct.headers["x-accel-redirect"] == "/_aero_disk/range/sub%20dir/disk%2B1.img"
 
 
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
+@pytest.mark.parametrize("configuration", ["accel-redirect", "reverse-proxy"])
+def test_the_service_is_reached_through_a_unix_socket(
+    images: Path,
+    tmp_path: Path,
+    serve: Callable[..., RunningService],
+    server: str,
+    configuration: str,
+) -> None:
+    options = ["--server", server, "--set", f'server.unix_socket="{tmp_path / "service.sock"}"']
+    options += ["--set", 'server.trusted_proxies=["unix:"]', "--allow-origin", PAGE]
+    if configuration == "accel-redirect":
+        options += ["--set", 'bytes.accel_location="/_aero_disk"']
+    service = serve(images, *options)
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    values = {"AERO_DISK_SERVICE": service.url, "AERO_DISK_IMAGES": str(images)}
+    with Nginx(folder, configuration, values) as running:
+        client = Client(running.port)
+        for start in range(0, 20_000, 1000):
+            answer = client.ask(DISK, {"Range": f"bytes={start}-{start + 999}"})
+            assert (answer.status, answer.body) == (206, OLD[start : start + 1000])
+            line = service.event("request")
+            assert line["bytes"] == (0 if configuration == "accel-redirect" else 1000)
+            assert line["request_id"] == answer.headers["x-request-id"]
+
+
 def test_two_instances_share_nothing_but_the_store(
     images: Path, tmp_path: Path, serve: Callable[..., RunningService]
 ) -> None:
