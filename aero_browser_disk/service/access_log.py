@@ -35,7 +35,7 @@ class AccessLog:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        # Lines are put together when they are written, many in one go: half the work (measured).
+        # Put together when they are written: many in one go take less than each by itself.
         self._waiting: list[tuple[bytes, tuple[bytes | int | float, ...]]] = []
 
     def event(self, event: str, **values: object) -> None:

@@ -137,6 +137,17 @@ def test_each_is_logged_and_measured(folder: Path, serve: Callable[..., RunningS
         assert f"aero_disk_{sample}" in text
 
 
+def test_the_log_is_whole_when_it_ends(folder: Path, serve: Callable[..., RunningService]) -> None:
+    service = serve(folder, "--server", "uvicorn")
+    asked = [f"bytes={number}-99" for number in range(50)]
+    ids = [service.ask(DISK, {"Range": span}).headers["x-request-id"] for span in asked]
+    assert service.stop(signal.SIGTERM)[0] == 0
+    lines = [service.event("request") for _ in asked]
+    assert [(line["range"], line["request_id"]) for line in lines] == [
+        *zip(asked, ids, strict=True)
+    ]
+
+
 def test_who_may_read_is_asked_each_time(
     folder: Path, tmp_path: Path, serve: Callable[..., RunningService]
 ) -> None:

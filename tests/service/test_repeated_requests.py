@@ -257,6 +257,21 @@ async def test_the_date_is_that_of_the_answer(running: Running) -> None:
     assert connection.protocol.parsed == 1
 
 
+async def test_what_operators_write_is_sent_as_it_is(folder: Path) -> None:
+    """Percent signs too, which mean something where answers are put together."""
+    entry = {"id": "disk.img", "file": "disk.img", "public": True}
+    odd = {"etag": '"100%d%%b%"', "content_type": "text/x; a=%b"}
+    (folder / "manifest.json").write_text(json.dumps({"images": [entry | odd]}))
+    running = Running(folder)
+    async with running.connected() as connection:
+        for number in range(3):
+            head, body = await connection.ask(asked(f"{number}-5"))
+            assert body == BYTES[number:6]
+            assert b'\r\netag: "100%d%%b%"\r\n' in head
+            assert b"\r\ncontent-type: text/x; a=%b\r\n" in head
+    assert connection.protocol.parsed == 1
+
+
 # ── everything else takes the ordinary way ──
 
 
@@ -324,6 +339,21 @@ async def test_those_that_come_together(running: Running) -> None:
                 assert (await connection.answer())[1] == BYTES[number : number + 10]
 
 
+async def test_two_that_come_together_are_no_form_of_one(running: Running) -> None:
+    one, another = asked("0-9"), asked("5-9")
+    async with running.connected() as connection:
+        for _ in range(3):
+            connection.feed(one + another)
+            assert (await connection.answer())[1] == BYTES[:10]
+            assert (await connection.answer())[1] == BYTES[5:10]
+        # Nor is the end of one with another behind it.
+        connection.feed(one[:20], one[20:] + another)
+        assert (await connection.answer())[1] == BYTES[:10]
+        assert (await connection.answer())[1] == BYTES[5:10]
+        connection.feed(one[20:] + another)
+        assert (await connection.answer())[0].startswith(b"HTTP/1.1 400 ")
+
+
 async def test_one_behind_an_answer_under_way_waits_its_turn(running: Running) -> None:
     async with running.connected() as connection:
         await connection.ask(asked("0-9"))
@@ -332,6 +362,23 @@ async def test_one_behind_an_answer_under_way_waits_its_turn(running: Running) -
         assert (await connection.answer())[1] == BYTES
         assert (await connection.answer())[1] == BYTES[5:7]
         assert (await connection.answer())[1] == BYTES[7:9]
+
+
+async def test_what_another_request_was_offered_is_not_for_it(
+    running: Running, folder: Path
+) -> None:
+    (folder / "other.img").write_bytes(NEW)
+    os.utime(folder / "other.img", (LONG_AGO, LONG_AGO))
+    other = "/disks/other.img/bytes"
+    async with running.connected() as connection:
+        # The second is the last that came when the first is over, and offers nothing itself.
+        connection.feed(asked("0-9"), asked("700000-700009", path=other))
+        assert (await connection.answer())[1] == BYTES[:10]
+        assert (await connection.answer())[0].startswith(b"HTTP/1.1 416 ")
+        for path, content in ((other, NEW), (DISK, BYTES), (other, NEW)):
+            for number in range(2):
+                _, body = await connection.ask(asked(f"{number}-9", path=path))
+                assert body == content[number:10]
 
 
 async def test_bodies_are_no_requests(running: Running) -> None:
@@ -344,8 +391,12 @@ async def test_bodies_are_no_requests(running: Running) -> None:
         assert (await connection.answer())[1] == BYTES[:4]
         connection.feed(asked("4-5", f"Content-Length: {len(spelled)}") + spelled)
         assert (await connection.answer())[1] == BYTES[4:6]
+        # One that comes after the answer, too.
+        assert (await connection.ask(head))[1] == BYTES[:4]
+        connection.feed(spelled)
         assert (await connection.ask(asked("1-2")))[1] == BYTES[1:3]
-    assert connection.protocol.parsed == 3
+    assert connection.protocol.parsed == 4
+    assert len(running.lines()) == 5
 
 
 @pytest.mark.parametrize(
@@ -393,10 +444,12 @@ async def test_a_server_that_shuts_down_ends_it(running: Running) -> None:
 async def test_a_client_that_does_not_read_holds_up_nothing(running: Running) -> None:
     """What its socket does not take waits; the next requests then take the ordinary way."""
     async with running.connected() as connection:
+        await connection.ask(asked("0-9"))
         connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
         spans = [(number, number + 99_999) for number in range(400)]
         for first, last in spans:
             connection.feed(asked(f"{first}-{last}"))
+        assert connection.protocol.transport.get_write_buffer_size() < 160_000
         async with running.connected() as another:
             assert (await another.ask(asked("0-9")))[1] == BYTES[:10]
         connection.writer.transport.resume_reading()  # type: ignore[attr-defined]
@@ -571,7 +624,11 @@ async def test_an_id_counts_if_a_trusted_proxy_gave_it(folder: Path) -> None:
             for number in said:
                 head, _ = await connection.ask(asked("0-9", f"X-Request-Id: {number}"))
                 assert (f"x-request-id: {number}\r\n".encode() in head) is bool(trusted)
-        assert connection.protocol.parsed == 1
-        logged = [line["request_id"] for line in running.lines()]
+            assert connection.protocol.parsed == 1
+            # Two are none.
+            for _ in range(2):
+                head, _ = await connection.ask(asked("0-9", *["X-Request-Id: x"] * 2))
+                assert b"x-request-id: x\r\n" not in head
+        logged = [line["request_id"] for line in running.lines()][:4]
         assert (logged == said) is bool(trusted)
         assert len({*logged}) == 4
