@@ -2,8 +2,9 @@
 // node make_snapshot.mjs PYODIDE WHEEL OUT. The same inputs give the same bytes.
 //
 // Pyodide's snapshot is a head and its whole memory, half of which is zero. OUT holds what is not: a
-// Uint32 with the length of the JSON that follows, `{head, memory, runs: [[offset, length], …]}` with
-// two lengths and places in memory, and the bytes of the head and of the runs.
+// Uint32 with the length of the JSON that follows, `{head, memory, runs: [[offset, length], …], table}`
+// with two lengths, places in memory and the length of the function table, and the bytes of the head and
+// of the runs.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -41,7 +42,9 @@ function packed(snapshot) {
     if (last && last[0] + last[1] === start) last[1] += PAGE;
     else runs.push([start, PAGE]);
   }
-  const index = new TextEncoder().encode(JSON.stringify({ head, memory: memory.length, runs }));
+  const table = pyodide._module.wasmTable.length;
+  const facts = { head, memory: memory.length, runs, table };
+  const index = new TextEncoder().encode(JSON.stringify(facts));
   return Buffer.concat([
     new Uint8Array(Uint32Array.of(index.length).buffer),
     index,

@@ -3,7 +3,14 @@
  */
 
 import { build } from "./build.mjs";
-import { forgetSnapshot, headOf, keepSnapshot, loadSnapshot, restoreMemory } from "./snapshot.mjs";
+import {
+  forgetSnapshot,
+  headOf,
+  keepSnapshot,
+  linkForPython,
+  loadSnapshot,
+  restoreMemory,
+} from "./snapshot.mjs";
 
 /**
  * Where things are. Null leaves it to the build that this module is of.
@@ -57,11 +64,15 @@ async function wake(pyodideUrl, loading) {
   let trampoline = () => {};
   const head = loading.then(({ packed }) => headOf(packed));
   head.catch(() => {}); // Pyodide tells of it, if it gets that far
-  const pyodide = await load(pyodideUrl, { _loadSnapshot: head }, async (module) => {
-    trampoline = trampolineOf(module);
+  const pyodide = await load(pyodideUrl, { _loadSnapshot: head }, async (settings, make) => {
     const { packed, isWhole } = await loading;
+    const linked = linkForPython(packed, settings);
+    const module = await make(settings);
+    linked();
+    trampoline = trampolineOf(module);
     if (!(await isWhole)) throw new Error("the snapshot is damaged");
     restoreMemory(packed, module);
+    return module;
   });
   trampoline();
   pyodide.pyimport("random").seed(); // else all who start from this snapshot draw the same numbers
@@ -86,10 +97,11 @@ async function install(pyodideUrl, wheel) {
  * at once.
  * @param {string} pyodideUrl
  * @param {Record<string, unknown>} options
- * @param {(module: any) => unknown} [onModule] sees the module before a snapshot goes into it
+ * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] what makes
+ *   Emscripten's module
  * @returns {Promise<Pyodide>}
  */
-async function load(pyodideUrl, options, onModule = () => {}) {
+async function load(pyodideUrl, options, making = (settings, make) => make(settings)) {
   const wasmUrl = new URL("pyodide.asm.wasm", pyodideUrl).href;
   const compiled = WebAssembly.compileStreaming(fetch(wasmUrl));
   const factory = import(new URL("pyodide.asm.mjs", pyodideUrl).href);
@@ -98,11 +110,7 @@ async function load(pyodideUrl, options, onModule = () => {}) {
   const giveBack = handOver(wasmUrl, compiled);
   try {
     /** @param {unknown} settings */
-    const createPyodideModule = async (settings) => {
-      const module = await (await factory).default(settings);
-      await onModule(module);
-      return module;
-    };
+    const createPyodideModule = async (settings) => making(settings, (await factory).default);
     const { loadPyodide } = await Promise.race([loader, failed]);
     const loading = loadPyodide({ indexURL: pyodideUrl, createPyodideModule, ...options });
     // Without this race a module that does not compile leaves Pyodide waiting for ever.
