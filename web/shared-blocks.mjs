@@ -67,11 +67,20 @@
  * so its room has one writer at a time, and each handing over is a store that the other side loads.
  * The host forgets a lane when the Web Lock that its client holds becomes free.
  *
+ * To be woken takes longer than a read. So whoever waited little the last time looks again and again
+ * for a moment (`LOOK_MS`) before it sleeps: a thread that reads one block after another and the host
+ * meet without a wake-up. Who asks now and then costs nobody that.
+ *
  * Kinds: 1 read, by way of frames if it is short (but what a thread that stands still wants of a
  * block for the first time goes into the room: a block that is read once is not worth a frame); 2 read
  * into the room (after a frame was taken for another block before its bytes were copied); 3 write;
  * 4 write at once or refuse; 5 stage bytes of a write longer than the room; 6 flush; 7 discard.
  */
+
+/** How long a thread looks for what is likely to come at once before it sleeps, in milliseconds. */
+export const LOOK_MS = 0.05;
+/** A wait that ended within this, woken up or not, makes the next one likely to end soon. */
+export const SOON_MS = 0.2;
 
 export const WAYS = 8;
 export const OPEN = 0;

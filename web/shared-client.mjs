@@ -22,6 +22,7 @@ import {
   KIND,
   LENGTH_HIGH,
   LENGTH_LOW,
+  LOOK_MS,
   OFFSET_HIGH,
   OFFSET_LOW,
   OPEN,
@@ -34,6 +35,7 @@ import {
   ROOMS,
   SIZE_HIGH,
   SIZE_LOW,
+  SOON_MS,
   STAGE,
   TRY_WRITE,
   WELL,
@@ -59,6 +61,8 @@ export class SharedBlocks {
   #rooms;
   #counters;
   #sendRing;
+  /** Whether the last answer came soon. */
+  #soon = false;
   /** @type {number[]} */
   #free = [];
   /** @type {((entry: number) => void)[]} */
@@ -237,9 +241,14 @@ export class SharedBlocks {
   #askSync(kind, offset, length, extra) {
     this.#post(0, kind, offset, length, extra);
     const words = this.#words;
+    const posted = performance.now();
+    if (this.#soon) {
+      while (Atomics.load(words, 0) !== DONE && performance.now() - posted < LOOK_MS);
+    }
     for (let state; (state = Atomics.load(words, 0)) !== DONE; ) {
       if (Atomics.wait(words, 0, state, LOOK_AGAIN_MS) === "timed-out") this.#checkAnswerable(0);
     }
+    this.#soon = performance.now() - posted < SOON_MS;
     return this.#result(0);
   }
 

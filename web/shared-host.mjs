@@ -23,6 +23,7 @@ import {
   KIND,
   LENGTH_HIGH,
   LENGTH_LOW,
+  LOOK_MS,
   OFFSET_HIGH,
   OFFSET_LOW,
   OPEN,
@@ -31,6 +32,7 @@ import {
   RESULT,
   ROOM,
   ROOMS,
+  SOON_MS,
   TAKEN,
   WELL,
 } from "./shared-blocks.mjs";
@@ -89,6 +91,10 @@ export class SharedHost {
   #answer;
   #giveUp;
   #others = new Others();
+  /** When a thread that stands still got its last answer. */
+  #answeredAt = -Infinity;
+  /** Whether it asked again soon after the one before. */
+  #soon = false;
 
   /**
    * @param {number} frameShift
@@ -228,6 +234,7 @@ export class SharedHost {
     lane.words[at + RESULT] = result;
     Atomics.store(lane.words, at, DONE);
     Atomics.notify(lane.words, at);
+    if (entry === 0) this.#answeredAt = performance.now();
   }
 
   /**
@@ -257,7 +264,7 @@ export class SharedHost {
   /** Answers what clients have posted. */
   answerPosted() {
     for (const [client, lane] of this.#lanes) {
-      for (let entry = 0; entry < ENTRIES; entry++) this.#look(client, lane, entry);
+      for (let entry = 0; entry < ENTRIES; entry++) this.#take(client, lane, entry);
     }
   }
 
@@ -266,7 +273,7 @@ export class SharedHost {
    * @param {Lane} lane
    * @param {number} entry
    */
-  #look(client, lane, entry) {
+  #take(client, lane, entry) {
     const at = entry * ENTRY_WORDS;
     const { words } = lane;
     if (Atomics.load(words, at) === FREE) return;
@@ -275,6 +282,7 @@ export class SharedHost {
       const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
       const extra = lane.word(at + EXTRA) >>> 0;
       const kind = lane.word(at + KIND);
+      if (entry === 0) this.#soon = performance.now() - this.#answeredAt < SOON_MS;
       const result =
         (kind === READ && length + extra <= FRAMED && this.#readFile(lane, entry, offset, length)) ||
         this.#answer(client, entry, kind, offset, length, extra);
@@ -316,12 +324,22 @@ export class SharedHost {
     return IN_FRAMES;
   }
 
+  /**
+   * Looks for a moment whether the doorbell rings again.
+   * @param {number} rung
+   */
+  #look(rung) {
+    const until = this.#answeredAt + LOOK_MS;
+    while (Atomics.load(this.#words, DOORBELL) === rung && performance.now() < until);
+  }
+
   async #listen() {
     const words = this.#words;
     let turn = performance.now();
     while (Atomics.load(words, AREA_STATE) === OPEN) {
       const rung = Atomics.load(words, DOORBELL);
       this.answerPosted();
+      if (this.#soon) this.#look(rung);
       const waiting = Atomics.waitAsync(words, DOORBELL, rung);
       if (waiting.async) await waiting.value;
       else if (performance.now() - turn < LONGEST_TURN_MS) continue;
