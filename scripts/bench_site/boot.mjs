@@ -5,6 +5,7 @@ import { v86Disk } from "../v86-disk.mjs";
 import { V86 } from "../v86/libv86.mjs";
 
 const MEMORY = 256 << 20;
+const LONGEST_MS = 900_000; // on a busy machine Debian may give its serial console up
 
 /** @type {any} */
 let disk = null;
@@ -56,10 +57,12 @@ async function boot(hda, until, start, attach) {
   });
   await machine.run();
   let serial = "";
-  await new Promise((resolve) => {
+  await new Promise((resolve, reject) => {
+    const said = () => reject(new Error(`no "${until}" in time, only: ${serial}`));
+    setTimeout(said, LONGEST_MS);
     machine.add_listener("serial0-output-byte", (byte) => {
-      serial = (serial + String.fromCharCode(byte)).slice(-until.length);
-      if (serial === until) resolve();
+      serial = (serial + String.fromCharCode(byte)).slice(-300);
+      if (serial.endsWith(until)) resolve();
     });
   });
   const ms = performance.now() - start;
