@@ -34,8 +34,8 @@ def tables(results: dict[str, Any]) -> str:
         ]
         parts.append(_table(columns, map(_run, runs)))
     if boots := results.get("boots"):
-        rows = [[boot["disk"], boot["state"], f"{boot['seconds']:.0f} s"] for boot in boots]
-        parts.append(_table(["a real boot in v86", "cache", "time"], rows))
+        columns = ["a real boot in v86", "cache", "to the shell", "reads", "downloaded", "requests"]
+        parts.append(_table(columns, map(_boot, boots)))
     if measures := results["measures"]:
         columns = ["measure", "ours", "against", "ratio", "goal", ""]
         parts.append(_table(columns, map(_measure, measures)))
@@ -53,6 +53,17 @@ def _run(run: dict[str, Any]) -> list[str]:
         f"{run['median_s'] / bound:.2f}" if is_bounded else "",
         f"{run['bytes'][-1] / MB:.0f} MB",
         f"{run['requests'][-1]}",
+    ]
+
+
+def _boot(boot: dict[str, Any]) -> list[str]:
+    return [
+        boot["disk"],
+        boot["state"],
+        f"{boot['seconds']:.0f} s",
+        f"{boot['reads']}, {boot['read_bytes'] / MB:.0f} MB",
+        f"{boot['bytes'] / MB:.0f} MB",
+        str(boot["requests"]),
     ]
 
 

@@ -1,14 +1,13 @@
 // Makes a memory snapshot of Pyodide with this package imported:
 // node make_snapshot.mjs PYODIDE WHEEL OUT. The same inputs give the same bytes.
 //
-// Pyodide's snapshot is a head and its whole memory, half of which is zero. OUT holds what is not: a
-// Uint32 with the length of the JSON that follows, `{head, memory, runs: [[offset, length], …], table}`
-// with two lengths, places in memory and the length of the function table, and the bytes of the head and
-// of the runs.
+// Pyodide's snapshot is a head and its whole memory, half of which is zero. OUT holds what is not zero,
+// run after run; OUT.json holds the rest, see `SnapshotFacts` in web/build.mjs.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { checksum } from "../web/snapshot.mjs";
 
 const PAGE = 4096;
 const [pyodideFolder, wheel, out] = process.argv.splice(1).slice(1).map((path) => resolve(path));
@@ -28,13 +27,28 @@ const pyodide = await loadPyodide({
 });
 pyodide.unpackArchive(new Uint8Array(readFileSync(wheel)), "wheel");
 pyodide.runPython(readFileSync(new URL("snapshot_contents.py", import.meta.url), "utf8"));
-writeFileSync(out, packed(pyodide.makeMemorySnapshot()));
+const snapshot = pyodide.makeMemorySnapshot();
+const headLength = new Uint32Array(snapshot.buffer, snapshot.byteOffset)[1];
+const memory = snapshot.subarray(headLength);
+const runs = runsIn(memory);
+const packed = Buffer.concat(runs.map(([start, length]) => memory.subarray(start, start + length)));
+const facts = {
+  head: Buffer.from(snapshot.subarray(0, headLength)).toString("base64"),
+  memory: memory.length,
+  runs,
+  table: pyodide._module.wasmTable.length,
+  check: checkOf(pyodide._module),
+};
+writeFileSync(out, packed);
+writeFileSync(`${out}.json`, JSON.stringify(facts));
 process.exit(0); // Pyodide's streams keep Node waiting
 
-/** @param {Uint8Array} snapshot */
-function packed(snapshot) {
-  const head = new Uint32Array(snapshot.buffer, snapshot.byteOffset)[1];
-  const memory = snapshot.subarray(head);
+/**
+ * Where there is a byte that is not zero, in whole pages.
+ * @param {Uint8Array} memory
+ * @returns {[number, number][]} offsets and lengths
+ */
+function runsIn(memory) {
   const runs = [];
   for (let start = 0; start < memory.length; start += PAGE) {
     if (memory.subarray(start, start + PAGE).every((byte) => byte === 0)) continue;
@@ -42,13 +56,20 @@ function packed(snapshot) {
     if (last && last[0] + last[1] === start) last[1] += PAGE;
     else runs.push([start, PAGE]);
   }
-  const table = pyodide._module.wasmTable.length;
-  const facts = { head, memory: memory.length, runs, table };
-  const index = new TextEncoder().encode(JSON.stringify(facts));
-  return Buffer.concat([
-    new Uint8Array(Uint32Array.of(index.length).buffer),
-    index,
-    snapshot.subarray(0, head),
-    ...runs.map(([start, length]) => memory.subarray(start, start + length)),
-  ]);
+  return runs;
+}
+
+/**
+ * The checksum of the runs, as `snapshot.mjs` computes it.
+ * @param {any} module
+ */
+function checkOf(module) {
+  let at = module._malloc(packed.length);
+  module.HEAPU8.set(packed, at);
+  let check = 0n;
+  for (const [, length] of runs) {
+    check = checksum(module, at, length, check);
+    at += length;
+  }
+  return BigInt.asUintN(64, check).toString(16);
 }

@@ -23,7 +23,7 @@ def write_build_module(site: Path, wheel: Path, *, small: bool) -> None:
     The worker undoes the compression itself, since a static host may not say that there is one.
     `small` takes the time for brotli too.
     """
-    packed = make_snapshot(wheel)
+    packed, facts = make_snapshot(wheel)
     digest = hashlib.sha256(packed).hexdigest()
     path = Path(FOLDER, f"python-{digest[:16]}.snapshot")
     encoded = compress(packed, small=small)
@@ -36,19 +36,20 @@ def write_build_module(site: Path, wheel: Path, *, small: bool) -> None:
             "path": path.as_posix(),
             "encodings": sorted(encoded),
             "bytes": len(packed),
-            "sha256": digest,
+            **facts,
         },
     }
-    text = f"{HEADER}export const build = {json.dumps(build, indent=2)};\n"
+    text = f"{HEADER}export const build = {json.dumps(build)};\n"
     (site / "build.mjs").write_text(text)
 
 
-def make_snapshot(wheel: Path) -> bytes:
-    """The packed snapshot; see make_snapshot.mjs. The same wheel gives the same bytes."""
+def make_snapshot(wheel: Path) -> tuple[bytes, dict[str, object]]:
+    """The packed snapshot, and what goes with it; the same for the same wheel."""
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "snapshot")
         run(["node", SCRIPTS / "make_snapshot.mjs", PYODIDE, wheel, made])
-        return made.read_bytes()
+        facts: dict[str, object] = json.loads(made.with_suffix(".json").read_text())
+        return made.read_bytes(), facts
 
 
 def compress(data: bytes, *, small: bool) -> Mapping[str, bytes]:

@@ -8,7 +8,7 @@ import {
   headOf,
   keepSnapshot,
   linkForPython,
-  loadSnapshot,
+  openSnapshot,
   restoreMemory,
 } from "./snapshot.mjs";
 
@@ -25,6 +25,7 @@ import {
 
 /**
  * @typedef {any} Pyodide
+ * @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts
  * @typedef {import("./snapshot.mjs").Snapshot} Snapshot
  */
 
@@ -38,14 +39,16 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
   const done = (pyodide, how) => ({ pyodide, facts: { ...how, ms: performance.now() - started } });
   let reason = "this build has none";
   if (build.snapshot && !wheelUrl) {
-    const loading = loadSnapshot(build.snapshot);
+    const opening = openSnapshot(build.snapshot);
     try {
-      const pyodide = await wake(pyodideUrl, loading);
-      const { packed, kept } = await loading;
-      if (!kept) keepLater(build.snapshot, packed);
+      const pyodide = await wake(pyodideUrl, build.snapshot, opening);
+      const { kept, bytes, close } = await opening;
+      close();
+      if (!kept && bytes) keepLater(build.snapshot, bytes);
       return done(pyodide, { from: kept ? "kept snapshot" : "snapshot" });
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
+      (await opening.catch(() => null))?.close();
       await forgetSnapshot(build.snapshot);
     }
   }
@@ -55,23 +58,22 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
 }
 
 /**
- * Pyodide as it was when the snapshot was made. Nothing runs before its digest was seen to be right.
+ * Pyodide as it was when the snapshot was made. Python does not run before its memory was seen to be
+ * right.
  * @param {string} pyodideUrl
- * @param {Promise<Snapshot>} loading
+ * @param {SnapshotFacts} facts
+ * @param {Promise<Snapshot>} opening
  * @returns {Promise<Pyodide>}
  */
-async function wake(pyodideUrl, loading) {
+async function wake(pyodideUrl, facts, opening) {
   let trampoline = () => {};
-  const head = loading.then(({ packed }) => headOf(packed));
-  head.catch(() => {}); // Pyodide tells of it, if it gets that far
-  const pyodide = await load(pyodideUrl, { _loadSnapshot: head }, async (settings, make) => {
-    const { packed, isWhole } = await loading;
-    const linked = linkForPython(packed, settings);
+  opening.catch(() => {}); // told below, if it comes that far
+  const pyodide = await load(pyodideUrl, { _loadSnapshot: headOf(facts) }, async (settings, make) => {
+    const linked = linkForPython(facts, settings);
     const module = await make(settings);
     linked();
     trampoline = trampolineOf(module);
-    if (!(await isWhole)) throw new Error("the snapshot is damaged");
-    restoreMemory(packed, module);
+    restoreMemory(facts, await opening, module);
     return module;
   });
   trampoline();
@@ -163,9 +165,9 @@ function trampolineOf(module) {
 
 /**
  * Keeps the snapshot once the first answers are out.
- * @param {import("./build.mjs").SnapshotFacts} facts
- * @param {Uint8Array<ArrayBuffer>} packed
+ * @param {SnapshotFacts} facts
+ * @param {Uint8Array<ArrayBuffer>} bytes
  */
-function keepLater(facts, packed) {
-  setTimeout(() => keepSnapshot(facts, packed), 1000);
+function keepLater(facts, bytes) {
+  setTimeout(() => keepSnapshot(facts, bytes), 1000);
 }

@@ -1,9 +1,9 @@
 /**
  * The memory snapshot that Python starts from: fetched once, then kept in this origin's private files.
  *
- * Every snapshot is checked against the digest in `build.mjs` before Python answers anything, so a torn
- * file, a changed one and one of another build are all the same: there is none. The file is packed (see
- * `scripts/make_snapshot.mjs`): half of Pyodide's memory is zero.
+ * Every snapshot is checked against the checksum in `build.mjs` before Python runs, so a torn file, a
+ * changed one and one of another build are all the same: there is none. It holds what is not zero (see
+ * `scripts/make_snapshot.mjs`): half of Pyodide's memory is.
  */
 
 /** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */
@@ -11,50 +11,47 @@
 /**
  * A snapshot in hand.
  * @typedef {object} Snapshot
- * @property {Uint8Array<ArrayBuffer>} packed
  * @property {boolean} kept whether it came from the private files
- * @property {Promise<boolean>} isWhole whether its digest is the one it must have
+ * @property {Uint8Array<ArrayBuffer> | null} bytes all of it, where it is in memory
+ * @property {(target: Uint8Array, at: number) => boolean} read fills `target` with its bytes from `at`
+ *   on; false when they are not all there
+ * @property {() => void} close
  */
 
 /** Beside `cache/`, `images/` and `overlays/` of the package: clearing those leaves it alone. */
 const FOLDER = ["aero-browser-disk", "quick-start"];
+const DAMAGED = "the snapshot is damaged";
 const PIECE = 1 << 20; // bytes written between two looks at the worker's messages
 
 /**
- * The snapshot of that digest, from the private files or else from the build.
+ * The snapshot of that build, from the private files or else from the site.
  * @param {SnapshotFacts} facts
  * @returns {Promise<Snapshot>} rejects when it is in neither place
  */
-export async function loadSnapshot(facts) {
-  const kept = await readKept(facts);
-  const packed = kept ?? (await download(facts));
-  const isWhole = hasDigest(packed, facts.sha256);
-  isWhole.catch(() => {}); // who waits for it is told
-  return { packed, kept: kept !== null, isWhole };
+export async function openSnapshot(facts) {
+  return (await openKept(facts)) ?? inMemory(await download(facts), false);
 }
 
 /**
  * What Pyodide takes for a snapshot: its head, with no memory after it. `restoreMemory` does that part.
- * @param {Uint8Array<ArrayBuffer>} packed
+ * @param {SnapshotFacts} facts
  */
-export function headOf(packed) {
-  const { head, at } = indexOf(packed);
-  return packed.slice(at, at + head);
+export function headOf({ head }) {
+  return Uint8Array.from(atob(head), (letter) => letter.charCodeAt(0));
 }
 
 /**
  * Has Emscripten link Pyodide for Python alone: the work that only side modules would need is left out.
  *
  * It would give each of the 7,000 functions that Pyodide exports a place in the function table, and make
- * a WebAssembly function of each of WebGL's 280, a third of the time of such a start (measured: 95 of
- * 200 ms of this thread's work before Python runs). Nothing in the snapshot points to those places, as nothing
- * has loaded a side module. What does have a place has the same one: the table is as long as it was.
- * @param {Uint8Array<ArrayBuffer>} packed
+ * a WebAssembly function of each of WebGL's 280: half of what linking takes (measured: 65 of 95 ms). Nothing in
+ * the snapshot points to those places, as nothing has loaded a side module. What does have a place has
+ * the same one: the table is as long as it was.
+ * @param {SnapshotFacts} facts
  * @param {any} settings what Pyodide gives to Emscripten
  * @returns {() => void} to be called when the module is there
  */
-export function linkForPython(packed, settings) {
-  const { table: places } = indexOf(packed);
+export function linkForPython({ table: places }, settings) {
   const { instantiateWasm } = settings;
   /** @type {any} */
   let table = {};
@@ -78,50 +75,58 @@ export function linkForPython(packed, settings) {
 }
 
 /**
- * Puts the memory back as it was, straight into the module. By way of Pyodide it would be copied twice,
- * zeros and all.
- * @param {Uint8Array<ArrayBuffer>} packed
- * @param {any} module Emscripten's, which has not run anything yet
+ * Puts the memory back as it was, straight into the module: by way of Pyodide it would be copied twice,
+ * zeros and all. Throws when the snapshot is not the one that was built.
+ * @param {SnapshotFacts} facts
+ * @param {Snapshot} snapshot
+ * @param {any} module Emscripten's, which has not run Python yet
  */
-export function restoreMemory(packed, module) {
-  const { head, memory, runs, at } = indexOf(packed);
+export function restoreMemory({ memory, runs, check }, snapshot, module) {
   if (memory > module.HEAPU8.length) module.growMemory(memory);
   const target = module.HEAPU8;
-  let from = at + head;
+  let at = 0;
   let end = 0; // of the run before
+  let found = 0n;
   for (const [start, length] of runs) {
     target.fill(0, end, start);
-    target.set(packed.subarray(from, from + length), start);
-    from += length;
     end = start + length;
+    if (!snapshot.read(target.subarray(start, end), at)) throw new Error(DAMAGED);
+    at += length;
+    found = checksum(module, start, length, found);
   }
   target.fill(0, end);
+  if (BigInt.asUintN(64, found).toString(16) !== check) throw new Error(DAMAGED);
 }
 
 /**
- * @param {Uint8Array<ArrayBuffer>} packed
- * @returns {{ head: number, memory: number, runs: [number, number][], table: number, at: number }} as
- *   `make_snapshot.mjs` writes it, and where the head is
+ * The checksum of a run in the module's memory, which goes on from that of the run before: zstd's XXH64,
+ * as Pyodide has it. (SHA-256 takes ten times as long, with the copy that it needs.)
+ * @param {any} module
+ * @param {number} at
+ * @param {number} length
+ * @param {bigint} seed
+ * @returns {bigint}
  */
-function indexOf(packed) {
-  const at = 4 + new DataView(packed.buffer, packed.byteOffset).getUint32(0, true);
-  return { ...JSON.parse(new TextDecoder().decode(packed.subarray(4, at))), at };
+export function checksum(module, at, length, seed) {
+  // What is at address 0 it takes for nothing at all.
+  const first = new DataView(module.HEAPU8.buffer, at, 8).getBigInt64(0, true);
+  return module._ZSTD_XXH64(at + 8, length - 8, seed ^ first);
 }
 
 /**
  * Keeps a snapshot for the next visit, in place of those of other builds. Where that is not to be had,
  * the next visit fetches it again.
  * @param {SnapshotFacts} facts
- * @param {Uint8Array<ArrayBuffer>} packed
+ * @param {Uint8Array<ArrayBuffer>} bytes
  */
-export async function keepSnapshot(facts, packed) {
+export async function keepSnapshot(facts, bytes) {
   try {
     const folder = await openFolder({ create: true });
     const name = nameOf(facts);
     for await (const other of folder.keys()) {
       if (other !== name) await folder.removeEntry(other).catch(() => {}); // another tab reads it
     }
-    if (!(await write(folder, name, packed))) await folder.removeEntry(name);
+    if (!(await write(folder, name, bytes))) await folder.removeEntry(name);
   } catch {
     // A private window, a full disk, another tab that is writing it now.
   }
@@ -140,8 +145,8 @@ export async function forgetSnapshot(facts) {
 }
 
 /** @param {SnapshotFacts} facts */
-function nameOf({ sha256 }) {
-  return `${sha256}.snapshot`;
+function nameOf({ path }) {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 /** @param {FileSystemGetDirectoryOptions} [options] */
@@ -153,12 +158,12 @@ async function openFolder(options) {
 
 /**
  * @param {SnapshotFacts} facts
- * @returns {Promise<Uint8Array<ArrayBuffer> | null>} null unless a file of the right length is there
+ * @returns {Promise<Snapshot | null>} null unless a file of the right length is there
  */
-async function readKept(facts) {
+async function openKept(facts) {
   try {
     const file = await (await openFolder()).getFileHandle(nameOf(facts));
-    return (await readAtOnce(file, facts.bytes)) ?? (await readShared(file, facts.bytes));
+    return (await openAtOnce(file, facts.bytes)) ?? (await readShared(file, facts.bytes));
   } catch {
     return null;
   }
@@ -167,23 +172,37 @@ async function readKept(facts) {
 /**
  * @param {FileSystemFileHandle} file
  * @param {number} bytes
- * @returns {Promise<Uint8Array<ArrayBuffer> | null>} null while another tab has the file
+ * @returns {Promise<Snapshot | null>} null while another tab has the file
  */
-async function readAtOnce(file, bytes) {
+async function openAtOnce(file, bytes) {
   let handle;
   try {
     handle = await openHandle(file, { mode: "read-only" }); // Firefox ignores the mode
   } catch {
     return null;
   }
-  try {
-    if (handle.getSize() !== bytes) throw new Error("torn");
-    const packed = new Uint8Array(bytes);
-    if (handle.read(packed, { at: 0 }) !== bytes) throw new Error("torn");
-    return packed;
-  } finally {
-    handle.close();
+  const close = () => handle.close();
+  if (handle.getSize() !== bytes) {
+    close();
+    throw new Error("torn");
   }
+  const read = (/** @type {Uint8Array} */ target, /** @type {number} */ at) =>
+    handle.read(target, { at }) === target.length;
+  return { kept: true, bytes: null, read, close };
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {boolean} kept
+ * @returns {Snapshot}
+ */
+function inMemory(bytes, kept) {
+  const read = (/** @type {Uint8Array} */ target, /** @type {number} */ at) => {
+    if (at + target.length > bytes.length) return false;
+    target.set(bytes.subarray(at, at + target.length));
+    return true;
+  };
+  return { kept, bytes, read, close() {} };
 }
 
 /**
@@ -212,22 +231,22 @@ function openHandle(file, options) {
  */
 async function readShared(file, bytes) {
   const found = await file.getFile();
-  return found.size === bytes ? new Uint8Array(await found.arrayBuffer()) : null;
+  return found.size === bytes ? inMemory(new Uint8Array(await found.arrayBuffer()), true) : null;
 }
 
 /**
  * @param {FileSystemDirectoryHandle} folder
  * @param {string} name
- * @param {Uint8Array<ArrayBuffer>} packed
+ * @param {Uint8Array<ArrayBuffer>} bytes
  * @returns {Promise<boolean>} whether all of it was written
  */
-async function write(folder, name, packed) {
+async function write(folder, name, bytes) {
   const file = await folder.getFileHandle(name, { create: true });
   const handle = await openHandle(file);
   try {
     handle.truncate(0);
-    for (let at = 0; at < packed.length; at += PIECE) {
-      const piece = packed.subarray(at, at + PIECE);
+    for (let at = 0; at < bytes.length; at += PIECE) {
+      const piece = bytes.subarray(at, at + PIECE);
       if (handle.write(piece, { at }) !== piece.length) return false;
       await new Promise((resolve) => setTimeout(resolve));
     }
@@ -264,13 +283,4 @@ function decompressor(encodings) {
     }
   }
   return ["gzip", new DecompressionStream("gzip")];
-}
-
-/**
- * @param {Uint8Array<ArrayBuffer>} bytes
- * @param {string} sha256
- */
-async function hasDigest(bytes, sha256) {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") === sha256;
 }

@@ -45,7 +45,7 @@ CHANGE = """async (how) => {
     if (how === "changed") await stream.write({ type: "write", position: 9_000_000, data: "x" });
     await stream.close();
     if (how === "of another build") {
-      const other = await folder.getFileHandle("0".repeat(64) + ".snapshot", { create: true });
+      const other = await folder.getFileHandle(`of-another-${name}`, { create: true });
       const copy = await other.createWritable();
       await copy.write(await file.getFile());
       await copy.close();
@@ -94,7 +94,7 @@ def test_the_snapshot_is_kept_at_the_first_visit_and_used_at_the_next(
     visitor: Visitor, site: SiteServer
 ) -> None:
     assert visitor.start()["from"] == "snapshot"
-    assert re.fullmatch("[0-9a-f]{64}.snapshot", visitor.wait_until_kept())
+    assert re.fullmatch(r"python-[0-9a-f]{16}\.snapshot", visitor.wait_until_kept())
     site.forget()
 
     assert visitor.start()["from"] == "kept snapshot"
