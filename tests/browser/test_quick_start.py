@@ -110,7 +110,7 @@ def test_a_kept_snapshot_that_is_no_good_is_replaced(visitor: Visitor, how: str)
 
     facts = visitor.start()
 
-    if how == "changed":  # seen only once Python is up
+    if how == "changed":  # seen only once all of it was read
         assert (facts["from"], facts["reason"]) == ("wheel", "the snapshot is damaged")
         facts = visitor.start()
     assert facts["from"] == "snapshot"
