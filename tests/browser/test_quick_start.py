@@ -22,7 +22,7 @@ START = """async ({ url, image }) => {
   return { ...started, bytes: Array.from(await disk.read(1000, 16)) };
 }"""
 
-# The name of the file that is kept, once the whole snapshot is.
+# The name of the file that is kept, once the whole snapshot is and nobody writes to it any more.
 KEPT = """async (url) => {
   const { build } = await import(url);
   const root = await navigator.storage.getDirectory();
@@ -31,7 +31,10 @@ KEPT = """async (url) => {
     const folder = await ours.getDirectoryHandle("quick-start", { create: true });
     const files = await Array.fromAsync(folder.values());
     const sizes = await Promise.all(files.map(async (file) => (await file.getFile()).size));
-    if (files.length === 1 && sizes[0] === build.snapshot.bytes) return files[0].name;
+    if (files.length !== 1 || sizes[0] !== build.snapshot.bytes) continue;
+    const writable = await files[0].createWritable().catch(() => null); // while it is being flushed
+    await writable?.abort();
+    if (writable) return files[0].name;
   }
 }"""
 
