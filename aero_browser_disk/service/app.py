@@ -29,7 +29,7 @@ from .image_store import ImageStore, NoSuchImageError, PrivateImageError, Versio
 from .leases import Leases
 from .metrics import Metrics
 from .operation import Operation
-from .repeated_requests import RepeatedRequests
+from .repeated_requests import RepeatedRequests, Respond
 from .routing import Route, Router
 
 
@@ -91,12 +91,20 @@ class Service:
         if scope["type"] != "http":
             raise ValueError(f"not served: {scope['type']}")
         exchange = Exchange(scope, receive, send, self._surroundings)
+        await self._see_through(exchange, self._route)
+        if exchange.repeat is not None and exchange.direct is not None:
+            offered = (exchange.repeat, self._log, self._metrics, self._gate, self._limits)
+            repeat = RepeatedRequests(exchange, *offered, self._see_through)
+            exchange.direct.offer(repeat)
+
+    async def _see_through(self, exchange: Exchange, respond: Respond) -> None:
+        """Has it answered, counted and logged."""
         if self._metrics:
             self._metrics.in_flight.inc()
         self._in_flight += 1
         self._idle.clear()
         try:
-            await self._answer(exchange)
+            await self._answer(exchange, respond)
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -105,9 +113,6 @@ class Service:
             if self._metrics:
                 self._metrics.in_flight.dec()
                 self._metrics.ended(exchange)
-        if exchange.repeat is not None and exchange.direct is not None:
-            offered = (exchange.repeat, self._log, self._metrics, self._gate, self._limits)
-            exchange.direct.offer(RepeatedRequests(exchange, *offered))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -129,9 +134,9 @@ class Service:
         except TimeoutError:
             self._log.event("unfinished", requests=self._in_flight)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _answer(self, exchange: Exchange, respond: Respond) -> None:
         try:
-            await self._route(exchange)
+            await respond(exchange)
         except CutShortError as error:
             exchange.cut = str(error)
         except HttpError as error:

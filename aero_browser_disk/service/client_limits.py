@@ -56,6 +56,9 @@ class ClientLimits(Protocol):
     def allows_at_once(self, client: str) -> bool:
         """Whether a request that takes no time would be admitted, and need not be counted."""
 
+    def hold(self, client: str) -> Callable[[], None]:
+        """Counts one that was allowed at once and takes time after all, until that is called."""
+
     async def close(self) -> None:
         """Frees what it holds."""
 
@@ -137,6 +140,16 @@ class LocalLimits:
             return False
         known = self._clients.get(client)
         return known is None or known.in_flight < allowance.requests_in_flight
+
+    def hold(self, client: str) -> Callable[[], None]:
+        """As `ClientLimits.hold`."""
+        counted = self._client(client)
+        counted.in_flight += 1
+
+        def release() -> None:
+            counted.in_flight -= 1
+
+        return release
 
     def admit(self, name: str) -> tuple[_Client, Pace | None]:
         """The client, with one request more in flight; raises `LimitExceededError`."""

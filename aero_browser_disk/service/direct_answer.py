@@ -7,7 +7,7 @@ work than all the rest (measured).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -34,16 +34,11 @@ class HeaderBlock:
         return cls(fields, b"".join(b"%s: %s\r\n" % field for field in fields))
 
 
-# Takes an answer whole: its status, its header lines with the empty one that ends them, and its
-# body, which is free to change then.
-WriteWhole = Callable[[int, bytes, bytes | memoryview], None]
-
-
 class Repeat(Protocol):
     """Answers requests that are like one before in all but their range and their X-Request-Id."""
 
-    def __call__(self, span: bytes, request_id: bytes, write: WriteWhole) -> bool:
-        """Answers one by `write`, without waiting for anything, or not at all.
+    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> bool:
+        """Begins `answer` without waiting for anything, or does nothing.
 
         `span` is the first and last position of the range (`0-511`), and the id empty without one.
         When it says False the request comes as any other does.
@@ -68,3 +63,16 @@ class DirectAnswer(Protocol):
         written again once it is `writable`. Content-Length is the caller's: the answer is complete
         when all of a piece without `more` was taken.
         """
+
+
+class RepeatedAnswer(Protocol):
+    """The answer to a request that is like one before."""
+
+    def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
+        """Writes the status, the header lines with the empty one that ends them, and the body.
+
+        Returns how much of `body` it took, as `DirectAnswer.write` does; mostly that is all.
+        """
+
+    def finish(self, write_rest: Callable[[DirectAnswer], Awaitable[None]]) -> None:
+        """Has the rest written in a while. The connection's next requests wait until then."""

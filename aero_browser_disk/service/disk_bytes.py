@@ -119,7 +119,7 @@ class DiskBytes:
         await lend_bytes(exchange, opened, (206, lines), (selected.start, selected.stop))
         if lender is not None:
             block, limit = known.every[exchange.has_credentials], self._options.max_range_bytes
-            exchange.repeat = LentRanges(image, lender, block.lines, limit)
+            exchange.repeat = LentRanges(opened, lender, block.lines, limit)
 
     async def _accelerate(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields

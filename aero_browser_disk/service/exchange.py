@@ -18,6 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -122,6 +123,9 @@ class RangeAnswer(Protocol):
         good until the next one is asked for, of whatever image.
         """
 
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+        """Sends what follows the first bytes of the body that was just given with these numbers."""
+
 
 class Surroundings:
     """What holds for every exchange of a service.
@@ -215,6 +219,15 @@ class Exchange:
             or "cookie" in self.headers
             or (b"sig=" in self.raw_query and SIGNATURE in self.query)
         )
+
+    def again(self, span: bytes, request_id: bytes, started_at: float, body_bytes: int) -> Exchange:
+        """That of a request that differs in its range, of whose answer some bytes are sent."""
+        other = copy(self)
+        other.headers = {**self.headers, "range": f"bytes={span.decode()}"}
+        other.request_id = request_id.decode()
+        other.started_at = started_at
+        other.body_bytes = other._yielded_at = body_bytes
+        return other
 
     @property
     def query(self) -> Mapping[str, str]:

@@ -314,6 +314,11 @@ class _Lender:
         self._known_current = False
         self.lend = file.lend
 
+    def hold(self) -> Callable[[], None]:
+        """As `Lender.hold`."""
+        self._file.users += 1
+        return self._file.release
+
     def is_current(self) -> bool:
         """As `Lender.is_current`: looked up once in each turn of the loop.
 

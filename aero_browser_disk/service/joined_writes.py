@@ -9,7 +9,7 @@ from typing import Any, Final
 # Anything longer is worth a trip of its own.
 _LONGEST_HELD: Final = 8 * 1024
 # What waits here for each client that reads slowly, or not at all.
-_LONGEST_LEFT: Final = 24 * 1024
+LEFT_LENGTH: Final = 24 * 1024
 
 
 class JoinedTransport:
@@ -49,7 +49,7 @@ class JoinedTransport:
             self._transport.write(data)
 
     def write_now(
-        self, head: bytes, body: bytes | memoryview, longest_left: int = _LONGEST_LEFT
+        self, head: bytes, body: bytes | memoryview, longest_left: int = LEFT_LENGTH
     ) -> int:
         """Writes both; how much of `body` it took, which is free to change by then.
 

@@ -26,7 +26,7 @@ async def lend_bytes(
     head: tuple[int, Sequence[bytes]],
     span: tuple[int, int],
 ) -> None:
-    """Answers with status and header lines, and the bytes of the span, which is not empty.
+    """Answers with status and header lines, unless it has, and the bytes of the span, not empty.
 
     Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
     """

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from .image_store import PIECE_LENGTH, Image, Lender, VersionChangedError
+from .exchange import Exchange
+from .image_store import LENT_LENGTH, Image, Lender, OpenImage, VersionChangedError
+from .lent_bytes import lend_bytes
 
 
 class LentRanges:
     """As `RangeAnswer`: a 206 with `lines`, and bytes that are in memory, in one piece."""
 
-    __slots__ = ("_lender", "_limit", "_size", "form")
+    __slots__ = ("_lender", "_limit", "_opened", "_size", "form")
 
     status: Final = 206
 
-    def __init__(self, image: Image, lender: Lender, lines: bytes, limit: int) -> None:
+    def __init__(self, opened: OpenImage, lender: Lender, lines: bytes, limit: int) -> None:
+        self._opened = opened
         self._lender = lender
-        self._size = image.size
-        self._limit = min(limit, PIECE_LENGTH)
+        self._size = opened.image.size
+        self._limit = min(limit, LENT_LENGTH)
         self.form = (
             lines.replace(b"%", b"%%")
             + b"content-range: bytes %%d-%%d/%d\r\n" % self._size
@@ -36,6 +40,19 @@ class LentRanges:
         if piece is None:
             return None
         return (first, stop - 1, stop - first), piece
+
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+        """As `RangeAnswer.rest`."""
+        span = numbers[0] + taken, numbers[1] + 1
+        release = self._lender.hold()
+
+        async def respond(exchange: Exchange) -> None:
+            try:
+                await lend_bytes(exchange, self._opened, (self.status, ()), span)
+            finally:
+                release()
+
+        return respond
 
 
 class AcceleratedRanges:
@@ -57,3 +74,7 @@ class AcceleratedRanges:
         if not 0 < length <= self._limit or not self._lender.is_current():
             return None
         return (), b""
+
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+        """As `RangeAnswer.rest`: there is none."""
+        raise AssertionError("the body is empty")

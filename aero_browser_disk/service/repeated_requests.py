@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from .access_log import AccessLog
 from .authorization import Asked, Gate
 from .client_limits import ClientLimits
-from .direct_answer import WriteWhole
+from .direct_answer import DirectAnswer, RepeatedAnswer
 from .exchange import Exchange, RangeAnswer, new_request_id
 from .metrics import Metrics
 
 # What differs; whoever goes by these has to be asked in the ordinary way.
 _VARYING: Final = frozenset(("range", "x-request-id"))
+
+# What answers an exchange.
+Respond = Callable[[Exchange], Awaitable[None]]
 
 
 class RepeatedRequests:
@@ -27,12 +31,14 @@ class RepeatedRequests:
         "_answer",
         "_asked",
         "_client",
+        "_exchange",
         "_findings",
         "_form",
         "_gate",
         "_limits",
         "_measure",
         "_note",
+        "_see_through",
         "_trusted",
     )
 
@@ -44,7 +50,10 @@ class RepeatedRequests:
         metrics: Metrics | None,
         gate: Gate,
         limits: ClientLimits | None,
+        see_through: Callable[[Exchange, Respond], Awaitable[None]],
     ) -> None:
+        self._exchange = exchange
+        self._see_through = see_through
         self._answer = answer
         self._gate = gate
         self._limits = limits
@@ -58,7 +67,7 @@ class RepeatedRequests:
         self._note = log.repeated(exchange)
         self._measure = None if metrics is None else metrics.repeated(exchange)
 
-    def __call__(self, span: bytes, request_id: bytes, write: WriteWhole) -> bool:
+    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> bool:
         """As `Repeat`."""
         started_at = time.monotonic()
         if self._limits is not None and not self._limits.allows_at_once(self._client):
@@ -73,12 +82,33 @@ class RepeatedRequests:
         numbers, body = answered
         if not (self._trusted and request_id):
             request_id = new_request_id()
-        write(self._answer.status, self._form % (*numbers, request_id), body)
+        lines = self._form % (*numbers, request_id)
+        taken = answer.begin(self._answer.status, lines, body)
+        if taken < len(body):
+            exchange = self._exchange.again(span, request_id, started_at, taken)
+            answer.finish(self._finishing(exchange, self._answer.rest(numbers, taken)))
+            return True
         took_s = time.monotonic() - started_at
         self._note(span, len(body), took_s * 1000, request_id)
         if self._measure is not None:
             self._measure(len(body), took_s)
         return True
+
+    def _finishing(
+        self, exchange: Exchange, rest: Respond
+    ) -> Callable[[DirectAnswer], Awaitable[None]]:
+        """What sends the rest of an answer that is under way, and counts as any other does."""
+        release = None if self._limits is None else self._limits.hold(self._client)
+
+        async def finish(direct: DirectAnswer) -> None:
+            exchange.direct = direct
+            try:
+                await self._see_through(exchange, rest)
+            finally:
+                if release is not None:
+                    release()
+
+        return finish
 
     def _finds_the_same(self) -> bool:
         """Whether the credentials come to what they came to before; False if that takes time."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -98,6 +98,10 @@ class SharedLimits:
     def allows_at_once(self, client: str) -> bool:
         """As `ClientLimits.allows_at_once`: only Redis knows."""
         return False
+
+    def hold(self, client: str) -> Callable[[], None]:
+        """As `ClientLimits.hold`: of what is allowed at once, which is nothing."""
+        return self._local.hold(client)
 
     @asynccontextmanager
     async def admitted(self, client: str) -> AsyncIterator[Pace | None]:

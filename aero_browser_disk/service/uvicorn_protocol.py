@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from .direct_answer import EXTENSION, Repeat
-from .joined_writes import JoinedTransport
+from .direct_answer import EXTENSION, DirectAnswer, Repeat
+from .image_store import PIECE_LENGTH
+from .joined_writes import LEFT_LENGTH, JoinedTransport
 from .request_form import RequestForm
 
 # A request with one of these may have a body, or turn into something else.
 _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
 # What is remembered of each connection.
 _LONGEST_REMEMBERED: Final = 16 * 1024
+# What may wait for a client whole, of the answer to a repeated request.
+_LONGEST_LEFT: Final = PIECE_LENGTH
 
 
 class _Repeatable(NamedTuple):
@@ -120,17 +123,33 @@ class Protocol(HttpToolsProtocol):
             or not self.cycle.response_complete
             or self.flow.write_paused
             or self.transport.is_closing()
-            or not known.repeat(*values, self._write_whole)
+            or not known.repeat(*values, self)
         ):
             return False
-        self._answered_at = self.loop.time()
-        self.server_state.total_requests += 1
+        if self.cycle.response_complete:
+            self._answered_at = self.loop.time()
+            self.server_state.total_requests += 1
         return True
 
-    def _write_whole(self, status: int, lines: bytes, body: bytes | memoryview) -> None:
-        """As `WriteWhole`: nobody would come back with what the socket does not take."""
+    def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
+        """As `RepeatedAnswer.begin`: to copy a short rest is quicker than to come back with it."""
         joined: Any = self.transport
-        joined.write_now(self._start(status) + lines, body, longest_left=len(body))
+        left = _LONGEST_LEFT if len(body) <= _LONGEST_LEFT else LEFT_LENGTH
+        taken: int = joined.write_now(self._start(status) + lines, body, longest_left=left)
+        return taken
+
+    def finish(self, write_rest: Callable[[DirectAnswer], Awaitable[None]]) -> None:
+        """As `RepeatedAnswer.finish`: by the cycle of the request before, which is over."""
+        cycle: Any = self.cycle
+        answer: Any = _CycleAnswer(cycle, self)
+
+        async def respond(*_: object) -> None:
+            await write_rest(answer)
+
+        cycle.scope["extensions"] = {EXTENSION: answer}
+        cycle.response_complete = False
+        cycle.on_response = self.on_response_complete
+        self._start_asgi_task(cycle, respond)
 
     def write_piece(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, ending: bytes
@@ -176,6 +195,9 @@ class _CycleAnswer:
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:
             await cycle.flow.drain()
+        if self._protocol.transport.is_closing():
+            # Known by a write that failed: the loop tells in its next turn.
+            cycle.disconnected = True
         return not cycle.disconnected
 
     def write(
