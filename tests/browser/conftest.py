@@ -87,22 +87,25 @@ def browser(request: pytest.FixtureRequest) -> Browser:
 
 @pytest.fixture(scope="session")
 def shared_context(
-    playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+    playwright: Playwright, site: SiteServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[BrowserType], BrowserContext]]:
     """For each kind of browser the context that its tests share.
 
     It has a profile on disk, where Python starts in two thirds of the time: compiled WebAssembly is
-    kept, and private files are quick.
+    kept, and private files are quick. Its first page is of the site, with nothing running on it:
+    with the last page the browser would go, and its storage is emptied from there.
     """
     opened: dict[str, BrowserContext] = {}
 
     def find(kind: BrowserType) -> BrowserContext:
         if kind.name not in opened:
-            opened[kind.name] = kind.launch_persistent_context(
+            opened[kind.name] = made = kind.launch_persistent_context(
                 tmp_path_factory.mktemp(kind.name),
                 service_workers="block",
                 **browsers.launch_options(kind),
             )
+            made.pages[0].route("**/favicon.ico", lambda route: route.fulfill(status=204))
+            made.pages[0].goto(f"{site.url}manifest.json")
         return opened[kind.name]
 
     yield find
@@ -114,20 +117,20 @@ def shared_context(
 def context(
     browser: Browser,
     shared_context: Callable[[BrowserType], BrowserContext],
-    site: SiteServer,
     console: Console,
 ) -> Iterator[BrowserContext]:
     """The shared context, with nothing of another test's open or stored in it."""
     shared = shared_context(browser.browser_type)
-    blank = shared.pages[0]  # with the last page the browser would go
     unwatch = console.watch(shared)
     yield shared
     unwatch()
     shared.unroute_all(behavior="ignoreErrors")
-    for page in shared.pages:
-        if page is not blank:
-            page.close()
-    empty_storage(shared, site)
+    first, *others = shared.pages
+    for page in others:
+        page.close()
+    # All that pages of the site have stored, but for the memory snapshot.
+    shared.clear_cookies()
+    first.evaluate(EMPTY)
 
 
 @pytest.fixture
@@ -160,15 +163,6 @@ EMPTY = """async () => {
   await remove(root, "aero-browser-disk");
   await remove(ours, "quick-start");
 }"""
-
-
-def empty_storage(context: BrowserContext, site: SiteServer) -> None:
-    """Removes all that pages of the site have stored, but for the memory snapshot."""
-    context.clear_cookies()
-    page = context.new_page()
-    page.goto(f"{site.url}manifest.json")
-    page.evaluate(EMPTY)
-    page.close()
 
 
 @pytest.fixture(scope="module")
