@@ -14,22 +14,21 @@ from .client_address import TrustedProxies
 from .client_limits import ClientLimits, LimitExceededError
 from .companions import Companions
 from .configuration import Configuration
+from .direct_answer import Receive, Scope, Send
 from .disk_bytes import DiskBytes
 from .exchange import (
     CutShortError,
     Exchange,
     HttpError,
-    Receive,
     Reply,
-    Scope,
-    Send,
     Surroundings,
 )
 from .image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
 from .leases import Leases
 from .metrics import Metrics
 from .operation import Operation
-from .repeated_requests import RepeatedRequests, Respond
+from .quick_answers import Respond
+from .repeated_requests import RepeatedRequests
 from .routing import Route, Router
 
 
@@ -92,10 +91,9 @@ class Service:
             raise ValueError(f"not served: {scope['type']}")
         exchange = Exchange(scope, receive, send, self._surroundings)
         await self._see_through(exchange, self._route)
-        if exchange.repeat is not None and exchange.direct is not None:
-            offered = (exchange.repeat, self._log, self._metrics, self._gate, self._limits)
-            repeat = RepeatedRequests(exchange, *offered, self._see_through)
-            exchange.direct.offer(repeat)
+        if exchange.is_one_of_many and exchange.direct is not None:
+            used = (self._log, self._metrics, self._gate, self._limits, self._see_through)
+            exchange.direct.offer(RepeatedRequests(exchange, *used, self._route))
 
     async def _see_through(self, exchange: Exchange, respond: Respond) -> None:
         """Has it answered, counted and logged."""

@@ -7,11 +7,16 @@ work than all the rest (measured).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-# As ASGI takes them: names in lower case.
+# Of ASGI 3.
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Header fields, names in lower case.
 EncodedFields = Sequence[tuple[bytes, bytes]]
 
 # The extension's name in an ASGI scope. Its value is a `DirectAnswer`.
@@ -37,12 +42,8 @@ class HeaderBlock:
 class Repeat(Protocol):
     """Answers requests that are like one before in all but their range and their X-Request-Id."""
 
-    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> bool:
-        """Begins `answer` without waiting for anything, or does nothing.
-
-        `span` is the first and last position of the range (`0-511`), and the id empty without one.
-        When it says False the request comes as any other does.
-        """
+    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> None:
+        """Answers one: `span` is its range (`0-511`), and the id empty if it has none."""
 
 
 class DirectAnswer(Protocol):
@@ -74,5 +75,8 @@ class RepeatedAnswer(Protocol):
         Returns how much of `body` it took, as `DirectAnswer.write` does; mostly that is all.
         """
 
-    def finish(self, write_rest: Callable[[DirectAnswer], Awaitable[None]]) -> None:
-        """Has the rest written in a while. The connection's next requests wait until then."""
+    def go_on(self, application: Application, *, is_begun: bool) -> None:
+        """Has what is not written yet answered in a while; the connection's next requests wait.
+
+        The scope is that of the first request, but for its `DirectAnswer`.
+        """

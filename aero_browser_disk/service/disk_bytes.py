@@ -19,10 +19,10 @@ from aero_browser_disk.byte_ranges import (
 from .companions import Companions
 from .configuration import BytesOptions
 from .direct_answer import EncodedFields, HeaderBlock
+from .direct_bytes import lend_bytes, pass_on_bytes
 from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
 from .image_fields import ImageFields, validators
 from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
-from .lent_bytes import lend_bytes
 from .preconditions import Outcome, evaluate, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
 
@@ -74,8 +74,8 @@ class DiskBytes:
             if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
                 await self._accelerate(exchange, selected, opened, known)
                 return
-            if exchange.direct and opened.lender and image.size and exchange.method == "GET":
-                await self._lend(exchange, selected, opened, known)
+            if exchange.direct and image.size and exchange.method == "GET":
+                await self._answer_directly(exchange, selected, opened, known)
                 return
             fields: EncodedFields = known.every[exchange.has_credentials].fields
             if selected is None:
@@ -107,16 +107,18 @@ class DiskBytes:
         target = f"{above}{image.entry.id}/boot-profile"
         return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
-    async def _lend(
+    async def _answer_directly(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
         """Answers past the server's ASGI, and the next requests like it as well."""
-        image, lender = opened.image, opened.lender
+        lender = opened.lender
         lines = known.lines(selected, private=exchange.has_credentials)
+        write = pass_on_bytes if lender is None else lend_bytes
         if selected is None:
-            await lend_bytes(exchange, opened, (200, lines), (0, image.size))
+            await write(exchange, opened, (200, lines), (0, opened.image.size))
             return
-        await lend_bytes(exchange, opened, (206, lines), (selected.start, selected.stop))
+        await write(exchange, opened, (206, lines), (selected.start, selected.stop))
+        exchange.is_one_of_many = True
         if lender is not None:
             block, limit = known.every[exchange.has_credentials], self._options.max_range_bytes
             exchange.repeat = LentRanges(opened, lender, block.lines, limit)
@@ -136,6 +138,7 @@ class DiskBytes:
             lines = block.lines + own.lines
             if await exchange.direct.writable():
                 exchange.send_directly((200, (lines,)), b"", more=False)
+            exchange.is_one_of_many = selected is not None
             if selected is not None and opened.lender is not None:
                 limit = self._options.max_range_bytes
                 exchange.repeat = AcceleratedRanges(opened.image, opened.lender, lines, limit)

@@ -14,7 +14,6 @@ from collections.abc import (
     Callable,
     Iterator,
     Mapping,
-    MutableMapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
@@ -27,12 +26,9 @@ from urllib.parse import parse_qsl
 from .authorization import Action, Asked, Findings
 from .client_address import UNIX, TrustedProxies
 from .cors import CorsPolicy
-from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock
+from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock, Receive, Scope, Send
 from .image_store import VersionChangedError
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Fields = tuple[tuple[str, str], ...]
 
 # Of every answer to a request that carried credentials, so that no cache hands it to another.
@@ -199,12 +195,17 @@ class Exchange:
         self.cut: str | None = None
         # Waits as long as the client's allowance of bytes wants it to, before each piece.
         self.pace: Callable[[int], Awaitable[None]] | None = None
-        # How the server takes an answer that is not put into messages, if it does.
-        self.direct: DirectAnswer | None = scope.get("extensions", _NONE).get(EXTENSION)
-        # What answers the next requests like it, if the handler says so.
+        # Whether more requests like it are to be expected, and what answers them at once.
+        self.is_one_of_many = False
         self.repeat: RangeAnswer | None = None
         self._surroundings = surroundings
         self._body_read = False
+        self.connect(scope, receive, send)
+
+    def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Says where its answer goes."""
+        # How the server takes an answer that is not put into messages, if it does.
+        self.direct: DirectAnswer | None = scope.get("extensions", _NONE).get(EXTENSION)
         self._receive = receive
         self._send = send
 
@@ -220,13 +221,22 @@ class Exchange:
             or (b"sig=" in self.raw_query and SIGNATURE in self.query)
         )
 
-    def again(self, span: bytes, request_id: bytes, started_at: float, body_bytes: int) -> Exchange:
-        """That of a request that differs in its range, of whose answer some bytes are sent."""
+    def again(
+        self, span: bytes, request_id: bytes, started_at: float, sent: int | None = None
+    ) -> Exchange:
+        """That of a request that differs in its range, the first and last position in `span`.
+
+        Its answer has the same status if `sent` bytes of its body are sent; else nothing is yet.
+        It has to be connected.
+        """
         other = copy(self)
+        if sent is None:
+            other.status = other.range_result = None
         other.headers = {**self.headers, "range": f"bytes={span.decode()}"}
         other.request_id = request_id.decode()
         other.started_at = started_at
-        other.body_bytes = other._yielded_at = body_bytes
+        other.body_bytes = other._yielded_at = sent or 0
+        other.cut = other.pace = other.repeat = None
         return other
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from .direct_bytes import lend_bytes
 from .exchange import Exchange
 from .image_store import LENT_LENGTH, Image, Lender, OpenImage, VersionChangedError
-from .lent_bytes import lend_bytes
 
 
 class LentRanges:

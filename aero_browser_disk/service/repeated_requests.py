@@ -1,121 +1,60 @@
-"""Requests that are like one before in all but their range: what was found out then stays."""
+"""Requests that are like one before in all but their range: they need not be parsed again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
 
 from .access_log import AccessLog
-from .authorization import Asked, Gate
+from .authorization import Gate
 from .client_limits import ClientLimits
-from .direct_answer import DirectAnswer, RepeatedAnswer
-from .exchange import Exchange, RangeAnswer, new_request_id
+from .direct_answer import Receive, RepeatedAnswer, Scope, Send
+from .exchange import Exchange, new_request_id
 from .metrics import Metrics
-
-# What differs; whoever goes by these has to be asked in the ordinary way.
-_VARYING: Final = frozenset(("range", "x-request-id"))
-
-# What answers an exchange.
-Respond = Callable[[Exchange], Awaitable[None]]
+from .quick_answers import QuickAnswers, Respond, SeeThrough
 
 
 class RepeatedRequests:
-    """A `Repeat`: answers by `answer` those that are like that of `exchange`, which is over.
+    """A `Repeat` for those that are like that of `exchange`, which is over.
 
-    Who may read and how much, the image and its version are looked at each time. Conditions are
-    not: they are the same, and so is what they are compared with.
+    At once where that can be, else by `respond`, as if they had come for the first time.
     """
 
-    __slots__ = (
-        "_answer",
-        "_asked",
-        "_client",
-        "_exchange",
-        "_findings",
-        "_form",
-        "_gate",
-        "_limits",
-        "_measure",
-        "_note",
-        "_see_through",
-        "_trusted",
-    )
+    __slots__ = ("_first", "_quick", "_respond", "_see_through", "_used")
 
     def __init__(
         self,
         exchange: Exchange,
-        answer: RangeAnswer,
         log: AccessLog,
         metrics: Metrics | None,
         gate: Gate,
         limits: ClientLimits | None,
-        see_through: Callable[[Exchange, Respond], Awaitable[None]],
+        see_through: SeeThrough,
+        respond: Respond,
     ) -> None:
-        self._exchange = exchange
+        self._first = exchange
+        self._used = (log, metrics, gate, limits, see_through)
         self._see_through = see_through
-        self._answer = answer
-        self._gate = gate
-        self._limits = limits
-        self._client = exchange.client
-        self._findings = exchange.findings
-        same = {name: text for name, text in exchange.headers.items() if name not in _VARYING}
-        self._asked = Asked(same, exchange.query, exchange.image_id, exchange.trusted_proxy)
-        self._trusted = exchange.trusted_proxy
-        common = exchange.common.lines.replace(b"%", b"%%")
-        self._form = answer.form + b"x-request-id: %b\r\n" + common + b"\r\n"
-        self._note = log.repeated(exchange)
-        self._measure = None if metrics is None else metrics.repeated(exchange)
+        self._respond = respond
+        self._quick: QuickAnswers | None = None
+        self._learn(exchange)
 
-    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> bool:
+    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> None:
         """As `Repeat`."""
         started_at = time.monotonic()
-        if self._limits is not None and not self._limits.allows_at_once(self._client):
-            return False
-        # Credentials may have ended, and keys may have changed.
-        if self._gate.is_configured and not self._finds_the_same():
-            return False
-        first, last = span.split(b"-")
-        answered = self._answer(int(first), int(last))
-        if answered is None:
-            return False
-        numbers, body = answered
-        if not (self._trusted and request_id):
+        if not (self._first.trusted_proxy and request_id):
             request_id = new_request_id()
-        lines = self._form % (*numbers, request_id)
-        taken = answer.begin(self._answer.status, lines, body)
-        if taken < len(body):
-            exchange = self._exchange.again(span, request_id, started_at, taken)
-            answer.finish(self._finishing(exchange, self._answer.rest(numbers, taken)))
-            return True
-        took_s = time.monotonic() - started_at
-        self._note(span, len(body), took_s * 1000, request_id)
-        if self._measure is not None:
-            self._measure(len(body), took_s)
-        return True
+        if self._quick is not None and self._quick(span, request_id, started_at, answer):
+            return
+        exchange = self._first.again(span, request_id, started_at)
 
-    def _finishing(
-        self, exchange: Exchange, rest: Respond
-    ) -> Callable[[DirectAnswer], Awaitable[None]]:
-        """What sends the rest of an answer that is under way, and counts as any other does."""
-        release = None if self._limits is None else self._limits.hold(self._client)
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange.connect(scope, receive, send)
+            await self._see_through(exchange, self._respond)
+            self._learn(exchange)
 
-        async def finish(direct: DirectAnswer) -> None:
-            exchange.direct = direct
-            try:
-                await self._see_through(exchange, rest)
-            finally:
-                if release is not None:
-                    release()
+        answer.go_on(application, is_begun=False)
 
-        return finish
-
-    def _finds_the_same(self) -> bool:
-        """Whether the credentials come to what they came to before; False if that takes time."""
-        examination = self._gate.examine(self._asked)
-        try:
-            examination.send(None)
-        except StopIteration as done:
-            return bool(done.value == self._findings)
-        examination.close()
-        return False
+    def _learn(self, exchange: Exchange) -> None:
+        """Answers the next ones as this one was, if it can be."""
+        if exchange.repeat is not None:
+            self._quick = QuickAnswers(exchange, exchange.repeat, *self._used)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from .direct_answer import EXTENSION, DirectAnswer, Repeat
+from .direct_answer import EXTENSION, Repeat
 from .image_store import PIECE_LENGTH
 from .joined_writes import LEFT_LENGTH, JoinedTransport
 from .request_form import RequestForm
@@ -25,6 +30,8 @@ class _Repeatable(NamedTuple):
 
     form: RequestForm
     repeat: Repeat
+    # That of the first: those that are not answered at once have one like it.
+    cycle: Any
 
 
 class Protocol(HttpToolsProtocol):
@@ -113,7 +120,7 @@ class Protocol(HttpToolsProtocol):
             return
         form = RequestForm.of(self._request) if _UNREPEATED.isdisjoint(names) else None
         if form is not None:
-            self._repeatable = _Repeatable(form, repeat)
+            self._repeatable = _Repeatable(form, repeat, cycle)
 
     def _answers_again(self, known: _Repeatable, data: bytes) -> bool:
         values = known.form.values(data)
@@ -123,9 +130,9 @@ class Protocol(HttpToolsProtocol):
             or not self.cycle.response_complete
             or self.flow.write_paused
             or self.transport.is_closing()
-            or not known.repeat(*values, self)
         ):
             return False
+        known.repeat(*values, self)
         if self.cycle.response_complete:
             self._answered_at = self.loop.time()
             self.server_state.total_requests += 1
@@ -138,18 +145,30 @@ class Protocol(HttpToolsProtocol):
         taken: int = joined.write_now(self._start(status) + lines, body, longest_left=left)
         return taken
 
-    def finish(self, write_rest: Callable[[DirectAnswer], Awaitable[None]]) -> None:
-        """As `RepeatedAnswer.finish`: by the cycle of the request before, which is over."""
-        cycle: Any = self.cycle
-        answer: Any = _CycleAnswer(cycle, self)
-
-        async def respond(*_: object) -> None:
-            await write_rest(answer)
-
-        cycle.scope["extensions"] = {EXTENSION: answer}
-        cycle.response_complete = False
-        cycle.on_response = self.on_response_complete
-        self._start_asgi_task(cycle, respond)
+    def go_on(self, application: Any, *, is_begun: bool) -> None:
+        """As `RepeatedAnswer.go_on`."""
+        assert self._repeatable is not None
+        like = self._repeatable.cycle
+        scope: Any = {**like.scope}
+        cycle: Any = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=like.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        scope["extensions"] = {EXTENSION: _CycleAnswer(cycle, self)}
+        cycle.more_body = False
+        cycle.response_started = is_begun
+        self.cycle = cycle
+        self._unset_keepalive_if_required()
+        self._start_asgi_task(cycle, application)
 
     def write_piece(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, ending: bytes

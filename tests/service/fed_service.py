@@ -37,11 +37,12 @@ LONG_AGO: Final = 1_700_000_000
 
 
 class Watched(Protocol):
-    """Counts what reaches the parser; says when its connection begins and ends."""
+    """Counts what reaches the parser and what takes a task; says when its connection is over."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.parsed = 0
+        self.started = 0
         self.begun = asyncio.Event()
         self.over = asyncio.Event()
 
@@ -52,6 +53,10 @@ class Watched(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.over.set()
+
+    def go_on(self, application: Any, *, is_begun: bool) -> None:
+        self.started += not is_begun
+        super().go_on(application, is_begun=is_begun)
 
     def on_message_begin(self) -> None:
         self.parsed += 1

@@ -103,7 +103,7 @@ async def test_they_never_reach_the_parser(running: Running) -> None:
         for number in range(20):
             await connection.ask(asked(f"{number}-{number}"))
     # The first, and that of /healthz.
-    assert connection.protocol.parsed == 2
+    assert (connection.protocol.parsed, connection.protocol.started) == (2, 0)
     assert running.state.total_requests == 41
 
 
@@ -168,8 +168,30 @@ async def test_another_request_is_answered_for_itself(
             head, found = await connection.answer()
             assert body is None or found == BYTES[body]
         assert head.startswith(b"HTTP/1.1 %d " % status)
-        assert connection.protocol.parsed == 2
+        assert connection.protocol.parsed + connection.protocol.started == 2
         assert (await connection.ask(asked("3-5")))[1] == BYTES[3:6]
+
+
+async def test_those_that_take_time_are_answered_by_messages_too(running: Running) -> None:
+    """Whatever came before them on their connection, a HEAD for one."""
+    async with running.connected() as connection:
+        await connection.ask(asked("0-9"))
+        for number in range(1, 4):
+            connection.feed(asked("0-9", method="HEAD"))
+            assert b"content-length: 10\r\n" in await connection.reader.readuntil(b"\r\n\r\n")
+            head, body = await connection.ask(asked("700000-700009"))
+            assert head.startswith(b"HTTP/1.1 416 ")
+            assert json.loads(body)["error"]["code"] == "range_not_satisfiable"
+            assert (await connection.ask(asked("9-0")))[1] == BYTES
+            assert (await connection.ask(asked("4-5")))[1] == BYTES[4:6]
+            assert (connection.protocol.parsed, connection.protocol.started) == (
+                1 + number,
+                2 * number,
+            )
+        connection.feed(asked("9-0"), asked("700000-700009"), asked("2-3"))
+        assert (await connection.answer())[1] == BYTES
+        assert (await connection.answer())[0].startswith(b"HTTP/1.1 416 ")
+        assert (await connection.answer())[1] == BYTES[2:4]
 
 
 async def test_one_that_comes_in_parts(running: Running) -> None:

@@ -54,8 +54,12 @@ async def test_a_replaced_image_never_mixes(
                 tag = etag_of(head)
                 known = contents.setdefault(tag, content)
                 assert body == known[start : start + 100_000]
-            # Whoever asks later sees the new one.
+            # Whoever asks later sees the new one, and is answered at once again.
             assert contents[etag_of(answers[-1][0])] is content
+            started = connection.protocol.started
+            await connection.ask(asked("0-9"))
+            assert connection.protocol.started == started
+        assert connection.protocol.parsed <= 20
 
 
 async def test_conditions_are_of_the_version_that_is_there(running: Running, folder: Path) -> None:

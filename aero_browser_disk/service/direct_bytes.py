@@ -1,7 +1,8 @@
-"""Bodies of bytes on loan: each piece is read, checked and written without an `await` in between.
+"""Bodies that are written past ASGI, as much of them at a time as the socket takes.
 
-So they go from the page cache to the socket by way of one buffer that everybody shares. What the
-socket does not take is read again when it does: hardly anything waits in memory for a slow client.
+Bytes on loan are read, checked and written without an `await` in between. So they go from the page
+cache to the socket by way of one buffer that everybody shares. What the socket does not take is
+read again when it does: hardly anything waits in memory for a slow client.
 
 Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
 place would still change on their way, and it waits for the device when they are not in memory. Not
@@ -11,7 +12,8 @@ even for images that never change: the copies are made in the processor's cache,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from .exchange import Exchange, cutting_short
@@ -54,3 +56,37 @@ async def lend_bytes(
             wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
             if start < stop:
                 await exchange.take_turns()
+
+
+async def pass_on_bytes(
+    exchange: Exchange,
+    opened: OpenImage,
+    head: tuple[int, Sequence[bytes]],
+    span: tuple[int, int],
+) -> None:
+    """As `lend_bytes`, of an image whose bytes are not in memory: piece by piece as they come."""
+    direct = exchange.direct
+    assert direct is not None
+    left = span[1] - span[0]
+    async with aclosing(read_pieces(opened, *span)) as pieces:
+        while left:
+            with cutting_short(exchange):
+                piece = memoryview(await anext(pieces))
+            if exchange.pace is not None:
+                await exchange.pace(len(piece))
+            while piece:
+                if not await direct.writable():
+                    return
+                taken = exchange.send_directly(head, piece, more=len(piece) < left)
+                piece, left = piece[taken:], left - taken
+            await exchange.take_turns()
+
+
+async def read_pieces(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:
+    """The bytes from `start` up to `stop`, by the reader of the image, as it raises."""
+    if stop - start <= PIECE_LENGTH:
+        yield await opened.reader.read(start, stop)
+        return
+    async with aclosing(opened.reader.pieces(start, stop)) as pieces:
+        async for piece in pieces:
+            yield piece
