@@ -93,9 +93,9 @@ class Connection:
 
 
 class Running:
-    """The images of a folder, served in this process."""
+    """The images of a folder, or of the `store` in `sections`, served in this process."""
 
-    def __init__(self, folder: Path, keep_alive_s: float = 3600, **sections: Any) -> None:
+    def __init__(self, folder: Path | None, keep_alive_s: float = 3600, **sections: Any) -> None:
         development = {"mode": "development", "store": {"folder": folder, "listing": True}}
         sections.setdefault("limits", {"requests_in_flight": 0})
         configuration = Configuration.model_validate({**development, **sections})

@@ -11,6 +11,8 @@ import pytest
 
 from aero_browser_disk.byte_ranges import parse_http_date
 
+from .fed_service import Running, asked
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -75,6 +77,34 @@ def test_a_replaced_object_is_served_as_it_is_now(service: RunningService, bucke
     assert after.headers["etag"] != before.headers["etag"]
     stale = service.ask(DISK, {"Range": "bytes=0-99", "If-Range": before.headers["etag"]})
     assert (stale.status, stale.body) == (200, NEW)
+
+
+async def test_what_repeats_is_not_parsed_again(service: RunningService, bucket: Bucket) -> None:
+    address = bucket.address
+    store = {"bucket": address.url, "endpoint": address.endpoint, "region": address.region}
+    running = Running(None, store=store)
+    async with running.connected(send_buffer=64 * 1024) as connection:
+        for start, length in ((0, 10), (7, 1 << 20), (5, 100), (1_000_000, 3_000_000)):
+            head, body = await connection.ask(asked(f"{start}-{start + length - 1}", path=DISK))
+            assert head.startswith(b"HTTP/1.1 206 ")
+            assert body == OLD[start : start + length]
+        # They come one after the other, however slowly they are read, and at one version each.
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for start in (0, 50, 90):
+            connection.feed(asked(f"{start}-{start + 2_000_000}", path=DISK))
+        connection.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for start in (0, 50, 90):
+            assert (await connection.answer())[1] == OLD[start : start + 2_000_001]
+        bucket.put("sub/disk.img", NEW)
+        assert (await connection.ask(asked("5-104", path=DISK)))[1] == NEW[5:105]
+        bucket.remove("sub/disk.img")
+        head, body = await connection.ask(asked("5-104", path=DISK))
+        assert head.startswith(b"HTTP/1.1 404 ")
+        assert json.loads(body)["error"]["code"] == "no_such_image"
+        # The first, and two that came while another was under way.
+        assert (connection.protocol.parsed, connection.protocol.started) == (3, 6)
+    assert [line["status"] for line in running.lines()] == [206] * 8 + [404]
+    running.assembly.store.close()
 
 
 def test_a_removed_object_is_not_found(service: RunningService, bucket: Bucket) -> None:
