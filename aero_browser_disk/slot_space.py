@@ -118,9 +118,10 @@ class SlotSpace:
         spare = max(0, self.reserve - self.states.count(FREE, 0, end))
         if end + spare + _GROWTH < len(self.states):
             del self.states[end + spare :]
-            self._file.truncate(len(self.states) * SLOT_SIZE)
             self._free = self.states.count(FREE)
             self._cursor = min(self._cursor, end)
+            # Last: when it fails, slots that the file still has are merely not given away.
+            self._file.truncate(len(self.states) * SLOT_SIZE)
 
     def _is_worth_a_search(self) -> bool:
         """Whether to use the gaps that overwriting left, rather than let the file grow."""
