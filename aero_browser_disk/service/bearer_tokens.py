@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -166,32 +167,37 @@ class FetchedKeys:
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
-        self._fetching = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
         """As `KeySource.keys`."""
-        if self._is_due(key_id):
-            async with self._fetching:
-                if self._is_due(key_id):
-                    await self._fetch()
+        if self._lacks(key_id):
+            if self._fetching is None and self._may_try():
+                # By itself: whoever asks may go away, and what comes counts all the same.
+                self._fetching = asyncio.create_task(self._fetch())
+            if self._fetching is not None:
+                await asyncio.shield(self._fetching)
         if self._clock() - self._fetched_at > 2 * self._max_age_s:
             message = "The keys that prove tokens cannot be had now. Try again."
             raise RefusedError("keys_unavailable", message, 503)
         return self._keys
 
-    def _is_due(self, key_id: str | None) -> bool:
-        now = self._clock()
-        if now - self._tried_at < min(_UNKNOWN_KEY_PAUSE_S, self._max_age_s):
-            return False
+    def _lacks(self, key_id: str | None) -> bool:
+        """Whether the issuer may have other keys that matter."""
         unknown = key_id is not None and key_id not in self._keys
-        return unknown or now - self._fetched_at >= self._max_age_s
+        return unknown or self._clock() - self._fetched_at >= self._max_age_s
+
+    def _may_try(self) -> bool:
+        return self._clock() - self._tried_at >= min(_UNKNOWN_KEY_PAUSE_S, self._max_age_s)
 
     async def _fetch(self) -> None:
         self._tried_at = self._clock()
         try:
             self._keys = _parse_keys(await asyncio.to_thread(self._download))
-        except (OSError, ValueError):
+        except (OSError, HTTPException, ValueError):
             return  # those that are there serve on for a while
+        finally:
+            self._fetching = None
         self._fetched_at = self._clock()
 
     def _download(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -435,6 +436,24 @@ async def test_the_issuers_keys_are_kept_for_a_while(issuer: Issuer) -> None:
     issuer.keys = jwk_set(rsa=RSA)
     now += 31
     assert "rsa" in await fetched.keys("rsa")
+
+
+async def test_all_who_ask_at_once_wait_for_the_issuers_keys(issuer: Issuer) -> None:
+    """Not the first alone: a player's first reads come together."""
+    fetched = FetchedKeys(issuer.url, 300)
+    for keys in await asyncio.gather(*[fetched.keys("rsa") for _ in range(5)]):
+        assert [*keys] == ["rsa"]
+    assert issuer.asked == 1
+
+
+async def test_the_issuers_keys_count_though_who_asked_went_away(issuer: Issuer) -> None:
+    """As a repeated request does that could not be answered at once, and a client that leaves."""
+    fetched = FetchedKeys(issuer.url, 300)
+    asking = fetched.keys("rsa")
+    asking.send(None)
+    asking.close()
+    assert [*await fetched.keys("rsa")] == ["rsa"]
+    assert issuer.asked == 1
 
 
 @pytest.mark.parametrize("keys", ["", "{}", '{"keys": []}', "[]", '{"keys": [1]}', "-----BEGIN X"])
