@@ -13,6 +13,8 @@ from typing import Any, Final
 from aero_browser_disk.byte_ranges import EntityTag
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# In no name of a file; halves of characters can be spelled in JSON alone.
+_NO_NAME: Final = re.compile("[\0\ud800-\udfff]")
 _CONTENT_TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
 MANIFEST: Final = "manifest.json"
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
@@ -50,7 +52,7 @@ def parse_manifest(text: str | bytes) -> dict[str, ManifestEntry]:
     """The images by id, in their order; raises `ManifestError`."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ManifestError(f"manifest.json is not JSON: {error}") from None
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, list):
@@ -93,7 +95,7 @@ def _id(value: object) -> str:
 
 
 def _file(value: object) -> str:
-    path = PurePosixPath(value) if isinstance(value, str) and "\0" not in value else None
+    path = PurePosixPath(value) if isinstance(value, str) and not _NO_NAME.search(value) else None
     if path is None or path.is_absolute() or not path.parts or ".." in path.parts:
         raise ValueError("the path of a file, relative to the folder and without ..")
     return str(path)

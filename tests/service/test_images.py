@@ -211,6 +211,8 @@ def test_a_manifest_is_read_again_and_a_wrong_one_is_not_used(
         ({"file": "/etc/passwd"}, "file must be"),
         ({"file": "../x"}, "file must be"),
         ({"file": ""}, "file must be"),
+        ({"file": "a\0"}, "file must be"),
+        ({"file": "\ud800"}, "file must be"),
         ({"public": 1}, "public must be"),
         ({"etag": "v1"}, "etag must be"),
         ({"last_modified": "2026-01-10"}, "last_modified must be"),
@@ -237,7 +239,9 @@ def test_a_missing_field_is_named(missing: str) -> None:
         parse_manifest(json.dumps({"images": [entry]}))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": {}}', '{"images": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"images": {}}', '{"images": [1]}', "[" * 100_000], ids=range(6)
+)
 def test_what_is_no_manifest_is_said(text: str) -> None:
     with pytest.raises(ManifestError, match=r"manifest\.json"):
         parse_manifest(text)
