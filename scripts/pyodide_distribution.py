@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
@@ -39,14 +41,29 @@ def write_distribution(folder: Path, wheels: Iterable[Path], compiled: Iterable[
     lock = folder / LOCK_FILE
     lock.write_text(json.dumps({"info": stock["info"], "packages": {}}))
     sources = {project_of(wheel): wheel.resolve() for wheel in wheels}
-    spec = add_wheels_to_spec(
-        PyodideLockSpec.from_json(lock), sorted(sources.values()), base_path=Path("/")
-    )
+    with _without_pyodide():
+        spec = add_wheels_to_spec(
+            PyodideLockSpec.from_json(lock), sorted(sources.values()), base_path=Path("/")
+        )
     for name, wheel in {**sources, **{project_of(wheel): wheel for wheel in compiled}}.items():
         shutil.copyfile(wheel, folder / wheel.name)
         spec.packages[name].file_name = wheel.name
         update_package_sha256(spec.packages[name], wheel)
     spec.to_json(lock)
+
+
+@contextmanager
+def _without_pyodide() -> Iterator[None]:
+    """Hides pyodide-py where tests have loaded it: pyodide-lock takes that for running in Pyodide.
+
+    Then it would list what this machine's Python needs.
+    """
+    loaded = sys.modules.pop("pyodide", None)
+    try:
+        yield
+    finally:
+        if loaded is not None:
+            sys.modules["pyodide"] = loaded
 
 
 def project_of(wheel: Path) -> str:
