@@ -29,15 +29,20 @@ FOLDERS = ("unit", "service", "pyodide", "browser")
 TESTS = Path(__file__).parent
 
 
-def folder_rank(item: pytest.Item) -> int:
-    """Where the test's folder stands in the order."""
-    return FOLDERS.index(item.path.relative_to(TESTS).parts[0])
+def rank(item: pytest.Item) -> tuple[int, Path, str]:
+    """Where the test stands in the order: by folder, file and browser.
+
+    pytest-pyodide has its browsers in a set, and all processes of a run must find the same order.
+    """
+    call = getattr(item, "callspec", None)
+    folder = FOLDERS.index(item.path.relative_to(TESTS).parts[0])
+    return folder, item.path, call.params.get("runtime", "") if call else ""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Brings the folders into order, and leaves the order within each."""
-    items.sort(key=folder_rank)
+    """Brings folders and files into order, and leaves the order within each file."""
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
