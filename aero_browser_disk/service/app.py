@@ -64,6 +64,7 @@ class Service:
             TrustedProxies(configuration.server.trusted_proxies),
             always_private=configuration.server.tls_client_authorities is not None,
             is_unix=configuration.server.unix_socket is not None,
+            body_s=configuration.server.keep_alive_s,
         )
         companions = Companions(store, log)
         disk_bytes = DiskBytes(store, companions, configuration.bytes)

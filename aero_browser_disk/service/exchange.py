@@ -16,7 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -127,7 +127,7 @@ class Surroundings:
     """What holds for every exchange of a service.
 
     `always_private`: the server itself demands a certificate, so every request has credentials.
-    `is_unix`: it listens on a Unix socket.
+    `is_unix`: it listens on a Unix socket. `body_s`: how long the body of a request may take.
     """
 
     def __init__(
@@ -137,8 +137,10 @@ class Surroundings:
         *,
         always_private: bool = False,
         is_unix: bool = False,
+        body_s: float = 75,
     ) -> None:
         self.proxies = proxies
+        self.body_s = body_s
         self.is_unix = is_unix
         self.always_private = always_private
         self._cors = cors
@@ -200,6 +202,9 @@ class Exchange:
         self.repeat: RangeAnswer | None = None
         self._surroundings = surroundings
         self._body_read = False
+        # By the loop's clock: when it has to be there.
+        self._body_until: float | None = None
+        self._is_http_1 = scope.get("http_version", "1.1").startswith("1")
         self.connect(scope, receive, send)
 
     def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -265,40 +270,50 @@ class Exchange:
         return self.findings.allows(image_id, action)
 
     async def body(self, limit: int) -> bytes:
-        """The request's body; raises a 413 beyond `limit` bytes, `CutShortError` if it ends."""
-        self._body_read = True
+        """The request's body; raises a 413 beyond `limit` bytes, a 408, `CutShortError`."""
         body = b""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise CutShortError("the client went away")
-            piece: bytes = message.get("body", b"")
-            body += piece
-            if len(body) > limit:
-                raise HttpError(
-                    413,
-                    "body_too_long",
-                    f"The body may have {limit} bytes.",
-                    max_body_bytes=limit,
-                )
-            if not message.get("more_body", False):
-                return body
+        try:
+            while not self._body_read:
+                body += await self._more_body()
+                if len(body) > limit:
+                    raise HttpError(
+                        413,
+                        "body_too_long",
+                        f"The body may have {limit} bytes.",
+                        max_body_bytes=limit,
+                    )
+        except TimeoutError:
+            raise HttpError(408, "body_too_slow", "The body took too long.") from None
+        return body
 
-    async def _drain(self) -> None:
-        """Takes a body that nobody wants: a server may end the connection over an unread one."""
-        self._body_read = True
-        left = _LONGEST_UNWANTED_BODY
-        while left > 0:
+    async def _more_body(self) -> bytes:
+        """The next piece of the body; raises `TimeoutError`, and `CutShortError` if it ends."""
+        if self._body_until is None:
+            self._body_until = asyncio.get_running_loop().time() + self._surroundings.body_s
+        async with asyncio.timeout_at(self._body_until):
             message = await self._receive()
-            left -= len(message.get("body", b""))
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return
+        if message["type"] == "http.disconnect":
+            raise CutShortError("the client went away")
+        self._body_read = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+    async def _drain(self) -> bool:
+        """Takes a body that nobody wants: a server may end the connection over an unread one.
+
+        Not a long or slow one: whether it was read to its end.
+        """
+        left = _LONGEST_UNWANTED_BODY
+        with suppress(TimeoutError, CutShortError):
+            while not self._body_read and left > 0:
+                left -= len(await self._more_body())
+        return self._body_read
 
     async def reply(self, reply: Reply) -> None:
         """Sends a whole answer, with its length; to HEAD without its body."""
-        if self.method not in _WITHOUT_BODY and not self._body_read:
-            await self._drain()
         fields = reply.fields
+        if self.method not in _WITHOUT_BODY and not await self._drain() and self._is_http_1:
+            fields = (*fields, ("Connection", "close"))
         # Neither has a body, and 204 may not have the field (RFC 9110 §8.6).
         if reply.status not in (204, 304):
             fields = (*fields, ("Content-Length", str(len(reply.body))))

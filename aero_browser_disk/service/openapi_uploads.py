@@ -103,6 +103,7 @@ _WHO: Final = {
 }
 _WRONG: Final = {
     "400": "The body makes no sense, or asks too much.",
+    "408": "The body took too long.",
     "413": "The body is too large.",
 }
 _ONE: Final = {**_WHO, "404": "No such upload of this client's."}

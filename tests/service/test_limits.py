@@ -6,13 +6,16 @@ import asyncio
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aero_browser_disk.service.client_address import TrustedProxies
 from aero_browser_disk.service.client_limits import Allowance, LimitExceededError, LocalLimits
+from aero_browser_disk.service.cors import CorsPolicy
+from aero_browser_disk.service.exchange import Exchange, HttpError, Surroundings
 
 from .conftest import PATIENCE_S
 
@@ -208,6 +211,44 @@ def test_idle_connections_and_slow_headers_end(
         connection.sendall(sent)
         while connection.recv(4096):
             pass  # it ends, or the time-out fails the test
+
+
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
+@pytest.mark.parametrize("length", [1000, 1 << 40], ids=["slow", "endless"])
+def test_bodies_that_nobody_wants_end(
+    images: Path, serve: Callable[..., RunningService], server: str, length: int
+) -> None:
+    """The answer is there all the same, then the connection is over."""
+    service = serve(images, *set_options("server.keep_alive_s=1"), "--server", server)
+    head = f"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+    with socket.create_connection((service.host, service.port)) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.sendall(head.encode() + b"x" * min(length - 1, 1 << 20))
+        answer = b""
+        with suppress(ConnectionError):  # it may have come with bytes unread
+            while more := connection.recv(4096):
+                answer += more
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+async def test_a_wanted_body_that_does_not_come_is_a_408() -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return await asyncio.Future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/uploads", "headers": []}
+    surroundings = Surroundings(CorsPolicy(), TrustedProxies(), body_s=0)
+    exchange = Exchange(scope, receive, send, surroundings)
+    with pytest.raises(HttpError) as error:
+        await exchange.body(100)
+    await exchange.reply(error.value.reply)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
 
 
 @pytest.mark.parametrize("server", ["granian", "uvicorn"])
