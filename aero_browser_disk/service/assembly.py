@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 from .access_log import AccessLog
 from .app import Service
 from .authorization import Authority, Gate
 from .client_limits import Allowance, ClientLimits, LocalLimits
-from .configuration import Configuration, ConfigurationError, JwtOptions
+from .configuration import Configuration, ConfigurationError, JwtOptions, ServerOptions
 from .folder_store import FolderStore
 from .image_store import ImageStore
 from .leases import Leases
@@ -30,6 +31,7 @@ class Assembly:
         self._log = log
         options = configuration.authorization
         # Everything that can be refused comes before what would have to be closed.
+        _check_tls(configuration.server)
         self.urls = (
             None if options.signing_keys_file is None else SignedUrls(options.signing_keys_file)
         )
@@ -132,6 +134,23 @@ def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:
     address = CdnAddress(options.url.rstrip("/"), options.key_pair_id)
     cloudfront = CloudFront(address, options.private_key_file)
     return CdnLeases(store, cloudfront, options.lifetime_s, options.cookie_domain).routes
+
+
+def _check_tls(options: ServerOptions) -> None:
+    """Raises `ConfigurationError` for files that no server can use: granian panics over some."""
+    if options.tls_certificate is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A password, or it would ask for one.
+        context.load_cert_chain(options.tls_certificate, options.tls_key, password="")
+    except OSError as error:
+        raise ConfigurationError(f"server.tls_certificate, tls_key: {error.strerror}") from None
+    try:
+        if options.tls_client_authorities is not None:
+            context.load_verify_locations(options.tls_client_authorities)
+    except OSError as error:
+        raise ConfigurationError(f"server.tls_client_authorities: {error.strerror}") from None
 
 
 def _authorities(configuration: Configuration, urls: SignedUrls | None) -> list[Authority]:

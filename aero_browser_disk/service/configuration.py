@@ -239,7 +239,7 @@ class LimitOptions(Section):
     """What one client may take: who shows a token is a client, else each address. 0: no limit."""
 
     requests_in_flight: Annotated[int, Field(ge=0)] = 64
-    requests_per_s: Annotated[float, Field(ge=0)] = 0
+    requests_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     bytes_per_s: Annotated[int, Field(ge=0)] = 0
     # Shared by all instances that name the same Redis or Valkey.
     redis_url: SecretStr | None = None

@@ -109,6 +109,7 @@ def test_it_is_in_force(
         ("[bytes]\nmax_range_bytes = 1", "bytes.max_range_bytes"),
         ('[bytes]\nversioned_ids = "("', "bytes.versioned_ids"),
         ("[limits]\nbytes_per_s = 1", "limits.bytes_per_s"),
+        ("[limits]\nrequests_per_s = inf", "limits.requests_per_s"),
         ('base_path = "/../x"', "base_path"),
         ('base_path = "images"', "base_path"),
         ("[server]\ncolour = 1", "server.colour"),

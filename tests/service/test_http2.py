@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from aero_browser_disk.service.cli import main
+
 from .conftest import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -156,3 +158,24 @@ def test_a_client_certificate_can_be_required(
     assert answer.status_code == 200
     # A certificate is a credential, so no cache may keep what it was shown for.
     assert answer.headers["cache-control"] == "private, no-store, no-transform"
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config"])
+def test_files_that_no_server_can_use_are_said(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (good, _), (other, _) = issue(tmp_path, "good"), issue(tmp_path, "other")
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    for certificate, key, authorities, says in (
+        (junk, good, good, "tls_certificate"),
+        (good, junk, good, "tls_key"),
+        (good, other, good, "tls_key"),
+        (tmp_path / "nothing", good, good, "No such file"),
+        (good, good, junk, "tls_client_authorities"),
+        (good, good, tmp_path / "nothing", "tls_client_authorities"),
+    ):
+        files = {"certificate": certificate, "key": key, "client_authorities": authorities}
+        options = [f"--set=server.tls_{name}={file}" for name, file in files.items()]
+        assert main([command, "--images", str(images), *options]) == 2
+        assert says in capsys.readouterr().err
