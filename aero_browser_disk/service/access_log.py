@@ -76,12 +76,16 @@ class AccessLog:
         if self._waiting:
             lines = b"".join([line % values for line, values in self._waiting]).decode()
             self._waiting.clear()
+            # Whatever goes wrong must end neither a request nor the service.
             try:
                 self._stream.write(lines)
                 self._stream.flush()
             except BrokenPipeError:
-                # Who read it is gone; that must end neither a request nor the service.
+                # Who read it is gone.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            except OSError:
+                # Its disk is full; the next lines may find room again.
+                return
 
 
 def _kind(exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes]:

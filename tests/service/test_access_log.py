@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import signal
@@ -75,6 +76,24 @@ async def test_each_line_is_json_whatever_was_asked() -> None:
         line = json.loads(stream.getvalue().splitlines()[-1])
         assert line["range"] == text[:100]
         assert line["cut"] == f"because {text}"
+
+
+async def test_a_full_disk_ends_nothing() -> None:
+    class Full(Counting):
+        is_full = True
+
+        def flush(self) -> None:
+            super().flush()
+            if self.is_full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    stream = Full()
+    log = AccessLog(stream)
+    log.event("failed")
+    assert stream.flushes == 1
+    stream.is_full = False
+    log.event("reloaded")
+    assert json.loads(stream.getvalue().splitlines()[-1]) == {"event": "reloaded"}
 
 
 def test_the_service_outlives_who_reads_its_log(tmp_path: Path) -> None:
