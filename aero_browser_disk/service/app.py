@@ -67,7 +67,8 @@ class Service:
             body_s=configuration.server.keep_alive_s,
         )
         companions = Companions(store, log)
-        disk_bytes = DiskBytes(store, companions, configuration.bytes)
+        bytes_per_s = configuration.limits.bytes_per_s
+        disk_bytes = DiskBytes(store, companions, configuration.bytes, bytes_per_s)
         catalog = Catalog(store, companions, configuration.bytes.max_range_bytes)
         operation = Operation(store, metrics, configuration)
         routes = [

@@ -31,9 +31,19 @@ _REMEMBERED: Final = 1024
 
 
 class DiskBytes:
-    """Answers for the bytes of the images in `store`."""
+    """Answers for the bytes of the images in `store`.
 
-    def __init__(self, store: ImageStore, companions: Companions, options: BytesOptions) -> None:
+    `bytes_per_s` is what a client may take where nginx sends them; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        companions: Companions,
+        options: BytesOptions,
+        bytes_per_s: int = 0,
+    ) -> None:
+        self._bytes_per_s = bytes_per_s
         self._store = store
         self._companions = companions
         self._options = options
@@ -133,7 +143,13 @@ class DiskBytes:
         block = blocks[exchange.has_credentials]
         kind = "whole" if whole else "range"
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
-        own = HeaderBlock.of(encoded((("X-Accel-Redirect", location), ("Content-Length", "0"))))
+        said: Fields = (("X-Accel-Redirect", location), ("Content-Length", "0"))
+        if self._bytes_per_s:
+            said = (*said, ("X-Accel-Limit-Rate", str(self._bytes_per_s)))
+        own = HeaderBlock.of(encoded(said))
+        if exchange.pace is not None and exchange.method == "GET":
+            # All of it now: what nginx sends of it nobody says here.
+            await exchange.pace(opened.image.size if selected is None else selected.length)
         if exchange.direct is not None and exchange.method == "GET":
             lines = block.lines + own.lines
             if await exchange.direct.writable():

@@ -194,6 +194,31 @@ def test_bytes_a_second(images: Path, serve: Callable[..., RunningService]) -> N
     assert (answer.status, answer.json["error"]["limit"]) == (429, "bytes_per_s")
 
 
+@pytest.mark.parametrize("server", ["granian", "uvicorn"])
+def test_bytes_a_second_where_nginx_sends_them(
+    images: Path, serve: Callable[..., RunningService], server: str
+) -> None:
+    """Each range counts as a whole, and nginx is told how fast one answer may be."""
+    service = serve(
+        images,
+        *set_options(
+            "limits.bytes_per_s=65536",
+            'bytes.accel_location="/_aero_disk"',
+            'server.trusted_proxies=["127.0.0.1"]',
+        ),
+        *("--server", server),
+    )
+    for client in ("192.0.2.1", "192.0.2.2"):
+        asked = {"X-Forwarded-For": client, "Range": "bytes=0-399999"}
+        # HEAD takes nothing.
+        for _ in range(5):
+            assert service.ask(DISK, asked, method="HEAD").status == 200
+        answer = service.ask(DISK, asked)
+        assert (answer.status, answer.headers["x-accel-limit-rate"]) == (200, "65536")
+        answer = service.ask(DISK, asked)
+        assert (answer.status, answer.json["error"]["limit"]) == (429, "bytes_per_s")
+
+
 @pytest.mark.parametrize(
     ("server", "sent"),
     [
