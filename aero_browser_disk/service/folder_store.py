@@ -136,8 +136,8 @@ class FolderStore:
         return images
 
     async def refresh(self) -> None:
-        """As `ImageStore.refresh`."""
-        self._reread_manifest()
+        """As `ImageStore.refresh`; one that looks the same is read as well."""
+        self._reread_manifest(unchanged=True)
 
     async def ready(self) -> None:
         """As `ImageStore.ready`: the folder is still where it was, and can be listed."""
@@ -153,7 +153,7 @@ class FolderStore:
         if not same:
             raise StoreError("the folder of images was replaced; restart to serve the new one")
 
-    def _reread_manifest(self) -> None:
+    def _reread_manifest(self, *, unchanged: bool = False) -> None:
         known = self._manifest_version
         try:
             status = os.stat(MANIFEST, dir_fd=self._root_descriptor)
@@ -162,7 +162,7 @@ class FolderStore:
                 return
             version = None
         else:
-            if known is not None and known.is_of(status):
+            if known is not None and known.is_of(status) and not unchanged:
                 return
             version = FileVersion.of(status)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -200,6 +201,22 @@ def test_a_manifest_is_read_again_and_a_wrong_one_is_not_used(
     assert service.ask("/disks/b.img/bytes").status == 404
     assert service.ask("/disks/two/bytes").status == 200
     assert "gone" in service.event("manifest_rejected")["reason"]
+
+
+def test_a_reload_reads_a_manifest_that_looks_the_same(
+    folder: Path, serve: Callable[..., RunningService]
+) -> None:
+    write_manifest(folder, {"id": "one", "file": "b.img", "public": True})
+    service = serve(folder)
+    assert service.ask("/disks/one/bytes").status == 200
+    manifest = folder / "manifest.json"
+    before = manifest.stat()
+    manifest.write_text(manifest.read_text().replace('"one"', '"two"'))
+    os.utime(manifest, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert service.ask("/disks/two/bytes").status == 404
+    service.process.send_signal(signal.SIGHUP)
+    service.event("reloaded")
+    assert service.ask("/disks/two/bytes").status == 200
 
 
 @pytest.mark.parametrize(
