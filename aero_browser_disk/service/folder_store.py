@@ -68,6 +68,8 @@ class FolderStore:
         self._settled_ns = 1_000_000_000 if nginx_validators else _SETTLED_NS
         self._manifest: dict[str, ManifestEntry] | None = None
         self._manifest_version: FileVersion | None = None
+        # What was told last, if the manifest is still wrong.
+        self._rejected: tuple[FileVersion | None, str] | None = None
         self._read_manifest()
 
     def close(self) -> None:
@@ -169,7 +171,12 @@ class FolderStore:
             self._read_manifest()
         except (ManifestError, OSError) as error:
             self._manifest_version = version
-            self._on_rejected_manifest(str(error))
+            rejected = version, str(error)
+            if rejected != self._rejected:
+                self._on_rejected_manifest(str(error))
+            self._rejected = rejected
+        else:
+            self._rejected = None
 
     def _read_manifest(self) -> None:
         try:
