@@ -70,8 +70,8 @@ class ServerOptions(Section):
     # Clients must show a certificate that one of these authorities signed.
     tls_client_authorities: Path | None = None
     grace_s: Seconds = 30
-    # Longer than browsers pause between reads of a disk. Also the time that the body of a request
-    # may take, and for granian its headers; uvicorn has no limit for those.
+    # Longer than browsers pause between reads of a disk. Also the time that a request's headers may
+    # take, its body, and on uvicorn each piece of an answer.
     keep_alive_s: Annotated[int, Field(ge=1)] = 75
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
     max_url_length: Annotated[int, Field(ge=256)] = 2048

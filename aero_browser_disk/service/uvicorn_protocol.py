@@ -46,6 +46,9 @@ class Protocol(HttpToolsProtocol):
     # Of the parser: whether the next byte begins a request, and how many began in the last data.
     _is_between = True
     _begun = 0
+    # Of a request whose headers are not all there: and when that takes too long.
+    _is_in_headers = True
+    _headers_timer: asyncio.TimerHandle | None = None
     # What came last, if that was one request and nothing else.
     _request: bytes | None = None
     # When the last request of those was answered, by the loop's clock.
@@ -58,10 +61,12 @@ class Protocol(HttpToolsProtocol):
         """As `asyncio.Protocol.connection_made`."""
         joined: Any = JoinedTransport(transport)
         super().connection_made(joined)
+        self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As `asyncio.Protocol.connection_lost`."""
         self._repeatable = self._request = None
+        self._stop_waiting_for_headers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -70,6 +75,8 @@ class Protocol(HttpToolsProtocol):
             return
         was_between, self._begun, self._request = self._is_between, 0, None
         super().data_received(data)
+        if self._is_in_headers and self._headers_timer is None:
+            self._wait_for_headers()
         is_whole = was_between and self._begun == 1 and self._is_between
         if is_whole and len(data) <= _LONGEST_REMEMBERED:
             self._request = data
@@ -77,6 +84,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """As the parser calls it."""
         self._is_between = False
+        self._is_in_headers = True
         self._begun += 1
         super().on_message_begin()
 
@@ -87,6 +95,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """As the parser calls it."""
+        self._is_in_headers = False
+        self._stop_waiting_for_headers()
         super().on_headers_complete()
         cycle: Any = self.cycle
         joined: Any = self.transport
@@ -110,6 +120,24 @@ class Protocol(HttpToolsProtocol):
             )
             return
         super().timeout_keep_alive_handler()
+
+    def _wait_for_headers(self) -> None:
+        """Gives a request as long as an idle connection has: uvicorn itself would wait for ever."""
+        self._headers_timer = self.loop.call_later(self.timeout_keep_alive, self._miss_headers)
+
+    def _stop_waiting_for_headers(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+    def _miss_headers(self) -> None:
+        self._headers_timer = None
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # They wait for an answer before theirs: reading may have stopped.
+            self._wait_for_headers()
+            return
+        self.transport.abort()
 
     def remember(self, cycle: Any, repeat: Repeat) -> None:
         """Answers the next requests like that of `cycle` by `repeat`, if it came by itself."""
@@ -213,7 +241,12 @@ class _CycleAnswer:
         """As `DirectAnswer.writable`."""
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:
-            await cycle.flow.drain()
+            try:
+                async with asyncio.timeout(self._protocol.timeout_keep_alive):
+                    await cycle.flow.drain()
+            except TimeoutError:
+                # It took nothing, or next to nothing, for all that time.
+                self._protocol.transport.abort()
         if self._protocol.transport.is_closing():
             # Known by a write that failed: the loop tells in its next turn.
             cycle.disconnected = True
