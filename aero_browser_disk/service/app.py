@@ -160,7 +160,7 @@ class Service:
             await _say(exchange, _INTERNAL)
 
     async def _route(self, exchange: Exchange) -> None:
-        self._check_size(exchange)
+        self._check_request(exchange)
         route = self._router.find(exchange)
         if exchange.method == "OPTIONS":
             # To a preflight too, and the image need not be there: a page can read the 404 to its
@@ -187,8 +187,10 @@ class Service:
         async with self._limits.admitted(exchange.client) as exchange.pace:
             await handler(exchange)
 
-    def _check_size(self, exchange: Exchange) -> None:
-        """Raises for a request that is too large to be a player's; before it costs anything."""
+    def _check_request(self, exchange: Exchange) -> None:
+        """Raises for a request that is no player's; before it costs anything."""
+        if not exchange.names_host:
+            raise HttpError(400, "no_host", "Send one Host header.")
         longest, most = self._server.max_url_length, self._server.max_header_bytes
         if exchange.url_length > longest:
             raise HttpError(414, "url_too_long", f"A URL may have {longest} bytes.")

@@ -173,6 +173,9 @@ class Exchange:
         self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
         self.headers: Mapping[str, str]
         self.headers, self.header_bytes = _read_headers(scope["headers"])
+        # RFC 9112 §3.2; later versions of HTTP have no need of the field.
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        self.names_host = len(hosts) == 1 or scope.get("http_version") != "1.1"
         # Over a Unix socket servers say nothing of the client, or what is no address.
         self.peer: str = UNIX if surroundings.is_unix else (scope.get("client") or ("",))[0]
         self.trusted_proxy = surroundings.proxies.trusts(self.peer)

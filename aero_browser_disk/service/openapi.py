@@ -87,6 +87,7 @@ _STATUS = {
 }
 # What everything counted may answer, whatever it is.
 _ALWAYS = {
+    "400": "There is no Host header, or more than one.",
     "405": "Another method is meant; Allow says which.",
     "414": "The URL is too long.",
     "429": "The client took its share; Retry-After says when there is more.",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
+
+from .conftest import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +96,26 @@ def test_urls_and_headers_have_limits(service: RunningService) -> None:
     answer = service.ask(DISK, origin | {"X-Much": "a" * 33_000})
     assert (answer.status, answer.json["error"]["code"]) == (431, "headers_too_large")
     assert answer.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_a_request_names_its_host_once(
+    tmp_path: Path, serve: Callable[..., RunningService], server: str
+) -> None:
+    """RFC 9112 §3.2; HTTP/1.0 knows of none. Where there is none granian hands on an empty one."""
+    (tmp_path / "disk.img").write_bytes(bytes(512))
+    service = serve(tmp_path, "--server", server)
+    for version, hosts, status in (
+        ("1.1", ["a"], 200),
+        ("1.1", [], 200 if server == "granian" else 400),
+        ("1.1", ["a", "b"], 400),
+        ("1.1", [""], 200),
+        ("1.0", [], 200),
+    ):
+        with socket.create_connection((service.host, service.port), PATIENCE_S) as client:
+            named = "".join(f"Host: {host}\r\n" for host in hosts)
+            fields = f"{named}Origin: https://a.example\r\nConnection: close\r\n"
+            client.sendall(f"GET {DISK} HTTP/{version}\r\n{fields}\r\n".encode())
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.split(b" ", 2)[1] == str(status).encode(), (version, hosts)
+        assert b"\r\naccess-control-allow-origin: *\r\n" in answer
