@@ -19,6 +19,7 @@ from .disk_bytes import DiskBytes
 from .exchange import (
     CutShortError,
     Exchange,
+    Handler,
     HttpError,
     Reply,
     Surroundings,
@@ -27,7 +28,6 @@ from .image_store import ImageStore, NoSuchImageError, PrivateImageError, Versio
 from .leases import Leases
 from .metrics import Metrics
 from .operation import Operation
-from .quick_answers import Respond
 from .repeated_requests import RepeatedRequests
 from .routing import Route, Router
 
@@ -97,7 +97,7 @@ class Service:
             used = (self._log, self._metrics, self._gate, self._limits, self._see_through)
             exchange.direct.offer(RepeatedRequests(exchange, *used, self._route))
 
-    async def _see_through(self, exchange: Exchange, respond: Respond) -> None:
+    async def _see_through(self, exchange: Exchange, respond: Handler) -> None:
         """Has it answered, counted and logged."""
         if self._metrics:
             self._metrics.in_flight.inc()
@@ -134,7 +134,7 @@ class Service:
         except TimeoutError:
             self._log.event("unfinished", requests=self._in_flight)
 
-    async def _answer(self, exchange: Exchange, respond: Respond) -> None:
+    async def _answer(self, exchange: Exchange, respond: Handler) -> None:
         try:
             await respond(exchange)
         except CutShortError as error:

@@ -19,10 +19,10 @@ from aero_browser_disk.byte_ranges import (
 from .companions import Companions
 from .configuration import BytesOptions
 from .direct_answer import EncodedFields, HeaderBlock
-from .direct_bytes import lend_bytes, pass_on_bytes
+from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
 from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
 from .image_fields import ImageFields, validators
-from .image_store import PIECE_LENGTH, Image, ImageStore, OpenImage, VersionChangedError
+from .image_store import Image, ImageStore, OpenImage, VersionChangedError
 from .preconditions import Outcome, evaluate, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
 
@@ -99,10 +99,9 @@ class DiskBytes:
                 links = encoded(await self._links(exchange, image))
                 await exchange.start_encoded(status, (*fields, *links))
                 await exchange.send(b"", more=False)
-            elif stop - start <= PIECE_LENGTH:
-                piece = await opened.reader.read(start, stop) if stop > start else b""
+            elif start == stop:
                 await exchange.start_encoded(status, fields)
-                await exchange.send(piece, more=False)
+                await exchange.send(b"", more=False)
             else:
                 await _send_pieces(exchange, opened, status, fields, (start, stop))
 
@@ -232,9 +231,9 @@ async def _send_pieces(
     fields: EncodedFields,
     span: tuple[int, int],
 ) -> None:
-    """Answers with more than one piece."""
+    """Answers with the bytes of the span, which is not empty."""
     start, stop = span
-    async with aclosing(opened.reader.pieces(start, stop)) as pieces:
+    async with aclosing(read_pieces(opened, start, stop)) as pieces:
         # Before the status: as long as nothing is sent, a failed read can still be said.
         piece = await anext(pieces)
         await exchange.start_encoded(status, fields)

@@ -119,7 +119,7 @@ class RangeAnswer(Protocol):
         good until the next one is asked for, of whatever image.
         """
 
-    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
         """Sends what follows the first bytes of the body that was just given with these numbers."""
 
 
@@ -393,6 +393,10 @@ class Exchange:
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+# What answers an exchange.
+Handler = Callable[[Exchange], Awaitable[None]]
 
 
 def new_request_id() -> bytes:

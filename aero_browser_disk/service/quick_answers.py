@@ -10,15 +10,14 @@ from .access_log import AccessLog
 from .authorization import Asked, Gate
 from .client_limits import ClientLimits
 from .direct_answer import Application, Receive, RepeatedAnswer, Scope, Send
-from .exchange import Exchange, RangeAnswer
+from .exchange import Exchange, Handler, RangeAnswer
 from .metrics import Metrics
 
 # What differs; whoever goes by these has to be asked in the ordinary way.
 _VARYING: Final = frozenset(("range", "x-request-id"))
 
-# What answers an exchange, and what has that counted and logged.
-Respond = Callable[[Exchange], Awaitable[None]]
-SeeThrough = Callable[[Exchange, Respond], Awaitable[None]]
+# Has an exchange answered, counted and logged.
+SeeThrough = Callable[[Exchange, Handler], Awaitable[None]]
 
 
 class QuickAnswers:
@@ -96,7 +95,7 @@ class QuickAnswers:
             self._measure(len(body), took_s)
         return True
 
-    def _finishing(self, exchange: Exchange, rest: Respond) -> Application:
+    def _finishing(self, exchange: Exchange, rest: Handler) -> Application:
         """What sends the rest of an answer that is under way, and counts as any other does."""
         release = None if self._limits is None else self._limits.hold(self._client)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from .direct_bytes import lend_bytes
-from .exchange import Exchange
+from .exchange import Exchange, Handler
 from .image_store import LENT_LENGTH, Image, Lender, OpenImage, VersionChangedError
 
 
@@ -41,7 +40,7 @@ class LentRanges:
             return None
         return (first, stop - 1, stop - first), piece
 
-    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
         """As `RangeAnswer.rest`."""
         span = numbers[0] + taken, numbers[1] + 1
         release = self._lender.hold()
@@ -75,6 +74,6 @@ class AcceleratedRanges:
             return None
         return (), b""
 
-    def rest(self, numbers: tuple[int, ...], taken: int) -> Callable[[Exchange], Awaitable[None]]:
+    def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
         """As `RangeAnswer.rest`: there is none."""
         raise AssertionError("the body is empty")

@@ -8,9 +8,9 @@ from .access_log import AccessLog
 from .authorization import Gate
 from .client_limits import ClientLimits
 from .direct_answer import Receive, RepeatedAnswer, Scope, Send
-from .exchange import Exchange, new_request_id
+from .exchange import Exchange, Handler, new_request_id
 from .metrics import Metrics
-from .quick_answers import QuickAnswers, Respond, SeeThrough
+from .quick_answers import QuickAnswers, SeeThrough
 
 
 class RepeatedRequests:
@@ -29,10 +29,10 @@ class RepeatedRequests:
         gate: Gate,
         limits: ClientLimits | None,
         see_through: SeeThrough,
-        respond: Respond,
+        respond: Handler,
     ) -> None:
         self._first = exchange
-        self._used = (log, metrics, gate, limits, see_through)
+        self._used = (log, metrics, gate, limits)
         self._see_through = see_through
         self._respond = respond
         self._quick: QuickAnswers | None = None
@@ -57,4 +57,4 @@ class RepeatedRequests:
     def _learn(self, exchange: Exchange) -> None:
         """Answers the next ones as this one was, if it can be."""
         if exchange.repeat is not None:
-            self._quick = QuickAnswers(exchange, exchange.repeat, *self._used)
+            self._quick = QuickAnswers(exchange, exchange.repeat, *self._used, self._see_through)

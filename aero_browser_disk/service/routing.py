@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from .exchange import Exchange, HttpError
+from .exchange import Exchange, Handler, HttpError
 from .manifest import is_image_id
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Handler = Callable[[Exchange], Awaitable[None]]
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 
 

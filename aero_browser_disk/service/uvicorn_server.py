@@ -21,8 +21,17 @@ async def serve_uvicorn(
     listening: Callable[[], None],
 ) -> None:
     """Serves until SIGTERM or SIGINT, then finishes what is under way."""
+    config = server_config(service, options)
+    # uvicorn shuts down on these, then raises them again for the handlers that were there before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    await _Server(config, listening).serve([listener])
+
+
+def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
+    """How uvicorn serves it."""
     authorities = options.tls_client_authorities
-    config = uvicorn.Config(
+    return uvicorn.Config(
         service,
         http=Protocol,
         ws="none",
@@ -38,10 +47,6 @@ async def serve_uvicorn(
         ssl_ca_certs=None if authorities is None else str(authorities),
         ssl_cert_reqs=ssl.CERT_NONE if authorities is None else ssl.CERT_REQUIRED,
     )
-    # uvicorn shuts down on these, then raises them again for the handlers that were there before.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    await _Server(config, listening).serve([listener])
 
 
 class _Server(uvicorn.Server):

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 from uvicorn.server import ServerState
 
 from aero_browser_disk.service.access_log import AccessLog
 from aero_browser_disk.service.assembly import Assembly
 from aero_browser_disk.service.configuration import Configuration
 from aero_browser_disk.service.uvicorn_protocol import Protocol
+from aero_browser_disk.service.uvicorn_server import server_config
 
 from .conftest import DISK as BYTES
 from .conftest import PATIENCE_S
@@ -103,16 +103,8 @@ class Running:
         self.assembly = Assembly(configuration, self.log)
         self.service = self.assembly.service()
         self.state = ServerState()
-        self.config = uvicorn.Config(
-            self.service,
-            http=Watched,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-        )
+        self.config = server_config(self.service, configuration.server)
+        self.config.http = Watched
         self.config.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]
         self.config.load()
 
