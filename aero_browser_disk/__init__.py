@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from . import errors
 from .disk import Disk, DiskInfo, DiskStats
+from .doctor.diagnosis import diagnose
 from .errors import DiskError
-from .library import Library
+from .library.library import Library
 from .open_disk import open_disk
-from .url_doctor import diagnose
 
 __all__ = [
     "Disk",

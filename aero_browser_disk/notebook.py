@@ -7,40 +7,17 @@ await fetch_all(disk)                 # a bar while the whole image is fetched
 from __future__ import annotations
 
 import contextlib
-import html
 import sys
 import time
 from typing import Any, Final
 
-from .bulk_read import pieces_of, read_in_order
 from .disk import Disk
+from .disk_html import meter_html, text_html
 from .errors import InvalidOptionError
 from .progress import Progress, RateMeter, TerminalBar, Unwatched
-from .quantities import format_bytes, format_percent
+from .streaming.bulk_read import pieces_of, read_in_order
 
 _AT_MOST_EVERY_S: Final = 0.2
-_LONGEST_TEXT: Final = 100
-
-
-def disk_html(disk: Disk) -> str:
-    """A disk as a small table. What comes from the image's host is escaped and cut; no address."""
-    info, stats = disk.info, disk.stats()
-    rows = [
-        ("size", f"{_text(format_bytes(info.size))} ({info.size:,} bytes)"),
-        ("version", f"<code>{_text(info.version) or '–'}</code>"),
-        ("writes", "read-only" if info.read_only else "yes"),
-    ]
-    if stats.cache_limit_bytes:
-        rows.append(("cached", _meter(stats.cached_bytes, info.size)))
-        rows.append(("downloaded", _text(format_bytes(stats.bytes_downloaded))))
-    if stats.notices:
-        rows.append(("notices", _text(", ".join(stats.notices))))
-    body = "".join(
-        f'<tr><th scope="row" style="text-align: left">{name}</th>'
-        f'<td style="text-align: left">{value}</td></tr>'
-        for name, value in rows
-    )
-    return f"<table><caption>Disk</caption><tbody>{body}</tbody></table>"
 
 
 class NotebookBar:
@@ -65,7 +42,7 @@ class NotebookBar:
 
     def _repr_html_(self) -> str:
         rate = self._rate.text(self._total - self._done)
-        return f"{_text(self._what)} {_meter(self._done, self._total)} {_text(rate)}"
+        return f"{text_html(self._what)} {meter_html(self._done, self._total)} {text_html(rate)}"
 
     def _show(self) -> None:
         self._shown = time.monotonic()
@@ -99,16 +76,6 @@ async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
         async for piece in read_in_order(disk, pieces_of(0, size)):
             done += len(piece)
             bar.update(done, size)
-
-
-def _meter(part: int, whole: int) -> str:
-    told = f"{format_bytes(part)} of {format_bytes(whole)}, {format_percent(part, whole)}"
-    return f'<progress value="{part}" max="{max(whole, 1)}">{told}</progress> {_text(told)}'
-
-
-def _text(text: str) -> str:
-    cut = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in cut))
 
 
 def _in_notebook() -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack, overload
 
-from .access import ImageAddress
 from .errors import InvalidOptionError, UnversionedBaseError
-from .library import Library
-from .library_disk import LibraryDisk
-from .library_overlays import OverlayBase
+from .library.library import Library
+from .library.open_image import LibraryDisk
+from .library.overlays import OverlayBase
 from .platform import current_platform
 from .platform.base import Platform
-from .remote_disk import DEFAULT_BLOCK_SIZE, RemoteOptions, cache_folder, open_remote_disk
-from .streaming_disk import StreamingDisk
+from .remote.access import ImageAddress
+from .streaming.open_remote import DEFAULT_BLOCK_SIZE, RemoteOptions, cache_folder, open_remote_disk
+from .streaming.streaming_disk import StreamingDisk
 
 __all__ = ["DEFAULT_BLOCK_SIZE", "open_disk"]
 

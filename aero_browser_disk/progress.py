@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from .quantities import format_bytes, format_percent
+from .units import format_bytes, format_percent
 
 _WIDTH = 30
 _AT_MOST_EVERY_S = 0.1

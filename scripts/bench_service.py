@@ -36,8 +36,8 @@ import obstore
 import uvloop
 from obstore.store import S3Store
 
-from aero_browser_disk.service.direct_bytes import read_pieces
-from aero_browser_disk.service.object_store import ObjectStore
+from aero_browser_disk.service.http.direct_bytes import read_pieces
+from aero_browser_disk.service.stores.object_store import ObjectStore
 from bench_results import Measure, measures_table
 from local_object_store import LocalObjectStore
 from local_store import fill

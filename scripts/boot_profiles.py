@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from aero_browser_disk.boot_profile import BootProfile
+from aero_browser_disk.streaming.boot_profile import BootProfile
 from image_service import ImageService
 
 BLOCK_SIZE = 16 << 10  # what the client caches in, unless told otherwise

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aero_browser_disk.panel import Panel
+from aero_browser_disk.ui.panel import Panel
 from compression import write_siblings
 from memory_snapshot import write_build_module
 from project import NODE_MODULES, ROOT, WEB

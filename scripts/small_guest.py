@@ -1,7 +1,7 @@
 """A small system made of a Debian's boot partition: a kernel, a shell, and an empty file system.
 
 Run as a script it records anew what the guest writes while a user works on that file system, for
-the tests to replay: `tests/guest_session.json.gz`. Needs what debian_image needs.
+the tests to replay: `tests/support/data/guest_session.json.gz`. Needs what debian_image needs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LABEL shell
     INITRD initrd.img
     APPEND break=premount console=tty0
 """
-SESSION = ROOT / "tests" / "guest_session.json.gz"
+SESSION = ROOT / "tests" / "support" / "data" / "guest_session.json.gz"
 # What is typed, and what the screen shows when that is done. What is typed does not show it itself.
 MAKE_FILES = """mkdir /m; mount -t ext4 /dev/sda2 /m; mkdir /m/many; for n in 0 1 2 3 4 5 6 7 8 9; \
 do for k in 0 1 2 3 4; do echo $n$k > /m/many/$n$k; done; done; echo is m'ade'"""

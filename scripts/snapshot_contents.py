@@ -14,9 +14,8 @@ LEFT_OUT = (
     "service",
     "testing",
     "cli",
-    "cli_commands",
     "notebook",
-    "platform.host",
+    "platform.cpython",
     "__main__",
 )
 # Imported inside functions of the standard library and of ours.

@@ -100,7 +100,7 @@ async function connectPython(places) {
   const { pyodide, facts } = await startPython(places);
   self.postMessage({ started: facts });
   pyodide.registerJsModule("aero_browser_disk_bridge", bridge);
-  const { Worker } = pyodide.pyimport("aero_browser_disk.worker");
+  const { Worker } = pyodide.pyimport("aero_browser_disk.worker.worker");
   const worker = Worker();
   const toObjects = { dict_converter: Object.fromEntries, create_pyproxies: false };
   /**

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..disk import Disk
 from ..errors import DamagedFileSystemError
-from ..unasked_reads import unasked_reads
+from ..streaming.background_reads import unasked_reads
 
 _LONGEST_READ = 64 << 20
 _LONGEST_TURN_S = 0.02

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Platform, Sharing
 
 if TYPE_CHECKING:
-    from ..byte_source import ByteSource, SourceIdentity
+    from .byte_source import ByteSource, SourceIdentity
 
 _IN_BROWSER = sys.platform == "emscripten"
 
@@ -24,7 +24,7 @@ async def current_platform() -> Platform:
         from .browser import browser_platform
 
         return await browser_platform()
-    from .host import host_platform
+    from .cpython import host_platform
 
     return host_platform(cache_folder())
 

@@ -7,9 +7,9 @@ library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 # What `File.read_into` may fill and `File.write` may take: a C-contiguous buffer of bytes.
 WritableBuffer = bytearray | memoryview
@@ -326,3 +326,22 @@ class Platform:
     """None where holders of one storage cannot talk to each other."""
     page: PageFacts | None = None
     """The page that this runs for; None outside a browser."""
+
+
+# ── waiting ───────────────────────────────────────────────────────────────────────────────────────
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Waiter(Protocol):
+    """Waits for coroutines on behalf of synchronous code."""
+
+    @property
+    def may_try(self) -> bool:
+        """Whether what takes no waiting may be called directly, from where the caller is."""
+
+    def wait(self, work: Work) -> None:
+        """Runs what `work` makes to its end, and raises what it raises.
+
+        Raises `CannotWaitError` when that is impossible here.
+        """

@@ -6,25 +6,10 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import CannotWaitError
-
-Work = Callable[[], Coroutine[Any, Any, None]]
-
-
-class Waiter(Protocol):
-    """Waits for coroutines on behalf of synchronous code."""
-
-    @property
-    def may_try(self) -> bool:
-        """Whether what takes no waiting may be called directly, from where the caller is."""
-
-    def wait(self, work: Work) -> None:
-        """Runs what `work` makes to its end, and raises what it raises.
-
-        Raises `CannotWaitError` when that is impossible here.
-        """
+from .base import Waiter, Work
 
 
 def waiter() -> Waiter:

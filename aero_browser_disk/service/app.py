@@ -7,29 +7,22 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from .access_log import AccessLog
-from .authorization import Findings, Gate
-from .catalog import Catalog
-from .client_address import TrustedProxies
-from .client_limits import ClientLimits, LimitExceededError
-from .companions import Companions
+from .access.authorization import Findings, Gate
+from .access.leases import Leases
 from .configuration import Configuration
-from .direct_answer import Receive, Scope, Send
-from .disk_bytes import DiskBytes
-from .exchange import (
-    CutShortError,
-    Exchange,
-    Handler,
-    HttpError,
-    Reply,
-    Surroundings,
-)
-from .image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
-from .leases import Leases
-from .metrics import Metrics
-from .operation import Operation
-from .repeated_requests import RepeatedRequests
-from .routing import Route, Router
+from .http.access_log import AccessLog
+from .http.catalog import Catalog
+from .http.client_address import TrustedProxies
+from .http.client_limits import ClientLimits, LimitExceededError
+from .http.companions import Companions
+from .http.direct_answer import Receive, Scope, Send
+from .http.disk_bytes import DiskBytes
+from .http.exchange import CutShortError, Exchange, Handler, HttpError, Reply, Surroundings
+from .http.metrics import Metrics
+from .http.operation import Operation
+from .http.repeated_requests import RepeatedRequests
+from .http.routing import Route, Router
+from .stores.image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
 
 
 class Service:

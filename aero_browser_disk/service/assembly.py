@@ -5,22 +5,22 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from .access_log import AccessLog
+from .access.authorization import Authority, Gate
+from .access.leases import Leases
+from .access.proxy_identity import ProxyIdentity
+from .access.signed_urls import SignedUrls
 from .app import Service
-from .authorization import Authority, Gate
-from .client_limits import Allowance, ClientLimits, LocalLimits
 from .configuration import Configuration, ConfigurationError, JwtOptions, ServerOptions
-from .folder_store import FolderStore
-from .image_store import ImageStore
-from .leases import Leases
-from .manifest import MANIFEST
-from .metrics import Metrics
-from .proxy_identity import ProxyIdentity
-from .routing import Route
-from .signed_urls import SignedUrls
+from .http.access_log import AccessLog
+from .http.client_limits import Allowance, ClientLimits, LocalLimits
+from .http.metrics import Metrics
+from .http.routing import Route
+from .stores.folder_store import FolderStore
+from .stores.image_store import ImageStore
+from .stores.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from .uploads import UploadedImages
+    from .uploads.uploads import UploadedImages
 
 
 class Assembly:
@@ -82,8 +82,8 @@ def open_store(
 
     if options.bucket is not None:
         # Most services read a folder, and obstore takes a while to load.
-        from .bucket import BucketAddress, open_bucket
-        from .object_store import ObjectStore
+        from .stores.bucket import BucketAddress, open_bucket
+        from .stores.object_store import ObjectStore
 
         address = BucketAddress(options.bucket, options.endpoint, options.region, options.anonymous)
         return ObjectStore(open_bucket(address), rejected, uploaded)
@@ -107,11 +107,11 @@ def _uploads(
     options, store = configuration.uploads, configuration.store
     if not options.enabled:
         return [], None
-    from .bucket import BucketAddress
-    from .multipart import Multipart
-    from .upload_gateway import UploadGateway
-    from .upload_records import UploadRecords
-    from .uploads import UploadedImages, Uploads
+    from .stores.bucket import BucketAddress
+    from .uploads.multipart import Multipart
+    from .uploads.upload_gateway import UploadGateway
+    from .uploads.upload_records import UploadRecords
+    from .uploads.uploads import UploadedImages, Uploads
 
     assert store.bucket is not None
     address = BucketAddress(store.bucket, store.endpoint, store.region, store.anonymous)
@@ -126,8 +126,8 @@ def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:
     options = configuration.cdn
     if options.url is None:
         return []
-    from .cdn_leases import CdnLeases
-    from .cloudfront import CdnAddress, CloudFront
+    from .access.cdn_leases import CdnLeases
+    from .access.cloudfront import CdnAddress, CloudFront
 
     assert options.key_pair_id is not None
     assert options.private_key_file is not None
@@ -167,7 +167,7 @@ def _authorities(configuration: Configuration, urls: SignedUrls | None) -> list[
 
 def _bearer_tokens(options: JwtOptions) -> Authority:
     # Cryptography takes a while to load.
-    from .bearer_tokens import BearerTokens, FetchedKeys, FileKeys
+    from .access.bearer_tokens import BearerTokens, FetchedKeys, FileKeys
 
     if options.keys_file is not None:
         return BearerTokens(options, FileKeys(options.keys_file))
@@ -183,7 +183,7 @@ def _limits(configuration: Configuration, log: AccessLog) -> ClientLimits | None
     if options.redis_url is None:
         return LocalLimits(allowance)
     try:
-        from .shared_limits import SharedLimits
+        from .http.shared_limits import SharedLimits
     except ModuleNotFoundError:
         raise ConfigurationError("limits.redis_url needs the extra: redis") from None
     return SharedLimits(allowance, options.redis_url.get_secret_value(), log)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from . import digest_command, probe_command
-from .access_log import AccessLog
+from .access.signed_urls import SignedUrls
 from .assembly import Assembly
 from .configuration import Configuration, ConfigurationError, load_configuration
-from .manifest import is_image_id
-from .server import listen, listen_unix, serve
-from .signed_urls import SignedUrls
+from .http.access_log import AccessLog
+from .servers.server import listen, listen_unix, serve
+from .stores.manifest import is_image_id
 
 _UNUSABLE = 2
 

@@ -29,7 +29,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from .cors import CorsPolicy, ResourcePolicy
+from .http.cors import CorsPolicy, ResourcePolicy
 
 ENVIRONMENT_PREFIX = "AERO_DISK_"
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from aero_browser_disk.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
+from aero_browser_disk.streaming.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
 
-from .image_store import DIGESTS_ENDING
+from .stores.image_store import DIGESTS_ENDING
 
 if TYPE_CHECKING:
     from typing import BinaryIO

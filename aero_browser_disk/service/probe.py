@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from aero_browser_disk.platform.host import host_platform
-from aero_browser_disk.url_doctor import Diagnosis, Finding, Level, diagnose
+from aero_browser_disk.doctor.diagnosis import Diagnosis, Finding, Level, diagnose
+from aero_browser_disk.platform.cpython import host_platform
 
 _TIMEOUT_S: Final = 20.0
 _SENT_HEADERS: Final = ("range", "if-range", "if-match", "authorization")

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import textwrap
 
-from aero_browser_disk.url_doctor import Finding
+from aero_browser_disk.doctor.diagnosis import Finding
 
 from .probe import probe
 

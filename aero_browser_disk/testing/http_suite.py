@@ -14,9 +14,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..access import ImageAddress
 from ..errors import NetworkError
-from ..receiving import receive_by
+from ..remote.access import ImageAddress
+from ..remote.receiving import receive_by
 from .synthetic_image import SyntheticImage
 
 if TYPE_CHECKING:

@@ -19,12 +19,8 @@ page may send them: it is for tests, on this machine only.
 
 from __future__ import annotations
 
-import argparse
 import json
-import signal
-import threading
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import parse_qs
 
 from .behaviour import Behaviour
@@ -34,7 +30,7 @@ from .synthetic_image import SyntheticImage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .image_server import ImageServer
+    from .image_content import Image
     from .request_log import Request
 
 CONTROL_PATH = "/_control/"
@@ -48,7 +44,32 @@ _ANY_PAGE = {
 }
 
 
-async def answer_control(server: ImageServer, head: RequestHead, body: bytes) -> Answer:
+class ControlledServer(Protocol):
+    """What control requests use of an `ImageServer`."""
+
+    behaviour: Behaviour
+
+    @property
+    def requests(self) -> list[Request]: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def max_in_flight(self) -> int: ...
+    def image(self, name: str) -> Image: ...
+    def image_requests(self, name: str) -> list[Request]: ...
+    def release(self) -> None: ...
+    def forget(self) -> None: ...
+    def fail_next(
+        self,
+        behaviour: Behaviour,
+        times: int = 1,
+        only_when: Callable[[RequestHead], bool] | None = None,
+        image: str | None = None,
+    ) -> None: ...
+    async def until(self, predicate: Callable[[Self], bool], timeout_s: float = 10.0) -> None: ...
+
+
+async def answer_control(server: ControlledServer, head: RequestHead, body: bytes) -> Answer:
     """Does what a control request asks and answers it."""
     if head.method == "OPTIONS":
         return Answer(204, _ANY_PAGE, Body(), head_only=True)
@@ -77,10 +98,10 @@ async def answer_control(server: ImageServer, head: RequestHead, body: bytes) ->
         return _json(400, {"error": str(error)})
 
 
-async def _wait(server: ImageServer, name: str | None, options: dict[str, str]) -> None:
+async def _wait(server: ControlledServer, name: str | None, options: dict[str, str]) -> None:
     arrived, finished = int(options.get("arrived", 0)), int(options.get("finished", 0))
 
-    def enough(server: ImageServer) -> bool:
+    def enough(server: ControlledServer) -> bool:
         requests = _requests(server, name)
         over = sum(request.is_finished for request in requests)
         return len(requests) >= arrived and over >= finished
@@ -89,11 +110,11 @@ async def _wait(server: ImageServer, name: str | None, options: dict[str, str]) 
         await server.until(enough, float(options.get("timeout_s", 10)))
 
 
-def _requests(server: ImageServer, name: str | None) -> list[Request]:
+def _requests(server: ControlledServer, name: str | None) -> list[Request]:
     return server.requests if name is None else server.image_requests(name)
 
 
-def _report(server: ImageServer, name: str | None) -> dict[str, Any]:
+def _report(server: ControlledServer, name: str | None) -> dict[str, Any]:
     return {
         "requests": [request.to_json() for request in _requests(server, name)],
         "in_flight": server.in_flight,
@@ -101,7 +122,7 @@ def _report(server: ImageServer, name: str | None) -> dict[str, Any]:
     }
 
 
-def _set_behaviour(server: ImageServer, command: dict[str, Any]) -> None:
+def _set_behaviour(server: ControlledServer, command: dict[str, Any]) -> None:
     fields, name = command.get("behaviour", {}), command.get("image")
     behaviour = None if fields is None else Behaviour.from_json(fields)
     if "times" in command:
@@ -121,7 +142,7 @@ def _set_behaviour(server: ImageServer, command: dict[str, Any]) -> None:
         server.behaviour = behaviour or Behaviour()
 
 
-def _replace(server: ImageServer, name: str | None, body: bytes) -> None:
+def _replace(server: ControlledServer, name: str | None, body: bytes) -> None:
     if name is not None:
         server.image(name).replace(body)
     else:
@@ -145,56 +166,3 @@ def _json(status: int, value: object) -> Answer:
         "Content-Length": str(len(text)),
     }
     return Answer(status, headers, Body(before=text))
-
-
-# ── the command line ──────────────────────────────────────────────────────────────────────────────
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Serves until SIGINT or SIGTERM."""
-    from .image_server import ImageServer
-
-    options = _parser().parse_args(arguments)
-    server = ImageServer(behaviour=options.behaviour, host=options.host, port=options.port)
-    for path in options.files:
-        server.add(path.name, path)
-    for name, image in options.synthetic:
-        server.add(name, image)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    with server:
-        print(json.dumps({"event": "listening", "url": server.origin}), flush=True)
-        ended.wait()
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m aero_browser_disk.testing.image_server",
-        description="Serves images; counts, shapes and breaks the answers on command.",
-    )
-    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="served by its name")
-    parser.add_argument(
-        "--synthetic",
-        metavar="NAME=SIZE[:SEED]",
-        action="append",
-        default=[],
-        type=_synthetic,
-        help="an image of SIZE bytes made up on the fly",
-    )
-    parser.add_argument(
-        "--behaviour",
-        metavar="JSON",
-        default=None,
-        type=lambda text: Behaviour.from_json(json.loads(text)),
-        help="fields of Behaviour from the start",
-    )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
-    return parser
-
-
-def _synthetic(text: str) -> tuple[str, SyntheticImage]:
-    name, _, numbers = text.rpartition("=")
-    size, _, seed = numbers.partition(":")
-    return name, SyntheticImage(int(size), int(seed or 0))

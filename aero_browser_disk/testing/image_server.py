@@ -12,12 +12,16 @@ over HTTP: see `image_control`.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote
 
@@ -344,7 +348,56 @@ def _slowed(behaviour: Behaviour, answer: Answer) -> Behaviour:
     return replace(behaviour, drip_bytes=1 << 16, drip_interval_s=0.01)
 
 
-if __name__ == "__main__":
-    from .image_control import main
+# ── the command line ──────────────────────────────────────────────────────────────────────────────
 
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    options = _parser().parse_args(arguments)
+    server = ImageServer(behaviour=options.behaviour, host=options.host, port=options.port)
+    for path in options.files:
+        server.add(path.name, path)
+    for name, image in options.synthetic:
+        server.add(name, image)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with server:
+        print(json.dumps({"event": "listening", "url": server.origin}), flush=True)
+        ended.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m aero_browser_disk.testing.image_server",
+        description="Serves images; counts, shapes and breaks the answers on command.",
+    )
+    parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="served by its name")
+    parser.add_argument(
+        "--synthetic",
+        metavar="NAME=SIZE[:SEED]",
+        action="append",
+        default=[],
+        type=_synthetic,
+        help="an image of SIZE bytes made up on the fly",
+    )
+    parser.add_argument(
+        "--behaviour",
+        metavar="JSON",
+        default=None,
+        type=lambda text: Behaviour.from_json(json.loads(text)),
+        help="fields of Behaviour from the start",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    return parser
+
+
+def _synthetic(text: str) -> tuple[str, SyntheticImage]:
+    name, _, numbers = text.rpartition("=")
+    size, _, seed = numbers.partition(":")
+    return name, SyntheticImage(int(size), int(seed or 0))
+
+
+if __name__ == "__main__":
     main()

@@ -7,8 +7,17 @@ import json
 from collections.abc import Callable
 
 from ..platform.base import File, ReadableBuffer, Requests
-from ..shared_blocks import WAYS
-from ..shared_disk import FAILED, FRAMED, IN_FRAMES, READ, READ_TO_ROOM, ROOM, STAGE, WRITE
+from ..streaming.shared_blocks import WAYS
+from ..streaming.shared_disk import (
+    FAILED,
+    FRAMED,
+    IN_FRAMES,
+    READ,
+    READ_TO_ROOM,
+    ROOM,
+    STAGE,
+    WRITE,
+)
 
 Failure = dict[str, object]
 

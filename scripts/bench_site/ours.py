@@ -11,9 +11,9 @@ from typing import Any
 
 import js
 
-from aero_browser_disk.boot_profile import BootProfile
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.streaming_disk import StreamingDisk
+from aero_browser_disk.streaming.boot_profile import BootProfile
+from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 
 Place = Sequence[int]
 LONGEST = 64 << 20

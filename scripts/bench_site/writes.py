@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from aero_browser_disk.local_image import LocalImage
-from aero_browser_disk.overlay import Overlay
 from aero_browser_disk.platform import current_platform
+from aero_browser_disk.writable.local_image import LocalImage
+from aero_browser_disk.writable.overlay import Overlay
 
 FOLDER = "bench"
 KIB4 = 4096

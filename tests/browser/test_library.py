@@ -14,7 +14,7 @@ import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
+from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
 
 REMOTE = SyntheticImage(3 * MIB, seed=9)
 PRELUDE = """async (values) => {

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from aero_browser_disk.open_disk import DEFAULT_BLOCK_SIZE
-from aero_browser_disk.quantities import format_bytes, format_count
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from aero_browser_disk.units import format_bytes, format_count
 from browser.panel_page import PanelPage
 
 DISK = SyntheticImage(5 * 2**30, seed=2)

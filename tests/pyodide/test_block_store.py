@@ -11,8 +11,8 @@ async def measure(selenium_worker):
     import tracemalloc
     import zlib
 
-    from aero_browser_disk.block_cache import BlockCache
-    from aero_browser_disk.block_store import BlockStore, StoredImage
+    from aero_browser_disk.cache.block_cache import BlockCache
+    from aero_browser_disk.cache.block_store import BlockStore, StoredImage
     from aero_browser_disk.platform.browser import OpfsStorage
 
     blocks, block_size = 100_000, 16

@@ -22,7 +22,7 @@ async def read_as_a_file(selenium_worker, url, size, seed):
     import aero_browser_disk
     from aero_browser_disk.disk_file import DiskFile
     from aero_browser_disk.testing.synthetic_image import SyntheticImage
-    from aero_browser_disk.worker import Worker
+    from aero_browser_disk.worker.worker import Worker
 
     image = SyntheticImage(size, seed)
     disk = await aero_browser_disk.open_disk(url, allow_remote=True, read_ahead=False)

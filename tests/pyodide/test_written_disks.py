@@ -6,11 +6,11 @@ from pytest_pyodide import run_in_pyodide
 
 @run_in_pyodide
 async def check_disks(selenium_worker):
-    from aero_browser_disk.local_image import LocalImage
-    from aero_browser_disk.overlay import Overlay
     from aero_browser_disk.platform.browser import OpfsStorage
     from aero_browser_disk.testing.suite_runner import check_suite
     from aero_browser_disk.testing.writable_disk_suite import WritableDiskSuite
+    from aero_browser_disk.writable.local_image import LocalImage
+    from aero_browser_disk.writable.overlay import Overlay
 
     async def filled(image):
         """An empty storage with a local image that has the bytes of another."""
@@ -52,8 +52,8 @@ async def fill_the_storage(selenium_worker):
     from random import Random
 
     from aero_browser_disk.errors import StorageFullError
-    from aero_browser_disk.local_image import LocalImage
     from aero_browser_disk.platform.browser import OpfsStorage
+    from aero_browser_disk.writable.local_image import LocalImage
 
     storage = await OpfsStorage.connect()
     for name in await storage.list(""):

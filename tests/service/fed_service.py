@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from uvicorn.server import ServerState
 
-from aero_browser_disk.service.access_log import AccessLog
 from aero_browser_disk.service.assembly import Assembly
 from aero_browser_disk.service.configuration import Configuration
-from aero_browser_disk.service.uvicorn_protocol import Protocol
-from aero_browser_disk.service.uvicorn_server import server_config
+from aero_browser_disk.service.http.access_log import AccessLog
+from aero_browser_disk.service.servers.uvicorn_protocol import Protocol
+from aero_browser_disk.service.servers.uvicorn_server import server_config
 
 from .conftest import DISK as BYTES
 from .conftest import PATIENCE_S

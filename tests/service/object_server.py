@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.session
 from botocore.config import Config
 
-from aero_browser_disk.service.bucket import BucketAddress
+from aero_browser_disk.service.stores.bucket import BucketAddress
 
 if TYPE_CHECKING:
     from local_object_store import LocalObjectStore

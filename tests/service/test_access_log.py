@@ -13,10 +13,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from aero_browser_disk.service.access_log import AccessLog
-from aero_browser_disk.service.client_address import TrustedProxies
-from aero_browser_disk.service.cors import CorsPolicy
-from aero_browser_disk.service.exchange import Exchange, Surroundings
+from aero_browser_disk.service.http.access_log import AccessLog
+from aero_browser_disk.service.http.client_address import TrustedProxies
+from aero_browser_disk.service.http.cors import CorsPolicy
+from aero_browser_disk.service.http.exchange import Exchange, Surroundings
 
 
 def exchange(number: int, **headers: str) -> Exchange:

@@ -8,17 +8,17 @@ import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from aero_browser_disk.service.access_log import AccessLog
 from aero_browser_disk.service.app import Service
 from aero_browser_disk.service.configuration import Configuration
-from aero_browser_disk.service.image_file import FileVersion
-from aero_browser_disk.service.image_store import (
+from aero_browser_disk.service.http.access_log import AccessLog
+from aero_browser_disk.service.stores.image_file import FileVersion
+from aero_browser_disk.service.stores.image_store import (
     PIECE_LENGTH,
     Image,
     OpenImage,
     VersionChangedError,
 )
-from aero_browser_disk.service.manifest import ManifestEntry
+from aero_browser_disk.service.stores.manifest import ManifestEntry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator

@@ -19,10 +19,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from aero_browser_disk.service.authorization import Asked, RefusedError
-from aero_browser_disk.service.bearer_tokens import FetchedKeys, FileKeys
+from aero_browser_disk.service.access.authorization import Asked, RefusedError
+from aero_browser_disk.service.access.bearer_tokens import FetchedKeys, FileKeys
+from aero_browser_disk.service.access.signed_urls import SignedUrls
 from aero_browser_disk.service.cli import main
-from aero_browser_disk.service.signed_urls import SignedUrls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

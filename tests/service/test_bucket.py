@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aero_browser_disk.byte_ranges import parse_http_date
+from aero_browser_disk.remote.byte_ranges import parse_http_date
 
 from .fed_service import Running, asked
 

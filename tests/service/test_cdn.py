@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from aero_browser_disk.service.cloudfront import CdnAddress, CloudFront
+from aero_browser_disk.service.access.cloudfront import CdnAddress, CloudFront
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_browser_disk.service.cli import main
-from aero_browser_disk.service.server import listen
+from aero_browser_disk.service.servers.server import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

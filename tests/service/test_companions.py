@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from aero_browser_disk.boot_profile import BootProfile
-from aero_browser_disk.digest_list import DigestList, digests_of
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.platform.host import host_platform
+from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.service.cli import main
+from aero_browser_disk.streaming.boot_profile import BootProfile
+from aero_browser_disk.streaming.digest_list import DigestList, digests_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import json
 import urllib.request
 from pathlib import Path
 
-from aero_browser_disk.boot_profile import BootProfile
+from aero_browser_disk.streaming.boot_profile import BootProfile
 from boot_profiles import BLOCK_SIZE, blocks_read, offer_boot_profile
 from image_service import ImageService
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_browser_disk.service.signed_urls import SignedUrls
+from aero_browser_disk.service.access.signed_urls import SignedUrls
 
 from .conftest import DISK as BYTES
 from .conftest import PATIENCE_S, RunningService

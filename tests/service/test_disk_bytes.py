@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aero_browser_disk.byte_ranges import EntityTag, parse_http_date
+from aero_browser_disk.remote.byte_ranges import EntityTag, parse_http_date
 
 if TYPE_CHECKING:
     from .conftest import RunningService

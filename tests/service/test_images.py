@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aero_browser_disk.service.manifest import ManifestError, parse_manifest
+from aero_browser_disk.service.stores.manifest import ManifestError, parse_manifest
 
 from .conftest import RunningService
 

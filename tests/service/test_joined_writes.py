@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aero_browser_disk.service.joined_writes import JoinedTransport
+from aero_browser_disk.service.servers.joined_writes import JoinedTransport
 
 
 class Transport:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aero_browser_disk.service.client_address import TrustedProxies
-from aero_browser_disk.service.client_limits import Allowance, LimitExceededError, LocalLimits
-from aero_browser_disk.service.cors import CorsPolicy
-from aero_browser_disk.service.exchange import Exchange, HttpError, Surroundings
+from aero_browser_disk.service.http.client_address import TrustedProxies
+from aero_browser_disk.service.http.client_limits import Allowance, LimitExceededError, LocalLimits
+from aero_browser_disk.service.http.cors import CorsPolicy
+from aero_browser_disk.service.http.exchange import Exchange, HttpError, Surroundings
 
 from .conftest import PATIENCE_S
 

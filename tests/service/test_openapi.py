@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_browser_disk.service.configuration import Configuration
-from aero_browser_disk.service.openapi import document
+from aero_browser_disk.service.http.openapi import document
 
 from .conftest import RunningService
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies
 
-from aero_browser_disk.byte_ranges import format_http_date, parse_http_date
+from aero_browser_disk.remote.byte_ranges import format_http_date, parse_http_date
 
 if TYPE_CHECKING:
     from .conftest import RunningService

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from aero_browser_disk.service.signed_urls import SignedUrls
+from aero_browser_disk.service.access.signed_urls import SignedUrls
 
 from .conftest import DISK as BYTES
 from .fed_service import LONG_AGO, NEW, Running, asked, etag_of, folder_of_images, put

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aero_browser_disk.service.request_form import RequestForm
+from aero_browser_disk.service.http.request_form import RequestForm
 
 REQUEST = b"GET /disks/a/bytes HTTP/1.1\r\nHost: x\r\nRange: bytes=0-511\r\nAccept: */*\r\n\r\n"
 PROXIED = (

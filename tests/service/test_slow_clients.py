@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from aero_browser_disk.service.image_store import LENT_LENGTH
+from aero_browser_disk.service.stores.image_store import LENT_LENGTH
 
 from .conftest import PATIENCE_S
 from .fed_service import LONG_AGO, Connection, Running, asked, put

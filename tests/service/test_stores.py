@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from aero_browser_disk.service.bucket import BucketAddress, open_bucket
-from aero_browser_disk.service.folder_store import FolderStore
-from aero_browser_disk.service.image_store import StoreError
-from aero_browser_disk.service.object_store import ObjectStore
-from aero_browser_disk.testing.image_store_suite import OLD, ImageStoreSuite
+from aero_browser_disk.service.stores.bucket import BucketAddress, open_bucket
+from aero_browser_disk.service.stores.folder_store import FolderStore
+from aero_browser_disk.service.stores.image_store import StoreError
+from aero_browser_disk.service.stores.object_store import ObjectStore
+from support.image_store_suite import OLD, ImageStoreSuite
 
 if TYPE_CHECKING:
     from pathlib import Path

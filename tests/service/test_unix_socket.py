@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_browser_disk.service.cli import main
-from aero_browser_disk.service.server import listen_unix
+from aero_browser_disk.service.servers.server import listen_unix
 
 if TYPE_CHECKING:
     from collections.abc import Callable

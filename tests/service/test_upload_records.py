@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aero_browser_disk.service.image_store import StoreError
-from aero_browser_disk.service.upload_records import OtherOwnerError, Upload, UploadRecords
+from aero_browser_disk.service.stores.image_store import StoreError
+from aero_browser_disk.service.uploads.upload_records import OtherOwnerError, Upload, UploadRecords
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

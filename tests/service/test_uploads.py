@@ -19,9 +19,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from aero_browser_disk.service.multipart import Multipart, Part
-from aero_browser_disk.service.upload_records import UploadRecords
-from aero_browser_disk.service.uploads import UploadEndedError, Uploads, Wish
+from aero_browser_disk.service.uploads.multipart import Multipart, Part
+from aero_browser_disk.service.uploads.upload_records import UploadRecords
+from aero_browser_disk.service.uploads.uploads import UploadEndedError, Uploads, Wish
 from nginx_server import Nginx, find_nginx
 
 from .conftest import Answer, RunningService

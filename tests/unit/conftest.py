@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.host import host_platform
+from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.testing.image_server import ImageServer
-from samples import IMAGE
+from support.samples import IMAGE
 
 
 @pytest.fixture

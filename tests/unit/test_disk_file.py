@@ -12,7 +12,7 @@ from aero_browser_disk.disk import DiskInfo
 from aero_browser_disk.disk_file import DiskFile
 from aero_browser_disk.errors import CannotWaitError, OutOfRangeError, ReadOnlyError
 from aero_browser_disk.open_disk import open_disk
-from samples import IMAGE
+from support.samples import IMAGE
 
 
 class WritableDisk:

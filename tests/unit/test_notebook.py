@@ -7,12 +7,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from aero_browser_disk.disk_html import disk_html
 from aero_browser_disk.errors import InvalidOptionError
-from aero_browser_disk.notebook import NotebookBar, disk_html, fetch_all, progress
+from aero_browser_disk.notebook import NotebookBar, fetch_all, progress
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.progress import Unwatched
 from aero_browser_disk.testing.behaviour import Behaviour
-from samples import IMAGE
+from support.samples import IMAGE
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ from aero_browser_disk.errors import (
     StorageFullError,
 )
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.platform.host import host_platform
+from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.platform.memory import MemoryStorage
-from aero_browser_disk.retry import RetryPolicy
+from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from samples import IMAGE
-from waiting import until
+from support.samples import IMAGE
+from support.waiting import until
 
 BLOCK = 65536
 ONCE = RetryPolicy(tries=1)
@@ -308,7 +308,7 @@ async def test_a_full_storage_stops_the_keeping_of_the_whole_image(server, platf
 async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
     server, platform, open_url, monkeypatch
 ):
-    monkeypatch.setattr("aero_browser_disk.streaming_disk._ROOM_STEP", BLOCK)
+    monkeypatch.setattr("aero_browser_disk.streaming.streaming_disk._ROOM_STEP", BLOCK)
     platform = replace(platform, storage=FullStorage(2 * IMAGE.size))  # half of it for all caches
     limit = {"platform": platform, "cache_limit_bytes": IMAGE.size}
     first = await open_url(server.url("disk.img"), **limit)
@@ -329,7 +329,7 @@ async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
 async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
     server, open_url, monkeypatch
 ):
-    monkeypatch.setattr("aero_browser_disk.streaming_disk._ROOM_STEP", BLOCK)
+    monkeypatch.setattr("aero_browser_disk.streaming.streaming_disk._ROOM_STEP", BLOCK)
     answers = asyncio.Event()
 
     async def slow(shelf, outside, needed):
@@ -337,7 +337,7 @@ async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
             await answers.wait()
         return needed
 
-    monkeypatch.setattr("aero_browser_disk.cache_shelf.CacheShelf.make_room", slow)
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_folder.CacheShelf.make_room", slow)
     disk = await open_url(server.url("disk.img"))
     for offset in range(0, IMAGE.size, 2 * BLOCK):
         await disk.read(offset, 2 * BLOCK)
@@ -363,8 +363,8 @@ async def test_a_storage_that_breaks_is_left_alone(server, platform, open_url, m
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("aero_browser_disk.platform.host.os.preadv", broken)
-    monkeypatch.setattr("aero_browser_disk.platform.host.os.pwrite", broken)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.os.preadv", broken)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.os.pwrite", broken)
     assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
     assert disk.stats().notices == ("storage-failed",)
     monkeypatch.undo()

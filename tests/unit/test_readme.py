@@ -14,18 +14,19 @@ from pathlib import Path
 
 import pytest
 
-import file_images
 import pictures
-from aero_browser_disk import cli, errors, open_disk
+from aero_browser_disk import errors, open_disk
+from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.host import host_platform
-from aero_browser_disk.remote_disk import RemoteOptions
+from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.service import cli as service_cli
+from aero_browser_disk.streaming.open_remote import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
 from project import ROOT, WEB
-from qemu import qemu_img
-from readme import EXAMPLE_URL, README, blocks, links, named_tests, slugs
+from support import file_images
+from support.qemu import qemu_img
+from support.readme import EXAMPLE_URL, README, blocks, links, named_tests, slugs
 
 SOURCE = README.read_text(encoding="utf-8")
 GUIDE = ROOT / "aero_browser_disk" / "service" / "README.md"
@@ -158,7 +159,7 @@ def test_every_command_is_one():
         "verify",
     }
     for words in ours:
-        cli._parser().parse_args(words)
+        main._parser().parse_args(words)
     service = [words[1:] for words in commands() if words[0] == "aero-disk-service"]
     assert {words[0] for words in service} == {"serve", "probe"}
     for words in service:
@@ -201,7 +202,7 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         made.append(host_platform(folder))
         return made[-1]
 
-    monkeypatch.setattr("aero_browser_disk.platform.host.host_platform", make)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
     yield
     for platform in made:
         await platform.http.close()

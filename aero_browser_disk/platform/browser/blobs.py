@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from ...byte_source import SourceIdentity
 from ...errors import SourceError
-from ...pieces import CELL, BytesPiece, Piece, Range
 from ..base import File
+from ..byte_source import SourceIdentity
+from ..chunks import CELL, BytesPiece, Piece, Range
 from .interop import bridge, js_exception
 from .opfs import OpfsFile
 

@@ -10,9 +10,9 @@ from ctypes import addressof
 from typing import Any, ClassVar, Literal, Protocol
 
 from ...errors import BrokenAnswerError, NetworkError
-from ...event_loop import bare_future
-from ...redaction import redact_url
 from ..base import Credentials, Receiver
+from ..event_loop import bare_future
+from ..redaction import redact_url
 from .interop import Room, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03

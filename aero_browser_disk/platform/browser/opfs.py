@@ -9,12 +9,7 @@ from collections.abc import Iterator
 from ctypes import addressof
 from typing import Any, Literal
 
-from ...errors import (
-    StorageBusyError,
-    StorageError,
-    StorageFullError,
-    StorageUnavailableError,
-)
+from ...errors import StorageBusyError, StorageError, StorageFullError, StorageUnavailableError
 from ..base import FileFacts, ReadableBuffer, StorageEstimate, WritableBuffer
 from .interop import (
     ROOT,

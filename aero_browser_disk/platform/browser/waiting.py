@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import CannotWaitError
-from ..waiting import Work
+from ..base import Work
 
 
 class SwitchingWaiter:

@@ -1,0 +1,7 @@
+"""Blocks that last: two files for each image version, a limit, and LRU eviction.
+
+- `block_cache`: which blocks are cached, in order of use, within the limit.
+- `block_store`: the two files, slots and journal; a block is served once its checksum matched.
+- `block_journal`: the bytes of the journal.
+- `budget`: one limit for the caches of all images of an origin.
+"""

@@ -1,0 +1,375 @@
+"""Which blocks of an image are kept: the budget, and who goes when it is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ..errors import StorageError, StorageFullError
+from ..platform.base import File, ReadableBuffer, WritableBuffer
+from .block_store import BlockStore, StoredImage
+
+_USES_AT_ONCE = 1024  # reads whose blocks are brought into order together
+_PUTS_BEFORE_RETRY = 64  # after the storage was full
+
+
+class BlockCache:
+    """The blocks of one image that are held, least recently used ones going first.
+
+    A cache never fails a read or a write: what it cannot keep it does not hold, and says why. When
+    the storage is full, blocks take the room of others, and when not even their records fit, of
+    the blocks at the end of the file; then it goes on without keeping more, until there is room.
+    `limit` is in bytes.
+    """
+
+    def __init__(self, store: BlockStore, image: StoredImage, limit: int) -> None:
+        """Raises `StorageError` when the store cannot be bound to `image`."""
+        self.image = image
+        self.limit = limit
+        self.is_full = False
+        """Whether the storage has no room for a block within the limit."""
+        self.failure: StorageError | None = None
+        """Why nothing is kept any more, after the storage failed."""
+        self._store = store
+        self._block_size = image.block_size
+        self._allowed = limit  # of the limit, beside the caches of other images
+        self._most_slots = limit // image.block_size
+        self._puts_before_retry = 0
+        self._is_stuck = False  # giving room back did not help: keep what is there
+        self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
+        # Blocks that were read and are not yet in the order of use, each once, the last one last.
+        self._uses: dict[int | range, None] = {}
+        self._uses_noted = 0
+        if store.image != image:
+            store.begin(image)
+        self._slots = store.slots()
+        self._fit()
+
+    @property
+    def held(self) -> Collection[int]:
+        """The blocks that are held, in no order."""
+        return self._store.held.keys()
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks are held."""
+        return len(self._store.held)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the blocks that are held."""
+        held, block_size = self._store.held, self.image.block_size
+        last = (self.image.size - 1) // block_size
+        short = block_size - self.image.block_length(last) if last in held else 0
+        return len(held) * block_size - short
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more block would be kept at no other's cost."""
+        free = self._store.free_slots or self._slots < self._most_slots
+        return bool(free) and self.failure is None
+
+    def __contains__(self, block: int) -> bool:
+        return block in self._store.held
+
+    def read_into(self, block: int, start: int, target: WritableBuffer) -> bool:
+        """Fills `target` from byte `start` of a block and on into the blocks after it.
+
+        False, without a word on which, when one of them is not held or does not lie behind the one
+        before in the file; `target` is undefined then. Read one block at a time to be told.
+        """
+        try:
+            if not self._store.read_into(block, start, target):
+                return False
+        except StorageError as error:
+            self.failure = error
+            return False
+        self._note_use(block, start + len(target))
+        return True
+
+    def locate(self, block: int, start: int, length: int) -> tuple[File, int] | None:
+        """The file, and the place in it, of what `read_into` would read; None where it would not.
+
+        For whoever can read the file into memory that this process has no view of.
+        """
+        try:
+            place = self._store.locate(block, start, length)
+        except StorageError as error:
+            self.failure = error
+            return None
+        if place is None:
+            return None
+        self._note_use(block, start + length)
+        return self._store.file, place
+
+    def expect(self, blocks: range) -> None:
+        """Sets places aside that lie one behind the other, for blocks that are on their way.
+
+        So what several requests bring by turns still lies together, and is read in one go. Only
+        where the file can grow: in a full one, blocks take the places of those that went.
+        """
+        stop = self._slots + len(blocks)
+        if self._store.free_slots or stop > self._most_slots or self.is_full or self.failure:
+            return
+        self._expected.update(zip(blocks, range(self._slots, stop), strict=True))
+        self._slots = stop
+
+    def expect_no_more(self, blocks: range) -> None:
+        """Takes `expect` back, as far as the blocks did not come."""
+        if self._expected:
+            unused = [self._expected.pop(block) for block in blocks if block in self._expected]
+            self._store.free_slots += unused
+
+    def allow(self, room: int) -> None:
+        """From now on grows to `room` bytes at most, or as far as it has, within its limit."""
+        self._allowed = room
+        if not self.is_full:
+            self._most_slots = self._slots_allowed()
+
+    def try_to_grow(self) -> None:
+        """Has the next block that comes try whether a full storage has room again."""
+        self._most_slots = self._slots_allowed()
+
+    def put(self, block: int, data: ReadableBuffer) -> None:
+        """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
+        if self.failure is not None:
+            return
+        if self.is_full:
+            self._puts_before_retry -= 1
+            if self._puts_before_retry <= 0:
+                self.try_to_grow()
+        block_size = self._block_size
+        self._order_uses()  # they came before
+        with memoryview(data) as view:
+            try:
+                for run in self._missing(block, len(view)):
+                    start, stop = (run.start - block) * block_size, (run.stop - block) * block_size
+                    self._put(run.start, view[start:stop])
+            except StorageFullError:
+                self._note_full()
+            except StorageError as error:
+                self.failure = error
+
+    def commit(self, fresh_until: float) -> None:
+        """Makes what was put survive this session; notes until when the host vouches for it."""
+        if self.failure is None:
+            self._store.vouch(fresh_until)
+            self._settle()
+
+    def clear(self) -> None:
+        """Forgets every block and gives their room back. Raises `StorageError`."""
+        try:
+            self._store.begin(self.image)
+            self.failure = None
+        except StorageError as error:
+            self.failure = error
+            raise
+        finally:
+            self._expected.clear()
+            self._slots = self._store.slots()
+            self._most_slots = self._slots_allowed()
+            self._is_stuck = self.is_full = False
+
+    def close(self) -> None:
+        """Saves the order of use and closes the files."""
+        try:
+            if self.failure is None:
+                self._order_uses()
+                self._store.flush()
+        except StorageError as error:
+            self.failure = error
+        finally:
+            self._store.close()
+
+    def _note_use(self, block: int, stop: int) -> None:
+        """Bytes up to `stop` were read, counted from the beginning of `block`."""
+        uses = self._uses
+        read = (
+            block if stop <= self._block_size else range(block, block - (-stop // self._block_size))
+        )
+        uses.pop(read, None)
+        uses[read] = None
+        self._uses_noted += 1
+        if self._uses_noted > _USES_AT_ONCE:
+            self._settle()
+
+    def _missing(self, block: int, length: int) -> Iterator[range]:
+        """The runs of blocks that are not held, of those in `length` bytes."""
+        held = self._store.held
+        end = block + -(-length // self.image.block_size)
+        start = block
+        while start < end:
+            if start in held:
+                start += 1
+                continue
+            stop = start + 1
+            while stop < end and stop not in held:
+                stop += 1
+            yield range(start, stop)
+            start = stop
+
+    def _put(self, block: int, data: memoryview) -> None:
+        block_size = self.image.block_size
+        most = len(data)
+        while len(data):
+            wanted = -(-min(len(data), most) // block_size)
+            expected = self._expected_slots(block, wanted)
+            if expected is None and not self._make_room(wanted):
+                return
+            slot, count = expected or self._next_slots(wanted)
+            length = count * block_size
+            grows = slot == self._slots
+            try:
+                self._store.write(block, slot, data[:length])
+            except StorageFullError as error:
+                if slot + count > self._store.slots() and not grows:
+                    self._expect_nothing()
+                    continue
+                # as many as fit; when not even one does, blocks take the room of others
+                most = (count + 1) // 2 * block_size
+                if count == 1:
+                    self._give_back(slot, error)
+                elif not grows:
+                    self._store.free_slots += range(slot, slot + count)
+                continue
+            if grows:
+                self._slots += count
+                self.is_full = False
+            block += count
+            data = data[length:]
+
+    def _expected_slots(self, block: int, wanted: int) -> tuple[int, int] | None:
+        """The places that `expect` set aside for a block and those behind it."""
+        slot = self._expected.pop(block, None)
+        if slot is None:
+            return None
+        count = 1
+        while count < wanted and self._expected.get(block + count) == slot + count:
+            del self._expected[block + count]
+            count += 1
+        return slot, count
+
+    def _expect_nothing(self) -> None:
+        """Gives up all that was set aside: the file cannot grow that far."""
+        if self._expected or self._slots > self._store.slots():
+            self._expected.clear()
+            self._slots = self._store.slots()
+            self._store.note_free_slots()
+
+    def _give_back(self, slot: int, error: StorageFullError) -> None:
+        """Notes that there was no room to write a slot; raises `error` if others will not do.
+
+        The file's last slot has to grow when the image's last block was in it.
+        """
+        if slot < self._slots - 1:
+            self._store.free_slots.append(slot)
+            raise error
+        if slot < self._slots:
+            self._slots = slot
+            self._store.cut_slots(slot)
+        self._note_full()
+
+    def _make_room(self, wanted: int) -> bool:
+        """Sees to a slot that can be written, at the cost of the least recently used blocks.
+
+        Of as many as are `wanted`, so that they can be written at once. Whatever that says in the
+        journal is committed. False when no block may be kept.
+        """
+        store = self._store
+        self._commit()  # first: a journal that cannot grow must not cost one block after the other
+        while not store.free_slots and self._slots >= self._most_slots:
+            if store.eldest() is None:
+                return False
+            for _ in range(wanted):
+                eldest = store.eldest()
+                if eldest is None:
+                    break
+                store.free(eldest)
+            self._commit()  # may take those very slots away
+        return True
+
+    def _next_slots(self, wanted: int) -> tuple[int, int]:
+        """At most so many adjacent slots that no block holds: the first, and how many."""
+        if self.is_full:
+            wanted = 1  # only to see whether there is room again
+        free = self._store.free_slots
+        if not free:
+            return self._slots, min(wanted, self._most_slots - self._slots)
+        slot, count = free.pop(), 1
+        while count < wanted and free and free[-1] == slot - 1:
+            slot, count = free.pop(), count + 1
+        return slot, count
+
+    def _commit(self) -> None:
+        """Writes the journal, if need be in the room of blocks: at most half of them, once."""
+        spare = 0 if self._is_stuck else (self._slots + 1) // 2
+        cut = 1
+        while True:
+            try:
+                self._store.commit()
+            except StorageFullError:
+                self._expect_nothing()
+                self._note_full()
+                if cut > spare:
+                    self._is_stuck = True
+                    raise
+                self._slots = max(0, self._slots - cut)
+                self._store.cut_slots(self._slots)
+                self._most_slots = self._slots
+                spare -= cut
+                cut *= 2
+            else:
+                self._is_stuck = False
+                return
+
+    def _slots_allowed(self) -> int:
+        allowed = max(self._allowed, self._slots * self._block_size)
+        return min(self.limit, allowed) // self._block_size
+
+    def _note_full(self) -> None:
+        self.is_full = True
+        self._most_slots = min(self._slots, self.limit // self._block_size)
+        self._puts_before_retry = _PUTS_BEFORE_RETRY
+
+    def _settle(self) -> None:
+        """Commits, with the order of use."""
+        self._order_uses()
+        if self.failure is not None:
+            return
+        try:
+            self._commit()
+        except StorageFullError:
+            pass  # noted
+        except StorageError as error:
+            self.failure = error
+
+    def _order_uses(self) -> None:
+        """Brings the blocks that were read into the order of use."""
+        if not self._uses:
+            return
+        uses, self._uses, self._uses_noted = self._uses, {}, 0
+        blocks: list[int] = []
+        for use in uses:
+            if isinstance(use, int):
+                blocks.append(use)
+            else:
+                blocks += use
+        self._store.note_use(blocks)
+
+    def _fit(self) -> None:
+        """Brings a store that was filled under a larger limit within this one."""
+        store, most = self._store, self._most_slots
+        if self._slots <= most:
+            return
+        for block in list(store.held)[: max(0, len(store.held) - most)]:
+            store.free(block)
+        free = sorted(slot for slot in store.free_slots if slot < most)
+        try:
+            for block in [block for block, slot in store.held.items() if slot >= most]:
+                if store.move(block, free[-1]):
+                    free.pop()
+            store.flush()  # before the places that they had are gone; in the order of use, too
+        except StorageFullError:
+            self._note_full()  # those that could not move go
+        store.free_slots[:] = free
+        store.cut_slots(most)
+        self._slots = store.slots()

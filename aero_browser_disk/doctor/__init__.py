@@ -1,0 +1,1 @@
+"""Why a URL can or cannot be streamed: see `diagnosis.diagnose`."""

@@ -1,0 +1,100 @@
+"""What a page would see of an image's host, for who looks from outside a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from ..errors import NetworkError
+from ..platform.base import Credentials, HttpClient, HttpResponse
+from ..platform.redaction import redact_url
+
+# Fetch standard, "CORS-safelisted response-header name".
+_ALWAYS_READABLE: Final = frozenset(
+    (
+        "cache-control",
+        "content-language",
+        "content-length",
+        "content-type",
+        "expires",
+        "last-modified",
+        "pragma",
+    )
+)
+
+
+class BrowserView:
+    """An `HttpClient` that shows of another what a page of `origin` may see (Fetch standard).
+
+    An answer that the page may not read is a `NetworkError`, as in a browser. Requests that would
+    need a preflight are sent without one.
+    """
+
+    def __init__(self, http: HttpClient, origin: str) -> None:
+        self._http = http
+        self._origin = origin
+
+    async def request(
+        self,
+        method: Literal["GET", "HEAD"],
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+    ) -> HttpResponse:
+        sent = dict(headers or {})
+        # Browsers ask for a part as it is, and for the whole in whatever coding they know.
+        sent["Accept-Encoding"] = "identity" if "Range" in sent else "gzip, deflate, br, zstd"
+        if self._is_same(url):
+            return await self._http.request(method, url, sent, credentials)
+        sent["Origin"] = self._origin
+        response = await self._http.request(method, url, sent, credentials)
+        if not self._may_read(response.headers, credentials):
+            response.abort()
+            raise NetworkError(redact_url(url))
+        return _Shown(response, _readable(response.headers, credentials))
+
+    async def answers(self, url: str) -> bool:
+        return await self._http.answers(url)
+
+    def is_multiplexed(self, url: str) -> bool:
+        return self._http.is_multiplexed(url)
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def _is_same(self, url: str) -> bool:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" == self._origin
+
+    def _may_read(self, headers: Mapping[str, str], credentials: Credentials) -> bool:
+        """The CORS check (Fetch standard, §4.10)."""
+        allowed = headers.get("access-control-allow-origin", "").strip()
+        if credentials != "include":
+            return allowed in ("*", self._origin)
+        may_send = headers.get("access-control-allow-credentials", "").strip() == "true"
+        return allowed == self._origin and may_send
+
+
+class _Shown:
+    """An answer with the headers that may be read."""
+
+    def __init__(self, response: HttpResponse, headers: Mapping[str, str]) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = headers
+
+    async def read(self) -> memoryview | None:
+        return await self._response.read()
+
+    def abort(self) -> None:
+        self._response.abort()
+
+
+def _readable(headers: Mapping[str, str], credentials: Credentials) -> dict[str, str]:
+    exposed = {
+        name.strip().lower() for name in headers.get("access-control-expose-headers", "").split(",")
+    }
+    everything = "*" in exposed and credentials != "include"
+    readable = _ALWAYS_READABLE | exposed
+    return {name: value for name, value in headers.items() if everything or name in readable}

@@ -1,0 +1,385 @@
+"""Why an image can or cannot be streamed from an address: what was tried, in order, and found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from ..errors import InvalidUrlError, NetworkError, RemoteImagesDisabledError
+from ..formats.recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
+from ..platform import current_platform
+from ..platform.base import Credentials, HttpClient, PageFacts, Platform
+from ..platform.byte_range import ByteRange
+from ..platform.redaction import redact_url
+from ..remote.access import ImageAddress
+from ..remote.byte_ranges import (
+    ContentRange,
+    EntityTag,
+    parse_content_range,
+    parse_http_date,
+)
+from ..units import format_bytes
+from .advice import meaning_of, remedy_of
+from .browser_view import BrowserView
+from .requests import Questions, Seen
+
+Level = Literal["ok", "note", "fails"]
+
+_SLOW_S: Final = 0.5
+_LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|::1")
+# What is asked for to see how long a range may be and how fast it comes, and less if it is refused.
+# With the first and the last bytes it stays below `MOST_BYTES`, whatever is refused.
+_LONG_RANGES: Final = (512 << 10, 128 << 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was looked at. `level`: it is right, could be better, or prevents streaming.
+
+    `code` names it for programs, `what` says what was seen, `meaning` what follows from it, and
+    `remedy` has the line to add, by server: nginx, s3, cloudfront, caddy, service.
+    """
+
+    code: str
+    level: Level
+    what: str
+    meaning: str = ""
+    remedy: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings in the order of looking, about an address as it may be shown."""
+
+    url: str
+    findings: tuple[Finding, ...]
+    size: int | None
+    requests: int
+    bytes_downloaded: int
+
+    @property
+    def is_streamable(self) -> bool:
+        """Whether nothing prevents it."""
+        return all(finding.level != "fails" for finding in self.findings)
+
+    @property
+    def fault(self) -> str | None:
+        """The code of what prevents it first."""
+        return next((found.code for found in self.findings if found.level == "fails"), None)
+
+
+async def diagnose(
+    url: str,
+    *,
+    allow_remote: bool = False,
+    origin: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    credentials: Credentials = "same-origin",
+    timeout_s: float = 10.0,
+    platform: Platform | None = None,
+) -> Diagnosis:
+    """Looks at an address as a page would, and downloads at most 1 MiB. What it finds, it returns.
+
+    `allow_remote` is the user's consent, as in `open_disk`; raises `RemoteImagesDisabledError`
+    without it. In a browser the page is the one that this runs in. Elsewhere `origin` names a page
+    (`https://app.example.com`), and of each answer only what it could see counts; without it there
+    is no page, and CORS does not matter. `headers` and `credentials` are as in `open_disk`.
+    """
+    if not allow_remote:
+        raise RemoteImagesDisabledError
+    outside = platform or await current_platform()
+    page, http = outside.page, outside.http
+    if page is None and origin is not None:
+        page, http = PageFacts(origin), BrowserView(http, origin)
+    try:
+        address = ImageAddress.parse(url, headers, credentials, timeout_s)
+    except InvalidUrlError as error:
+        finding = Finding("invalid-url", "fails", error.reason, meaning_of("invalid-url"))
+        return Diagnosis(redact_url(url), (finding,), None, 0, 0)
+    return await _Examination(http, address, page).examine()
+
+
+class _Stop(Exception):  # noqa: N818 - no error: what comes after makes no sense
+    """Nothing more can be learned."""
+
+
+class _Examination:
+    """One look at one address."""
+
+    def __init__(self, http: HttpClient, address: ImageAddress, page: PageFacts | None) -> None:
+        self._address = address
+        self._page = page
+        self._ask = Questions(http, address)
+        self._findings: list[Finding] = []
+        self._size: int | None = None
+        self._seen: list[Seen] = []
+
+    async def examine(self) -> Diagnosis:
+        """All of it."""
+        try:
+            self._look_at_address()
+            head = await self._head()
+            first = await self._first_bytes(head)
+            size = self._what_it_holds(first)
+            self._size = size
+            self._compare_sizes(head, size)
+            last = await self._last_bytes(size)
+            await self._long_range(size)
+            await self._behind_the_end(size)
+            self._look_at_validators()
+            self._look_at_format(first.body, last, size)
+        except _Stop:
+            pass
+        self._look_at_page()
+        return Diagnosis(
+            self._address.shown,
+            tuple(self._findings),
+            self._size,
+            self._ask.requests,
+            self._ask.bytes_downloaded,
+        )
+
+    # ── findings ─────────────────────────────────────────────────────────────────────────────────
+
+    def _note(self, code: str, what: str, level: Level = "note") -> None:
+        origin = None if self._page is None else self._page.origin
+        remedy = {} if level == "ok" else remedy_of(code, origin)
+        meaning = "" if level == "ok" else meaning_of(code)
+        self._findings.append(Finding(code, level, what, meaning, remedy))
+
+    def _ok(self, code: str, what: str) -> None:
+        self._note(code, what, "ok")
+
+    def _fail(self, code: str, what: str) -> _Stop:
+        """Notes what prevents streaming; raise what it returns if nothing more can be learned."""
+        self._note(code, what, "fails")
+        return _Stop()
+
+    # ── the address ──────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_address(self) -> None:
+        parts = urlsplit(self._address.url)
+        secure_page = self._page is not None and self._page.origin.startswith("https:")
+        if parts.scheme == "http" and secure_page and not _is_local(parts.hostname or ""):
+            raise self._fail("mixed-content", "the page is on https, the image on http")
+        self._ok("address", f"{parts.scheme} is asked")
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _head(self) -> Seen | None:
+        try:
+            head = await self._ask.ask("HEAD")
+        except NetworkError:
+            return None  # some hosts drop what they do not serve: the range request tells
+        self._seen.append(head)
+        return head
+
+    async def _first_bytes(self, head: Seen | None) -> Seen:
+        try:
+            first = await self._ask.ask("GET", ByteRange(0, HEAD_LENGTH), HEAD_LENGTH + 1)
+        except NetworkError as error:
+            raise await self._why_nothing_came(head, error) from None
+        if first.status != 206:
+            raise self._why_no_part(first)
+        self._ok("answer", "a part was asked for and a part came (206)")
+        if head is None:
+            self._note("head-refused", "HEAD gets no answer")
+        elif head.status != 200:
+            self._note("head-refused", f"HEAD is answered with {head.status}")
+        elif head.headers.get("accept-ranges", "").strip().lower() == "none":
+            self._note("ranges-denied", "Accept-Ranges is `none`", "fails")
+        self._seen.append(first)
+        return first
+
+    async def _why_nothing_came(self, head: Seen | None, error: NetworkError) -> _Stop:
+        if head is not None:
+            # Chromium shows nothing of a part that it cannot decode.
+            if head.coding:
+                return self._fail("compressed", f"the answer is compressed ({head.coding})")
+            if error.reason.startswith("nothing came"):
+                return self._fail("silent", f"HEAD is answered, but to GET {error.reason}")
+            return self._fail("cut-off", "HEAD is answered, GET ends without an answer")
+        if error.reason.startswith("nothing came"):
+            return self._fail("silent", error.reason)
+        if self._page is not None and await self._ask.is_answered():
+            return self._fail("cors", f"the host answers, but not so that {self._page.origin} may")
+        reason = f" ({error.reason})" if error.reason else ""
+        return self._fail("unreachable", f"no answer{reason}")
+
+    def _why_no_part(self, answer: Seen) -> _Stop:
+        status = answer.status
+        if status == 200 and answer.length == 0:
+            return self._fail("empty", "the image has no bytes")
+        if status == 200:
+            self._note("ranges-ignored", "a part was asked for, everything came (200)", "fails")
+            if not answer.coding:
+                self._look_at_format(answer.body, b"", answer.length)
+            else:
+                self._note("compressed", f"the answer is compressed ({answer.coding})", "fails")
+            return _Stop()
+        if status == 416 and _told_size(answer) == 0:
+            return self._fail("empty", "the image has no bytes")
+        if status == 413:
+            return self._fail("range-limit", f"a range of {format_bytes(HEAD_LENGTH)} is refused")
+        return self._fail(_code_of(status), f"the host answers with status {status}")
+
+    async def _last_bytes(self, size: int) -> bytes:
+        span = ByteRange(max(0, size - TAIL_LENGTH), size)
+        try:
+            last = await self._ask.ask("GET", span, span.length + 1)
+        except NetworkError as error:
+            raise self._fail("end-wrong", f"its last bytes do not come: {error.reason}") from None
+        told = _told_range(last)
+        right = last.status == 206 and told is not None and told == ContentRange(span, size)
+        if not right or len(last.body) != span.length:
+            raise self._fail("end-wrong", f"its last bytes do not come (status {last.status})")
+        self._seen.append(last)
+        self._ok("end", f"the last of its {size} bytes can be read")
+        return last.body
+
+    async def _long_range(self, size: int) -> None:
+        for length in _LONG_RANGES:
+            start = HEAD_LENGTH if size > HEAD_LENGTH else 0
+            span = ByteRange(start, min(size, start + length))
+            try:
+                answer = await self._ask.ask("GET", span, span.length)
+            except NetworkError:
+                self._note("range-limit", f"no answer to a range of {format_bytes(span.length)}")
+                continue
+            if answer.status == 206:
+                self._measured(answer, span)
+                return
+            what = f"a range of {format_bytes(span.length)} is refused ({answer.status})"
+            self._note("range-limit", what)
+
+    def _measured(self, answer: Seen, span: ByteRange) -> None:
+        self._seen.append(answer)
+        if answer.is_broken or len(answer.body) < span.length:
+            self._fail("cut-off", f"of {span.length} bytes {len(answer.body)} came")
+            return
+        took_s = max(answer.duration_s - answer.latency_s, 1e-6)
+        rate = format_bytes(int(span.length / took_s))
+        latency_s = min(seen.latency_s for seen in self._seen)
+        what = f"an answer begins after {latency_s * 1000:.0f} ms, and comes at {rate} a second"
+        if latency_s > _SLOW_S:
+            self._note("slow", what)
+        else:
+            self._ok("speed", what)
+
+    async def _behind_the_end(self, size: int) -> None:
+        try:
+            answer = await self._ask.ask("GET", ByteRange(size, size + 1), 0)
+        except NetworkError:
+            if self._page is not None:
+                self._note("errors-unreadable", "the page cannot read the answer 416")
+            return
+        if answer.status != 416:
+            self._note("end-odd", f"a range behind the end gets {answer.status}")
+
+    # ── answers ──────────────────────────────────────────────────────────────────────────────────
+
+    def _what_it_holds(self, first: Seen) -> int:
+        """The size; raises when the answer is not the part that was asked for."""
+        if first.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+            raise self._fail("multipart", "the part comes in several (multipart/byteranges)")
+        if first.coding:
+            raise self._fail("compressed", f"the answer is compressed ({first.coding})")
+        text = first.headers.get("content-range")
+        if text is None:
+            raise self._fail("content-range-unreadable", "Content-Range cannot be read")
+        told = _told_range(first)
+        if told is None or told.range is None:
+            raise self._fail("content-range-wrong", f"Content-Range is {text!r}")
+        if told.size is None:
+            raise self._fail("size-unknown", f"Content-Range is {text!r}")
+        expected = ByteRange(0, min(HEAD_LENGTH, told.size))
+        if told.range != expected:
+            raise self._fail("content-range-wrong", f"Content-Range is {text!r}")
+        if first.is_broken:
+            raise self._fail("cut-off", f"of {expected.length} bytes {len(first.body)} came")
+        if len(first.body) != expected.length or first.length not in (None, expected.length):
+            count = max(len(first.body), first.length or 0)
+            raise self._fail("length-wrong", f"{expected.length} bytes were due, {count} came")
+        self._ok("content-range", f"Content-Range can be read: {format_bytes(told.size)}")
+        return told.size
+
+    def _compare_sizes(self, head: Seen | None, size: int) -> None:
+        useful = head is not None and head.status == 200 and not head.coding
+        if useful and head is not None and head.length not in (None, size):
+            self._note("sizes-differ", f"HEAD tells {head.length} bytes, GET {size}", "fails")
+        if size % 512:
+            self._note("odd-size", f"it has {size} bytes")
+
+    def _look_at_validators(self) -> None:
+        answers = [seen for seen in self._seen if seen.status in (200, 206)]
+        tags = {seen.headers.get("etag") for seen in answers}
+        dates = {seen.headers.get("last-modified") for seen in answers}
+        tag = answers[-1].headers.get("etag")
+        date = answers[-1].headers.get("last-modified")
+        strong = tag is not None and _is_strong(tag)
+        dated = date is not None and parse_http_date(date) is not None
+        if len(tags) > 1 or (not strong and dated and len(dates) > 1):
+            found = " and ".join(sorted(str(each) for each in (tags if len(tags) > 1 else dates)))
+            self._note("validator-changing", f"two answers have two validators: {found}", "fails")
+        elif strong:
+            self._ok("validator", f"it has a strong ETag: {tag}")
+        elif dated:
+            self._note("validator-date", f"there is no strong ETag ({tag}), but Last-Modified")
+        elif tag is not None:
+            self._note("validator-weak", f"the ETag is weak ({tag}), and there is no Last-Modified")
+        else:
+            self._note("validator-missing", "neither ETag nor Last-Modified can be read")
+
+    def _look_at_format(self, head: bytes, tail: bytes, size: int | None) -> None:
+        found = recognise(head, tail, size)
+        if found.is_streamable:
+            self._ok("format", f"it is {found.title}")
+            return
+        self._note("not-raw", f"it is {found.title}. {found.advice}", "fails")
+
+    def _look_at_page(self) -> None:
+        if self._page is None or self._page.is_isolated is None:
+            return
+        if self._page.is_isolated:
+            self._ok("isolated", "the page is cross-origin isolated")
+        else:
+            self._note("not-isolated", "the page is not cross-origin isolated")
+
+
+def _code_of(status: int) -> str:
+    if status in (401, 403):
+        return "wants-credentials"
+    if status in (404, 410):
+        return "not-found"
+    if status == 429:
+        return "busy"
+    if status >= 500:
+        return "server-error"
+    return "redirected" if 300 <= status < 400 else "odd-status"
+
+
+def _told_range(answer: Seen) -> ContentRange | None:
+    try:
+        return parse_content_range(answer.headers.get("content-range", ""))
+    except ValueError:
+        return None
+
+
+def _told_size(answer: Seen) -> int | None:
+    told = _told_range(answer)
+    return None if told is None else told.size
+
+
+def _is_strong(tag: str) -> bool:
+    try:
+        return not EntityTag.parse(tag).weak
+    except ValueError:
+        return False
+
+
+def _is_local(host: str) -> bool:
+    """Whether browsers trust plain http to it (Secure Contexts, §3.1)."""
+    return _LOCAL.fullmatch(host) is not None

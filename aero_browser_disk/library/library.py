@@ -1,0 +1,345 @@
+"""The images, overlays and caches of this origin (or folder): the library."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..disk import Disk
+from ..errors import (
+    InvalidOptionError,
+    RemoteImagesDisabledError,
+    StorageError,
+    StorageUnavailableError,
+)
+from ..platform import current_platform
+from ..platform.base import Channel, Credentials, Platform
+from ..platform.byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
+from ..records.folders import CHANNEL, LibraryShelf
+from ..records.record import CACHES, IMAGES, OVERLAYS
+from ..remote.access import Access, ImageAddress, Renew
+from ..remote.remote_source import RemoteSource, remote_file
+from ..transfer.image_export import (
+    SUFFIXES,
+    Compression,
+    HeldPart,
+    Part,
+    exported,
+    exported_held,
+    packer_for,
+    write_to_path,
+)
+from ..transfer.image_import import OpenedFile, Report
+from .catalog import LibraryCatalog, LibraryEntry, LibraryUsage
+from .images import LibraryImages, copy_disk
+from .open_image import LibraryDisk
+from .overlays import LibraryOverlays, OverlayBase
+from .transfers import LibraryImports
+
+
+class ExportFile:
+    """An export on its way: what to call the file, and its bytes in order."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self.size = size
+        """Bytes of the disk."""
+        self.done = 0
+        """Bytes of the disk that went out."""
+        self.parts: AsyncIterator[Part] = _nothing()
+        self.held_parts: AsyncIterator[Part | HeldPart] = self.parts
+        """The same for a page to take: some may be in JavaScript's memory. One or the other."""
+
+
+class Library:
+    """Everything that is kept here. Names of images may be ids, as `list` tells them.
+
+    Other tabs with the same origin work on the same library: what is open in one cannot be opened,
+    changed or removed in another, which is an `ImageBusyError`. What one changes the others see.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self._shelf = LibraryShelf(platform)
+        self._catalog = LibraryCatalog(self._shelf)
+        self._images = LibraryImages(self._shelf)
+        self._imports = LibraryImports(self._shelf)
+        self.overlays = LibraryOverlays(self._shelf, self._images)
+        """The overlays over images, by name."""
+
+    @classmethod
+    async def open(cls, platform: Platform | None = None) -> Library:
+        """The library of this platform; raises `StorageUnavailableError` where nothing lasts."""
+        outside = platform or await current_platform()
+        if outside.storage.kind == "memory":
+            raise StorageUnavailableError(
+                "what is kept here would be gone with the page: a private window, or no secure "
+                "context"
+            )
+        return cls(outside)
+
+    # ── what there is ────────────────────────────────────────────────────────────────────────────
+
+    async def list(self) -> list[LibraryEntry]:
+        """All images, overlays and caches, what was used last first."""
+        return await self._catalog.entries()
+
+    async def usage(self) -> LibraryUsage:
+        """How much room is taken, by what, and how much there is."""
+        return await self._catalog.usage()
+
+    async def prune(
+        self,
+        *,
+        unused_for_s: float | None = None,
+        keep_bytes: int | None = None,
+        kinds: Collection[str] = ("cache",),
+        dry_run: bool = True,
+    ) -> Sequence[LibraryEntry]:
+        """Removes caches that were not used for long, or that take too much: `LibraryCatalog`."""
+        for kind in kinds:
+            if kind not in ("cache", "import"):
+                raise InvalidOptionError("kinds", kind, '"cache" or "import"')
+        return await self._catalog.prune(
+            unused_for_s=unused_for_s, keep_bytes=keep_bytes, kinds=kinds, dry_run=dry_run
+        )
+
+    def watch(self, changed: Callable[[str], None]) -> Channel | None:
+        """Calls `changed` with the id of what another tab changes, until the channel is closed."""
+        channels = self._shelf.platform.channels
+        if channels is None:
+            return None
+        return channels.open(CHANNEL, lambda message: changed(str(message.get("changed", ""))))
+
+    # ── images ───────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, name: str, size: int) -> LibraryEntry:
+        """Makes a blank image of `size` bytes, which takes next to no room: `LibraryImages`."""
+        return await self._catalog.entry(await self._images.create(name, size))
+
+    async def open_image(
+        self, name: str, overlays: Sequence[str] = (), *, write_base: bool = False
+    ) -> LibraryDisk:
+        """Opens an image, or overlays over it, each over the one before."""
+        if not overlays:
+            return await self._images.open(name, write_base=write_base)
+        return await self.overlays.open_over_image(name, overlays, write_base=write_base)
+
+    async def rename(self, name: str, new_name: str) -> LibraryEntry:
+        """Renames an image, or an overlay by its id. What is open stays open."""
+        folder, _ = await self._shelf.find(_kind(name), name)
+        await self._shelf.update(folder, name=new_name)
+        if folder.startswith(IMAGES):
+            await self.overlays.note_base_name(folder, new_name)
+        return await self._catalog.entry(folder)
+
+    async def duplicate(
+        self, name: str, new_name: str, *, report: Report | None = None
+    ) -> LibraryEntry:
+        """Copies an image: `LibraryImages.duplicate`."""
+        folder = await self._images.duplicate(name, new_name, report=report)
+        return await self._catalog.entry(folder)
+
+    async def resize(
+        self, name: str, size: int, *, cut: bool = False, drop_overlays: bool = False
+    ) -> None:
+        """Makes an image larger or smaller: `LibraryImages.resize`."""
+        await self._images.resize(name, size, cut=cut, drop_overlays=drop_overlays)
+
+    async def remove(self, name: str, *, drop_overlays: bool = False) -> None:
+        """Removes an image, or by its id an overlay or a cache.
+
+        Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` unless `drop_overlays`
+        consents to losing what lies over it.
+        """
+        kind = _kind(name)
+        if kind == CACHES:
+            await self._catalog.remove_cache(name)
+        elif kind == OVERLAYS:
+            await self.overlays.remove(name, drop_overlays=drop_overlays)
+        else:
+            await self._images.remove(name, drop_overlays=drop_overlays)
+
+    # ── in and out ───────────────────────────────────────────────────────────────────────────────
+
+    async def import_source(
+        self,
+        source: ByteSource,
+        identity: SourceIdentity,
+        *,
+        is_pinned: bool = False,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports what can be read anywhere: `OpenedFile.of_source`, `LibraryImports.run`."""
+        file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
+    async def import_stream(
+        self,
+        stream: ByteStream,
+        identity: SourceIdentity,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports what comes as a stream: `LibraryImports.run`."""
+        file = await OpenedFile.of_stream(stream, identity)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
+    async def import_bytes(self, data: bytes, name: str, *, pad: bool = False) -> LibraryEntry:
+        """Imports bytes in memory."""
+        identity = SourceIdentity(name, len(data), "")
+        return await self.import_source(BytesSource(data), identity, name=name, pad=pad)
+
+    async def import_path(
+        self,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports a file of the host."""
+        with PathSource(path) as source:
+            return await self.import_source(
+                source, source.identity, name=name, pad=pad, keep=True, report=report
+            )
+
+    async def import_url(
+        self,
+        url: str,
+        *,
+        allow_remote: bool = False,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+        renew: Renew | None = None,
+        expires_at: float | None = None,
+        timeout_s: float = 30.0,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Imports an image from a host, also from one without ranges, which cannot be streamed.
+
+        What broke off goes on where it was if the host has ranges and tells versions apart, else
+        from the beginning. Options as those of `open_disk`; raises what `RemoteImage.probe` does.
+        """
+        if not allow_remote:
+            raise RemoteImagesDisabledError
+        outside = self._shelf.platform
+        address = ImageAddress.parse(url, headers, credentials, timeout_s)
+        found = await remote_file(outside, Access(address, outside.clock, renew, expires_at))
+        if isinstance(found, RemoteSource):
+            file = await OpenedFile.of_source(found, found.identity, is_pinned=found.is_pinned)
+        else:
+            stream = await found.open()
+            file = await OpenedFile.of_stream(stream, found.identity)
+        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        return await self._catalog.entry(folder)
+
+    async def import_overlay(
+        self, stream: ByteStream, base: OverlayBase, name: str
+    ) -> LibraryEntry:
+        """Makes an overlay over `base` of the file of one: `LibraryOverlays.import_file`."""
+        return await self._catalog.entry(await self.overlays.import_file(stream, base, name))
+
+    async def import_disk(
+        self, disk: Disk, name: str, *, report: Report | None = None
+    ) -> LibraryEntry:
+        """Makes an image of an open disk, of which all that is missing is downloaded.
+
+        So an overlay over a remote image is committed. Raises `NameTakenError`,
+        `StorageFullError` and other `StorageError`s, and what reading the disk does.
+        """
+        async with self._images.making(name, disk.info.size) as (folder, image):
+            await copy_disk(disk, image, report)
+        return await self._catalog.entry(folder)
+
+    @contextlib.asynccontextmanager
+    async def exporting(
+        self,
+        name: str,
+        overlays: Sequence[str] = (),
+        *,
+        compress: Compression | None = None,
+        open_disks: Iterable[LibraryDisk] = (),
+    ) -> AsyncIterator[ExportFile]:
+        """An image, or what it is with overlays, as a file: raw, or compressed.
+
+        Nobody else can open it meanwhile. If it is one of `open_disks` it goes out as it is now; a
+        write to it before the end is a `StorageError`. The id of an overlay gives a file of what it
+        holds (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
+        """
+        packer_for(compress)
+        if _kind(name) == OVERLAYS:
+            async with self.overlays.exporting(name, open_disks=open_disks) as (found, pieces):
+                overlay = ExportFile(f"{found.name}.overlay", found.size)
+                overlay.parts = overlay.held_parts = pieces
+                yield overlay
+            return
+        folder, record = await self._shelf.find(IMAGES, name)
+        top = await self.overlays.top_of(folder, overlays)
+        found_open = next((disk for disk in open_disks if top and disk.folder == top), None)
+        if found_open is not None:
+            disk = found_open
+        elif overlays:
+            disk = await self.open_image(folder, overlays)
+        else:
+            disk = await self._images.open_found(folder, record)
+        suffix = ".iso" if record.media == "cd" and not overlays else ".img"
+        file_name = "-".join([record.name, *overlays]) + suffix + SUFFIXES[compress]
+        file = ExportFile(file_name, disk.info.size)
+        changes = disk.changes
+
+        def reached(offset: int) -> None:
+            if disk.changes != changes:
+                raise StorageError(record.name, "it was written to during its export")
+            file.done = offset
+
+        file.parts = parts = exported(disk, compress, reached)
+        held_parts = exported_held(disk, reached)
+        file.held_parts = parts if compress else held_parts
+        try:
+            await disk.flush()
+            yield file
+        finally:
+            await parts.aclose()
+            await held_parts.aclose()
+            if found_open is None:
+                await disk.close()
+
+    async def export_to_path(
+        self,
+        name: str,
+        path: str | Path,
+        overlays: Sequence[str] = (),
+        *,
+        compress: Compression | None = None,
+    ) -> int:
+        """Exports to a file of the host; returns its size."""
+        async with self.exporting(name, overlays, compress=compress) as file:
+            return await write_to_path(file.parts, Path(path))
+
+    def close(self) -> None:
+        """Frees what the library itself holds; open disks stay open."""
+        self._shelf.close()
+
+
+async def _nothing() -> AsyncIterator[Part]:
+    nothing: tuple[Part, ...] = ()
+    for part in nothing:
+        yield part
+
+
+def _kind(name: str) -> str:
+    """Which folder an id lies in; a name is an image's."""
+    kind, slash, _ = name.partition("/")
+    return kind if slash and kind in (IMAGES, OVERLAYS, CACHES) else IMAGES

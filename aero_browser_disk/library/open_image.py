@@ -1,0 +1,205 @@
+"""An image or overlay of the library while it is open: a disk that gives all up at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+
+from ..disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges, locate
+from ..errors import DiskError, ReadOnlyError
+from ..platform.base import File, ReadableBuffer, WritableBuffer
+from ..streaming.activity import Activity
+from ..streaming.streaming_disk import StreamingDisk
+from ..writable.overlay import Overlay
+
+CD_SECTOR_SIZE = 2048
+
+Changed = Callable[[int, int], None]
+Refusal = Callable[[], DiskError]
+"""Makes the error that says why a write is refused."""
+
+
+class LibraryDisk:
+    """A `Disk` over the one that is opened, which it owns.
+
+    `folder` is where the uppermost layer is kept. With `refuses` it takes no writes. `on_close` is
+    called once, after the disk was closed, with what its version was then. `remote` is the disk
+    that downloads, if there is one beneath.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        *,
+        folder: str = "",
+        sector_size: int = SECTOR_SIZE,
+        refuses: Refusal | None = None,
+        remote: StreamingDisk | None = None,
+        on_close: Callable[[DiskInfo], Awaitable[None]],
+    ) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.remote = remote
+        self.activity = Activity() if remote is None else remote.activity
+        self.activity.told_from = 1
+        self._sector_size = sector_size
+        self._refuses = refuses
+        self.changes = 0
+        """How often something was written, discarded or given up."""
+        self._watchers: list[Changed] = []
+        self._on_close: Callable[[DiskInfo], Awaitable[None]] | None = on_close
+
+    @property
+    def overlay(self) -> Overlay | None:
+        """The overlay that writes go to, if this is one."""
+        return self.disk if isinstance(self.disk, Overlay) else None
+
+    async def reset_overlay(self) -> None:
+        """Gives up all that was written to the overlay; raises `StorageError`."""
+        overlay = self._overlay()
+        written = list(overlay.written_ranges())
+        await overlay.reset()
+        for offset, length in written:
+            self._changed(offset, length)
+
+    async def overlay_digest(self) -> str:
+        """SHA-256 in hex of what the overlay makes of its base: `Overlay.digest`.
+
+        Of an image without one it is the version that it has once all is flushed.
+        """
+        if self.overlay is not None:
+            return await self.overlay.digest()
+        await self.disk.flush()
+        return self.disk.info.version
+
+    @property
+    def info(self) -> DiskInfo:
+        read_only = self._refuses is not None
+        return replace(self.disk.info, read_only=read_only, sector_size=self._sector_size)
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Offset and length of what may be anything but zeros, in order."""
+        return data_ranges(self.disk)
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """Where bytes lie in a file as a whole, if the disk beneath can say: `Locating`."""
+        place = locate(self.disk, offset, length)
+        if place is not None and self.activity.on:
+            self.activity.note("hit", offset, length, told_from=1)
+        return place
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
+        if not self.disk.try_read_into(offset, target):
+            return False
+        if self.activity.on:
+            self.activity.note("hit", offset, len(target), told_from=1)
+        return True
+
+    async def read_into(self, offset: int, target: WritableBuffer) -> None:
+        if self.activity.on:
+            self.activity.note("miss", offset, len(target), told_from=1)
+        await self.disk.read_into(offset, target)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        if self.activity.on:
+            self.activity.note("miss", offset, length, told_from=1)
+        return await self.disk.read(offset, length)
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
+        self._check_writable()
+        if not self.disk.try_write(offset, data):
+            return False
+        self._changed(offset, len(data))
+        if self.activity.on:
+            self.activity.note("write", offset, len(data), told_from=1)
+        return True
+
+    async def write(self, offset: int, data: ReadableBuffer) -> None:
+        self._check_writable()
+        if self.activity.on:
+            self.activity.note("write", offset, len(data), told_from=1)
+        try:
+            await self.disk.write(offset, data)
+        finally:  # a write that failed may have changed something too
+            self._changed(offset, len(data))
+
+    async def flush(self) -> None:
+        await self.disk.flush()
+
+    async def discard(self, offset: int, length: int) -> None:
+        self._check_writable()
+        try:
+            await self.disk.discard(offset, length)
+        finally:
+            self._changed(offset, length)
+
+    # ── who watches ──────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, changed: Changed) -> None:
+        """Has `changed(offset, length)` called for each change, before it is acknowledged."""
+        self._watchers.append(changed)
+
+    @property
+    def is_all_here(self) -> bool:
+        """Whether no image on the net lies beneath."""
+        return self.remote is None
+
+    def held_ranges(self) -> Iterable[tuple[int, int]]:
+        """What was written here."""
+        if self.remote is None:
+            return self.data_ranges()
+        return self.disk.written_ranges() if isinstance(self.disk, Overlay) else ()
+
+    def held_blocks(self) -> Collection[int]:
+        """The blocks that are cached of the image on the net, if there is one beneath."""
+        return () if self.remote is None else self.remote.held_blocks()
+
+    def blocks_under_way(self) -> Collection[int]:
+        """The blocks that requests are out for."""
+        return () if self.remote is None else self.remote.blocks_under_way()
+
+    def profile_blocks(self) -> Collection[int]:
+        """The blocks of the boot profile that it was opened with."""
+        return () if self.remote is None else self.remote.profile_blocks()
+
+    # ── everything else ──────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> DiskStats:
+        return self.disk.stats()
+
+    def _repr_html_(self) -> str:
+        from ..disk_html import disk_html
+
+        return disk_html(self)
+
+    async def close(self) -> None:
+        on_close, self._on_close = self._on_close, None
+        if on_close is None:
+            return
+        try:
+            await self.disk.flush()
+        finally:
+            # After the flush, which makes the version that the next one to open it will see.
+            info = self.disk.info
+            try:
+                await self.disk.close()
+            finally:
+                await on_close(info)
+
+    def _changed(self, offset: int, length: int) -> None:
+        self.changes += 1
+        for tell in self._watchers:
+            tell(offset, length)
+
+    def _overlay(self) -> Overlay:
+        if self.overlay is None:
+            raise ReadOnlyError  # there is nothing that could be reset or compared
+        return self.overlay
+
+    def _check_writable(self) -> None:
+        if self._refuses is not None:
+            raise self._refuses()

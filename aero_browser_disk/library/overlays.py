@@ -1,0 +1,313 @@
+"""Overlays by name: several over one image, and over one another."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from ..disk import Disk, DiskInfo
+from ..errors import (
+    HasOverlaysError,
+    ImageBusyError,
+    NoSuchImageError,
+    ReadOnlyError,
+    StorageBusyError,
+    StorageError,
+)
+from ..platform.byte_source import ByteStream
+from ..records.folders import LibraryShelf
+from ..records.record import IMAGES, OVERLAYS, SECTORS, Record
+from ..streaming.streaming_disk import StreamingDisk
+from ..writable.overlay import Overlay
+from ..writable.overlay_file import overlay_parts, store_from_parts
+from ..writable.sector_store import SectorStore
+from .catalog import names_of
+from .images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
+from .open_bases import SharedBase, open_shared
+from .open_image import LibraryDisk, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayBase:
+    """What overlays lie over: its folder, which names it for good, and what to call it."""
+
+    folder: str
+    name: str
+
+
+class LibraryOverlays:
+    """The overlays below `overlays/`."""
+
+    def __init__(self, shelf: LibraryShelf, images: LibraryImages) -> None:
+        self._shelf = shelf
+        self._images = images
+        self._storage = shelf.storage
+
+    async def base_of(self, image: str) -> OverlayBase:
+        """A local image, by name or id, as a base; raises `NoSuchImageError`."""
+        folder, record = await self._shelf.find(IMAGES, image)
+        return OverlayBase(folder, record.name)
+
+    async def open_over_image(
+        self, image: str, names: Sequence[str], *, write_base: bool = False
+    ) -> LibraryDisk:
+        """Opens overlays over a local image, the first over it, each next over the one before.
+
+        The image, and all overlays but the uppermost, are only read, and can be open here beneath
+        others too; not with `write_base`. Raises what `open_over` does, and `LibraryImages.claim`.
+        """
+        folder, record = await self._shelf.find(IMAGES, image)
+        base = OverlayBase(folder, record.name)
+        if write_base:
+            claimed, release = await self._images.claim(folder, record)
+            return await self.open_over(base, claimed, names, write_base=True, release=release)
+        try:
+            disk = await self._images.share(folder, record)
+        except ImageBusyError as error:
+            raise ImageBusyError(record.name, is_base=True) from error
+        return await self.open_over(base, disk, names)
+
+    async def open_over(
+        self,
+        base: OverlayBase,
+        disk: Disk,
+        names: Sequence[str],
+        *,
+        write_base: bool = False,
+        release: Callable[[], None] = lambda: None,
+    ) -> LibraryDisk:
+        """Opens overlays over an open disk; those that are not there yet are made.
+
+        The uppermost takes the writes, unless it has overlays itself; then with `write_base` only.
+        `disk` is owned from here on, after an error it is closed; `release` is called after it was.
+        Raises `BaseChangedError`, `ImageBusyError`, `InvalidOptionError` and `StorageError`.
+        """
+        top = disk
+        releases = [release]
+        try:
+            for name in names[:-1]:
+                base, top = await self._open_lower(base, top, name, releases)
+            for name in names[-1:]:
+                folder, record = await self._find_or_name(base, name, top.info.size)
+                top = await self._open_one(top, folder, record, releases)
+                base = OverlayBase(folder, record.name)
+            refuses = await self._refusal(base, write_base=write_base)
+        except BaseException:
+            await top.close()
+            _call(releases)
+            raise
+
+        async def on_close(info: DiskInfo) -> None:
+            _call(releases)
+            await self._note(base.folder, info)
+
+        remote = disk if isinstance(disk, StreamingDisk) else None
+        return LibraryDisk(
+            top, folder=base.folder, refuses=refuses, remote=remote, on_close=on_close
+        )
+
+    async def reset(self, name: str, base: str | None = None) -> None:
+        """Gives up what was written to an overlay, whatever its base is now; it stays, empty.
+
+        Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` when others lie over it.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        await self._check_overlays(folder, record)
+        async with self._shelf.claimed(folder, record.name):
+            await self._storage.remove(f"{folder}/{SECTORS}")  # made anew when it is opened
+        self._shelf.tell(folder)
+
+    async def remove(
+        self, name: str, base: str | None = None, *, drop_overlays: bool = False
+    ) -> None:
+        """Removes an overlay; raises as `LibraryImages.remove`."""
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        if not drop_overlays:
+            await self._check_overlays(folder, record)
+        over = await self._images.overlays_of(folder)
+        async with contextlib.AsyncExitStack() as claims:
+            for overlay, found in {folder: record, **over}.items():
+                await claims.enter_async_context(self._shelf.claimed(overlay, found.name))
+            for overlay in [*reversed(over), folder]:
+                await self._shelf.remove(overlay)
+
+    async def commit(
+        self, name: str, base: str | None = None, *, drop_overlays: bool = False
+    ) -> None:
+        """Writes what is in an overlay into what it lies over, a local image or another overlay.
+
+        The overlay is empty then. Others over the same base, or over this one, would be useless:
+        `HasOverlaysError`, unless with `drop_overlays`; they stay, and are refused when they are
+        opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the disk
+        (`Library.import_disk`). Raises what opening the overlay does.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        image, chain = await self._chain_to(folder, record)
+        if image[1].media == "cd":
+            raise ReadOnlyError
+        beneath = await self._images.overlays_of(record.base or "")
+        others = names_of(found for other, found in beneath.items() if other != folder)
+        if others and not drop_overlays:
+            raise HasOverlaysError(record.base_name or record.name, others, DROP_CONSENT)
+        names = [overlay for overlay, _ in chain]
+        disk = await self.open_over_image(image[0], names, write_base=True)
+        try:
+            assert disk.overlay is not None
+            await disk.overlay.commit()
+        finally:
+            await disk.close()
+        self._shelf.tell(image[0], *names)
+
+    async def _chain_to(
+        self, folder: str, record: Record
+    ) -> tuple[tuple[str, Record], list[tuple[str, Record]]]:
+        """The local image at the bottom, and the overlays from it up to that one."""
+        chain = [(folder, record)]
+        while (base := chain[0][1].base or "").startswith(OVERLAYS):
+            chain.insert(0, await self._shelf.find(OVERLAYS, base))
+        if not base.startswith(IMAGES):
+            raise ReadOnlyError
+        return await self._shelf.find(IMAGES, base), chain
+
+    @contextlib.asynccontextmanager
+    async def exporting(
+        self, name: str, base: str | None = None, *, open_disks: Iterable[LibraryDisk] = ()
+    ) -> AsyncIterator[tuple[Record, AsyncGenerator[bytes, None]]]:
+        """What an overlay holds as a file, which needs nothing of its base: `overlay_file`.
+
+        If it is the uppermost of one of `open_disks`, of that: `Overlay.export`.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        for disk in open_disks:
+            if disk.folder == folder and disk.overlay is not None:
+                async with contextlib.aclosing(disk.overlay.export()) as pieces:
+                    yield record, pieces
+                return
+        async with self._shelf.claimed(folder, record.name):
+            store = await SectorStore.open(self._storage, f"{folder}/{SECTORS}")
+            if store is None:
+                raise NoSuchImageError("overlay", record.name)  # it was reset, and holds nothing
+            parts = overlay_parts(store)
+            try:
+                yield record, parts
+            finally:
+                await parts.aclose()
+                store.close()
+
+    async def top_of(self, image: str, names: Sequence[str]) -> str:
+        """The folder of the last of overlays over one another, or of the image beneath them all;
+        empty when one of them is not there.
+        """
+        folder = image
+        for name in names:
+            try:
+                folder, _ = await self._shelf.find(OVERLAYS, name, folder)
+            except NoSuchImageError:
+                return ""
+        return folder
+
+    async def import_file(self, stream: ByteStream, base: OverlayBase, name: str) -> str:
+        """Makes an overlay over `base` of the file of one; returns its folder.
+
+        It fits one version of the base only, which is seen when it is opened. Raises
+        `NameTakenError`, `InvalidDocumentError` and `StorageError`.
+        """
+        folder = self._shelf.new_folder(OVERLAYS)
+        now = self._shelf.platform.clock.now()
+        record = Record(name, 0, now, now, state="creating", base=base.folder, base_name=base.name)
+        async with self._shelf.claimed(folder, name):
+            await self._shelf.add(folder, record)
+            try:
+                path = f"{folder}/{SECTORS}"
+                contents = await store_from_parts(stream, self._storage, path)
+                await self._shelf.update(folder, state="ready", size=contents.size)
+            except BaseException:
+                await self._shelf.remove(folder)
+                raise
+        return folder
+
+    async def note_base_name(self, folder: str, name: str) -> None:
+        """Notes what the image that overlays lie over is called now."""
+        for overlay, record in (await self._shelf.all(OVERLAYS)).items():
+            if record.base == folder:
+                await self._shelf.update(overlay, base_name=name)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _find_or_name(self, base: OverlayBase, name: str, size: int) -> tuple[str, Record]:
+        """The overlay of that name, or a record for a new one, still being created."""
+        try:
+            return await self._shelf.find(OVERLAYS, name, base.folder)
+        except NoSuchImageError:
+            now = self._shelf.platform.clock.now()
+            record = Record(
+                name, size, now, now, state="creating", base=base.folder, base_name=base.name
+            )
+            return self._shelf.new_folder(OVERLAYS), record
+
+    async def _open_lower(
+        self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
+    ) -> tuple[OverlayBase, Disk]:
+        """Opens an overlay that is only read: where all beneath it is shared, it is too."""
+        folder, record = await self._find_or_name(base, name, over.info.size)
+        lower = OverlayBase(folder, record.name)
+        if not isinstance(over, SharedBase):
+            return lower, await self._open_one(over, folder, record, releases)
+
+        async def open_it() -> tuple[Overlay, Callable[[], None]]:
+            claims: list[Callable[[], None]] = []
+            try:
+                return await self._open_one(over, folder, record, claims), partial(_call, claims)
+            except BaseException:
+                _call(claims)
+                raise
+
+        try:
+            shared = await open_shared(self._storage, folder, open_it)
+        except ImageBusyError as error:
+            raise ImageBusyError(record.name, is_base=True) from error
+        if not isinstance(shared.disk, Overlay) or shared.disk.base is not over:
+            await over.close()  # it was open, over what whoever opened it has
+        return lower, shared
+
+    async def _open_one(
+        self, over: Disk, folder: str, record: Record, releases: list[Callable[[], None]]
+    ) -> Overlay:
+        """Claims and opens an overlay, and makes it when it is still being created."""
+        releases.append((await self._shelf.claim(folder, record.name)).release)
+        if record.state == "creating":
+            await self._shelf.add(folder, record)
+        try:
+            overlay = await Overlay.open(over, self._storage, folder)
+        except StorageBusyError as error:
+            raise ImageBusyError(record.name) from error
+        except BaseException:
+            if record.state == "creating":
+                await self._shelf.remove(folder)
+            raise
+        if record.state == "creating":
+            await self._shelf.update(folder, state="ready")
+        return overlay
+
+    async def _refusal(self, over: OverlayBase, *, write_base: bool) -> Refusal | None:
+        overlays = names_of((await self._images.overlays_of(over.folder)).values())
+        if not overlays or write_base:
+            return None
+        return lambda: HasOverlaysError(over.name, overlays, WRITE_CONSENT)
+
+    async def _check_overlays(self, folder: str, record: Record) -> None:
+        overlays = names_of((await self._images.overlays_of(folder)).values())
+        if overlays:
+            raise HasOverlaysError(record.name, overlays, DROP_CONSENT)
+
+    async def _note(self, folder: str, info: DiskInfo) -> None:
+        with contextlib.suppress(StorageError):
+            now = self._shelf.platform.clock.now()
+            await self._shelf.update(folder, used_at=now, version=info.version)
+
+
+def _call(releases: list[Callable[[], None]]) -> None:
+    while releases:
+        releases.pop()()

@@ -1,0 +1,170 @@
+"""Imports into the library, with what it takes to go on after a crash; and what to call them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from ..errors import (
+    DamagedImageError,
+    DiskError,
+    NameTakenError,
+    OddSizeError,
+    SourceChangedError,
+    UnsupportedImageError,
+)
+from ..platform.byte_source import SourceIdentity
+from ..records.folders import LibraryShelf, checked_name
+from ..records.record import IMAGES, Record
+from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
+from ..writable.local_image import LocalImage
+
+_LONGEST_BASE = 150
+_HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and so it will be again
+_FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file tells
+_SUFFIX = re.compile(
+    r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhd|vpc|dmp|hdd)$"
+)
+
+
+class LibraryImports:
+    """Makes local images of files."""
+
+    def __init__(self, shelf: LibraryShelf) -> None:
+        self._shelf = shelf
+        self._storage = shelf.storage
+
+    async def run(
+        self,
+        file: OpenedFile,
+        *,
+        name: str | None = None,
+        pad: bool = False,
+        keep: bool = False,
+        report: Report | None = None,
+    ) -> str:
+        """Imports a file as an image, named after the file unless `name` is given.
+
+        Where an import of the same file under that name broke off, it is continued: what is there
+        is compared with the file, and the rest is written. When this one breaks off it can be
+        continued too, but for a file that cannot be an image; and when it is cancelled it is
+        removed, unless with `keep`. Returns the image's folder.
+
+        Raises `NameTakenError`, `SourceChangedError` when another file than this was begun,
+        `OddSizeError`, `StorageFullError`, and what the file raises.
+        """
+        size = check_size(file.disk_size, pad=pad)
+        folder, record = await self._find_or_name(file, name)
+        async with self._shelf.claimed(folder, record.name):
+            if record.state == "creating":
+                record = replace(record, state="importing", size=size)
+                await self._shelf.add(folder, record)
+            try:
+                async with self._image(folder, size or _FIRST_SIZE) as image:
+                    await self._import(file, image, folder, record, pad=pad, report=report)
+            except asyncio.CancelledError:
+                if not keep:
+                    await self._shelf.remove(folder)
+                raise
+            except DiskError as error:
+                if isinstance(error, _HOPELESS):
+                    await self._shelf.remove(folder)
+                raise
+        return folder
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _import(
+        self,
+        file: OpenedFile,
+        image: LocalImage,
+        folder: str,
+        record: Record,
+        *,
+        pad: bool,
+        report: Report | None,
+    ) -> None:
+        async def checkpoint(done: int) -> None:
+            await self._shelf.update(folder, done=done)
+
+        clock = self._shelf.platform.clock
+        await ImageImport(
+            file,
+            image,
+            record.name,
+            clock,
+            done=record.done,
+            pad=pad,
+            report=report,
+            checkpoint=checkpoint,
+        ).run()
+        await self._shelf.update(
+            folder,
+            state="ready",
+            size=image.info.size,
+            used_at=clock.now(),
+            media="cd" if file.disk.treatment == "cd" else "disk",
+            version=image.info.version,
+            source=None,
+            done=0,
+        )
+
+    @asynccontextmanager
+    async def _image(self, folder: str, size: int) -> AsyncIterator[LocalImage]:
+        try:
+            image = await LocalImage.open(self._storage, folder)
+        except FileNotFoundError:
+            image = await LocalImage.create(self._storage, folder, size)
+        try:
+            yield image
+        finally:
+            await image.close()
+
+    async def _find_or_name(self, file: OpenedFile, name: str | None) -> tuple[str, Record]:
+        """The unfinished import of that file, or a record for a new one, still being created."""
+        identity = file.identity.shortened()
+        records = await self._shelf.all(IMAGES)
+        if name is None:
+            for folder, record in records.items():
+                if record.state == "importing" and record.source == identity:
+                    return folder, record
+            name = free_name(file.identity.name, {record.name for record in records.values()})
+        else:
+            name = checked_name(name)
+            found = [item for item in records.items() if item[1].name == name]
+            if found:
+                return _same_import(*found[0], identity)
+        now = self._shelf.platform.clock.now()
+        record = Record(
+            name, 0, now, now, state="creating", format=file.format.name, source=identity
+        )
+        return self._shelf.new_folder(IMAGES), record
+
+
+def _same_import(folder: str, record: Record, identity: SourceIdentity) -> tuple[str, Record]:
+    """The unfinished import, if it was begun with that file."""
+    if record.state != "importing" or record.source is None:
+        raise NameTakenError("image", record.name)
+    begun = record.source
+    for what in ("name", "size", "modified"):
+        before, now = str(getattr(begun, what)), str(getattr(identity, what))
+        if before != now:
+            raise SourceChangedError(record.name, what, before, now)
+    return folder, record
+
+
+def free_name(file_name: str, taken: set[str]) -> str:
+    """What to call the image of a file: its name without what tells its format, not yet taken."""
+    base = PurePosixPath(file_name.replace("\\", "/")).name.strip()
+    while (shorter := _SUFFIX.sub("", base)) != base and shorter:
+        base = shorter
+    base = "".join(c if c.isprintable() else "\ufffd" for c in base)[:_LONGEST_BASE] or "image"
+    number, name = 1, base
+    while name in taken:
+        number += 1
+        name = f"{base} {number}"
+    return name

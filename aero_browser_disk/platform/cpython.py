@@ -1,0 +1,412 @@
+"""The platform in CPython on POSIX: the standard library's HTTP client, a folder, file locks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import math
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+from ..errors import (
+    BrokenAnswerError,
+    NetworkError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+)
+from .base import Credentials, FileFacts, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
+from .redaction import redact_url
+
+T = TypeVar("T")
+Origin = tuple[str, str, int | None]
+
+_PIECE = 256 * 1024  # bytes asked of the socket at once
+_TIMEOUT_S = 60.0
+_LOCK_POLL_S = 0.05
+_REDIRECTS = (301, 302, 303, 307, 308)
+_MOST_REDIRECTS = 20  # as fetch has it
+
+
+def host_platform(folder: str | os.PathLike[str]) -> Platform:
+    """The platform of a CPython process that keeps its files in `folder`."""
+    root = Path(folder)
+    return Platform(HostHttp(), FolderStorage(root), FolderLocks(root / "locks"), HostClock())
+
+
+# ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Connection:
+    """A connection that one thread uses and any may cut."""
+
+    def __init__(self, origin: Origin) -> None:
+        scheme, host, port = origin
+        kind = HTTPSConnection if scheme == "https" else HTTPConnection
+        self._raw = kind(host, port, timeout=_TIMEOUT_S)
+        self._socket: socket.socket | None = None  # http.client lets go of its own too early
+        self._answer: HTTPResponse | None = None
+        self._is_cut = False
+
+    def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
+        """Sends a request and waits for the headers of its answer."""
+        if self._raw.sock is None:
+            self._raw.connect()
+        self._socket = self._raw.sock
+        # After connecting: from here on `cut` finds a socket to shut.
+        self._give_up_if_cut()
+        self._raw.request(method, path, headers=dict(headers))
+        self._answer = answer = self._raw.getresponse()
+        # After the answer came: a `cut` before this line found none to close.
+        self._give_up_if_cut()
+        return answer
+
+    def cut(self) -> None:
+        """Ends the connection, and with it what a thread is doing there."""
+        self._is_cut = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it was down already
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._close()
+
+    def _give_up_if_cut(self) -> None:
+        if self._is_cut:
+            self._close()
+            raise ConnectionAbortedError
+
+    def _close(self) -> None:
+        self._raw.close()
+        if self._answer is not None:
+            self._answer.close()
+
+
+class HostResponse:
+    """An `HttpResponse` read from a socket in a thread."""
+
+    def __init__(
+        self, client: HostHttp, url: str, connection: _Connection, raw: HTTPResponse
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._connection: _Connection | None = connection
+        self._raw = raw
+        self.status = raw.status
+        self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
+
+    async def read(self) -> memoryview | None:
+        if self._connection is None:
+            return None
+        try:
+            piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
+        except NetworkError as error:
+            self.abort()
+            raise BrokenAnswerError(redact_url(self._url)) from error
+        except BaseException:
+            self.abort()
+            raise
+        if piece:
+            return memoryview(piece)
+        if self._raw.length:  # bytes that were announced and did not come
+            self.abort()
+            raise BrokenAnswerError(redact_url(self._url))
+        self.abort()
+        return None
+
+    def abort(self) -> None:
+        if self._connection is None:
+            return
+        if self._raw.length == 0:  # read to its end, so the connection can serve again
+            self._raw.close()
+            self._client.reuse(self._url, self._connection)
+        else:
+            self._client.drop(self._connection)
+            self._raw.close()
+        self._connection = None
+
+
+class HostHttp:
+    """An `HttpClient` over `http.client`, with kept-alive connections, each call in a thread."""
+
+    def __init__(self, threads: int = 16) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aero-http")
+        self._idle: dict[Origin, list[_Connection]] = {}
+        self._connections: set[_Connection] = set()
+
+    async def request(
+        self,
+        method: Literal["GET", "HEAD"],
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+    ) -> HostResponse:
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        for _ in range(_MOST_REDIRECTS):
+            response = await self._send(method, url, sent)
+            target = response.headers.get("location")
+            if response.status not in _REDIRECTS or target is None:
+                return response
+            response.abort()
+            origin, url = _origin(url), urljoin(url, target)
+            if not url.startswith(("http://", "https://")):
+                raise NetworkError(redact_url(url), "it redirects to what is no web address")
+            if _origin(url) != origin:
+                sent.pop("Authorization", None)
+        raise NetworkError(redact_url(url), "it redirects without end")
+
+    async def answers(self, url: str) -> bool:
+        try:
+            (await self.request("HEAD", url)).abort()
+        except NetworkError:
+            return False
+        return True
+
+    def is_multiplexed(self, url: str) -> bool:
+        return False
+
+    async def close(self) -> None:
+        self._idle.clear()
+        for connection in list(self._connections):
+            self.drop(connection)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, url: str, work: Callable[[], T]) -> T:
+        """Runs blocking `work` for `url` in a thread; maps what goes wrong with a connection."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (OSError, HTTPException, ValueError) as error:
+            # not `str(error)`: http.client quotes the address there
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise NetworkError(redact_url(url), reason) from error
+
+    def reuse(self, url: str, connection: _Connection) -> None:
+        """Keeps a connection to the host of `url` whose last answer was read to its end."""
+        self._idle.setdefault(_origin(url), []).append(connection)
+
+    def drop(self, connection: _Connection) -> None:
+        """Cuts a connection that is of no use any more."""
+        connection.cut()
+        self._connections.discard(connection)
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> HostResponse:
+        origin = _origin(url)
+        parts = urlsplit(url)
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        idle = self._idle.get(origin, [])
+        while True:
+            kept = bool(idle)
+            connection = idle.pop() if kept else _Connection(origin)
+            self._connections.add(connection)
+            try:
+                raw = await self.in_thread(url, partial(connection.exchange, method, path, headers))
+            except NetworkError:
+                self.drop(connection)
+                if kept:
+                    continue  # the host closed a kept connection: that says nothing of this request
+                raise
+            except BaseException:
+                self.drop(connection)
+                raise
+            return HostResponse(self, url, connection, raw)
+
+
+def _origin(url: str) -> Origin:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port
+
+
+# ── files ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def _mapped(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFullError(path) from error
+        raise StorageError(path, error.strerror or str(error)) from error
+
+
+class FolderFile:
+    """A `File` on the host's file system, locked for this holder."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor: int | None = descriptor
+
+    def size(self) -> int:
+        return os.fstat(self._open()).st_size
+
+    def read_into(self, target: WritableBuffer, offset: int) -> int:
+        done = 0
+        with _mapped(self._path), memoryview(target) as view:
+            while done < len(view):
+                got = os.preadv(self._open(), [view[done:]], offset + done)
+                if not got:
+                    break
+                done += got
+        return done
+
+    def write(self, data: ReadableBuffer, offset: int) -> None:
+        done = 0
+        with _mapped(self._path), memoryview(data) as view:
+            while done < len(view):
+                done += os.pwrite(self._open(), view[done:], offset + done)
+
+    def truncate(self, size: int) -> None:
+        with _mapped(self._path):
+            os.ftruncate(self._open(), size)
+
+    def flush(self) -> None:
+        with _mapped(self._path):
+            os.fsync(self._open())
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise StorageError(self._path, "the file is closed")
+        return self._descriptor
+
+
+class FolderStorage:
+    """A `Storage` in a folder of the host's file system."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of the same folder, so that what one has open the other has too."""
+        return isinstance(other, FolderStorage) and other._root == self._root
+
+    def __hash__(self) -> int:
+        return hash(self._root)
+
+    @property
+    def kind(self) -> Literal["folder"]:
+        return "folder"
+
+    async def open(self, path: str, *, create: bool = True) -> FolderFile:
+        full = self._root / path
+        flags = os.O_RDWR | (os.O_CREAT if create else 0)
+        if create:
+            with _mapped(path):
+                full.parent.mkdir(parents=True, exist_ok=True)
+        elif not full.exists():
+            raise FileNotFoundError(path)
+        with _mapped(path):
+            descriptor = os.open(full, flags | getattr(os, "O_BINARY", 0), 0o600)
+        if not _lock(descriptor):
+            os.close(descriptor)
+            raise StorageBusyError(path)
+        return FolderFile(path, descriptor)
+
+    async def list(self, path: str) -> list[str]:
+        folder = self._root / path
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    async def facts(self, path: str) -> FileFacts | None:
+        try:
+            status = (self._root / path).stat()
+        except FileNotFoundError:
+            return None
+        return FileFacts(status.st_size, status.st_mtime)
+
+    async def remove(self, path: str) -> None:
+        full = self._root / path
+        if full.is_dir():
+            for file in full.rglob("*"):
+                if file.is_file():
+                    await self._check_free(file, path)
+            with _mapped(path):
+                shutil.rmtree(full)
+        elif full.exists():
+            await self._check_free(full, path)
+            with _mapped(path):
+                full.unlink()
+
+    async def estimate(self) -> StorageEstimate:
+        usage = sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
+        existing = next(p for p in (self._root, *self._root.parents) if p.exists())
+        return StorageEstimate(usage=usage, quota=usage + shutil.disk_usage(existing).free)
+
+    async def _check_free(self, file: Path, path: str) -> None:
+        with _mapped(path):
+            descriptor = os.open(file, os.O_RDWR)
+        free = _lock(descriptor)
+        os.close(descriptor)
+        if not free:
+            raise StorageBusyError(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """Locks an open file for this holder; False when another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# ── locks and time ────────────────────────────────────────────────────────────────────────────────
+
+
+class FolderLock:
+    """A `Lock` that is a locked file; the system frees it when the process dies."""
+
+    def __init__(self, file: FolderFile) -> None:
+        self._file = file
+
+    def release(self) -> None:
+        self._file.close()
+
+
+class FolderLocks:
+    """`Locks` among the processes that share a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = FolderStorage(folder)
+
+    async def acquire(self, name: str, timeout_s: float | None) -> FolderLock | None:
+        deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+        while True:
+            try:
+                return FolderLock(await self._files.open(name.replace("/", "-")))
+            except StorageBusyError:
+                if time.monotonic() >= deadline:
+                    return None
+                await asyncio.sleep(_LOCK_POLL_S)
+
+    async def held(self, names: Collection[str]) -> set[str]:
+        held = set()
+        for name in names:
+            lock = await self.acquire(name, 0.0)
+            if lock is None:
+                held.add(name)
+            else:
+                lock.release()
+        return held
+
+
+class HostClock:
+    """The system's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,58 @@
+"""The header of a journal: a few facts in one of two places, of which the newer one counts.
+
+So the other place can be written anew while a crash still leaves a header. Its bytes are a magic,
+the length of a JSON object and the CRC-32 of that, little-endian, and the object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from ..platform.base import ReadableBuffer
+
+_HEAD = struct.Struct("<8sII")
+
+
+class _Numbered(Protocol):
+    @property
+    def serial(self) -> int: ...
+
+
+HeaderT = TypeVar("HeaderT", bound=_Numbered)
+
+
+def encode_header(magic: bytes, fields: dict[str, Any]) -> bytes:
+    """The bytes of a header, without what fills up its place."""
+    body = json.dumps(fields).encode()
+    return _HEAD.pack(magic, len(body), zlib.crc32(body)) + body
+
+
+def decode_header(magic: bytes, data: ReadableBuffer) -> dict[str, Any] | None:
+    """The facts of the header in its place; None when there is none, or not all of it."""
+    if len(data) < _HEAD.size:
+        return None
+    found, length, checksum = _HEAD.unpack_from(data)
+    body = bytes(data[_HEAD.size : _HEAD.size + length])
+    # The checksum of no bytes is 0, so a torn header whose rest is zeros would fit.
+    if found != magic or not body or len(body) != length or zlib.crc32(body) != checksum:
+        return None
+    fields: dict[str, Any] = json.loads(body)
+    return fields
+
+
+def newest(
+    decode: Callable[[memoryview], HeaderT | None], places: Iterable[memoryview]
+) -> HeaderT | None:
+    """The header that counts: the whole one with the highest serial number."""
+    headers = (decode(place) for place in places)
+    return max((h for h in headers if h), key=lambda h: h.serial, default=None)
+
+
+def new_salt() -> int:
+    """A salt that no header had before, but for chance."""
+    return int.from_bytes(os.urandom(4), "little")

@@ -1,0 +1,133 @@
+"""What the library notes of each image and overlay: a small file beside its bytes.
+
+The file has two places. A record goes to the one that does not hold the newest, with a serial
+number and a checksum, so that a crash at any instant leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+from ..errors import StorageError
+from ..platform.base import Storage
+from ..platform.byte_source import SourceIdentity
+
+State = Literal[
+    "ready",
+    "creating",  # nobody was told that it is there: if that was interrupted, it is cleared away
+    "importing",  # it was not imported to the end: it can be continued, or removed
+    "removing",  # the user removed it, and that was interrupted: it is removed for good
+]
+Media = Literal["disk", "cd"]
+
+IMAGES, OVERLAYS, CACHES = "images", "overlays", "cache"
+SECTORS: Final = "sectors"
+"""The file beside a record that holds what was written."""
+
+_PLACE = 8192
+_HEADER = struct.Struct("<8sQII")  # magic, serial, length of the JSON, checksum of all but itself
+_MAGIC = b"AEROREC1"
+_LONGEST_TEXT = 200  # characters, each of at most 6 bytes in JSON, of a few fields
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One image, overlay or cache. Sizes in bytes, times in seconds since the epoch.
+
+    `base` is the folder of what an overlay lies over, which names that for good, and `base_name`
+    what to call it. `format` is what an image was when it was imported, `version` the one that it
+    had when it was closed last. Of an unfinished import, `source` tells of which file, and `done`
+    how many bytes of the disk are safe.
+    """
+
+    name: str
+    size: int
+    created_at: float
+    used_at: float
+    state: State = "ready"
+    media: Media = "disk"
+    format: str = "raw"
+    base: str | None = None
+    base_name: str | None = None
+    version: str | None = None
+    source: SourceIdentity | None = None
+    done: int = 0
+
+    def encode(self) -> bytes:
+        """As JSON, at most as long as a place."""
+        fields = asdict(self)
+        for name in ("name", "base_name", "version"):
+            if fields[name] is not None:
+                fields[name] = fields[name][:_LONGEST_TEXT]
+        if self.source is not None:
+            fields["source"] = asdict(self.source.shortened())
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Record:
+        """Reads what `encode` wrote; raises `ValueError` for anything else."""
+        fields = json.loads(encoded)
+        try:
+            source = fields["source"]
+            return cls(**{**fields, "source": SourceIdentity(**source) if source else None})
+        except (KeyError, TypeError) as error:
+            raise ValueError(str(error)) from error
+
+
+async def read_record(storage: Storage, folder: str) -> Record | None:
+    """The record in `folder`; None when there is none, or none that is whole.
+
+    Raises `StorageError`, `StorageBusyError` while another reads or writes it.
+    """
+    try:
+        file = await storage.open(f"{folder}/record", create=False)
+    except FileNotFoundError:
+        return None
+    try:
+        data = bytearray(2 * _PLACE)
+        file.read_into(data, 0)
+    finally:
+        file.close()
+    newest = _newest(bytes(data))
+    return newest[1] if newest else None
+
+
+async def write_record(storage: Storage, folder: str, record: Record) -> None:
+    """Writes a record. Once it returns, that is the one; if it raises, it is or the old one is."""
+    encoded = record.encode()
+    if len(encoded) > _PLACE - _HEADER.size:
+        raise StorageError(folder, "what is to be noted of it is too long")
+    file = await storage.open(f"{folder}/record")
+    try:
+        data = bytearray(2 * _PLACE)
+        file.read_into(data, 0)
+        newest = _newest(bytes(data))
+        serial = newest[0] + 1 if newest else 1
+        head = _HEADER.pack(_MAGIC, serial, len(encoded), 0)
+        checksum = zlib.crc32(encoded, zlib.crc32(head))
+        place = _HEADER.pack(_MAGIC, serial, len(encoded), checksum) + encoded
+        file.write(place.ljust(_PLACE, b"\0"), serial % 2 * _PLACE)
+        file.flush()
+    finally:
+        file.close()
+
+
+def _newest(data: bytes) -> tuple[int, Record] | None:
+    found = [place for at in (0, _PLACE) if (place := _read_place(data[at : at + _PLACE]))]
+    return max(found, key=lambda place: place[0], default=None)
+
+
+def _read_place(place: bytes) -> tuple[int, Record] | None:
+    magic, serial, length, checksum = _HEADER.unpack_from(place)
+    encoded = place[_HEADER.size : _HEADER.size + length]
+    head = _HEADER.pack(magic, serial, length, 0)
+    if magic != _MAGIC or checksum != zlib.crc32(encoded, zlib.crc32(head)):
+        return None
+    try:
+        return serial, Record.decode(encoded)
+    except ValueError:
+        return None

@@ -1,0 +1,85 @@
+"""The list of images that an image service offers (`GET /v1/images`), read with suspicion."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from ..errors import (
+    HttpStatusError,
+    InvalidDocumentError,
+    InvalidUrlError,
+    RemoteImagesDisabledError,
+)
+from ..platform.base import HttpClient
+from ..platform.redaction import redact_url
+
+_LARGEST: Final = 1 << 20
+_MOST_IMAGES: Final = 200
+_LONGEST_TEXT: Final = 200
+_KIND: Final = "list of images"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogImage:
+    """An image of a service: its address, its name for people, and its size in bytes."""
+
+    url: str
+    name: str
+    description: str
+    size: int
+
+
+async def fetch_catalog(url: str, http: HttpClient, *, allow_remote: bool) -> list[CatalogImage]:
+    """The images that the service at `url` lists, at most 200 of them.
+
+    Raises `RemoteImagesDisabledError` without the user's consent, `InvalidUrlError`,
+    `NetworkError`, `HttpStatusError`, and `InvalidDocumentError` when it is no such list or longer
+    than 1 MiB.
+    """
+    if not allow_remote:
+        raise RemoteImagesDisabledError
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise InvalidUrlError(redact_url(url), "it must start with https:// or http://")
+    response = await http.request("GET", url)
+    try:
+        if response.status != 200:
+            raise HttpStatusError(redact_url(url), response.status)
+        document = bytearray()
+        while (piece := await response.read()) is not None:
+            document += piece
+            if len(document) > _LARGEST:
+                raise InvalidDocumentError(_KIND, "it is longer than 1 MiB")
+    finally:
+        response.abort()
+    return read_catalog(url, bytes(document))
+
+
+def read_catalog(url: str, document: bytes) -> list[CatalogImage]:
+    """The images in a list that came from `url`; raises `InvalidDocumentError`."""
+    try:
+        listed = json.loads(document)["images"]
+        return [_image(url, entry) for entry in listed[:_MOST_IMAGES]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidDocumentError(_KIND, "it is not what an image service sends") from error
+
+
+def _image(url: str, entry: dict[str, object]) -> CatalogImage:
+    image_id, size = str(entry["id"]), entry["size_bytes"]
+    if not isinstance(size, int) or size < 0:
+        raise ValueError(f"{size!r} is no size")
+    base = url.partition("?")[0].rstrip("/").removesuffix("/v1/images")
+    return CatalogImage(
+        url=f"{base}/disks/{quote(image_id, safe='')}/bytes",
+        name=_shown(entry.get("name") or image_id),
+        description=_shown(entry.get("description") or ""),
+        size=size,
+    )
+
+
+def _shown(text: object) -> str:
+    """Text of another's in one line that prints."""
+    line = " ".join(str(text).split())[:_LONGEST_TEXT]
+    return "".join(character if character.isprintable() else "\ufffd" for character in line)

@@ -1,0 +1,375 @@
+"""A remote image pinned to one version: its size, its ranges, no answer believed unchecked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import (
+    EmptyImageError,
+    HttpStatusError,
+    ImageChangedError,
+    InvalidResponseError,
+    NetworkError,
+    RangeNotSupportedError,
+    UnreadableHeaderError,
+)
+from ..platform.base import HttpClient, HttpResponse
+from ..platform.byte_range import ByteRange
+from ..platform.stall_limit import StallLimit
+from .access import Access, ImageAddress
+from .byte_ranges import ContentRange, parse_content_range
+from .receiving import receive_by, stall_limit
+from .response_headers import (
+    freshness_s,
+    is_encoded,
+    is_entity_tag,
+    parse_links,
+    retry_after_s,
+    strong_validator,
+    unsatisfied_size,
+)
+
+Deliver = Callable[[int, memoryview], None]
+"""Takes a piece of the image: the offset of its first byte, and its bytes, valid for the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVersion:
+    """One immutable state of an image: its size in bytes and its validator.
+
+    `validator` is a strong ETag as sent, else a Last-Modified date as sent, else empty: then two
+    versions of equal size cannot be told apart.
+    """
+
+    size: int
+    validator: str
+
+    def __str__(self) -> str:
+        return f"{self.validator or 'no validator'}, {self.size} bytes"
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What was asked of the image's host since the image was opened."""
+
+    requests: int = 0
+    in_flight: int = 0
+    bytes_downloaded: int = 0
+
+
+class RemoteImage:
+    """An image on a host, pinned to one version."""
+
+    def __init__(
+        self, http: HttpClient, access: Access, version: ImageVersion, traffic: Traffic
+    ) -> None:
+        self.version = version
+        self.traffic = traffic
+        self.fresh_for_s = 0.0
+        """Seconds from the last answer in which the host vouches for this version."""
+        self.changed = False
+        """Whether the host was seen to have another version."""
+        self.confirmed = False
+        """Whether the host was seen to have this version since the image was opened."""
+        self.links: Mapping[str, str] = {}
+        """What the host offers beside the image: addresses by relation type (RFC 8288)."""
+        self._http = http
+        self._receive = receive_by(http)
+        self._access = access
+        self._head_coding = ""
+
+    @classmethod
+    async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
+        """Asks the host for the size and the validator of an image, and pins them.
+
+        By `HEAD`; where that is refused or does not tell, by a range request for the first byte.
+
+        Raises `NetworkError`, `HttpStatusError`, `RangeNotSupportedError`, `EmptyImageError`,
+        `InvalidResponseError` or `UnreadableHeaderError`, and what the renewal of access raises.
+        """
+        image = cls(http, access, ImageVersion(0, ""), Traffic())
+        image.version = await image._probe_by_head() or await image._probe_by_first_byte()
+        return image
+
+    async def fetch(self, span: ByteRange, deliver: Deliver) -> None:
+        """Hands the bytes of `span` to `deliver`, in order, as they come in.
+
+        Once it returns, all were delivered. When it raises, those that were are still right.
+
+        Raises what `probe` does, and `ImageChangedError` when the host has another version; nothing
+        of that was delivered.
+        """
+        self.traffic.in_flight += 1
+        try:
+            address = await self._access.address()
+            try:
+                await self._fetch_from(address, span, deliver)
+            except HttpStatusError as refusal:
+                if refusal.status not in (401, 403):
+                    raise
+                async with stall_limit(address):
+                    renewed = await self._access.renewed(address)
+                if renewed is None:
+                    raise
+                await self._fetch_from(renewed, span, deliver)
+        finally:
+            self.traffic.in_flight -= 1
+
+    async def download(self, begun: Callable[[int | None, str], None]) -> AsyncIterator[memoryview]:
+        """All of the image in one answer, from a host that serves no ranges.
+
+        `begun` is told the size in bytes, None if the host does not tell it, and the validator.
+        Raises `NetworkError`, `HttpStatusError`, and `InvalidResponseError` for another length.
+        """
+        async with self._request("GET") as answer:
+            address, response = answer.address, answer.response
+            if response.status != 200:
+                raise HttpStatusError(
+                    address.shown, response.status, retry_after_s(response.headers)
+                )
+            length = response.headers.get("content-length", "")
+            known = length.isascii() and length.isdecimal() and not is_encoded(response.headers)
+            size = int(length) if known else None
+            begun(size, strong_validator(response.headers))
+            received = 0
+            while (piece := await self._read(answer)) is not None:
+                received += len(piece)
+                yield piece
+            if size is not None and received != size:
+                raise _wrong(address, "the length of the answer", length, str(received))
+
+    async def fetch_document(self, url: str, most_bytes: int) -> bytes:
+        """A small document beside the image, asked for as the image is.
+
+        Raises what `fetch` does, and `InvalidResponseError` when it has more than `most_bytes`.
+        Access is only sent along to the image's own origin.
+        """
+        async with self._request("GET", url=url) as answer:
+            if answer.response.status != 200:
+                raise HttpStatusError(answer.address.shown, answer.response.status)
+            document = bytearray()
+            while (piece := await self._read(answer)) is not None:
+                document += piece
+                if len(document) > most_bytes:
+                    raise _wrong(
+                        answer.address, "the document", f"at most {most_bytes} bytes", "larger"
+                    )
+            return bytes(document)
+
+    # ── probing ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _probe_by_head(self) -> ImageVersion | None:
+        try:
+            async with self._request("HEAD") as answer:
+                address, response = answer.address, answer.response
+                headers = response.headers
+                length = headers.get("content-length", "")
+                self._head_coding = headers.get("content-encoding", "")
+                useful = response.status == 200 and length.isascii() and length.isdecimal()
+                if not useful or is_encoded(headers) or int(length) == 0:
+                    return None
+                if headers.get("accept-ranges", "").strip().lower() == "none":
+                    raise RangeNotSupportedError(address.shown)
+                self._note(address, headers)
+                return ImageVersion(int(length), strong_validator(headers))
+        except NetworkError:
+            return None  # some hosts drop what they do not serve: the range request tells
+
+    async def _probe_by_first_byte(self) -> ImageVersion:
+        try:
+            return await self._first_byte()
+        except NetworkError as error:
+            # Chromium shows nothing of a range that it cannot decode.
+            if is_encoded({"content-encoding": self._head_coding}):
+                address = await self._access.address()
+                found = self._head_coding
+                raise _wrong(address, "Content-Encoding", "absent", found) from error
+            raise
+
+    async def _first_byte(self) -> ImageVersion:
+        first = ByteRange(0, 1)
+        async with self._request("GET", {"Range": first.header}) as answer:
+            address = answer.address
+            status, headers = answer.response.status, answer.response.headers
+            empty = status == 200 and headers.get("content-length") == "0"
+            if empty or unsatisfied_size(status, headers) == 0:
+                raise EmptyImageError(address.shown)
+            answered = _content_range(address, status, headers)
+            _check_span(address, headers, answered, first)
+            if answered.size is None:
+                raise _wrong(address, "the size in Content-Range", "a number", "*")
+            self._note(address, headers)
+            return ImageVersion(answered.size, strong_validator(headers))
+
+    def _note(self, address: ImageAddress, headers: Mapping[str, str]) -> None:
+        self.fresh_for_s = freshness_s(headers)
+        self.links = parse_links(headers.get("link", ""), address.url)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self,
+        method: Literal["GET", "HEAD"],
+        headers: Mapping[str, str] | None = None,
+        url: str | None = None,
+    ) -> AsyncIterator[_Answer]:
+        """An answer to a request, or after a refusal to the same with renewed access.
+
+        Raises `NetworkError` when nothing comes for as long as the address allows.
+        """
+        self.traffic.in_flight += 1
+        response = None
+        try:
+            address = await self._access.address()
+            if url is not None:
+                address = address.beside(url)
+            async with stall_limit(address) as limit:
+                response = await self._send(address, method, headers or {})
+                limit.moved()
+                if response.status in (401, 403) and url is None:
+                    renewed = await self._access.renewed(address)
+                    if renewed is not None:
+                        response.abort()
+                        address = renewed
+                        response = await self._send(address, method, headers or {})
+                        limit.moved()
+                yield _Answer(address, response, limit)
+        finally:
+            self.traffic.in_flight -= 1
+            if response is not None:
+                response.abort()
+
+    async def _fetch_from(self, address: ImageAddress, span: ByteRange, deliver: Deliver) -> None:
+        self.traffic.requests += 1
+        arrival = _Arrival(self, address, span, deliver)
+        await self._receive(address, {"Range": span.header}, arrival)
+        arrival.check_end()
+
+    async def _send(
+        self, address: ImageAddress, method: Literal["GET", "HEAD"], headers: Mapping[str, str]
+    ) -> HttpResponse:
+        self.traffic.requests += 1
+        return await self._http.request(
+            method, address.url, {**address.headers, **headers}, address.credentials
+        )
+
+    async def _read(self, answer: _Answer) -> memoryview | None:
+        piece = await answer.response.read()
+        answer.limit.moved()
+        self.traffic.bytes_downloaded += len(piece or b"")
+        return piece
+
+    # ── checks ───────────────────────────────────────────────────────────────────────────────────
+
+    def check(
+        self, address: ImageAddress, status: int, headers: Mapping[str, str], span: ByteRange
+    ) -> None:
+        """Raises unless an answer is `span` of the pinned version, whole and unencoded."""
+        now = unsatisfied_size(status, headers)
+        if now is not None and now != self.version.size:
+            raise self._changed(address, f"{now} bytes")
+        answered = _content_range(address, status, headers)
+        found = ImageVersion(
+            self.version.size if answered.size is None else answered.size,
+            self._validator_of(headers),
+        )
+        if found != self.version:
+            raise self._changed(address, str(found))
+        if answered.size is None and not self.version.validator:
+            raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
+        _check_span(address, headers, answered, span)
+        self.fresh_for_s = freshness_s(headers)
+        self.confirmed = True
+
+    def _validator_of(self, headers: Mapping[str, str]) -> str:
+        """The validator of an answer, of the kind that is pinned."""
+        pinned = self.version.validator
+        if pinned and headers.get("etag") == pinned:
+            return pinned  # mostly: it need not be taken apart again
+        if pinned and not is_entity_tag(pinned):
+            return headers.get("last-modified", "").strip()
+        return strong_validator(headers) if pinned else ""
+
+    def _changed(self, address: ImageAddress, found: str) -> ImageChangedError:
+        self.changed = True
+        return ImageChangedError(address.shown, str(self.version), found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    address: ImageAddress
+    response: HttpResponse
+    limit: StallLimit
+
+
+class _Arrival:
+    """Takes an answer that is to be a span of a pinned image, and believes none of it unchecked."""
+
+    def __init__(
+        self, image: RemoteImage, address: ImageAddress, span: ByteRange, deliver: Deliver
+    ) -> None:
+        self._image = image
+        self._address = address
+        self._span = span
+        self._deliver = deliver
+        self._offset = span.start
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        self._image.check(self._address, status, headers, self._span)
+
+    def piece(self, data: memoryview) -> None:
+        offset, span = self._offset, self._span
+        self._image.traffic.bytes_downloaded += len(data)
+        self._offset = offset + len(data)
+        if self._offset > span.stop:
+            raise _length_error(self._address, span, f"more than {span.length} bytes")
+        self._deliver(offset, data)
+
+    def check_end(self) -> None:
+        """Raises unless all of the span came."""
+        if self._offset != self._span.stop:
+            found = f"{self._offset - self._span.start} bytes"
+            raise _length_error(self._address, self._span, found)
+
+
+def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str]) -> ContentRange:
+    """What a single, unencoded part says it is (RFC 9110 §15.3.7); raises when it is none."""
+    if status == 200:
+        raise RangeNotSupportedError(address.shown)
+    if status != 206:
+        raise HttpStatusError(address.shown, status, retry_after_s(headers))
+    if headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        raise _wrong(address, "the answer", "one range", "several parts (multipart/byteranges)")
+    if is_encoded(headers):
+        raise _wrong(address, "Content-Encoding", "absent", headers["content-encoding"])
+    raw = headers.get("content-range")
+    if raw is None:
+        raise UnreadableHeaderError(address.shown, "Content-Range")
+    try:
+        return parse_content_range(raw)
+    except ValueError:
+        raise _wrong(address, "Content-Range", "well formed", raw) from None
+
+
+def _check_span(
+    address: ImageAddress, headers: Mapping[str, str], answered: ContentRange, span: ByteRange
+) -> None:
+    """Raises unless the answer is all of `span`."""
+    if answered.range != span:
+        expected = ContentRange(span, answered.size)
+        raise _wrong(address, "Content-Range", str(expected), str(answered))
+    length = headers.get("content-length")
+    if length is not None and length != str(span.length):
+        raise _length_error(address, span, f"{length} bytes")
+
+
+def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> InvalidResponseError:
+    return InvalidResponseError(address.shown, what, expected, found)
+
+
+def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:
+    return _wrong(address, "the length of the answer", f"{span.length} bytes", found)

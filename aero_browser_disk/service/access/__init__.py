@@ -1,0 +1,1 @@
+"""Who may read what: bearer tokens, signed URLs, leases, CDN cookies, mTLS."""

@@ -1,0 +1,55 @@
+"""`POST /v1/images/{id}/lease`: who may read an image gets a short signed address of its bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+
+from ..http.exchange import Exchange, HttpError, Reply
+from ..stores.image_store import ImageStore
+from .signed_urls import SignedUrls
+
+
+class Leases:
+    """Gives addresses that are valid for `lifetime_s` seconds.
+
+    They start with `public_url` if there is one, else with the base path: relative to the service.
+    """
+
+    def __init__(self, store: ImageStore, urls: SignedUrls, lifetime_s: int, address: str) -> None:
+        self._store = store
+        self._urls = urls
+        self._lifetime_s = lifetime_s
+        self._address = address
+
+    async def respond(self, exchange: Exchange) -> None:
+        """Answers with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
+        image_id = exchange.parameters["id"]
+        grant = exchange.findings.grant
+        allowed = exchange.allows(image_id, "lease")
+        if grant is not None and not allowed and grant.allows(image_id, "bytes"):
+            # Or a lease would renew itself for ever.
+            raise HttpError(403, "no_lease", "A signed address gets no lease: show who you are.")
+        async with self._store.open(image_id, allow_private=allowed) as opened:
+            public = opened.image.entry.public
+        url = f"{self._address}/disks/{image_id}/bytes"
+        lease: dict[str, object] = {"url": url, "expires_at": None, "expires_in_s": None}
+        if not public:
+            assert grant is not None
+            name = hashlib.sha256(grant.client.encode()).digest()[:12]
+            bearer = base64.urlsafe_b64encode(name).decode()
+            query, expires_at = self._urls.sign(image_id, self._lifetime_s, "read", bearer)
+            lease = {
+                "url": f"{url}?{query}",
+                "expires_at": datetime.fromtimestamp(expires_at, UTC).strftime(
+                    "%Y-%m-%dT%H:%M:%SZ"
+                ),
+                "expires_in_s": self._lifetime_s,
+            }
+        fields = (
+            ("Content-Type", "application/json"),
+            ("Cache-Control", "private, no-store, no-transform"),
+        )
+        await exchange.reply(Reply(200, fields, json.dumps(lease).encode()))

@@ -1,0 +1,174 @@
+"""Addresses that carry their own permission: HMAC over version, path, expiry, scope and key id."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlencode
+
+from ..http.exchange import SIGNATURE
+from .authorization import Action, Asked, Grant, RefusedError
+
+_VERSION: Final = "1"
+_KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BEARER: Final = re.compile(r"[A-Za-z0-9_-]{0,32}")
+_EXPIRY: Final = re.compile(r"[0-9]{1,12}")
+# The block of SHA-256 would be more than anybody needs; less than its output is too little.
+_SHORTEST_KEY: Final = 32
+# Addresses whose signature was right, as long as the keys stay the same.
+_REMEMBERED: Final = 4096
+_SCOPES: Final[Mapping[str, frozenset[Action]]] = {
+    "bytes": frozenset(("bytes",)),
+    "read": frozenset(("bytes", "meta")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeys:
+    """Secrets by key id. `current` signs; all of them verify, which is what makes rotation safe."""
+
+    current: str
+    keys: Mapping[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"SigningKeys(current={self.current!r})"
+
+
+def read_signing_keys(file: Path) -> SigningKeys:
+    """The keys of a TOML file: `current = "ID"`, and `[keys]` with base64url by id.
+
+    Raises `ValueError`, which says what is wrong and no secret, and `OSError`.
+    """
+    with file.open("rb") as opened:
+        try:
+            document = tomllib.load(opened)
+        except ValueError as error:
+            raise ValueError(f"{file.name} is not TOML: {_place(error)}") from None
+    current, written = document.get("current"), document.get("keys")
+    if not isinstance(written, dict) or not isinstance(current, str) or current not in written:
+        raise ValueError(f'{file.name}: "current" must name one of [keys]')
+    keys = {}
+    for key_id, text in written.items():
+        if not _KEY_ID.fullmatch(key_id):
+            raise ValueError(f"{file.name}: a key id has 1 to 64 of A-Z a-z 0-9 . _ -")
+        key = _decode(text) if isinstance(text, str) else None
+        if key is None or len(key) < _SHORTEST_KEY:
+            raise ValueError(
+                f"{file.name}: keys.{key_id} must be base64url of {_SHORTEST_KEY} bytes or more"
+            )
+        keys[key_id] = key
+    return SigningKeys(current, keys)
+
+
+class _Signed(NamedTuple):
+    """What an address says, and the image whose it is."""
+
+    image_id: str | None
+    version: str
+    expires: str
+    scope: str
+    key_id: str
+    bearer: str
+    signature: str
+
+
+class SignedUrls:
+    """Signs and verifies them. `bearer` tells those apart whom they were given to."""
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
+        self._file = file
+        self._clock = clock
+        self._keys = read_signing_keys(file)
+        # A player asks for the same address a thousand times. Refusals are not remembered.
+        self._verified = lru_cache(_REMEMBERED)(self._verify)
+
+    def reload(self) -> None:
+        """Reads the keys again; raises `ValueError` or `OSError` and keeps those it has."""
+        self._keys = read_signing_keys(self._file)
+        self._verified.cache_clear()
+
+    def sign(self, image_id: str, lifetime_s: int, scope: str, bearer: str = "") -> tuple[str, int]:
+        """The query of a signed address, and when it ends, in seconds since the epoch."""
+        expires_at = int(self._clock()) + lifetime_s
+        key_id = self._keys.current
+        mac = _mac(self._keys.keys[key_id], image_id, str(expires_at), scope, key_id, bearer)
+        fields = {"v": _VERSION, "exp": expires_at, "scope": scope, "kid": key_id}
+        if bearer:
+            fields["for"] = bearer
+        return urlencode({**fields, SIGNATURE: _encode(mac)}), expires_at
+
+    async def examine(self, asked: Asked) -> Grant | None:
+        """As `Authority.examine`."""
+        query = asked.query
+        if SIGNATURE not in query:
+            return None
+        grant = self._verified(
+            _Signed(
+                asked.image_id,
+                query.get("v", ""),
+                query.get("exp", ""),
+                query.get("scope", ""),
+                query.get("kid", ""),
+                query.get("for", ""),
+                query[SIGNATURE],
+            )
+        )
+        if self._clock() >= int(query["exp"]):
+            raise RefusedError("expired", "The address is no longer valid.")
+        return grant
+
+    def _verify(self, signed: _Signed) -> Grant:
+        """What the address lets its bearer do until it expires; raises `RefusedError`."""
+        key = self._keys.keys.get(signed.key_id)
+        given = _decode(signed.signature)
+        well_formed = (
+            signed.version == _VERSION
+            and _EXPIRY.fullmatch(signed.expires)
+            and signed.scope in _SCOPES
+            and _BEARER.fullmatch(signed.bearer)
+        )
+        if not well_formed or given is None or signed.image_id is None:
+            raise RefusedError("invalid_signature", "The address is not signed as it should be.")
+        if key is None:
+            raise RefusedError("unknown_key", "The key that signed the address is not in use.")
+        right = _mac(
+            key, signed.image_id, signed.expires, signed.scope, signed.key_id, signed.bearer
+        )
+        if not hmac.compare_digest(given, right):
+            raise RefusedError("invalid_signature", "The address is not signed as it should be.")
+        client = f"url:{signed.bearer}" if signed.bearer else f"url:{_encode(right)[:22]}"
+        return Grant(client, frozenset((signed.image_id,)), _SCOPES[signed.scope])
+
+
+def _mac(key: bytes, image_id: str, expires: str, scope: str, key_id: str, bearer: str) -> bytes:
+    # No part can hold a line break, so no two requests make the same text.
+    path = f"/disks/{image_id}/bytes"
+    text = f"{_VERSION}\n{path}\n{expires}\n{scope}\n{key_id}\n{bearer}"
+    return hmac.digest(key, text.encode(), "sha256")
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes | None:
+    try:
+        raw = text.encode("ascii")
+        return base64.b64decode(raw + b"=" * (-len(raw) % 4), b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return None
+
+
+def _place(error: ValueError) -> str:
+    """Where in the file; the rest of the message may quote a secret."""
+    found = re.search(r"\(at [^)]*\)", str(error))
+    return found[0] if found else "somewhere"

@@ -1,0 +1,1 @@
+"""Requests and responses: CORS, preconditions, ranges, the catalog, limits, logs and metrics."""

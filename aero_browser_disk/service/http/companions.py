@@ -1,0 +1,173 @@
+"""What may lie beside an image for its readers: its digest list, and a boot profile of it.
+
+A file that is wrong, or of another version of the image, is not offered: its readers would refuse
+every chunk, or fetch what no boot needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from aero_browser_disk.streaming.boot_profile import BootProfile
+from aero_browser_disk.streaming.digest_list import DigestList, pin_of
+
+from ..stores.image_store import (
+    BOOT_PROFILE_ENDING,
+    DIGESTS_ENDING,
+    Image,
+    ImageStore,
+    NoSuchImageError,
+    OpenImage,
+)
+from .access_log import AccessLog
+from .exchange import Exchange, HttpError, Reply
+from .preconditions import Outcome, evaluate
+from .routing import Route
+
+_REMEMBERED: Final = 1024
+
+Facts = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file. `describe` says what metadata tells of it, or raises `ValueError`."""
+
+    name: str
+    ending: str
+    longest: int
+    describe: Callable[[bytes, Image, Image], Facts]
+
+
+def _describe_digests(encoded: bytes, image: Image, file: Image) -> Facts:
+    digests = DigestList.decode(encoded)
+    if digests.size != image.size:
+        raise ValueError(f"it is of an image of {digests.size} bytes")
+    if file.last_modified_s < image.last_modified_s:
+        raise ValueError("the image was written after it")
+    return {"chunk_size_bytes": digests.chunk_size, "signed": digests.signature is not None}
+
+
+def _describe_profile(encoded: bytes, image: Image, _: Image) -> Facts:
+    profile = BootProfile.decode(encoded)
+    if not profile.fits(image.size, str(image.etag)):
+        raise ValueError(f"it is of the version {profile.validator}, {profile.size} bytes")
+    return {"block_size_bytes": profile.block_size, "blocks": len(profile.blocks)}
+
+
+DIGESTS: Final = Kind("digests", DIGESTS_ENDING, 128 << 20, _describe_digests)
+BOOT_PROFILE: Final = Kind("boot-profile", BOOT_PROFILE_ENDING, 16 << 20, _describe_profile)
+
+
+class Companions:
+    """Answers for the files beside images, and says in metadata which there are."""
+
+    def __init__(self, store: ImageStore, log: AccessLog) -> None:
+        self._store = store
+        self._log = log
+        # By file, its version and the image's: None for those that are not offered.
+        self._known: OrderedDict[tuple[str, str, str], Facts | None] = OrderedDict()
+        self.routes = [
+            Route("/v1/images/{id}/digests", {"GET": self.digests}),
+            Route("/v1/images/{id}/boot-profile", {"GET": self.boot_profile}),
+        ]
+
+    async def digests(self, exchange: Exchange) -> None:
+        """Answers with the digest list as it lies there."""
+        await self._respond(exchange, DIGESTS)
+
+    async def boot_profile(self, exchange: Exchange) -> None:
+        """Answers with the boot profile as it lies there."""
+        await self._respond(exchange, BOOT_PROFILE)
+
+    async def facts(self, image: Image) -> Facts:
+        """What metadata says: a field for each file that is offered, `url` relative to it."""
+        offered: Facts = {}
+        for kind in (DIGESTS, BOOT_PROFILE):
+            try:
+                async with self._store.open(
+                    image.entry.id, kind.ending, allow_private=True
+                ) as opened:
+                    facts = await self._examine(kind, image, opened)
+            except NoSuchImageError:
+                continue
+            if facts is not None:
+                offered[kind.name.replace("-", "_")] = {"url": kind.name, **facts}
+        return offered
+
+    async def _respond(self, exchange: Exchange, kind: Kind) -> None:
+        image_id = exchange.parameters["id"]
+        private = exchange.allows(image_id, "meta")
+        async with self._store.open(image_id, allow_private=private) as opened_image:
+            image = opened_image.image
+        try:
+            async with self._store.open(image_id, kind.ending, allow_private=private) as opened:
+                if await self._examine(kind, image, opened) is None:
+                    raise _NOT_OFFERED
+                await _send(exchange, opened)
+        except NoSuchImageError:
+            raise _NOT_OFFERED from None
+
+    async def _examine(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:
+        """What there is to say of it, None when it is not to be offered."""
+        file = opened.image
+        key = (file.entry.file, str(file.etag), f"{image.etag} {image.size}")
+        if key not in self._known:
+            self._known[key] = await self._read(kind, image, opened)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    async def _read(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:
+        size = opened.image.size
+        if size > kind.longest:
+            self._reject(kind, image, f"it has more than {kind.longest} bytes")
+            return None
+        async with aclosing(opened.reader.pieces(0, size)) as pieces:
+            encoded = b"".join([piece async for piece in pieces])
+        try:
+            # Decoding a large one takes a while.
+            facts = await asyncio.to_thread(kind.describe, encoded, image, opened.image)
+        except ValueError as error:
+            self._reject(kind, image, str(error))
+            return None
+        return {"size_bytes": size, "sha256": pin_of(encoded), **facts}
+
+    def _reject(self, kind: Kind, image: Image, reason: str) -> None:
+        self._log.event("not_offered", id=image.entry.id, file=kind.name, reason=reason)
+
+
+async def _send(exchange: Exchange, opened: OpenImage) -> None:
+    file = opened.image
+    fields = (("ETag", str(file.etag)), ("Cache-Control", "no-cache"))
+    outcome = evaluate(exchange.headers, file.etag)
+    if outcome is Outcome.FAILED:
+        raise HttpError(
+            412,
+            "precondition_failed",
+            "The file is not the version that was asked for.",
+            fields[:1],
+        )
+    if outcome is Outcome.NOT_MODIFIED:
+        await exchange.reply(Reply(304, fields))
+        return
+    async with aclosing(opened.reader.pieces(0, file.size)) as pieces:
+        first = b"" if exchange.method == "HEAD" else await anext(pieces, b"")
+        length = ("Content-Length", str(file.size))
+        await exchange.start(200, (*fields, ("Content-Type", "application/json"), length))
+        left = 0 if exchange.method == "HEAD" else file.size - len(first)
+        await exchange.send(first, more=left > 0)
+        async with exchange.watched() as gone:
+            while left and not gone():
+                piece = await anext(pieces)
+                left -= len(piece)
+                await exchange.send(piece, more=left > 0)
+
+
+_NOT_OFFERED: Final = HttpError(404, "no_such_file", "There is none for this image.")

@@ -1,0 +1,92 @@
+"""Bodies that are written past ASGI, as much of them at a time as the socket takes.
+
+Bytes on loan are read, checked and written without an `await` in between. So they go from the page
+cache to the socket by way of one buffer that everybody shares. What the socket does not take is
+read again when it does: hardly anything waits in memory for a slow client.
+
+Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
+place would still change on their way, and it waits for the device when they are not in memory. Not
+even for images that never change: the copies are made in the processor's cache, and a range of
+64 KiB takes 62 µs by way of them and 82 µs without (measured, a bare server on a loopback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from ..stores.image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage
+from .exchange import Exchange, cutting_short
+
+_LEAST_LENT: Final = 64 * 1024
+
+
+async def lend_bytes(
+    exchange: Exchange,
+    opened: OpenImage,
+    head: tuple[int, Sequence[bytes]],
+    span: tuple[int, int],
+) -> None:
+    """Answers with status and header lines, unless it has, and the bytes of the span, not empty.
+
+    Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
+    """
+    direct, lender = exchange.direct, opened.lender
+    assert direct is not None
+    assert lender is not None
+    start, stop = span
+    allowed, wanted = 0, LENT_LENGTH
+    with cutting_short(exchange):
+        while start < stop:
+            length = min(stop - start, wanted)
+            if exchange.pace is not None:
+                length = min(length, PIECE_LENGTH)
+                await exchange.pace(length - allowed)
+                allowed = length
+            if not await direct.writable():
+                return
+            piece = lender.lend(start, start + length)
+            if piece is None:
+                length = min(length, PIECE_LENGTH)
+                piece = memoryview(await opened.reader.read(start, start + length))
+            taken = exchange.send_directly(head, piece, more=start + length < stop)
+            start, allowed = start + taken, allowed - taken
+            # What a slow client does not take would be read in vain.
+            wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
+            if start < stop:
+                await exchange.take_turns()
+
+
+async def pass_on_bytes(
+    exchange: Exchange,
+    opened: OpenImage,
+    head: tuple[int, Sequence[bytes]],
+    span: tuple[int, int],
+) -> None:
+    """As `lend_bytes`, of an image whose bytes are not in memory: piece by piece as they come."""
+    direct = exchange.direct
+    assert direct is not None
+    left = span[1] - span[0]
+    async with aclosing(read_pieces(opened, *span)) as pieces:
+        while left:
+            with cutting_short(exchange):
+                piece = memoryview(await anext(pieces))
+            if exchange.pace is not None:
+                await exchange.pace(len(piece))
+            while piece:
+                if not await direct.writable():
+                    return
+                taken = exchange.send_directly(head, piece, more=len(piece) < left)
+                piece, left = piece[taken:], left - taken
+            await exchange.take_turns()
+
+
+async def read_pieces(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:
+    """The bytes from `start` up to `stop`, by the reader of the image, as it raises."""
+    if stop - start <= PIECE_LENGTH:
+        yield await opened.reader.read(start, stop)
+        return
+    async with aclosing(opened.reader.pieces(start, stop)) as pieces:
+        async for piece in pieces:
+            yield piece

@@ -1,0 +1,253 @@
+"""The bytes of an image: GET and HEAD with preconditions and ranges (RFC 9110 §13 and §14)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Final
+from urllib.parse import quote
+
+from aero_browser_disk.platform.byte_range import ByteRange
+from aero_browser_disk.remote.byte_ranges import (
+    ContentRange,
+    MultipleRangesError,
+    UnsatisfiableRangeError,
+    parse_range,
+)
+from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
+
+from ..configuration import BytesOptions
+from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
+from .companions import Companions
+from .direct_answer import EncodedFields, HeaderBlock
+from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
+from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
+from .image_fields import ImageFields, validators
+from .preconditions import Outcome, evaluate, range_applies
+from .repeated_ranges import AcceleratedRanges, LentRanges
+
+# Images of which it is remembered what to say.
+_REMEMBERED: Final = 1024
+
+
+class DiskBytes:
+    """Answers for the bytes of the images in `store`.
+
+    `bytes_per_s` is what a client may take where nginx sends them; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        companions: Companions,
+        options: BytesOptions,
+        bytes_per_s: int = 0,
+    ) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._store = store
+        self._companions = companions
+        self._options = options
+        self._fields: dict[str, ImageFields] = {}
+
+    async def respond(self, exchange: Exchange) -> None:
+        """Answers a GET or a HEAD, which is the same without the body.
+
+        Range counts for HEAD as well, as in every widespread server, so that a HEAD foretells its
+        GET (RFC 9110 §9.3.2), although §14.2 defines Range for GET alone.
+        """
+        try:
+            await self._answer(exchange)
+        except VersionChangedError:
+            # The store remembered a version that is gone. By now it has forgotten it.
+            if exchange.status is not None:
+                raise
+            await self._answer(exchange)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        image_id = exchange.parameters["id"]
+        private = exchange.allows(image_id, "bytes")
+        async with self._store.open(image_id, allow_private=private) as opened:
+            image = opened.image
+            known = self._fields_of(image)
+            outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)
+            if outcome is Outcome.FAILED:
+                raise HttpError(
+                    412,
+                    "precondition_failed",
+                    "The image is not the version that was asked for.",
+                    validators(image),
+                )
+            if outcome is Outcome.NOT_MODIFIED:
+                await exchange.reply(Reply(304, known.of_304))
+                return
+            selected = self._selected(exchange, image)
+            if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
+                await self._accelerate(exchange, selected, opened, known)
+                return
+            if exchange.direct and image.size and exchange.method == "GET":
+                await self._answer_directly(exchange, selected, opened, known)
+                return
+            fields: EncodedFields = known.every[exchange.has_credentials].fields
+            if selected is None:
+                status, start, stop = 200, 0, image.size
+            else:
+                status, start, stop = 206, selected.start, selected.stop
+                span = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
+                fields = (*fields, (b"content-range", span))
+            fields = (*fields, (b"content-length", b"%d" % (stop - start)))
+            if exchange.method == "HEAD":
+                links = encoded(await self._links(exchange, image))
+                await exchange.start_encoded(status, (*fields, *links))
+                await exchange.send(b"", more=False)
+            elif start == stop:
+                await exchange.start_encoded(status, fields)
+                await exchange.send(b"", more=False)
+            else:
+                await _send_pieces(exchange, opened, status, fields, (start, stop))
+
+    async def _links(self, exchange: Exchange, image: Image) -> Fields:
+        """Where the boot profile is, if one is offered (RFC 8288).
+
+        Only HEAD says so, by which clients open an image: it takes a look at a second file.
+        """
+        if "boot_profile" not in await self._companions.facts(image):
+            return ()
+        above = "../../v1/images/" if exchange.path.startswith("/disks/") else ""
+        target = f"{above}{image.entry.id}/boot-profile"
+        return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
+
+    async def _answer_directly(
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
+    ) -> None:
+        """Answers past the server's ASGI, and the next requests like it as well."""
+        lender = opened.lender
+        lines = known.lines(selected, private=exchange.has_credentials)
+        write = pass_on_bytes if lender is None else lend_bytes
+        if selected is None:
+            await write(exchange, opened, (200, lines), (0, opened.image.size))
+            return
+        await write(exchange, opened, (206, lines), (selected.start, selected.stop))
+        exchange.is_one_of_many = True
+        if lender is not None:
+            block, limit = known.every[exchange.has_credentials], self._options.max_range_bytes
+            exchange.repeat = LentRanges(opened, lender, block.lines, limit)
+
+    async def _accelerate(
+        self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
+    ) -> None:
+        """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
+        whole = selected is None and "range" in exchange.headers
+        # Of a range nginx says Accept-Ranges itself.
+        blocks = known.every if whole else known.without_accept_ranges
+        block = blocks[exchange.has_credentials]
+        kind = "whole" if whole else "range"
+        location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
+        said: Fields = (("X-Accel-Redirect", location), ("Content-Length", "0"))
+        if self._bytes_per_s:
+            said = (*said, ("X-Accel-Limit-Rate", str(self._bytes_per_s)))
+        own = HeaderBlock.of(encoded(said))
+        if exchange.pace is not None and exchange.method == "GET":
+            # All of it now: what nginx sends of it nobody says here.
+            await exchange.pace(opened.image.size if selected is None else selected.length)
+        if exchange.direct is not None and exchange.method == "GET":
+            lines = block.lines + own.lines
+            if await exchange.direct.writable():
+                exchange.send_directly((200, (lines,)), b"", more=False)
+            exchange.is_one_of_many = selected is not None
+            if selected is not None and opened.lender is not None:
+                limit = self._options.max_range_bytes
+                exchange.repeat = AcceleratedRanges(opened.image, opened.lender, lines, limit)
+            return
+        await exchange.start_encoded(200, (*block.fields, *own.fields))
+        await exchange.send(b"", more=False)
+
+    def _fields_of(self, image: Image) -> ImageFields:
+        """What every answer says of the image; put together once for each version."""
+        known = self._fields.get(image.entry.id)
+        if known is None or (known.image is not image and known.image != image):
+            known = self._fields[image.entry.id] = ImageFields.of(image, self._options)
+            while len(self._fields) > _REMEMBERED:
+                del self._fields[next(iter(self._fields))]
+        return known
+
+    def _selected(self, exchange: Exchange, image: Image) -> ByteRange | None:
+        """The range to send, None for the whole image; raises the 416 and the 413s."""
+        limit = self._options.max_range_bytes
+        exchange.range_result = "ignored" if "range" in exchange.headers else "none"
+        selected = _satisfied(exchange, image)
+        if selected is not None:
+            exchange.range_result = "satisfied"
+            if selected.length > limit:
+                exchange.range_result = "too_long"
+                raise HttpError(
+                    413,
+                    "range_too_long",
+                    f"Ask for {limit} bytes at a time.",
+                    validators(image),
+                    max_range_bytes=limit,
+                )
+        # A HEAD without a range stays, for those who have to learn the size first.
+        elif self._options.range_required and image.size and exchange.method != "HEAD":
+            raise HttpError(
+                413,
+                "range_required",
+                f"Ask for a range of at most {limit} bytes.",
+                validators(image),
+                max_range_bytes=limit,
+            )
+        return selected
+
+
+def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
+    """The range that the request selects, None when it selects none; raises the 416."""
+    value = exchange.headers.get("range")
+    if value is None or not range_applies(exchange.headers, image.etag, image.last_modified_s):
+        return None
+    try:
+        return parse_range(value, image.size)
+    except (UnsatisfiableRangeError, MultipleRangesError) as error:
+        code, message = (
+            ("multiple_ranges", "Ask for one range at a time.")
+            if isinstance(error, MultipleRangesError)
+            else ("range_not_satisfiable", f"The image has {image.size} bytes.")
+        )
+        exchange.range_result = "multiple" if code == "multiple_ranges" else "unsatisfiable"
+        raise HttpError(
+            416,
+            code,
+            message,
+            (
+                ("Content-Range", str(ContentRange(None, image.size))),
+                ("Accept-Ranges", "bytes"),
+                *validators(image),
+            ),
+        ) from None
+
+
+async def _send_pieces(
+    exchange: Exchange,
+    opened: OpenImage,
+    status: int,
+    fields: EncodedFields,
+    span: tuple[int, int],
+) -> None:
+    """Answers with the bytes of the span, which is not empty."""
+    start, stop = span
+    async with aclosing(read_pieces(opened, start, stop)) as pieces:
+        # Before the status: as long as nothing is sent, a failed read can still be said.
+        piece = await anext(pieces)
+        await exchange.start_encoded(status, fields)
+        left = stop - start - len(piece)
+        await exchange.send(piece, more=left > 0)
+        if left:
+            await _send_rest(exchange, pieces, left)
+
+
+async def _send_rest(exchange: Exchange, pieces: AsyncIterator[bytes], left: int) -> None:
+    """Sends the rest of a body, `left` bytes, as its pieces come."""
+    async with exchange.watched() as gone:
+        while left and not gone():
+            with cutting_short(exchange):
+                piece = await anext(pieces)
+            left -= len(piece)
+            await exchange.send(piece, more=left > 0)

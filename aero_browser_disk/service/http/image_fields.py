@@ -1,0 +1,80 @@
+"""What answers say of one version of an image: put together once, for thousands of ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aero_browser_disk.platform.byte_range import ByteRange
+from aero_browser_disk.remote.byte_ranges import format_http_date
+
+from ..configuration import BytesOptions
+from ..stores.image_store import Image
+from .direct_answer import HeaderBlock
+from .exchange import ENCODED_PRIVATE, Fields, encoded
+
+# A year: as long as RFC 9111 lets any cache believe it.
+_FOR_EVER_S: Final = 31_536_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFields:
+    """The header fields of answers about an image. `of_304` are those without its Content-Type.
+
+    The blocks come in two forms: for everybody, and for who showed credentials.
+    """
+
+    image: Image
+    of_304: Fields
+    every: tuple[HeaderBlock, HeaderBlock]
+    # For nginx, which says Accept-Ranges itself.
+    without_accept_ranges: tuple[HeaderBlock, HeaderBlock]
+
+    @classmethod
+    def of(cls, image: Image, options: BytesOptions) -> ImageFields:
+        """All of it."""
+        of_304 = (
+            *validators(image),
+            ("Accept-Ranges", "bytes"),
+            ("Cache-Control", f"{_cached(image, options)}, no-transform"),
+        )
+        every = encoded((*of_304, ("Content-Type", image.entry.content_type)))
+        private = [ENCODED_PRIVATE if f[0] == ENCODED_PRIVATE[0] else f for f in every]
+        return cls(
+            image,
+            of_304,
+            (HeaderBlock.of(every), HeaderBlock.of(private)),
+            (
+                HeaderBlock.of([f for f in every if f[0] != b"accept-ranges"]),
+                HeaderBlock.of([f for f in private if f[0] != b"accept-ranges"]),
+            ),
+        )
+
+    def lines(self, selected: ByteRange | None, *, private: bool) -> tuple[bytes, ...]:
+        """Those of a 206 with that range, or of a 200, as they go over the wire."""
+        block, size = self.every[private].lines, self.image.size
+        if selected is None:
+            return block, b"content-length: %d\r\n" % size
+        return (
+            block,
+            b"content-range: bytes %d-%d/%d\r\n" % (selected.start, selected.stop - 1, size),
+            b"content-length: %d\r\n" % selected.length,
+        )
+
+
+def validators(image: Image) -> Fields:
+    """What names the version."""
+    return (
+        ("ETag", str(image.etag)),
+        ("Last-Modified", format_http_date(image.last_modified_s)),
+    )
+
+
+def _cached(image: Image, options: BytesOptions) -> str:
+    """Who may keep its bytes, and for how long."""
+    versioned = options.versioned_ids
+    if not image.entry.public:
+        return "private, no-store"
+    if versioned is not None and versioned.fullmatch(image.entry.id):
+        return f"public, max-age={_FOR_EVER_S}, immutable"
+    return f"public, max-age={options.max_age_s}"

@@ -1,0 +1,77 @@
+"""Which handler answers which path and method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ..stores.manifest import is_image_id
+from .exchange import Exchange, Handler, HttpError
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+
+
+class NoSuchPageError(HttpError):
+    """There is no route to the path."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "no_such_page", "There is nothing at this address.")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path and what answers to it, by method; GET's handler answers HEAD as well.
+
+    In `template`, `{id}` is an image's id, which is checked, and other names in braces stand for
+    one segment of the path. Requests to a route that is not `counted` are under no limits.
+    """
+
+    template: str
+    handlers: Mapping[Method, Handler]
+    counted: bool = True
+    form: re.Pattern[str] = field(init=False, repr=False)
+    methods: str = field(init=False, repr=False)
+    """What it takes, as Allow says it."""
+
+    def __post_init__(self) -> None:
+        form = _PARAMETER.sub(r"(?P<\1>[^/]*)", self.template.replace(".", r"\."))
+        object.__setattr__(self, "form", re.compile(form))
+        methods: list[str] = [*self.handlers]
+        if "GET" in methods:
+            methods.insert(methods.index("GET") + 1, "HEAD")
+        object.__setattr__(self, "methods", ", ".join((*methods, "OPTIONS")))
+
+    def handler(self, method: str) -> Handler | None:
+        """What answers to the method."""
+        known: Handler | None = self.handlers.get(  # type: ignore[call-overload]
+            "GET" if method == "HEAD" else method
+        )
+        return known
+
+
+class Router:
+    """The first of `routes` below `base_path` that fits a path."""
+
+    def __init__(self, base_path: str, routes: Sequence[Route]) -> None:
+        self._base_path = base_path
+        self._routes = tuple(routes)
+
+    def find(self, exchange: Exchange) -> Route:
+        """The route, noted in `exchange` with its parameters; raises a 404 as `HttpError`."""
+        if not exchange.path.startswith(self._base_path + "/"):
+            raise NoSuchPageError
+        path = exchange.path[len(self._base_path) :]
+        for route in self._routes:
+            match = route.form.fullmatch(path)
+            if match:
+                exchange.route = route.template
+                exchange.methods = route.methods
+                exchange.parameters = match.groupdict()
+                image_id = exchange.parameters.get("id")
+                if image_id is not None and is_image_id(image_id):
+                    exchange.image_id = image_id
+                return route
+        raise NoSuchPageError

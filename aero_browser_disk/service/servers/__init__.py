@@ -1,0 +1,1 @@
+"""The HTTP servers that run the service: uvicorn and granian."""

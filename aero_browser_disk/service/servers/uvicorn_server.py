@@ -1,0 +1,61 @@
+"""uvicorn: HTTP/1.1 alone."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+
+import uvicorn
+
+from ..app import Service
+from ..configuration import ServerOptions
+from .uvicorn_protocol import Protocol
+
+
+async def serve_uvicorn(
+    service: Service,
+    listener: socket.socket,
+    options: ServerOptions,
+    listening: Callable[[], None],
+) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what is under way."""
+    config = server_config(service, options)
+    # uvicorn shuts down on these, then raises them again for the handlers that were there before.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    await _Server(config, listening).serve([listener])
+
+
+def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
+    """How uvicorn serves it."""
+    authorities = options.tls_client_authorities
+    return uvicorn.Config(
+        service,
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=options.keep_alive_s,
+        timeout_graceful_shutdown=options.grace_s,
+        ssl_certfile=options.tls_certificate,
+        ssl_keyfile=options.tls_key,
+        ssl_ca_certs=None if authorities is None else str(authorities),
+        ssl_cert_reqs=ssl.CERT_NONE if authorities is None else ssl.CERT_REQUIRED,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says that it listens, once it does."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listening()

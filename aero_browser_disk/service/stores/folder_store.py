@@ -1,0 +1,382 @@
+"""Images in a folder: found by id, never outside the folder, one open file for each version."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from aero_browser_disk.remote.byte_ranges import EntityTag
+
+from .image_file import FileVersion, ImageFile
+from .image_store import (
+    BOOT_PROFILE_ENDING,
+    DIGESTS_ENDING,
+    Image,
+    NoSuchImageError,
+    OpenImage,
+    PrivateImageError,
+    StoreError,
+    VersionChangedError,
+)
+from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
+
+# Reads that wait for the device at once. One stuck device must not starve the images on others.
+_DEVICE_THREADS: Final = 32
+# Files kept open for the next request.
+_KEPT_OPEN: Final = 256
+# Linux stamps files with a clock that ticks every 1 to 10 ms: two writes within a tick leave the
+# same time. A file this old was stamped by a tick that is over.
+_SETTLED_NS: Final = 20_000_000
+_SETTLING_TRIES: Final = 5
+
+
+class FolderStore:
+    """The images of `root`: those that its `manifest.json` names, else every plain file in it.
+
+    With `nginx_validators` an image's ETag is the one that nginx gives the file, whatever the
+    manifest says, so that nginx can send it. A manifest that changes is read again; while it is
+    wrong the last good one stays in force and `on_rejected_manifest` is told why. For one event
+    loop. Making it raises `ManifestError`, or `OSError` when the folder cannot be served.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        on_rejected_manifest: Callable[[str], None],
+        *,
+        nginx_validators: bool = False,
+    ) -> None:
+        self._root = Path(os.path.realpath(root, strict=True))
+        self._root_descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._threads = ThreadPoolExecutor(_DEVICE_THREADS, thread_name_prefix="image-read")
+        self._files: OrderedDict[str, ImageFile] = OrderedDict()
+        self._on_rejected_manifest = on_rejected_manifest
+        self._nginx_validators = nginx_validators
+        # nginx knows seconds only.
+        self._settled_ns = 1_000_000_000 if nginx_validators else _SETTLED_NS
+        self._manifest: dict[str, ManifestEntry] | None = None
+        self._manifest_version: FileVersion | None = None
+        # What was told last, if the manifest is still wrong.
+        self._rejected: tuple[FileVersion | None, str] | None = None
+        self._read_manifest()
+
+    def close(self) -> None:
+        """As `ImageStore.close`."""
+        if self._root_descriptor < 0:
+            return
+        for file in self._files.values():
+            file.retire()
+        self._files.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        os.close(self._root_descriptor)
+        self._root_descriptor = -1
+
+    def open(self, image_id: str, beside: str = "", *, allow_private: bool = False) -> _Use:
+        """As `ImageStore.open`."""
+        return _Use(self, image_id, beside, allow_private)
+
+    async def use(
+        self, image_id: str, beside: str, *, allow_private: bool
+    ) -> tuple[ImageFile, OpenImage]:
+        """The file, which has one user more, and what is known of it."""
+        entry = self._entry(image_id)
+        if not entry.public and not allow_private:
+            raise PrivateImageError
+        if beside:
+            entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
+        file = await self._settled_file(entry)
+        file.users += 1
+        if file.described is None or file.described[0] is not entry:
+            path = file.path if self._nginx_validators else None
+            image = self._describe(entry, file.version)
+            file.described = entry, OpenImage(image, file, path, _Lender(self, entry, file))
+        return file, file.described[1]
+
+    def is_current(self, entry: ManifestEntry, file: ImageFile) -> bool:
+        """Whether `use` would come to that file for that entry."""
+        try:
+            same = self._entry(entry.id) is entry and file.version.is_of(self._status(entry))
+        except (NoSuchImageError, OSError):
+            return False
+        if not same or self._files.get(entry.file) is not file:
+            return False
+        self._files.move_to_end(entry.file)
+        return True
+
+    async def images(self, *, include_private: bool = False) -> list[Image]:
+        """As `ImageStore.images`."""
+        self._reread_manifest()
+        # A folder may be large, or far away.
+        return await asyncio.to_thread(self._images, include_private)
+
+    def _images(self, include_private: bool) -> list[Image]:
+        if self._manifest is None:
+            names = sorted(path.name for path in self._root.iterdir())
+            entries = [_plain_entry(name) for name in names if _is_plain_id(name)]
+        else:
+            entries = list(self._manifest.values())
+        images = []
+        for entry in entries:
+            try:
+                if entry.public or include_private:
+                    self._path_inside(entry.file)
+                    images.append(self._describe(entry, self._version(entry)))
+            except NoSuchImageError:
+                continue
+        return images
+
+    async def refresh(self) -> None:
+        """As `ImageStore.refresh`; one that looks the same is read as well."""
+        self._reread_manifest(unchanged=True)
+
+    async def ready(self) -> None:
+        """As `ImageStore.ready`: the folder is still where it was, and can be listed."""
+        await asyncio.to_thread(self._check_folder)
+
+    def _check_folder(self) -> None:
+        try:
+            same = os.path.samestat(self._root.stat(), os.fstat(self._root_descriptor))
+            with os.scandir(self._root) as entries:
+                next(entries, None)
+        except OSError as error:
+            raise StoreError(f"the folder of images: {error.strerror}") from error
+        if not same:
+            raise StoreError("the folder of images was replaced; restart to serve the new one")
+
+    def _reread_manifest(self, *, unchanged: bool = False) -> None:
+        known = self._manifest_version
+        try:
+            status = os.stat(MANIFEST, dir_fd=self._root_descriptor)
+        except FileNotFoundError:
+            if known is None:
+                return
+            version = None
+        else:
+            if known is not None and known.is_of(status) and not unchanged:
+                return
+            version = FileVersion.of(status)
+        try:
+            self._read_manifest()
+        except (ManifestError, OSError) as error:
+            self._manifest_version = version
+            rejected = version, str(error)
+            if rejected != self._rejected:
+                self._on_rejected_manifest(str(error))
+            self._rejected = rejected
+        else:
+            self._rejected = None
+
+    def _read_manifest(self) -> None:
+        try:
+            with open(
+                MANIFEST,
+                "rb",
+                opener=lambda name, flags: os.open(name, flags, dir_fd=self._root_descriptor),
+            ) as file:
+                version = FileVersion.of(os.fstat(file.fileno()))
+                manifest = parse_manifest(file.read())
+        except FileNotFoundError:
+            # Without it every file would be public: not because a copy over it takes a moment.
+            if self._manifest is not None:
+                raise ManifestError("manifest.json is gone; restart to serve every file") from None
+        else:
+            self._manifest, self._manifest_version = manifest, version
+
+    def _entry(self, image_id: str) -> ManifestEntry:
+        self._reread_manifest()
+        if self._manifest is not None:
+            entry = self._manifest.get(image_id)
+            if entry is None:
+                raise NoSuchImageError
+            return entry
+        if not _is_plain_id(image_id):
+            raise NoSuchImageError
+        return _plain_entry(image_id)
+
+    def _describe(self, entry: ManifestEntry, version: FileVersion) -> Image:
+        if self._nginx_validators:
+            etag = EntityTag(f"{version.mtime_ns // 1_000_000_000:x}-{version.size:x}")
+            entry = replace(entry, etag=etag, last_modified_s=None)
+        return _describe(entry, version)
+
+    def _status(self, entry: ManifestEntry) -> os.stat_result:
+        return os.stat(entry.file, dir_fd=self._root_descriptor)
+
+    def _version(self, entry: ManifestEntry) -> FileVersion:
+        try:
+            status = self._status(entry)
+        except OSError as error:
+            if error.errno in _NO_IMAGE:
+                raise NoSuchImageError from None
+            raise
+        if not stat.S_ISREG(status.st_mode):
+            raise NoSuchImageError
+        return FileVersion.of(status)
+
+    async def _settled_file(self, entry: ManifestEntry) -> ImageFile:
+        """The file, open, at a version that no later write can pass for."""
+        for _ in range(_SETTLING_TRIES):
+            version = self._version(entry)
+            age_ns = time.time_ns() - version.mtime_ns
+            if 0 <= age_ns < self._settled_ns:
+                # uvloop counts milliseconds, and may wake up one too early.
+                await asyncio.sleep((self._settled_ns - age_ns) / 1e9 + 0.001)
+            elif (file := self._current(entry, version)).version == version:
+                return file
+        raise VersionChangedError
+
+    def _current(self, entry: ManifestEntry, version: FileVersion) -> ImageFile:
+        """The open file of that version; an older one is left to those who still read it."""
+        file = self._files.get(entry.file)
+        if file is not None and file.version == version:
+            self._files.move_to_end(entry.file)
+            return file
+        names = self._path_inside(entry.file)
+        descriptor = self._open_inside(names)
+        if file is not None:
+            file.retire()
+        # Of the descriptor: the name may lead to another file since.
+        version = FileVersion.of(os.fstat(descriptor))
+        file = ImageFile(descriptor, version, self._threads, "/".join(names))
+        self._files[entry.file] = file
+        self._files.move_to_end(entry.file)
+        while len(self._files) > _KEPT_OPEN:
+            self._files.popitem(last=False)[1].retire()
+        return file
+
+    def _path_inside(self, name: str) -> tuple[str, ...]:
+        """The names that lead from the root to the file, its symbolic links resolved."""
+        with _missing_is_no_image():
+            path = Path(os.path.realpath(self._root / name, strict=True))
+        if not path.is_relative_to(self._root):
+            raise NoSuchImageError
+        return path.relative_to(self._root).parts
+
+    def _open_inside(self, names: tuple[str, ...]) -> int:
+        """Opens the file name by name, following no link that appeared after they were resolved."""
+        *folders, last = names
+        parent = os.dup(self._root_descriptor)
+        try:
+            with _missing_is_no_image():
+                for folder in folders:
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    inner = os.open(folder, flags, dir_fd=parent)
+                    os.close(parent)
+                    parent = inner
+                # Not blocking: opening a pipe would wait for its writer.
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                return os.open(last, flags, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
+class _Use:
+    """An image, open until the block ends."""
+
+    # Not `asynccontextmanager`, which costs each request more than finding the image does.
+    __slots__ = ("_allow_private", "_beside", "_file", "_image_id", "_store")
+
+    def __init__(self, store: FolderStore, image_id: str, beside: str, allow_private: bool) -> None:
+        self._store = store
+        self._image_id = image_id
+        self._beside = beside
+        self._allow_private = allow_private
+
+    async def __aenter__(self) -> OpenImage:
+        self._file, opened = await self._store.use(
+            self._image_id, self._beside, allow_private=self._allow_private
+        )
+        return opened
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.release()
+
+
+class _Lender:
+    """As `Lender`."""
+
+    __slots__ = ("_entry", "_file", "_known_current", "_store", "lend")
+
+    def __init__(self, store: FolderStore, entry: ManifestEntry, file: ImageFile) -> None:
+        self._store = store
+        self._entry = entry
+        self._file = file
+        self._known_current = False
+        self.lend = file.lend
+
+    def hold(self) -> Callable[[], None]:
+        """As `Lender.hold`."""
+        self._file.users += 1
+        return self._file.release
+
+    def is_current(self) -> bool:
+        """As `Lender.is_current`: looked up once in each turn of the loop.
+
+        What is answered in a turn was there when it began, a dozen requests on a busy service.
+        """
+        if not self._known_current and self._store.is_current(self._entry, self._file):
+            self._known_current = True
+            asyncio.get_running_loop().call_soon(self._forget)
+        return self._known_current
+
+    def _forget(self) -> None:
+        self._known_current = False
+
+
+# A name that leads nowhere, through a file, in circles, or to a socket.
+_NO_IMAGE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
+
+
+@contextmanager
+def _missing_is_no_image() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_IMAGE:
+            raise NoSuchImageError from None
+        raise
+
+
+def _is_plain_id(name: str) -> bool:
+    """Whether a file of a folder without a manifest is an image: hidden files are not."""
+    return (
+        is_image_id(name)
+        and not name.startswith(".")
+        and name != MANIFEST
+        and not name.endswith((DIGESTS_ENDING, BOOT_PROFILE_ENDING))
+    )
+
+
+@lru_cache(_KEPT_OPEN)
+def _plain_entry(name: str) -> ManifestEntry:
+    return ManifestEntry(id=name, file=name, name=name, public=True)
+
+
+def _describe(entry: ManifestEntry, version: FileVersion) -> Image:
+    modified_s = version.mtime_ns // 1_000_000_000
+    return Image(
+        entry,
+        version.size,
+        version.entity_tag if entry.etag is None else entry.etag,
+        # Never later than the answer (RFC 9110 §8.8.2.1).
+        min(
+            modified_s if entry.last_modified_s is None else entry.last_modified_s, int(time.time())
+        ),
+    )

@@ -1,0 +1,336 @@
+"""Images in a bucket: its `manifest.json` names them, and each read is pinned to one version."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+import obstore
+from obstore.exceptions import BaseError, NotModifiedError, PreconditionError
+
+from aero_browser_disk.remote.byte_ranges import EntityTag
+
+from .image_store import (
+    PIECE_LENGTH,
+    Image,
+    NoSuchImageError,
+    OpenImage,
+    PrivateImageError,
+    StoreError,
+    VersionChangedError,
+)
+from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult, ObjectMeta
+    from obstore.store import ObjectStore as Bucket
+
+# How long what the bucket said of a key is taken for true. A read asks for the pinned version, so
+# what changed in the meantime costs a second try, never a wrong byte.
+_VERSION_LIFE_S: Final = 2.0
+_MANIFEST_LIFE_S: Final = 5.0
+# As long as there is none at all.
+_RETRY_LIFE_S: Final = 0.5
+_LARGEST_MANIFEST: Final = 16 * 1024 * 1024
+_REMEMBERED_VERSIONS: Final = 4096
+# Keys asked about at once to make the list of images.
+_LISTING_REQUESTS: Final = 16
+# Bodies that broke off and are asked for again from where they broke, without progress in between.
+# Requests that fail have obstore's own retries.
+_RESUMPTIONS: Final = 2
+_READY_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One state of a key. `etag` is the bucket's, and is what a read is pinned to."""
+
+    etag: str
+    size: int
+    last_modified_s: int
+
+
+class EntrySource(Protocol):
+    """Images that the manifest does not name."""
+
+    async def find(self, image_id: str) -> ManifestEntry | None:
+        """The image with this id; raises `StoreError`."""
+
+    async def entries(self) -> list[ManifestEntry]:
+        """All of them; raises `StoreError`."""
+
+
+class ObjectStore:
+    """The images that `manifest.json` of `bucket` names, and those of `more`.
+
+    Without `more` there must be a manifest. It is read again every few seconds, if it changed;
+    while it is wrong or cannot be read the last good one stays in force, and `on_rejected_manifest`
+    is told why. `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        on_rejected_manifest: Callable[[str], None],
+        more: EntrySource | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._bucket = bucket
+        self._on_rejected_manifest = on_rejected_manifest
+        self._more = more
+        self._clock = clock
+        self._versions: OrderedDict[str, tuple[ObjectVersion, float]] = OrderedDict()
+        self._manifest: dict[str, ManifestEntry] | None = None
+        self._manifest_etag: str | None = None
+        self._manifest_read_at = float("-inf")
+        self._manifest_error: str | None = None
+        self._reading_manifest = asyncio.Lock()
+
+    def close(self) -> None:
+        """As `ImageStore.close`; obstore closes connections that nobody uses by itself."""
+        self._versions.clear()
+
+    @asynccontextmanager
+    async def open(
+        self, image_id: str, beside: str = "", *, allow_private: bool = False
+    ) -> AsyncIterator[OpenImage]:
+        """As `ImageStore.open`."""
+        entry = await self._entry(image_id)
+        if not entry.public and not allow_private:
+            raise PrivateImageError
+        if beside:
+            entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
+        version = await self._version(entry.file)
+        reader = _ObjectReader(
+            self._bucket, entry.file, version, lambda: self._forget(entry.file, version)
+        )
+        yield OpenImage(_describe(entry, version), reader)
+
+    async def images(self, *, include_private: bool = False) -> list[Image]:
+        """As `ImageStore.images`."""
+        await self._reread_manifest(_MANIFEST_LIFE_S)
+        every = [*self._known_manifest().values()]
+        if self._more is not None:
+            every += await self._more.entries()
+        entries = [entry for entry in every if entry.public or include_private]
+        slots = asyncio.Semaphore(_LISTING_REQUESTS)
+
+        async def describe(entry: ManifestEntry) -> Image | None:
+            async with slots:
+                try:
+                    return _describe(entry, await self._version(entry.file))
+                except NoSuchImageError:
+                    return None
+
+        images = await asyncio.gather(*map(describe, entries))
+        return [image for image in images if image is not None]
+
+    async def refresh(self) -> None:
+        """As `ImageStore.refresh`."""
+        await self._reread_manifest(0)
+
+    async def ready(self) -> None:
+        """As `ImageStore.ready`: the bucket answers, and its manifest was read."""
+        try:
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                await self._ask()
+                await self._reread_manifest(_MANIFEST_LIFE_S)
+        except NoSuchImageError:
+            raise StoreError("the bucket is not there, or has no manifest.json") from None
+        except TimeoutError:
+            raise StoreError(f"the bucket did not answer in {_READY_TIMEOUT_S:g} s") from None
+        self._known_manifest()
+
+    async def _ask(self) -> None:
+        try:
+            with _errors_mapped():
+                await obstore.head_async(self._bucket, MANIFEST)
+        except NoSuchImageError:
+            if self._more is None:
+                raise
+            # There need be none; the bucket itself must be there.
+            with _errors_mapped():
+                await anext(obstore.list(self._bucket, chunk_size=1), None)
+
+    # ── the manifest ──
+
+    async def _entry(self, image_id: str) -> ManifestEntry:
+        if not is_image_id(image_id):
+            raise NoSuchImageError
+        await self._reread_manifest(_MANIFEST_LIFE_S)
+        entry = self._known_manifest().get(image_id)
+        if entry is None and self._more is not None:
+            entry = await self._more.find(image_id)
+        if entry is None:
+            raise NoSuchImageError
+        return entry
+
+    def _known_manifest(self) -> dict[str, ManifestEntry]:
+        if self._manifest is None:
+            raise StoreError(self._manifest_error or "manifest.json was not read yet")
+        return self._manifest
+
+    async def _reread_manifest(self, life_s: float) -> None:
+        """Reads it unless that was done less than `life_s` ago."""
+        if self._manifest is None:
+            life_s = min(life_s, _RETRY_LIFE_S)
+        if self._clock() - self._manifest_read_at < life_s:
+            return
+        if self._reading_manifest.locked() and self._manifest is not None and life_s:
+            return  # somebody is at it, and the last one will do meanwhile
+        async with self._reading_manifest:
+            if self._clock() - self._manifest_read_at < life_s:
+                return
+            try:
+                await self._read_manifest()
+                self._manifest_error = None
+            except (ManifestError, OSError, NoSuchImageError) as error:
+                reason = (
+                    "there is no manifest.json in the bucket"
+                    if isinstance(error, NoSuchImageError)
+                    else str(error)
+                )
+                if reason != self._manifest_error:
+                    self._on_rejected_manifest(reason)
+                self._manifest_error = reason
+            finally:
+                self._manifest_read_at = self._clock()
+
+    async def _read_manifest(self) -> None:
+        options: GetOptions = {}
+        if self._manifest_etag is not None:
+            options["if_none_match"] = self._manifest_etag
+        try:
+            with _errors_mapped():
+                result = await obstore.get_async(self._bucket, MANIFEST, options=options)
+                if result.meta["size"] > _LARGEST_MANIFEST:
+                    raise ManifestError(f"manifest.json has more than {_LARGEST_MANIFEST} bytes")
+                text = bytes(await result.bytes_async())
+        except NotModifiedError:
+            return
+        except NoSuchImageError:
+            if self._more is None or self._manifest_etag is not None:
+                raise
+            self._manifest = {}
+            return
+        self._manifest = parse_manifest(text)
+        self._manifest_etag = result.meta["e_tag"]
+
+    # ── versions ──
+
+    async def _version(self, key: str) -> ObjectVersion:
+        known = self._versions.get(key)
+        if known is not None and self._clock() - known[1] < _VERSION_LIFE_S:
+            return known[0]
+        asked_at = self._clock()
+        with _errors_mapped():
+            version = _version_of(await obstore.head_async(self._bucket, key))
+        self._versions[key] = (version, asked_at)
+        self._versions.move_to_end(key)
+        while len(self._versions) > _REMEMBERED_VERSIONS:
+            self._versions.popitem(last=False)
+        return version
+
+    def _forget(self, key: str, version: ObjectVersion) -> None:
+        known = self._versions.get(key)
+        if known is not None and known[0] == version:
+            del self._versions[key]
+
+
+class _ObjectReader:
+    """Reads one version of a key, each time with `If-Match`."""
+
+    def __init__(
+        self, bucket: Bucket, key: str, version: ObjectVersion, on_changed: Callable[[], None]
+    ) -> None:
+        self._bucket = bucket
+        self._key = key
+        self._version = version
+        self._on_changed = on_changed
+
+    async def read(self, start: int, stop: int) -> bytes:
+        """As `ImageReader.read`."""
+        result = await self._begin(start, stop)
+        with suppress(BaseError):
+            body = await result.bytes_async()
+            if len(body) == stop - start:
+                return bytes(body)
+        return b"".join([piece async for piece in self.pieces(start, stop)])
+
+    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """As `ImageReader.pieces`; one request, and another one for what a broken body lacks."""
+        left_tries = _RESUMPTIONS
+        while start < stop:
+            result = await self._begin(start, stop)
+            try:
+                # Nothing is fetched ahead of its reader but what the connection holds.
+                async for piece in result.stream(min_chunk_size=PIECE_LENGTH):
+                    start += len(piece)
+                    left_tries = _RESUMPTIONS
+                    yield piece
+                    if start == stop:
+                        return  # its end would be one more trip to another thread
+                reason = "the bucket sent less than it said"
+            except BaseError as error:
+                reason = _reason(error)
+            if start < stop:
+                if left_tries == 0:
+                    raise StoreError(reason)
+                left_tries -= 1
+
+    async def _begin(self, start: int, stop: int) -> GetResult:
+        """An answer with those bytes; raises `VersionChangedError` when it is another version."""
+        options: GetOptions = {"range": (start, stop), "if_match": self._version.etag}
+        try:
+            with _errors_mapped():
+                result = await obstore.get_async(self._bucket, self._key, options=options)
+        except (NoSuchImageError, PreconditionError):
+            self._on_changed()
+            raise VersionChangedError from None
+        # Some stores take If-Match and do not heed it.
+        if _version_of(result.meta) != self._version or result.range != (start, stop):
+            self._on_changed()
+            raise VersionChangedError
+        return result
+
+
+def _version_of(meta: ObjectMeta) -> ObjectVersion:
+    etag = meta["e_tag"]
+    if etag is None or etag.startswith("W/"):
+        raise StoreError("the bucket gives no strong ETag: a read could not be pinned to a version")
+    return ObjectVersion(etag, meta["size"], int(meta["last_modified"].timestamp()))
+
+
+def _describe(entry: ManifestEntry, version: ObjectVersion) -> Image:
+    modified_s = version.last_modified_s if entry.last_modified_s is None else entry.last_modified_s
+    return Image(
+        entry,
+        version.size,
+        EntityTag(version.etag.strip('"')) if entry.etag is None else entry.etag,
+        # Never later than the answer (RFC 9110 §8.8.2.1).
+        min(modified_s, int(time.time())),
+    )
+
+
+@contextmanager
+def _errors_mapped() -> Iterator[None]:
+    """Maps what obstore raises; what a condition led to goes to who set it."""
+    try:
+        yield
+    except (PreconditionError, NotModifiedError):
+        raise
+    except FileNotFoundError:
+        raise NoSuchImageError from None
+    except BaseError as error:
+        raise StoreError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of it: what follows repeats it in the words of Rust."""
+    first, *_ = str(error).splitlines() or [type(error).__name__]
+    return first.partition(": <?xml")[0][:300]

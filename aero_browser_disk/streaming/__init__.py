@@ -1,0 +1,10 @@
+"""The read path of a remote image: shared memory, cache, a fetch under way, the network.
+
+- `open_remote`: from an address to a disk.
+- `streaming_disk`: the disk; `fetch_queue` and `block_fetch` are its requests.
+- `readahead`, `strides`, `prefetch`, `boot_profile`: what is fetched before it is read.
+- `digest_list`, `ed25519`: the digests that an image's chunks are checked against.
+- `cache_folder`, `tab_sharing`: where the blocks go, and several tabs with one image.
+- `shared_disk`, `shared_blocks`: a disk that other threads read through shared memory.
+- `activity`, `disk_map`: what a disk does, for those who watch.
+"""

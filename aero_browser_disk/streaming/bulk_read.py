@@ -1,0 +1,49 @@
+"""Many bytes of a disk for ourselves: to check them, to keep them, to write them elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from ..disk import Disk
+from .background_reads import unasked_reads
+from .boot_profile import BootProfile
+
+PIECE = 4 << 20
+_AT_ONCE = 4
+
+Spans = Sequence[tuple[int, int]]
+"""(offset, length) of runs of bytes."""
+
+
+async def read_in_order(disk: Disk, spans: Spans) -> AsyncIterator[bytes]:
+    """The bytes of each span, in order; some are under way ahead of the others.
+
+    They are no part of the disk's boot profile. Raises what the disk raises.
+    """
+    under_way: list[asyncio.Task[bytes]] = []
+    try:
+        for offset, length in spans:
+            with unasked_reads():
+                under_way.append(asyncio.ensure_future(disk.read(offset, length)))
+            if len(under_way) >= _AT_ONCE:
+                yield await under_way.pop(0)
+        while under_way:
+            yield await under_way.pop(0)
+    finally:
+        for read in under_way:
+            read.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+def pieces_of(offset: int, length: int, step: int = PIECE) -> list[tuple[int, int]]:
+    """The `length` bytes at `offset` as spans of at most `step` bytes."""
+    stop = offset + length
+    return [(at, min(step, stop - at)) for at in range(offset, stop, step)]
+
+
+def profile_spans(profile: BootProfile) -> Iterator[tuple[int, int]]:
+    """The blocks of a boot profile, in its order."""
+    for block in profile.blocks:
+        offset = block * profile.block_size
+        yield offset, min(profile.block_size, profile.size - offset)

@@ -1,0 +1,210 @@
+"""Where one image's blocks go: its own files in the storage, else memory, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+from ..cache.block_cache import BlockCache
+from ..cache.block_store import BlockStore, StoredImage
+from ..cache.budget import CacheBudget
+from ..disk import Notice
+from ..errors import StorageBusyError, StorageError
+from ..platform.base import Lock, Platform, Storage
+from ..platform.memory import MemoryStorage
+from ..records.folders import LibraryShelf
+from ..records.record import Record
+from ..remote.access import Access
+from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
+from .boot_profile import BootProfile
+from .streaming_disk import StreamingDisk
+from .tab_sharing import BlockServer, SharedSource
+
+MIB, GIB = 1 << 20, 1 << 30
+_MOST_CACHED = 2 * GIB
+_MOST_IN_MEMORY = 256 * MIB
+_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let its files go
+
+
+@dataclass(slots=True)
+class CacheShelf:
+    """Where the blocks of one image go: its files in the storage, else memory."""
+
+    folder: str
+    storage: Storage
+    store: BlockStore
+    lock: Lock | None
+    notices: list[Notice]
+    follows: bool = False
+    """Whether another tab holds the files and can be read through."""
+    asked: int = 0
+    """The limit that the user gave for this cache; 0 for the usual one."""
+    server: BlockServer | None = None
+    taking_over: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, outside: Platform, folder: str) -> CacheShelf:
+        """The image's own files if they can be had, else files in memory, with a notice why."""
+        if outside.storage.kind == "memory":
+            return await cls._in_memory(folder, "memory-cache")
+        lock = await outside.locks.acquire(folder, _TAB_LEAVES_WITHIN_S)
+        if lock is None and outside.channels is not None:
+            shelf = await cls._in_memory(folder, "shared-cache")
+            shelf.follows = True
+            return shelf
+        if lock is None:
+            return await cls._in_memory(folder, "cache-busy")
+        try:
+            store = await BlockStore.open(outside.storage, folder)
+        except StorageError as error:
+            lock.release()
+            busy = isinstance(error, StorageBusyError)
+            return await cls._in_memory(folder, "cache-busy" if busy else "storage-failed")
+        return cls(folder, outside.storage, store, lock, [])
+
+    @classmethod
+    async def _in_memory(cls, folder: str, why: Notice) -> CacheShelf:
+        storage = MemoryStorage()
+        return cls(folder, storage, await BlockStore.open(storage, folder), None, [why])
+
+    def vouched_image(
+        self, outside: Platform, access: Access, block_size: int
+    ) -> RemoteImage | None:
+        """The cached version, while its host vouches for it."""
+        fresh_for_s = self.store.fresh_until - outside.clock.now()
+        image = self.stored_image(outside, access, block_size) if fresh_for_s > 0 else None
+        if image is not None:
+            image.fresh_for_s = fresh_for_s
+        return image
+
+    def stored_image(
+        self, outside: Platform, access: Access, block_size: int
+    ) -> RemoteImage | None:
+        """The cached version, if there is one in blocks of that size."""
+        stored = self.store.image
+        if stored is None or stored.block_size != block_size:
+            return None
+        version = ImageVersion(stored.size, stored.validator)
+        return RemoteImage(outside.http, access, version, Traffic())
+
+    async def cache_for(
+        self, version: ImageVersion, block_size: int, limit: int | None
+    ) -> tuple[BlockCache, list[Notice]]:
+        """A cache for one version; in memory when versions look alike, or for want of room."""
+        if not version.validator:
+            self.follows = False  # the other tab may have another version
+        if not version.validator and self.storage.kind != "memory":
+            await self._move_to_memory("no-validator")
+        image = StoredImage(version.size, version.validator, block_size)
+        try:
+            cache = BlockCache(self.store, image, await self._limit(limit))
+        except StorageError:
+            await self._move_to_memory("storage-full")
+            cache = BlockCache(self.store, image, await self._limit(limit))
+        return cache, self.notices
+
+    async def _move_to_memory(self, why: Notice) -> None:
+        self.close()
+        fallback = await self._in_memory(self.folder, why)
+        self.storage, self.store, self.lock = fallback.storage, fallback.store, None
+        self.notices += fallback.notices
+
+    async def _limit(self, asked: int | None) -> int:
+        if self.storage.kind == "memory":
+            return min(_MOST_IN_MEMORY if asked is None else asked, _MOST_IN_MEMORY)
+        self.asked = asked or 0
+        return await self._limit_for_all() if asked is None else asked
+
+    async def _limit_for_all(self) -> int:
+        """What all caches may have together: at least what was asked for this one."""
+        return max(self.asked, min(_MOST_CACHED, (await self.storage.estimate()).quota // 2))
+
+    async def make_room(self, outside: Platform, needed: int) -> int:
+        """How many bytes this cache may have, at most `needed` if others have the rest.
+
+        Caches of images that nobody has open go, as far as the limit for all asks for it.
+        """
+        if self.storage.kind == "memory":
+            return needed
+        total = await self._limit_for_all()
+        return await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
+
+    def share(
+        self, outside: Platform, disk: StreamingDisk, source: SharedSource | None, limit: int | None
+    ) -> None:
+        """Lets other tabs read through this one, or waits to take the files over from another."""
+        if source is not None:
+            self.taking_over = asyncio.ensure_future(self._take_over(outside, disk, source, limit))
+        elif self.lock is not None and outside.channels is not None:
+            self.server = BlockServer(outside.channels, self.folder, disk)
+
+    async def _take_over(
+        self, outside: Platform, disk: StreamingDisk, source: SharedSource, limit: int | None
+    ) -> None:
+        lock = await outside.locks.acquire(self.folder, None)
+        assert lock is not None
+        source.holder_is_gone()
+        try:
+            store = await BlockStore.open(outside.storage, self.folder)
+        except StorageError:
+            lock.release()  # this tab goes on in memory
+            return
+        self.storage, self.store, self.lock = outside.storage, store, lock
+        try:
+            cache = BlockCache(store, disk.stored_image, await self._limit(limit))
+        except StorageError:
+            store.close()
+            return
+        self.notices.remove("shared-cache")
+        disk.adopt(cache, outside.storage.kind, self.notices)
+        self.share(outside, disk, None, limit)
+
+    async def note(self, outside: Platform, name: str, version: ImageVersion) -> None:
+        """Notes for the library's list what image this is of; `name` has nothing secret in it."""
+        if self.storage.kind == "memory":
+            return
+        now = outside.clock.now()
+        record = Record(name, version.size, now, now, version=str(version))
+        with contextlib.suppress(StorageError):
+            await LibraryShelf(outside).note_cache(self.folder, record)
+
+    async def load_profile(self) -> BootProfile | None:
+        """The boot profile that an earlier session recorded; None when there is none to be read."""
+        try:
+            file = await self.storage.open(f"{self.folder}/profile", create=False)
+        except (FileNotFoundError, StorageError):
+            return None
+        try:
+            encoded = bytearray(file.size())
+            file.read_into(encoded, 0)
+            return BootProfile.decode(bytes(encoded))
+        except (StorageError, ValueError):
+            return None  # torn by a crash: the next session records it again
+        finally:
+            file.close()
+
+    async def save_profile(self, profile: BootProfile) -> None:
+        """Keeps a boot profile for the next session. What cannot be kept is left."""
+        if self.storage.kind == "memory" or not profile.validator:
+            return
+        encoded = profile.encode()
+        try:
+            file = await self.storage.open(f"{self.folder}/profile")
+            try:
+                file.truncate(0)
+                file.write(encoded, 0)
+            finally:
+                file.close()
+        except StorageError:
+            return
+
+    def close(self) -> None:
+        """Lets the files go. Idempotent."""
+        if self.taking_over is not None:
+            self.taking_over.cancel()
+        if self.server is not None:
+            self.server.close()
+        self.store.close()
+        if self.lock is not None:
+            self.lock.release()

@@ -1,0 +1,150 @@
+"""The digest list of an image: what each chunk of it must hash to, before it is believed.
+
+A list is a small JSON document beside the image. Whoever trusts the list trusts every byte that
+passes `verify`. Two ways to trust it: its pin, which is the SHA-256 of the document and may travel
+in a page or a URL, and an Ed25519 signature by a key that the reader knows.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from ..remote.documents import read_document, whole_number
+from . import ed25519
+
+FORMAT: Final = "aero-disk-digests"
+DIGEST_LENGTH: Final = 32  # bytes of a SHA-256
+# The default block of the client: a block can be checked without more of the image than itself.
+DEFAULT_CHUNK_SIZE: Final = 64 * 1024
+_VERSION: Final = 1
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 4 * 1024, 64 * 1024 * 1024
+_FIELDS: Final = frozenset({"size", "chunk_size", "digests", "signature"})
+
+
+@dataclass(frozen=True, slots=True)
+class DigestList:
+    """The SHA-256 of each chunk of an image of `size` bytes, in order, one after the other.
+
+    Every chunk has `chunk_size` bytes (a power of two from 4 KiB to 64 MiB), the last one what is
+    left. `digests` is one string of 32 bytes for each chunk: an image of 4 GiB in chunks of 64 KiB
+    takes 2 MiB. `signature`, if any, is over `signed_bytes`. Raises `ValueError` when these do not
+    fit together.
+    """
+
+    size: int
+    chunk_size: int
+    digests: bytes
+    signature: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(f"no image has {self.size} bytes")
+        if not _SMALLEST_CHUNK <= self.chunk_size <= _LARGEST_CHUNK or self.chunk_size & (
+            self.chunk_size - 1
+        ):
+            raise ValueError(f"a chunk cannot have {self.chunk_size} bytes")
+        if len(self.digests) != self.chunk_count * DIGEST_LENGTH:
+            raise ValueError(
+                f"{self.chunk_count} chunks have {self.chunk_count * DIGEST_LENGTH} bytes of "
+                f"digests, not {len(self.digests)}"
+            )
+        if self.signature is not None and len(self.signature) != ed25519.SIGNATURE_LENGTH:
+            raise ValueError(
+                f"a signature has {ed25519.SIGNATURE_LENGTH} bytes, not {len(self.signature)}"
+            )
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks in the image."""
+        return -(-self.size // self.chunk_size)
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What a signature covers: all that the list says, however it is written down."""
+        said = f"{FORMAT} {_VERSION}\nsize {self.size}\nchunk_size {self.chunk_size}\nsha256 "
+        return said.encode() + hashlib.sha256(self.digests).hexdigest().encode() + b"\n"
+
+    def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the owner of an Ed25519 public key (32 bytes) signed all that the list says."""
+        return self.signature is not None and ed25519.verify(
+            public_key, self.signature, self.signed_bytes
+        )
+
+    @property
+    def pin(self) -> str:
+        """The SHA-256 of the encoded list, in hex."""
+        return pin_of(self.encode())
+
+    def verify(self, chunk_index: int, data: bytes | bytearray | memoryview) -> bool:
+        """Whether `data` is that chunk, all of it. Raises `IndexError` when there is none."""
+        if not 0 <= chunk_index < self.chunk_count:
+            raise IndexError(f"chunk {chunk_index} of {self.chunk_count}")
+        start = chunk_index * DIGEST_LENGTH
+        expected = self.digests[start : start + DIGEST_LENGTH]
+        return hashlib.sha256(data).digest() == expected
+
+    def encode(self) -> bytes:
+        """The document; the same list gives the same bytes."""
+        document: dict[str, object] = {
+            "format": FORMAT,
+            "version": _VERSION,
+            "size": self.size,
+            "chunk_size": self.chunk_size,
+            "digests": base64.b64encode(self.digests).decode(),
+        }
+        if self.signature is not None:
+            document["signature"] = base64.b64encode(self.signature).decode()
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes | str) -> DigestList:
+        """Reads a document; raises `ValueError` that says what is wrong with it."""
+        document = read_document(encoded, FORMAT, _VERSION, _FIELDS)
+        signature = document.get("signature")
+        return cls(
+            whole_number(document, "size"),
+            whole_number(document, "chunk_size"),
+            _bytes(document.get("digests"), "digests"),
+            None if signature is None else _bytes(signature, "signature"),
+        )
+
+
+def pin_of(encoded: bytes) -> str:
+    """The pin of a list as it came: its SHA-256 in hex."""
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def digests_of(pieces: Iterable[bytes], chunk_size: int = DEFAULT_CHUNK_SIZE) -> DigestList:
+    """The list of an image that comes in pieces of any length, in order."""
+    size, filled = 0, 0
+    digests = bytearray()
+    hasher = hashlib.sha256()
+    for piece in pieces:
+        size += len(piece)
+        rest = memoryview(piece)
+        while rest:
+            part = rest[: chunk_size - filled]
+            hasher.update(part)
+            filled += len(part)
+            rest = rest[len(part) :]
+            if filled == chunk_size:
+                digests += hasher.digest()
+                hasher, filled = hashlib.sha256(), 0
+    if filled:
+        digests += hasher.digest()
+    return DigestList(size, chunk_size, bytes(digests))
+
+
+def _bytes(value: object, field: str) -> bytes:
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (ValueError, binascii.Error):
+            pass
+    raise ValueError(f"{field} must be base64")

@@ -1,0 +1,212 @@
+"""A disk as a row of cells: which of it is held here, and where something happens.
+
+A cell is a power of two of blocks, so that its borders are borders of blocks and stay where they
+are while the map is looked at from nearer or farther away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from ..disk import DiskInfo
+from .activity import Activity
+
+FETCHED_NOW, IN_PROFILE = 1, 2
+"""Marks of a cell: a request for some of it is under way; the boot profile names some of it."""
+RECENT_S = 6.0
+MOST_CELLS = 1 << 15
+_MOST_HOT = 2000  # events that a look at the map goes through
+_REST = 30  # times the time that counting what is held takes, between two counts
+
+Range = tuple[int, int]  # offset and length in bytes
+
+
+class MappedDisk(Protocol):
+    """A disk whose map can be drawn."""
+
+    @property
+    def info(self) -> DiskInfo:
+        """Size and block size."""
+
+    @property
+    def activity(self) -> Activity:
+        """What it does."""
+
+    @property
+    def is_all_here(self) -> bool:
+        """Whether nothing of it comes from the net, so that what is not written is zeros."""
+
+    def held_ranges(self) -> Iterable[Range]:
+        """What of it is kept here otherwise than in blocks."""
+
+    def held_blocks(self) -> Collection[int]:
+        """The blocks that are kept here, in no order."""
+
+    def blocks_under_way(self) -> Iterable[int]:
+        """The blocks that requests are out for."""
+
+    def profile_blocks(self) -> Iterable[int]:
+        """The blocks that the boot profile names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A part of a disk in cells of `cell_size` bytes, the first at `start`; one byte for each.
+
+    `held` is the share that is held (255: all of it, 0: nothing), `heat` how recently some of it
+    was read or written (255: just now, 0: not within `RECENT_S`), `marks` what else holds of it.
+    """
+
+    start: int
+    cell_size: int
+    held: bytes
+    heat: bytes
+    marks: bytes
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+class DiskMap:
+    """The map of one disk. Counting many held blocks takes a while, so it is done now and then."""
+
+    def __init__(self, disk: MappedDisk) -> None:
+        self.disk = disk
+        self._place = (0, 0, 0)
+        self._shares = b""
+        self._count_after = 0.0
+        self._profile_place = (0, 0, 0)
+        self._in_profile: set[int] = set()
+
+    def cells(self, start: int, length: int, most: int) -> Cells:
+        """At most `most` cells that show the `length` bytes at `start`, in bytes.
+
+        What reaches outside the disk is cut off; there is always at least one cell.
+        """
+        size, block_size = self.disk.info.size, self.disk.info.block_size
+        start = min(max(start, 0), size - 1)
+        length = min(max(length, 1), size - start)
+        cell_size = _cell_size(start, length, min(max(most, 1), MOST_CELLS), block_size)
+        stop = min(-(-(start + length) // cell_size) * cell_size, size)
+        start -= start % cell_size
+        count = -(-(stop - start) // cell_size)
+        return Cells(
+            start,
+            cell_size,
+            self._held(start, cell_size, count),
+            _heat(self.disk.activity, start, cell_size, count),
+            self._marks(start, cell_size, count),
+        )
+
+    def _held(self, start: int, cell_size: int, count: int) -> bytes:
+        began = time.monotonic()
+        place = (start, cell_size, count)
+        if place == self._place and began < self._count_after:
+            return self._shares
+        info = self.disk.info
+        in_blocks = held_shares(
+            self.disk.held_blocks(),
+            first=start // info.block_size,
+            per_cell=cell_size // info.block_size,
+            count=count,
+            blocks=-(-info.size // info.block_size),
+        )
+        written = range_shares(self.disk.held_ranges(), start, cell_size, count, info.size)
+        self._shares = bytes(map(max, in_blocks, written))
+        ended = time.monotonic()
+        self._place, self._count_after = place, ended + _REST * (ended - began)
+        return self._shares
+
+    def _marks(self, start: int, cell_size: int, count: int) -> bytes:
+        block_size = self.disk.info.block_size
+        first, per_cell = start // block_size, cell_size // block_size
+
+        def cells_of(blocks: Iterable[int]) -> set[int]:
+            return {(block - first) // per_cell for block in blocks} & set(range(count))
+
+        place = (start, cell_size, count)
+        if place != self._profile_place:
+            self._profile_place = place
+            self._in_profile = cells_of(self.disk.profile_blocks())
+        marks = bytearray(count)
+        for cell in self._in_profile:
+            marks[cell] = IN_PROFILE
+        for cell in cells_of(self.disk.blocks_under_way()):
+            marks[cell] |= FETCHED_NOW
+        return bytes(marks)
+
+
+def held_shares(
+    held: Iterable[int], *, first: int, per_cell: int, count: int, blocks: int
+) -> bytes:
+    """For each of `count` cells of `per_cell` blocks from block `first` on, the share in `held`.
+
+    `blocks` is the number of blocks in the image, whose last cell may end early. A cell that holds
+    something is never 0, and one that lacks something never 255.
+    """
+    in_cells = Counter([(block - first) // per_cell for block in held])
+    shares = bytearray(count)
+    for cell, number in in_cells.items():
+        if 0 <= cell < count:
+            whole = min(per_cell, blocks - first - cell * per_cell)
+            shares[cell] = max(1, number * 255 // whole)
+    return bytes(shares)
+
+
+def range_shares(
+    ranges: Iterable[Range], start: int, cell_size: int, count: int, size: int
+) -> bytes:
+    """As `held_shares`, for ranges of bytes of a disk of `size` bytes."""
+    held = [0] * count
+    for offset, length in ranges:
+        first = max((offset - start) // cell_size, 0)
+        last = min((offset + length - 1 - start) // cell_size, count - 1)
+        for cell in range(first, last + 1):
+            begin = start + cell * cell_size
+            held[cell] += min(begin + cell_size, offset + length) - max(begin, offset)
+    shares = bytearray(count)
+    for cell, number in enumerate(held):
+        if number:
+            whole = min(cell_size, size - start - cell * cell_size)
+            shares[cell] = max(1, number * 255 // whole)
+    return bytes(shares)
+
+
+def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
+    """The smallest power of two of blocks at which so many cells reach over the whole part."""
+    cell_size = block_size
+    while -(-(start % cell_size + length) // cell_size) > most:
+        cell_size *= 2
+    return cell_size
+
+
+def _heat(activity: Activity, start: int, cell_size: int, count: int) -> bytes:
+    heat = bytearray(count)
+    now = activity.now()
+    for event in islice(activity.latest(RECENT_S), _MOST_HOT):
+        if event.kind in {"request", "arrival"} or not event.length:
+            continue
+        first = max((event.offset - start) // cell_size, 0)
+        last = min((event.offset + event.length - 1 - start) // cell_size, count - 1)
+        warmth = max(1, round(255 * (1 - max(0.0, now - event.at) / RECENT_S)))
+        for cell in range(first, last + 1):
+            heat[cell] = max(heat[cell], warmth)
+    return bytes(heat)
+
+
+def cell_states(cells: Cells, index: int) -> Sequence[str]:
+    """What holds of one cell, in words of this module's: for a text that says so."""
+    states = []
+    if cells.marks[index] & FETCHED_NOW:
+        states.append("fetched")
+    if cells.heat[index]:
+        states.append("read")
+    states.append({0: "missing", 255: "held"}.get(cells.held[index], "partly"))
+    if cells.marks[index] & IN_PROFILE:
+        states.append("profile")
+    return states

@@ -1,0 +1,301 @@
+"""What is asked of an image's host, in which order, and how much at a time.
+
+Reads go before everything else. What is wanted ahead of them is not queued here: when a place is
+free and no read waits for one, the background sources are asked, the most important first, what
+they want next. So what became useless in the meantime is never asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from typing import Protocol
+
+from ..cache.block_store import StoredImage
+from ..errors import HttpStatusError
+from ..platform.base import Clock
+from ..platform.byte_range import ByteRange
+from ..platform.event_loop import task_begun
+from ..remote.retry import RetryPolicy
+from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
+
+_LONGEST_REST_S = 60.0
+
+IsMissing = Callable[[int], bool]
+"""Whether a block of the image is neither held nor under way."""
+
+
+class RangeSource(Protocol):
+    """Where the bytes of an image come from: see `RemoteImage.fetch`."""
+
+    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `span` to `deliver`, in order, with their offsets."""
+
+
+class BackgroundSource(Protocol):
+    """Wants blocks that no read waits for."""
+
+    def next_run(self, is_missing: IsMissing) -> range | None:
+        """Missing blocks to fetch next, in one request; None when there are none."""
+
+
+class FetchQueue:
+    """The requests for one image's blocks.
+
+    At most `concurrency` run at a time, one place less for the background, each for at most
+    `most_blocks`. `arrived` takes blocks as they come in and makes them held; `asking` is told what
+    each request is for, and `settled`, after it, what of that did not come.
+    """
+
+    def __init__(
+        self,
+        source: RangeSource,
+        image: StoredImage,
+        *,
+        is_held: Callable[[int], bool],
+        arrived: Arrived,
+        asking: Callable[[range], None],
+        settled: Callable[[range], None],
+        clock: Clock,
+        retry: RetryPolicy,
+        concurrency: int,
+        most_blocks: int,
+    ) -> None:
+        self.background: list[BackgroundSource] = []
+        """Who wants blocks ahead of reads, the most important first."""
+        self.most_blocks = most_blocks
+        self._source = source
+        self._image = image
+        self._blocks = -(-image.size // image.block_size)
+        self._is_held = is_held
+        self._arrived = arrived
+        self._asking = asking
+        self._settled = settled
+        self._clock = clock
+        self._retry = retry
+        self._concurrency = concurrency
+        self._waiting: deque[BlockFetch] = deque()
+        self._running: set[BlockFetch] = set()
+        self._unasked: set[BlockFetch] = set()  # those of the background
+        self._arriving: dict[int, BlockFetch] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._background_failures = 0
+        self._background_rests = False
+        self._is_pumping = False
+
+    @property
+    def under_way(self) -> Collection[int]:
+        """The blocks that are asked for, or waiting for a place."""
+        return self._arriving.keys()
+
+    def is_missing(self, block: int) -> bool:
+        """Whether a block of the image is neither held nor under way."""
+        return (
+            0 <= block < self._blocks and block not in self._arriving and not self._is_held(block)
+        )
+
+    async def read(self, read: PendingRead, ahead: Iterable[int] = ()) -> None:
+        """Returns once all parts of `read` are filled; raises what kept one from coming.
+
+        Blocks of `ahead` that are missing and adjacent to one that this read asks for come with it.
+        """
+        unasked = []
+        for block in read.parts:
+            fetch = self._arriving.get(block)
+            if fetch is None:
+                unasked.append(block)
+            else:
+                fetch.join(block, read)
+        for blocks in self._grown(unasked, ahead):
+            fetch = self._enqueue(blocks)
+            for block in blocks:
+                if block in read.parts:
+                    fetch.join(block, read)
+        self.pump()
+        try:
+            await read.done
+        except BaseException:
+            self._leave(read)
+            raise
+
+    def pump(self) -> None:
+        """Starts what may run now. To be called when a background source has something new."""
+        if self._is_pumping:
+            return  # a request ended as soon as it was started: the loop below goes on
+        self._is_pumping = True
+        try:
+            while (fetch := self._next()) is not None:
+                self._start(fetch)
+        finally:
+            self._is_pumping = False
+
+    async def close(self, error: Exception) -> None:
+        """Gives everything up; whoever waits gets `error`."""
+        self.background.clear()
+        for fetch in set(self._arriving.values()):
+            fetch.fail(error)
+            self._give_up(fetch)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+    def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
+        """Runs for `blocks`, the last one grown by the missing blocks right behind it."""
+        runs = plan_runs(blocks, self.most_blocks)
+        if runs:
+            last = runs[-1]
+            stop = last.stop
+            for block in ahead:
+                if block >= stop:
+                    if block > stop or not self.is_missing(block):
+                        break
+                    stop = block + 1
+            stop = min(stop, last.start + self.most_blocks)
+            runs[-1] = range(last.start, max(stop, last.stop))
+        yield from runs
+
+    def _next_background_run(self) -> range | None:
+        for source in self.background:
+            blocks = source.next_run(self.is_missing)
+            if blocks is not None:
+                return blocks[: self.most_blocks]
+        return None
+
+    def _next(self) -> BlockFetch | None:
+        """What may run now, reads first."""
+        if self._waiting:
+            return self._waiting.popleft() if len(self._running) < self._concurrency else None
+        if self._background_rests or len(self._running) >= max(1, self._concurrency - 1):
+            return None
+        blocks = self._next_background_run()
+        if blocks is None:
+            return None
+        fetch = self._admit(blocks)
+        self._unasked.add(fetch)
+        return fetch
+
+    def _admit(self, blocks: range) -> BlockFetch:
+        fetch = BlockFetch(self._image, blocks, self._pass_on)
+        for block in blocks:
+            self._arriving[block] = fetch
+        return fetch
+
+    def _enqueue(self, blocks: range) -> BlockFetch:
+        fetch = self._admit(blocks)
+        self._waiting.append(fetch)
+        return fetch
+
+    def _start(self, fetch: BlockFetch) -> None:
+        self._running.add(fetch)
+        task = task_begun(self._run(fetch))
+        if not task.done():  # else it may have been followed by one that tries again
+            fetch.task = task
+            self._tasks.add(task)  # which takes itself out: a callback would cost a trip
+
+    async def _run(self, fetch: BlockFetch) -> None:
+        started = self._clock.now()
+        try:
+            fetch.begin()
+            self._asking(fetch.left)
+            await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            self._failed(fetch, error, started)
+        else:
+            self._background_failures = 0
+        finally:
+            self._running.discard(fetch)
+            self._discard_this_task()
+            if not fetch.failures:
+                self._forget(fetch)
+                self._unasked.discard(fetch)
+            self._settled(fetch.left)
+            self.pump()
+
+    def _failed(self, fetch: BlockFetch, error: Exception, started: float) -> None:
+        """Tries again later if that may help and somebody waits, else tells who waits."""
+        if isinstance(error, HttpStatusError) and error.status == 413 and len(fetch.left) > 1:
+            self._shorten(fetch)
+            return
+        self._rest()
+        if not fetch.failures:
+            fetch.stuck_since = started
+        fetch.failures += 1
+        elapsed = self._clock.now() - fetch.stuck_since
+        delay = self._retry.delay_s(error, fetch.failures, elapsed)
+        if fetch.has_readers and delay is not None:
+            fetch.task = self._spawn(self._again(fetch, delay))
+            return
+        fetch.failures = 0
+        fetch.fail(error)
+
+    async def _again(self, fetch: BlockFetch, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
+        self._waiting.appendleft(fetch)
+        self.pump()
+
+    def _rest(self) -> None:
+        """Leaves a host that fails alone for a while, as far as no read waits for it."""
+        if self.background and not self._background_rests:
+            self._background_failures += 1
+            self._background_rests = True
+            self._spawn(self._end_rest(min(_LONGEST_REST_S, 2.0**self._background_failures)))
+
+    async def _end_rest(self, delay_s: float) -> None:
+        await self._clock.sleep(delay_s)
+        self._background_rests = False
+        self.pump()
+
+    def _shorten(self, fetch: BlockFetch) -> None:
+        """Asks for what is left in shorter requests, from now on for everything."""
+        self.most_blocks = max(1, min(self.most_blocks, len(fetch.left)) // 2)
+        for part in reversed(fetch.split(self.most_blocks)):
+            for block in part.left:
+                self._arriving[block] = part
+            self._waiting.appendleft(part)
+
+    # ── what becomes of them ─────────────────────────────────────────────────────────────────────
+
+    def _pass_on(self, first: int, data: memoryview) -> None:
+        self._arrived(first, data)
+        for block in range(first, first + -(-len(data) // self._image.block_size)):
+            del self._arriving[block]
+
+    def _leave(self, read: PendingRead) -> None:
+        """Gives up the requests that only a read which has ended waits for."""
+        left: dict[BlockFetch, None] = {}
+        for block in read.parts:
+            fetch = self._arriving.get(block)
+            if fetch is not None:
+                fetch.leave(block, read)
+                left[fetch] = None
+        for fetch in left:
+            if not fetch.has_readers and fetch not in self._unasked:
+                self._give_up(fetch)
+        self.pump()
+
+    def _give_up(self, fetch: BlockFetch) -> None:
+        # Forgotten at once: a read that comes now must start a request of its own.
+        self._forget(fetch)
+        if fetch in self._waiting:
+            self._waiting.remove(fetch)
+        if fetch.task is not None:
+            fetch.task.cancel()
+
+    def _forget(self, fetch: BlockFetch) -> None:
+        for block in fetch.left:
+            if self._arriving.get(block) is fetch:
+                del self._arriving[block]
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _discard_this_task(self) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.discard(task)

@@ -1,0 +1,322 @@
+"""Answers the clients of a disk's shared memory: blocks go into frames, requests to the disk.
+
+What takes no waiting is answered in the call that asks. The protocol is described in
+`web/shared-blocks.mjs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from ..disk import Disk, Locating, check_bounds
+from ..errors import DiskClosedError, DiskError, InvalidOptionError, InvalidResponseError
+from ..platform.base import File, MakeSharedMemory
+from ..platform.failures import describe
+from .shared_blocks import geometry_for
+
+# Kinds of requests.
+READ = 1
+READ_TO_ROOM = 2
+WRITE = 3
+TRY_WRITE = 4
+STAGE = 5
+FLUSH = 6
+DISCARD = 7
+
+# Results; PENDING is followed by another one later.
+PENDING = 0
+IN_FRAMES = 1
+WELL = 2
+REFUSED = 3
+FAILED = 4
+
+ROOM = 256 * 1024
+"""Bytes that go with one request, at most."""
+
+FRAMED = 64 * 1024
+"""Reads up to that fill frames; longer ones are rarely read again."""
+
+_LONGEST_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
+_LONGEST_FAILURE = 16 * 1024
+_LONGEST_STAGE = 256 << 20
+
+
+@runtime_checkable
+class Changing(Protocol):
+    """A disk that says when bytes are to be read anew."""
+
+    def watch(self, changed: Callable[[int, int], None]) -> None:
+        """Has `changed(offset, length)` called for each change, before it is acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStats:
+    """What clients found in shared memory, and what there is of it. Sizes in bytes."""
+
+    reads: int
+    bytes_read: int
+    clients: int
+    frames: int
+    frame_size: int
+    frames_used: int
+
+
+class SharedDisk:
+    """The shared memory of one disk: its frames, and the requests of its clients."""
+
+    def __init__(self, disk: Disk, memory_bytes: int, make_memory: MakeSharedMemory) -> None:
+        """Raises `InvalidOptionError` when the disk is one whose changes nobody tells of."""
+        info = disk.info
+        if isinstance(disk, Changing):
+            disk.watch(self._changed)
+        elif not info.read_only:
+            raise InvalidOptionError("disk", type(disk).__name__, "one that tells of its changes")
+        self.geometry = geometry_for(info.size, info.block_size, memory_bytes)
+        shifts = self.geometry.frame_shift, self.geometry.set_shift
+        self.memory = make_memory(*shifts, info.size, self)
+        self._disk = disk
+        self._size = info.size
+        self._locate = disk.locate if isinstance(disk, Locating) else _nowhere
+        self._shift = self.geometry.frame_shift
+        self._file: File | None = None  # that blocks are placed in
+        self._changes = 0  # what was read before a change and put later may be stale
+        self._clients: set[int] = set()
+        self._numbers = itertools.count(1)
+        self._closed = False
+        self._gone_reads = self._gone_bytes = 0
+        self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._ahead: dict[int, tuple[int, memoryview]] = {}  # by client: what follows its last read
+        self._staged: dict[int, bytearray] = {}  # by client: the beginning of a long write
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────
+
+    def add_client(self) -> tuple[int, object]:
+        """The number of a new client, and its lane."""
+        client = next(self._numbers)
+        self._clients.add(client)
+        return client, self.memory.add_client(client)
+
+    def remove_client(self, client: int) -> None:
+        """Forgets a client that has gone, and gives up what it asked for. Idempotent."""
+        if client not in self._clients:
+            return
+        reads, byte_count = self.memory.counters(client)
+        self._gone_reads += reads
+        self._gone_bytes += byte_count
+        self._clients.discard(client)
+        self._ahead.pop(client, None)
+        self._staged.pop(client, None)
+        for (owner, _), task in list(self._under_way.items()):
+            if owner == client:
+                task.cancel()
+        self.memory.remove_client(client)
+
+    def stats(self) -> SharedStats:
+        """The counters as they are now."""
+        counters = [self.memory.counters(client) for client in self._clients]
+        return SharedStats(
+            reads=self._gone_reads + sum(reads for reads, _ in counters),
+            bytes_read=self._gone_bytes + sum(byte_count for _, byte_count in counters),
+            clients=len(self._clients),
+            frames=self.geometry.frames,
+            frame_size=self.geometry.frame_size,
+            frames_used=self.memory.used(),
+        )
+
+    def close(self) -> None:
+        """Empties the frames and answers what clients ask or have asked with `DiskClosedError`."""
+        if self._closed:
+            return
+        self._closed = True
+        self.memory.close()
+        for task in self._under_way.values():
+            task.cancel()
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+    def place(self, block: int) -> int:
+        """Where a block lies in the file that the memory was told of; -1 when nowhere there.
+
+        The one call for a block that is cached, so it does nothing else. Never raises.
+        """
+        if self._closed:
+            return -1
+        offset = block << self._shift
+        try:
+            found = self._locate(offset, min(1 << self._shift, self._size - offset))
+        except DiskError:
+            return -1  # `answer` will tell
+        if found is None:
+            return -1
+        if found[0] is not self._file and not self._use(found[0]):
+            return -1
+        return found[1]
+
+    def answer(
+        self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
+    ) -> int:
+        """Answers a request: its result, or PENDING and the result later. Never raises."""
+        if self._closed:
+            return self._fail(client, entry, DiskClosedError())
+        try:
+            if kind == READ:
+                return self._read(client, entry, offset, length, extra)
+            if kind == READ_TO_ROOM:
+                return self._read_to_room(client, entry, offset, length, 0)
+            return self._change(client, entry, kind, offset, length, extra)
+        except Exception as error:  # noqa: BLE001 - the client must hear of anything
+            return self._fail(client, entry, error)
+
+    def give_up(self, client: int, entry: int) -> None:
+        """Cancels a request that was left for later."""
+        task = self._under_way.get((client, entry))
+        if task is not None:
+            task.cancel()
+
+    def _fail(self, client: int, entry: int, error: BaseException) -> int:
+        failure = describe(error)
+        failure["message"] = str(failure["message"])[-_LONGEST_FAILURE:]
+        self.memory.put_failure(client, entry, json.dumps(failure, default=str).encode())
+        return FAILED
+
+    def _later(self, client: int, entry: int, work: Coroutine[object, object, int]) -> int:
+        key = client, entry
+
+        async def answer() -> None:
+            try:
+                result = await work
+            except asyncio.CancelledError as error:
+                result = self._fail(client, entry, DiskClosedError() if self._closed else error)
+            except Exception as error:  # noqa: BLE001 - the client must hear of anything
+                result = self._fail(client, entry, error)
+            finally:
+                del self._under_way[key]
+            self.memory.finish(client, entry, result)
+
+        self._under_way[key] = asyncio.ensure_future(answer())
+        return PENDING
+
+    # ── reads ────────────────────────────────────────────────────────────────────────────────────
+
+    def _use(self, file: File) -> bool:
+        self._file = file if self.memory.use(file) else None
+        return self._file is not None
+
+    def _read(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
+        if length + extra > FRAMED:
+            return self._read_to_room(client, entry, offset, length, extra)
+        check_bounds(offset, length, self._size)
+        shift = self._shift
+        for block in range(offset >> shift, (offset + length - 1 >> shift) + 1 if length else 0):
+            if not self.memory.has(block) and not self._bring(block):
+                return self._later(client, entry, self._fetch_blocks(client, entry, offset, length))
+        return IN_FRAMES
+
+    def _bring(self, block: int) -> bool:
+        """Puts a block into a frame, if the disk has it at hand."""
+        data = bytearray(self.geometry.block_length(block))
+        at_hand = self._disk.try_read_into(block << self._shift, data)
+        if at_hand:
+            self.memory.put(block, data)
+        return at_hand
+
+    async def _fetch_blocks(self, client: int, entry: int, offset: int, length: int) -> int:
+        """Reads what must be waited for, as whole blocks, and puts them into frames."""
+        shift, size = self._shift, self.geometry.frame_size
+        first, last = offset >> shift, (offset + length - 1) >> shift
+        start, stop = first << shift, min(last + 1 << shift, self._size)
+        data = bytearray(stop - start)
+        changes = self._changes
+        await self._disk.read_into(start, data)
+        with memoryview(data) as view:
+            if changes != self._changes:
+                # Some of it may have become other bytes since it was read: fit for this read, which
+                # began before, and for no other.
+                self.memory.put_room(client, entry, 0, view[offset - start :][:length])
+                return WELL
+            for block in range(first, last + 1):
+                if not self.memory.has(block):
+                    self.memory.put(block, view[(block - first) * size :][:size])
+        return IN_FRAMES
+
+    def _read_to_room(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
+        check_bounds(offset, length, self._size)
+        ahead = self._ahead.pop(client, None) if entry == 0 else None
+        if ahead is not None and ahead[0] == offset and len(ahead[1]) >= length:
+            self._put_ahead(client, entry, offset, length, ahead[1])
+            return WELL
+        place = self._locate(offset, length)
+        if place is not None and self.memory.fill_room(client, entry, 0, *place, length):
+            return WELL
+        data = bytearray(length)
+        if self._disk.try_read_into(offset, data):
+            self.memory.put_room(client, entry, 0, data)
+            return WELL
+        return self._later(client, entry, self._fetch(client, entry, offset, length, extra))
+
+    async def _fetch(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
+        """Reads what must be waited for, with what the same read will ask for next."""
+        stop = min(offset + length + min(extra, _LONGEST_AHEAD), self._size)
+        data = bytearray(stop - offset)
+        await self._disk.read_into(offset, data)
+        self._put_ahead(client, entry, offset, length, memoryview(data))
+        return WELL
+
+    def _put_ahead(
+        self, client: int, entry: int, offset: int, length: int, data: memoryview
+    ) -> None:
+        self.memory.put_room(client, entry, 0, data[:length])
+        if len(data) > length and client in self._clients:
+            self._ahead[client] = offset + length, data[length:]
+
+    # ── changes ──────────────────────────────────────────────────────────────────────────────────
+
+    def _change(
+        self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
+    ) -> int:
+        disk = self._disk
+        if kind == FLUSH:
+            return self._later(client, entry, _done(disk.flush()))
+        check_bounds(offset, length, self._size)
+        if kind == DISCARD:
+            return self._later(client, entry, _done(disk.discard(offset, length)))
+        if kind == STAGE:
+            self._stage(client, entry, length, extra)
+            return WELL
+        data = self._staged.pop(client, bytearray()) if extra else bytearray()
+        if len(data) != extra:
+            raise InvalidResponseError("the client", "bytes staged", str(extra), str(len(data)))
+        data += self.memory.take_room(client, entry, length)
+        check_bounds(offset, len(data), self._size)
+        if disk.try_write(offset, data):
+            return WELL
+        if kind == TRY_WRITE:
+            return REFUSED
+        return self._later(client, entry, _done(disk.write(offset, data)))
+
+    def _stage(self, client: int, entry: int, length: int, at: int) -> None:
+        staged = self._staged.setdefault(client, bytearray())
+        if at + length > _LONGEST_STAGE:
+            raise InvalidOptionError("length", at + length, f"at most {_LONGEST_STAGE} at once")
+        del staged[at:]
+        staged += self.memory.take_room(client, entry, length)
+
+    def _changed(self, offset: int, length: int) -> None:
+        self._changes += 1
+        self.memory.forget(offset, length)
+        if self._ahead:
+            self._ahead.clear()
+
+
+async def _done(work: Coroutine[object, object, None]) -> int:
+    await work
+    return WELL
+
+
+def _nowhere(offset: int, length: int) -> None:
+    """Where the bytes lie of a disk that cannot say."""

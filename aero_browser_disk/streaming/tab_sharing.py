@@ -1,0 +1,137 @@
+"""Several tabs with one image: one holds its files, the others read through that one.
+
+Who holds the lock of an image's folder serves its blocks on a channel of the same name. Another tab
+asks there before it asks the host, so that no block is downloaded twice. Whatever goes wrong
+between tabs is no error: the host is asked instead. When the holder goes, the lock goes to one of
+the others, which takes the files over.
+
+On the channel, as plain objects: `{ask, from, version, start, stop}` by a reader; `{to, ask, data}`
+for each piece in order, then `{to, ask, done: 1}`, or `{to, ask, failed: 1}`, by the holder;
+`{leave, from}` when a reader gives a question up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+
+from ..disk import Disk
+from ..errors import DiskError
+from ..platform.base import Channels, Message
+from ..platform.byte_range import ByteRange
+from .block_fetch import Arrived
+from .fetch_queue import RangeSource
+
+_PIECE = 256 * 1024
+_SILENCE_S = 10.0  # a holder that says nothing for so long is asked no more
+
+
+class BlockServer:
+    """Reads `disk` for other tabs."""
+
+    def __init__(self, channels: Channels, name: str, disk: Disk) -> None:
+        self._disk = disk
+        self._answers: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._channel = channels.open(name, self._hear)
+
+    def close(self) -> None:
+        """Serves nobody any more; who waits is told."""
+        for answer in list(self._answers.values()):
+            answer.cancel()
+        self._channel.close()
+
+    def _hear(self, message: Message) -> None:
+        if "ask" in message and "from" in message:
+            key = str(message["from"]), int(message["ask"])
+            task = asyncio.ensure_future(self._answer(*key, message))
+            self._answers[key] = task
+            task.add_done_callback(lambda _: self._answers.pop(key, None))
+        elif "leave" in message:
+            answer = self._answers.get((str(message["from"]), int(message["leave"])))
+            if answer is not None:
+                answer.cancel()
+
+    async def _answer(self, reader: str, ask: int, message: Message) -> None:
+        start, stop = int(message["start"]), int(message["stop"])
+        try:
+            if message["version"] != self._disk.info.version:
+                self._channel.send({"to": reader, "ask": ask, "failed": 1})
+                return
+            for offset in range(start, stop, _PIECE):
+                data = await self._disk.read(offset, min(_PIECE, stop - offset))
+                self._channel.send({"to": reader, "ask": ask, "data": data})
+            self._channel.send({"to": reader, "ask": ask, "done": 1})
+        except (DiskError, asyncio.CancelledError):
+            # What the trouble was, the reader finds out from the host.
+            self._channel.send({"to": reader, "ask": ask, "failed": 1})
+
+
+class SharedSource:
+    """A `RangeSource` that asks the tab which holds the image's files, else `host`."""
+
+    def __init__(self, channels: Channels, name: str, version: str, host: RangeSource) -> None:
+        self._host = host
+        self._version = version
+        self._me = secrets.token_hex(8)
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, asyncio.Queue[Message]] = {}
+        self._channel = channels.open(name, self._hear)
+        self._has_holder = True
+
+    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `span` to `deliver`, in order; raises what the host does."""
+        offset = span.start
+        if self._has_holder:
+            offset = await self._ask_holder(span, deliver)
+        if offset < span.stop:
+            await self._host.fetch(ByteRange(offset, span.stop), deliver)
+
+    def holder_is_gone(self) -> None:
+        """Nobody holds the files any more: what waits for an answer goes to the host."""
+        self._has_holder = False
+        for answers in self._answers.values():
+            answers.put_nowait({"failed": 1})
+
+    def close(self) -> None:
+        """Stops listening."""
+        self.holder_is_gone()
+        self._channel.close()
+
+    async def _ask_holder(self, span: ByteRange, deliver: Arrived) -> int:
+        """Delivers what the holder gives; returns where that ends."""
+        ask = next(self._numbers)
+        answers: asyncio.Queue[Message] = asyncio.Queue()
+        self._answers[ask] = answers
+        offset = span.start
+        self._channel.send(
+            {
+                "ask": ask,
+                "from": self._me,
+                "version": self._version,
+                "start": span.start,
+                "stop": span.stop,
+            }
+        )
+        try:
+            while offset < span.stop:
+                async with asyncio.timeout(_SILENCE_S):
+                    message = await answers.get()
+                data = message.get("data")
+                if not isinstance(data, bytes) or offset + len(data) > span.stop:
+                    break
+                deliver(offset, memoryview(data))
+                offset += len(data)
+        except TimeoutError:
+            self._has_holder = False
+        finally:
+            del self._answers[ask]
+            if offset < span.stop:
+                self._channel.send({"leave": ask, "from": self._me})
+        return offset
+
+    def _hear(self, message: Message) -> None:
+        if message.get("to") == self._me and "ask" in message:
+            answers = self._answers.get(int(message["ask"]))
+            if answers is not None:
+                answers.put_nowait(message)

@@ -1,0 +1,259 @@
+"""A disk as a raw file, or compressed: a stream in which holes cost next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from ..disk import Disk, data_ranges, locate
+from ..errors import InvalidOptionError, StorageError
+from ..formats.recognition import ZSTD
+from ..formats.zstandard import zstd_module
+
+MIB = 1 << 20
+Compression = Literal["gzip", "zstd"]
+SUFFIXES: dict[str | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
+
+_PIECE = 4 * MIB
+_HELD = 32 * MIB  # at once from a file to the page: each way there takes its time (measured)
+_HOLE = 16 * MIB  # zeros that are packed once, and then repeated
+_SMALL_ZEROS = 64 << 10
+_GZIP_LEVEL = 1  # 6 takes three times as long for a tenth less (measured on a Debian image)
+_ZSTD_LEVEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """So many zeros, which a sink may leave out where its file can have holes."""
+
+    length: int
+
+
+Part = bytes | bytearray | Hole
+
+
+class HeldPart(Protocol):
+    """Bytes in JavaScript's memory, on their way to the page."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+@runtime_checkable
+class HoldingFile(Protocol):
+    """A file that can be read into memory that is not Python's."""
+
+    def hold(self, offset: int, length: int) -> HeldPart | None:
+        """Some of its bytes, None where it cannot; raises as `File.read_into`."""
+
+
+class Packer(Protocol):
+    """Makes a file of data and of zeros."""
+
+    def data(self, piece: bytearray) -> bytes | bytearray:
+        """What goes out for a piece; may be nothing for now."""
+
+    def zeros(self, length: int) -> Iterator[Part]:
+        """What goes out for so many zeros."""
+
+    def end(self) -> bytes:
+        """What is still to go out."""
+
+
+async def exported(
+    disk: Disk,
+    compression: Compression | None = None,
+    reached: Callable[[int], None] = lambda _: None,
+) -> AsyncGenerator[Part, None]:
+    """The bytes of a disk as a file, in order; raw ones have holes in them.
+
+    `reached` is told where on the disk it is, before what goes out for that.
+
+    gzip and Zstandard files are made of several members or frames, which their own tools read as
+    one. Raises `InvalidOptionError`, `UnsupportedImageError` where this Python has no Zstandard,
+    and what reading the disk does.
+    """
+    packer = packer_for(compression)
+    for start, stop, is_data in _runs(disk):
+        if is_data:
+            for offset in range(start, stop, _PIECE):
+                piece = await _read(disk, offset, min(_PIECE, stop - offset))
+                reached(offset + len(piece))
+                if packed := packer.data(piece):
+                    yield packed
+        else:
+            reached(stop)
+            for part in packer.zeros(stop - start):
+                if part:
+                    yield part
+    if rest := packer.end():
+        yield rest
+
+
+async def exported_held(
+    disk: Disk, reached: Callable[[int], None] = lambda _: None
+) -> AsyncGenerator[Part | HeldPart, None]:
+    """As `exported`, raw; bytes that lie in a browser's file as a whole pass Python by."""
+    for start, stop, is_data in _runs(disk):
+        if not is_data:
+            reached(stop)
+            yield Hole(stop - start)
+        offset = start if is_data else stop
+        while offset < stop:
+            part = _held(disk, offset, min(_HELD, stop - offset))
+            if part is None:
+                part = _held(disk, offset, min(_PIECE, stop - offset))
+            if part is None:
+                part = await _read(disk, offset, min(_PIECE, stop - offset))
+            offset += len(part)
+            reached(offset)
+            yield part
+
+
+def _held(disk: Disk, offset: int, length: int) -> HeldPart | None:
+    place = locate(disk, offset, length)
+    if place is None or not isinstance(place[0], HoldingFile):
+        return None
+    return place[0].hold(place[1], length)
+
+
+async def _read(disk: Disk, offset: int, length: int) -> bytearray:
+    piece = bytearray(length)
+    await disk.read_into(offset, piece)
+    return piece
+
+
+def _runs(disk: Disk) -> Iterator[tuple[int, int, bool]]:
+    """All of a disk in order: from start to stop, and whether it is data; if not, it is zeros."""
+    at = end = 0
+    for start, length in data_ranges(disk):
+        if start - end >= _SMALL_ZEROS:  # fewer are written out
+            if end > at:
+                yield at, end, True
+            yield end, start, False
+            at = start
+        end = start + length
+    if end > at:
+        yield at, end, True
+    if disk.info.size > end:
+        yield end, disk.info.size, False
+
+
+def packer_for(compression: object) -> Packer:
+    """The packer of that name; raises `InvalidOptionError` and `UnsupportedImageError`."""
+    if compression is None:
+        return RawPacker()
+    if compression == "gzip":
+        return MemberPacker(partial(_GzipMember, _GZIP_LEVEL), partial(_GzipMember, 9))
+    if compression == "zstd":
+        module = zstd_module(ZSTD)
+        begin = partial(module.ZstdCompressor, level=_ZSTD_LEVEL)
+        return MemberPacker(begin, begin)
+    raise InvalidOptionError("compress", compression, '"gzip" or "zstd", or not given')
+
+
+class RawPacker:
+    """The bytes as they are."""
+
+    def data(self, piece: bytearray) -> bytearray:
+        return piece
+
+    def zeros(self, length: int) -> Iterator[Part]:
+        yield Hole(length)
+
+    def end(self) -> bytes:
+        return b""
+
+
+class Compressor(Protocol):
+    """One member or frame, as the compressors of `zlib` and `compression.zstd` have it."""
+
+    def compress(self, data: bytes | bytearray, /) -> bytes:
+        """Takes more."""
+
+    def flush(self) -> bytes:
+        """Ends it."""
+
+
+class MakeCompressor(Protocol):
+    """Begins a member or frame."""
+
+    def __call__(self) -> Compressor:
+        """A new one."""
+
+
+class _GzipMember:
+    """A `Compressor` of a member of a gzip file."""
+
+    def __init__(self, level: int) -> None:
+        raw = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+        self.compress = raw.compress
+        self.flush = raw.flush
+
+
+class MemberPacker:
+    """Members or frames one behind the other: of data, and of long runs of zeros."""
+
+    def __init__(self, begin: MakeCompressor, begin_zeros: MakeCompressor) -> None:
+        self._begin = begin
+        self._begin_zeros = begin_zeros
+        self._member: Compressor | None = None
+        self._hole = b""  # the member for `_HOLE` zeros, once there was need of it
+
+    def data(self, piece: bytes | bytearray) -> bytes:
+        if self._member is None:
+            self._member = self._begin()
+        return self._member.compress(piece)
+
+    def zeros(self, length: int) -> Iterator[Part]:
+        holes, rest = divmod(length, _HOLE)
+        if holes:
+            yield self._end_member()
+            self._hole = self._hole or self._packed_hole()
+            for _ in range(holes):
+                yield self._hole
+        if rest:
+            yield self.data(bytes(rest))
+
+    def end(self) -> bytes:
+        # A file without any member would be none.
+        return self._end_member() if self._member or self._hole else self.data(b"") + self.end()
+
+    def _end_member(self) -> bytes:
+        member, self._member = self._member, None
+        return member.flush() if member is not None else b""
+
+    def _packed_hole(self) -> bytes:
+        member = self._begin_zeros()
+        return member.compress(bytes(_HOLE)) + member.flush()
+
+
+async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
+    """Writes an export to a file of the host, with holes where the file system has them.
+
+    The file appears under its name when it is whole. Returns its size; raises `StorageError`.
+    """
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            async for part in parts:
+                if isinstance(part, Hole):
+                    file.seek(part.length, 1)
+                else:
+                    file.write(part)
+                await asyncio.sleep(0)  # a disk in memory must not keep others from their turn
+            size = file.tell()
+            file.truncate(size)
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise StorageError(path.name, error.strerror or str(error)) from error
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    return size

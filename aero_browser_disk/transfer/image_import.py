@@ -1,0 +1,319 @@
+"""From a file of any known format to the bytes of a disk, and from there into a local image."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from ..disk import SECTOR_SIZE
+from ..errors import OddSizeError, SourceChangedError, StorageFullError, UnsupportedImageError
+from ..formats.qcow2 import Qcow2Disk
+from ..formats.recognition import EMPTY, HEAD_LENGTH, QCOW2, TAIL_LENGTH, ImageFormat, recognise
+from ..formats.unpacking import unpacked
+from ..formats.vhd import VhdFooter, open_vhd
+from ..formats.virtual_disk import VirtualDisk
+from ..platform.base import Clock
+from ..platform.byte_source import (
+    PIECE,
+    ByteSource,
+    ByteStream,
+    Lookahead,
+    SourceIdentity,
+    in_order,
+    stream_of,
+)
+from ..platform.chunks import CELL, BytesPiece, HoldingSource, Piece
+from ..writable.local_image import LocalImage
+
+MIB = 1 << 20
+_CHECKPOINT_EVERY_S = 5.0
+_PROGRESS_EVERY_S = 0.1
+_FOOTER = 512
+_FILLED = 64 << 10  # bytes at least that are not worth to be gathered with others
+_HELD_AHEAD = 3  # pieces: a browser reads several of a file in half the time (measured)
+
+Pieces = AsyncIterator[tuple[int, Piece]]
+"""Offsets on the disk and what is there, in order; what is left out is zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far a copy is. `done` counts bytes of the file, of which there are `total`, if known."""
+
+    done: int
+    total: int | None
+
+
+Report = Callable[[CopyProgress], None]
+
+
+class OpenedFile:
+    """A file to be imported, once it was looked at: what it is, and the disk that is in it."""
+
+    def __init__(
+        self, identity: SourceIdentity, found: ImageFormat, disk: ImageFormat, size: int | None
+    ) -> None:
+        self.identity = identity
+        self.format = found
+        """What the file is."""
+        self.disk = disk
+        """What is in it, which is something else where it was compressed."""
+        self.disk_size = size
+        """Bytes of the disk; None where only the end of the file will tell."""
+        self.position = 0
+        """Bytes of the file that were read, for the progress."""
+        self.is_pinned = False
+        """Whether what was imported of it before is known to be its, and can be passed over."""
+        self._pieces: Callable[[int], Pieces] | None = None
+
+    def pieces(self, start: int = 0) -> Pieces:
+        """The disk, from `start` on if the file is pinned; once."""
+        assert self._pieces is not None
+        return self._pieces(start // CELL * CELL if self.is_pinned else 0)
+
+    @classmethod
+    async def of_source(
+        cls, source: ByteSource, identity: SourceIdentity, *, is_pinned: bool = False
+    ) -> OpenedFile:
+        """Looks at a file that can be read anywhere.
+
+        `is_pinned` says that the identity is proof of the content. Raises `UnsupportedImageError`,
+        `DamagedImageError`, and what the source raises.
+        """
+        size = source.size
+        head = await source.read(0, min(HEAD_LENGTH, size))
+        tail = await source.read(max(0, size - TAIL_LENGTH), min(TAIL_LENGTH, size))
+        found = recognise(head, tail, size)
+        _refuse(found)
+        if found.treatment == "convert":
+            virtual = await open_virtual_disk(source, found)
+            opened = cls(identity, found, found, virtual.size)
+            opened._pieces = lambda start: opened._converted(virtual, start)
+        elif found.treatment == "unpack":
+            return await cls.of_stream(stream_of(source), identity)
+        else:
+            opened = cls(identity, found, found, size)
+            opened._pieces = lambda start: opened._raw(source, start)
+        opened.is_pinned = is_pinned
+        return opened
+
+    @classmethod
+    async def of_stream(cls, stream: ByteStream, identity: SourceIdentity) -> OpenedFile:
+        """Looks at the beginning of a stream; raises as `of_source`.
+
+        What has to be read out of order, as qcow2 has, cannot be imported from a stream.
+        """
+        counted = _Counter(stream)
+        whole = Lookahead(counted)
+        found = recognise(await whole.head(HEAD_LENGTH), size=identity.size)
+        _refuse(found)
+        disk, content = found, whole
+        if found.treatment == "unpack":
+            content = Lookahead(unpacked(whole, found))
+            disk = recognise(await content.head(HEAD_LENGTH))
+            _refuse(disk)
+        if disk.treatment in ("convert", "unpack"):
+            raise UnsupportedImageError(
+                disk.name,
+                f"{disk.title}, and it comes as a stream"
+                if disk is found
+                else f"{found.title}, and what is in it is {disk.title}",
+                "Unpack it to a file, and import that.",
+            )
+        opened = cls(identity, found, disk, identity.size if disk is found else None)
+        counted.file = opened
+        opened._pieces = lambda _: _aligned(content)
+        return opened
+
+    async def _raw(self, source: ByteSource, start: int) -> Pieces:
+        if isinstance(source, HoldingSource):
+            pieces = in_order(source.hold, source.size, start, _HELD_AHEAD)
+        else:
+            pieces = in_order(_in_memory(source), source.size, start)
+        self.position = offset = start
+        async for piece in pieces:
+            self.position += len(piece)
+            yield offset, piece
+            offset += len(piece)
+
+    async def _converted(self, virtual: VirtualDisk, start: int) -> Pieces:
+        total = self.identity.size or 1
+        async for span in virtual.data_ranges():
+            for offset in range(max(start, span.start), span.stop, PIECE):
+                data = await virtual.read(offset, min(PIECE, span.stop - offset))
+                # Where in the file that lay, nobody knows: the disk's own progress stands for it.
+                self.position = total * (offset + len(data)) // virtual.size
+                yield offset, BytesPiece(data)
+        self.position = total
+
+
+class _Counter:
+    """A stream that tells the file how much was read of it, once there is one."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+        self._read = 0
+        self.file: OpenedFile | None = None
+
+    def __aiter__(self) -> _Counter:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._stream)
+        self._read += len(piece)
+        if self.file is not None:
+            self.file.position = self._read
+        return piece
+
+
+async def open_virtual_disk(source: ByteSource, found: ImageFormat) -> VirtualDisk:
+    """The disk in a file whose format is one of those that are converted."""
+    return await Qcow2Disk.open(source) if found is QCOW2 else await open_vhd(source)
+
+
+def _refuse(found: ImageFormat) -> None:
+    if not found.is_importable:
+        raise UnsupportedImageError(found.name, found.title, found.advice)
+
+
+def _in_memory(source: ByteSource) -> Callable[[int, int], Coroutine[Any, Any, Piece]]:
+    async def hold(offset: int, length: int) -> Piece:
+        return BytesPiece(await source.read(offset, length))
+
+    return hold
+
+
+async def _aligned(stream: ByteStream) -> Pieces:
+    """The stream in pieces of whole cells, but for the last; small ones are put together."""
+    offset, rest = 0, b""
+    async for piece in stream:
+        data = rest + piece if rest else piece
+        whole = len(data) // CELL * CELL if len(data) >= MIB else 0
+        rest = data[whole:]
+        if whole:
+            yield offset, BytesPiece(data[:whole] if rest else data)
+            offset += whole
+    if rest:
+        yield offset, BytesPiece(rest)
+
+
+class ImageImport:
+    """Writes the disk of an opened file into a local image that was made for it.
+
+    `done` bytes of it are in the image already: those are compared, and not written again.
+    `checkpoint` is called now and then with how many bytes are safe.
+    """
+
+    def __init__(
+        self,
+        file: OpenedFile,
+        image: LocalImage,
+        name: str,
+        clock: Clock,
+        *,
+        done: int = 0,
+        pad: bool = False,
+        report: Report | None = None,
+        checkpoint: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._file = file
+        self._image = image
+        self._name = name
+        self._clock = clock
+        self._done = done
+        self._pad = pad
+        self._report = report
+        self._checkpoint = checkpoint
+        self._reported_at = self._checkpointed_at = clock.now()
+
+    async def run(self) -> None:
+        """Imports; what is written is durable when it returns.
+
+        Raises `OddSizeError`, `SourceChangedError`, `StorageFullError`, and what the file raises.
+        What was written until then stays in the image.
+        """
+        end = 0
+        async for offset, piece in self._file.pieces(self._done):
+            end = offset + len(piece)
+            if end > self._image.info.size:
+                await self._image.resize(2 * end)
+            await self._take(offset, piece)
+            await self._tell(end)
+        await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
+
+    async def _take(self, offset: int, piece: Piece) -> None:
+        known = 0 if self._file.is_pinned else max(0, min(len(piece), self._done - offset))
+        if known and await self._image.read(offset, known) != piece.copy(0, known):
+            raise SourceChangedError(
+                self._name, f"content up to byte {offset + known:,}", "another", "not the same"
+            )
+        # Written again from where the crash was: some of it may be there, and be the same.
+        for start, stop in piece.data_runs(known // CELL * CELL):
+            await _write_run(self._image, offset, piece, start, stop)
+
+    async def _tell(self, end: int) -> None:
+        now = self._clock.now()
+        if self._report is not None and now - self._reported_at >= _PROGRESS_EVERY_S:
+            self._report(CopyProgress(self._file.position, self._file.identity.size))
+            self._reported_at = now
+        if now - self._checkpointed_at >= _CHECKPOINT_EVERY_S and end > self._done:
+            await self._image.flush()
+            await self._checkpoint(end)
+            self._checkpointed_at = self._clock.now()
+
+    async def _finish(self, size: int) -> None:
+        size = await self._without_footer(size)
+        if not size:
+            raise UnsupportedImageError(EMPTY.name, EMPTY.title, EMPTY.advice)
+        if size % SECTOR_SIZE and not self._pad:
+            raise OddSizeError(size)
+        if self._image.info.size != _sectors(size):
+            await self._image.resize(_sectors(size), cut=True)
+        await self._image.flush()
+        if self._report is not None:
+            self._report(CopyProgress(self._file.position, self._file.identity.size))
+
+    async def _without_footer(self, size: int) -> int:
+        """The size without the end of a fixed VHD, which only the end of a stream tells of."""
+        if self._file.disk_size is not None and self._file.format is self._file.disk:
+            return size  # its end was looked at before
+        if size <= _FOOTER:
+            return size
+        footer = VhdFooter.parse(await self._image.read(size - _FOOTER, _FOOTER))
+        if footer is None or footer.size + _FOOTER != size:
+            return size
+        return footer.size
+
+
+def check_size(size: int | None, *, pad: bool) -> int:
+    """The size that an image gets, 0 for one that is not known yet; raises `OddSizeError`."""
+    if size is None:
+        return 0
+    if size % SECTOR_SIZE and not pad:
+        raise OddSizeError(size)
+    return _sectors(size)
+
+
+def _sectors(size: int) -> int:
+    return -(-size // SECTOR_SIZE) * SECTOR_SIZE
+
+
+async def _write_run(image: LocalImage, offset: int, piece: Piece, start: int, stop: int) -> None:
+    """Writes a run of a piece that begins at `offset` of the image; raises as `LocalImage.write`.
+
+    Long ones go from where they are held straight into the image's file.
+    """
+    whole = start + (stop - start) // CELL * CELL
+    if whole - start >= _FILLED and not (offset + start) % CELL:
+        try:
+            image.fill(
+                offset + start,
+                whole - start,
+                lambda begin, end, file, place: piece.put(start + begin, start + end, file, place),
+            )
+            start = whole
+        except StorageFullError:
+            pass  # there may be room to write it over what is there, little by little
+    if stop > start:
+        await image.write(offset + start, piece.copy(start, stop))

@@ -1,0 +1,78 @@
+"""What a disk does, ready to be drawn: its map in cells, its timeline in lanes, and words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..streaming.activity import MOMENT_S, Moment, mean_rates
+from ..streaming.disk_map import Cells, DiskMap, cell_states
+from ..units import format_bytes
+from . import page_texts as texts
+
+View = dict[str, object]
+
+
+def map_view(shown: DiskMap, start: int, length: int, most: int) -> View:
+    """At most `most` cells of the `length` bytes at `start`, one byte a cell in each plane."""
+    cells = shown.cells(start, length, most)
+    size = shown.disk.info.size
+    stop = min(cells.start + len(cells) * cells.cell_size, size)
+    whole = cells.start == 0 and stop == size
+    cell = format_bytes(cells.cell_size)
+    return {
+        "start": cells.start,
+        "stop": stop,
+        "size": size,
+        "blockSize": shown.disk.info.block_size,
+        "cellSize": cells.cell_size,
+        "held": cells.held,
+        "heat": cells.heat,
+        "marks": cells.marks,
+        "hint": texts.MAP_HINT.format(cell=cell)
+        if whole
+        else texts.MAP_PART.format(
+            start=format_bytes(cells.start), stop=format_bytes(stop), cell=cell
+        ),
+    }
+
+
+def cell_text(cells: Cells, index: int, size: int, *, is_all_here: bool) -> str:
+    """One cell in words: from where to where, and what holds of it."""
+    words = texts.CELL_STATES | (texts.CELL_STATES_LOCAL if is_all_here else {})
+    start = cells.start + index * cells.cell_size
+    stop = min(start + cells.cell_size, size)
+    return texts.CELL.format(
+        start=format_bytes(start),
+        stop=format_bytes(stop),
+        states=", ".join(words[state] for state in cell_states(cells, index)),
+    )
+
+
+def timeline_view(moments: Sequence[Moment]) -> View:
+    """The lanes, each with its values a moment and the rate of the last seconds in words."""
+    rates = mean_rates(moments)
+
+    def lane(name: str, value: Callable[[Moment], int], rate: str) -> View:
+        return {
+            "name": name,
+            "label": texts.LANES[name],
+            "values": [value(moment) for moment in moments],
+            "rate": rate,
+        }
+
+    return {
+        "momentS": MOMENT_S,
+        "lanes": [
+            lane("reads", lambda moment: moment.reads, _count_rate(rates.reads)),
+            lane("requests", lambda moment: moment.requests, _count_rate(rates.requests)),
+            lane(
+                "downloaded",
+                lambda moment: moment.bytes_downloaded,
+                texts.BYTES_RATE.format(size=format_bytes(rates.bytes_downloaded)),
+            ),
+        ],
+    }
+
+
+def _count_rate(count: int) -> str:
+    return texts.COUNT_RATE.format(count=count)

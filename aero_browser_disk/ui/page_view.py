@@ -1,0 +1,84 @@
+"""The parts of the page around the panel, each as plain values with its texts ready to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from ..disk import DiskInfo, DiskStats
+from ..remote.image_catalog import CatalogImage
+from ..units import format_bytes
+from . import page_texts as texts
+
+Part = dict[str, object]
+
+
+def map_part(name: str, info: DiskInfo | None, *, is_local: bool = False) -> Part:
+    """What stands around the map of the open disk."""
+    legend = texts.LEGEND_LOCAL if is_local else texts.LEGEND
+    if info is None:
+        return {"title": texts.MAP_NOTHING, "legend": legend}
+    title = texts.MAP_TITLE.format(name=name, size=format_bytes(info.size))
+    return {"title": title, "legend": legend}
+
+
+def keeping_part(info: DiskInfo | None, stats: DiskStats | None, *, is_kept: bool) -> Part:
+    """The button that downloads the whole image."""
+    if info is None or stats is None or not stats.cache_limit_bytes:
+        return {"label": texts.KEEP_ALL, "disabled": True, "on": False}
+    if stats.cached_bytes >= info.size:
+        return {"label": texts.KEEP_ALL_DONE, "disabled": True, "on": False}
+    label = texts.KEEP_ALL_PAUSE if is_kept else texts.KEEP_ALL
+    return {"label": label, "disabled": False, "on": is_kept}
+
+
+def files_part(*, is_open: bool) -> Part:
+    """Whether the files of a disk can be looked at."""
+    hint = texts.FILES_READY if is_open else texts.FILES_CLOSED
+    return {"disabled": not is_open, "hint": hint}
+
+
+def boot_part(info: DiskInfo | None) -> Part:
+    """Whether a machine can be started."""
+    if info is None:
+        return {"disabled": True, "hint": texts.BOOT_CLOSED}
+    return {
+        "disabled": False,
+        "hint": texts.BOOT_READ_ONLY if info.read_only else texts.BOOT_READY,
+    }
+
+
+def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote: bool) -> Part:
+    """The images of the service that the page was told of; none are known before it is asked."""
+    host = _host(catalog)
+    if not host:
+        return {"shown": False, "hint": "", "isAsked": False, "disabled": True, "images": []}
+    if images is None:
+        hint = texts.SAMPLES_ON if remote else texts.SAMPLES_OFF
+    else:
+        hint = texts.SAMPLES_SHOWN if images else texts.SAMPLES_NONE
+    return {
+        "shown": True,
+        "hint": hint.format(host=host),
+        "isAsked": images is not None,
+        "disabled": not remote or images is not None,
+        "images": [
+            {
+                "url": image.url,
+                "name": image.name,
+                "note": image.description,
+                "size": format_bytes(image.size),
+            }
+            for image in (images or ())
+        ],
+    }
+
+
+def _host(url: str) -> str:
+    """The host and port of an address; "" when it has none."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    return f"{host}:{port}" if port else host

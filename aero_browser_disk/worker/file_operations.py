@@ -1,0 +1,66 @@
+"""The operations on the files of open disks: list, look at, read, and what lies where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from ..file_systems import DiskFiles, Entry
+from ..platform.failures import Value, camel_keys
+from .operations import AnyDisk, OpenDisks, Operation, checked, whole
+
+
+class FileOperations:
+    """What the file browser of the page asks for."""
+
+    def __init__(self, disks: OpenDisks[AnyDisk]) -> None:
+        self._disks = disks
+        self._files: dict[int, DiskFiles] = {}
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations by name."""
+        return {
+            "files.list": self._list,
+            "files.stat": self._stat,
+            "files.read": self._read,
+            "files.extents": self._extents,
+            "files.where": self._where,
+        }
+
+    async def _list(self, disk: int, path: Value) -> dict[str, Value]:
+        listing = await self.of(disk).list(_path(path))
+        return {"entries": [_plain(e) for e in listing.entries], "complete": listing.complete}
+
+    async def _stat(self, disk: int, path: Value) -> dict[str, Value]:
+        return _plain(await self.of(disk).stat(_path(path)))
+
+    async def _read(self, disk: int, path: Value, offset: Value, length: Value) -> bytes:
+        start, count = whole("offset", offset), whole("length", length)
+        return await self.of(disk).read(_path(path), start, count)
+
+    async def _extents(self, disk: int, path: Value) -> list[dict[str, Value]]:
+        return [asdict(extent) for extent in await self.of(disk).extents(_path(path))]
+
+    async def _where(self, disk: int, offset: Value) -> dict[str, Value]:
+        return asdict(await self.of(disk).where(whole("offset", offset)))
+
+    def of(self, number: int) -> DiskFiles:
+        """The files of an open disk; what was learnt of them is kept as long as it is open."""
+        disk = self._disks[number]
+        if number not in self._files:
+            self._files[number] = DiskFiles(disk)
+            self._disks.when_removed(number, lambda: self._forget(number))
+        return self._files[number]
+
+    def _forget(self, number: int) -> None:
+        self._files.pop(number, None)
+
+
+def _path(path: Value) -> str:
+    found = checked("path", path, (str,), "text")
+    assert isinstance(found, str)
+    return found
+
+
+def _plain(entry: Entry) -> dict[str, Value]:
+    return camel_keys(asdict(entry))

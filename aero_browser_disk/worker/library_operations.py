@@ -1,0 +1,354 @@
+"""The operations on the library: what there is, made, imported, exported, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Generic, TypeVar, cast
+
+from ..disk import Disk
+from ..errors import DiskClosedError, InvalidOptionError, SourceError
+from ..library.catalog import LibraryEntry
+from ..library.library import ExportFile, Library
+from ..library.open_image import LibraryDisk
+from ..library.overlays import OverlayBase
+from ..open_disk import remote_base
+from ..platform import current_platform, file_of_user
+from ..platform.base import Platform
+from ..platform.byte_source import (
+    ByteSource,
+    BytesSource,
+    ByteStream,
+    SourceIdentity,
+    pulled,
+    stream_of,
+)
+from ..platform.failures import Value, camel_keys
+from ..transfer.image_export import Hole
+from ..transfer.image_import import CopyProgress, Report
+from .disk_options import names, read_options
+from .operations import OpenDisks, Operation, checked, snake_keys, whole
+
+_REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
+AnyDisk = TypeVar("AnyDisk", bound=Disk)
+Tell = Callable[[int, "int | None"], Awaitable[object]]
+"""A function of the page that takes how many bytes of how many are done."""
+
+
+@dataclass(slots=True)
+class _Export:
+    """An export that the page takes piece by piece, and what ends it."""
+
+    file: ExportFile
+    ends: AsyncExitStack
+    coming: asyncio.Task[dict[str, Value]] | None = None
+
+    def read_ahead(self) -> asyncio.Task[dict[str, Value]]:
+        """Has the next part made, for which the page has not asked yet."""
+        self.coming = asyncio.create_task(self._next())
+        return self.coming
+
+    async def _next(self) -> dict[str, Value]:
+        file = self.file
+        part = await anext(file.held_parts, None)
+        if part is None:
+            return {"done": file.size}
+        if isinstance(part, Hole):
+            return {"done": file.done, "hole": part.length}
+        return {"done": file.done, "bytes": part}
+
+
+class LibraryOperations(Generic[AnyDisk]):
+    """What `library` of JavaScript asks for."""
+
+    def __init__(
+        self,
+        disks: OpenDisks[AnyDisk],
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
+        self._disks = disks
+        self._platform = platform
+        self._opened: Library | None = None
+        self._exports: dict[int, _Export] = {}
+        self._numbers = itertools.count(1)
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations by name."""
+        return {
+            "library.list": self._list,
+            "library.usage": self._usage,
+            "library.create": self._create,
+            "library.rename": self._rename,
+            "library.duplicate": self._duplicate,
+            "library.resize": self._resize,
+            "library.remove": self._remove,
+            "library.prune": self._prune,
+            "library.import": self._import,
+            "library.importDisk": self._import_disk,
+            "library.startExport": self._start_export,
+            "library.readExport": self._read_export,
+            "library.endExport": self._end_export,
+            "library.overlays": self._overlays,
+            "library.importOverlay": self._import_overlay,
+            "library.resetOverlay": self._reset_overlay,
+            "library.commitOverlay": self._commit_overlay,
+        }
+
+    # ── what there is ────────────────────────────────────────────────────────────────────────────
+
+    async def _list(self) -> list[dict[str, Value]]:
+        return [_plain(entry) for entry in await (await self._library()).list()]
+
+    async def _usage(self) -> dict[str, Value]:
+        return camel_keys(asdict(await (await self._library()).usage()))
+
+    async def _create(self, name: Value, size: Value) -> dict[str, Value]:
+        made = await (await self._library()).create(_text("name", name), whole("size", size))
+        return _plain(made)
+
+    async def _rename(self, name: Value, to: Value) -> dict[str, Value]:
+        library = await self._library()
+        return _plain(await library.rename(_text("name", name), _text("to", to)))
+
+    async def _duplicate(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Value]:
+        library = await self._library()
+        async with _reporting(onProgress) as report:
+            made = await library.duplicate(_text("name", name), _text("to", to), report=report)
+        return _plain(made)
+
+    async def _resize(self, name: Value, size: Value, **flags: Value) -> None:
+        library = await self._library()
+        await library.resize(
+            _text("name", name), whole("size", size), **_flags(flags, "cut", "dropOverlays")
+        )
+
+    async def _remove(self, name: Value, **flags: Value) -> None:
+        wanted = _flags(flags, "dropOverlays")
+        await (await self._library()).remove(_text("name", name), **wanted)
+
+    async def _prune(
+        self,
+        unusedForS: Value = None,
+        keepBytes: Value = None,
+        kinds: Value = ("cache",),
+        dryRun: Value = True,
+    ) -> list[dict[str, Value]]:
+        if unusedForS is not None:
+            checked("unusedForS", unusedForS, (int, float), "a number of seconds")
+        gone = await (await self._library()).prune(
+            unused_for_s=cast("float | None", unusedForS),
+            keep_bytes=None if keepBytes is None else whole("keepBytes", keepBytes),
+            kinds=names("kinds", kinds),
+            **_flags({"dryRun": dryRun}, "dryRun"),
+        )
+        return [_plain(entry) for entry in gone]
+
+    # ── in ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def _import(
+        self,
+        file: Any = None,
+        pull: Any = None,
+        url: Value = None,
+        fileName: Value = "",
+        fileSize: Value = None,
+        name: Value = None,
+        onProgress: Any = None,
+        **options: Value,
+    ) -> dict[str, Value]:
+        """Imports a file, what `pull` gives piece by piece, or what an address leads to."""
+        library = await self._library()
+        remote = read_options({key: options.pop(key) for key in _REMOTE if key in options})
+        wanted = _flags(options, "pad", "keep")
+        if name is not None:
+            wanted["name"] = _text("name", name)
+        async with _reporting(onProgress) as report:
+            wanted["report"] = report
+            if url is not None:
+                made = await library.import_url(_text("url", url), **wanted, **cast("Any", remote))
+            elif pull is not None:
+                size = None if fileSize is None else whole("fileSize", fileSize)
+                identity = SourceIdentity(_text("fileName", fileName), size, "")
+                made = await library.import_stream(_pulled(pull), identity, **wanted)
+            elif isinstance(file, bytes | bytearray | memoryview):
+                identity = SourceIdentity(_text("fileName", fileName), len(file), "")
+                made = await library.import_source(BytesSource(bytes(file)), identity, **wanted)
+            else:
+                found = file_of_user(file)
+                if found is None:
+                    expected = "a File, a Blob, bytes, a ReadableStream, or an object with a url"
+                    raise InvalidOptionError("file", type(file).__name__, expected)
+                made = await library.import_source(*found, **wanted)
+        return _plain(made)
+
+    async def _import_disk(
+        self, disk: int, name: Value, onProgress: Any = None
+    ) -> dict[str, Value]:
+        """Makes a local image of an open disk, its overlays included."""
+        library = await self._library()
+        async with _reporting(onProgress) as report:
+            made = await library.import_disk(self._disks[disk], _text("name", name), report=report)
+        return _plain(made)
+
+    # ── out ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _start_export(
+        self, name: Value, overlays: Value = (), compress: Value = None
+    ) -> dict[str, Value]:
+        """Opens an image to be exported; what the page knows the export by, and its file."""
+        library = await self._library()
+        ends = AsyncExitStack()
+        file = await ends.enter_async_context(
+            library.exporting(
+                _text("name", name),
+                names("overlays", overlays),
+                compress=cast("Any", compress),
+                open_disks=[disk for disk in self._disks if isinstance(disk, LibraryDisk)],
+            )
+        )
+        number = next(self._numbers)
+        self._exports[number] = _Export(file, ends)
+        return {"export": number, "fileName": file.name, "size": file.size}
+
+    async def _read_export(self, export: int) -> dict[str, Value]:
+        """The next part: `bytes`, or so many zeros as a `hole`; neither at the end.
+
+        `done` is how much of the disk went out.
+        """
+        if export not in self._exports:
+            raise DiskClosedError
+        found = self._exports[export]
+        answer = await (found.coming or found.read_ahead())
+        if len(answer) > 1:
+            found.read_ahead()
+        return answer
+
+    async def _end_export(self, export: int) -> None:
+        """Lets the image go. Idempotent."""
+        found = self._exports.pop(export, None)
+        if found is None:
+            return
+        if found.coming is not None:
+            found.coming.cancel()
+            await asyncio.gather(found.coming, return_exceptions=True)
+        await found.ends.aclose()
+
+    # ── overlays ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _overlays(
+        self, image: Value = None, url: Value = None, cacheKey: Value = None
+    ) -> list[dict[str, Value]]:
+        """The overlays over a local image, or over that at an address."""
+        library = await self._library()
+        base = await self._base(library, image, url, cacheKey)
+        return [_plain(entry) for entry in await library.list() if entry.base == base.folder]
+
+    async def _import_overlay(
+        self,
+        file: Any,
+        name: Value,
+        image: Value = None,
+        url: Value = None,
+        cacheKey: Value = None,
+    ) -> dict[str, Value]:
+        """Makes an overlay over a local image, or over that at an address, of the file of one."""
+        library = await self._library()
+        found = file_of_user(file)
+        if found is not None:
+            source: ByteSource = found[0]
+        elif isinstance(file, bytes | bytearray | memoryview):
+            source = BytesSource(bytes(file))
+        else:
+            raise InvalidOptionError("file", type(file).__name__, "a File, a Blob or bytes")
+        base = await self._base(library, image, url, cacheKey)
+        made = await library.import_overlay(stream_of(source), base, _text("name", name))
+        return _plain(made)
+
+    async def _reset_overlay(self, name: Value) -> None:
+        await (await self._library()).overlays.reset(_text("name", name))
+
+    async def _commit_overlay(self, name: Value, **flags: Value) -> None:
+        wanted = _flags(flags, "dropOverlays")
+        await (await self._library()).overlays.commit(_text("name", name), **wanted)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _library(self) -> Library:
+        if self._opened is None:
+            self._opened = await Library.open(await self._platform())
+        return self._opened
+
+    async def _base(
+        self, library: Library, image: Value, url: Value, cache_key: Value
+    ) -> OverlayBase:
+        if url is not None:
+            key = None if cache_key is None else _text("cacheKey", cache_key)
+            return remote_base(_text("url", url), key)
+        return await library.overlays.base_of(_text("image", image))
+
+
+@asynccontextmanager
+async def _reporting(tell: Tell | None) -> AsyncIterator[Report | None]:
+    """What tells a function of the page how far a copy is; after the block it knows the end."""
+    if tell is None:
+        yield None
+        return
+    reporter = _Reporter(tell)
+    yield reporter.report
+    await reporter.settle()
+
+
+class _Reporter:
+    """Tells the latest only: while the page hears of one state, others may come and go."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._latest: CopyProgress | None = None
+        self._telling: asyncio.Task[None] | None = None
+
+    def report(self, progress: CopyProgress) -> None:
+        """Has the page told."""
+        self._latest = progress
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._tell_latest())
+
+    async def settle(self) -> None:
+        """Returns once all was told."""
+        if self._telling is not None:
+            await self._telling
+
+    async def _tell_latest(self) -> None:
+        while (progress := self._latest) is not None:
+            self._latest = None
+            await self._tell(progress.done, progress.total)
+
+
+def _pulled(pull: Callable[[], Awaitable[Any]]) -> ByteStream:
+    async def next_piece() -> bytes | None:
+        answer = await pull()
+        if "error" in answer:
+            raise SourceError("The stream", str(answer["error"]))
+        data = answer.get("bytes")
+        return None if data is None else bytes(data)
+
+    return pulled(next_piece)
+
+
+def _plain(entry: LibraryEntry) -> dict[str, Value]:
+    return camel_keys(asdict(entry))
+
+
+def _text(name: str, value: Value) -> str:
+    return str(checked(name, value, (str,), "text"))
+
+
+def _flags(values: Mapping[str, Value], *known: str) -> dict[str, Any]:
+    """What is true or false, by the names of Python."""
+    for name, value in values.items():
+        if name not in known:
+            raise InvalidOptionError(name, value, f"one of {', '.join(known)}")
+        checked(name, value, (bool,), "true or false")
+    return snake_keys(values)

@@ -1,0 +1,70 @@
+"""What the operations share: the table of open disks, and plain values read and made."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Generic, TypeVar
+
+from ..disk import Disk
+from ..errors import DiskClosedError, InvalidOptionError
+from ..platform.failures import Value
+
+Operation = Callable[..., Awaitable[Value]]
+
+AnyDisk = TypeVar("AnyDisk", bound=Disk)
+
+
+class OpenDisks(Generic[AnyDisk]):
+    """The disks that the page has open, by the numbers that it knows them by."""
+
+    def __init__(self) -> None:
+        self._disks: dict[int, AnyDisk] = {}
+        self._companions: dict[int, list[Callable[[], None]]] = {}
+        self._numbers = itertools.count(1)
+
+    def add(self, disk: AnyDisk) -> int:
+        """Takes a disk in; returns its number, which no other disk ever has."""
+        number = next(self._numbers)
+        self._disks[number] = disk
+        return number
+
+    def __iter__(self) -> Iterator[AnyDisk]:
+        """All that are open."""
+        return iter(tuple(self._disks.values()))
+
+    def __getitem__(self, number: int) -> AnyDisk:
+        """The disk of that number; raises `DiskClosedError` when there is none any more."""
+        if number not in self._disks:
+            raise DiskClosedError
+        return self._disks[number]
+
+    def remove(self, number: int) -> AnyDisk | None:
+        """Forgets a disk; returns it unless it was forgotten before."""
+        for end in self._companions.pop(number, ()):
+            end()
+        return self._disks.pop(number, None)
+
+    def when_removed(self, number: int, end: Callable[[], None]) -> None:
+        """Has `end` called when that disk is forgotten, before it is closed."""
+        self._companions.setdefault(number, []).append(end)
+
+
+def whole(name: str, value: Value) -> int:
+    """`value`, a number of bytes; raises `InvalidOptionError` when it is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidOptionError(name, value, "a whole number of bytes")
+    return value
+
+
+def checked(name: str, value: Value, types: tuple[type, ...], expected: str) -> Value:
+    """`value` if it is of one of `types`, where a bool is no number; else `InvalidOptionError`."""
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise InvalidOptionError(name, value, expected)
+    return value
+
+
+def snake_keys(values: Mapping[str, Value]) -> dict[str, Value]:
+    """`values` with keys as Python has them."""
+    return {re.sub("([A-Z])", lambda m: f"_{m[1].lower()}", key): v for key, v in values.items()}

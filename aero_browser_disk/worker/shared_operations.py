@@ -1,0 +1,99 @@
+"""The operations on shared memory: who else reads a disk, and from where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import TypeVar
+
+from ..disk import Disk
+from ..platform import memory_sharing
+from ..platform.base import Sharing
+from ..platform.failures import Value, camel_keys
+from ..streaming.shared_disk import SharedDisk, SharedStats
+from .operations import OpenDisks, Operation, checked, whole
+
+DEFAULT_MEMORY_BYTES = 64 << 20
+
+AnyDisk = TypeVar("AnyDisk", bound=Disk)
+
+
+class SharedOperations:
+    """What `attachDisk` and a `Disk` of JavaScript ask for when they share memory.
+
+    A client is known by the name of a lock that it holds for as long as it lives.
+    """
+
+    def __init__(
+        self,
+        disks: OpenDisks[AnyDisk],
+        sharing: Callable[[], Sharing | None] = memory_sharing,
+    ) -> None:
+        self._disks = disks
+        self._sharing = sharing
+        self._shared: dict[int, SharedDisk] = {}
+        self._clients: dict[tuple[int, str], int] = {}
+        self._watching: set[asyncio.Task[None]] = set()
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations by name."""
+        return {
+            "shared.attach": self._attach,
+            "shared.detach": self._detach,
+            "shared.stats": self._stats,
+        }
+
+    async def _attach(
+        self, disk: int, client: Value = None, memoryBytes: Value = DEFAULT_MEMORY_BYTES
+    ) -> dict[str, Value]:
+        """The facts of a disk, and memory to read it from; none for a client without a lock."""
+        info = self._disks[disk].info
+        facts = {"disk": disk, **camel_keys(asdict(info)), "area": None, "lane": None}
+        limit = whole("memoryBytes", memoryBytes)
+        sharing = self._sharing() if client is not None and limit > 0 else None
+        if sharing is None:
+            return facts
+        name = str(checked("client", client, (str,), "the name of a lock"))
+        shared = self._shared.get(disk) or self._share(disk, limit, sharing)
+        if shared is None:
+            return facts
+        number, lane = shared.add_client()
+        self._clients[disk, name] = number
+        watching = asyncio.ensure_future(self._watch(disk, name, sharing))
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
+        return {**facts, "area": shared.memory.area, "lane": lane}
+
+    async def _detach(self, disk: int, client: Value = None) -> None:
+        self._forget(disk, str(client))
+
+    async def _stats(self, disk: int) -> dict[str, Value]:
+        shared = self._shared.get(disk)
+        stats = shared.stats() if shared else SharedStats(0, 0, 0, 0, 0, 0)
+        return camel_keys(asdict(stats))
+
+    def _share(self, disk: int, limit: int, sharing: Sharing) -> SharedDisk | None:
+        """The shared memory of a disk; None when there is no room for it."""
+        try:
+            shared = SharedDisk(self._disks[disk], limit, sharing.make_memory)
+        except MemoryError:
+            return None
+        self._shared[disk] = shared
+        self._disks.when_removed(disk, lambda: self._close(disk))
+        return shared
+
+    async def _watch(self, disk: int, name: str, sharing: Sharing) -> None:
+        """Forgets a client once the lock that it holds is free: it has closed the disk, or died."""
+        lock = await sharing.locks.acquire(name, None)
+        if lock is not None:
+            lock.release()
+        self._forget(disk, name)
+
+    def _forget(self, disk: int, name: str) -> None:
+        client = self._clients.pop((disk, name), None)
+        if client is not None and disk in self._shared:
+            self._shared[disk].remove_client(client)
+
+    def _close(self, disk: int) -> None:
+        self._shared.pop(disk).close()

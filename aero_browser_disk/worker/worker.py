@@ -1,0 +1,68 @@
+"""What the page and the emulator ask of the worker: operations by name, plain values in and out.
+
+`worker.mjs` passes each message on to `Worker.call` and the answer back. An answer is
+`{"value": …}` or `{"error": {"name", "message", "fields"}}`, its keys in camel case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from ..library.open_image import LibraryDisk
+from ..open_disk import open_disk
+from ..platform import current_platform
+from ..platform.base import Platform
+from ..platform.failures import Value, describe
+from ..streaming.streaming_disk import StreamingDisk
+from .activity_operations import ActivityOperations
+from .disk_operations import DiskOperations
+from .doctor_operations import DoctorOperations
+from .file_operations import FileOperations
+from .library_operations import LibraryOperations
+from .operations import OpenDisks, Operation
+from .page_operations import PageOperations
+from .panel_session import OpenDisk, PanelSession
+from .shared_operations import SharedOperations
+
+
+class Worker:
+    """The disks that a page has open, and its panel."""
+
+    def __init__(
+        self,
+        opener: OpenDisk = open_disk,
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
+        disks: OpenDisks[StreamingDisk | LibraryDisk] = OpenDisks()
+        files = FileOperations(disks)
+        self._under_way: dict[int, asyncio.Future[Value]] = {}
+        self._operations: dict[str, Operation] = {
+            **ActivityOperations(disks).operations(),
+            **DiskOperations(disks, opener).operations(),
+            **DoctorOperations(platform).operations(),
+            **files.operations(),
+            **LibraryOperations(disks, platform).operations(),
+            **PageOperations(files, platform).operations(),
+            **PanelSession(opener, disks, platform).operations(),
+            **SharedOperations(disks).operations(),
+        }
+
+    async def call(
+        self, operation: str, values: Mapping[str, Value], call_id: int = 0
+    ) -> dict[str, Value]:
+        """Does an operation. Never raises: a failure is an answer too."""
+        try:
+            work = asyncio.ensure_future(self._operations[operation](**values))
+            self._under_way[call_id] = work
+            return {"value": await work}
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the page must hear of it
+            return {"error": describe(error)}
+        finally:
+            self._under_way.pop(call_id, None)
+
+    def cancel(self, call_id: int) -> None:
+        """Gives up the call of that number, if it is still under way."""
+        work = self._under_way.get(call_id)
+        if work is not None:
+            work.cancel()

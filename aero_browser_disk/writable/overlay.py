@@ -1,0 +1,388 @@
+"""What is written to a disk that is not to be changed, kept beside it: a disk over a disk."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+
+from ..disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
+from ..errors import (
+    BaseChangedError,
+    DiskClosedError,
+    InvalidDocumentError,
+    ReadOnlyError,
+    StorageError,
+    StorageFullError,
+)
+from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
+from ..platform.byte_source import ByteStream
+from ..records.record import SECTORS
+from .overlay_digest import overlay_digest
+from .overlay_file import overlay_parts, store_from_parts
+from .sector_journal import Contents
+from .sector_reader import SECTOR, Range
+from .sector_store import SectorStore
+
+_COPIED_AT_ONCE = 1 << 20
+
+
+class Overlay:
+    """A writable `Disk` over any other, which it never changes, but for `commit`.
+
+    What was written is kept sector by sector, so that a write reads nothing of the base, and a read
+    only what was not written. It is bound to the base's version. The overlay owns its base: `close`
+    closes both. While it is open nobody else may write to the base.
+    """
+
+    def __init__(self, base: Disk, store: SectorStore, storage: Storage) -> None:
+        """Takes over an open base and store; `open` is how to get one."""
+        self._base = base
+        self._store = store
+        self._storage = storage
+        self._size = base.info.size
+        self._closed = False
+        self._bytes_read = self._bytes_written = self._hits = self._misses = 0
+
+    @classmethod
+    async def open(cls, base: Disk, storage: Storage, folder: str) -> Overlay:
+        """Opens the overlay in a folder over the base that it was made over, or makes it there.
+
+        A base that takes writes is flushed first. Raises `BaseChangedError` when it is of another
+        version than it was; the overlay, and the base, are left as they are. Raises
+        `StorageBusyError` when another tab has it, `StorageFullError` and other `StorageError`s.
+        After an error the base is still the caller's.
+        """
+        await base.flush()
+        path = f"{folder}/{SECTORS}"
+        store = await SectorStore.open(storage, path)
+        if store is None:
+            contents = Contents(base.info.size, secrets.token_hex(16), base.info.version)
+            store = await SectorStore.create(storage, path, contents)
+        try:
+            _bind(store, base, folder)
+        except BaseException:
+            store.close()
+            raise
+        return cls(base, store, storage)
+
+    @property
+    def info(self) -> DiskInfo:
+        """The version is another one after each change that was flushed."""
+        contents = self._store.contents
+        version = f"overlay:{contents.identity}:{self._store.revision}:{contents.base}"
+        return DiskInfo(self._size, version, self._base.info.block_size, read_only=False)
+
+    @property
+    def identity(self) -> str:
+        """What this overlay is called in its versions; no other is."""
+        return self._store.contents.identity
+
+    @property
+    def base(self) -> Disk:
+        """The disk beneath."""
+        return self._base
+
+    @property
+    def base_version(self) -> str:
+        """The version of the base that it is bound to."""
+        return self._store.contents.base or ""
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of room that what was written takes."""
+        return self._store.used_bytes
+
+    def written_ranges(self) -> Iterator[Range]:
+        """Offset and length of what was written or discarded here, in order, in whole sectors."""
+        at = end = 0
+        for offset, length, _ in self._store.ranges(0, self._size):
+            if offset != end:
+                if end > at:
+                    yield at, end - at
+                at = offset
+            end = min(offset + length, self._size)
+        if end > at:
+            yield at, end - at
+
+    def data_ranges(self) -> Iterator[Range]:
+        """Offset and length of what may be anything but zeros, here or in the base, in order."""
+        at = 0
+        beneath = _Ranges(data_ranges(self._base))
+        for offset, length, is_zeros in self._store.ranges(0, self._size):
+            yield from beneath.between(at, offset)
+            at = min(offset + length, self._size)
+            if not is_zeros:
+                yield offset, at - offset
+        yield from beneath.between(at, self._size)
+
+    async def digest(self) -> str:
+        """SHA-256, in hex, of the base's version and of what was written: the same, the same disk.
+
+        Where and in which order it was written makes no difference, nor does what was flushed.
+        """
+        self._check(0, 0)
+        return await overlay_digest(self._store)
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
+        length = len(target)
+        self._check(offset, length)
+        missing = self._store.read_into(offset, target)
+        if missing:
+            view = memoryview(target)
+            for start, count in missing:
+                at = start - offset
+                if not self._base.try_read_into(start, view[at : at + count]):
+                    return False
+        self._count_read(length, was_here=not missing)
+        return True
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """Where bytes lie as a whole, in this overlay's file or beneath: `disk.Locating`."""
+        self._check(offset, length)
+        place = self._store.locate(offset, length)
+        was_here = place is not None
+        if not was_here and self._store.is_untouched(offset, length):
+            place = locate(self._base, offset, length)
+        if place is not None:
+            self._count_read(length, was_here=was_here)
+        return place
+
+    async def read_into(self, offset: int, target: WritableBuffer) -> None:
+        length = len(target)
+        self._check(offset, length)
+        missing = self._store.read_into(offset, target)
+        if len(missing) == 1:
+            start, count = missing[0]
+            at = start - offset
+            await self._base.read_into(start, memoryview(target)[at : at + count])
+        elif missing:
+            await self._read_beneath(offset, memoryview(target), missing)
+        if self._closed:
+            raise DiskClosedError
+        self._count_read(length, was_here=not missing)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        self._check(offset, length)
+        target = bytearray(length)
+        await self.read_into(offset, target)
+        return bytes(target)
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────
+
+    def try_write(self, offset: int, data: ReadableBuffer) -> bool:
+        self._check(offset, len(data))
+        beneath: dict[int, bytes] = {}
+        for sector in self._store.edges(offset, len(data)):
+            found = bytearray(min(SECTOR, self._size - sector))
+            if not self._base.try_read_into(sector, found):
+                return False
+            beneath[sector] = bytes(found)
+        self._store.write(offset, data, beneath)
+        self._bytes_written += len(data)
+        return True
+
+    async def write(self, offset: int, data: ReadableBuffer) -> None:
+        if self.try_write(offset, data):
+            return
+        beneath = {
+            sector: await self._base.read(sector, min(SECTOR, self._size - sector))
+            for sector in self._store.edges(offset, len(data))
+        }
+        self._check(offset, len(data))
+        self._store.write(offset, data, beneath)
+        self._bytes_written += len(data)
+
+    async def flush(self) -> None:
+        self._check(0, 0)
+        self._store.commit()
+
+    async def discard(self, offset: int, length: int) -> None:
+        self._check(offset, length)
+        head = -offset % SECTOR
+        if head or (length - head) % SECTOR:
+            await self._discard_edges(offset, length)
+        start = offset + min(head, length)
+        stop = offset + length
+        if stop != self._size:
+            stop -= stop % SECTOR
+        if stop > start:
+            self._store.discard(start, stop - start, hide=True)
+
+    async def _discard_edges(self, offset: int, length: int) -> None:
+        """Writes zeros to those of a range that share their sector with others."""
+        stop = offset + length
+        first_end = min(-(-offset // SECTOR) * SECTOR, stop)
+        if first_end > offset:
+            await self.write(offset, bytes(first_end - offset))
+        last = max(stop - stop % SECTOR, first_end)
+        if stop > last and stop != self._size:
+            await self.write(last, bytes(stop - last))
+
+    # ── as a whole ───────────────────────────────────────────────────────────────────────────────
+
+    async def reset(self) -> None:
+        """Gives up all that was written: the disk is what the base is. Durable; all or nothing."""
+        self._check(0, 0)
+        self._store.clear(self._store.contents)
+
+    async def compact(self) -> None:
+        """Gives back to the storage what room is free. Raises `DiskClosedError`, `StorageError`."""
+        self._check(0, 0)
+        self._store.compact()
+
+    async def commit(self) -> None:
+        """Writes what is here into the base, which must take writes, and is empty then.
+
+        After a crash in the middle of it the disk is what it was, and can be committed again.
+        Raises `ReadOnlyError`, `StorageFullError` and other errors of the base; then as after a
+        crash.
+        """
+        self._check(0, 0)
+        if self._base.info.read_only:
+            raise ReadOnlyError
+        self._store.rebind(replace(self._store.contents, base_identity=identity_of(self._base)))
+        await self.write_into(self._base)
+        contents = self._store.contents
+        self._store.clear(replace(contents, base=self._base.info.version, base_identity=None))
+
+    async def write_into(self, target: Disk) -> None:
+        """Writes what was written here, and that only, into a disk with the base's content.
+
+        Flushes it. Raises what `target` raises.
+        """
+        buffer = bytearray(_COPIED_AT_ONCE)
+        for offset, length, is_zeros in self._store.ranges(0, self._size):
+            self._check(0, 0)
+            stop = min(offset + length, self._size)
+            if is_zeros:
+                await target.discard(offset, stop - offset)
+                continue
+            for at in range(offset, stop, _COPIED_AT_ONCE):
+                with memoryview(buffer)[: min(_COPIED_AT_ONCE, stop - at)] as piece:
+                    self._store.read_into(at, piece)
+                    await target.write(at, piece)
+                await asyncio.sleep(0)
+        await target.flush()
+
+    async def export(self) -> AsyncGenerator[bytes, None]:
+        """What was written here as a file, piece by piece; `overlay_file` describes it.
+
+        Nothing may be written here meanwhile: then it raises `StorageError`, and the file is cut.
+        """
+        self._check(0, 0)
+        changes = self._store.changes
+        async for piece in overlay_parts(self._store):
+            if self._store.changes != changes:
+                raise StorageError(self.identity, "the overlay was written to during its export")
+            yield piece
+
+    @classmethod
+    async def import_file(
+        cls, pieces: ByteStream, base: Disk, storage: Storage, folder: str
+    ) -> Overlay:
+        """Makes an overlay of an exported one, in a folder where there is none.
+
+        Raises `BaseChangedError` when it belongs to another version than that of `base`,
+        `InvalidDocumentError` when it is damaged or not whole, and `StorageError`. After an error
+        nothing is in the folder, and the base is still the caller's.
+        """
+        path = f"{folder}/{SECTORS}"
+        if await storage.facts(path) is not None:
+            raise StorageError(folder, "there is something already")
+        try:
+            await store_from_parts(pieces, storage, path)
+            return await cls.open(base, storage, folder)
+        except (BaseChangedError, InvalidDocumentError, StorageFullError):
+            await storage.remove(path)
+            raise
+
+    # ── everything else ──────────────────────────────────────────────────────────────────────────
+
+    def stats(self) -> DiskStats:
+        """The base's, with the reads and writes of this disk."""
+        return replace(
+            self._base.stats(),
+            bytes_read=self._bytes_read,
+            hits=self._hits,
+            misses=self._misses,
+            bytes_written=self._bytes_written,
+            used_bytes=self.used_bytes,
+        )
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._store.commit_and_close()
+        finally:
+            await self._base.close()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self, offset: int, length: int) -> None:
+        if self._closed:
+            raise DiskClosedError
+        check_bounds(offset, length, self._size)
+
+    def _count_read(self, length: int, *, was_here: bool) -> None:
+        self._bytes_read += length
+        if was_here:
+            self._hits += 1
+        else:
+            self._misses += 1
+
+    async def _read_beneath(self, offset: int, view: memoryview, missing: list[Range]) -> None:
+        """Reads several ranges of the base at once; ends all of them when one fails."""
+        reads = [
+            asyncio.ensure_future(
+                self._base.read_into(start, view[start - offset : start - offset + count])
+            )
+            for start, count in missing
+        ]
+        try:
+            await asyncio.gather(*reads)
+        finally:
+            for read in reads:
+                read.cancel()
+
+
+class _Ranges:
+    """Ranges in order, of which parts are asked for in order."""
+
+    def __init__(self, ranges: Iterator[Range]) -> None:
+        self._ranges = ranges
+        self._next: Range | None = next(ranges, None)
+
+    def between(self, start: int, stop: int) -> Iterator[Range]:
+        """What of them lies from `start` to `stop`."""
+        while self._next is not None and self._next[0] < stop:
+            offset, length = self._next
+            first, last = max(offset, start), min(offset + length, stop)
+            if first < last:
+                yield first, last - first
+            if offset + length > stop:
+                return
+            self._next = next(self._ranges, None)
+
+
+def identity_of(disk: Disk) -> str:
+    """What a disk that takes writes is called in each of its versions."""
+    return str(getattr(disk, "identity", disk.info.version))
+
+
+def _bind(store: SectorStore, base: Disk, folder: str) -> None:
+    """Sees that a store is an overlay of this version of its base."""
+    contents = store.contents
+    info = base.info
+    if contents.base is None:
+        raise StorageError(folder, "there is an image, not an overlay")
+    if contents.base_identity is not None and contents.base_identity == identity_of(base):
+        # A commit was cut short. Whatever of it is in the base is here too, and goes before.
+        store.rebind(replace(contents, base=info.version, base_identity=None))
+    elif contents.base != info.version or contents.size != info.size:
+        raise BaseChangedError(contents.base, info.version)

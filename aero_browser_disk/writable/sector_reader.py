@@ -1,0 +1,196 @@
+"""Reading a sector store: where bytes lie, in the file or still in memory, and what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import groupby
+from typing import Final
+
+from ..errors import StorageError
+from ..platform.base import File, WritableBuffer
+from .granule_table import ALL, GRANULE, SECTORS, GranuleTable, entry_at
+from .sector_journal import SLOT_SIZE
+
+SECTOR: Final = GRANULE // SECTORS
+Range = tuple[int, int]
+"""Offset and length in bytes."""
+
+
+class SectorReader:
+    """Reads what a table speaks of. `buffered` has the slots that are not in the file yet."""
+
+    def __init__(
+        self, path: str, file: File, table: GranuleTable, buffered: Mapping[int, bytearray]
+    ) -> None:
+        self._path = path
+        self._file = file
+        self._table = table
+        self._buffered = buffered
+
+    def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
+        """Fills `target` from `offset` as far as sectors there were written; returns the rest.
+
+        Raises `StorageError`.
+        """
+        granule, start = divmod(offset, GRANULE)
+        length = len(target)
+        if start + length <= GRANULE:  # one granule, which is what guests mostly ask for
+            entry = self._table[granule]
+            if not entry:
+                return [(offset, length)] if length else []
+            if entry & ALL == ALL:
+                self.read_slot(entry >> SECTORS, start, target)
+                return []
+        missing: list[Range] = []
+        end = offset + length
+        at = offset
+        with memoryview(target) as view:
+            for first, count, entry in self._table.runs(granule, -(-end // GRANULE)):
+                start = max(first * GRANULE, offset)
+                stop = min((first + count) * GRANULE, end)
+                _add(missing, at, start)
+                if entry & ALL == ALL:
+                    skipped = start - first * GRANULE
+                    self._read_run(entry, skipped, view[start - offset : stop - offset])
+                else:
+                    self._read_sectors(first, count, entry, offset, view, missing)
+                at = stop
+        _add(missing, at, end)
+        return missing
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """The file and the place in it of bytes that lie there as a whole, until the next call.
+
+        None when they lie apart, in memory, or take no room.
+        """
+        granule, start = divmod(offset, GRANULE)
+        count = -(-(start + length) // GRANULE)
+        first, found, entry = next(self._table.runs(granule, granule + count), (granule, 0, 0))
+        slot = entry >> SECTORS
+        if first != granule or found < count or entry & ALL != ALL or not slot:
+            return None
+        if not self._buffered.keys().isdisjoint(range(slot, slot + count)):
+            return None
+        return self._file, slot * SLOT_SIZE + start
+
+    def read_slot(self, slot: int, start: int, target: WritableBuffer) -> None:
+        """Fills `target` from byte `start` of a slot on. Raises `StorageError`."""
+        buffered = self._buffered.get(slot)
+        if buffered is not None:
+            target[:] = buffered[start : start + len(target)]
+        elif not slot:
+            target[:] = bytes(len(target))
+        elif self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
+            raise self._damage("it is too short")
+
+    # ── what there is ─────────────────────────────────────────────────────────────────────────────
+
+    def holds(self, sector: int) -> bool:
+        """Whether the sector at that offset was written."""
+        return bool(self._table[sector // GRANULE] >> sector % GRANULE // SECTOR & 1)
+
+    def has_slots(self, start: int, stop: int) -> bool:
+        """Whether each of the granules from `start` to `stop` takes room already."""
+        held = sum(n for _, n, entry in self._table.runs(start, stop) if entry > ALL)
+        return held == stop - start
+
+    def is_untouched(self, offset: int, length: int) -> bool:
+        """Whether nothing was written of the granules that a range lies in."""
+        runs = self._table.runs(offset // GRANULE, -(-(offset + length) // GRANULE))
+        return next(runs, None) is None
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
+
+        Zeros are those that take no room; others count as data. In order, as long as can be.
+        """
+        at = end = 0
+        zeros = False
+        for offset, length, is_zeros in self._pieces(start // GRANULE, -(-stop // GRANULE)):
+            first, last = max(offset, start), min(offset + length, stop)
+            if first >= last:
+                continue
+            if first == end and is_zeros == zeros and end > at:
+                end = last
+            else:
+                if end > at:
+                    yield at, end - at, zeros
+                at, end, zeros = first, last, is_zeros
+        if end > at:
+            yield at, end - at, zeros
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_run(self, entry: int, start: int, target: memoryview) -> None:
+        """Reads slots that lie one behind the other, from byte `start` of the first."""
+        slot = entry >> SECTORS
+        if not slot or start + len(target) <= SLOT_SIZE:
+            self.read_slot(slot, start, target)
+            return
+        if self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
+            raise self._damage("it is too short")
+        for buffered, data in self._buffered.items():
+            at = (buffered - slot) * SLOT_SIZE - start
+            if -SLOT_SIZE < at < len(target):
+                part = target[max(0, at) : at + SLOT_SIZE]
+                skipped = max(0, -at)
+                part[:] = data[skipped : skipped + len(part)]
+
+    def _read_sectors(
+        self,
+        first: int,
+        count: int,
+        entry: int,
+        offset: int,
+        view: memoryview,
+        missing: list[Range],
+    ) -> None:
+        """Reads granules of which not all sectors were written, as far as `view` takes them."""
+        end = offset + len(view)
+        for index in range(count):
+            base = (first + index) * GRANULE
+            slot = entry_at(entry, index) >> SECTORS
+            for start, stop, held in _sector_runs(entry & ALL):
+                low, high = max(base + start, offset), min(base + stop, end)
+                if low >= high:
+                    continue
+                if held:
+                    self.read_slot(slot, low - base, view[low - offset : high - offset])
+                else:
+                    _add(missing, low, high)
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        for first, count, entry in self._table.runs(start, stop):
+            if entry & ALL == ALL:
+                yield first * GRANULE, count * GRANULE, entry == ALL
+                continue
+            for granule in range(first, first + count):
+                for low, high, held in _sector_runs(entry & ALL):
+                    if held:
+                        yield granule * GRANULE + low, high - low, entry <= ALL
+
+    def _damage(self, what: str) -> StorageError:
+        return StorageError(self._path, f"{what}. Nothing of it was changed.")
+
+
+def _add(ranges: list[Range], start: int, stop: int) -> None:
+    """Adds what lies from `start` to `stop`, joined with the range before when they touch."""
+    if start >= stop:
+        return
+    if ranges and sum(ranges[-1]) == start:
+        start = ranges.pop()[0]
+    ranges.append((start, stop - start))
+
+
+@cache
+def _sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
+    """The parts of a granule from start to stop, in bytes, that a mask has and that it has not."""
+    bits = [mask >> index & 1 for index in range(SECTORS)]
+    parts = []
+    at = 0
+    for is_held, group in groupby(bits):
+        stop = at + len(list(group)) * SECTOR
+        parts.append((at, stop, bool(is_held)))
+        at = stop
+    return tuple(parts)

@@ -1,0 +1,375 @@
+"""The sectors that were written of one disk, packed into one file that a crash cannot spoil.
+
+The file is a row of slots of 4 KiB. What is written goes to a slot that nothing committed lies in;
+`commit` then adds a batch to the chain of journal slots (see `sector_journal`) and makes both
+durable; only after that may the slots that were replaced be used again. A small batch is made
+durable together with its data in one flush, and carries a checksum of the data: if a crash comes
+between, the batch counts when all of it is there. A large one is added after its data is durable.
+So at any instant, in whatever order what was written reaches the medium, the next start finds all
+that was committed, and of the rest all or nothing.
+
+Room is made when something is written: slots for the data, for the records that a commit will add,
+and for a snapshot of them all. A commit needs no more, and a disk that is full stays usable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from ..errors import StorageError, StorageFullError
+from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
+from .commit_log import BatchChain
+from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
+from .sector_journal import SLOT_SIZE, Contents, Header, slots_for
+from .sector_reader import SECTOR, Range, SectorReader
+from .sector_writer import Put, SectorWriter
+from .slot_allocator import SlotSpace
+from .transaction import OpenBatch
+
+_MOST_DISCARDED: Final = 1 << 16  # granules at once
+_MOST_CHECKED: Final = 512  # granules in a batch that has a checksum
+_LITTLE_TO_GAIN: Final = 8  # journal slots that are not worth to write the others anew
+
+
+class SectorStore:
+    """The file. What lies beneath what was not written is for the disk above to say."""
+
+    def __init__(self, path: str, file: File) -> None:
+        self.changes = 0
+        """How often the contents were changed since the store was opened."""
+        self._path = path
+        self._file = file
+        self._table = GranuleTable()
+        self._space = SlotSpace(file)
+        self._chain = BatchChain(path, file, self._space)
+        self._batch = OpenBatch(file, self._space, self._chain)
+        self._reader = SectorReader(path, file, self._table, self._batch.buffered)
+        self._writer = SectorWriter(
+            file, self._table, self._space, self._batch, self._reader, self._make_room
+        )
+
+    # ── opening ───────────────────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    async def create(cls, storage: Storage, path: str, contents: Contents) -> SectorStore:
+        """Makes a store in a file that is not there yet, or in which none was ever made.
+
+        Raises `StorageError`, also when there is a store already, and `StorageFullError`.
+        """
+        store = cls(path, await storage.open(path))
+        try:
+            store._begin(contents)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    async def open(cls, storage: Storage, path: str) -> SectorStore | None:
+        """Opens the store in a file; None when none was ever made there.
+
+        Raises `StorageBusyError` when another tab has it, `StorageError` when it is damaged.
+        """
+        try:
+            file = await storage.open(path, create=False)
+        except FileNotFoundError:
+            return None
+        store = cls(path, file)
+        try:
+            header = store._chain.read_header()
+            if header is not None:
+                store._replay(header)
+                return store
+        except BaseException:
+            store.close()
+            raise
+        store.close()
+        return None
+
+    @property
+    def contents(self) -> Contents:
+        """What it is of."""
+        return self._chain.header.contents
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why nothing is written any more, after a flush failed."""
+        return self._chain.failure
+
+    @property
+    def revision(self) -> int:
+        """Counts what was committed, with what was written since as one more."""
+        return self._chain.commits + self.is_dirty
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything was written since the last commit."""
+        return not self._batch.is_empty
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of room that what was written takes, in granules."""
+        return self._writer.used * GRANULE
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes in the file."""
+        return self._space.slots * SLOT_SIZE
+
+    def commit_and_close(self) -> None:
+        """Closes the file, after a commit unless one failed. Raises `StorageError`, and closes."""
+        try:
+            if self.failure is None:
+                self.commit()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the file; what was not committed is gone. Idempotent."""
+        self._file.close()
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────────────
+
+    def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
+        """Fills `target` from `offset` as far as sectors there were written; returns the rest.
+
+        Raises `StorageError`.
+        """
+        return self._reader.read_into(offset, target)
+
+    def locate(self, offset: int, length: int) -> tuple[File, int] | None:
+        """The file and the place in it of bytes that lie there as a whole, until the next call.
+
+        None when they lie apart, in memory, or take no room.
+        """
+        return self._reader.locate(offset, length)
+
+    def is_untouched(self, offset: int, length: int) -> bool:
+        """Whether nothing was written of the granules that a range lies in."""
+        return self._reader.is_untouched(offset, length)
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
+
+        Zeros are those that take no room; others count as data. In order, as long as can be.
+        """
+        return self._reader.ranges(start, stop)
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────────────
+
+    def edges(self, offset: int, length: int) -> list[int]:
+        """Offsets of the sectors that a write covers a part of and of which nothing is here."""
+        if not length or not (offset | length) % SECTOR:
+            return []
+        end = offset + length
+        first, last = offset - offset % SECTOR, (end - 1) // SECTOR * SECTOR
+        cut = {first} if offset % SECTOR else set()
+        if end % SECTOR and end != self.contents.size:
+            cut.add(last)
+        return [sector for sector in sorted(cut) if not self._reader.holds(sector)]
+
+    def write(
+        self, offset: int, data: ReadableBuffer, beneath: Mapping[int, bytes] | None = None
+    ) -> None:
+        """Writes any bytes. `beneath` has the sectors that `edges` asked for; others are zeros.
+
+        Raises `StorageFullError` and other `StorageError`s; nothing of it is written then, unless
+        the file failed in the middle of it.
+        """
+        length = len(data)
+        if not length:
+            return
+        self._check()
+        with memoryview(data) as view:
+            if (offset | length) % SECTOR:
+                with memoryview(self._padded(offset, view, beneath or {})) as padded:
+                    self._writer.write(offset - offset % SECTOR, padded)
+            else:
+                self._writer.write(offset, view)
+        self.changes += 1
+
+    def fill(self, offset: int, length: int, put: Put) -> None:
+        """Writes whole granules that `put` brings into the file, from wherever it has them.
+
+        The counterpart of `locate`: the bytes need not pass through Python's memory. Raises as
+        `write`; where that writes over what is there in a full file, this may have no room.
+        """
+        self._check()
+        self._writer.fill(offset // GRANULE, length // GRANULE, put)
+        self.changes += 1
+
+    def discard(self, offset: int, length: int, *, hide: bool) -> None:
+        """Forgets what whole granules hold, so that they take no room; the rest is made zeros.
+
+        With `hide` they read as zeros from now on, without it as what lies beneath. Raises as
+        `write`; a part of it may be done then.
+        """
+        end = offset + length
+        first, last = -(-offset // GRANULE), end // GRANULE
+        if end == self.contents.size:
+            last = -(-end // GRANULE)
+        if first >= last:
+            self._write_zeros(offset, length)
+            return
+        self._write_zeros(offset, first * GRANULE - offset)
+        self._write_zeros(last * GRANULE, end - last * GRANULE)
+        for start in range(first, last, _MOST_DISCARDED):
+            self._check()
+            self._writer.make_zeros(start, min(_MOST_DISCARDED, last - start), hide=hide)
+            self.changes += 1
+
+    def commit(self) -> None:
+        """Returns once all that was written is durable.
+
+        Raises `StorageError`; what was written is then still here, but may not be after a crash.
+        """
+        self._check_failure()
+        self._batch.write_out()
+        if not self._batch.is_empty:
+            is_large = self._batch.fresh_slots > _MOST_CHECKED
+            if is_large:
+                self._chain.flush()
+            self._chain.append(list(self._batch.records(self._table)), is_data_durable=is_large)
+            self._batch.settle()
+        if self._chain.is_long:
+            self._try_to_rewrite()
+
+    def compact(self) -> None:
+        """Commits, writes the chain anew, as short as can be, and gives free room back.
+
+        Raises `StorageFullError` when there is no room for both chains; all is as it was then.
+        """
+        self.commit()
+        self._batch.give_pool_back()
+        self._rewrite(self.contents)
+
+    def rebind(self, contents: Contents) -> None:
+        """Commits, and says anew what the store is of. Durable when it returns; all or nothing.
+
+        What lies beyond a smaller size is forgotten. Raises `StorageError`.
+        """
+        self.commit()
+        if contents.size < self.contents.size:
+            self._cut(contents.size)
+        self._rewrite_or_fail(contents)
+
+    def clear(self, contents: Contents) -> None:
+        """Forgets everything. Durable when it returns; all or nothing. Raises `StorageError`."""
+        self._check_failure()
+        self._writer.replace(0, -(-self.contents.size // GRANULE), 0)
+        self.changes += 1
+        self._rewrite_or_fail(contents)
+
+    # ── inside: writing ───────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> None:
+        """Raises why nothing can be written; sees to it that what is not committed is bounded."""
+        self._check_failure()
+        self._batch.limit_memory()
+        if self._batch.is_large:
+            self.commit()
+
+    def _check_failure(self) -> None:
+        if self._chain.failure is not None:
+            raise self._chain.failure
+
+    def _padded(self, offset: int, data: memoryview, beneath: Mapping[int, bytes]) -> bytearray:
+        """`data` grown to whole sectors, by what the first and the last hold now."""
+        start = offset - offset % SECTOR
+        stop = -(-(offset + len(data)) // SECTOR) * SECTOR
+        padded = bytearray(stop - start)
+        for sector in {start, stop - SECTOR}:
+            at = sector - start
+            if self._reader.holds(sector):
+                with memoryview(padded)[at : at + SECTOR] as part:
+                    self.read_into(sector, part)
+            elif sector in beneath:
+                padded[at : at + len(beneath[sector])] = beneath[sector]
+        padded[offset - start : offset - start + len(data)] = data
+        return padded
+
+    def _write_zeros(self, offset: int, length: int) -> None:
+        for at in range(offset, offset + length, GRANULE):
+            self.write(at, bytes(min(GRANULE, offset + length - at)), {})
+
+    def _make_room(self) -> None:
+        """Frees what a commit frees, and what the chain has too much."""
+        self.commit()
+        if len(self._chain) > slots_for(self._batch.snapshot_records) + _LITTLE_TO_GAIN:
+            self._try_to_rewrite()
+
+    # ── inside: the chain ─────────────────────────────────────────────────────────────────────────
+
+    def _try_to_rewrite(self) -> None:
+        try:
+            self._rewrite(self.contents)
+        except StorageFullError:
+            self._chain.put_off_rewriting()
+
+    def _rewrite_or_fail(self, contents: Contents) -> None:
+        try:
+            self._rewrite(contents)
+            self._rewrite(contents)  # where there was no room before, so that the file can shrink
+        except StorageError as error:
+            self._chain.failure = error  # what is in memory is not what the file says
+            raise
+
+    def _rewrite(self, contents: Contents) -> None:
+        """Writes the chain anew, as the table says; all other room is free then."""
+        self._batch.write_out()
+        end = -(-max(self.contents.size, contents.size) // GRANULE)
+        records = [
+            (granule << SECTORS | entry & ALL, count, entry >> SECTORS)
+            for granule, count, entry in self._table.runs(0, end)
+        ]
+        self._space.look_from_the_start()
+        self._chain.rewrite(records, contents)
+        self._batch.settle()
+        self._batch.snapshot_records = len(records)
+        self._batch.keep_for_snapshot()
+        self._space.cut()
+
+    # ── inside: opening ───────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, contents: Contents) -> None:
+        if self._chain.read_header() is not None:
+            raise StorageError(self._path, "there is something already")
+        try:
+            self._chain.begin(contents)
+        except StorageError:
+            self._file.truncate(0)  # a header that is there in part may be all that it takes
+            raise
+
+    def _replay(self, header: Header) -> None:
+        """Reads the chain: what is in the store."""
+        for records in self._chain.replay(header):
+            self._batch.snapshot_records += 2 * len(records)
+            gone = self._table.put_records(records)
+            self._space.give_back(gone)
+            try:
+                self._writer.used += self._space.settle_records(records) - len(gone)
+            except IndexError:
+                raise self._damage("its journal speaks of slots that it has not") from None
+        self._space.recount()
+        self._batch.keep_for_snapshot()
+        self._chain.resume()
+
+    def _cut(self, size: int) -> None:
+        """Forgets what lies beyond a size, down to the byte."""
+        sector_end = -(-size // SECTOR) * SECTOR
+        if size < sector_end and self._reader.holds(size - size % SECTOR):
+            self._write_zeros(size, sector_end - size)
+        granule, start = divmod(sector_end, GRANULE)
+        if start:
+            entry = self._table[granule]
+            left = entry & ~(ALL << start // SECTOR & ALL)
+            self._table.put_single(granule, left if left & ALL else 0)
+            if entry > ALL and not left & ALL:
+                self._batch.note_change(granule, granule + 1, [entry >> SECTORS])
+                self._writer.used -= 1
+            granule += 1
+        self._writer.replace(granule, -(-self.contents.size // GRANULE) - granule, 0)
+
+    def _damage(self, what: str) -> StorageError:
+        return StorageError(self._path, f"{what}. Nothing of it was changed.")

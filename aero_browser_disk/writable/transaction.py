@@ -1,0 +1,193 @@
+"""What was written to a sector store since its last commit, and the room that it and more need.
+
+Room is taken before anything is written: slots for the data, for the records that the commit adds,
+and for a snapshot of all records. So a commit never fails for want of it. Besides, what is written
+over what was there may use slots that new data may not: a disk that is full can still be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from ..platform.base import File
+from .commit_log import BatchChain, merged
+from .granule_table import ALL, SECTORS, GranuleTable
+from .sector_journal import RECORDS_IN_SLOT, SLOT_SIZE, Record, slots_for
+from .slot_allocator import FREE, FRESH, HELD, SlotSpace
+
+OVERWRITABLE_AT_ONCE: Final = 32
+"""Granules that can be written over in one go, however full it is."""
+
+_FOR_OVERWRITING: Final = 96  # slots: for those, for journal slots until it is rewritten, and spare
+_MOST_BUFFERED: Final = 256  # granules in memory that are not in the file yet
+_POOL: Final = 64  # slots taken at once for small writes
+_JOURNAL_ROOM: Final = 8 * RECORDS_IN_SLOT
+_MOST_FRESH: Final = 8192  # granules
+_MOST_PENDING: Final = 8192  # places
+_MOST_LEAVING: Final = 1 << 16  # slots
+
+Range = tuple[int, int]
+"""From the first to behind the last."""
+
+
+class OpenBatch:
+    """The batch to come. Small writes are kept in memory until they are many, or committed."""
+
+    def __init__(self, file: File, space: SlotSpace, chain: BatchChain) -> None:
+        self.fresh_slots = 0
+        """How many slots were written to."""
+        self.snapshot_records = 0
+        """At most so many would say all that is committed."""
+        self.buffered: dict[int, bytearray] = {}
+        """Slots that are not in the file yet."""
+        self._file = file
+        self._space = space
+        self._chain = chain
+        self._pending: list[Range] = []  # granules
+        self._most_records = 0
+        self._fresh: list[Range] = []  # slots
+        self._leaving: list[int] = []  # slots that the commit frees
+        self._pool: list[int] = []  # slots for small writes to come, the first last
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written."""
+        return not self._pending
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it should be committed before more is written."""
+        return (
+            self.fresh_slots >= _MOST_FRESH
+            or len(self._pending) >= _MOST_PENDING
+            or len(self._leaving) >= _MOST_LEAVING
+        )
+
+    # ── room ─────────────────────────────────────────────────────────────────────────────────────
+
+    def reserve(self, granules: int, places: int, *, is_new: bool) -> None:
+        """Takes slots for so many granules, to be had of `next_slot`, and for the records.
+
+        `places` is how many runs change. Raises `StorageFullError`; then nothing is taken but what
+        others can use.
+        """
+        spare = _FOR_OVERWRITING if is_new else 0
+        space, pool = self._space, self._pool
+        if (
+            len(pool) < granules
+            or self._most_records + 2 * places > self._chain.room
+            or space.free + len(pool) < space.reserve + granules + spare
+        ):
+            self._take_for_records(places, spare)
+            space.provide(space.reserve + spare + granules - len(pool))
+            while len(pool) < granules:
+                slot, count = space.take(_POOL, HELD)
+                pool[:0] = range(slot + count - 1, slot - 1, -1)
+
+    def take_run(self, wanted: int, *, is_new: bool) -> list[Range]:
+        """Slots for a run of granules, in as few runs as can be, and for their records.
+
+        Raises `StorageFullError`; then none is taken. They are the caller's to `give_back`.
+        """
+        spare = _FOR_OVERWRITING if is_new else 0
+        runs: list[Range] = []
+        try:
+            self._space.provide(self._space.reserve + spare + wanted)
+            while wanted:
+                slot, count = self._space.take(wanted, HELD)
+                runs.append((slot, slot + count))
+                wanted -= count
+            # What is reserved for small granules counts twice, which does no harm.
+            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, spare)
+        except BaseException:
+            self.give_back(runs)
+            raise
+        return runs
+
+    def give_back(self, runs: Iterable[Range]) -> None:
+        """Frees slots that nothing was written to."""
+        for start, stop in runs:
+            self._space.mark(start, stop - start, FREE)
+
+    def give_pool_back(self) -> None:
+        """Frees the slots that are kept for small writes to come."""
+        self._space.give_back(self._pool)
+        self._pool.clear()
+
+    def keep_for_snapshot(self, more_records: int = 0) -> None:
+        """Keeps room for a snapshot of all that is there, and of so many records more."""
+        self._space.reserve = slots_for(self.snapshot_records + more_records) + 2
+
+    def _take_for_records(self, places: int, spare: int) -> None:
+        records = self._most_records + 2 * places
+        while self._chain.room < records:
+            self.keep_for_snapshot(records + _JOURNAL_ROOM)
+            self._space.provide(self._space.reserve + spare + 1)
+            self._chain.make_room()
+
+    # ── what was written ─────────────────────────────────────────────────────────────────────────
+
+    def next_slot(self) -> int:
+        """One of the slots that were reserved, to be written to."""
+        slot = self._pool.pop()
+        self._space.states[slot] = FRESH
+        self._note_fresh(slot, slot + 1)
+        return slot
+
+    def note_written(self, runs: Iterable[Range]) -> None:
+        """Says that slots of `take_run` were written to."""
+        for start, stop in runs:
+            self._space.mark(start, stop - start, FRESH)
+            self._note_fresh(start, stop)
+
+    def note_change(self, start: int, stop: int, gone: Iterable[int]) -> None:
+        """Says that granules from `start` to `stop` are one run now, and lie in `gone` no more."""
+        self._pending.append((start, stop))
+        self._most_records += 2
+        # Those of this batch too stay taken until it is committed: they may be buffered still.
+        self._leaving += gone
+
+    def write_out(self, *, if_more_than: int = 0) -> None:
+        """Writes what is buffered to the file."""
+        if len(self.buffered) > if_more_than:
+            for start, stop in merged((slot, slot + 1) for slot in self.buffered):
+                data = b"".join([self.buffered[slot] for slot in range(start, stop)])
+                self._file.write(data, start * SLOT_SIZE)
+            self.buffered.clear()
+
+    def limit_memory(self) -> None:
+        """Writes what is buffered to the file when it is much."""
+        self.write_out(if_more_than=_MOST_BUFFERED)
+
+    # ── committing ───────────────────────────────────────────────────────────────────────────────
+
+    def records(self, table: GranuleTable) -> Iterator[Record]:
+        """What the granules that changed hold now."""
+        for start, stop in merged(self._pending):
+            at = start
+            for granule, count, entry in table.runs(start, stop):
+                if granule > at:
+                    yield at << SECTORS, granule - at, 0
+                yield granule << SECTORS | entry & ALL, count, entry >> SECTORS
+                at = granule + count
+            if at < stop:
+                yield at << SECTORS, stop - at, 0
+
+    def settle(self) -> None:
+        """Says that all of it is durable: what it replaced is free, and the next batch begins."""
+        for start, stop in self._fresh:
+            self._space.settle(start, stop)
+        self._space.give_back(self._leaving)
+        self._fresh.clear()
+        self._leaving.clear()
+        self._pending.clear()
+        self.fresh_slots = 0
+        self.snapshot_records += self._most_records
+        self._most_records = 0
+
+    def _note_fresh(self, start: int, stop: int) -> None:
+        self.fresh_slots += stop - start
+        if self._fresh and self._fresh[-1][1] == start:
+            start = self._fresh.pop()[0]
+        self._fresh.append((start, stop))

@@ -1,0 +1,457 @@
+"""Whatever happens to the files and whenever it ends, a block is exact or it is missing.
+
+The long form: AERO_CRASH_EXAMPLES=5000 pytest tests/unit/cache/test_block_store_crash.py
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from aero_browser_disk.cache.block_cache import BlockCache
+from aero_browser_disk.cache.block_store import BlockStore, StoredImage
+from aero_browser_disk.errors import StorageError, StorageFullError
+from aero_browser_disk.testing.failing_files import (
+    FATES,
+    FailingStorage,
+    Fate,
+    Piece,
+    PowerCutError,
+)
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("AERO_CRASH_EXAMPLES", "150"))
+
+BLOCK = 1024
+BLOCKS = 12
+SIZE = BLOCKS * BLOCK - 100
+BLOCKS_FILE, JOURNAL_FILE = "x/blocks", "x/journal"
+PLENTY = 1 << 30
+VERSIONS = (1, 2, 3)
+
+
+def image(version: int) -> StoredImage:
+    return StoredImage(SIZE, f'"v{version}"', BLOCK)
+
+
+def content(version: int, block: int, count: int = 1) -> bytes:
+    """No two sectors are alike, in whatever version or place."""
+    whole = b"".join(
+        random.Random(f"{version}/{number}").randbytes(BLOCK)
+        for number in range(block, block + count)
+    )
+    return whole[: SIZE - block * BLOCK]
+
+
+CONTENT = {version: content(version, 0, BLOCKS) for version in VERSIONS}
+
+
+def bytes_of(version: int, block: int, count: int = 1) -> bytes:
+    return CONTENT[version][block * BLOCK : (block + count) * BLOCK]
+
+
+def now(coroutine: Coroutine[object, object, T]) -> T:
+    """What a coroutine returns that never waits: an event loop for each would take most time."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waits")
+
+
+def open_cache(storage: FailingStorage, version: int, limit: int = BLOCKS) -> BlockCache:
+    store = now(BlockStore.open(storage, "x"))
+    try:
+        return BlockCache(store, image(version), limit * BLOCK)
+    except BaseException:
+        store.close()
+        raise
+
+
+def read(cache: BlockCache, block: int) -> bytes | None:
+    target = bytearray(cache.image.block_length(block))
+    return bytes(target) if cache.read_into(block, 0, target) else None
+
+
+def found_in(storage: FailingStorage, version: int) -> set[int]:
+    """The blocks of a version that the next start finds there, each of them exact."""
+    cache = open_cache(storage.after_kill(), version)
+    found = set()
+    for block in range(BLOCKS):
+        data = read(cache, block)
+        assert data in (None, bytes_of(version, block)), f"block {block} is wrong"
+        if data is not None:
+            found.add(block)
+    return found
+
+
+def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Piece], Fate]:
+    """All that was written is there; of the write it died in, the first `kept` pieces."""
+    seen = 0
+
+    def fate(piece: Piece) -> Fate:
+        nonlocal seen
+        if piece.change < storage.changes:
+            return "kept"
+        seen += 1
+        return "kept" if seen <= kept else "lost"
+
+    return fate
+
+
+# ── any order of anything ─────────────────────────────────────────────────────────────────────────
+
+
+class CrashMachine(RuleBasedStateMachine):
+    """Puts, reads, failures, kills and power cuts in any order, under any limit and quota."""
+
+    @initialize(atom=st.sampled_from([24, 512]), limit=st.integers(0, BLOCKS))
+    def start(self, atom: int, limit: int) -> None:
+        self.storage = FailingStorage(atom=atom)
+        self.version, self.limit = 1, limit
+        self.kills = True
+        self.randomness = random.Random(0)
+        self.promised: set[int] = set()  # committed and not given up since: a kill leaves them
+        self.durable: set[int] = set()  # flushed and not given up since: a power cut leaves them
+        self.cache = open_cache(self.storage, 1, limit)
+
+    # what happens to a cache
+
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
+    def put(self, block: int, count: int) -> None:
+        count = min(count, BLOCKS - block)
+        blocks = set(range(block, block + count))
+        if not all(b in self.cache for b in blocks):
+            self.forget(blocks)  # it may go and come again, and that is not committed
+        with self.perhaps_dying():
+            self.cache.put(block, bytes_of(self.version, block, count))
+
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
+    def expect(self, block: int, count: int) -> None:
+        blocks = range(block, min(block + count, BLOCKS))
+        self.cache.expect_no_more(blocks)
+        self.cache.expect(blocks)
+
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
+    def expect_no_more(self, block: int, count: int) -> None:
+        self.cache.expect_no_more(range(block, block + count))
+
+    @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 4), skip=st.integers(0, 600))
+    def read(self, block: int, count: int, skip: int) -> None:
+        expected = bytes_of(self.version, block, count)[skip:]
+        target = bytearray(len(expected))
+        with self.perhaps_dying():
+            if self.cache.read_into(block, skip, target):
+                assert target == expected
+
+    @rule(fresh_until=st.integers(0, 3))
+    def commit(self, fresh_until: int) -> None:
+        with self.perhaps_dying():
+            self.cache.commit(fresh_until)
+            if self.cache.failure is None and not self.cache._is_stuck:
+                self.promised = self.intact()
+
+    @rule()
+    def compact(self) -> None:
+        with self.perhaps_dying():
+            try:
+                self.cache._store.compact()
+            except StorageFullError:
+                return
+            except StorageError as error:
+                self.cache.failure = error  # as the cache has it
+
+    @rule()
+    def clear(self) -> None:
+        self.forget(set(range(BLOCKS)))
+        with self.perhaps_dying():
+            try:
+                self.cache.clear()
+            except StorageError:
+                assert self.cache.failure is not None
+
+    @rule(limit=st.integers(0, BLOCKS), version=st.sampled_from(VERSIONS), same=st.booleans())
+    def close_and_open(self, limit: int, version: int, same: bool) -> None:
+        with self.perhaps_dying():
+            self.cache.close()
+            if self.cache.failure is None:
+                self.promised = self.intact()
+                self.durable = set(self.promised)
+        self.check()
+        self.reopen(self.limit if same else limit, self.version if same else version)
+
+    # what happens to its files
+
+    @rule(
+        operation=st.sampled_from(["open", "read", "write", "truncate", "flush"]),
+        at=st.integers(1, 4),
+        path=st.sampled_from([None, BLOCKS_FILE, JOURNAL_FILE]),
+        written=st.integers(0, 2 * BLOCK),
+        full=st.booleans(),
+    )
+    def fail(self, operation, at, path, written, full) -> None:
+        error = StorageFullError("told") if full and operation == "write" else None
+        self.storage.fail(operation, at=at, path=path, written=written, error=error)
+
+    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * BLOCK, 4 * BLOCK)))
+    def change_quota(self, room: int) -> None:
+        self.storage.quota = max(0, self.storage.used + room)
+
+    @precondition(lambda self: self.cache.failure is None)
+    @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))
+    def plan_a_crash(self, change: int, kills: bool, seed: int) -> None:
+        self.kills, self.randomness = kills, random.Random(seed)
+        self.storage.cut_power_at(change)
+
+    @rule(limit=st.integers(0, BLOCKS), version=st.sampled_from(VERSIONS), same=st.booleans())
+    def kill(self, limit: int, version: int, same: bool) -> None:
+        self.kills = True
+        self.crash(in_a_change=False)
+        self.reopen(self.limit if same else limit, self.version if same else version)
+
+    @rule(seed=st.integers(0, 1 << 16))
+    def cut_power(self, seed: int) -> None:
+        self.kills, self.randomness = False, random.Random(seed)
+        self.crash(in_a_change=False)
+        self.reopen(self.limit, self.version)
+
+    @rule(offset=st.integers(0, BLOCKS * BLOCK), data=st.binary(min_size=1, max_size=600))
+    def damage_blocks(self, offset: int, data: bytes) -> None:
+        self.kill(self.limit, self.version, same=True)
+        self.cache._store.close()
+        size = len(self.storage.content(BLOCKS_FILE))
+        self.storage.damage(BLOCKS_FILE, offset % (size + 1), data)
+        self.forget(set(range(BLOCKS)))
+        self.reopen(self.limit, self.version)
+
+    # what must hold
+
+    @invariant()
+    def keeps_to_its_limit(self) -> None:
+        assert self.cache.bytes <= self.limit * BLOCK
+        assert len(self.storage.content(BLOCKS_FILE)) <= self.limit * BLOCK
+
+    @invariant()
+    def what_is_given_up_is_not_promised(self) -> None:
+        held = set(self.cache._store.held)
+        self.promised &= held
+        self.durable &= held
+
+    def check(self) -> None:
+        """What the next start would find."""
+        found = found_in(self.storage, self.version)
+        assert self.promised <= found, "what was committed is gone"
+
+    # how it is done
+
+    def intact(self) -> set[int]:
+        """The blocks that the cache holds, without those that an earlier crash or fault spoilt."""
+        file = self.storage.content(BLOCKS_FILE)
+        return {
+            block
+            for block, slot in self.cache._store.held.items()
+            if file[slot * BLOCK : (slot + 1) * BLOCK].startswith(bytes_of(self.version, block))
+        }
+
+    def forget(self, blocks: set[int]) -> None:
+        self.promised -= blocks
+        self.durable -= blocks
+
+    @contextmanager
+    def perhaps_dying(self) -> Iterator[None]:
+        try:
+            yield
+        except PowerCutError:
+            self.crash(in_a_change=True)
+            self.reopen(self.limit, self.version)
+
+    def crash(self, *, in_a_change: bool) -> None:
+        """Takes the storage as the crash leaves it, and checks what is in it."""
+        self.what_is_given_up_is_not_promised()
+        if self.kills and not in_a_change:
+            fate = fates_of_a_kill(self.storage, 1 << 30)
+        elif self.kills:
+            fate = fates_of_a_kill(self.storage, self.randomness.randrange(6))
+        else:
+            self.promised = set(self.durable)
+            fate = self.random_fate()
+        quota = self.storage.quota
+        self.storage = self.storage.after_power_cut(fate)
+        self.storage.quota = PLENTY
+        self.check()
+        self.storage.quota = quota
+
+    def random_fate(self) -> Callable[[Piece], Fate]:
+        """Mostly one fate, so that every mixture comes, and the pure ones often."""
+        usual = self.randomness.choice(FATES)
+        odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
+        return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual
+
+    def reopen(self, limit: int, version: int) -> None:
+        if version != self.version or limit < BLOCKS:
+            self.forget(set(range(BLOCKS)))
+        self.limit, self.version = limit, version
+        while True:
+            try:
+                self.cache = open_cache(self.storage, version, limit)
+            except PowerCutError:
+                self.crash(in_a_change=True)
+            except StorageError:
+                # The files cannot be had now, so the disk is opened on others. Later they can.
+                self.storage = self.storage.after_kill()
+                self.storage.quota = PLENTY
+            else:
+                return
+
+
+TestCrashes = CrashMachine.TestCase
+TestCrashes.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+# ── every instant of one life ─────────────────────────────────────────────────────────────────────
+
+
+class Life:
+    """A scenario with all that a store does, and what had been promised when it ended."""
+
+    def __init__(self, storage: FailingStorage) -> None:
+        self.storage = storage
+        self.version = 1
+        self.cache: BlockCache | None = None
+        self.promised: set[int] = set()
+        self.durable: set[int] = set()
+
+    def live(self) -> None:
+        self.open(1, BLOCKS)
+        for block in range(6):
+            self.put(block)
+            self.commit()
+        self.put(6, 3)
+        self.close()  # a snapshot behind the records
+        self.open(1, BLOCKS)
+        read(self.opened, 1)
+        self.put(9, 3)  # the image's short last block too
+        self.commit()
+        self.opened._store.compact()  # a snapshot in front
+        self.close()
+        self.open(1, 5)  # blocks move
+        for block in (0, 1, 2, 0):
+            self.put(block)  # each in the place of another
+        self.commit()
+        self.close()
+        self.open(2, 5)  # another version
+        for block in range(7):
+            self.put(block)
+        self.commit()
+        self.give_up()
+        self.opened.clear()
+        self.put(3, 2)
+        self.commit()
+        self.opened._store.compact()
+        self.storage.quota = self.storage.used + 300
+        self.put(8, 3)  # of which none fits
+        self.commit()
+        self.storage.quota = PLENTY
+        self.close()
+        self.open(1, 5)
+        self.put(4, 2)
+        self.close()
+
+    @property
+    def opened(self) -> BlockCache:
+        assert self.cache is not None
+        return self.cache
+
+    def open(self, version: int, limit: int) -> None:
+        if version != self.version or limit < len(self.promised):
+            self.give_up()
+        self.version = version
+        self.cache = open_cache(self.storage, version, limit)
+
+    def put(self, block: int, count: int = 1) -> None:
+        self.opened.put(block, bytes_of(self.version, block, count))
+        self.keep_to_what_is_held()
+
+    def commit(self) -> None:
+        self.opened.commit(fresh_until=0)
+        self.promised = set(self.opened._store.held)
+
+    def close(self) -> None:
+        self.opened.close()
+        self.promised = set(self.opened._store.held)
+        self.durable = set(self.promised)
+
+    def give_up(self) -> None:
+        self.promised, self.durable = set(), set()
+
+    def keep_to_what_is_held(self) -> None:
+        if self.cache is not None:
+            held = set(self.cache._store.held)
+            self.promised &= held
+            self.durable &= held
+
+
+def changes_of_a_life() -> int:
+    storage = FailingStorage()
+    Life(storage).live()
+    return storage.changes
+
+
+def ended_at(change: int, atom: int) -> Life:
+    life = Life(FailingStorage(atom=atom))
+    life.storage.cut_power_at(change)
+    with pytest.raises(PowerCutError):
+        life.live()
+    life.keep_to_what_is_held()
+    life.storage.quota = PLENTY
+    return life
+
+
+def check_all_versions(storage: FailingStorage, version: int, promised: set[int]) -> None:
+    """Whichever version the host has by then, nothing lies."""
+    assert promised <= found_in(storage, version), "what was promised is gone"
+    for other in VERSIONS:
+        found_in(storage, other)
+
+
+CHANGES = changes_of_a_life()
+
+
+def test_the_scenario_is_worth_it():
+    assert 100 < CHANGES < 400
+
+
+@pytest.mark.parametrize("atom", [24, 512])
+def test_killed_in_any_change_nothing_committed_is_lost(atom):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, atom)
+        pieces = sum(p.change == life.storage.changes for p in life.storage.unflushed())
+        for kept in {0, 1, pieces // 2, pieces - 1, pieces}:
+            after = life.storage.after_power_cut(fates_of_a_kill(life.storage, kept))
+            check_all_versions(after, life.version, life.promised)
+
+
+@pytest.mark.parametrize("usual", FATES)
+def test_with_the_power_cut_in_any_change_nothing_lies_and_what_was_flushed_is_there(usual):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, 512)
+        for odd in (0.0, 0.3, 0.7):
+            randomness = random.Random(f"{change}/{odd}")
+            after = life.storage.after_power_cut(
+                lambda _, r=randomness, o=odd: r.choice(FATES) if r.random() < o else usual
+            )
+            check_all_versions(after, life.version, life.durable)

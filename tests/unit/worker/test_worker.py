@@ -1,0 +1,179 @@
+"""The worker's operations: plain values in, plain answers out, whatever happens."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from aero_browser_disk.open_disk import open_disk
+from aero_browser_disk.remote.retry import RetryPolicy
+from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.worker.worker import Worker
+from support.samples import IMAGE
+
+
+@pytest.fixture
+def worker(platform) -> Worker:
+    return Worker(partial(open_disk, platform=platform, retry=RetryPolicy(tries=1)))
+
+
+async def value(worker: Worker, operation: str, **values):
+    answer = await worker.call(operation, values)
+    assert "error" not in answer, answer
+    return answer["value"]
+
+
+async def error(worker: Worker, operation: str, **values):
+    return (await worker.call(operation, values))["error"]
+
+
+async def test_a_disk_is_opened_read_counted_and_closed(worker, server):
+    opened = await value(worker, "disk.open", url=server.url("disk.img"), allowRemote=True)
+    assert opened["size"] == IMAGE.size
+    assert opened["blockSize"] == 16384
+    assert opened["readOnly"] is True
+    disk = opened["disk"]
+    assert await value(worker, "disk.read", disk=disk, offset=10, length=20) == IMAGE.read(10, 20)
+    stats = await value(worker, "disk.stats", disk=disk)
+    assert stats["bytesRead"] == 20
+    assert stats["cachedBlocks"] == 1
+    await value(worker, "disk.clearCache", disk=disk)
+    assert (await value(worker, "disk.stats", disk=disk))["cachedBytes"] == 0
+    await value(worker, "disk.close", disk=disk)
+    await value(worker, "disk.close", disk=disk)
+    assert (await error(worker, "disk.read", disk=disk, offset=0, length=1))["name"] == (
+        "DiskClosedError"
+    )
+
+
+async def test_every_option_reaches_the_disk(worker, server):
+    await value(
+        worker,
+        "disk.open",
+        url=server.url("disk.img"),
+        allowRemote=True,
+        cacheLimitBytes=4096,
+        blockSize=4096,
+        cacheKey="k",
+        headers={"X-A": "b"},
+        credentials="omit",
+        timeoutS=5,
+    )
+    assert server.requests[0].headers["x-a"] == "b"
+
+
+async def test_the_gate_is_python_s(worker, server):
+    failure = await error(worker, "disk.open", url=server.url("disk.img"))
+    assert failure["name"] == "RemoteImagesDisabledError"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"allowRemote": 1},
+        {"blockSize": 4096.5},
+        {"blockSize": True},
+        {"cacheLimitBytes": "much"},
+        {"headers": "X: y"},
+        {"nonsense": 1},
+        {"url": None},
+    ],
+)
+async def test_an_option_of_the_wrong_kind_is_named(worker, server, options):
+    values = {"url": server.url("disk.img"), "allowRemote": True, **options}
+    failure = await error(worker, "disk.open", **values)
+    assert failure["name"] == "InvalidOptionError"
+    assert failure["fields"]["option"] in options
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0.5, 1), ("0", 1), (0, None), (True, 1)])
+async def test_a_read_takes_whole_numbers(worker, server, offset, length):
+    opened = await value(worker, "disk.open", url=server.url("disk.img"), allowRemote=True)
+    failure = await error(worker, "disk.read", disk=opened["disk"], offset=offset, length=length)
+    assert failure["name"] == "InvalidOptionError"
+
+
+async def test_an_error_s_fields_come_in_camel_case(worker, server):
+    server.behaviour = Behaviour(status=404)
+    failure = await error(worker, "disk.open", url=server.url("disk.img"), allowRemote=True)
+    assert failure["name"] == "HttpStatusError"
+    assert failure["fields"] == {
+        "url": server.url("disk.img"),
+        "status": 404,
+        "retryAfterS": None,
+    }
+    assert "404" in failure["message"]
+
+
+async def test_a_defect_is_an_answer_too(worker):
+    failure = await error(worker, "no.such.operation")
+    assert failure["name"] == "InternalError"
+    assert "no.such.operation" in failure["message"]
+
+
+# ── the panel ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+async def panel(worker, server):
+    """The worker with remote images on and the address filled in."""
+    await value(worker, "panel.setRemote", enabled=True)
+    await value(worker, "panel.setUrl", url=server.url("disk.img"))
+    return worker
+
+
+async def test_the_panel_opens_reads_clears_and_closes(panel):
+    assert (await value(panel, "panel.open"))["phase"] == "open"
+    answer = await value(panel, "panel.read", offset="0x200", length="1 KiB")
+    assert answer["bytes"] == IMAGE.read(512, 1024)
+    assert answer["view"]["error"] is None
+    assert (await value(panel, "panel.clearCache"))["cache"]["value"] == 0
+    assert (await value(panel, "panel.close"))["phase"] == "closed"
+
+
+async def test_the_panel_opens_nothing_while_remote_images_are_off(worker, server):
+    await value(worker, "panel.setUrl", url=server.url("disk.img"))
+    view = await value(worker, "panel.open")
+    assert view["phase"] == "closed"
+    assert view["error"]["name"] == "RemoteImagesDisabledError"
+    assert server.requests == []
+
+
+async def test_turning_remote_images_off_closes_the_image(panel):
+    await value(panel, "panel.open")
+    assert (await value(panel, "panel.setRemote", enabled=False))["phase"] == "closed"
+
+
+async def test_opening_can_be_given_up(panel, server):
+    import asyncio
+
+    server.behaviour = Behaviour(stall=True)
+    opening = asyncio.ensure_future(value(panel, "panel.open"))
+    await asyncio.to_thread(server.wait_for, lambda s: s.in_flight == 1)
+    assert (await value(panel, "panel.view"))["phase"] == "opening"
+    assert (await value(panel, "panel.close"))["phase"] == "closed"
+    assert (await opening)["phase"] == "closed"
+    server.behaviour = Behaviour()
+    server.release()
+    assert (await value(panel, "panel.open"))["phase"] == "open"
+
+
+async def test_what_goes_wrong_is_shown_and_the_image_stays_open(panel, server):
+    await value(panel, "panel.open")
+    answer = await value(panel, "panel.read", offset="0", length="1 TiB")
+    assert "bytes" not in answer
+    assert answer["view"]["error"]["name"] == "InvalidOptionError"
+    server.fail_next(Behaviour(status=500))
+    answer = await value(panel, "panel.read", offset="2 MiB", length="1")
+    assert answer["view"]["error"]["name"] == "HttpStatusError"
+    assert answer["view"]["phase"] == "open"
+
+
+async def test_a_failed_opening_is_shown(panel, server):
+    server.behaviour = Behaviour(status=403)
+    view = await value(panel, "panel.open")
+    assert view["phase"] == "closed"
+    assert view["error"]["name"] == "HttpStatusError"

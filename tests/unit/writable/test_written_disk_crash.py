@@ -1,0 +1,576 @@
+"""Whatever happens to the file and whenever it ends: what a flush acknowledged is there, and what
+came after it is there or not, sector by sector.
+
+The long form: AERO_CRASH_EXAMPLES=5000 pytest tests/unit/writable/test_written_disk_crash.py
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from aero_browser_disk.disk import DiskInfo
+from aero_browser_disk.errors import StorageError, StorageFullError
+from aero_browser_disk.testing.failing_files import (
+    FATES,
+    FailingStorage,
+    Fate,
+    Piece,
+    PowerCutError,
+)
+from aero_browser_disk.writable import (
+    commit_log,
+    sector_journal,
+    sector_store,
+    sector_writer,
+    slot_allocator,
+    transaction,
+)
+from aero_browser_disk.writable.local_image import LocalImage
+from aero_browser_disk.writable.overlay import Overlay
+from aero_browser_disk.writable.sector_journal import SLOT_SIZE
+from aero_browser_disk.writable.slot_allocator import FREE, HELD, SlotSpace
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("AERO_CRASH_EXAMPLES", "150"))
+
+SECTOR, GRANULE = 512, 4096
+GRANULES = 14
+SIZE = GRANULES * GRANULE - 700
+"""Of a disk: the last granule is short, and so is its last sector."""
+PLENTY = 1 << 30
+MOST_FAULTS = 30
+BASE = random.Random(5).randbytes(SIZE)
+CONTENT = random.Random(6).randbytes(1 << 20)
+
+
+@pytest.fixture(autouse=True)
+def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brings every limit of the store within reach of a few writes."""
+    make_small(monkeypatch)
+
+
+def make_small(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sector_writer, "_RUN_OF_ITS_OWN", 3)
+    patch.setattr(sector_store, "_MOST_CHECKED", 6)
+    patch.setattr(sector_store, "_LITTLE_TO_GAIN", 2)
+    patch.setattr(sector_writer, "OVERWRITABLE_AT_ONCE", 2)
+    patch.setattr(transaction, "OVERWRITABLE_AT_ONCE", 2)
+    patch.setattr(transaction, "_FOR_OVERWRITING", 8)
+    patch.setattr(transaction, "_MOST_BUFFERED", 4)
+    patch.setattr(transaction, "_POOL", 3)
+    patch.setattr(transaction, "_MOST_FRESH", 24)
+    patch.setattr(transaction, "_JOURNAL_ROOM", 6)
+    patch.setattr(commit_log, "_SLOTS_AT_ONCE", 2)
+    patch.setattr(commit_log, "_FEW_SLOTS", 6)
+    patch.setattr(commit_log, "_WINDOW", 2 * GRANULE)
+    patch.setattr(slot_allocator, "_GROWTH", 4)
+    patch.setattr(slot_allocator, "_FEW", 0)
+    patch.setattr(slot_allocator, "_MANY", 1 << 30)
+    for module in (sector_journal, commit_log):
+        patch.setattr(module, "RECORDS_IN_SLOT", 3)
+
+
+def now(coroutine: Coroutine[object, object, T]) -> T:
+    """What a coroutine returns that waits for nothing: a loop for each would take most time."""
+    while True:
+        try:
+            assert coroutine.send(None) is None, "it waits"  # else it only lets others go on
+        except StopIteration as done:
+            return done.value
+
+
+class BaseDisk:
+    """A read-only disk in memory."""
+
+    def __init__(self, content: bytes = BASE, version: str = "1") -> None:
+        self.info = DiskInfo(len(content), version, GRANULE, read_only=True)
+        self._content = content
+        self.read_bytes = 0
+
+    def try_read_into(self, offset, target) -> bool:
+        target[:] = self._content[offset : offset + len(target)]
+        self.read_bytes += len(target)
+        return True
+
+    async def read_into(self, offset, target) -> None:
+        self.try_read_into(offset, target)
+
+    async def flush(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+Opener = Callable[[FailingStorage], "LocalImage | Overlay"]
+
+
+def open_image(storage: FailingStorage) -> LocalImage:
+    try:
+        return now(LocalImage.open(storage, "x"))
+    except FileNotFoundError:
+        return now(LocalImage.create(storage, "x", SIZE))
+
+
+def open_overlay(storage: FailingStorage) -> Overlay:
+    return now(Overlay.open(BaseDisk(), storage, "x"))
+
+
+KINDS: dict[str, tuple[Opener, bytes]] = {
+    "image": (open_image, bytes(SIZE)),
+    "overlay": (open_overlay, BASE),
+}
+
+
+def content_of(disk: LocalImage | Overlay) -> bytes:
+    target = bytearray(disk.info.size)
+    disk.try_read_into(0, target)
+    return bytes(target)
+
+
+def sectors_of(content: bytes) -> list[bytes]:
+    return [bytes(content[at : at + SECTOR]) for at in range(0, len(content), SECTOR)]
+
+
+def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Piece], Fate]:
+    """All that was written is there; of the write it died in, the first `kept` pieces."""
+    seen = 0
+
+    def fate(piece: Piece) -> Fate:
+        nonlocal seen
+        if piece.change < storage.changes:
+            return "kept"
+        seen += 1
+        return "kept" if seen <= kept else "lost"
+
+    return fate
+
+
+class Expected:
+    """What a disk holds, and what each of its sectors may hold after a crash."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = bytearray(content)
+        self.promised = [{sector} for sector in sectors_of(content)]
+
+    def begin(self, offset: int, data: bytes) -> bytearray:
+        """Notes a write that has begun: a crash may leave each sector old or new."""
+        after = bytearray(self.content)
+        after[offset : offset + len(data)] = data
+        self.allow(after, offset, len(data))
+        return after
+
+    def allow(self, content: bytes, offset: int, length: int) -> None:
+        if length:
+            for sector in range(offset // SECTOR, (offset + length - 1) // SECTOR + 1):
+                part = bytes(content[sector * SECTOR : (sector + 1) * SECTOR])
+                self.promised[sector].add(part)
+
+    def flushed(self) -> None:
+        self.promised = [{sector} for sector in sectors_of(bytes(self.content))]
+
+    def check_after_crash(self, content: bytes) -> None:
+        """Takes over what is there, which must be what was promised."""
+        for number, sector in enumerate(sectors_of(content)):
+            assert sector in self.promised[number], f"sector {number} is wrong"
+        self.content[:] = content
+        self.flushed()
+
+
+# ── any order of anything ─────────────────────────────────────────────────────────────────────────
+
+
+class CrashMachine(RuleBasedStateMachine):
+    """Writes, discards, flushes, failures, kills and power cuts in any order, with little room."""
+
+    @initialize(atom=st.sampled_from([24, 512]), kind=st.sampled_from(sorted(KINDS)))
+    def start(self, atom: int, kind: str) -> None:
+        self.storage = FailingStorage(atom=atom)
+        self.open, content = KINDS[kind]
+        self.kills = True
+        self.randomness = random.Random(0)
+        self.expected = Expected(content)
+        self.disk = self.open(self.storage)
+
+    # what is done with a disk
+
+    @rule(
+        sector=st.integers(0, SIZE // SECTOR),
+        skip=st.one_of(st.just(0), st.integers(0, SECTOR)),
+        length=st.one_of(
+            st.sampled_from([SECTOR, GRANULE, 5 * GRANULE]), st.integers(0, 6 * GRANULE)
+        ),
+        seed=st.integers(0, 1 << 16),
+    )
+    def write(self, sector: int, skip: int, length: int, seed: int) -> None:
+        offset = min(sector * SECTOR + skip, SIZE)
+        data = CONTENT[seed : seed + min(length, SIZE - offset)]
+        self.change(offset, data, lambda: self.disk.try_write(offset, data))
+
+    @rule(offset=st.integers(0, SIZE), granules=st.integers(0, GRANULES), skip=st.integers(0, 2000))
+    def discard(self, offset: int, granules: int, skip: int) -> None:
+        length = min(granules * GRANULE + skip, SIZE - offset)
+        self.change(
+            offset, bytes(length), lambda: now(self.disk.discard(offset, length)), is_whole=False
+        )
+
+    @rule()
+    def flush(self) -> None:
+        with self.perhaps_dying():
+            try:
+                now(self.disk.flush())
+            except StorageError:
+                return
+            self.expected.flushed()
+
+    @rule()
+    def compact(self) -> None:
+        with self.perhaps_dying():
+            try:
+                now(self.disk.compact())
+            except StorageError:
+                return
+            self.expected.flushed()
+
+    @rule()
+    def close_and_open(self) -> None:
+        with self.perhaps_dying():
+            try:
+                was_sound = self.disk._store.failure is None
+                now(self.disk.close())
+                if was_sound:
+                    self.expected.flushed()
+            except StorageError:
+                pass
+            self.reopen()
+
+    # what happens to its file
+
+    @rule(
+        operation=st.sampled_from(["read", "write", "truncate", "flush"]),
+        at=st.integers(1, 4),
+        written=st.integers(0, 2 * GRANULE),
+        full=st.booleans(),
+    )
+    def fail(self, operation, at, written, full) -> None:
+        error = StorageFullError("told") if full and operation in ("write", "truncate") else None
+        self.storage.fail(operation, at=at, written=written, error=error)
+
+    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * GRANULE, 16 * GRANULE)))
+    def change_quota(self, room: int) -> None:
+        self.storage.quota = max(0, self.storage.used + room)
+
+    @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))
+    def plan_a_crash(self, change: int, kills: bool, seed: int) -> None:
+        self.kills, self.randomness = kills, random.Random(seed)
+        self.storage.cut_power_at(change)
+
+    @rule(
+        sector=st.integers(0, SIZE // SECTOR - 1),
+        change=st.integers(1, 4),
+        kills=st.booleans(),
+        seed=st.integers(0, 1 << 16),
+    )
+    def crash_in_a_flush(self, sector: int, change: int, kills: bool, seed: int) -> None:
+        """In that of a small batch, of which the data and the journal go out together."""
+        self.write(sector, 0, SECTOR, seed)
+        self.plan_a_crash(change, kills, seed)
+        self.flush()
+
+    @rule(
+        operation=st.sampled_from(["write", "flush"]),
+        at=st.integers(1, 3),
+        written=st.integers(0, 2 * GRANULE),
+        then=st.sampled_from(["flush", "write", "crash"]),
+        seed=st.integers(0, 1 << 16),
+    )
+    def flush_refused(self, operation, at, written, then, seed) -> None:
+        """What was refused is flushed again, or more is written before it could be."""
+        self.write_over_everything(seed)
+        self.storage.fail(operation, at=at, written=written)
+        self.flush()
+        if then == "flush":
+            self.flush()
+            return
+        self.write_over_everything(seed + 1)
+        if then == "crash":
+            self.kill()
+
+    @rule(seed=st.integers(0, 1 << 16))
+    def write_over_everything(self, seed: int) -> None:
+        """More in one batch than there are free slots, if it is not committed on the way."""
+        for granule in range(GRANULES):
+            self.write(granule * GRANULE // SECTOR, 0, SECTOR, seed + granule)
+
+    @rule()
+    def kill(self) -> None:
+        self.kills = True
+        self.crash(in_a_change=False)
+
+    @rule(seed=st.integers(0, 1 << 16))
+    def cut_power(self, seed: int) -> None:
+        self.kills, self.randomness = False, random.Random(seed)
+        self.crash(in_a_change=False)
+
+    # what must hold
+
+    @invariant()
+    def reads_what_was_written(self) -> None:
+        assert self.read_all() == self.expected.content
+
+    # how it is done
+
+    def change(self, offset: int, data: bytes, do: Callable[[], object], *, is_whole=True) -> None:
+        after = self.expected.begin(offset, data)
+        with self.perhaps_dying():
+            try:
+                do()
+            except StorageFullError:
+                if is_whole:
+                    assert self.read_all() == self.expected.content, "a part of it was written"
+                else:
+                    self.expected.content[:] = self.read_all()
+            except StorageError:
+                self.take_over(after)
+            else:
+                self.expected.content = after
+
+    def take_over(self, after: bytearray) -> None:
+        """After a file failed in the middle of a change, each sector is old or new."""
+        found = self.read_all()
+        parts = zip(*map(sectors_of, (found, self.expected.content, after)), strict=True)
+        assert all(found in (before, changed) for found, before, changed in parts)
+        self.expected.content[:] = found
+
+    def read_all(self) -> bytes:
+        for _ in range(MOST_FAULTS):
+            try:
+                return content_of(self.disk)
+            except StorageError:
+                continue  # it was told to fail: later it does not
+        return content_of(self.disk)
+
+    @contextmanager
+    def perhaps_dying(self) -> Iterator[None]:
+        try:
+            yield
+        except PowerCutError:
+            self.crash(in_a_change=True)
+
+    def crash(self, *, in_a_change: bool) -> None:
+        """Takes the storage as the crash leaves it, and checks what is in it."""
+        if self.kills and not in_a_change:
+            fate = fates_of_a_kill(self.storage, 1 << 30)
+        elif self.kills:
+            fate = fates_of_a_kill(self.storage, self.randomness.randrange(12))
+        else:
+            fate = self.random_fate()
+        quota = self.storage.quota
+        self.storage = self.storage.after_power_cut(fate)
+        self.storage.quota = quota
+        self.reopen()
+
+    def random_fate(self) -> Callable[[Piece], Fate]:
+        """Mostly one fate, so that every mixture comes, and the pure ones often.
+
+        Or all but one change are there: a medium takes up writes in an order of its own.
+        """
+        changes = sorted({piece.change for piece in self.storage.unflushed()})
+        if changes and self.randomness.random() < 0.5:
+            odd_one, fate = self.randomness.choice(changes), self.randomness.choice(FATES)
+            return lambda piece: fate if piece.change == odd_one else "kept"
+        usual = self.randomness.choice(FATES)
+        odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
+        return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual
+
+    def reopen(self) -> None:
+        for _ in range(MOST_FAULTS):
+            try:
+                self.disk = self.open(self.storage)
+                break
+            except PowerCutError:
+                self.storage = self.storage.after_power_cut(self.random_fate())
+            except StorageFullError:
+                self.storage.quota = PLENTY
+            except StorageError:
+                continue  # it was told to fail: later it does not
+        else:
+            self.disk = self.open(self.storage)
+        self.expected.check_after_crash(self.read_all())
+
+
+class SmallCrashMachine(CrashMachine):
+    """The same; Hypothesis runs it without fixtures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        make_small(self.patch)
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+
+TestCrashes = SmallCrashMachine.TestCase
+TestCrashes.settings = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_a_file_that_could_not_be_cut_still_gives_slots_away() -> None:
+    """Hypothesis finds this in one of some hundred runs: a later write never came back."""
+    storage = FailingStorage()
+    file = now(storage.open("x"))
+    space = SlotSpace(file)
+    space.provide(100)
+    first, count = space.take(100, HELD)
+    space.mark(first + 1, count - 1, FREE)
+    storage.fail("truncate")
+    with pytest.raises(StorageError):
+        space.cut()
+
+    given = {first}
+    while len(given) < 200:
+        slot, count = space.take(8, HELD)
+        assert count
+        assert given.isdisjoint(range(slot, slot + count))
+        given.update(range(slot, slot + count))
+        assert slot + count <= file.size() // SLOT_SIZE
+
+
+# ── every instant of one life ─────────────────────────────────────────────────────────────────────
+
+
+class Life:
+    """A scenario with all that an image and an overlay over it do, and what was promised of each.
+
+    `committing` is set while the overlay is written into its base: then the base is in between.
+    """
+
+    def __init__(self, storage: FailingStorage) -> None:
+        self.storage = storage
+        self.image_content = Expected(bytes(SIZE))
+        self.content = Expected(bytes(SIZE))
+        self.has_overlay = self.committing = False
+
+    def live(self) -> None:
+        image = now(LocalImage.create(self.storage, "image", SIZE))
+        for number in range(4):
+            self.write(image, self.image_content, number * 9000, CONTENT[:3000])
+            self.flush(image, self.image_content)
+        self.write(image, self.image_content, 8192, CONTENT[5000 : 5000 + 5 * GRANULE])
+        now(image.compact())
+        self.image_content.flushed()
+        self.content = Expected(bytes(self.image_content.content))
+        self.has_overlay = True
+        overlay = now(Overlay.open(image, self.storage, "overlay"))
+        for number in range(10):  # the chain is rewritten on the way
+            self.write(overlay, self.content, number * 5000 + 700, CONTENT[number : number + 1200])
+            self.write(overlay, self.content, 40_000, CONTENT[number * 512 : number * 512 + 512])
+            self.flush(overlay, self.content)
+        self.discard(overlay, self.content, 9000, 20_000)
+        self.write(overlay, self.content, 12_288, CONTENT[77 : 77 + 4 * GRANULE])
+        self.write(overlay, self.content, SIZE - 90, CONTENT[:90])
+        self.flush(overlay, self.content)
+        self.committing = True
+        now(overlay.commit())
+        self.committing = False
+        self.content.flushed()
+        self.image_content = Expected(bytes(self.content.content))
+        self.write(overlay, self.content, 100, CONTENT[900:9000])
+        self.content.begin(0, bytes(self.image_content.content))
+        now(overlay.reset())
+        self.content = Expected(bytes(self.image_content.content))
+        now(overlay.close())
+
+    def write(
+        self, disk: LocalImage | Overlay, expected: Expected, offset: int, data: bytes
+    ) -> None:
+        after = expected.begin(offset, data)
+        disk.try_write(offset, data)
+        expected.content = after
+
+    def discard(
+        self, disk: LocalImage | Overlay, expected: Expected, offset: int, length: int
+    ) -> None:
+        after = expected.begin(offset, bytes(length))
+        now(disk.discard(offset, length))
+        expected.content = after
+
+    def flush(self, disk: LocalImage | Overlay, expected: Expected) -> None:
+        now(disk.flush())
+        expected.flushed()
+
+    def check(self, after: FailingStorage) -> None:
+        """What the next start finds."""
+        try:
+            image = now(LocalImage.open(after, "image"))
+        except FileNotFoundError:
+            assert not any(self.image_content.content), "the image is gone"
+            return
+        if not self.committing:
+            copy = Expected(bytes(self.image_content.content))
+            copy.promised = self.image_content.promised
+            copy.check_after_crash(content_of(image))
+        if self.has_overlay:
+            overlay = now(Overlay.open(image, after, "overlay"))
+            copy = Expected(bytes(self.content.content))
+            copy.promised = self.content.promised
+            copy.check_after_crash(content_of(overlay))
+
+
+def changes_of_a_life() -> int:
+    storage = FailingStorage()
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        Life(storage).live()
+    return storage.changes
+
+
+def ended_at(change: int, atom: int) -> Life:
+    life = Life(FailingStorage(atom=atom))
+    life.storage.cut_power_at(change)
+    with pytest.raises(PowerCutError):
+        life.live()
+    return life
+
+
+CHANGES = changes_of_a_life()
+
+
+def test_the_scenario_is_worth_it():
+    assert 120 < CHANGES < 400
+
+
+@pytest.mark.parametrize("atom", [24, 512])
+def test_killed_in_any_change_nothing_flushed_is_lost_and_nothing_torn(atom):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, atom)
+        pieces = sum(p.change == life.storage.changes for p in life.storage.unflushed())
+        for kept in {0, 1, pieces // 2, pieces - 1, pieces}:
+            life.check(life.storage.after_power_cut(fates_of_a_kill(life.storage, kept)))
+
+
+@pytest.mark.parametrize("usual", FATES)
+def test_with_the_power_cut_in_any_change_nothing_flushed_is_lost_and_nothing_torn(usual):
+    for change in range(1, CHANGES + 1):
+        life = ended_at(change, 512)
+        for odd in (0.0, 0.3, 0.7):
+            randomness = random.Random(f"{change}/{odd}")
+            after = life.storage.after_power_cut(
+                lambda _, r=randomness, o=odd: r.choice(FATES) if r.random() < o else usual
+            )
+            life.check(after)

@@ -1,0 +1,650 @@
+"""Local images and overlays, as whoever uses them sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aero_browser_disk import open_disk
+from aero_browser_disk.disk import DiskInfo, data_ranges
+from aero_browser_disk.errors import (
+    BaseChangedError,
+    DataCutError,
+    InvalidDocumentError,
+    InvalidOptionError,
+    ReadOnlyError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+)
+from aero_browser_disk.platform.cpython import FolderStorage, host_platform
+from aero_browser_disk.platform.memory import MemoryStorage
+from aero_browser_disk.testing.failing_files import FailingStorage
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.suite_runner import run_suite
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from aero_browser_disk.testing.writable_disk_suite import WritableDiskSuite
+from aero_browser_disk.writable.local_image import LocalImage
+from aero_browser_disk.writable.overlay import Overlay
+from support.samples import IMAGE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aero_browser_disk.disk import Disk
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+GRANULE = 4 * KIB
+
+
+async def filled(storage, folder: str, image: SyntheticImage) -> LocalImage:
+    """A local image with the bytes of another."""
+    made = await LocalImage.create(storage, folder, image.size)
+    await made.write(0, image.read(0, image.size))
+    await made.flush()
+    return made
+
+
+class LocalImageSuite(WritableDiskSuite):
+    async def make(self, image: SyntheticImage) -> Disk:
+        self.storage = MemoryStorage()
+        return await filled(self.storage, "images/1", image)
+
+    async def reopen(self, disk: Disk) -> Disk:
+        return await LocalImage.open(self.storage, "images/1")
+
+
+class TestLocalImage(LocalImageSuite):
+    """In memory."""
+
+
+class TestLocalImageInAFolder(LocalImageSuite):
+    async def make(self, image: SyntheticImage) -> Disk:
+        self.folder = TemporaryDirectory()
+        self.storage = FolderStorage(Path(self.folder.name))
+        return await filled(self.storage, "images/1", image)
+
+    async def clean_up(self, disk: Disk) -> None:
+        self.folder.cleanup()
+
+
+class OverlaySuite(WritableDiskSuite):
+    """Over a local image, with half of the bytes in the overlay."""
+
+    async def make(self, image: SyntheticImage) -> Disk:
+        self.storage = MemoryStorage()
+        base = await filled(self.storage, "images/1", image)
+        overlay = await Overlay.open(base, self.storage, "overlays/1")
+        for start in range(0, image.size, 30_000):
+            await overlay.write(start, image.read(start, min(15_000, image.size - start)))
+        return overlay
+
+    async def reopen(self, disk: Disk) -> Disk:
+        base = await LocalImage.open(self.storage, "images/1")
+        return await Overlay.open(base, self.storage, "overlays/1")
+
+
+class TestOverlay(OverlaySuite):
+    """Over a disk that can be read at once."""
+
+
+class TestOverlayOverAnOverlay(OverlaySuite):
+    """A chain of three, with a part of the bytes in each."""
+
+    async def make(self, image: SyntheticImage) -> Disk:
+        self.storage = MemoryStorage()
+        await (await filled(self.storage, "images/1", image)).close()
+        for layer in range(3):
+            overlay = await self.open(layer + 1)
+            for start in range(layer * 7000, image.size, 50_000):
+                await overlay.write(start, image.read(start, min(7000, image.size - start)))
+            await overlay.close()
+        return await self.open(3)
+
+    async def reopen(self, disk: Disk) -> Disk:
+        return await self.open(3)
+
+    async def open(self, layers: int) -> Disk:
+        disk: Disk = await LocalImage.open(self.storage, "images/1")
+        for layer in range(layers):
+            disk = await Overlay.open(disk, self.storage, f"overlays/{layer}")
+        return disk
+
+
+class TestOverlayOverARemoteImage(OverlaySuite):
+    """Whose bytes have to be waited for."""
+
+    async def make(self, image: SyntheticImage) -> Disk:
+        self.server = ImageServer({"disk.img": image})
+        self.server.start()
+        self.folder = TemporaryDirectory()
+        self.platform = host_platform(Path(self.folder.name))
+        return await self.reopen(None)
+
+    async def reopen(self, disk: Disk | None) -> Disk:
+        base = await open_disk(
+            self.server.url("disk.img"), allow_remote=True, platform=self.platform
+        )
+        return await Overlay.open(base, self.platform.storage, "overlays/1")
+
+    async def clean_up(self, disk: Disk) -> None:
+        await self.platform.http.close()
+        self.folder.cleanup()
+        self.server.stop()
+
+
+async def test_the_suite_finds_a_disk_that_forgets_to_flush() -> None:
+    class Forgets(LocalImage):
+        async def close(self) -> None:
+            self._store.close()
+
+        async def flush(self) -> None:
+            pass
+
+    class ForgettingSuite(LocalImageSuite):
+        async def reopen(self, disk: Disk) -> Disk:
+            return await Forgets.open(self.storage, "images/1")
+
+    failed = {name for name, error in await run_suite(ForgettingSuite) if error is not None}
+    assert "test_what_was_flushed_lasts" in failed
+    assert "test_writes_at_every_edge" not in failed
+
+
+# ── local images ──────────────────────────────────────────────────────────────────────────────────
+
+
+async def blank(size: int, storage=None, folder: str = "images/1") -> LocalImage:
+    return await LocalImage.create(storage or FailingStorage(), folder, size)
+
+
+async def reopened(image: LocalImage) -> LocalImage:
+    await image.close()
+    return await LocalImage.open(image._storage, "images/1")
+
+
+async def test_a_blank_image_takes_next_to_nothing_and_what_is_written_its_size() -> None:
+    storage = FailingStorage()
+    image = await blank(40 * GIB, storage)
+    assert storage.used <= 16 * KIB
+    assert image.used_bytes == 0
+    assert list(image.data_ranges()) == []
+    for gib in range(40):
+        await image.write(gib * GIB, b"x" * 512)
+    await image.flush()
+    assert image.used_bytes == 40 * GRANULE
+    assert storage.used <= MIB
+    assert [offset for offset, _ in image.data_ranges()] == [gib * GIB for gib in range(40)]
+
+
+@pytest.mark.parametrize("size", [2 * TIB, 8 * TIB + 512])
+async def test_an_image_can_be_larger_than_any_storage(size) -> None:
+    image = await blank(size)
+    await image.write(size - 5000, b"e" * 5000)
+    await image.write(size // 2, b"m" * 512)
+    image = await reopened(image)
+    assert await image.read(size - 5000, 5000) == b"e" * 5000
+    assert await image.read(size // 2 - 512, 1536) == bytes(512) + b"m" * 512 + bytes(512)
+    await image.discard(0, size)
+    assert image.used_bytes == 0
+
+
+async def test_room_that_is_discarded_is_used_again_and_given_back() -> None:
+    storage = FailingStorage()
+    image = await blank(64 * MIB, storage)
+    data = Random(1).randbytes(MIB)
+    for at in range(0, 32 * MIB, MIB):
+        await image.write(at, data)
+    await image.flush()
+    full = storage.used
+    await image.discard(0, 32 * MIB)
+    await image.flush()
+    assert image.used_bytes == 0
+    for at in range(32 * MIB, 60 * MIB, MIB):
+        await image.write(at, data)
+    await image.flush()
+    assert storage.used <= full + MIB
+    await image.discard(0, 64 * MIB)
+    await image.compact()
+    assert storage.used < MIB
+
+
+async def test_overwriting_again_and_again_takes_no_more_room() -> None:
+    storage = FailingStorage()
+    image = await blank(4 * MIB, storage)
+    random = Random(2)
+    model = bytearray(4 * MIB)
+    for number in range(6000):
+        start = random.randrange(1024) * GRANULE
+        data = number.to_bytes(4, "little") * KIB
+        await image.write(start, data)
+        model[start : start + GRANULE] = data
+        if number % 8 == 0:
+            await image.flush()
+    assert storage.used < 9 * MIB
+    image = await reopened(image)
+    assert await image.read(0, 4 * MIB) == model
+
+
+async def test_data_ranges_are_what_a_copy_needs() -> None:
+    image = await blank(10 * MIB + 100)
+    for start, length in ((0, 512), (4096, 8192), (5 * MIB + 512, 1024), (10 * MIB, 100)):
+        await image.write(start, b"d" * length)
+    assert list(image.data_ranges()) == [
+        (0, 512),
+        (4096, 8192),
+        (5 * MIB + 512, 1024),
+        (10 * MIB, 100),
+    ]
+    assert list(data_ranges(image)) == list(image.data_ranges())
+
+
+async def test_growing_adds_zeros_and_shrinking_asks_before_it_cuts() -> None:
+    image = await blank(MIB)
+    await image.write(0, b"a" * MIB)
+    await image.resize(2 * MIB)
+    assert await image.read(0, 2 * MIB) == b"a" * MIB + bytes(MIB)
+    with pytest.raises(DataCutError) as caught:
+        await image.resize(MIB - 100)
+    assert (caught.value.size, caught.value.needed) == (MIB - 100, MIB)
+    assert await image.read(0, 2 * MIB) == b"a" * MIB + bytes(MIB)
+    await image.resize(MIB)
+    await image.resize(MIB - 100, cut=True)
+    await image.resize(2 * MIB)
+    assert await image.read(0, 2 * MIB) == b"a" * (MIB - 100) + bytes(MIB + 100)
+    image = await reopened(image)
+    assert await image.read(0, 2 * MIB) == b"a" * (MIB - 100) + bytes(MIB + 100)
+    for size in (0, -1):
+        with pytest.raises(InvalidOptionError):
+            await image.resize(size)
+
+
+async def test_what_cannot_be_an_image_is_refused_and_left_alone() -> None:
+    storage = FailingStorage()
+    with pytest.raises(InvalidOptionError):
+        await blank(0, storage)
+    with pytest.raises(FileNotFoundError):
+        await LocalImage.open(storage, "images/1")
+    image = await blank(MIB, storage)
+    with pytest.raises(StorageBusyError):
+        await LocalImage.open(storage, "images/1")
+    await image.write(0, b"kept")
+    await image.close()
+    with pytest.raises(StorageError):
+        await blank(MIB, storage)
+    overlay = await Overlay.open(await LocalImage.open(storage, "images/1"), storage, "overlays/1")
+    await overlay.close()
+    with pytest.raises(StorageError):
+        await LocalImage.open(storage, "overlays/1")
+    await (await blank(MIB, storage, "images/2")).close()
+    base = await LocalImage.open(storage, "images/1")
+    with pytest.raises(StorageError):
+        await Overlay.open(base, storage, "images/2")
+    await base.close()
+    assert await (await LocalImage.open(storage, "images/1")).read(0, 4) == b"kept"
+
+
+async def test_a_damaged_image_says_so_and_is_left_alone() -> None:
+    storage = FailingStorage()
+    image = await blank(MIB, storage)
+    await image.write(0, b"x" * MIB)
+    await image.compact()
+    await image.close()
+    path = "images/1/sectors"
+    whole = storage.content(path)
+    chain = image._store._chain.header.chain * GRANULE
+    for offset, length in ((0, 8192), (chain, GRANULE)):
+        storage.put(path, whole)
+        storage.damage(path, offset, bytes(length))
+        damaged = storage.content(path)
+        with pytest.raises(StorageError):
+            await LocalImage.open(storage, "images/1")
+        with pytest.raises(StorageError):
+            await blank(MIB, storage)
+        assert storage.content(path) == damaged
+    storage.put(path, whole[: len(whole) // 2])
+    with pytest.raises(StorageError):
+        await (await LocalImage.open(storage, "images/1")).read(0, MIB)
+
+
+# ── a full storage ────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("length", [512, GRANULE, 60 * KIB, 300 * KIB])
+@pytest.mark.parametrize("every", [1, 7, 10_000])
+async def test_a_full_storage_refuses_the_write_and_loses_nothing(length, every) -> None:
+    storage = FailingStorage(quota=3 * MIB)
+    image = await blank(64 * MIB, storage)
+    model = bytearray(64 * MIB)
+    random = Random(length)
+    written: list[int] = []
+
+    async def write_without_end() -> None:
+        while True:
+            start = random.randrange(64 * MIB // length) * length
+            data = random.randbytes(length)
+            await image.write(start, data)
+            model[start : start + length] = data
+            written.append(start)
+            if len(written) % every == 0:
+                await image.flush()
+
+    with pytest.raises(StorageFullError):
+        await write_without_end()
+    assert await image.read(0, 64 * MIB) == model
+    await image.flush()
+    assert await image.read(0, 64 * MIB) == model
+    assert image.used_bytes > 2 * MIB, "there was room for more"
+    # What is there can still be written over, as often as one likes.
+    for start in random.choices(written, k=300):
+        data = random.randbytes(min(length, GRANULE))
+        await image.write(start, data)
+        model[start : start + len(data)] = data
+        await image.flush()
+    # And what is discarded makes room.
+    await image.discard(0, 32 * MIB)
+    model[: 32 * MIB] = bytes(32 * MIB)
+    await image.flush()
+    await image.write(MIB, b"there is room")
+    model[MIB : MIB + 13] = b"there is room"
+    image = await reopened(image)
+    assert await image.read(0, 64 * MIB) == model
+
+
+async def test_there_is_no_room_for_an_image_at_all() -> None:
+    storage = FailingStorage(quota=5000)
+    with pytest.raises(StorageFullError):
+        await blank(MIB, storage)
+    storage.quota = MIB
+    await (await blank(MIB, storage)).write(0, b"now there is")
+
+
+async def test_a_failed_flush_is_told_each_time_until_it_is_opened_again() -> None:
+    storage = FailingStorage()
+    image = await blank(MIB, storage)
+    await image.write(0, b"first")
+    await image.flush()
+    await image.write(0, b"later")
+    storage.fail("flush")
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await image.flush()
+    with pytest.raises(StorageError):
+        await image.write(512, b"x")
+    assert await image.read(0, 5) == b"later"
+    await image.close()
+    after = await LocalImage.open(storage, "images/1")
+    assert await after.read(0, 5) in (b"first", b"later")
+
+
+# ── overlays ──────────────────────────────────────────────────────────────────────────────────────
+
+
+async def remote(server: ImageServer, platform, **options) -> Disk:
+    url = server.url("disk.img")
+    return await open_disk(
+        url, allow_remote=True, platform=platform, read_ahead=False, block_size=4 * KIB, **options
+    )
+
+
+async def test_a_small_write_downloads_nothing_and_a_read_what_is_missing(server, platform) -> None:
+    overlay = await Overlay.open(await remote(server, platform), platform.storage, "overlays/1")
+    before = overlay.stats().bytes_downloaded
+    await overlay.write(MIB, b"w" * GRANULE)
+    await overlay.write(MIB + 2 * GRANULE + 512, b"s" * 512)
+    await overlay.write(MIB + 8 * GRANULE, b"l" * 100 * KIB)
+    assert overlay.try_write(MIB + 5 * GRANULE, b"t" * 512)
+    await overlay.flush()
+    assert await overlay.read(MIB, GRANULE) == b"w" * GRANULE
+    assert await overlay.read(MIB + 5 * GRANULE, 512) == b"t" * 512
+    assert overlay.stats().bytes_downloaded == before
+    expected = bytearray(IMAGE.read(MIB, 8 * GRANULE))
+    expected[:GRANULE] = b"w" * GRANULE
+    expected[2 * GRANULE + 512 : 2 * GRANULE + 1024] = b"s" * 512
+    expected[5 * GRANULE : 5 * GRANULE + 512] = b"t" * 512
+    assert await overlay.read(MIB, 8 * GRANULE) == expected
+    assert overlay.stats().bytes_downloaded - before == 7 * GRANULE
+    await overlay.close()
+
+
+async def test_several_overlays_on_one_image_know_nothing_of_each_other(server, platform) -> None:
+    for name in ("one", "two"):
+        overlay = await Overlay.open(await remote(server, platform), platform.storage, name)
+        assert await overlay.read(0, 1000) == IMAGE.read(0, 1000)
+        await overlay.write(0, name.encode() * 100)
+        await overlay.close()
+    for name in ("one", "two"):
+        overlay = await Overlay.open(await remote(server, platform), platform.storage, name)
+        assert await overlay.read(0, 300) == name.encode() * 100
+        await overlay.close()
+
+
+async def test_a_changed_base_is_refused_and_the_overlay_kept() -> None:
+    storage = FailingStorage()
+    overlay = await Overlay.open(FixedBase("1"), storage, "work")
+    await overlay.write(0, b"mine")
+    await overlay.close()
+    before = storage.content("work/sectors")
+    with pytest.raises(BaseChangedError) as caught:
+        await Overlay.open(FixedBase("2"), storage, "work")
+    assert (caught.value.pinned, caught.value.found) == ("1", "2")
+    for choice in ("that version again", "export", "under a new name", "reset"):
+        assert choice in str(caught.value)
+    assert storage.content("work/sectors") == before
+    overlay = await Overlay.open(FixedBase("1"), storage, "work")
+    assert await overlay.read(0, 4) == b"mine"
+
+
+async def test_an_image_that_changed_on_its_host_is_another_version(server, platform) -> None:
+    overlay = await Overlay.open(await remote(server, platform), platform.storage, "work")
+    await overlay.close()
+    server.image("disk.img").replace(SyntheticImage(IMAGE.size, seed=99))
+    base = await remote(server, platform)
+    with pytest.raises(BaseChangedError):
+        await Overlay.open(base, platform.storage, "work")
+    assert len(await base.read(0, 100)) == 100, "the base is still the caller's"
+    await base.close()
+
+
+async def test_a_local_base_that_was_written_to_is_another_version() -> None:
+    storage = FailingStorage()
+    base = await blank(MIB, storage)
+    await (await Overlay.open(base, storage, "work")).close()
+    base = await LocalImage.open(storage, "images/1")
+    await base.write(0, b"x")
+    with pytest.raises(BaseChangedError):
+        await Overlay.open(base, storage, "work")
+
+
+async def overlay_over_random_bytes(storage, size: int = MIB + 700) -> tuple[Overlay, bytearray]:
+    base = await blank(size, storage)
+    model = bytearray(Random(3).randbytes(size))
+    await base.write(0, model)
+    return await Overlay.open(base, storage, "work"), model
+
+
+async def test_reset_gives_up_what_was_written_and_its_room() -> None:
+    storage = FailingStorage()
+    overlay, model = await overlay_over_random_bytes(storage)
+    before = storage.used
+    await overlay.write(1000, b"x" * 500_000)
+    await overlay.discard(600_000, 100_000)
+    await overlay.flush()
+    await overlay.reset()
+    assert overlay.used_bytes == 0
+    assert storage.used <= before + 400 * KIB
+    assert await overlay.read(0, MIB + 700) == model
+    await overlay.close()
+    overlay = await Overlay.open(await LocalImage.open(storage, "images/1"), storage, "work")
+    assert await overlay.read(0, MIB + 700) == model
+    assert list(overlay.written_ranges()) == []
+
+
+async def test_commit_writes_into_the_base_and_empties_the_overlay() -> None:
+    storage = FailingStorage()
+    overlay, model = await overlay_over_random_bytes(storage)
+    for start, data in ((700, b"a" * 100), (50_000, b"b" * 100_000), (MIB + 690, b"end"), (9, b"")):
+        await overlay.write(start, data)
+        model[start : start + len(data)] = data
+    await overlay.discard(300_000, 10_000)
+    model[300_000:310_000] = bytes(10_000)
+    await overlay.commit()
+    assert list(overlay.written_ranges()) == []
+    assert await overlay.read(0, MIB + 700) == model
+    await overlay.close()
+    base = await LocalImage.open(storage, "images/1")
+    assert await base.read(0, MIB + 700) == model
+    overlay = await Overlay.open(base, storage, "work")
+    assert await overlay.read(0, MIB + 700) == model
+
+
+async def test_a_read_only_base_takes_no_commit(server, platform) -> None:
+    overlay = await Overlay.open(await remote(server, platform), platform.storage, "work")
+    await overlay.write(0, b"mine")
+    with pytest.raises(ReadOnlyError):
+        await overlay.commit()
+    assert await overlay.read(0, 4) == b"mine"
+    await overlay.close()
+
+
+async def test_a_commit_that_runs_out_of_room_can_be_repeated() -> None:
+    storage = FailingStorage()
+    overlay = await Overlay.open(await blank(MIB + 700, storage), storage, "work")
+    model = bytearray(MIB + 700)
+    await overlay.write(0, b"1" * 9000)
+    await overlay.write(100_000, b"x" * 900_000)
+    model[:9000] = b"1" * 9000
+    model[100_000:1_000_000] = b"x" * 900_000
+    await overlay.flush()
+    storage.quota = storage.used + 500 * KIB
+    with pytest.raises(StorageFullError):
+        await overlay.commit()
+    assert await overlay.read(0, MIB + 700) == model
+    await overlay.close()
+    overlay = await Overlay.open(await LocalImage.open(storage, "images/1"), storage, "work")
+    assert await overlay.read(0, MIB + 700) == model
+    assert await overlay.base.read(0, 9000) == b"1" * 9000, "it was in the middle of it"
+    storage.quota *= 2
+    await overlay.commit()
+    assert await overlay.base.read(0, MIB + 700) == model
+
+
+async def test_the_digest_names_content_and_base_and_nothing_else() -> None:
+    digests = []
+    for seed in range(3):
+        storage = FailingStorage()
+        overlay = await Overlay.open(FixedBase(), storage, "work")
+        writes = [(at, bytes([at % 251 + 1]) * 3000) for at in range(0, 900_000, 7000)]
+        Random(seed).shuffle(writes)
+        await overlay.write(950_000, b"to be gone")
+        for number, (at, data) in enumerate(writes):
+            await overlay.write(at - at % 512, data[:2560])
+            if number % 20 == seed:
+                await overlay.flush()
+                await overlay.compact()
+        if seed == 1:
+            await overlay.write(949_760, bytes(1024))
+        else:
+            await overlay.discard(949_760, 1024)
+        digests.append(await overlay.digest())
+    assert len(set(digests)) == 1
+    await overlay.write(3, b"!")
+    assert await overlay.digest() != digests[0]
+    other = await Overlay.open(FixedBase("2"), FailingStorage(), "work")
+    empty = await Overlay.open(FixedBase("1"), FailingStorage(), "work")
+    assert await other.digest() != await empty.digest()
+
+
+async def test_a_digest_taken_while_it_is_written_is_of_one_moment() -> None:
+    overlay = await Overlay.open(FixedBase(), FailingStorage(), "work")
+    for at in range(0, MIB, 8192):
+        await overlay.write(at, b"x" * 512)
+    taking = asyncio.ensure_future(overlay.digest())
+    for at in range(0, 40_960, 4096):
+        await asyncio.sleep(0)
+        await overlay.write(at, b"y" * 512)
+    assert await taking == await overlay.digest()
+
+
+async def pieces_of(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), length):
+        yield data[at : at + length]
+
+
+async def exported_overlay() -> tuple[bytes, bytes, str]:
+    """An overlay's file, what the disk reads as, and its digest."""
+    overlay = await Overlay.open(FixedBase(), FailingStorage(), "work")
+    await overlay.write(0, b"first")
+    await overlay.write(70_000, Random(7).randbytes(300_000))
+    await overlay.discard(500_000, 200_000)
+    await overlay.write(MIB - 3, b"end")
+    data = b"".join([piece async for piece in overlay.export()])
+    return data, await overlay.read(0, MIB), await overlay.digest()
+
+
+async def test_an_exported_overlay_is_the_same_where_it_is_imported() -> None:
+    data, content, digest = await exported_overlay()
+    assert len(data) < 400_000, "zeros take no room"
+    for length in (1, 7, 100_000, len(data)) if len(data) < 10_000 else (999, 100_000, len(data)):
+        storage = FailingStorage()
+        made = await Overlay.import_file(pieces_of(data, length), FixedBase(), storage, "copy")
+        await made.close()
+        made = await Overlay.open(FixedBase(), storage, "copy")
+        assert await made.read(0, MIB) == content
+        assert await made.digest() == digest
+
+
+async def test_a_damaged_overlay_file_is_refused_and_nothing_left_of_it() -> None:
+    data, _, _ = await exported_overlay()
+    chance = Random(8)
+    storage = FailingStorage()
+    spoilt = [data[:cut] for cut in (0, 5, 30, 200_000, len(data) - 1)]
+    places = [*range(90), *(chance.randrange(len(data)) for _ in range(60))]
+    spoilt += [data[:at] + bytes([data[at] ^ 0x11]) + data[at + 1 :] for at in places]
+    for file in spoilt:
+        with pytest.raises((InvalidDocumentError, BaseChangedError)):
+            await Overlay.import_file(pieces_of(file, 50_000), FixedBase(), storage, "copy")
+        assert storage.paths == ()
+
+
+async def test_an_import_never_takes_the_place_of_an_overlay() -> None:
+    data, _, _ = await exported_overlay()
+    storage = FailingStorage()
+    overlay = await Overlay.open(FixedBase(), storage, "work")
+    await overlay.write(0, b"mine")
+    await overlay.close()
+    for file in (data, b"junk"):
+        with pytest.raises(StorageError):
+            await Overlay.import_file(pieces_of(file), FixedBase(), storage, "work")
+    assert await (await Overlay.open(FixedBase(), storage, "work")).read(0, 4) == b"mine"
+
+
+async def test_an_overlay_file_of_another_version_is_refused() -> None:
+    data, _, _ = await exported_overlay()
+    with pytest.raises(BaseChangedError):
+        await Overlay.import_file(pieces_of(data), FixedBase("2"), FailingStorage(), "copy")
+
+
+class FixedBase:
+    """A read-only disk of 1 MiB."""
+
+    def __init__(self, version: str = "1") -> None:
+        self.image = SyntheticImage(MIB, seed=4)
+        self.info = DiskInfo(MIB, version, GRANULE, read_only=True)
+
+    def try_read_into(self, offset, target) -> bool:
+        target[:] = self.image.read(offset, len(target))
+        return True
+
+    async def read_into(self, offset, target) -> None:
+        self.try_read_into(offset, target)
+
+    async def flush(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
