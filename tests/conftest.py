@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-import browsers
-from site_build import build_site
+from building.site import build_site
+from lib import browsers
 
 # How long an example takes says more of the machine than of the code. New examples are for those
 # who can look into them: a change is not to fail for what another one left.

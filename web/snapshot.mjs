@@ -3,7 +3,7 @@
  *
  * Every snapshot is checked against the checksum in `build.mjs` before Python runs, so a torn file, a
  * changed one and one of another build are all the same: there is none. It holds what is not zero (see
- * `scripts/make_snapshot.mjs`): half of Pyodide's memory is.
+ * `scripts/building/make_snapshot.mjs`): half of Pyodide's memory is.
  */
 
 /** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */

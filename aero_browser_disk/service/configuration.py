@@ -164,8 +164,8 @@ class BytesOptions(Section):
     # Ids that fully match it name one version for ever.
     versioned_ids: re.Pattern[str] | None = None
     max_range_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
-    # nginx sends the bytes, from below this internal location (scripts/nginx/accel-redirect.conf):
-    # to requests that come through a trusted proxy.
+    # nginx sends the bytes, from below this internal location, to requests that come through a
+    # trusted proxy: see scripts/deploy/nginx/accel-redirect.conf.template.
     accel_location: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_/-]*[A-Za-z0-9_-]$")] | None = None
     range_required: bool = False
 

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
-from emulator import write_emulator
+from samples.emulator import write_emulator
 
 # Real boots, on machines that are busy with other tests.
 BOOT_TIMEOUT_MS = 240_000

@@ -23,9 +23,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Playwright, expect
 
-import browsers
 from aero_browser_disk.testing.site_server import SiteServer
-from page_headers import page_headers
+from lib import browsers
+from lib.page_headers import page_headers
 
 # Five seconds are too few where other tests have the processors. It ends as soon as it holds.
 expect.set_options(timeout=30_000)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
-from project import WEB
+from lib.project import WEB
 
 AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 DATA = bytes(range(256)) * 4096 + b"odd"

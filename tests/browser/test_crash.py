@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from lib import browsers
 
 ROUNDS = int(os.environ.get("AERO_CRASH_ROUNDS", "4"))
 MIB = 1 << 20

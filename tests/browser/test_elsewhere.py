@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from project import NODE_MODULES
+from lib.project import NODE_MODULES
 
 DISK = SyntheticImage(5 * 2**20 + 100, seed=12)
 PYSCRIPT = NODE_MODULES / "@pyscript" / "core" / "dist"

@@ -11,11 +11,11 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, expect
 
-import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from browser.panel_page import PanelPage
+from lib import browsers
 
 DISK = SyntheticImage(64 * 2**20, seed=3)
 # What a browser itself says of a request that fails: the one thing that the console may hold.

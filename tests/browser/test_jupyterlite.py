@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, Page, expect
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from project import NOTEBOOK_WHEELS
-from pyodide_distribution import stock_wheel, write_distribution
-from wheels import build_wheel
+from building.pyodide_distribution import stock_wheel, write_distribution
+from building.wheels import build_wheel
+from lib.project import NOTEBOOK_WHEELS
 
 DISK = SyntheticImage(2 * 2**20, seed=3)
 KERNEL = "@jupyterlite/pyodide-kernel-extension"

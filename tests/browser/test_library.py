@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-import browsers
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from lib import browsers
 from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
 
 REMOTE = SyntheticImage(3 * MIB, seed=9)

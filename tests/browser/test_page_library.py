@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.panel_page import PanelPage
-from project import CACHE
-from sample_image import make_samples
+from lib.project import CACHE
+from samples.sample_image import make_samples
 
 MIB = 1 << 20
 

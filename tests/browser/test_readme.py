@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
-from emulator import can_boot
-from project import GRUB_RESCUE_IMAGE
+from lib.project import GRUB_RESCUE_IMAGE
+from samples.emulator import can_boot
 from support import file_images
 from support.readme import EXAMPLE_URL, blocks
 

@@ -12,7 +12,7 @@ from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from page_headers import page_headers
+from lib.page_headers import page_headers
 
 BOTH = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 IMAGE = SyntheticImage(3 * 2**20 + 100, seed=5)

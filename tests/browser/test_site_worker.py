@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from project import WEB
-from site_manifest import write_manifest
+from building.site_manifest import write_manifest
+from lib.project import WEB
 
 DISK = SyntheticImage(2**20, seed=14)
 PAGE = """<!doctype html><title>{title}</title>

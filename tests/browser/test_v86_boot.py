@@ -11,9 +11,9 @@ from playwright.sync_api import Page, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BootPage, copy_with_emulator
-from emulator import can_boot
-from image_service import ImageService
-from project import GRUB_RESCUE_IMAGE
+from lib.image_service import ImageService
+from lib.project import GRUB_RESCUE_IMAGE
+from samples.emulator import can_boot
 
 HOST = "127.0.0.1"
 MENU = "GNU GRUB"

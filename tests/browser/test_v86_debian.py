@@ -11,14 +11,14 @@ import pytest
 from playwright.sync_api import expect
 
 from aero_browser_disk.testing.site_server import SiteServer
-from boot_traces import PROMPT
 from browser.boot_page import BootPage, copy_with_emulator
 from browser.conftest import OpenProfile
-from debian_image import DebianImageError, make_debian_image
-from emulator import can_boot
-from image_service import ImageService
-from small_guest import PROMPT as SHELL
-from small_guest import check_data, file_in, make_small_guest
+from lib.image_service import ImageService
+from samples.boot_traces import PROMPT
+from samples.debian_image import DebianImageError, make_debian_image
+from samples.emulator import can_boot
+from samples.small_guest import PROMPT as SHELL
+from samples.small_guest import check_data, file_in, make_small_guest
 
 HOST = "127.0.0.1"
 MEMORY = 256 << 20

@@ -34,9 +34,9 @@ from pytest_pyodide.runner import (
 )
 
 from aero_browser_disk.testing.site_server import SiteServer
-from project import PYODIDE_WHEELS
-from pyodide_distribution import write_distribution
-from wheels import build_wheel
+from building.pyodide_distribution import write_distribution
+from building.wheels import build_wheel
+from lib.project import PYODIDE_WHEELS
 
 TEMPLATES = Path(pytest_pyodide.__file__).parent / "_templates"
 HOST_ONLY = ("pyodide_lock-", "pyodide_py-")

@@ -10,7 +10,7 @@ from pytest_pyodide import run_in_pyodide
 
 from aero_browser_disk.testing.http_suite import HTTP_SUITE_IMAGES
 from aero_browser_disk.testing.image_server import ImageServer
-from project import WEB
+from lib.project import WEB
 
 
 @run_in_pyodide

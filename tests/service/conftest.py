@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local_object_store import LocalObjectStore
-from server_process import PATIENCE_S, SERVICE_PROGRAM, ServerProcess
+from lib.local_object_store import LocalObjectStore
+from lib.server_process import PATIENCE_S, SERVICE_PROGRAM, ServerProcess
 
 from .object_server import Bucket
 from .postgres import Postgres

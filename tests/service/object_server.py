@@ -12,7 +12,7 @@ from botocore.config import Config
 from aero_browser_disk.service.stores.bucket import BucketAddress
 
 if TYPE_CHECKING:
-    from local_object_store import LocalObjectStore
+    from lib.local_object_store import LocalObjectStore
 
 
 # It keeps what it reads of the service's description, which takes a second.

@@ -1,4 +1,4 @@
-"""What scripts/Dockerfile promises: the service runs with a read-only file system and no rights."""
+"""What the Dockerfile promises: the service runs with a read-only file system and no rights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-DOCKERFILE = Path(__file__).parents[2] / "scripts" / "Dockerfile"
+DOCKERFILE = Path(__file__).parents[2] / "scripts" / "deploy" / "Dockerfile"
 READ_ONLY = "mount --make-rprivate / && mount -o remount,bind,ro / && exec setpriv \
 --inh-caps=-all --bounding-set=-all --no-new-privs"
 

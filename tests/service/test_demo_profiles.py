@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 
 from aero_browser_disk.streaming.boot_profile import BootProfile
-from boot_profiles import BLOCK_SIZE, blocks_read, offer_boot_profile
-from image_service import ImageService
+from lib.image_service import ImageService
+from samples.boot_profiles import BLOCK_SIZE, blocks_read, offer_boot_profile
 
 SIZE = 40 * BLOCK_SIZE
 

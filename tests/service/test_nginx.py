@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aero_browser_disk.remote.byte_ranges import format_http_date, parse_http_date
-from nginx_server import Nginx, find_nginx
+from lib.nginx_server import Nginx, find_nginx
 
 from .conftest import Answer, RunningService
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nginx_server import Nginx, find_nginx
-from verify_streaming import verify
+from deploy.verify_streaming import verify
+from lib.nginx_server import Nginx, find_nginx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,7 @@ def test_the_verify_script(images: Path, serve: Callable[..., RunningService]) -
     url = f"http://{service.host}:{service.port}/disks/disk.img/bytes"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(SCRIPTS / "verify_streaming.py"), *arguments]
+        command = [sys.executable, str(SCRIPTS / "deploy" / "verify_streaming.py"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     good = run(url, "--origin", PAGE)
@@ -163,8 +164,9 @@ def test_the_verify_script_sees_what_is_wrong(tmp_path: Path, images: Path) -> N
 
 @needs_nginx
 def test_the_local_store_is_right() -> None:
-    command = [sys.executable, str(SCRIPTS / "local_store.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "-m", "deploy.local_store", "--check"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAIL" not in done.stdout
     assert done.stdout.count("206 for a range") == 2

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from aero_browser_disk.service.uploads.multipart import Multipart, Part
 from aero_browser_disk.service.uploads.upload_records import UploadRecords
 from aero_browser_disk.service.uploads.uploads import UploadEndedError, Uploads, Wish
-from nginx_server import Nginx, find_nginx
+from lib.nginx_server import Nginx, find_nginx
 
 from .conftest import Answer, RunningService
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from project import ROOT
+from lib.project import ROOT
 
 README = ROOT / "README.md"
 EXAMPLE_URL = "https://images.example/win.img"

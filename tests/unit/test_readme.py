@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-import pictures
 from aero_browser_disk import errors, open_disk
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
@@ -23,7 +22,8 @@ from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.service import cli as service_cli
 from aero_browser_disk.streaming.open_remote import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
-from project import ROOT, WEB
+from building import pictures
+from lib.project import ROOT, WEB
 from support import file_images
 from support.qemu import qemu_img
 from support.readme import EXAMPLE_URL, README, blocks, links, named_tests, slugs
@@ -124,7 +124,7 @@ def test_the_table_of_contents_has_every_section():
 def test_pictures_are_of_their_sources():
     for source in pictures.sources():
         picture = source.with_suffix(".svg")
-        assert pictures.mark_of(picture) == pictures.digest_of(source), "run scripts/pictures.py"
+        assert pictures.mark_of(picture) == pictures.digest_of(source), "run building.pictures"
         assert f"({picture.relative_to(ROOT).as_posix()})" in SOURCE
 
 

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import aero_browser_disk
-import api_reference
-from project import ROOT, SCRIPTS, WEB
+from building import api_reference
+from lib.project import ROOT, SCRIPTS, WEB
 
 
 class Markup(HTMLParser):
@@ -90,7 +90,7 @@ def test_everything_public_is_explained(pages, folder):
 
 
 WRITE = """
-import sys; from pathlib import Path; import api_reference
+import sys; from pathlib import Path; from building import api_reference
 api_reference.MODULES = ("aero_browser_disk.errors", "aero_browser_disk.remote.retry")
 api_reference.write_reference(Path(sys.argv[1]))
 """

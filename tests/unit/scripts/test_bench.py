@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench_results import Measure, Run, measures_table, runs_table
-from bench_server import LOCAL, SHAPED
-from bench_workloads import (
+from benchmarks.results import Measure, Run, measures_table, runs_table
+from benchmarks.server import LOCAL, SHAPED
+from benchmarks.workloads import (
     LONGEST_THINK_MS,
     Workload,
     mixed,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning import SYSTEM_PATH
-from sample_image import PARTITION_START, make_sample_disk
+from lib.provisioning import SYSTEM_PATH
+from samples.sample_image import PARTITION_START, make_sample_disk
 
 MIB = 1 << 20
 SIZE = 24 * MIB

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from compression import write_siblings
-from project import ROOT
-from site_build import NotASiteError, build_site
-from wheels import build_wheel
+from building.compression import write_siblings
+from building.site import NotASiteError, build_site
+from building.wheels import build_wheel
+from lib.project import ROOT
 
 
 def contents(folder: Path) -> dict[str, str]:

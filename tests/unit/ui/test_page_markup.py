@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from aero_browser_disk.ui.panel import Panel
-from project import WEB
+from lib.project import WEB
 
 VOID = {"input", "link", "meta", "path"}
 PAGE = (WEB / "index.html").read_text(encoding="utf-8")

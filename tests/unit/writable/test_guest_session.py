@@ -1,6 +1,6 @@
 """What a real guest wrote to its ext4 file system, replayed: sound in the image once committed.
 
-`scripts/small_guest.py` recorded it: Linux in v86, making, moving and copying files.
+`scripts/samples/small_guest.py` recorded it: Linux in v86, making, moving and copying files.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pytest
 
 from aero_browser_disk import open_disk
 from aero_browser_disk.library.library import Library
-from debian_image import SYSTEM_PATH
-from small_guest import SESSION, check_data, file_in
+from samples.debian_image import SYSTEM_PATH
+from samples.small_guest import SESSION, check_data, file_in
 
 WRITES_BETWEEN_FLUSHES = 16
 

@@ -1,0 +1,172 @@
+"""Workloads read by every client: cold, again after a reload, and with a boot profile."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Error as PlaywrightError
+
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from benchmarks.browser import BenchPage
+from benchmarks.results import Run
+from benchmarks.server import BenchServer, Link
+from benchmarks.workloads import KIB, MIB, Workload
+
+CONCURRENCY = 6
+SWEEP_REQUEST = 1 * MIB
+PEER_CHUNK = 256 * KIB  # the best size for v86 over the shaped link, of 64 KiB to 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who reads: its name in the tables, its worker, and what it is opened with."""
+
+    name: str
+    worker: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keeps: bool = False  # what it has read is there after a reload
+
+
+OURS = Client("ours", "ours", {"options": {}}, keeps=True)
+BARE = Client("bare loop", "bare")
+PEERS = (
+    Client("v86", "v86", {"chunk": PEER_CHUNK}),
+    Client("chunkd", "chunkd", {"chunk": PEER_CHUNK}),
+    Client("fsspec", "fsspec", {"chunk": PEER_CHUNK}),
+)
+
+
+class WrongBytesError(Exception):
+    """A client returned other bytes than the image has."""
+
+
+class Runner:
+    """Runs workloads in the page against the server."""
+
+    def __init__(
+        self, page: BenchPage, server: BenchServer, images: Mapping[str, SyntheticImage]
+    ) -> None:
+        self._page = page
+        self._server = server
+        self._images = images
+        self._keys = (f"bench-{number}" for number in itertools.count())
+
+    def compare(
+        self,
+        workload: Workload,
+        link: Link,
+        *,
+        repeat: int,
+        peers: Sequence[Client] = PEERS,
+        profile: bool = False,
+    ) -> list[Run]:
+        """Ours and the bare loop `repeat` times by turns, then each of the peers once."""
+        say(f"{workload.name} · {link.name}")
+        runs: dict[tuple[str, str], Run] = {}
+        for _ in range(repeat):
+            self._visit(runs, workload, link, OURS, profile=profile)
+            self._visit(runs, workload, link, BARE)
+        for peer in peers:
+            self._visit(runs, workload, link, peer)
+        return list(runs.values())
+
+    def _visit(
+        self,
+        runs: dict[tuple[str, str], Run],
+        workload: Workload,
+        link: Link,
+        client: Client,
+        *,
+        profile: bool = False,
+    ) -> None:
+        def run(state: str) -> Run:
+            # The link can bring all of it while the guest thinks.
+            bound = max(workload.think_s, link.bound_s(workload.distinct_bytes))
+            new = Run(workload.name, link.name, client.name, state, bound, workload.distinct_bytes)
+            return runs.setdefault((client.name, state), new)
+
+        key = next(self._keys)
+        self._once(run("cold"), workload, link, client, key)
+        if client.keeps:
+            made = self._page.call("profile") if profile and not run("cold").error else None
+            self._once(run("warm"), workload, link, client, key)
+            if made:
+                options = {**client.options, "profile": made}
+                with_profile = Client(client.name, client.worker, options)
+                self._once(run("profile"), workload, link, with_profile, next(self._keys))
+
+    def _once(self, run: Run, workload: Workload, link: Link, client: Client, key: str) -> None:
+        if run.error:
+            return
+        say(f"    {client.name}, {run.state}", end=" ")
+        try:
+            self._measure(run, workload, link, client, key)
+        except PlaywrightError as error:
+            run.error = last_words(str(error))
+            say(run.error)
+        else:
+            say(f"{run.seconds[-1]:.3f} s")
+
+    def _measure(self, run: Run, workload: Workload, link: Link, client: Client, key: str) -> None:
+        page, server = self._page, self._server
+        image = self._images[workload.image]
+        page.start(client.worker)
+        server.shape(link)
+        server.forget()
+        # Peers do not go past the browser's own cache, which must not know the address yet.
+        url = f"{server.image_url(workload.image)}?visit={key}"
+        opened = page.call("open", **values_for(client, url, image.size, key))
+        if opened:
+            run.open_ms.append(opened["ms"])
+        run.seconds.append(self._timed(workload, client) / 1000)
+        traffic = server.traffic()
+        run.requests.append(traffic.requests)
+        run.bytes.append(traffic.bytes)
+        run.preflights = max(run.preflights, traffic.preflights)
+        run.most_at_once = max(run.most_at_once, traffic.most_at_once)
+        server.shape(Link("unshaped"))
+        self._check(workload, image)
+
+    def _timed(self, workload: Workload, client: Client) -> float:
+        """Milliseconds for all of it. The bare loop need not wait for one read to ask for more."""
+        if client is BARE and workload.name == "sequential":
+            offset = workload.reads[0][0]
+            answer = self._page.call(
+                "sweep",
+                offset=offset,
+                length=workload.bytes,
+                concurrency=CONCURRENCY,
+                request=SWEEP_REQUEST,
+            )
+        else:
+            answer = self._page.call("replay", reads=workload.reads)
+        return float(answer["ms"])
+
+    def _check(self, workload: Workload, image: SyntheticImage) -> None:
+        places = workload.places_to_check()
+        sums = self._page.call("check", places=places)
+        if sums != [zlib.crc32(image.read(offset, length)) for offset, length in places]:
+            raise WrongBytesError(f"{workload.name}: not the image's bytes")
+
+
+def values_for(client: Client, url: str, size: int, key: str) -> dict[str, Any]:
+    """What a client's `open` is called with."""
+    if client.worker == "ours":
+        return {"url": url, "key": key, **client.options}
+    return {"url": url, "size": size, "key": key, **client.options}
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Tells how far it is."""
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def last_words(error: str) -> str:
+    """What went wrong, of an error that Python and then JavaScript have passed on."""
+    lines = [line for line in error.splitlines() if line and not line.startswith(" ")]
+    return lines[-1]

@@ -1,0 +1,119 @@
+"""Writes the reference of what this package offers, from its docstrings: `api/` of the site.
+
+It loads nothing from elsewhere and has no script, so it works under the site's own
+Content-Security-Policy and without the network.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import jinja2
+import pdoc.doc
+import pdoc.render
+import pygments.formatters
+
+from lib.project import BUILDING, WEB
+
+TEMPLATES = BUILDING / "reference_templates"
+FOLDER = "api"
+
+# What a program outside may use; the rest may change with any version.
+MODULES = (
+    "aero_browser_disk",
+    "aero_browser_disk.errors",
+    "aero_browser_disk.disk",
+    "aero_browser_disk.streaming.open_remote",
+    "aero_browser_disk.remote.access",
+    "aero_browser_disk.remote.retry",
+    "aero_browser_disk.streaming.streaming_disk",
+    "aero_browser_disk.streaming.boot_profile",
+    "aero_browser_disk.streaming.digest_list",
+    "aero_browser_disk.library.library",
+    "aero_browser_disk.library.catalog",
+    "aero_browser_disk.library.open_image",
+    "aero_browser_disk.writable.local_image",
+    "aero_browser_disk.writable.overlay",
+    "aero_browser_disk.formats.recognition",
+    "aero_browser_disk.disk_file",
+    "aero_browser_disk.file_systems",
+    "aero_browser_disk.notebook",
+    "aero_browser_disk.doctor.diagnosis",
+    "aero_browser_disk.platform",
+    "aero_browser_disk.platform.base",
+    "aero_browser_disk.platform.cpython",
+    "aero_browser_disk.platform.memory",
+    "aero_browser_disk.testing",
+    "aero_browser_disk.testing.image_server",
+    "aero_browser_disk.testing.behaviour",
+    "aero_browser_disk.testing.synthetic_image",
+    "aero_browser_disk.testing.site_server",
+    "aero_browser_disk.testing.failing_files",
+    "aero_browser_disk.testing.disk_suite",
+    "aero_browser_disk.testing.writable_disk_suite",
+    "aero_browser_disk.testing.storage_suite",
+    "aero_browser_disk.testing.http_suite",
+    "aero_browser_disk.testing.suite_runner",
+)
+SCRIPT_MODULES = (
+    "aero-disk",
+    "library",
+    "files",
+    "doctor",
+    "v86-disk",
+    "boot",
+    "shared-blocks",
+    "offline",
+)
+
+_STYLES = (
+    "resources/bootstrap-reboot.min.css",
+    "syntax-highlighting.css",
+    "theme.css",
+    "layout.css",
+    "content.css",
+    "custom.css",
+)
+_FIRST_COMMENT = re.compile(r"\A/\*\*\n(?P<text>.*?)\*/", re.DOTALL)
+
+
+def write_reference(site: Path) -> None:
+    """Writes the reference into the folder `api` of a site, the same bytes for the same sources."""
+    folder = site / FOLDER
+    pdoc.render.configure(
+        docformat="markdown",
+        search=False,  # it takes a script in each page
+        show_source=False,
+        template_directory=TEMPLATES,
+    )
+    environment = pdoc.render.env
+    environment.globals["script_modules"] = [(name, summary_of(name)) for name in SCRIPT_MODULES]
+    modules = {name: pdoc.doc.Module.from_name(name) for name in MODULES}
+    pages = {"index.html": pdoc.render.html_index(modules), "reference.css": _styles(environment)}
+    with warnings.catch_warnings():
+        # A method `list` hides the type from pdoc, which then shows the annotation as written.
+        warnings.filterwarnings("ignore", "Error parsing type annotation", UserWarning)
+        for name, module in modules.items():
+            pages[f"{name.replace('.', '/')}.html"] = pdoc.render.html_module(module, modules)
+    for name, page in pages.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+
+
+def summary_of(script: str) -> str:
+    """What the first comment of an ES module says first."""
+    source = (WEB / f"{script}.mjs").read_text(encoding="utf-8")
+    found = _FIRST_COMMENT.match(source)
+    assert found is not None, f"{script}.mjs does not begin with what it is"
+    lines = (line.strip().removeprefix("*").strip() for line in found["text"].splitlines())
+    return " ".join(lines).split("  ")[0]
+
+
+def _styles(environment: jinja2.Environment) -> str:
+    sheets = [environment.get_template(name).render() for name in _STYLES]
+    dark = pygments.formatters.HtmlFormatter(style="github-dark")
+    rules = dark.get_style_defs(".pdoc-code").replace("\n", "\n    ")
+    return "\n".join([*sheets, f"@media (prefers-color-scheme: dark) {{\n    {rules}\n}}\n"])

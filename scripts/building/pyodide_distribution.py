@@ -1,0 +1,77 @@
+"""A Pyodide distribution: the core's files from npm, wheels, and the lock file that names them.
+
+The lock file that comes with the core names wheels of other hashes, which npm does not carry.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from packaging.utils import parse_wheel_filename
+from pyodide_lock import PyodideLockSpec
+from pyodide_lock.utils import add_wheels_to_spec, update_package_sha256
+
+from lib.project import PYODIDE, PYODIDE_WHEELS
+
+CORE_FILES = (
+    "pyodide.mjs",
+    "pyodide.mjs.map",
+    "pyodide.asm.mjs",
+    "pyodide.asm.wasm",
+    "python_stdlib.zip",
+)
+LOCK_FILE = "pyodide-lock.json"
+
+
+def write_distribution(folder: Path, wheels: Iterable[Path], compiled: Iterable[Path] = ()) -> None:
+    """Fills `folder` with the core and the wheels.
+
+    Of a wheel that is in `compiled` too, that one is taken; its source is still what the lock file
+    is made from, because what a compiled wheel can import is not seen by pyodide-lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CORE_FILES:
+        shutil.copyfile(PYODIDE / name, folder / name)
+    stock = json.loads((PYODIDE / LOCK_FILE).read_bytes())
+    lock = folder / LOCK_FILE
+    lock.write_text(json.dumps({"info": stock["info"], "packages": {}}))
+    sources = {project_of(wheel): wheel.resolve() for wheel in wheels}
+    with _without_pyodide():
+        spec = add_wheels_to_spec(
+            PyodideLockSpec.from_json(lock), sorted(sources.values()), base_path=Path("/")
+        )
+    for name, wheel in {**sources, **{project_of(wheel): wheel for wheel in compiled}}.items():
+        shutil.copyfile(wheel, folder / wheel.name)
+        spec.packages[name].file_name = wheel.name
+        update_package_sha256(spec.packages[name], wheel)
+    spec.to_json(lock)
+
+
+@contextmanager
+def _without_pyodide() -> Iterator[None]:
+    """Hides pyodide-py where tests have loaded it: pyodide-lock takes that for running in Pyodide.
+
+    Then it would list what this machine's Python needs.
+    """
+    loaded = sys.modules.pop("pyodide", None)
+    try:
+        yield
+    finally:
+        if loaded is not None:
+            sys.modules["pyodide"] = loaded
+
+
+def project_of(wheel: Path) -> str:
+    """The normalised name of the project that a wheel is of."""
+    return parse_wheel_filename(wheel.name)[0]
+
+
+def stock_wheel(name: str) -> Path:
+    """The locked wheel of a package for Pyodide's Python."""
+    (wheel,) = PYODIDE_WHEELS.glob(f"{name}-*.whl")
+    return wheel

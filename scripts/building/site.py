@@ -1,0 +1,158 @@
+"""Builds the site: the page, the ES modules, Pyodide, this project's wheel, and a memory snapshot.
+
+Every reference in it is relative, so it works in any folder of any static server. The same sources
+give the same bytes. Who adds something to the site writes a part and lists it in `PARTS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aero_browser_disk.ui.panel import Panel
+from building.compression import write_siblings
+from building.memory_snapshot import write_build_module
+from building.pyodide_distribution import stock_wheel, write_distribution
+from building.site_manifest import write_manifest
+from building.wheels import build_wheel, compile_wheels, run
+from lib.project import NODE_MODULES, ROOT, WEB
+
+WEB_SUFFIXES = {".css", ".html", ".ico", ".mjs", ".svg", ".webmanifest"}
+# What tells a site that was built here from a folder that is somebody's own.
+WHEEL_INDEX = Path("wheels", "index.json")
+
+
+class NotASiteError(Exception):
+    """The output folder holds something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A site that is being made."""
+
+    site: Path
+    scratch: Path  # gone when the site is done
+    small: bool  # whether it is to be small on the wire, which takes its time
+
+
+def build_site(out: Path, *, small: bool = False) -> None:
+    """Builds the site at `out`, in place of a site that is there.
+
+    With `small` everything is compressed as well as can be, beside the plain files, and there is
+    the reference; without, the site does the same and is made in a fifth of the time. The old site
+    stays whole until the new one is. Raises `NotASiteError` when `out` is there and is neither
+    empty nor a site.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / WHEEL_INDEX).is_file():
+        raise NotASiteError(f"{out} is not empty and not a site: name another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as made:
+        making = Making(Path(made, "site"), Path(made), small)
+        making.site.mkdir()
+        for part in PARTS:
+            part(making)
+        if out.exists():
+            out.rename(Path(made, "old"))
+        making.site.rename(out)
+
+
+def copy_web(making: Making) -> None:
+    """Copies the page and the ES modules."""
+    for path in sorted(WEB.iterdir()):
+        if path.suffix in WEB_SUFFIXES:
+            shutil.copyfile(path, making.site / path.name)
+
+
+def write_wheels(making: Making) -> None:
+    """Writes this project's wheel with its index, and Pyodide with what installs wheels."""
+    site, scratch = making.site, making.scratch
+    installer = [stock_wheel("micropip"), stock_wheel("packaging")]
+    sources = [build_wheel(scratch / "wheel"), *installer]
+    own, *compiled = compile_wheels(sources, scratch / "compiled")
+    (site / WHEEL_INDEX).parent.mkdir()
+    shutil.copyfile(own, site / WHEEL_INDEX.parent / own.name)
+    (site / WHEEL_INDEX).write_text(json.dumps({"wheel": own.name}) + "\n")
+    write_distribution(site / "pyodide", installer, compiled)
+
+
+def write_snapshot(making: Making) -> None:
+    """Writes what Python starts from, and which wheel and snapshot belong to the modules."""
+    (wheel,) = (making.site / WHEEL_INDEX.parent).glob("aero_browser_disk-*.whl")
+    write_build_module(making.site, wheel, small=making.small)
+
+
+def write_types(making: Making) -> None:
+    """Writes what TypeScript knows of the modules, `name.d.mts` beside each."""
+    command: list[str | Path] = [NODE_MODULES / ".bin" / "tsc"]
+    command += ["--project", WEB / "tsconfig.types.json"]
+    run([*command, "--outDir", making.site])
+
+
+def write_first_view(making: Making) -> None:
+    """Writes what the panel shows before Python is up."""
+    view = json.dumps(Panel().view(), indent=1, sort_keys=True, ensure_ascii=False)
+    (making.site / "panel-first-view.json").write_text(view + "\n", encoding="utf-8")
+
+
+def write_api_reference(making: Making) -> None:
+    """Writes the reference of the package."""
+    if making.small:
+        from building.api_reference import (
+            write_reference,  # what it is made with takes a while to load
+        )
+
+        write_reference(making.site)
+
+
+def write_compressed(making: Making) -> None:
+    """Writes compressed siblings of the files, for servers that send those."""
+    if making.small:
+        write_siblings(making.site)
+
+
+def list_files(making: Making) -> None:
+    """Writes the manifest."""
+    write_manifest(making.site)
+
+
+# In this order; the last two see all the others' files.
+PARTS: tuple[Callable[[Making], None], ...] = (
+    copy_web,
+    write_wheels,
+    write_snapshot,
+    write_types,
+    write_first_view,
+    write_api_reference,
+    write_compressed,
+    list_files,
+)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="build", description="Builds the site.")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="default: dist/")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="leave out what makes it small on the wire, and the reference",
+    )
+    options = parser.parse_args()
+    out: Path = options.out.resolve()
+    try:
+        build_site(out, small=not options.quick)
+    except NotASiteError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    print(f"built {out}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

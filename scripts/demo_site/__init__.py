@@ -1,0 +1,1 @@
+"""What `scripts/demo` serves, and its check in headless Chromium."""

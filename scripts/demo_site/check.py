@@ -1,0 +1,158 @@
+"""The main job, done on the page as a user does it: open, read, reload, read again."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+
+from demo_site.library_check import check_library
+from lib import browsers
+from lib.image_service import ImageService
+from lib.server_process import ServerError
+
+MIB = 1 << 20
+REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
+RANDOM_PLACES = 24
+LARGEST_PLACE = 256 << 10
+START_TIMEOUT_MS = 120_000
+READ_TIMEOUT_MS = 60_000
+
+Place = tuple[int, int]  # offset and length in bytes
+Result = dict[str, object]
+
+
+def places_to_read(size: int) -> list[Place]:
+    """A whole region, random places, and the last bytes of a disk of `size` bytes."""
+    chance = random.Random(size)  # noqa: S311 - it is to be the same places each time
+    start = min(REGION[0], size // 2)
+    places = [(start, min(REGION[1], size - start))]
+    for _ in range(RANDOM_PLACES):
+        offset = chance.randrange(size)
+        places.append((offset, min(chance.randint(1, LARGEST_PLACE), size - offset)))
+    return [*places, (size - 1, 1)]
+
+
+def digest_on_disk(image: Path, place: Place) -> str:
+    """The SHA-256 of a place of the file."""
+    with image.open("rb") as file:
+        file.seek(place[0])
+        return hashlib.sha256(file.read(place[1])).hexdigest()
+
+
+class PageError(Exception):
+    """The page says that something went wrong."""
+
+
+class DemoPage:
+    """The demo page in the hands of a user."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._read = page.get_by_role("button", name="Read", exact=True, disabled=False)
+        self._failure = page.get_by_role("alert").filter(has_text=re.compile("."))
+
+    def open_image(self, url: str) -> None:
+        """Turns remote images on, enters the address, and opens it. Raises `PageError`."""
+        self._page.get_by_label("Use remote image").check(timeout=START_TIMEOUT_MS)
+        self._page.get_by_label("Image URL").fill(url)
+        self._page.get_by_role("button", name="Open", exact=True).click()
+        expect(self._read.or_(self._failure).first).to_be_visible(timeout=START_TIMEOUT_MS)
+        if self._failure.count():
+            raise PageError(self._failure.inner_text())
+
+    def shows(self, place: Place, digest: str) -> bool:
+        """Reads a place, and says whether the page then shows this SHA-256."""
+        self._page.get_by_label("Offset").fill(str(place[0]))
+        self._page.get_by_label("Length").fill(str(place[1]))
+        self._read.click()
+        shown = self._page.get_by_test_id("read-sha256")
+        try:
+            expect(shown).to_have_text(digest, timeout=READ_TIMEOUT_MS)
+        except AssertionError:
+            return False
+        return True
+
+
+class Visit:
+    """What came of opening and reading the image once."""
+
+    def __init__(self, page: Page, service: ImageService, image: Path, started: float) -> None:
+        user = DemoPage(page)
+        user.open_image(service.image_url(image))
+        self.start_ms = round((time.monotonic() - started) * 1000)
+        self.bytes_read = self.reads = self.matches = 0
+        for place in places_to_read(image.stat().st_size):
+            self.reads += 1
+            if not user.shows(place, digest_on_disk(image, place)):
+                break  # one wrong answer is enough, and each costs the whole time-out
+            self.matches += 1
+            self.bytes_read += place[1]
+        self.requests = service.image_requests()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every read gave the bytes of the file."""
+        return self.matches == self.reads
+
+
+def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
+    """Does the main job twice in one profile, and works with local images; says how it went.
+
+    `ok` is whether all held.
+    """
+    complaints: list[str] = []
+    try:
+        result = visit_twice(site_url, service, image, complaints)
+        library = check_library(site_url)
+        return {**result, "ok": result["ok"] and library["ok"], "library": library}
+    except (AssertionError, PageError, PlaywrightError, ServerError) as error:
+        return {"ok": False, "image": image.name, "error": str(error), "console": complaints}
+
+
+def visit_twice(site_url: str, service: ImageService, image: Path, complaints: list[str]) -> Result:
+    """Opens and reads the image, reloads the page, and does so again."""
+    with open_profile(complaints) as context:
+        page = context.pages[0]
+        started = time.monotonic()
+        page.goto(site_url)
+        first = Visit(page, service, image, started)
+        started = time.monotonic()
+        page.reload()
+        second = Visit(page, service, image, started)
+    late = service.image_requests()  # what was under way when the page went
+    after_reload = len(second.requests) + len(late)
+    exact = first.is_exact and second.is_exact
+    return {
+        "ok": exact and bool(first.requests) and not after_reload and not complaints,
+        "image": image.name,
+        "image_bytes": image.stat().st_size,
+        "reads": first.reads + second.reads,
+        "bytes_read": first.bytes_read + second.bytes_read,
+        "sha256_matches": first.matches + second.matches,
+        "image_requests_first": len(first.requests),
+        "bytes_downloaded_first": sum(line["bytes"] for line in first.requests),
+        "image_requests_after_reload": after_reload,
+        "start_ms": first.start_ms,
+        "start_after_reload_ms": second.start_ms,
+        "console": complaints,
+    }
+
+
+@contextmanager
+def open_profile(complaints: list[str]) -> Iterator[BrowserContext]:
+    """Chromium without a window, on a profile that lasts for the block."""
+    with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        options = browsers.launch_options(playwright.chromium)
+        context = playwright.chromium.launch_persistent_context(profile, **options)
+        browsers.watch_console(context, complaints)
+        yield context
+        context.close()

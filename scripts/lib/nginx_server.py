@@ -1,0 +1,100 @@
+"""Debian's nginx with a configuration of scripts/deploy/nginx, as long as the `with` lasts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CONFIGURATIONS = Path(__file__).parents[1] / "deploy" / "nginx"
+START_TIMEOUT_S = 30
+_POLL_S = 0.05
+_SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+# Everything that Debian's nginx.conf would set outside of `server`, kept in a folder of our own.
+_MAIN = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+worker_processes {workers};
+{user}
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    default_type application/octet-stream;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+{content}
+}}
+"""
+
+
+class NginxError(Exception):
+    """nginx is not here, or did not start."""
+
+
+def find_nginx() -> str | None:
+    """The program, which Debian keeps out of an ordinary user's PATH."""
+    return shutil.which("nginx", path=_SYSTEM_PATH)
+
+
+class Nginx:
+    """Runs `configuration` (a name in scripts/deploy/nginx, or text) with values for its `${...}`.
+
+    Listens on a free port of 127.0.0.1, which `${AERO_DISK_LISTEN}` stands for.
+    """
+
+    def __init__(
+        self, folder: Path, configuration: str, values: Mapping[str, str], workers: int = 1
+    ) -> None:
+        program = find_nginx()
+        if program is None:
+            raise NginxError("no nginx here: apt-get install nginx-light")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        template = CONFIGURATIONS / f"{configuration}.conf.template"
+        text = template.read_text() if template.is_file() else configuration
+        known = {"AERO_DISK_LISTEN": f"127.0.0.1:{self.port}", **values}
+        content = re.sub(r"\$\{(AERO_[A-Z_]+)\}", lambda match: known[match[1]], text)
+        main = folder / "nginx.conf"
+        # The worker of root's nginx would be nobody, who may not read what is root's.
+        user = "user root;" if os.geteuid() == 0 else ""
+        main.write_text(_MAIN.format(folder=folder, workers=workers, user=user, content=content))
+        self._command = [program, "-c", str(main), "-p", str(folder), "-e", f"{folder}/error.log"]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(self._command)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    return self
+            except OSError:
+                time.sleep(_POLL_S)
+        self.__exit__(None, None, None)
+        raise NginxError(f"nginx did not start:\n{self.errors()}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def errors(self) -> str:
+        """What it wrote to its error log."""
+        log = self._folder / "error.log"
+        return log.read_text() if log.is_file() else ""

@@ -1,0 +1,23 @@
+"""Where things are in this project's tree."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+WEB = ROOT / "web"
+VENV = ROOT / ".venv"
+NODE_MODULES = WEB / "node_modules"
+PYODIDE = NODE_MODULES / "pyodide"
+BUILDING = SCRIPTS / "building"
+LOCKS = SCRIPTS / "locks"
+BENCH_PEERS = SCRIPTS / "benchmarks" / "peers"
+
+# What scripts make and can make again. Deleting it costs time only.
+CACHE = ROOT / ".cache"
+PYODIDE_WHEELS = CACHE / "pyodide-wheels"
+NOTEBOOK_WHEELS = CACHE / "notebook-wheels"
+BENCH_WHEELS = CACHE / "bench-wheels"
+DEBIAN = CACHE / "debian"
+GRUB_RESCUE_IMAGE = DEBIAN / "usr" / "lib" / "grub-rescue" / "grub-rescue-usb.img"
+BIOS = DEBIAN / "usr" / "share" / "seabios" / "bios.bin"
+VGA_BIOS = DEBIAN / "usr" / "share" / "seabios" / "vgabios-stdvga.bin"

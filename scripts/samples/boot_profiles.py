@@ -1,0 +1,49 @@
+"""Boot profiles for the images of the demo, so that a first visit boots quickly.
+
+A profile belongs to one version of an image, which the file's time is part of, so it is made where
+the image is served: from the reads of a boot that was recorded before.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+
+from aero_browser_disk.streaming.boot_profile import BootProfile
+from lib.image_service import ImageService
+
+BLOCK_SIZE = 16 << 10  # what the client caches in, unless told otherwise
+TIMEOUT_S = 30
+
+Read = tuple[int, int]
+"""Offset and length in bytes."""
+
+
+def recorded_reads(trace: Path) -> tuple[int, list[Read]]:
+    """The size of the image that was booted, and what the boot read of it, in order."""
+    recorded = json.loads(gzip.decompress(trace.read_bytes()))
+    return recorded["size"], [(offset, length) for offset, length, *_ in recorded["reads"]]
+
+
+def blocks_read(reads: Iterable[Read], block_size: int = BLOCK_SIZE) -> tuple[int, ...]:
+    """The blocks that the reads touch, each once, in the order of their first use."""
+    blocks: dict[int, None] = {}
+    for offset, length in reads:
+        first, last = offset // block_size, (offset + length - 1) // block_size
+        blocks.update(dict.fromkeys(range(first, last + 1)))
+    return tuple(blocks)
+
+
+def offer_boot_profile(service: ImageService, image: Path, trace: Path) -> bool:
+    """Puts a profile beside the image for the service; not if the trace is of another image."""
+    size, reads = recorded_reads(trace)
+    with urllib.request.urlopen(service.facts_url(image), timeout=TIMEOUT_S) as answer:
+        facts = json.load(answer)
+    if size != facts["size_bytes"]:
+        return False
+    profile = BootProfile(size, facts["etag"], BLOCK_SIZE, blocks_read(reads))
+    image.with_name(f"{image.name}.boot-profile").write_bytes(profile.encode())
+    return True

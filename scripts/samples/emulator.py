@@ -1,0 +1,34 @@
+"""v86 and the BIOS files that it boots with, put into a site for the demo, the tests and the bench.
+
+The site that `scripts/build` makes has none of them: whoever passes SeaBIOS on owes its source to
+those who get it (LGPL-3.0), and v86 its licence's text (BSD-2-Clause).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lib.project import BIOS, DEBIAN, NODE_MODULES, VGA_BIOS
+
+FOLDER = "v86"
+V86 = NODE_MODULES / "v86"
+SEABIOS_LICENCE = DEBIAN / "usr" / "share" / "doc" / "seabios" / "copyright"
+
+
+def can_boot(bios: Path = BIOS, vga_bios: Path = VGA_BIOS) -> bool:
+    """Whether there is all that a machine needs."""
+    return bios.is_file() and vga_bios.is_file()
+
+
+def write_emulator(site: Path, bios: Path = BIOS, vga_bios: Path = VGA_BIOS) -> None:
+    """Puts the emulator into the site, where `boot.mjs` looks for it, with the licences."""
+    folder = site / FOLDER
+    folder.mkdir()
+    for name in ("libv86.mjs", "v86.wasm"):
+        shutil.copyfile(V86 / "build" / name, folder / name)
+    shutil.copyfile(V86 / "LICENSE", folder / "LICENSE.v86.txt")
+    shutil.copyfile(bios, folder / "bios.bin")
+    shutil.copyfile(vga_bios, folder / "vgabios.bin")
+    if bios == BIOS and SEABIOS_LICENCE.is_file():
+        shutil.copyfile(SEABIOS_LICENCE, folder / "LICENSE.seabios.txt")
