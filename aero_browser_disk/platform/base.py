@@ -227,7 +227,7 @@ class Clock(Protocol):
 class SharedMemory(Protocol):
     """Memory that other threads see: frames for a disk's blocks, and clients' requests.
 
-    `web/shared-blocks.mjs` describes it. Nothing here waits.
+    `web/lib/shared-blocks.mjs` describes it. Nothing here waits.
     """
 
     def use(self, file: File) -> bool:

@@ -1,6 +1,6 @@
 """How the memory that a disk shares is divided into frames.
 
-`web/shared-blocks.mjs` describes that memory. A block may be in any of the `WAYS` frames of one
+`web/lib/shared-blocks.mjs` describes that memory. A block may be in any of the `WAYS` frames of one
 set, so that a reader finds it by looking at one cache line, and the table needs no memory but the
 heads of the frames, whatever the size of the disk.
 """

@@ -1,7 +1,7 @@
 """Answers the clients of a disk's shared memory: blocks go into frames, requests to the disk.
 
 What takes no waiting is answered in the call that asks. The protocol is described in
-`web/shared-blocks.mjs`.
+`web/lib/shared-blocks.mjs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Shared memory within one process, and a client of it: `web/shared-*.mjs` in Python."""
+"""Shared memory within one process, and a client of it: `web/lib/shared-*.mjs` in Python."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pdoc.doc
 import pdoc.render
 import pygments.formatters
 
-from lib.project import BUILDING, WEB
+from lib.project import BUILDING, WEB_FOLDERS
 
 TEMPLATES = BUILDING / "reference_templates"
 FOLDER = "api"
@@ -105,7 +105,8 @@ def write_reference(site: Path) -> None:
 
 def summary_of(script: str) -> str:
     """What the first comment of an ES module says first."""
-    source = (WEB / f"{script}.mjs").read_text(encoding="utf-8")
+    (path,) = (path for folder in WEB_FOLDERS for path in folder.glob(f"{script}.mjs"))
+    source = path.read_text(encoding="utf-8")
     found = _FIRST_COMMENT.match(source)
     assert found is not None, f"{script}.mjs does not begin with what it is"
     lines = (line.strip().removeprefix("*").strip() for line in found["text"].splitlines())

@@ -2,12 +2,12 @@
 // node make_snapshot.mjs PYODIDE WHEEL OUT. The same inputs give the same bytes.
 //
 // Pyodide's snapshot is a head and its whole memory, half of which is zero. OUT holds what is not zero,
-// run after run; OUT.json holds the rest, see `SnapshotFacts` in web/build.mjs.
+// run after run; OUT.json holds the rest, see `SnapshotFacts` in web/lib/build.mjs.
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { checksum } from "../../web/snapshot.mjs";
+import { checksum } from "../../web/lib/snapshot.mjs";
 
 const PAGE = 4096;
 const [pyodideFolder, wheel, out] = process.argv.splice(1).slice(1).map((path) => resolve(path));

@@ -14,7 +14,7 @@ from building.wheels import run
 from lib.project import BUILDING, PYODIDE
 
 FOLDER = "quick-start"
-HEADER = "// Written by scripts/build: see web/build.mjs in the sources.\n"
+HEADER = "// Written by scripts/build: see web/lib/build.mjs in the sources.\n"
 
 
 def write_build_module(site: Path, wheel: Path, *, small: bool) -> None:

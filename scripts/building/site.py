@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -21,9 +22,11 @@ from building.memory_snapshot import write_build_module
 from building.pyodide_distribution import stock_wheel, write_distribution
 from building.site_manifest import write_manifest
 from building.wheels import build_wheel, compile_wheels, run
-from lib.project import NODE_MODULES, ROOT, WEB
+from lib.project import NODE_MODULES, ROOT, WEB, WEB_FOLDERS
 
-WEB_SUFFIXES = {".css", ".html", ".ico", ".mjs", ".svg", ".webmanifest"}
+WEB_SUFFIXES = {".css", ".html", ".ico", ".svg", ".webmanifest"}
+# How a module of `web/` names one of another folder: the site has all of them in one.
+_ACROSS_FOLDERS = re.compile(rf"(?<=[\"'])\.\./(?:{'|'.join(path.name for path in WEB_FOLDERS)})/")
 # What tells a site that was built here from a folder that is somebody's own.
 WHEEL_INDEX = Path("wheels", "index.json")
 
@@ -64,9 +67,18 @@ def build_site(out: Path, *, small: bool = False) -> None:
 
 def copy_web(making: Making) -> None:
     """Copies the page and the ES modules."""
-    for path in sorted(WEB.iterdir()):
-        if path.suffix in WEB_SUFFIXES:
-            shutil.copyfile(path, making.site / path.name)
+    for folder in WEB_FOLDERS:
+        copy_flat(folder, making.site)
+
+
+def copy_flat(folder: Path, site: Path) -> None:
+    """Copies a folder of `web/` into the site's root, where its modules find the other folders'."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".mjs", ".mts"}:
+            text = _ACROSS_FOLDERS.sub("./", path.read_text(encoding="utf-8"))
+            (site / path.name).write_text(text, encoding="utf-8")
+        elif path.suffix in WEB_SUFFIXES:
+            shutil.copyfile(path, site / path.name)
 
 
 def write_wheels(making: Making) -> None:
@@ -89,9 +101,12 @@ def write_snapshot(making: Making) -> None:
 
 def write_types(making: Making) -> None:
     """Writes what TypeScript knows of the modules, `name.d.mts` beside each."""
+    types = making.scratch / "types"
     command: list[str | Path] = [NODE_MODULES / ".bin" / "tsc"]
     command += ["--project", WEB / "tsconfig.types.json"]
-    run([*command, "--outDir", making.site])
+    run([*command, "--outDir", types])
+    for folder in WEB_FOLDERS:
+        copy_flat(types / folder.name, making.site)
 
 
 def write_first_view(making: Making) -> None:

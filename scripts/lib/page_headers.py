@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from lib.project import WEB
+from lib.project import WEB_PAGE
 
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
 # What the page never asks for; `cross-origin-isolated` is left alone, it needs that.
@@ -35,7 +35,7 @@ def content_security_policy() -> str:
 
     A `meta` element cannot say the last (Content Security Policy Level 3 §3.3).
     """
-    found = _POLICY.search((WEB / "index.html").read_text(encoding="utf-8"))
+    found = _POLICY.search((WEB_PAGE / "index.html").read_text(encoding="utf-8"))
     assert found is not None
     return f"{unescape(found[1])}; frame-ancestors 'none'"
 

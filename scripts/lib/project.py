@@ -5,6 +5,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 WEB = ROOT / "web"
+WEB_LIB = WEB / "lib"
+WEB_PAGE = WEB / "page"
+# In the site these are one folder: no two of their files have the same name.
+WEB_FOLDERS = (WEB_LIB, WEB / "adapters", WEB_PAGE)
 VENV = ROOT / ".venv"
 NODE_MODULES = WEB / "node_modules"
 PYODIDE = NODE_MODULES / "pyodide"

@@ -15,7 +15,7 @@ from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from building.site_manifest import write_manifest
-from lib.project import WEB
+from lib.project import WEB_LIB
 
 DISK = SyntheticImage(2**20, seed=14)
 PAGE = """<!doctype html><title>{title}</title>
@@ -47,7 +47,7 @@ def make_site(folder: Path, word: str) -> str:
     """A little site with the service worker; returns its build."""
     folder.mkdir(exist_ok=True)
     for name in ("offline.mjs", "site-worker.mjs"):
-        (folder / name).write_bytes((WEB / name).read_bytes())
+        (folder / name).write_bytes((WEB_LIB / name).read_bytes())
     (folder / "index.html").write_text(PAGE.format(title=word))
     (folder / "word.mjs").write_text(f"export const word = {word!r};\n")
     (folder / "word.mjs.map").write_text("{}")

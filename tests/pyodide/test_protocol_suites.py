@@ -10,7 +10,7 @@ from pytest_pyodide import run_in_pyodide
 
 from aero_browser_disk.testing.http_suite import HTTP_SUITE_IMAGES
 from aero_browser_disk.testing.image_server import ImageServer
-from lib.project import WEB
+from lib.project import WEB_LIB
 
 
 @run_in_pyodide
@@ -46,7 +46,7 @@ def _bridge(request, selenium_worker):
     """Without our bridge to JavaScript, as in any other Pyodide, and with it."""
     if request.param:
         # Without what it takes from other modules: a Blob has no address that they are relative to.
-        source = (WEB / "python-bridge.mjs").read_text()
+        source = (WEB_LIB / "python-bridge.mjs").read_text()
         source = re.sub(r'^export .* from ".*";$', "", source, flags=re.MULTILINE)
         bring_bridge(selenium_worker, source)
     yield

@@ -23,7 +23,7 @@ from aero_browser_disk.service import cli as service_cli
 from aero_browser_disk.streaming.open_remote import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
 from building import pictures
-from lib.project import ROOT, WEB
+from lib.project import ROOT, WEB_FOLDERS, WEB_LIB
 from support import file_images
 from support.qemu import qemu_img
 from support.readme import EXAMPLE_URL, README, blocks, links, named_tests, slugs
@@ -63,7 +63,7 @@ def test_no_error_is_left_out():
         for name, found in vars(errors).items()
         if inspect.isclass(found) and issubclass(found, errors.DiskError)
     }
-    for module in WEB.glob("*.mjs"):
+    for module in (path for folder in WEB_FOLDERS for path in folder.glob("*.mjs")):
         source = module.read_text(encoding="utf-8")
         ours |= set(re.findall(r'name: "(\w+Error)"', source))
         ours |= set(re.findall(r"class (\w+Error) extends", source))
@@ -85,7 +85,7 @@ def test_no_option_is_left_out():
         for name in re.findall(r"`(\w+)`", row.split("|")[1])
     }
     typedefs = (
-        (WEB / "aero-disk.mjs").read_text(encoding="utf-8").split("export class DiskWorker")[0]
+        (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8").split("export class DiskWorker")[0]
     )
     script = set(re.findall(r"@property \{.*\} \[(\w+)\]", typedefs))
     python = {camel(name) for name in RemoteOptions.__annotations__}
@@ -94,7 +94,7 @@ def test_no_option_is_left_out():
 
 
 def test_no_method_of_a_disk_is_left_out():
-    source = (WEB / "aero-disk.mjs").read_text(encoding="utf-8")
+    source = (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8")
     disk = source.split("export class Disk {")[1].split("\n}\n")[0]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", disk, re.MULTILINE))
     section = SOURCE.split("**A disk**")[1].split("**Errors**")[0]
@@ -103,7 +103,7 @@ def test_no_method_of_a_disk_is_left_out():
 
 
 def test_no_method_of_the_library_is_left_out():
-    source = (WEB / "library.mjs").read_text(encoding="utf-8").split("export class Library")[1]
+    source = (WEB_LIB / "library.mjs").read_text(encoding="utf-8").split("export class Library")[1]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", source.split("\n}\n")[0], re.MULTILINE))
     told = SOURCE.split("`library` has `list`")[1].split("\n\n")[0]
     assert methods - {"addEventListener", "list"} == set(re.findall(r"`(\w+)`", told))

@@ -17,7 +17,7 @@ from .interop import Room, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
 """Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
-_HEAD, _PIECE = 0, 1  # what a download tells of, as in web/python-bridge.mjs
+_HEAD, _PIECE = 0, 1  # what a download tells of, as in web/lib/python-bridge.mjs
 
 
 class FetchHeaders(Mapping[str, str]):

@@ -23,7 +23,7 @@ _PAGE = 4096
 class Room:
     """A place in Python's memory for what passes through in one call, and is copied on.
 
-    It begins in the middle of a page, where it is quick to copy to: see `web/python-bridge.mjs`.
+    It begins in the middle of a page, where it is quick to copy to: `web/lib/python-bridge.mjs`.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def js_exception() -> type[Exception]:
 
 @functools.cache
 def bridge() -> Any | None:
-    """`web/python-bridge.mjs`, which our own worker provides; None in any other Pyodide."""
+    """`web/lib/python-bridge.mjs`, which our own worker provides; None in any other Pyodide."""
     try:
         found = importlib.import_module("aero_browser_disk_bridge")
     except ImportError:

@@ -1,4 +1,4 @@
-"""Memory that other threads see: a `SharedArrayBuffer`, handled by `web/shared-host.mjs`.
+"""Memory that other threads see: a `SharedArrayBuffer`, handled by `web/lib/shared-host.mjs`.
 
 What is called for each request is a JavaScript function that was looked up once; looking a method
 up costs as much as calling it.

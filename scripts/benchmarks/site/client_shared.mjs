@@ -3,7 +3,7 @@
 import { openDisk } from "../aero-disk.mjs";
 import { serve } from "./client.mjs";
 
-/** @type {import("../../../web/aero-disk.mjs").Disk} */
+/** @type {import("../../../web/lib/aero-disk.mjs").Disk} */
 let disk;
 const target = new Uint8Array(1 << 20);
 

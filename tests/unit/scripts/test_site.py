@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import random
+import re
 import subprocess
 import sys
 import zipfile
@@ -17,7 +18,7 @@ import pytest
 from building.compression import write_siblings
 from building.site import NotASiteError, build_site
 from building.wheels import build_wheel
-from lib.project import ROOT
+from lib.project import ROOT, WEB_FOLDERS
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -89,6 +90,18 @@ def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
     assert b"aero_browser_disk.platform.browser.opfs" in packed
     for left_out in ("aero_browser_disk.service.app", "aero_browser_disk.testing", str(ROOT)):
         assert left_out.encode() not in packed
+
+
+def test_every_module_and_its_types_find_what_they_import(site_folder):
+    names = [path.name for folder in WEB_FOLDERS for path in folder.iterdir()]
+    assert len(names) == len(set(names)), "in the site the folders are one"
+    imported = 0
+    for path in [*site_folder.glob("*.mjs"), *site_folder.glob("*.d.mts")]:
+        text = re.sub(r"^ \*(?!.*import\().*$", "", path.read_text(), flags=re.MULTILINE)
+        for name in re.findall(r'(?:from |import |import\()"(\.[^"]*)"', text):
+            assert (site_folder / name).is_file(), f"{path.name}: {name}"
+            imported += 1
+    assert imported > 100
 
 
 def test_every_module_has_its_types(site_folder):

@@ -39,7 +39,7 @@ from aero_browser_disk.writable.overlay import Overlay
 from support.samples import IMAGE
 
 FEW_FRAMES = 8 * 16384
-WEB = Path(__file__).parents[3] / "web"
+WEB = Path(__file__).parents[3] / "web" / "lib"
 
 
 def client_of(shared: SharedDisk) -> ProcessClient:

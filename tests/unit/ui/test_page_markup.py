@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from aero_browser_disk.ui.panel import Panel
-from lib.project import WEB
+from lib.project import WEB_PAGE
 
 VOID = {"input", "link", "meta", "path"}
-PAGE = (WEB / "index.html").read_text(encoding="utf-8")
+PAGE = (WEB_PAGE / "index.html").read_text(encoding="utf-8")
 FIRST_VIEW = json.loads(json.dumps(Panel().view()))
 
 

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, mock, test } from "node:test";
-import { StateMismatchError, v86Disk } from "../../../web/v86-disk.mjs";
-import { MachineHold } from "../../../web/v86-machine.mjs";
+import { StateMismatchError, v86Disk } from "../../../web/adapters/v86-disk.mjs";
+import { MachineHold } from "../../../web/adapters/v86-machine.mjs";
 import { V86 } from "../../../web/node_modules/v86/build/libv86.mjs";
 
 const GIB = 2 ** 30;

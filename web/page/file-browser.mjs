@@ -3,7 +3,7 @@
  */
 
 import { element, make, makeButton, messageOf, onPress, redraw, setText, showFailure } from "./elements.mjs";
-import { Files } from "./files.mjs";
+import { Files } from "../lib/files.mjs";
 import { download } from "./save.mjs";
 
 /**

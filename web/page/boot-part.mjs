@@ -6,7 +6,7 @@ import { element, onPress } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
-/** @typedef {import("./boot.mjs").Boot} Boot */
+/** @typedef {import("../adapters/boot.mjs").Boot} Boot */
 
 const TELL_MS = 200;
 const CD_SECTOR = 2048;
@@ -48,7 +48,7 @@ export function wireBoot(session) {
 
   /** @param {DiskFacts} facts */
   async function makeMachine(facts) {
-    const [{ Boot }, { Disk }] = await Promise.all([import("./boot.mjs"), import("./aero-disk.mjs")]);
+    const [{ Boot }, { Disk }] = await Promise.all([import("../adapters/boot.mjs"), import("../lib/aero-disk.mjs")]);
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
@@ -75,7 +75,7 @@ export function wireBoot(session) {
       session.worker.call("activity.tell", { disk, events: told }).catch(() => {}); // it is closed
     };
     boot.addEventListener("activity", (event) => {
-      const { kind, offset, length } = /** @type {import("./v86-disk.mjs").DiskActivityEvent} */ (event);
+      const { kind, offset, length } = /** @type {import("../adapters/v86-disk.mjs").DiskActivityEvent} */ (event);
       events.push([kind, offset, length]);
       timer ??= setTimeout(tell, TELL_MS);
     });

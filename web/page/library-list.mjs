@@ -5,7 +5,7 @@
 
 import { ask } from "./ask.mjs";
 import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
-import { library } from "./library.mjs";
+import { library } from "../lib/library.mjs";
 import { Transfers } from "./transfers.mjs";
 
 /**

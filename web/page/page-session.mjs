@@ -3,7 +3,7 @@
  * back to all who draw it.
  */
 
-import { connect } from "./aero-disk.mjs";
+import { connect } from "../lib/aero-disk.mjs";
 import { messageOf } from "./elements.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */

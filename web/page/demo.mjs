@@ -8,7 +8,7 @@ import { FileBrowser } from "./file-browser.mjs";
 import { wireDoctor } from "./findings.mjs";
 import { LibraryList } from "./library-list.mjs";
 import { DiskMap } from "./map.mjs";
-import { installSiteWorker } from "./offline.mjs";
+import { installSiteWorker } from "../lib/offline.mjs";
 import { PageSession } from "./page-session.mjs";
 import { renderFailure, renderPanel, renderStarting } from "./panel.mjs";
 import { clearReadResult, showReadResult } from "./read-result.mjs";
