@@ -17,7 +17,7 @@ from ..errors import (
 from .known_places import KnownPlaces, Whereabouts
 from .partitions import Partition, read_partitions
 from .recognition import begins_file_system, is_disc, open_file_system
-from .tree import MOST_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
+from .tree import LARGEST_FILE, MOST_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
 from .volume import Volume
 
 MOST_READ_AT_ONCE = 16 << 20
@@ -228,33 +228,27 @@ class DiskFiles:
 
 
 async def _child(folder: _Found, name: str, path: str) -> Node:
-    """The child of that name; where case does not count, one that differs in case only."""
     if folder.node.kind != "folder":
         raise NoSuchFileError(path)
-    file_system = folder.file_system
-    node = await file_system.find(folder.node, name)
-    if node is None and file_system.folds_case:
-        wanted = name.casefold()
-        async for child in file_system.children(folder.node):
-            if child.name == name:
-                node = child
-                break
-            if node is None and child.name.casefold() == wanted:
-                node = child
+    node = await folder.file_system.find(folder.node, name)
     if node is None:
         raise NoSuchFileError(path)
-    return await file_system.describe(node)
+    return await folder.file_system.describe(node)
 
 
 async def _content(found: _Found, path: str) -> Content:
     try:
-        return await found.file_system.content(found.node)
+        content = await found.file_system.content(found.node)
     except UnreadableFileError as error:
         raise UnreadableFileError(path, error.reason) from error
+    if content.size > LARGEST_FILE:
+        raise DamagedFileSystemError(f"a file is said to have {content.size:,} bytes")
+    return content
 
 
 def _entry(node: Node) -> Entry:
-    return Entry(node.name, node.kind, node.size, node.modified, node.target)
+    size = node.size if (node.size or 0) <= LARGEST_FILE else None
+    return Entry(node.name, node.kind, size, node.modified, node.target)
 
 
 def _parts(path: str) -> list[str]:

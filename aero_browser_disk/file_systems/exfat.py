@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from ..errors import DamagedFileSystemError
 from .cluster_chain import AllocationTable, ChainedContent, ClusterChain
 from .fat import dos_time
-from .tree import Content, Extent, InlineContent, Node, StoredContent, read_extents, shown_name
+from .tree import (
+    Content,
+    Extent,
+    InlineContent,
+    Node,
+    StoredContent,
+    find_folded,
+    read_extents,
+    shown_name,
+)
 from .volume import Volume
 
 _ENTRY = 32
@@ -35,7 +44,6 @@ class ExFatFileSystem:
     """An exFAT volume."""
 
     kind = "exFAT"
-    folds_case = True
 
     def __init__(self, table: AllocationTable, root_cluster: int) -> None:
         self._table = table
@@ -87,7 +95,7 @@ class ExFatFileSystem:
                 file = None
 
     async def find(self, folder: Node, name: str) -> Node | None:
-        return None
+        return await find_folded(self.children(folder), name)
 
     async def describe(self, node: Node) -> Node:
         return node

@@ -29,6 +29,7 @@ _SPARSE_SUPER, _SPARSE_SUPER_2 = 0x1, 0x200  # of s_feature_ro_compat and s_feat
 
 # i_flags
 _COMPRESSED, _ENCRYPTED, _EXTENTS, _INLINE = 0x4, 0x800, 0x80000, 0x10000000
+_CASE_FOLDED = 0x40000000  # a folder in which case does not count (chattr +F)
 
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
@@ -52,8 +53,6 @@ class Inode:
 
 class ExtFileSystem:
     """A volume of the ext family. Its journal is not replayed."""
-
-    folds_case = False
 
     def __init__(self, volume: Volume, superblock: bytes) -> None:
         self._volume = volume
@@ -100,11 +99,16 @@ class ExtFileSystem:
 
     async def find(self, folder: Node, name: str) -> Node | None:
         inode = await self._folder_inode(folder)
+        folded, wanted = None, name.casefold() if inode.flags & _CASE_FOLDED else None
         async for piece in self._folder_pieces(inode):
             for number, found in piece:
-                if found == name and found not in (".", ".."):
-                    return await self._node((await self._read_inodes([number]))[number], name)
-        return None
+                if found in (".", ".."):
+                    continue
+                if found == name:
+                    return await self._node_of(number, found)
+                if folded is None and wanted is not None and found.casefold() == wanted:
+                    folded = number, found
+        return await self._node_of(*folded) if folded is not None else None
 
     async def describe(self, node: Node) -> Node:
         return node
@@ -149,6 +153,9 @@ class ExtFileSystem:
                 raw = block[at + 8 : at + 8 + name_length]
                 yield number, shown_name(raw.decode("utf-8", "backslashreplace"))
             at += length
+
+    async def _node_of(self, number: int, name: str) -> Node:
+        return await self._node((await self._read_inodes([number]))[number], name)
 
     async def _node(self, inode: Inode, name: str) -> Node:
         target = None

@@ -9,11 +9,24 @@ from dataclasses import dataclass
 
 from ..errors import UnreadableFileError
 from .cluster_chain import AllocationTable, ChainedContent, ClusterChain
-from .tree import Content, Extent, Node, StoredContent, shown_name
+from .tree import Content, Extent, Node, StoredContent, find_folded, shown_name
 from .volume import Volume
 
 _ENTRY = 32
 _MOST_FOLDER_BYTES = 65536 * _ENTRY  # §6.7: no folder is longer
+_JUMPS = (0xE9, 0xEB)  # what a boot sector of DOS begins with
+# Floppies by their size and media byte: sectors of a cluster, entries of the root, sectors of a
+# table. Linux's fs/fat has the first four, for disks that were formatted without a description.
+_FLOPPIES = {
+    (160 << 10, 0xFE): (1, 64, 1),
+    (180 << 10, 0xFC): (1, 64, 2),
+    (320 << 10, 0xFF): (2, 112, 1),
+    (360 << 10, 0xFD): (2, 112, 2),
+    (720 << 10, 0xF9): (2, 112, 3),
+    (1200 << 10, 0xF9): (1, 224, 7),
+    (1440 << 10, 0xF0): (1, 224, 9),
+    (2880 << 10, 0xF0): (2, 240, 9),
+}
 _READ_ONLY, _HIDDEN, _SYSTEM, _LABEL, _FOLDER, _ARCHIVE = 1, 2, 4, 8, 16, 32
 _LONG_NAME = _READ_ONLY | _HIDDEN | _SYSTEM | _LABEL
 
@@ -36,8 +49,6 @@ class _Shape:
 class FatFileSystem:
     """A FAT volume, read through its table sector by sector."""
 
-    folds_case = True
-
     def __init__(self, volume: Volume, shape: _Shape) -> None:
         self._volume = volume
         self._shape = shape
@@ -58,6 +69,12 @@ class FatFileSystem:
     async def open(cls, volume: Volume, start: bytes) -> FatFileSystem | None:
         """The file system whose volume begins with `start`; None when it is no FAT."""
         shape = _shape(start)
+        if shape is not None and start[0] not in _JUMPS:
+            # Such as a disk of an Atari: only its table is proof that this is no other sector.
+            table = await volume.read_up_to(shape.table, 3)
+            if shape.bits > 16 or not _begins_table(table, start[21]):
+                return None
+        shape = shape or _floppy_shape(start, volume.length)
         return None if shape is None else cls(volume, shape)
 
     async def children(self, folder: Node) -> AsyncIterator[Node]:
@@ -75,7 +92,7 @@ class FatFileSystem:
                 yield _node(record, names.take(record) or _short_name(record))
 
     async def find(self, folder: Node, name: str) -> Node | None:
-        return None
+        return await find_folded(self.children(folder), name)
 
     async def describe(self, node: Node) -> Node:
         return node
@@ -108,7 +125,7 @@ class FatFileSystem:
 
 def _shape(start: bytes) -> _Shape | None:
     """What the boot sector says; None when it is none of FAT's (§3)."""
-    if len(start) < 512 or start[0] not in (0xE9, 0xEB):
+    if len(start) < 512:
         return None
     sector, per_cluster, reserved, tables, root_entries, total16, media, fat16 = struct.unpack_from(
         "<HBHBHHBH", start, 11
@@ -125,8 +142,10 @@ def _shape(start: bytes) -> _Shape | None:
     clusters = (total - data) // per_cluster
     if not per_table or clusters < 1:
         return None
-    bits = 12 if clusters < 4085 else 16 if clusters < 65525 else 32
-    if (bits == 32) != (fat16 == 0):
+    # By the number of clusters, says the specification; but small volumes are made with tables of
+    # 32 bits too, and every system takes them for what the size of their table says.
+    bits = 32 if not fat16 else 12 if clusters < 4085 else 16
+    if bits == 16 and clusters >= 65525:
         return None
     active = flags & 0xF if bits == 32 and flags & 0x80 and flags & 0xF < tables else 0
     return _Shape(
@@ -140,6 +159,37 @@ def _shape(start: bytes) -> _Shape | None:
         root_cluster=root_cluster,
         label=start[71:82] if bits == 32 else start[43:54],
     )
+
+
+def _floppy_shape(start: bytes, length: int) -> _Shape | None:
+    """The shape of a floppy whose boot sector says nothing, by its size and its table's first byte.
+
+    DOS 1 did not describe its disks, and some boot loaders overwrite the description.
+    """
+    if len(start) < 1024 or not _begins_table(start[512:], start[512]):
+        return None
+    known = _FLOPPIES.get((length, start[512]))
+    if known is None:
+        return None
+    per_cluster, root_entries, per_table = known
+    root = 1 + 2 * per_table
+    data = root + root_entries * _ENTRY // 512
+    return _Shape(
+        bits=12,
+        cluster_size=per_cluster * 512,
+        clusters=(length // 512 - data) // per_cluster,
+        table=512,
+        data=data * 512,
+        root=root * 512,
+        root_length=root_entries * _ENTRY,
+        root_cluster=0,
+        label=b"",
+    )
+
+
+def _begins_table(table: bytes, media: int) -> bool:
+    """Whether a table of 12 or 16 bits begins here, which a medium of that byte has (§4)."""
+    return table[:3] == bytes((media, 0xFF, 0xFF)) and (media == 0xF0 or media >= 0xF8)
 
 
 class _LongName:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import DamagedFileSystemError, UnreadableFileError
 from .rock_ridge import RockRidge, starts_rock_ridge
-from .tree import Content, Extent, Kind, Node, StoredContent, shown_name
+from .tree import Content, Extent, Kind, Node, StoredContent, find_folded, shown_name
 from .volume import Volume
 
 SECTOR = 2048
@@ -20,6 +20,8 @@ _MOST_FOLDER_BYTES = 32 << 20
 _PIECE = 64 << 10
 _MOST_SECTIONS = 4096  # of one file: each has up to 4 GiB
 _PRIMARY, _SUPPLEMENTARY, _TERMINATOR = 1, 2, 255
+_UDF = (b"NSR02", b"NSR03")
+_IDENTIFIERS = (b"CD001", b"BEA01", b"BOOT2", b"TEA01", *_UDF)
 _JOLIET = (b"%/@", b"%/C", b"%/E")
 _FOLDER, _GOES_ON = 0x02, 0x80
 
@@ -53,12 +55,18 @@ class _Place:
 class Iso9660FileSystem:
     """A disc. Of the names that it has, Rock Ridge's are shown, else Joliet's, else its own."""
 
-    folds_case = True
-
     def __init__(
-        self, volume: Volume, block_size: int, root: _Record, names: Names, skipped: int, label: str
+        self,
+        volume: Volume,
+        block_size: int,
+        root: _Record,
+        names: Names,
+        skipped: int,
+        label: str,
+        has_udf: bool = False,
     ) -> None:
-        self.kind = "ISO 9660" if names == "plain" else f"ISO 9660 ({names})"
+        kind = "ISO 9660" if names == "plain" else f"ISO 9660 ({names})"
+        self.kind = f"UDF, of which the {kind} part is shown" if has_udf else kind
         self.label = label
         self.root = Node("", "folder", None, None, _Place(root.sections))
         self._volume = volume
@@ -69,19 +77,10 @@ class Iso9660FileSystem:
     @classmethod
     async def open(cls, volume: Volume) -> Iso9660FileSystem | None:
         """The file system of a volume; None when it is no disc."""
-        primary = joliet = None
-        for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
-            descriptor = await volume.read_up_to(number * SECTOR, SECTOR)
-            if descriptor[1:6] != b"CD001" or len(descriptor) < SECTOR:
-                break
-            if descriptor[0] == _TERMINATOR:
-                break
-            if descriptor[0] == _PRIMARY and primary is None:
-                primary = descriptor
-            elif descriptor[0] == _SUPPLEMENTARY and descriptor[88:91] in _JOLIET:
-                joliet = descriptor
-        if primary is None:
+        found = await _read_descriptors(volume)
+        if found is None:
             return None
+        primary, joliet = found.primary, found.joliet
         size = struct.unpack_from("<H", primary, 128)[0]
         if size not in (512, 1024, 2048):
             raise DamagedFileSystemError(f"its blocks are said to have {size} bytes")
@@ -89,11 +88,11 @@ class Iso9660FileSystem:
         root = _root(primary, size)
         skipped = starts_rock_ridge(await _first_system_use(volume, root))
         if skipped is not None:
-            return cls(volume, size, root, "Rock Ridge", skipped, label)
+            return cls(volume, size, root, "Rock Ridge", skipped, label, found.has_udf)
         if joliet is not None:
             label = joliet[40:72].decode("utf-16-be", "replace").strip()
-            return cls(volume, size, _root(joliet, size), "Joliet", 0, label)
-        return cls(volume, size, root, "plain", 0, label)
+            return cls(volume, size, _root(joliet, size), "Joliet", 0, label, found.has_udf)
+        return cls(volume, size, root, "plain", 0, label, found.has_udf)
 
     async def children(self, folder: Node) -> AsyncIterator[Node]:
         assert isinstance(folder.key, _Place)
@@ -112,7 +111,7 @@ class Iso9660FileSystem:
                 yield node
 
     async def find(self, folder: Node, name: str) -> Node | None:
-        return None
+        return await find_folded(self.children(folder), name)
 
     async def describe(self, node: Node) -> Node:
         return node
@@ -170,6 +169,37 @@ class Iso9660FileSystem:
         for record in _sector_records(await self._volume.read(place, SECTOR), self._block_size):
             return ((place, record.size),)
         raise DamagedFileSystemError("a folder was moved to where none is")
+
+
+@dataclass(frozen=True, slots=True)
+class _Descriptors:
+    """A disc's volume descriptors, and whether UDF is beside them."""
+
+    primary: bytes
+    joliet: bytes | None
+    has_udf: bool
+
+
+async def _read_descriptors(volume: Volume) -> _Descriptors | None:
+    """What the volume recognition sequence says (ECMA-119 §6.7.1, ECMA-167 2/8.3).
+
+    UDF's descriptors follow those of ISO 9660. None without a primary descriptor.
+    """
+    primary = joliet = None
+    has_udf = is_terminated = False
+    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
+        descriptor = await volume.read_up_to(number * SECTOR, SECTOR)
+        if len(descriptor) < SECTOR or descriptor[1:6] not in _IDENTIFIERS:
+            break
+        if descriptor[1:6] != b"CD001":
+            has_udf = has_udf or descriptor[1:6] in _UDF
+        elif descriptor[0] == _TERMINATOR:
+            is_terminated = True
+        elif descriptor[0] == _PRIMARY and primary is None and not is_terminated:
+            primary = descriptor
+        elif descriptor[0] == _SUPPLEMENTARY and descriptor[88:91] in _JOLIET and not is_terminated:
+            joliet = descriptor
+    return _Descriptors(primary, joliet, has_udf) if primary is not None else None
 
 
 def _root(descriptor: bytes, block_size: int) -> _Record:

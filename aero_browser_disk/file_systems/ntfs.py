@@ -34,6 +34,7 @@ from .tree import (
     Kind,
     Node,
     StoredContent,
+    find_folded,
     read_extents,
     shown_name,
     within,
@@ -50,7 +51,7 @@ _PLAIN_TAGS = frozenset({0, 0x80000014})  # none, and NFS's: the data are where 
 _MOST_RECORDS = 4096  # that one file is spread over
 _LONGEST_VALUE = 1 << 20  # of an attribute list or a reparse point
 _MOST_BUFFERS = 1 << 16  # of one folder's index
-_DEEPEST = 32
+_MOST_BUFFERS_FOR_A_NAME = 256  # that a search looks at: some for each level of the tree
 _RECORDS_KEPT = 256
 
 
@@ -58,7 +59,6 @@ class NtfsFileSystem:
     """An NTFS volume. What its log has and the volume not yet is not seen."""
 
     kind = "NTFS"
-    folds_case = True
 
     def __init__(self, volume: Volume, cluster_size: int, record_size: int, clusters: int) -> None:
         self.label = ""
@@ -106,21 +106,31 @@ class NtfsFileSystem:
                         yield node
 
     async def find(self, folder: Node, name: str) -> Node | None:
-        """Goes down the tree of names, which is sorted by their capital letters."""
+        """Goes down the tree of names, which is sorted by their capital letters.
+
+        Names that differ in case only follow one another in that order, in one node or in several.
+        """
         root, allocation, _ = await self._index_of(folder)
         size = struct.unpack_from("<I", root, 8)[0]
-        node, wanted = root[16:], _collation_key(name)
-        for _ in range(_DEEPEST):
-            entry = _first_not_before(index_entries(node), wanted)
-            if entry is None:
-                return None
-            if not entry.is_last and _collation_key(file_name(entry.key).name) == wanted:
-                return _node(entry)
-            if entry.child is None or allocation is None:
-                return None
-            unit = self._cluster_size if self._cluster_size <= size else 512
-            node = await self._buffer(allocation, entry.child * unit, size)
-        return None
+        unit = self._cluster_size if self._cluster_size <= size else 512
+        wanted, folded = _collation_key(name), None
+        # What is left to look at: nodes of the tree and nodes of files, the first one last.
+        ahead: list[int | Node] = _candidates(index_entries(root[16:]), wanted)
+        buffers = 0
+        while ahead:
+            at = ahead.pop()
+            if isinstance(at, Node):
+                if at.name == name:
+                    return at
+                folded = folded or at
+            elif allocation is not None:
+                buffers += 1
+                if buffers > _MOST_BUFFERS_FOR_A_NAME:
+                    raise DamagedFileSystemError("a folder's index runs in a circle")
+                entries = index_entries(await self._buffer(allocation, at * unit, size))
+                ahead += _candidates(entries, wanted)
+        # Characters may have other capitals here than they have in Python.
+        return folded or await find_folded(self.children(folder), name)
 
     async def content(self, node: Node) -> Content:
         record, tag = _key_of(node)
@@ -317,11 +327,23 @@ def _key_of(node: Node) -> tuple[int, int]:
     return record, tag
 
 
-def _first_not_before(entries: list[IndexEntry], wanted: list[str]) -> IndexEntry | None:
+def _candidates(entries: list[IndexEntry], wanted: list[str]) -> list[int | Node]:
+    """Where a name may be among and below the entries of an index node, the first one last.
+
+    Nodes of the tree are given by their cluster; of files, those whose names collate as `wanted`.
+    """
+    found: list[int | Node] = []
     for entry in entries:
-        if entry.is_last or _collation_key(file_name(entry.key).name) >= wanted:
-            return entry
-    return None
+        key = [] if entry.is_last else _collation_key(file_name(entry.key).name)
+        if not entry.is_last and key < wanted:
+            continue
+        if entry.child is not None:
+            found.append(entry.child)
+        if entry.is_last or key > wanted:
+            break
+        if node := _node(entry):
+            found.append(node)
+    return found[::-1]
 
 
 def _collation_key(name: str) -> list[str]:

@@ -136,7 +136,7 @@ def _modified(body: bytes) -> float | None:
         parts = [int(digits[:4])] + [int(digits[n : n + 2]) for n in range(4, 14, 2)]
     else:
         parts = [1900 + stamp[0], *stamp[1:6]]
-    if not 1 <= parts[1] <= 12 or not 1 <= parts[2] <= 31:
+    if not parts[0] or not 1 <= parts[1] <= 12 or not 1 <= parts[2] <= 31:
         return None
     quarters: int = struct.unpack("b", stamp[-1:])[0]
     return calendar.timegm((*parts[:6],)) - quarters * 900.0

@@ -15,6 +15,8 @@ MOST_ENTRIES = 100_000
 """Entries of one folder that are listed."""
 MOST_EXTENTS = 1 << 18
 """Extents of one file that are held."""
+LARGEST_FILE = (1 << 53) - 1
+"""Bytes of a file: no real one is larger, and up to here JavaScript's numbers are exact too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +102,6 @@ class FileSystem(Protocol):
         """The volume's own name; empty without one."""
 
     @property
-    def folds_case(self) -> bool:
-        """Whether names that differ in case only are one name."""
-
-    @property
     def root(self) -> Node:
         """The folder that all is in."""
 
@@ -111,9 +109,10 @@ class FileSystem(Protocol):
         """What is in a folder, in the order of the disk, without `.` and `..`."""
 
     async def find(self, folder: Node, name: str) -> Node | None:
-        """The child of exactly that name.
+        """The child of that name.
 
-        Where names fold case it may be None though there is one: then its folder is gone through.
+        Where case does not count, a child whose name differs in case only is found too, but the
+        child of exactly that name comes first: other systems may have made both.
         """
 
     async def describe(self, node: Node) -> Node:
@@ -208,6 +207,17 @@ def joined(extents: list[Extent], extent: Extent) -> None:
     if len(extents) >= MOST_EXTENTS:
         raise DamagedFileSystemError(f"a file is in more than {MOST_EXTENTS} pieces")
     extents.append(extent)
+
+
+async def find_folded(children: AsyncIterator[Node], name: str) -> Node | None:
+    """The child of exactly that name, else the first whose name differs in case only."""
+    folded, wanted = None, name.casefold()
+    async for child in children:
+        if child.name == name:
+            return child
+        if folded is None and child.name.casefold() == wanted:
+            folded = child
+    return folded
 
 
 def shown_name(raw: str) -> str:

@@ -218,6 +218,7 @@ _DMG = _refused(
     "Make a raw image of it first: qemu-img convert -O raw FILE disk.img",
 )
 _VHD_KINDS = {2: VHD_FIXED, 3: VHD_DYNAMIC, 4: VHD_DIFFERENCING}
+_FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880))
 _VHD_COOKIE = b"conectix"
 _VHD_KIND_AT = 60
 
@@ -237,7 +238,7 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
         return _DMG
     if optical := _OPTICAL.get(head[_OPTICAL_AT : _OPTICAL_AT + 5]):
         return optical
-    return _partitioned(head) or UNKNOWN
+    return _partitioned(head) or _floppy(head, size) or UNKNOWN
 
 
 def _by_magic(head: bytes) -> ImageFormat | None:
@@ -273,6 +274,12 @@ def _text(head: bytes) -> ImageFormat | None:
 
 def _is_json(start: bytes) -> bool:
     return re.match(rb"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])", start) is not None
+
+
+def _floppy(head: bytes, size: int | None) -> ImageFormat | None:
+    """A floppy that DOS 1 or another system formatted, by the begin of its table."""
+    is_table = head[512:513] >= b"\xf0" and head[513:515] == b"\xff\xff"
+    return FAT if is_table and size in _FLOPPY_SIZES else None
 
 
 def _partitioned(head: bytes) -> ImageFormat | None:

@@ -118,7 +118,8 @@ async def test_vhd_as_qemu_makes_it(tmp_path: Path, options):
     ("options", "words"),
     [
         (["-b", "base.qcow2", "-F", "qcow2"], "backing file"),
-        (["-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"], "encrypted"),
+        # Not LUKS: making one measures processor time, which fails on a busy machine.
+        (["-o", "encrypt.format=aes,encrypt.key-secret=s"], "encrypted"),
         (["-o", "data_file=data.raw"], "data is in another file"),
         (["-o", "extended_l2=on"], "extended L2"),
     ],
