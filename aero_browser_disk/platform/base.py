@@ -119,7 +119,18 @@ class File(Protocol):
         """
 
     def truncate(self, size: int) -> None:
-        """Cuts or grows (with zeros) the file to `size` bytes."""
+        """Cuts or grows (with zeros) the file to `size` bytes.
+
+        Growing reserves no storage: a device may be full when something is written there.
+        """
+
+    def allocate(self, offset: int, length: int) -> None:
+        """Reserves storage for a range of bytes; grows the file to hold it.
+
+        Later writes to the range do not fail for want of space. Its content is undefined: zeros or
+        what was there. Raises `StorageFullError` when there is not enough; the file's size is as it
+        was then.
+        """
 
     def flush(self) -> None:
         """Returns once everything written is durable."""

@@ -238,6 +238,19 @@ def _mapped(path: str) -> Iterator[None]:
         raise StorageError(path, error.strerror or str(error)) from error
 
 
+def _fallocate(descriptor: int, offset: int, length: int) -> bool:
+    """Reserves storage by `posix_fallocate`; False where the system or the file system has none."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    try:
+        os.posix_fallocate(descriptor, offset, length)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
+
+
 class FolderFile:
     """A `File` on the host's file system, locked for this holder."""
 
@@ -267,6 +280,23 @@ class FolderFile:
     def truncate(self, size: int) -> None:
         with _mapped(self._path):
             os.ftruncate(self._open(), size)
+
+    def allocate(self, offset: int, length: int) -> None:
+        if not length:
+            return
+        size = self.size()
+        try:
+            with _mapped(self._path):
+                if not _fallocate(self._open(), offset, length):
+                    self._write_zeros(offset, length)
+        except StorageError:
+            if self.size() > size:
+                self.truncate(size)
+            raise
+
+    def _write_zeros(self, offset: int, length: int) -> None:
+        for start in range(offset, offset + length, _PIECE):
+            self.write(bytes(min(_PIECE, offset + length - start)), start)
 
     def flush(self) -> None:
         with _mapped(self._path):

@@ -38,6 +38,9 @@ class MemoryFile:
         self._grow(size)
         del self._data[size:]
 
+    def allocate(self, offset: int, length: int) -> None:
+        self._grow(offset + length)
+
     def flush(self) -> None:
         """Nothing to do: memory has no durable form."""
 

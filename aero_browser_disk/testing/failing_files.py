@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..platform.base import ReadableBuffer, WritableBuffer
 
-Operation = Literal["open", "read", "write", "truncate", "flush", "remove"]
+Operation = Literal["open", "read", "write", "truncate", "allocate", "flush", "remove"]
 
 Calls = list[tuple[Operation, str]]
 
@@ -33,7 +33,11 @@ Fate = Literal["kept", "lost", "zeros", "junk"]
 there before still is; its place holds zeros, or bytes that nobody wrote."""
 FATES: tuple[Fate, ...] = ("kept", "lost", "zeros", "junk")
 
+ChangeKind = Literal["create", "write", "truncate", "allocate"]
+
 SECTOR = 512
+DEVICE_BLOCK = 4096
+"""Bytes of a device that a file takes at once, when something is written there."""
 
 # Turned bits are the worst junk: never equal to what was written, whatever that was.
 _JUNK = bytes(byte ^ 0xA5 for byte in range(256))
@@ -46,14 +50,14 @@ class PowerCutError(BaseException):
 class Piece(NamedTuple):  # the quickest to make: tests of crashes make millions
     """A part of a change that was not flushed, which the disk may or may not have kept.
 
-    `create` and `truncate` are kept or lost whole (`zeros` and `junk` mean kept); a `write` comes
-    in pieces that no disk tears, each within one sector of the file. `change` numbers the changes
-    of a storage in the order they were made, `offset` and `length` are those of the piece; of a
-    `truncate`, `offset` is the new size.
+    `create`, `truncate` and `allocate` are kept or lost whole (`zeros` and `junk` mean kept); a
+    `write` comes in pieces that no disk tears, each within one sector of the file. `change` numbers
+    the changes of a storage in the order they were made, `offset` and `length` are those of the
+    piece; of a `truncate`, `offset` is the new size.
     """
 
     path: str
-    kind: Literal["create", "write", "truncate"]
+    kind: ChangeKind
     change: int
     offset: int
     length: int
@@ -62,14 +66,17 @@ class Piece(NamedTuple):  # the quickest to make: tests of crashes make millions
 class FailingStorage:
     """A `Storage` that remembers which bytes are durable: those that a `flush()` followed.
 
-    Until told otherwise it does not fail. `quota` is in bytes of file content; a write that does
-    not fit stores the part that does, as Chromium does, then raises `StorageFullError`. Removing
-    is durable at once. A power cut keeps or loses unflushed changes in any combination and order;
-    `atom` is the number of bytes that are never torn (a sector; 1 for the worst disk there is).
+    Until told otherwise it does not fail. `quota` is in bytes of file content, holes included;
+    `device` is in bytes of the blocks that were written or allocated: there a file may be longer
+    than what it takes, and a write into its hole may be refused. A write that does not fit stores
+    the part that does, as Chromium does, then raises `StorageFullError`. Removing is durable at
+    once. A power cut keeps or loses unflushed changes in any combination and order; `atom` is the
+    number of bytes that are never torn (a sector; 1 for the worst disk there is).
     """
 
-    def __init__(self, *, quota: int = 1 << 40, atom: int = SECTOR) -> None:
+    def __init__(self, *, quota: int = 1 << 40, device: int = 1 << 40, atom: int = SECTOR) -> None:
         self.quota = quota
+        self.device = device
         self.operations: Calls = []
         """Every call so far that may fail, with its path. Closing and sizes never fail."""
         self._atom = atom
@@ -130,8 +137,13 @@ class FailingStorage:
 
     @property
     def used(self) -> int:
-        """Bytes in all files."""
+        """Bytes in all files, holes included."""
         return sum(len(node.data) for node in self._nodes.values())
+
+    @property
+    def used_on_device(self) -> int:
+        """Bytes of the device's blocks that all files take."""
+        return sum(len(node.blocks) for node in self._nodes.values()) * DEVICE_BLOCK
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -146,6 +158,8 @@ class FailingStorage:
         """Makes, or makes over, a closed file; durable at once."""
         node = self._nodes[path] = _Node()
         node.data[:] = node.durable[:] = data
+        node.blocks.update(_blocks(0, len(data)))
+        node.durable_blocks |= node.blocks
 
     def damage(self, path: str, offset: int, data: bytes) -> None:
         """Changes bytes of a file on the medium, open or not."""
@@ -175,8 +189,9 @@ class FailingStorage:
     def cut_power_at(self, change: int) -> None:
         """Lets the power go in the `change`-th change from now: that call and all later ones raise.
 
-        Changes are writes, truncations, flushes, removals and creations; see `changes`. The write
-        in which it goes is among what may be kept; a flush, removal or creation has not happened.
+        Changes are writes, truncations, allocations, flushes, removals and creations; see
+        `changes`. The write in which it goes is among what may be kept; a flush, removal or
+        creation has not happened.
         """
         self._cut_at = self._changes + change
 
@@ -204,11 +219,11 @@ class FailingStorage:
         lost nothing is there. This storage stays as it is: ask for as many outcomes as you like.
         """
         fates = {piece: fate(piece) for piece in self.unflushed()}
-        after = FailingStorage(quota=self.quota, atom=self._atom)
+        after = FailingStorage(quota=self.quota, device=self.device, atom=self._atom)
         for path, node in self._nodes.items():
-            data = node.after_power_cut(path, self._atom, fates)
-            if data is not None:
-                after.put(path, data)
+            left = node.after_power_cut(path, self._atom, fates)
+            if left is not None:
+                after._nodes[path] = left
         return after
 
     def after_kill(self) -> FailingStorage:
@@ -240,6 +255,17 @@ class FailingStorage:
     def _room(self) -> int:
         return max(0, self.quota - self.used)
 
+    def _fitting(self, node: _Node, offset: int, length: int) -> int:
+        """How many bytes of a write fit, by the quota and on the device."""
+        fits = max(0, min(length, self._room() + len(node.data) - offset))
+        free = (self.device - self.used_on_device) // DEVICE_BLOCK
+        for block in _blocks(offset, fits):
+            if block not in node.blocks:
+                free -= 1
+                if free < 0:
+                    return max(0, block * DEVICE_BLOCK - offset)
+        return fits
+
 
 class FailingFile:
     """A `File` of a `FailingStorage`."""
@@ -263,8 +289,7 @@ class FailingFile:
         node = self._open()
         fault = self._storage._begin("write", self._path)
         dies = self._storage._dies()
-        room = self._storage._room() + len(node.data) - offset
-        fits = bytes(data) if len(data) <= room else bytes(data[: max(0, room)])
+        fits = bytes(data[: self._storage._fitting(node, offset, len(data))])
         stored = fits if fault is None else fits[: fault.written]
         node.write(self._storage.changes, offset, stored)
         if dies:
@@ -281,6 +306,16 @@ class FailingFile:
         if size - len(node.data) > self._storage._room():
             raise StorageFullError(self._path)
         node.truncate(self._storage.changes, size)
+        if dies:
+            raise PowerCutError
+
+    def allocate(self, offset: int, length: int) -> None:
+        node = self._open()
+        self._storage._begin("allocate", self._path)
+        dies = self._storage._dies()
+        if self._storage._fitting(node, offset, length) < length:
+            raise StorageFullError(self._path)
+        node.allocate(self._storage.changes, offset, length)
         if dies:
             raise PowerCutError
 
@@ -307,9 +342,12 @@ class FailingFile:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A change that was not flushed. `offset` is the new size when it is a truncation."""
+    """A change that was not flushed. `offset` is the new size when it is a truncation.
 
-    kind: Literal["create", "write", "truncate"]
+    The data of an allocation are zeros.
+    """
+
+    kind: ChangeKind
     number: int
     offset: int
     data: bytes
@@ -317,7 +355,7 @@ class _Change:
     def pieces(self, path: str, atom: int) -> list[tuple[Piece, bytes]]:
         """Its untearable pieces with their bytes, cut where the file's atoms end."""
         if self.kind != "write":
-            return [(Piece(path, self.kind, self.number, self.offset, 0), b"")]
+            return [(Piece(path, self.kind, self.number, self.offset, len(self.data)), self.data)]
         stop = self.offset + len(self.data)
         starts = [self.offset, *range((self.offset // atom + 1) * atom, stop, atom)]
         return [
@@ -330,33 +368,51 @@ class _Change:
 
 
 class _Node:
-    """A file's bytes as readers see them, as the medium has them, and the changes between."""
+    """A file's bytes as readers see them, as the medium has them, and the changes between.
+
+    `blocks` are those of the device that it takes.
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.durable = bytearray()
+        self.blocks: set[int] = set()
+        self.durable_blocks: set[int] = set()
         self.unflushed: list[_Change] = []
         self.is_held = False
 
     def write(self, number: int, offset: int, data: bytes) -> None:
         if data:
             _store(self.data, offset, data)
+            self.blocks.update(_blocks(offset, len(data)))
             self.unflushed.append(_Change("write", number, offset, data))
 
     def truncate(self, number: int, size: int) -> None:
         _resize(self.data, size)
+        _cut_blocks(self.blocks, size)
         self.unflushed.append(_Change("truncate", number, size, b""))
+
+    def allocate(self, number: int, offset: int, length: int) -> None:
+        if length:
+            _store(self.data, offset, bytes(length))
+            self.blocks.update(_blocks(offset, length))
+            self.unflushed.append(_Change("allocate", number, offset, bytes(length)))
 
     def flush(self) -> None:
         for change in self.unflushed:
-            if change.kind == "write":
+            if change.kind in ("write", "allocate"):
                 _store(self.durable, change.offset, change.data)
             elif change.kind == "truncate":
                 _resize(self.durable, change.offset)
+        self.durable_blocks = set(self.blocks)
         self.unflushed.clear()
 
-    def after_power_cut(self, path: str, atom: int, fates: dict[Piece, Fate]) -> bytes | None:
-        data = bytearray(self.durable)
+    def after_power_cut(self, path: str, atom: int, fates: dict[Piece, Fate]) -> _Node | None:
+        """The file as the next start finds it; None when its creation was lost."""
+        after = _Node()
+        data, blocks = after.data, after.blocks
+        data[:] = self.durable
+        blocks |= self.durable_blocks
         for change in self.unflushed:
             for piece, written in change.pieces(path, atom):
                 fate = fates[piece]
@@ -365,9 +421,16 @@ class _Node:
                         return None
                 elif piece.kind == "write":
                     _store(data, piece.offset, _by_fate(written, fate))
+                    blocks.update(_blocks(piece.offset, piece.length))
+                elif piece.kind == "allocate":
+                    _store(data, piece.offset, written)
+                    blocks.update(_blocks(piece.offset, piece.length))
                 elif piece.kind == "truncate":
                     _resize(data, piece.offset)
-        return bytes(data)
+                    _cut_blocks(blocks, piece.offset)
+        after.durable[:] = data
+        after.durable_blocks |= blocks
+        return after
 
 
 @dataclass(slots=True)
@@ -390,6 +453,16 @@ class _Fault:
             return False
         self.times -= 1
         return True
+
+
+def _blocks(offset: int, length: int) -> range:
+    """The device's blocks that a range of a file lies in."""
+    return range(offset // DEVICE_BLOCK, -(-(offset + length) // DEVICE_BLOCK) if length else 0)
+
+
+def _cut_blocks(blocks: set[int], size: int) -> None:
+    end = -(-size // DEVICE_BLOCK)
+    blocks.difference_update([block for block in blocks if block >= end])
 
 
 def _by_fate(data: bytes, fate: Fate) -> bytes:

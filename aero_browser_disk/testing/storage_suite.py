@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import StorageBusyError
+from ..errors import StorageBusyError, StorageFullError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,6 +39,11 @@ class StorageSuite:
     async def raw_write(self, storage: Storage, path: str, data: bytes) -> None:
         """Puts a file, with the folders that lead to it, not through the storage."""
         raise NotImplementedError
+
+    @asynccontextmanager
+    async def full_device(self) -> AsyncIterator[bool]:
+        """Lets the device be full for a while; yields False where that cannot be done."""
+        yield False
 
     # ── opening ──
 
@@ -232,6 +237,53 @@ class StorageSuite:
             assert _content(file) == b"0123\0\0\0\0"
             file.write(b"x", 10)
             assert _content(file) == b"0123" + bytes(6) + b"x"
+
+    async def test_allocate_grows_and_leaves_the_rest_alone(self) -> None:
+        async with self._file() as file:
+            file.write(b"0123456789" * 1000, 0)
+            file.allocate(3000, 300_000)
+            assert file.size() == 303_000
+            target = bytearray(3000)
+            assert file.read_into(target, 0) == 3000
+            assert target == b"0123456789" * 300
+            file.write(b"there", 302_995)
+            file.allocate(302_000, 2000)
+            assert file.size() == 304_000
+            file.allocate(0, 0)
+            file.allocate(4000, 1000)
+            assert file.size() == 304_000
+            assert file.read_into(target, 0) == 3000
+            assert target == b"0123456789" * 300
+
+    async def test_what_was_allocated_can_be_written_on_a_full_device(self) -> None:
+        """Where the subclass can fill the device: without that, it only allocates and writes."""
+        async with self._file() as file:
+            file.write(b"x" * 5000, 0)
+            file.allocate(8192, 400_000)
+            async with self.full_device():
+                for offset in range(8192, 408_192, 4096):
+                    file.write(bytes([offset >> 12 & 0xFF]) * min(4096, 408_192 - offset), offset)
+                file.flush()
+            target = bytearray(4096)
+            for offset in range(8192, 400_000, 4096):
+                assert file.read_into(target, offset) == 4096
+                assert target == bytes([offset >> 12 & 0xFF]) * 4096
+
+    async def test_what_cannot_be_allocated_is_refused_and_the_file_as_it_was(self) -> None:
+        async with self._file() as file:
+            file.write(b"0123456789", 0)
+            async with self.full_device() as is_full:
+                if not is_full:
+                    return
+                try:
+                    file.allocate(0, 64 << 20)
+                except StorageFullError:
+                    pass
+                else:
+                    raise AssertionError("64 MiB were allocated on a full device")
+                assert file.size() == 10
+            file.allocate(4096, 4096)
+            assert file.size() == 8192
 
     async def test_bytes_survive_close_and_reopen(self) -> None:
         async with self._storage() as storage:

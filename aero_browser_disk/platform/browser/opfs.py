@@ -123,6 +123,17 @@ class OpfsFile:
                 self.handle.truncate(before)
                 raise StorageFullError(self._path)
 
+    def allocate(self, offset: int, length: int) -> None:
+        size = self.size()
+        zeros = memoryview(_zeros())
+        try:
+            for start in range(offset, offset + length, _SCRATCH):
+                self.write(zeros[: min(_SCRATCH, offset + length - start)], start)
+        except StorageError:
+            if self.size() > size:
+                self.truncate(size)
+            raise
+
     def flush(self) -> None:
         with _file_errors(self._path):
             self.handle.flush()
@@ -155,6 +166,12 @@ def _piece(length: int) -> tuple[Any, Any]:
     """
     view = _scratch().subarray(0, length)
     return view, view.assign_to
+
+
+@functools.cache
+def _zeros() -> bytearray:
+    """Not read-only, so that it tells its address: it goes to the file without a copy."""
+    return bytearray(_SCRATCH)
 
 
 @functools.cache

@@ -4,8 +4,9 @@ say so find what is broken."""
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -26,9 +27,10 @@ from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.locks_suite import LocksSuite
 from aero_browser_disk.testing.storage_suite import StorageSuite
 from aero_browser_disk.testing.suite_runner import check_names, check_suite, run_suite
+from support.small_device import filled_device, small_device
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from aero_browser_disk.disk import Disk
@@ -53,11 +55,44 @@ class TestFolderStorage(StorageSuite):
         file.write_bytes(data)
 
 
-class MemorySuite(StorageSuite):
+class TestFolderStorageOnASmallDevice(TestFolderStorage):
+    """Which can really be full: no quota stands before it."""
+
     far_offset = 1 << 20
 
+    @pytest.fixture(autouse=True, params=["tmpfs", "ext4"])
+    def _folder(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+        with small_device(tmp_path, request.param, 16 << 20) as self.device:
+            self.folder = self.device / "storage"
+            yield
+
+    @asynccontextmanager
+    async def full_device(self) -> AsyncIterator[bool]:
+        with filled_device(self.device):
+            yield True
+
+
+class TestFolderStorageWithoutFallocate(TestFolderStorageOnASmallDevice):
+    """As on a system, or a file system, that has no such call."""
+
+    @pytest.fixture(autouse=True)
+    def _no_fallocate(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(os, "posix_fallocate")
+
+
+class MemorySuite(StorageSuite):
+    far_offset = 1 << 20
+    storage: MemoryStorage
+
+    @asynccontextmanager
+    async def full_device(self) -> AsyncIterator[bool]:
+        quota, self.storage.quota = self.storage.quota, self.storage.used()
+        yield True
+        self.storage.quota = quota
+
     async def make(self) -> MemoryStorage:
-        return MemoryStorage()
+        self.storage = MemoryStorage()
+        return self.storage
 
     async def raw_read(self, storage: MemoryStorage, path: str) -> bytes:
         return bytes(storage.files[path])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from aero_browser_disk.errors import StorageBusyError, StorageError, StorageFullError
 from aero_browser_disk.testing.failing_files import (
+    DEVICE_BLOCK,
     FATES,
     FailingFile,
     FailingStorage,
@@ -20,16 +21,27 @@ from aero_browser_disk.testing.failing_files import (
     PowerCutError,
 )
 from aero_browser_disk.testing.storage_suite import StorageSuite
+from aero_browser_disk.testing.suite_runner import run_suite
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aero_browser_disk.platform.base import Storage
 
 
 class TestFailingStorageThatDoesNot(StorageSuite):
     far_offset = 1 << 20
+    storage: FailingStorage
 
     async def make(self) -> FailingStorage:
-        return FailingStorage()
+        self.storage = FailingStorage()
+        return self.storage
+
+    @asynccontextmanager
+    async def full_device(self) -> AsyncIterator[bool]:
+        self.storage.device = self.storage.used_on_device
+        yield True
+        self.storage.device = 1 << 40
 
     async def raw_read(self, storage: Storage, path: str) -> bytes:
         assert isinstance(storage, FailingStorage)
@@ -89,6 +101,7 @@ def test_every_kind_of_call_can_fail() -> None:
         ("read", lambda: file.read_into(bytearray(2), 0)),
         ("write", lambda: file.write(b"x", 0)),
         ("truncate", lambda: file.truncate(1)),
+        ("allocate", lambda: file.allocate(0, 1)),
         ("flush", file.flush),
         ("open", lambda: asyncio.run(storage.open("other"))),
         ("remove", lambda: asyncio.run(storage.remove("other"))),
@@ -101,6 +114,7 @@ def test_every_kind_of_call_can_fail() -> None:
         "read",
         "write",
         "truncate",
+        "allocate",
         "flush",
         "open",
         "remove",
@@ -118,6 +132,56 @@ def test_quota_stores_what_fits() -> None:
     storage.quota = 11
     file.write(b"y", 10)
     assert storage.content("file") == b"x12345abcdy"
+
+
+async def test_storage_suite_finds_an_allocation_that_reserves_nothing() -> None:
+    class Promises(FailingFile):
+        def allocate(self, offset: int, length: int) -> None:
+            self.truncate(max(self.size(), offset + length))
+
+    class PromisingStorage(FailingStorage):
+        async def open(self, path: str, *, create: bool = True) -> FailingFile:
+            file = await super().open(path, create=create)
+            file.__class__ = Promises
+            return file
+
+    class PromisingSuite(TestFailingStorageThatDoesNot):
+        async def make(self) -> FailingStorage:
+            self.storage = PromisingStorage()
+            return self.storage
+
+    assert {name for name, error in await run_suite(PromisingSuite) if error is not None} == {
+        "test_what_was_allocated_can_be_written_on_a_full_device",
+        "test_what_cannot_be_allocated_is_refused_and_the_file_as_it_was",
+    }
+
+
+def test_a_device_is_full_where_a_quota_is_not() -> None:
+    storage, file = flushed(b"x" * 5000, device=4 * DEVICE_BLOCK)
+    assert storage.used_on_device == 2 * DEVICE_BLOCK
+    file.truncate(100 * DEVICE_BLOCK)
+    assert (storage.used, storage.used_on_device) == (100 * DEVICE_BLOCK, 2 * DEVICE_BLOCK)
+    with pytest.raises(StorageFullError):
+        file.allocate(DEVICE_BLOCK, 8 * DEVICE_BLOCK)
+    file.allocate(50 * DEVICE_BLOCK, 100)
+    with pytest.raises(StorageFullError):
+        file.write(b"y" * 2 * DEVICE_BLOCK, 60 * DEVICE_BLOCK + 1000)
+    file.flush()
+    content = storage.content("file")
+    assert content[60 * DEVICE_BLOCK :][:8192] == bytes(1000) + b"y" * 3096 + bytes(4096)
+    file.write(b"z" * DEVICE_BLOCK, 50 * DEVICE_BLOCK)
+    file.truncate(DEVICE_BLOCK)
+    file.allocate(10 * DEVICE_BLOCK, 3 * DEVICE_BLOCK)
+
+
+def test_an_allocation_is_kept_or_lost() -> None:
+    storage, file = flushed(b"x" * 100)
+    file.allocate(4096, 8192)
+    (piece,) = storage.unflushed()
+    assert (piece.kind, piece.offset, piece.length) == ("allocate", 4096, 8192)
+    kept, lost = storage.after_kill(), storage.after_power_cut(lambda _: "lost")
+    assert (kept.used, kept.used_on_device) == (12288, 3 * DEVICE_BLOCK)
+    assert (lost.used, lost.used_on_device) == (100, DEVICE_BLOCK)
 
 
 def test_damage_is_on_the_medium() -> None:
