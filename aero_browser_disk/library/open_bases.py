@@ -80,6 +80,12 @@ class SharedBase(RefusingWrites):
         return identity_of(self._disk)
 
     @property
+    def commit_mark(self) -> str | None:
+        """The mark of the commit that wrote to the disk last, if nothing else did since."""
+        mark: str | None = getattr(self._disk, "commit_mark", None)
+        return mark
+
+    @property
     def disk(self) -> Disk:
         """The disk that is shared."""
         return self._disk

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ..errors import StorageError, StorageFullError
@@ -148,15 +149,17 @@ class BatchChain:
         self._note_room()
         self.commits += 1
 
-    def rewrite(self, records: Sequence[Record], contents: Contents) -> None:
+    def rewrite(self, records: Sequence[Record], contents: Contents, *, is_change: bool) -> None:
         """Begins anew with a snapshot. All or nothing, and durable when it returns.
 
+        With `is_change` the snapshot is another state than the last batch left: one more commit.
         Raises `StorageFullError` when there is no room for both, and other `StorageError`s.
         """
         places = self._take(slots_for(len(records)) + 1)
         next_slot = places.pop()
         serial, salt = self.header.serial + 1, new_salt()
-        header = Header(serial, salt, places[0], len(places), self.commits, contents)
+        commits = self.commits + is_change
+        header = Header(serial, salt, places[0], len(places), commits, contents)
         try:
             seed = self._write(salt, places, next_slot, records, None)
             self._switch(header)
@@ -167,8 +170,16 @@ class BatchChain:
         self._space.give_back(self._places)
         self._space.give_back(self._spare)
         self._places, self._spare, self._seed = places, [next_slot], seed
+        self.commits = commits
         self._rewrite_waits_for = 0
         self._note_room()
+
+    def relabel(self, contents: Contents) -> None:
+        """Says anew what the store is of, at the same size. All or nothing, durable, needs no room.
+
+        Raises `StorageError`.
+        """
+        self._switch(replace(self.header, serial=self.header.serial + 1, contents=contents))
 
     def put_off_rewriting(self) -> None:
         """Lets it grow twice as long: there was no room to write it anew, and it does no harm."""

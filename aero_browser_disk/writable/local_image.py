@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DataCutError, DiskClosedError, InvalidOptionError, StorageError
@@ -142,12 +141,27 @@ class LocalImage:
             needed = max((offset + length for offset, length in self.data_ranges()), default=0)
             if needed > size:
                 raise DataCutError(size, needed)
-        self._store.rebind(replace(self._store.contents, size=size))
+        self._store.resize(size)
 
     async def compact(self) -> None:
         """Gives back to the storage what room is free. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
+
+    # ── as the base of an overlay ────────────────────────────────────────────────────────────────
+
+    @property
+    def commit_mark(self) -> str | None:
+        """The mark of the commit that wrote here last, if nothing else did since."""
+        return self._store.contents.commit_mark
+
+    def begin_commit(self, mark: str) -> None:
+        """Notes whose writes follow: `SectorStore.begin_commit`."""
+        self._store.begin_commit(mark)
+
+    def end_commit(self) -> None:
+        """The writes of the commit are over. Idempotent."""
+        self._store.end_commit()
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 

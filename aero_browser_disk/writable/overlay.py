@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from ..disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
 from ..errors import (
@@ -227,7 +228,7 @@ class Overlay:
     async def reset(self) -> None:
         """Gives up all that was written: the disk is what the base is. Durable; all or nothing."""
         self._check(0, 0)
-        self._store.clear(self._store.contents)
+        self._store.clear(self._store.contents.base)
 
     async def compact(self) -> None:
         """Gives back to the storage what room is free. Raises `DiskClosedError`, `StorageError`."""
@@ -244,10 +245,20 @@ class Overlay:
         self._check(0, 0)
         if self._base.info.read_only:
             raise ReadOnlyError
-        self._store.rebind(replace(self._store.contents, base_identity=identity_of(self._base)))
-        await self.write_into(self._base)
-        contents = self._store.contents
-        self._store.clear(replace(contents, base=self._base.info.version, base_identity=None))
+        base = self._base
+        if not isinstance(base, CommitTarget):
+            self._store.rebind(self.base_version, base_identity=identity_of(base))
+            await self.write_into(base)
+            self._store.clear(base.info.version)
+            return
+        mark = secrets.token_hex(16)
+        self._store.rebind(self.base_version, base_identity=mark)
+        base.begin_commit(mark)
+        try:
+            await self.write_into(base)
+            self._store.clear(base.info.version)
+        finally:
+            base.end_commit()
 
     async def write_into(self, target: Disk) -> None:
         """Writes what was written here, and that only, into a disk with the base's content.
@@ -299,6 +310,21 @@ class Overlay:
         except (BaseChangedError, InvalidDocumentError, StorageFullError):
             await storage.remove(path)
             raise
+
+    # ── as the base of another ───────────────────────────────────────────────────────────────────
+
+    @property
+    def commit_mark(self) -> str | None:
+        """The mark of the commit that wrote here last, if nothing else did since."""
+        return self._store.contents.commit_mark
+
+    def begin_commit(self, mark: str) -> None:
+        """Notes whose writes follow: `SectorStore.begin_commit`."""
+        self._store.begin_commit(mark)
+
+    def end_commit(self) -> None:
+        """The writes of the commit are over. Idempotent."""
+        self._store.end_commit()
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 
@@ -375,14 +401,31 @@ def identity_of(disk: Disk) -> str:
     return str(getattr(disk, "identity", disk.info.version))
 
 
+@runtime_checkable
+class CommitTarget(Protocol):
+    """A disk that knows whether anything but the commit of an overlay wrote to it."""
+
+    @property
+    def commit_mark(self) -> str | None:
+        """The mark of the commit that wrote here last, if nothing else did since."""
+
+    def begin_commit(self, mark: str) -> None:
+        """Notes whose writes follow. Raises `StorageError`."""
+
+    def end_commit(self) -> None:
+        """The writes of the commit are over. Idempotent."""
+
+
 def _bind(store: SectorStore, base: Disk, folder: str) -> None:
     """Sees that a store is an overlay of this version of its base."""
     contents = store.contents
     info = base.info
     if contents.base is None:
         raise StorageError(folder, "there is an image, not an overlay")
-    if contents.base_identity is not None and contents.base_identity == identity_of(base):
+    # The mark of the commit, or, of an earlier version of ours, the name of the base.
+    marks = getattr(base, "commit_mark", None), identity_of(base)
+    if contents.base_identity is not None and contents.base_identity in marks:
         # A commit was cut short. Whatever of it is in the base is here too, and goes before.
-        store.rebind(replace(contents, base=info.version, base_identity=None))
+        store.rebind(info.version)
     elif contents.base != info.version or contents.size != info.size:
         raise BaseChangedError(contents.base, info.version)

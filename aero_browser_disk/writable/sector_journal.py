@@ -56,7 +56,9 @@ class Contents:
     base: str | None = None
     """The version of the disk that this is an overlay of; None for an image."""
     base_identity: str | None = None
-    """Which disk it is being written into, from the beginning to the end of a commit."""
+    """The mark of the commit that writes this overlay into its base, until that commit ends."""
+    commit_mark: str | None = None
+    """The mark of the commit that wrote here last. Any other write removes it first."""
 
 
 @dataclass(frozen=True, slots=True)

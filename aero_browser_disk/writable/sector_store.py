@@ -15,6 +15,7 @@ and for a snapshot of them all. A commit needs no more, and a disk that is full 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from ..errors import StorageError, StorageFullError
@@ -40,6 +41,7 @@ class SectorStore:
         """How often the contents were changed since the store was opened."""
         self._path = path
         self._file = file
+        self._is_committed_into = False
         self._table = GranuleTable()
         self._space = SlotSpace(file)
         self._chain = BatchChain(path, file, self._space)
@@ -244,31 +246,67 @@ class SectorStore:
         self._batch.give_pool_back()
         self._rewrite(self.contents)
 
-    def rebind(self, contents: Contents) -> None:
-        """Commits, and says anew what the store is of. Durable when it returns; all or nothing.
+    def rebind(self, base: str, *, base_identity: str | None = None) -> None:
+        """Commits, and binds the overlay to a base. Durable when it returns; all or nothing.
+
+        Raises `StorageError`.
+        """
+        self.commit()
+        self._chain.relabel(replace(self.contents, base=base, base_identity=base_identity))
+
+    def resize(self, size: int) -> None:
+        """Commits, and changes the size. Durable when it returns; all or nothing.
 
         What lies beyond a smaller size is forgotten. Raises `StorageError`.
         """
         self.commit()
-        if contents.size < self.contents.size:
-            self._cut(contents.size)
-        self._rewrite_or_fail(contents)
+        if size == self.contents.size:
+            return
+        self._end_foreign_commit()
+        if size < self.contents.size:
+            self._cut(size)
+        self.changes += 1
+        self._rewrite_or_fail(replace(self.contents, size=size))
 
-    def clear(self, contents: Contents) -> None:
-        """Forgets everything. Durable when it returns; all or nothing. Raises `StorageError`."""
+    def clear(self, base: str | None) -> None:
+        """Forgets everything, and binds the store to `base`. Durable when it returns.
+
+        All or nothing. Raises `StorageError`.
+        """
         self._check_failure()
+        contents = replace(self.contents, base=base, base_identity=None)
         self._writer.replace(0, -(-self.contents.size // GRANULE), 0)
         self.changes += 1
-        self._rewrite_or_fail(contents)
+        self._rewrite_or_fail(replace(contents, commit_mark=None))
+
+    def begin_commit(self, mark: str) -> None:
+        """Notes whose writes follow. Durable when it returns.
+
+        While `mark` is in the contents, nothing else was written here since: so an overlay whose
+        commit was cut short knows that this is still its base. Raises `StorageError`.
+        """
+        self.commit()
+        self._is_committed_into = True
+        self._chain.relabel(replace(self.contents, commit_mark=mark))
+
+    def end_commit(self) -> None:
+        """The writes of the commit are over. Idempotent."""
+        self._is_committed_into = False
 
     # ── inside: writing ───────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> None:
         """Raises why nothing can be written; sees to it that what is not committed is bounded."""
         self._check_failure()
+        self._end_foreign_commit()
         self._batch.limit_memory()
         if self._batch.is_large:
             self.commit()
+
+    def _end_foreign_commit(self) -> None:
+        """Removes the mark of a commit when something else is about to be written."""
+        if self.contents.commit_mark is not None and not self._is_committed_into:
+            self._chain.relabel(replace(self.contents, commit_mark=None))
 
     def _check_failure(self) -> None:
         if self._chain.failure is not None:
@@ -318,13 +356,14 @@ class SectorStore:
     def _rewrite(self, contents: Contents) -> None:
         """Writes the chain anew, as the table says; all other room is free then."""
         self._batch.write_out()
+        is_change = not self._batch.is_empty or contents.size != self.contents.size
         end = -(-max(self.contents.size, contents.size) // GRANULE)
         records = [
             (granule << SECTORS | entry & ALL, count, entry >> SECTORS)
             for granule, count, entry in self._table.runs(0, end)
         ]
         self._space.look_from_the_start()
-        self._chain.rewrite(records, contents)
+        self._chain.rewrite(records, contents, is_change=is_change)
         self._batch.settle()
         self._batch.snapshot_records = len(records)
         self._batch.keep_for_snapshot()
