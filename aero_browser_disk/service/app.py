@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from .access.authorization import Findings, Gate
+from .access.authorization import AuthResult, Gate
 from .access.leases import Leases
 from .configuration import Configuration
 from .http.access_log import AccessLog
@@ -171,9 +171,9 @@ class Service:
         if "id" in exchange.parameters and exchange.image_id is None:
             raise NoSuchImageError
         if self._gate.is_configured:
-            exchange.findings = await self._gate.examine(exchange.asked)
+            exchange.auth = await self._gate.examine(exchange.asked)
             # A proxy's word is a credential as well.
-            exchange.has_credentials |= exchange.findings != _NOBODY
+            exchange.has_credentials |= exchange.auth != _NOBODY
         if self._limits is None or not route.counted:
             await handler(exchange)
             return
@@ -192,8 +192,8 @@ class Service:
 
     def _refusal(self, exchange: Exchange) -> HttpError:
         """Why a private image stays closed: 401 asks for other credentials, 403 wants none."""
-        refusal = exchange.findings.refusal
-        if not self._gate.is_configured or exchange.findings.grant is not None:
+        refusal = exchange.auth.refusal
+        if not self._gate.is_configured or exchange.auth.grant is not None:
             return HttpError(403, "private_image", "This image is private.")
         if refusal is not None and refusal.status == 503:
             return HttpError(503, refusal.code, str(refusal), (("Retry-After", "5"),))
@@ -242,7 +242,7 @@ def _too_many(error: LimitExceededError) -> HttpError:
     )
 
 
-_NOBODY: Final = Findings()
+_NOBODY: Final = AuthResult()
 _NO_SUCH_IMAGE: Final = HttpError(404, "no_such_image", "There is no image with this id.")
 _CHANGING: Final = HttpError(
     503, "image_changing", "The image is being written. Try again.", (("Retry-After", "1"),)

@@ -39,7 +39,7 @@ class Assembly:
         self.metrics = Metrics() if configuration.metrics.enabled else None
         self.limits = _limits(configuration, log)
         self._upload_routes, uploaded = _uploads(configuration, log)
-        self.gate = Gate(authorities, uploaded)
+        self.gate = Gate(authorities)
         self.store = open_store(configuration, log, uploaded)
 
     def service(self) -> Service:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import signal
 import subprocess
 import sysconfig
 import time
@@ -159,6 +160,47 @@ def test_a_private_image_is_its_owners(gateway: Gateway) -> None:
     headers = {"Authorization": f"Bearer {token('bob', 'disk:read:win7')}"}
     assert gateway.service.ask("/disks/win7/bytes", headers).body == IMAGE
     assert gateway.service.ask("/v1/images").json["images"] == []
+
+
+SECRET = b"the operator's own"
+
+
+def write_manifest(gateway: Gateway, bucket: Bucket, *entries: dict[str, Any]) -> None:
+    """Puts it there, and has the service read it."""
+    bucket.put("secret.img", SECRET)
+    bucket.put("manifest.json", json.dumps({"images": entries}).encode())
+    gateway.service.process.send_signal(signal.SIGHUP)
+    gateway.service.event("reloaded")
+
+
+def test_an_uploader_reads_no_image_of_the_operator(
+    options: list[str], bucket: Bucket, serve: Callable[..., RunningService], tmp_path: Path
+) -> None:
+    """Also when the manifest takes an id that is in use: what is served decides who may read."""
+    keys = tmp_path / "keys.toml"
+    keys.write_text('current = "k1"\n[keys]\nk1 = "' + "A" * 43 + '"\n')
+    gateway = Gateway(serve(None, *options, "--set", f'authorization.signing_keys_file="{keys}"'))
+    upload = gateway.upload(IMAGE)
+    lease = gateway.ask("/v1/images/win7/lease", method="POST").json["url"]
+    assert gateway.service.ask(lease).body == IMAGE
+    entry = {"id": "win7", "file": "secret.img", "public": False}
+    write_manifest(gateway, bucket, entry)
+    for path, method in (
+        ("/disks/win7/bytes", "GET"),
+        ("/v1/images/win7", "GET"),
+        ("/v1/images/win7/meta", "GET"),
+        ("/v1/images/win7/digests", "GET"),
+        ("/v1/images/win7/lease", "POST"),
+    ):
+        assert gateway.ask(path, method=method).status == 403, path
+    assert gateway.service.ask(lease).status == 403
+    assert gateway.ask("/v1/images").json["images"] == []
+    # Its owner still has the version.
+    assert gateway.ask(f"/disks/{upload['version_id']}/bytes").body == IMAGE
+    write_manifest(gateway, bucket, {**entry, "public": True})
+    assert gateway.service.ask("/disks/win7/bytes").body == SECRET
+    (listed,) = gateway.ask("/v1/images").json["images"]
+    assert (listed["id"], listed["size_bytes"]) == ("win7", len(SECRET))
 
 
 def test_each_version_stays_what_it_is(gateway: Gateway) -> None:

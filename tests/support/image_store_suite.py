@@ -90,7 +90,7 @@ class ImageStoreSuite:
         store = await self._store()
         assert await _raises(PrivateImageError, store.open("mine").__aenter__())
         assert await _raises(PrivateImageError, store.open("mine", ".digests").__aenter__())
-        async with store.open("mine", allow_private=True) as opened:
+        async with store.open("mine", may_read=lambda entry: entry.id == "mine") as opened:
             assert await _read(opened, 0, 4) == b"mine"
         store.close()
 
@@ -98,7 +98,7 @@ class ImageStoreSuite:
         store = await self._store()
         public = [image.entry.id for image in await store.images()]
         assert public == ["disk", "deep", "empty", "pinned"]
-        every = [image.entry.id for image in await store.images(include_private=True)]
+        every = [image.entry.id for image in await store.images(may_read=lambda _: True)]
         assert every == ["disk", "deep", "mine", "empty", "pinned"]
         for image in await store.images():
             async with store.open(image.entry.id) as opened:

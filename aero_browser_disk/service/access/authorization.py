@@ -1,10 +1,14 @@
-"""Who may read what: asked for each request, on the image's id."""
+"""Who may read what: credentials come to a grant, which is judged on the entry that is served."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
+
+from ..stores.manifest import ManifestEntry
 
 Action = Literal["bytes", "meta", "lease"]
 EVERY_IMAGE: Final = "*"
@@ -37,17 +41,24 @@ class Asked:
 class Grant:
     """What the bearer of good credentials may do.
 
-    `client` tells bearers apart, and is no secret.
+    `client` tells bearers apart, and is no secret. It covers `images` by id, whoever's they are;
+    with `owner` (a `short_digest`) only while they are that owner's. A client that may upload may
+    use its own images in every way.
     """
 
     client: str
     images: frozenset[str]
     actions: frozenset[Action] = EVERY_ACTION
     may_upload: bool = False
+    owner: str | None = None
 
-    def allows(self, image_id: str, action: Action) -> bool:
-        """Whether it covers the action on the image."""
-        return action in self.actions and bool(self.images & {image_id, EVERY_IMAGE})
+    def allows(self, action: Action, entry: ManifestEntry) -> bool:
+        """Whether it covers the action on a private image."""
+        if self.may_upload and entry.owner == self.client:
+            return True
+        if self.owner is not None and self.owner != short_digest(entry.owner or ""):
+            return False
+        return action in self.actions and bool(self.images & {entry.id, EVERY_IMAGE})
 
 
 class Authority(Protocol):
@@ -61,36 +72,25 @@ class Authority(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class AuthResult:
     """What a request's credentials come to. Without any, `grant` and `refusal` are None."""
 
     grant: Grant | None = None
     refusal: RefusedError | None = None
 
-    def allows(self, image_id: str, action: Action) -> bool:
+    def allows(self, action: Action, entry: ManifestEntry) -> bool:
         """Whether a private image may be used so."""
-        return self.grant is not None and self.grant.allows(image_id, action)
-
-
-class Owners(Protocol):
-    """Who may read an image because it is theirs."""
-
-    async def owns(self, client: str, image_id: str) -> bool:
-        """Whether the image is the client's own."""
+        return self.grant is not None and self.grant.allows(action, entry)
 
 
 class Gate:
-    """Asks the authorities in their order; the first that knows the credentials decides.
+    """Asks the authorities in their order; the first that knows the credentials decides."""
 
-    Whom `owners` calls the owner of an image may use it in every way.
-    """
-
-    def __init__(self, authorities: Sequence[Authority] = (), owners: Owners | None = None) -> None:
+    def __init__(self, authorities: Sequence[Authority] = ()) -> None:
         self._authorities = tuple(authorities)
-        self._owners = owners
         self.is_configured = bool(self._authorities)
 
-    async def examine(self, asked: Asked) -> Findings:
+    async def examine(self, asked: Asked) -> AuthResult:
         """What the request's credentials come to."""
         refusal = None
         for authority in self._authorities:
@@ -100,16 +100,8 @@ class Gate:
                 refusal = refusal or error
                 continue
             if grant is not None:
-                return Findings(await self._with_own(grant, asked.image_id))
-        return Findings(refusal=refusal)
-
-    async def _with_own(self, grant: Grant, image_id: str | None) -> Grant:
-        """The grant, and all that an owner may do when the image is the bearer's own."""
-        if self._owners is None or image_id is None or not grant.may_upload:
-            return grant
-        if not await self._owners.owns(grant.client, image_id):
-            return grant
-        return replace(grant, images=grant.images | {image_id}, actions=EVERY_ACTION)
+                return AuthResult(grant)
+        return AuthResult(refusal=refusal)
 
     def reload(self) -> None:
         """Reads all keys again, then raises `ValueError` that says which could not be."""
@@ -127,3 +119,8 @@ def _failed_reload(authority: Authority) -> str | None:
     except (ValueError, OSError) as error:
         return str(error)
     return None
+
+
+def short_digest(text: str) -> str:
+    """What stands for a client or an owner in a URL, which it must not name: 16 characters."""
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:12]).decode()

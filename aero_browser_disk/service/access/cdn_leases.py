@@ -35,8 +35,7 @@ class CdnLeases:
         """Answers with `url` and `expires_at`, which is null when the image is public."""
         kind = _kind(await exchange.body(_LONGEST_BODY))
         image_id = exchange.parameters["id"]
-        allowed = exchange.allows(image_id, "lease")
-        async with self._store.open(image_id, allow_private=allowed) as opened:
+        async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:
             entry = opened.image.entry
         lease: dict[str, object] = {
             "url": self._cloudfront.address.of(entry.file),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from datetime import UTC, datetime
 
 from ..http.exchange import Exchange, HttpError, Reply
 from ..stores.image_store import ImageStore
+from .authorization import short_digest
 from .signed_urls import SignedUrls
 
 
@@ -27,20 +26,20 @@ class Leases:
     async def respond(self, exchange: Exchange) -> None:
         """Answers with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
         image_id = exchange.parameters["id"]
-        grant = exchange.findings.grant
-        allowed = exchange.allows(image_id, "lease")
-        if grant is not None and not allowed and grant.allows(image_id, "bytes"):
+        grant = exchange.auth.grant
+        async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
+            entry = opened.image.entry
+        if not entry.public and not exchange.auth.allows("lease", entry):
             # Or a lease would renew itself for ever.
-            raise HttpError(403, "no_lease", "A signed address gets no lease: show who you are.")
-        async with self._store.open(image_id, allow_private=allowed) as opened:
-            public = opened.image.entry.public
+            raise HttpError(403, "no_lease", "A signed URL gets no lease: show who you are.")
         url = f"{self._address}/disks/{image_id}/bytes"
         lease: dict[str, object] = {"url": url, "expires_at": None, "expires_in_s": None}
-        if not public:
+        if not entry.public:
             assert grant is not None
-            name = hashlib.sha256(grant.client.encode()).digest()[:12]
-            bearer = base64.urlsafe_b64encode(name).decode()
-            query, expires_at = self._urls.sign(image_id, self._lifetime_s, "read", bearer)
+            bearer = short_digest(grant.client)
+            # Somebody else may have the id before the lease ends.
+            owner = short_digest(entry.owner or "")
+            query, expires_at = self._urls.sign(image_id, self._lifetime_s, "read", bearer, owner)
             lease = {
                 "url": f"{url}?{query}",
                 "expires_at": datetime.fromtimestamp(expires_at, UTC).strftime(

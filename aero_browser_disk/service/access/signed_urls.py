@@ -1,4 +1,4 @@
-"""Addresses that carry their own permission: HMAC over version, path, expiry, scope and key id."""
+"""URLs that carry their own permission: HMAC over version, path, expiry, scope, key id and more."""
 
 from __future__ import annotations
 
@@ -78,11 +78,16 @@ class _Signed(NamedTuple):
     scope: str
     key_id: str
     bearer: str
+    owner: str
     signature: str
 
 
 class SignedUrls:
-    """Signs and verifies them. `bearer` tells those apart whom they were given to."""
+    """Signs and verifies them.
+
+    `bearer` tells those apart whom they were given to. With `owner` (see `Grant`) the URL is good
+    as long as the image is that owner's; without, for whatever the id names, as the operator signs.
+    """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         self._file = file
@@ -96,14 +101,19 @@ class SignedUrls:
         self._keys = read_signing_keys(self._file)
         self._verified.cache_clear()
 
-    def sign(self, image_id: str, lifetime_s: int, scope: str, bearer: str = "") -> tuple[str, int]:
+    def sign(
+        self, image_id: str, lifetime_s: int, scope: str, bearer: str = "", owner: str = ""
+    ) -> tuple[str, int]:
         """The query of a signed address, and when it ends, in seconds since the epoch."""
         expires_at = int(self._clock()) + lifetime_s
         key_id = self._keys.current
-        mac = _mac(self._keys.keys[key_id], image_id, str(expires_at), scope, key_id, bearer)
+        said = str(expires_at), scope, key_id, bearer, owner
+        mac = _mac(self._keys.keys[key_id], image_id, *said)
         fields = {"v": _VERSION, "exp": expires_at, "scope": scope, "kid": key_id}
         if bearer:
             fields["for"] = bearer
+        if owner:
+            fields["of"] = owner
         return urlencode({**fields, SIGNATURE: _encode(mac)}), expires_at
 
     async def examine(self, asked: Asked) -> Grant | None:
@@ -119,6 +129,7 @@ class SignedUrls:
                 query.get("scope", ""),
                 query.get("kid", ""),
                 query.get("for", ""),
+                query.get("of", ""),
                 query[SIGNATURE],
             )
         )
@@ -135,24 +146,29 @@ class SignedUrls:
             and _EXPIRY.fullmatch(signed.expires)
             and signed.scope in _SCOPES
             and _BEARER.fullmatch(signed.bearer)
+            and _BEARER.fullmatch(signed.owner)
         )
         if not well_formed or given is None or signed.image_id is None:
             raise RefusedError("invalid_signature", "The address is not signed as it should be.")
         if key is None:
             raise RefusedError("unknown_key", "The key that signed the address is not in use.")
-        right = _mac(
-            key, signed.image_id, signed.expires, signed.scope, signed.key_id, signed.bearer
-        )
+        said = signed.expires, signed.scope, signed.key_id, signed.bearer, signed.owner
+        right = _mac(key, signed.image_id, *said)
         if not hmac.compare_digest(given, right):
             raise RefusedError("invalid_signature", "The address is not signed as it should be.")
         client = f"url:{signed.bearer}" if signed.bearer else f"url:{_encode(right)[:22]}"
-        return Grant(client, frozenset((signed.image_id,)), _SCOPES[signed.scope])
+        images = frozenset((signed.image_id,))
+        return Grant(client, images, _SCOPES[signed.scope], owner=signed.owner or None)
 
 
-def _mac(key: bytes, image_id: str, expires: str, scope: str, key_id: str, bearer: str) -> bytes:
+def _mac(
+    key: bytes, image_id: str, expires: str, scope: str, key_id: str, bearer: str, owner: str
+) -> bytes:
     # No part can hold a line break, so no two requests make the same text.
     path = f"/disks/{image_id}/bytes"
     text = f"{_VERSION}\n{path}\n{expires}\n{scope}\n{key_id}\n{bearer}"
+    if owner:
+        text += f"\n{owner}"
     return hmac.digest(key, text.encode(), "sha256")
 
 

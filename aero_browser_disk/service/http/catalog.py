@@ -24,19 +24,16 @@ class Catalog:
 
     async def list(self, exchange: Exchange) -> None:
         """Answers with `{"images": [...]}`: those that are public or that it has a grant for."""
-        granted = exchange.findings.grant is not None
         images = [
             _facts(image, self._max_range_bytes)
-            for image in await self._store.images(include_private=granted)
-            if image.entry.public or exchange.allows(image.entry.id, "meta")
+            for image in await self._store.images(may_read=exchange.may("meta"))
         ]
         await reply_json(exchange, {"images": images})
 
     async def meta(self, exchange: Exchange) -> None:
         """Answers with the facts about one image, and about what lies beside it."""
         image_id = exchange.parameters["id"]
-        private = exchange.allows(image_id, "meta")
-        async with self._store.open(image_id, allow_private=private) as opened:
+        async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image
         facts = _facts(image, self._max_range_bytes) | await self._companions.facts(image)
         await reply_json(exchange, facts)

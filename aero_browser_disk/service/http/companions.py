@@ -88,10 +88,12 @@ class Companions:
     async def facts(self, image: Image) -> Facts:
         """What metadata says: a field for each file that is offered, `url` relative to it."""
         offered: Facts = {}
+        # Who may see the image may see these, but not those of what has its id since.
+        file = image.entry.file
         for kind in (DIGESTS, BOOT_PROFILE):
             try:
                 async with self._store.open(
-                    image.entry.id, kind.ending, allow_private=True
+                    image.entry.id, kind.ending, may_read=lambda entry: entry.file == file
                 ) as opened:
                     facts = await self._examine(kind, image, opened)
             except NoSuchImageError:
@@ -102,11 +104,11 @@ class Companions:
 
     async def _respond(self, exchange: Exchange, kind: Kind) -> None:
         image_id = exchange.parameters["id"]
-        private = exchange.allows(image_id, "meta")
-        async with self._store.open(image_id, allow_private=private) as opened_image:
+        may_read = exchange.may("meta")
+        async with self._store.open(image_id, may_read=may_read) as opened_image:
             image = opened_image.image
         try:
-            async with self._store.open(image_id, kind.ending, allow_private=private) as opened:
+            async with self._store.open(image_id, kind.ending, may_read=may_read) as opened:
                 if await self._examine(kind, image, opened) is None:
                     raise _NOT_OFFERED
                 await _send(exchange, opened)

@@ -65,8 +65,7 @@ class DiskBytes:
 
     async def _answer(self, exchange: Exchange) -> None:
         image_id = exchange.parameters["id"]
-        private = exchange.allows(image_id, "bytes")
-        async with self._store.open(image_id, allow_private=private) as opened:
+        async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             image = opened.image
             known = self._fields_of(image)
             outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)

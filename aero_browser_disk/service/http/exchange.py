@@ -19,12 +19,12 @@ from collections.abc import (
 from contextlib import asynccontextmanager, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
-from ..access.authorization import Action, Asked, Findings
-from ..stores.image_store import VersionChangedError
+from ..access.authorization import Action, Asked, AuthResult
+from ..stores.image_store import MayRead, VersionChangedError
 from .client_address import UNIX, TrustedProxies
 from .cors import CorsPolicy
 from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock, Receive, Scope, Send
@@ -190,7 +190,7 @@ class Exchange:
         self.parameters: Mapping[str, str] = {}
         self.image_id: str | None = None
         # What the gate finds, and who it is then to the limits.
-        self.findings = Findings()
+        self.auth = AuthResult()
         self.has_credentials = surroundings.always_private or self._shows_credentials()
         # What the access log and the metrics say of it.
         self.status: int | None = None
@@ -260,7 +260,7 @@ class Exchange:
     @property
     def client(self) -> str:
         """Who it is to the limits."""
-        grant = self.findings.grant
+        grant = self.auth.grant
         return self.client_address if grant is None else grant.client
 
     @property
@@ -268,9 +268,9 @@ class Exchange:
         """What the authorities look at."""
         return Asked(self.headers, self.query, self.image_id, self.trusted_proxy)
 
-    def allows(self, image_id: str, action: Action) -> bool:
-        """Whether its credentials let it use a private image so."""
-        return self.findings.allows(image_id, action)
+    def may(self, action: Action) -> MayRead:
+        """Which private images its credentials let it use so."""
+        return partial(self.auth.allows, action)
 
     async def body(self, limit: int) -> bytes:
         """The request's body; raises a 413 beyond `limit` bytes, a 408, `CutShortError`."""

@@ -30,9 +30,9 @@ class QuickAnswers:
     __slots__ = (
         "_answer",
         "_asked",
+        "_auth",
         "_client",
         "_exchange",
-        "_findings",
         "_form",
         "_gate",
         "_limits",
@@ -57,7 +57,7 @@ class QuickAnswers:
         self._gate = gate
         self._limits = limits
         self._client = exchange.client
-        self._findings = exchange.findings
+        self._auth = exchange.auth
         same = {name: text for name, text in exchange.headers.items() if name not in _VARYING}
         self._asked = Asked(same, exchange.query, exchange.image_id, exchange.trusted_proxy)
         common = exchange.common.lines.replace(b"%", b"%%")
@@ -115,6 +115,6 @@ class QuickAnswers:
         try:
             examination.send(None)
         except StopIteration as done:
-            return bool(done.value == self._findings)
+            return bool(done.value == self._auth)
         examination.close()
         return False

@@ -24,11 +24,13 @@ from .image_store import (
     BOOT_PROFILE_ENDING,
     DIGESTS_ENDING,
     Image,
+    MayRead,
     NoSuchImageError,
     OpenImage,
     PrivateImageError,
     StoreError,
     VersionChangedError,
+    is_readable,
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
@@ -83,16 +85,16 @@ class FolderStore:
         os.close(self._root_descriptor)
         self._root_descriptor = -1
 
-    def open(self, image_id: str, beside: str = "", *, allow_private: bool = False) -> _Use:
+    def open(self, image_id: str, beside: str = "", *, may_read: MayRead | None = None) -> _Use:
         """As `ImageStore.open`."""
-        return _Use(self, image_id, beside, allow_private)
+        return _Use(self, image_id, beside, may_read)
 
     async def use(
-        self, image_id: str, beside: str, *, allow_private: bool
+        self, image_id: str, beside: str, may_read: MayRead | None
     ) -> tuple[ImageFile, OpenImage]:
         """The file, which has one user more, and what is known of it."""
         entry = self._entry(image_id)
-        if not entry.public and not allow_private:
+        if not is_readable(entry, may_read):
             raise PrivateImageError
         if beside:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
@@ -115,13 +117,13 @@ class FolderStore:
         self._files.move_to_end(entry.file)
         return True
 
-    async def images(self, *, include_private: bool = False) -> list[Image]:
+    async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
         """As `ImageStore.images`."""
         self._reread_manifest()
         # A folder may be large, or far away.
-        return await asyncio.to_thread(self._images, include_private)
+        return await asyncio.to_thread(self._images, may_read)
 
-    def _images(self, include_private: bool) -> list[Image]:
+    def _images(self, may_read: MayRead | None) -> list[Image]:
         if self._manifest is None:
             names = sorted(path.name for path in self._root.iterdir())
             entries = [_plain_entry(name) for name in names if _is_plain_id(name)]
@@ -130,7 +132,7 @@ class FolderStore:
         images = []
         for entry in entries:
             try:
-                if entry.public or include_private:
+                if is_readable(entry, may_read):
                     self._path_inside(entry.file)
                     images.append(self._describe(entry, self._version(entry)))
             except NoSuchImageError:
@@ -286,18 +288,18 @@ class _Use:
     """An image, open until the block ends."""
 
     # Not `asynccontextmanager`, which costs each request more than finding the image does.
-    __slots__ = ("_allow_private", "_beside", "_file", "_image_id", "_store")
+    __slots__ = ("_beside", "_file", "_image_id", "_may_read", "_store")
 
-    def __init__(self, store: FolderStore, image_id: str, beside: str, allow_private: bool) -> None:
+    def __init__(
+        self, store: FolderStore, image_id: str, beside: str, may_read: MayRead | None
+    ) -> None:
         self._store = store
         self._image_id = image_id
         self._beside = beside
-        self._allow_private = allow_private
+        self._may_read = may_read
 
     async def __aenter__(self) -> OpenImage:
-        self._file, opened = await self._store.use(
-            self._image_id, self._beside, allow_private=self._allow_private
-        )
+        self._file, opened = await self._store.use(self._image_id, self._beside, self._may_read)
         return opened
 
     async def __aexit__(

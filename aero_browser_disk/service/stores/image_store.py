@@ -15,6 +15,10 @@ from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .manifest import ManifestEntry
 
+# Whether a reader may have a private image. It is asked about the very entry that is then served:
+# one looked up earlier, or elsewhere, may be another image under the same id.
+MayRead = Callable[[ManifestEntry], bool]
+
 # About what is read and handed to the server at a time, in bytes.
 PIECE_LENGTH: Final = 128 * 1024
 # What is lent at a time: a range of 1 MiB in one go. In eight pieces that takes a third longer
@@ -63,6 +67,11 @@ class Image:
     size: int
     etag: EntityTag
     last_modified_s: int
+
+
+def is_readable(entry: ManifestEntry, may_read: MayRead | None) -> bool:
+    """Whether the entry is public, or its reader may have it."""
+    return entry.public or (may_read is not None and may_read(entry))
 
 
 class ImageReader(Protocol):
@@ -121,21 +130,22 @@ class ImageStore(Protocol):
     """Images by id. For one event loop."""
 
     def open(
-        self, image_id: str, beside: str = "", *, allow_private: bool = False
+        self, image_id: str, beside: str = "", *, may_read: MayRead | None = None
     ) -> AbstractAsyncContextManager[OpenImage]:
         """The image's version of now, readable until the block ends.
 
         With `beside`, which starts with a dot, not the image but the file that lies beside it under
-        its name and that ending. Raises `NoSuchImageError`, also when there is no such file,
-        `PrivateImageError`, `OSError`, and `VersionChangedError` when it is being written all the
-        time. A version that the store remembered may turn out to be gone at the first piece; the
-        store has then forgotten it, and opening again finds the new one.
+        its name and that ending. A private image needs `may_read`. Raises `NoSuchImageError`, also
+        when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError` when
+        it is being written all the time. A version that the store remembered may turn out to be
+        gone at the first piece; the store has then forgotten it, and opening again finds the new
+        one.
         """
 
-    async def images(self, *, include_private: bool = False) -> list[Image]:
-        """The images, in the manifest's order or that of their ids; those not there left out.
+    async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
+        """The public images and those that `may_read` allows; those not there left out.
 
-        Raises `OSError`.
+        In the manifest's order or that of their ids. Raises `OSError`.
         """
 
     async def refresh(self) -> None:

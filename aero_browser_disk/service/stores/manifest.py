@@ -34,7 +34,8 @@ class ManifestEntry:
     """One image. `file` is relative to the folder, with `/` between names.
 
     `etag` and `last_modified_s` (seconds since the epoch), when there, stand in for what the file
-    system says: the operator vouches that the bytes are the same.
+    system says: the operator vouches that the bytes are the same. `owner` is the client that
+    uploaded it; None for what the operator put there, which is all that a manifest can name.
     """
 
     id: str
@@ -46,6 +47,7 @@ class ManifestEntry:
     last_modified_s: int | None = None
     recommended_chunk_size_bytes: int | None = None
     content_type: str = DEFAULT_CONTENT_TYPE
+    owner: str | None = None
 
 
 def parse_manifest(text: str | bytes) -> dict[str, ManifestEntry]:

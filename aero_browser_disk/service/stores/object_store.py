@@ -18,11 +18,13 @@ from aero_browser_disk.remote.byte_ranges import EntityTag
 from .image_store import (
     PIECE_LENGTH,
     Image,
+    MayRead,
     NoSuchImageError,
     OpenImage,
     PrivateImageError,
     StoreError,
     VersionChangedError,
+    is_readable,
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
@@ -97,11 +99,11 @@ class ObjectStore:
 
     @asynccontextmanager
     async def open(
-        self, image_id: str, beside: str = "", *, allow_private: bool = False
+        self, image_id: str, beside: str = "", *, may_read: MayRead | None = None
     ) -> AsyncIterator[OpenImage]:
         """As `ImageStore.open`."""
         entry = await self._entry(image_id)
-        if not entry.public and not allow_private:
+        if not is_readable(entry, may_read):
             raise PrivateImageError
         if beside:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
@@ -111,13 +113,15 @@ class ObjectStore:
         )
         yield OpenImage(_describe(entry, version), reader)
 
-    async def images(self, *, include_private: bool = False) -> list[Image]:
+    async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
         """As `ImageStore.images`."""
         await self._reread_manifest(_MANIFEST_LIFE_S)
-        every = [*self._known_manifest().values()]
+        named = self._known_manifest()
+        every = [*named.values()]
         if self._more is not None:
-            every += await self._more.entries()
-        entries = [entry for entry in every if entry.public or include_private]
+            # An id of the manifest is what the manifest says, as in `_entry`.
+            every += [entry for entry in await self._more.entries() if entry.id not in named]
+        entries = [entry for entry in every if is_readable(entry, may_read)]
         slots = asyncio.Semaphore(_LISTING_REQUESTS)
 
         async def describe(entry: ManifestEntry) -> Image | None:
@@ -133,6 +137,13 @@ class ObjectStore:
     async def refresh(self) -> None:
         """As `ImageStore.refresh`."""
         await self._reread_manifest(0)
+
+    async def is_in_manifest(self, image_id: str) -> bool:
+        """Whether the manifest of now names it; raises `StoreError` when it cannot be read."""
+        await self._reread_manifest(0)
+        if self._manifest_error is not None:
+            raise StoreError(self._manifest_error)
+        return image_id in self._known_manifest()
 
     async def ready(self) -> None:
         """As `ImageStore.ready`: the bucket answers, and its manifest was read."""

@@ -213,18 +213,18 @@ class UploadGateway:
 
 def _owner(exchange: Exchange) -> str:
     """Who uploads; raises the 401 or 403."""
-    findings = exchange.findings
-    if findings.grant is None:
-        refusal = findings.refusal
+    auth = exchange.auth
+    if auth.grant is None:
+        refusal = auth.refusal
         raise HttpError(
             401,
             "no_credentials" if refusal is None else refusal.code,
             "Show who you are to upload." if refusal is None else str(refusal),
             (("WWW-Authenticate", 'Bearer realm="uploads"'),),
         )
-    if not findings.grant.may_upload:
+    if not auth.grant.may_upload:
         raise HttpError(403, "no_uploads", "These credentials do not let you upload.")
-    return findings.grant.client
+    return auth.grant.client
 
 
 async def _read(exchange: Exchange, kind: type[Asked]) -> Asked:

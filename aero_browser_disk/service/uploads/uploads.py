@@ -216,11 +216,6 @@ class UploadedImages:
         uploads = await asyncio.to_thread(self._records.ready)
         return [_entry(upload, upload.image_id) for upload in uploads]
 
-    async def owns(self, client: str, image_id: str) -> bool:
-        """Whether the image is the client's own."""
-        upload = await self._upload(image_id)
-        return upload is not None and upload.owner == client
-
     async def _upload(self, image_id: str) -> Upload | None:
         known = self._known.get(image_id)
         if known is not None and self._clock() - known[1] < _REMEMBERED_FOR_S:
@@ -252,4 +247,5 @@ def _entry(upload: Upload, image_id: str) -> ManifestEntry:
         name=upload.name,
         public=upload.public,
         description=upload.description,
+        owner=upload.owner,
     )
