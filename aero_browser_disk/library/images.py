@@ -77,8 +77,10 @@ class LibraryImages:
         opened_at = self._shelf.platform.clock.now()
 
         async def on_close(info: DiskInfo) -> None:
-            await noting
-            release()
+            try:
+                await noting
+            finally:
+                release()
             is_noted = (record.size, record.version) == (info.size, info.version)
             if is_noted and self._shelf.platform.clock.now() - opened_at < _SAME_USE_S:
                 self._shelf.tell(folder)  # that it is not open any more

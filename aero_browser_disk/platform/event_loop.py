@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
+
+Ended = Callable[[asyncio.Task[None]], None]
+"""Called with a task that is over, however it ended."""
 
 
 def bare_future() -> asyncio.Future[Any]:
@@ -13,17 +16,40 @@ def bare_future() -> asyncio.Future[Any]:
     return asyncio.Future(loop=asyncio.get_running_loop())
 
 
-def task_begun(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task for `work`, which has run as far as its first wait.
+def owned_task(
+    work: Coroutine[Any, Any, None], ended: Ended, *, eager: bool = False
+) -> asyncio.Task[None]:
+    """A task for `work`; `ended` is called once when it is over, whether it began or not.
 
-    Not yet where no loop runs (a file is read between two calls of `Runner.run`), nor before Python
-    3.12. Not the loop's own kind of task, which in Pyodide takes one more trip at its end.
+    A task that is cancelled before its first step never enters its coroutine, so a `finally` in
+    `work` gives back nothing that was taken before. What a task owns is given back in `ended`,
+    which is the last step of a task that began, and a callback of one that did not.
+
+    An `eager` task has run as far as its first wait on return. Not where no loop runs (a file is
+    read between two calls of `Runner.run`), nor before Python 3.12. Not the loop's own kind of
+    task, which in Pyodide takes one more trip at its end.
     """
-    if sys.version_info >= (3, 12):
+
+    async def owning() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.remove_done_callback(never_began)
         try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            return asyncio.Task(work, loop=loop, eager_start=True)
-    return asyncio.ensure_future(work)
+            await work
+        finally:
+            ended(task)
+
+    def never_began(task: asyncio.Task[None]) -> None:
+        work.close()
+        ended(task)
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        task = asyncio.ensure_future(owning())
+    else:
+        if eager and sys.version_info >= (3, 12):
+            return asyncio.Task(owning(), loop=loop, eager_start=True)
+        task = asyncio.Task(owning(), loop=loop)
+    task.add_done_callback(never_began)
+    return task

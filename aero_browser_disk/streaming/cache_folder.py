@@ -61,6 +61,9 @@ class CacheShelf:
             lock.release()
             busy = isinstance(error, StorageBusyError)
             return await cls._in_memory(folder, "cache-busy" if busy else "storage-failed")
+        except BaseException:  # cancelled: nobody else would free the lock
+            lock.release()
+            raise
         return cls(folder, outside.storage, store, lock, [])
 
     @classmethod
@@ -150,6 +153,9 @@ class CacheShelf:
         except StorageError:
             lock.release()  # this tab goes on in memory
             return
+        except BaseException:
+            lock.release()
+            raise
         self.storage, self.store, self.lock = outside.storage, store, lock
         try:
             cache = BlockCache(store, disk.stored_image, await self._limit(limit))

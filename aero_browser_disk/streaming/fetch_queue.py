@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 from ..cache.block_store import StoredImage
 from ..errors import HttpStatusError
 from ..platform.base import Clock
 from ..platform.byte_range import ByteRange
-from ..platform.event_loop import task_begun
+from ..platform.event_loop import owned_task
 from ..remote.retry import RetryPolicy
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
 
@@ -190,10 +191,20 @@ class FetchQueue:
 
     def _start(self, fetch: BlockFetch) -> None:
         self._running.add(fetch)
-        task = task_begun(self._run(fetch))
+        task = owned_task(self._run(fetch), partial(self._ended, fetch), eager=True)
         if not task.done():  # else it may have been followed by one that tries again
             fetch.task = task
-            self._tasks.add(task)  # which takes itself out: a callback would cost a trip
+            self._tasks.add(task)
+
+    def _ended(self, fetch: BlockFetch, task: asyncio.Task[None]) -> None:
+        """Gives back what a request took when it was started, even if it never ran."""
+        self._running.discard(fetch)
+        self._tasks.discard(task)
+        if not fetch.failures:
+            self._forget(fetch)
+            self._unasked.discard(fetch)
+        self._settled(fetch.left)
+        self.pump()
 
     async def _run(self, fetch: BlockFetch) -> None:
         started = self._clock.now()
@@ -205,14 +216,6 @@ class FetchQueue:
             self._failed(fetch, error, started)
         else:
             self._background_failures = 0
-        finally:
-            self._running.discard(fetch)
-            self._discard_this_task()
-            if not fetch.failures:
-                self._forget(fetch)
-                self._unasked.discard(fetch)
-            self._settled(fetch.left)
-            self.pump()
 
     def _failed(self, fetch: BlockFetch, error: Exception, started: float) -> None:
         """Tries again later if that may help and somebody waits, else tells who waits."""
@@ -294,8 +297,3 @@ class FetchQueue:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _discard_this_task(self) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.discard(task)

@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from ..disk import Disk, Locating, check_bounds
 from ..errors import DiskClosedError, DiskError, InvalidOptionError, InvalidResponseError
 from ..platform.base import File, MakeSharedMemory
+from ..platform.event_loop import owned_task
 from ..platform.failures import describe
 from .shared_blocks import geometry_for
 
@@ -186,19 +187,25 @@ class SharedDisk:
 
     def _later(self, client: int, entry: int, work: Coroutine[object, object, int]) -> int:
         key = client, entry
+        result: int | None = None
 
-        async def answer() -> None:
+        async def run() -> None:
+            nonlocal result
             try:
                 result = await work
-            except asyncio.CancelledError as error:
-                result = self._fail(client, entry, DiskClosedError() if self._closed else error)
+            except asyncio.CancelledError:
+                return  # `ended` says why
             except Exception as error:  # noqa: BLE001 - the client must hear of anything
                 result = self._fail(client, entry, error)
-            finally:
-                del self._under_way[key]
-            self.memory.finish(client, entry, result)
 
-        self._under_way[key] = asyncio.ensure_future(answer())
+        def ended(_: asyncio.Task[None]) -> None:
+            work.close()
+            del self._under_way[key]
+            given_up = DiskClosedError() if self._closed else asyncio.CancelledError()
+            found = self._fail(client, entry, given_up) if result is None else result
+            self.memory.finish(client, entry, found)
+
+        self._under_way[key] = owned_task(run(), ended)
         return PENDING
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────

@@ -310,14 +310,18 @@ class StreamingDisk:
         if self._closed:
             return
         self._closed = True
-        await self._queue.close(DiskClosedError())
-        for task in (self._saving, self._making_room):
-            if task is not None:
-                await task
-        if len(self._boot) > self._saved:
-            await self._save_boot()
-        self._cache.close()
-        self._on_close()
+        try:
+            await self._queue.close(DiskClosedError())
+            for task in (self._saving, self._making_room):
+                if task is not None:
+                    await task
+            if len(self._boot) > self._saved:
+                await self._save_boot()
+        finally:  # also when the call is cancelled: files and lock are not to stay behind
+            try:
+                self._cache.close()
+            finally:
+                self._on_close()
 
     def _repr_html_(self) -> str:
         from ..disk_html import disk_html
@@ -410,6 +414,14 @@ class StreamingDisk:
 
     async def _grow_room(self) -> None:
         wanted = self._cache.bytes + 2 * _ROOM_STEP
+        try:
+            await self._make_room_for(wanted)
+        finally:
+            self._making_room = None
+        if not self._closed:
+            self._queue.pump()
+
+    async def _make_room_for(self, wanted: int) -> None:
         if self._make_room is not None and not self._closed:
             room = await self._make_room(wanted)
             self._room = min(room, wanted)  # others grow too, so that no more is taken at once
@@ -417,15 +429,14 @@ class StreamingDisk:
             # must not drive out what is there.
             self._cache.allow(room if room < wanted else self._cache.limit)
             self._ask_room = self._clock.now() + _ROOM_RESTS_S if room < wanted else 0.0
-        self._making_room = None
-        if not self._closed:
-            self._queue.pump()
 
     async def _save_boot(self) -> None:
         self._saved = len(self._boot)
-        if self._save_profile is not None:
-            await self._save_profile(self.boot_profile())
-        self._saving = None
+        try:
+            if self._save_profile is not None:
+                await self._save_profile(self.boot_profile())
+        finally:
+            self._saving = None
 
     def _notices(self) -> Iterator[Notice]:
         for notice in self._opening_notices:

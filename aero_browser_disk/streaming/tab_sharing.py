@@ -13,6 +13,7 @@ for each piece in order, then `{to, ask, done: 1}`, or `{to, ask, failed: 1}`, b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import secrets
 
@@ -20,6 +21,7 @@ from ..disk import Disk
 from ..errors import DiskError
 from ..platform.base import Channels, Message
 from ..platform.byte_range import ByteRange
+from ..platform.event_loop import owned_task
 from .block_fetch import Arrived
 from .fetch_queue import RangeSource
 
@@ -33,38 +35,51 @@ class BlockServer:
     def __init__(self, channels: Channels, name: str, disk: Disk) -> None:
         self._disk = disk
         self._answers: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._closed = False
         self._channel = channels.open(name, self._hear)
 
     def close(self) -> None:
         """Serves nobody any more; who waits is told."""
-        for answer in list(self._answers.values()):
+        self._closed = True
+        for (reader, ask), answer in list(self._answers.items()):
+            self._channel.send({"to": reader, "ask": ask, "failed": 1})
             answer.cancel()
         self._channel.close()
 
     def _hear(self, message: Message) -> None:
         if "ask" in message and "from" in message:
-            key = str(message["from"]), int(message["ask"])
-            task = asyncio.ensure_future(self._answer(*key, message))
-            self._answers[key] = task
-            task.add_done_callback(lambda _: self._answers.pop(key, None))
+            self._start(str(message["from"]), int(message["ask"]), message)
         elif "leave" in message:
             answer = self._answers.get((str(message["from"]), int(message["leave"])))
             if answer is not None:
                 answer.cancel()
 
-    async def _answer(self, reader: str, ask: int, message: Message) -> None:
-        start, stop = int(message["start"]), int(message["stop"])
-        try:
-            if message["version"] != self._disk.info.version:
-                self._channel.send({"to": reader, "ask": ask, "failed": 1})
-                return
-            for offset in range(start, stop, _PIECE):
-                data = await self._disk.read(offset, min(_PIECE, stop - offset))
-                self._channel.send({"to": reader, "ask": ask, "data": data})
-            self._channel.send({"to": reader, "ask": ask, "done": 1})
-        except (DiskError, asyncio.CancelledError):
+    def _start(self, reader: str, ask: int, message: Message) -> None:
+        """Sends a reader what it asks for. However that ends, the reader hears the end of it."""
+        key, done = (reader, ask), False
+
+        async def send() -> None:
+            nonlocal done
             # What the trouble was, the reader finds out from the host.
-            self._channel.send({"to": reader, "ask": ask, "failed": 1})
+            with contextlib.suppress(DiskError, asyncio.CancelledError):
+                done = await self._send_blocks(reader, ask, message)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            self._answers.pop(key, None)
+            if not self._closed:  # else it has heard
+                self._channel.send({"to": reader, "ask": ask, "done" if done else "failed": 1})
+
+        self._answers[key] = owned_task(send(), ended)
+
+    async def _send_blocks(self, reader: str, ask: int, message: Message) -> bool:
+        """Whether all of the blocks were sent."""
+        start, stop = int(message["start"]), int(message["stop"])
+        if message["version"] != self._disk.info.version:
+            return False
+        for offset in range(start, stop, _PIECE):
+            data = await self._disk.read(offset, min(_PIECE, stop - offset))
+            self._channel.send({"to": reader, "ask": ask, "data": data})
+        return True
 
 
 class SharedSource:

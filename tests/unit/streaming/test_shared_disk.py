@@ -352,3 +352,20 @@ def test_both_sides_know_the_same_numbers():
     for name in [*names.split(), "ROOM", "FRAMED"]:
         assert eval(found[name]) == getattr(shared_disk, name), name
     assert eval(found["WAYS"]) == WAYS
+
+
+@pytest.mark.parametrize("end", ["give up", "close"])
+async def test_a_request_that_ends_before_it_began_is_answered(remote, end):
+    """The client waits on another thread: without an answer it would for ever."""
+    shared = share(remote)
+    client = client_of(shared)
+    reading = asyncio.ensure_future(client.read(2 << 20, 100))
+    await asyncio.sleep(0)  # it asks; the disk's own task has not begun
+    if end == "give up":
+        shared.give_up(1, next(iter(client.waiting)))
+    else:
+        shared.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(RequestFailedError) as failure:
+            await reading
+    assert str(failure.value) == ("DiskClosedError" if end == "close" else "AbortError")

@@ -118,6 +118,35 @@ async def test_total_time_is_bounded(server, open_url, clock):
     assert sum(clock.slept) <= QUICK.total_s
 
 
+@pytest.mark.parametrize("concurrency", [1, 2, 6])
+async def test_a_read_that_fails_takes_no_request_slot_with_it(server, open_url, concurrency):
+    """Requests that are given up before they began: `concurrency=1` needed one such failure."""
+    disk = await open_url(
+        server.url("disk.img"), concurrency=concurrency, max_request_bytes=BLOCK, boot_profile=None
+    )
+    server.behaviour = Behaviour(status=404)
+    for _ in range(concurrency):
+        with pytest.raises(HttpStatusError):
+            await disk.read(2 * BLOCK, 20 * BLOCK)
+    server.behaviour = Behaviour()
+    async with asyncio.timeout(10):
+        assert await disk.read(2 * BLOCK, 20 * BLOCK) == IMAGE.read(2 * BLOCK, 20 * BLOCK)
+
+
+async def test_a_read_that_is_cancelled_at_any_moment_takes_no_request_slot(server, open_url):
+    disk = await open_url(
+        server.url("disk.img"), concurrency=1, max_request_bytes=BLOCK, boot_profile=None
+    )
+    for moments in range(12):
+        reading = asyncio.ensure_future(disk.read((2 + moments) * BLOCK, 3 * BLOCK))
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait({reading})
+    async with asyncio.timeout(10):
+        assert await disk.read(2 * BLOCK, 20 * BLOCK) == IMAGE.read(2 * BLOCK, 20 * BLOCK)
+
+
 async def test_a_broken_body_goes_on_from_its_last_whole_block(server, open_url):
     disk = await open_url(server.url("disk.img"))
     server.forget()

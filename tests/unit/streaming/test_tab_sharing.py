@@ -11,6 +11,7 @@ from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.remote.retry import RetryPolicy
+from aero_browser_disk.streaming.tab_sharing import BlockServer
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.samples import IMAGE
@@ -171,3 +172,54 @@ async def test_different_images_never_wait_for_one_another(server, browser, open
     other = await open_disk(server.url("other.img"), allow_remote=True, platform=browser)
     assert await other.read(0, BLOCK) == IMAGE.read(0, BLOCK)
     await other.close()
+
+
+async def test_a_holder_that_closes_before_it_began_to_serve_says_so(browser):
+    """Else the reader would wait 10 s for nothing."""
+    heard = []
+    reader = browser.channels.open("image", heard.append)
+    server = BlockServer(browser.channels, "image", None)
+    reader.send({"ask": 1, "from": "me", "version": "v", "start": 0, "stop": BLOCK})
+    await asyncio.sleep(0)  # the holder hears of it, and its task has not begun
+    server.close()
+    await asyncio.sleep(0)
+    assert heard == [{"to": "me", "ask": 1, "failed": 1}]
+
+
+async def test_a_question_that_is_given_up_before_it_was_begun_ends(browser):
+    heard = []
+    reader = browser.channels.open("image", heard.append)
+    server = BlockServer(browser.channels, "image", None)
+    reader.send({"ask": 1, "from": "me", "version": "v", "start": 0, "stop": BLOCK})
+    reader.send({"leave": 1, "from": "me"})
+    for _ in range(4):
+        await asyncio.sleep(0)
+    assert heard == [{"to": "me", "ask": 1, "failed": 1}]
+    server.close()
+
+
+async def test_an_opening_that_is_cancelled_lets_its_lock_go(server, browser, monkeypatch):
+    opening = asyncio.Event()
+
+    async def hangs(storage, folder):
+        opening.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_folder.BlockStore.open", hangs)
+    task = asyncio.ensure_future(
+        open_disk(server.url("disk.img"), allow_remote=True, platform=browser)
+    )
+    await opening.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert not await browser.locks.held(browser.locks._locks)
+
+
+async def test_a_closing_that_is_cancelled_lets_its_files_go(server, browser, open_tab):
+    disk = await open_tab()
+    closing = asyncio.ensure_future(disk.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert not await browser.locks.held(browser.locks._locks)
+    assert browser.storage.held == set()
