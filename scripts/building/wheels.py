@@ -1,8 +1,7 @@
 """Wheels of this project, and wheels whose modules are compiled for Pyodide's Python.
 
-The same sources give the same bytes. `pyodide py-compile` does not promise that (it writes times
-into the archive and the modules, and compiles for the Python that it runs on), so the modules are
-compiled by Pyodide itself, on Node, and the wheels packed again by `wheel`.
+pyodide-build compiles them, inside Pyodide on Node: the bytecode is then exactly Pyodide's, and no
+Python of the host's own is too old. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lib.project import BUILDING, PYODIDE, ROOT
+from lib.project import BUILDING, PYODIDE, PYODIDE_BUILD_WHEELS, ROOT
 
 # 2020-02-02, as hatchling has it: any constant that a zip archive can hold will do.
 SOURCE_DATE_EPOCH = "1580601600"
@@ -54,21 +53,9 @@ def compile_wheels(wheels: Sequence[Path], folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
-        trees = [_unpack(wheel, Path(made) / str(index)) for index, wheel in enumerate(wheels)]
-        run(["node", BUILDING / "compile_modules.mjs", PYODIDE, made])
-        return [_pack(tree, folder) for tree in trees]
-
-
-def _unpack(wheel: Path, folder: Path) -> Path:
-    run([sys.executable, "-m", "wheel", "unpack", "--dest", folder, wheel])
-    (tree,) = folder.iterdir()
-    return tree
-
-
-def _pack(tree: Path, folder: Path) -> Path:
-    for path in tree.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)  # modes are kept, and differ by umask
-    before = set(folder.iterdir())
-    run([sys.executable, "-m", "wheel", "pack", "--dest-dir", folder, tree])
-    (wheel,) = set(folder.iterdir()) - before
-    return wheel
+        for wheel in wheels:
+            shutil.copy(wheel, made)
+        run(["node", BUILDING / "compile_wheels.mjs", PYODIDE, PYODIDE_BUILD_WHEELS, made])
+        compiled = {path.name.partition("-")[0]: path for path in Path(made).glob("*.whl")}
+        names = [wheel.name.partition("-")[0] for wheel in wheels]
+        return [Path(shutil.copy(compiled[name], folder)) for name in names]

@@ -19,6 +19,7 @@ BENCH_PEERS = SCRIPTS / "benchmarks" / "peers"
 # What scripts make and can make again. Deleting it costs time only.
 CACHE = ROOT / ".cache"
 PYODIDE_WHEELS = CACHE / "pyodide-wheels"
+PYODIDE_BUILD_WHEELS = CACHE / "pyodide-build-wheels"
 NOTEBOOK_WHEELS = CACHE / "notebook-wheels"
 BENCH_WHEELS = CACHE / "bench-wheels"
 DEBIAN = CACHE / "debian"

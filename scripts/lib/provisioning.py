@@ -29,6 +29,7 @@ from lib.project import (
     LOCKS,
     NODE_MODULES,
     NOTEBOOK_WHEELS,
+    PYODIDE_BUILD_WHEELS,
     PYODIDE_WHEELS,
     ROOT,
     VENV,
@@ -38,6 +39,7 @@ from lib.project import (
 REQUIREMENTS = LOCKS / "requirements.lock"
 BUILD_REQUIREMENTS = LOCKS / "build.lock"
 PYODIDE_REQUIREMENTS = LOCKS / "pyodide.lock"
+PYODIDE_BUILD_REQUIREMENTS = LOCKS / "pyodide-build.lock"
 NOTEBOOK_REQUIREMENTS = LOCKS / "notebook.lock"
 PEER_REQUIREMENTS = BENCH_PEERS / "wheels.lock"
 VENV_PYTHON = VENV / "bin" / "python"
@@ -281,6 +283,7 @@ def main() -> int:
             provide_programs(purposes)
             provide_venv(purposes)
             provide_node_modules(WEB)
+            provide_pyodide_wheels(PYODIDE_BUILD_REQUIREMENTS, PYODIDE_BUILD_WHEELS)
             if "bench" in purposes:
                 provide_peers()
             if "test" in purposes:
