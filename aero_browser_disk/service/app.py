@@ -182,6 +182,8 @@ class Service:
 
     def _check_request(self, exchange: Exchange) -> None:
         """Raises for a request that is no player's; before it costs anything."""
+        if exchange.refusal is not None:
+            raise HttpError(*exchange.refusal)
         if not exchange.names_host:
             raise HttpError(400, "no_host", "Send one Host header.")
         longest, most = self._server.max_url_length, self._server.max_header_bytes

@@ -15,6 +15,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,14 +105,16 @@ class Running:
         self.service = self.assembly.service()
         self.state = ServerState()
         self.config = server_config(self.service, configuration.server)
-        self.config.http = Watched
+        protocol: Any = self.config.http
+        self.config.http = partial(Watched, **protocol.keywords)  # type: ignore[arg-type]
         self.config.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]
         self.config.load()
 
     @asynccontextmanager
     async def connected(self, send_buffer: int | None = None) -> AsyncIterator[Connection]:
         """A connection; with `send_buffer` the kernel takes about so many bytes at a time."""
-        protocol = Watched(config=self.config, server_state=self.state, app_state={})
+        made: Any = self.config.http_protocol_class
+        protocol: Watched = made(config=self.config, server_state=self.state, app_state={})
         loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: protocol, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())

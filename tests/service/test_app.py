@@ -23,7 +23,7 @@ from aero_browser_disk.service.stores.manifest import ManifestEntry
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-VERSION = FileVersion(1, 2, 3_000_000_000, 3 * PIECE_LENGTH)
+VERSION = FileVersion(1, 2, 3_000_000_000, 3_000_000_000, 3 * PIECE_LENGTH)
 IMAGE = Image(
     ManifestEntry("disk", "disk", "disk", public=True), VERSION.size, VERSION.entity_tag, 3
 )

@@ -67,12 +67,16 @@ def test_a_replaced_image_is_sent_to_its_end_as_it_was(
     assert (stale.status, stale.body) == (200, NEW)
 
 
+@pytest.mark.parametrize("restored", [False, True], ids=["dated", "date set back"])
 def test_an_image_that_is_written_in_place_is_cut_short(
-    running: RunningService, image: Path
+    running: RunningService, image: Path, restored: bool
 ) -> None:
+    before = image.stat()
     connection, response = begin(running)
     with image.open("r+b") as file:
         file.write(NEW)
+    if restored:
+        os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(http.client.IncompleteRead) as cut:
         response.read()
     connection.close()

@@ -21,6 +21,8 @@ EncodedFields = Sequence[tuple[bytes, bytes]]
 
 # The extension's name in an ASGI scope. Its value is a `DirectAnswer`.
 EXTENSION: Final = "aero_disk.direct_answer"
+# Of what is no request: status, code and message of the error that has to be answered.
+REFUSAL: Final = "aero_disk.refusal"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,13 +21,22 @@ from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from ..access.authorization import Action, Asked, AuthResult
 from ..stores.image_store import MayRead, VersionChangedError
 from .client_address import UNIX, TrustedProxies
 from .cors import CorsPolicy
-from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock, Receive, Scope, Send
+from .direct_answer import (
+    EXTENSION,
+    REFUSAL,
+    DirectAnswer,
+    EncodedFields,
+    HeaderBlock,
+    Receive,
+    Scope,
+    Send,
+)
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -168,14 +177,21 @@ class Exchange:
         self.method: str = scope["method"]
         root: str = scope.get("root_path", "")
         path: str = scope["path"]
+        if b"%" in (scope.get("raw_path") or b""):
+            path = _decoded_path(scope["raw_path"])
         self.path = path.removeprefix(root)
         self.raw_query: bytes = scope.get("query_string", b"")
         self.url_length = len(scope.get("raw_path") or path.encode()) + len(self.raw_query)
         self.headers: Mapping[str, str]
         self.headers, self.header_bytes = _read_headers(scope["headers"])
-        # RFC 9112 §3.2; later versions of HTTP have no need of the field.
+        # RFC 9112 §3.2; later versions of HTTP have no need of the field. granian makes up an empty
+        # one where there is none.
         hosts = [value for name, value in scope["headers"] if name == b"host"]
-        self.names_host = len(hosts) == 1 or scope.get("http_version") != "1.1"
+        self.names_host = (len(hosts) == 1 and hosts[0] != b"") or scope.get(
+            "http_version"
+        ) != "1.1"
+        # Of what the server could not read as a request: status, code and message.
+        self.refusal: tuple[int, str, str] | None = scope.get("extensions", _NONE).get(REFUSAL)
         # Over a Unix socket servers say nothing of the client, or what is no address.
         self.peer: str = UNIX if surroundings.is_unix else (scope.get("client") or ("",))[0]
         self.trusted_proxy = surroundings.proxies.trusts(self.peer)
@@ -402,6 +418,11 @@ Handler = Callable[[Exchange], Awaitable[None]]
 def new_request_id() -> bytes:
     """An id that no other request has."""
     return b"%032x" % _IDS.getrandbits(128)
+
+
+def _decoded_path(raw: bytes) -> str:
+    """The path, but for slashes that are part of a name: `%2F` stays as it is (RFC 3986 §2.2)."""
+    return unquote(re.sub("(?i)%2f", "%252F", raw.decode("latin-1")))
 
 
 def encoded(fields: Fields) -> EncodedFields:

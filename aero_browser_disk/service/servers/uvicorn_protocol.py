@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1, with less work for each answer."""
+"""uvicorn's HTTP/1.1: requests bounded before they are parsed, and less work for each response."""
 
 from __future__ import annotations
 
@@ -6,23 +6,31 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
-from ..http.direct_answer import EXTENSION, Repeat
+from ..http.direct_answer import EXTENSION, REFUSAL, Repeat
 from ..http.request_form import RequestForm
 from ..stores.image_store import PIECE_LENGTH
-from .joined_writes import LEFT_LENGTH, JoinedTransport
+from .request_gate import RefusedRequestError, RequestGate, RequestLimits
+from .socket_writer import MAX_BUFFERED, SocketWriter
 
 # A request with one of these may have a body, or turn into something else.
 _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
 # What is remembered of each connection.
 _LONGEST_REMEMBERED: Final = 16 * 1024
-# What may wait for a client whole, of the answer to a repeated request.
-_LONGEST_LEFT: Final = PIECE_LENGTH
+# What may be buffered for a client, of the response to a repeated request.
+_MAX_BUFFERED_REPEAT: Final = PIECE_LENGTH
+# What may wait behind a response under way before reading stops.
+_MAX_WAITING: Final = 64 * 1024
+# How long, and how many bytes, a client may go on sending to a connection that is over: closed at
+# once, it might never see the last response.
+_LINGER_S: Final = 2.0
+_MAX_LINGER_BYTES: Final = 1 << 20
 
 
 class _Repeatable(NamedTuple):
@@ -35,84 +43,203 @@ class _Repeatable(NamedTuple):
 
 
 class Protocol(HttpToolsProtocol):
-    """Sends the headers of an answer together with the start of its body, and direct answers.
+    """Hands the parser one bounded request at a time, and sends direct responses.
 
     A disk is read by thousands of requests that differ in hardly more than their range. Those that
-    the application offered to answer alike never reach the parser: they are told by their bytes,
-    and take two fifths of the processor's time (measured: ranges of 64 KiB).
+    the application offered to answer alike never reach the parser: they are recognized by their
+    bytes, and take two fifths of the processor's time (measured: ranges of 64 KiB).
+
+    What of uvicorn it stands on is listed, and checked, in `tests/service/test_uvicorn_protocol`.
     """
 
-    _repeatable: _Repeatable | None = None
-    # Of the parser: whether the next byte begins a request, and how many began in the last data.
-    _is_between = True
-    _begun = 0
-    # Of a request whose headers are not all there: and when that takes too long.
-    _is_in_headers = True
-    _headers_timer: asyncio.TimerHandle | None = None
-    # What came last, if that was one request and nothing else.
-    _request: bytes | None = None
-    # When the last request of those was answered, by the loop's clock.
-    _answered_at = 0.0
-    # The server's own fields, which it renews each second, and what answers begin with for as long.
-    _own_fields: list[tuple[bytes, bytes]] | None = None
-    _starts: dict[int, bytes]
+    def __init__(self, *, limits: RequestLimits | None = None, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._gate = RequestGate(limits or RequestLimits())
+        self._repeatable: _Repeatable | None = None
+        # The request under way, when it has no body.
+        self._request: bytes | None = None
+        # Whether its headers, and all of it, were parsed.
+        self._has_headers = self._is_whole = True
+        # What is to come of its body, None when that is chunked; and what came, with framing.
+        self._body_left: int | None = 0
+        self._body_received = self._body_content = 0
+        # What came after the last response of the connection.
+        self._lingered_bytes = 0
+        # What the response's `Connection` would be if the request were whole.
+        self._keeps_alive = False
+        self._headers_timer: asyncio.TimerHandle | None = None
+        # When the last repeated request was answered, by the loop's clock.
+        self._answered_at = 0.0
+        # The server's own fields, which it renews each second, and the lines made of them.
+        self._own_fields: list[tuple[bytes, bytes]] | None = None
+        self._starts: dict[int, bytes] = {}
+
+    # ── what the transport calls ──
 
     def connection_made(self, transport: Any) -> None:
         """As `asyncio.Protocol.connection_made`."""
-        joined: Any = JoinedTransport(transport)
-        super().connection_made(joined)
+        self._writer = SocketWriter(transport)
+        super().connection_made(transport)
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As `asyncio.Protocol.connection_lost`."""
         self._repeatable = self._request = None
+        self._gate.take()
         self._stop_waiting_for_headers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """As `asyncio.Protocol.data_received`."""
-        if self._repeatable is not None and self._answers_again(self._repeatable, data):
+        if not self._gate.waiting and self._is_answered_again(data):
             return
-        was_between, self._begun, self._request = self._is_between, 0, None
-        super().data_received(data)
-        if self._is_in_headers and self._headers_timer is None:
-            self._wait_for_headers()
-        is_whole = was_between and self._begun == 1 and self._is_between
-        if is_whole and len(data) <= _LONGEST_REMEMBERED:
-            self._request = data
+        self._gate.push(data)
+        self._advance()
 
-    def on_message_begin(self) -> None:
-        """As the parser calls it."""
-        self._is_between = False
-        self._is_in_headers = True
-        self._begun += 1
-        super().on_message_begin()
+    # ── from bytes to requests ──
 
-    def on_message_complete(self) -> None:
-        """As the parser calls it."""
-        self._is_between = True
-        super().on_message_complete()
+    def _advance(self) -> None:
+        """Parses what waits, up to the end of one request."""
+        try:
+            while self._gate.waiting and not self.transport.is_closing():
+                cycle: Any = self.cycle
+                if cycle is not None and cycle.response_complete and not cycle.keep_alive:
+                    self._lingered_bytes += len(self._gate.take())
+                    if self._lingered_bytes > _MAX_LINGER_BYTES:
+                        self.transport.abort()
+                elif not self._is_whole:
+                    self._parse_body()
+                elif cycle is not None and not cycle.response_complete:
+                    if len(self._gate.waiting) > _MAX_WAITING:
+                        self.flow.pause_reading()
+                    return
+                elif not self._begin_request():
+                    return
+        except RefusedRequestError as refusal:
+            self._refuse(refusal)
+
+    def _begin_request(self) -> bool:
+        """Parses the headers that come next; False when there is nothing more to do for now."""
+        head = self._gate.next_head()
+        self._unset_keepalive_if_required()
+        if head is None:
+            if self._headers_timer is None:
+                self._wait_for_headers()
+            return False
+        self._stop_waiting_for_headers()
+        if self._is_answered_again(head):
+            # Others get their turn.
+            self.loop.call_soon(self._advance)
+            return False
+        self._parse_head(head)
+        return True
+
+    def _parse_head(self, head: bytes) -> None:
+        self._request = head if len(head) <= _LONGEST_REMEMBERED else None
+        self._has_headers = self._is_whole = False
+        self._body_left = self._body_received = self._body_content = 0
+        self._parse(head, head)
+        cycle: Any = self.cycle
+        if not self._has_headers:
+            raise RefusedRequestError(400, "bad_request", "This is not an HTTP request.", head)
+        if not self._is_whole:
+            self._request = None
+            fields = dict(self.headers)
+            chunked = b"transfer-encoding" in fields
+            self._body_left = None if chunked else int(fields.get(b"content-length", b"0"))
+            # What follows a body that is not read to its end is no request.
+            self._keeps_alive, cycle.keep_alive = cycle.keep_alive, False
+            cycle.transport = _LingeringTransport(self.transport)
+
+    def _parse_body(self) -> None:
+        if self._body_left is None:
+            chunk = self._gate.take()
+        else:
+            chunk = self._gate.take(self._body_left)
+            self._body_left -= len(chunk)
+        self._body_received += len(chunk)
+        self._parse(chunk)
+        if self._body_left is None:
+            self._gate.check_framing(self._body_received, self._body_content)
+        elif self._is_whole:
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = self._keeps_alive
+        elif not self._body_left:
+            raise RefusedRequestError(400, "bad_request", "The body has no end.")
+
+    def _parse(self, data: bytes, head: bytes = b"") -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Refused silently (RFC 9110 §7.8): what follows is a request like any other.
+            self.parser = httptools.HttpRequestParser(self)
+            self._is_whole = True
+        except httptools.HttpParserError:
+            raise RefusedRequestError(
+                400, "bad_request", "This is not an HTTP request.", head
+            ) from None
+
+    def _refuse(self, refusal: RefusedRequestError) -> None:
+        """Has the application answer with the refusal, as the connection's last response."""
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # It waits for a body that will not come.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        self._gate.take()
+        self._repeatable = self._request = None
+        self.flow.resume_reading()
+        self.on_message_begin()
+        scope: Any = self.scope
+        scope.update(method=refusal.method, path="", raw_path=b"", query_string=b"")
+        if refusal.origin:
+            scope["headers"].append((b"origin", refusal.origin))
+        scope["extensions"] = {REFUSAL: (refusal.status, refusal.code, str(refusal))}
+        self._is_whole = True
+        self.cycle = self._new_cycle(scope, keep_alive=False)
+        self.cycle.transport = _LingeringTransport(self.transport)  # type: ignore[assignment]
+        self._start_asgi_task(self.cycle, self.app)
+
+    # ── what the parser calls ──
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As the parser calls it: for trailers too, which nobody reads."""
+        if not self._has_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """As the parser calls it."""
-        self._is_in_headers = False
-        self._stop_waiting_for_headers()
         super().on_headers_complete()
+        self._has_headers = True
         cycle: Any = self.cycle
-        joined: Any = self.transport
-        if joined.is_plain and cycle is not None and cycle.scope is self.scope:
+        if self._writer.is_direct:
             # Its task begins later.
             answer: Any = _CycleAnswer(cycle, self)
             cycle.scope["extensions"] = {EXTENSION: answer}
 
+    def on_body(self, body: bytes) -> None:
+        """As the parser calls it."""
+        self._body_content += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """As the parser calls it."""
+        self._is_whole = True
+        super().on_message_complete()
+
+    # ── time ──
+
     def on_response_complete(self) -> None:
         """As the cycle calls it."""
-        joined: Any = self.transport
-        joined.flush()
         super().on_response_complete()
+        if self._gate.waiting:
+            self.loop.call_soon(self._advance)
 
     def timeout_keep_alive_handler(self) -> None:
-        """As the timer calls it, which is set by answers of the ordinary way alone."""
+        """As the timer calls it, which is set by responses of the ordinary way alone."""
         left_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -123,24 +250,17 @@ class Protocol(HttpToolsProtocol):
 
     def _wait_for_headers(self) -> None:
         """Gives a request as long as an idle connection has: uvicorn itself would wait for ever."""
-        self._headers_timer = self.loop.call_later(self.timeout_keep_alive, self._miss_headers)
+        self._headers_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
     def _stop_waiting_for_headers(self) -> None:
         if self._headers_timer is not None:
             self._headers_timer.cancel()
             self._headers_timer = None
 
-    def _miss_headers(self) -> None:
-        self._headers_timer = None
-        cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            # They wait for an answer before theirs: reading may have stopped.
-            self._wait_for_headers()
-            return
-        self.transport.abort()
+    # ── repeated requests ──
 
     def remember(self, cycle: Any, repeat: Repeat) -> None:
-        """Answers the next requests like that of `cycle` by `repeat`, if it came by itself."""
+        """Answers the next requests like that of `cycle` by `repeat`, if it had no body."""
         if self._request is None or cycle is not self.cycle:
             return
         names = [name for name, _ in cycle.scope["headers"]]
@@ -150,12 +270,15 @@ class Protocol(HttpToolsProtocol):
         if form is not None:
             self._repeatable = _Repeatable(form, repeat, cycle)
 
-    def _answers_again(self, known: _Repeatable, data: bytes) -> bool:
-        values = known.form.values(data)
+    def _is_answered_again(self, request: bytes) -> bool:
+        """Answers a whole request as one before was; False when it has to be parsed."""
+        known = self._repeatable
+        values = None if known is None else known.form.values(request)
         if (
-            values is None
-            or not self._is_between
+            known is None
+            or values is None
             or not self.cycle.response_complete
+            or not self.cycle.keep_alive
             or self.flow.write_paused
             or self.transport.is_closing()
         ):
@@ -168,17 +291,24 @@ class Protocol(HttpToolsProtocol):
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
         """As `RepeatedAnswer.begin`: to copy a short rest is quicker than to come back with it."""
-        joined: Any = self.transport
-        left = _LONGEST_LEFT if len(body) <= _LONGEST_LEFT else LEFT_LENGTH
-        taken: int = joined.write_now(self._start(status) + lines, body, longest_left=left)
-        return taken
+        limit = _MAX_BUFFERED_REPEAT if len(body) <= _MAX_BUFFERED_REPEAT else MAX_BUFFERED
+        return self._writer.write(self._start(status) + lines, body, limit)
 
     def go_on(self, application: Any, *, is_begun: bool) -> None:
         """As `RepeatedAnswer.go_on`."""
         assert self._repeatable is not None
         like = self._repeatable.cycle
         scope: Any = {**like.scope}
-        cycle: Any = RequestResponseCycle(
+        cycle = self._new_cycle(scope, keep_alive=like.keep_alive)
+        scope["extensions"] = {EXTENSION: _CycleAnswer(cycle, self)}
+        cycle.response_started = is_begun
+        self.cycle = cycle
+        self._unset_keepalive_if_required()
+        self._start_asgi_task(cycle, application)
+
+    def _new_cycle(self, scope: Any, *, keep_alive: bool) -> RequestResponseCycle:
+        """One of a request without a body."""
+        cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -188,33 +318,30 @@ class Protocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=False,
-            keep_alive=like.keep_alive,
+            keep_alive=keep_alive,
             on_response=self.on_response_complete,
         )
-        scope["extensions"] = {EXTENSION: _CycleAnswer(cycle, self)}
         cycle.more_body = False
-        cycle.response_started = is_begun
-        self.cycle = cycle
-        self._unset_keepalive_if_required()
-        self._start_asgi_task(cycle, application)
+        cycle.message_event.set()
+        return cycle
+
+    # ── direct responses ──
 
     def write_piece(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, ending: bytes
     ) -> int:
         """Writes the status, the headers of the server and those of `head`, `ending`, the body.
 
-        Returns how much of it was taken, as `JoinedTransport.write_now` does.
+        Returns how much of it was taken, as `SocketWriter.write` does.
         """
         start = b""
         if head is not None:
             status, lines = head
             start = b"".join((self._start(status), *lines, ending))
-        joined: Any = self.transport
-        taken: int = joined.write_now(start, body)
-        return taken
+        return self._writer.write(start, body)
 
     def _start(self, status: int) -> bytes:
-        """What answers begin with."""
+        """What responses begin with."""
         if self._own_fields is not self.server_state.default_headers:
             self._own_fields, self._starts = self.server_state.default_headers, {}
         start = self._starts.get(status)
@@ -273,3 +400,21 @@ class _CycleAnswer:
             # They hold each other.
             del cycle.scope["extensions"]
         return taken
+
+
+class _LingeringTransport:
+    """A transport that closes in two steps, so that a client who still sends sees the response."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Ends what is sent now, what is received in a moment."""
+        if not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)

@@ -6,11 +6,13 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 
 from ..app import Service
 from ..configuration import ServerOptions
+from .request_gate import RequestLimits
 from .uvicorn_protocol import Protocol
 
 
@@ -33,7 +35,7 @@ def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
     authorities = options.tls_client_authorities
     return uvicorn.Config(
         service,
-        http=Protocol,
+        http=partial(Protocol, limits=_limits(options)),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         access_log=False,
@@ -46,6 +48,16 @@ def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
         ssl_keyfile=options.tls_key,
         ssl_ca_certs=None if authorities is None else str(authorities),
         ssl_cert_reqs=ssl.CERT_NONE if authorities is None else ssl.CERT_REQUIRED,
+    )
+
+
+def _limits(options: ServerOptions) -> RequestLimits:
+    """Wider than the application's own, which weighs a target and headers by their values."""
+    max_line_bytes = options.max_url_length + 1024
+    return RequestLimits(
+        max_line_bytes=max_line_bytes,
+        max_head_bytes=max_line_bytes + options.max_header_bytes,
+        max_framing_bytes=options.max_header_bytes,
     )
 
 

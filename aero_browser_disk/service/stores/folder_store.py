@@ -66,8 +66,6 @@ class FolderStore:
         self._files: OrderedDict[str, ImageFile] = OrderedDict()
         self._on_rejected_manifest = on_rejected_manifest
         self._nginx_validators = nginx_validators
-        # nginx knows seconds only.
-        self._settled_ns = 1_000_000_000 if nginx_validators else _SETTLED_NS
         self._manifest: dict[str, ManifestEntry] | None = None
         self._manifest_version: FileVersion | None = None
         # What was told last, if the manifest is still wrong.
@@ -231,13 +229,22 @@ class FolderStore:
         """The file, open, at a version that no later write can pass for."""
         for _ in range(_SETTLING_TRIES):
             version = self._version(entry)
-            age_ns = time.time_ns() - version.mtime_ns
-            if 0 <= age_ns < self._settled_ns:
+            wait_ns = self._unsettled_ns(version)
+            if wait_ns > 0:
                 # uvloop counts milliseconds, and may wake up one too early.
-                await asyncio.sleep((self._settled_ns - age_ns) / 1e9 + 0.001)
+                await asyncio.sleep(wait_ns / 1e9 + 0.001)
             elif (file := self._current(entry, version)).version == version:
                 return file
         raise VersionChangedError
+
+    def _unsettled_ns(self, version: FileVersion) -> int:
+        """How long until no later write can leave the same times; 0 for times in the future."""
+        now_ns = time.time_ns()
+        ages = [(now_ns - version.ctime_ns, _SETTLED_NS)]
+        if self._nginx_validators:
+            # nginx knows the modification time alone, in seconds.
+            ages.append((now_ns - version.mtime_ns, 1_000_000_000))
+        return max(settled_ns - age_ns if age_ns >= 0 else 0 for age_ns, settled_ns in ages)
 
     def _current(self, entry: ManifestEntry, version: FileVersion) -> ImageFile:
         """The open file of that version; an older one is left to those who still read it."""

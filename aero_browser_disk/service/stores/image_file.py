@@ -17,22 +17,33 @@ from .manifest import ManifestEntry
 
 
 class FileVersion(NamedTuple):
-    """What tells two states of a file apart."""
+    """What tells two states of a file apart.
+
+    The change time is among it: writers can set the modification time back, that one they cannot.
+    """
 
     device: int
     inode: int
     mtime_ns: int
+    ctime_ns: int
     size: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileVersion:
         """The version that a `stat` saw."""
-        return cls(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+        return cls(
+            status.st_dev,
+            status.st_ino,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_size,
+        )
 
     def is_of(self, status: os.stat_result) -> bool:
         """Whether a `stat` saw this version: without making another, which takes twice as long."""
         return (
-            status.st_mtime_ns == self.mtime_ns
+            status.st_ctime_ns == self.ctime_ns
+            and status.st_mtime_ns == self.mtime_ns
             and status.st_ino == self.inode
             and status.st_size == self.size
             and status.st_dev == self.device
@@ -40,8 +51,8 @@ class FileVersion(NamedTuple):
 
     @property
     def entity_tag(self) -> EntityTag:
-        """Its strong validator."""
-        return EntityTag(f"{self.inode:x}-{self.mtime_ns:x}-{self.size:x}")
+        """Its strong validator. Why of these: `web/guide/decisions/validators.md`."""
+        return EntityTag(f"{self.inode:x}-{self.mtime_ns:x}-{self.ctime_ns:x}-{self.size:x}")
 
 
 class ImageFile:
@@ -60,6 +71,7 @@ class ImageFile:
         self._descriptor = descriptor
         self._threads = threads
         self._retired = False
+        self._is_unlinked = False
         self._tries_page_cache = sys.platform == "linux"
 
     async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
@@ -101,11 +113,18 @@ class ImageFile:
     def _check_version(self) -> None:
         """Raises `VersionChangedError` when what was just read may be of another version.
 
-        A writer sets the time before it changes a byte, so bytes of a later version are never seen
+        A write sets the times before it changes a byte, so bytes of a later version are never seen
         before that version's time.
         """
-        if not self.version.is_of(os.fstat(self._descriptor)):
+        status = os.fstat(self._descriptor)
+        if self.version.is_of(status):
+            return
+        changed = self.version._replace(ctime_ns=status.st_ctime_ns)
+        if status.st_nlink or self._is_unlinked or not changed.is_of(status):
             raise VersionChangedError
+        # It lost its last name to a file that replaced it, which sets its change time, once.
+        self._is_unlinked = True
+        self.version = changed
 
     def _read_page_cache(self, offset: int, length: int) -> memoryview:
         """What of it can be had without waiting for the device, from its start on: on loan."""
