@@ -268,14 +268,3 @@ def test_an_escaped_slash_is_no_separator(server: RunningService, path: str) -> 
         with closing(server.connect()) as connection:
             connection.request("GET", target)
             assert connection.getresponse().status == status
-
-
-def test_http_1_1_needs_a_host(server: RunningService) -> None:
-    for request in (
-        b"GET /healthz HTTP/1.1\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-    ):
-        with socket.create_connection((server.host, server.port)) as connection:
-            connection.settimeout(PATIENCE_S)
-            connection.sendall(request)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
