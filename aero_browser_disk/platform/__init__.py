@@ -24,9 +24,18 @@ async def current_platform() -> Platform:
         from .browser import browser_platform
 
         return await browser_platform()
-    from .cpython import host_platform
-
     return host_platform(cache_folder())
+
+
+def host_platform(folder: str | os.PathLike[str]) -> Platform:
+    """CPython's platform: files below `folder`, an HTTP client, locks, and a clock.
+
+    The folder is created when something is stored. Close the platform's `http` when you are done
+    with all disks on it.
+    """
+    from .cpython import host_platform as made  # not in a browser: it needs sockets and `fcntl`
+
+    return made(folder)
 
 
 def cache_folder() -> Path:

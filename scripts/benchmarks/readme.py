@@ -1,4 +1,4 @@
-"""Writes what the bench found into the README, between the marks there.
+"""Writes what the bench found into the guide's page of measurements, between the marks there.
 
 The numbers are those of the last `./scripts/bench`, or of the results named on the command line.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.project import CACHE, ROOT
+from lib.project import CACHE, WEB
 
-README = ROOT / "README.md"
+PAGE = WEB / "guide" / "measurements.md"
 FIRST, LAST = "<!-- bench:", "<!-- end of bench -->"
 MB = 1e6
 
@@ -101,9 +101,9 @@ def main() -> int:
     )
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
-    page = README.read_text(encoding="utf-8")
-    README.write_text(written(page, tables(results)), encoding="utf-8")
-    print(f"wrote {README}", file=sys.stderr)
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(written(page, tables(results)), encoding="utf-8")
+    print(f"wrote {PAGE}", file=sys.stderr)
     return 0
 
 

@@ -20,7 +20,7 @@ from lib import browsers
 from lib.project import CACHE
 
 DISK = SyntheticImage(64 << 20, seed=3)
-# As a host is told to serve the site (README): what a build made does not change under its name.
+# As web/guide/hosting.md says: what a build made does not change under its name.
 HEADERS = {"Cache-Control": "public, max-age=3600"}
 GOAL_MS, AIM_MS = 700, 500
 PYTHON_RATIO = 3

@@ -6,6 +6,7 @@ Content-Security-Policy and without the network.
 
 from __future__ import annotations
 
+import importlib
 import re
 import warnings
 from pathlib import Path
@@ -90,7 +91,7 @@ def write_reference(site: Path) -> None:
     )
     environment = pdoc.render.env
     environment.globals["script_modules"] = [(name, summary_of(name)) for name in SCRIPT_MODULES]
-    modules = {name: pdoc.doc.Module.from_name(name) for name in MODULES}
+    modules = {name: _module(name) for name in MODULES}
     pages = {"index.html": pdoc.render.html_index(modules), "reference.css": _styles(environment)}
     with warnings.catch_warnings():
         # A method `list` hides the type from pdoc, which then shows the annotation as written.
@@ -101,6 +102,13 @@ def write_reference(site: Path) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
+
+
+def _module(name: str) -> pdoc.doc.Module:
+    module = importlib.import_module(name)
+    for public in getattr(module, "__all__", ()):
+        setattr(module, public, getattr(module, public))  # pdoc misses what is loaded when used
+    return pdoc.doc.Module(module)
 
 
 def summary_of(script: str) -> str:

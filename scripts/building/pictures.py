@@ -1,4 +1,4 @@
-"""Makes the README's pictures: `pictures/*.svg` from `pictures/*.dot`, by Graphviz.
+"""Makes the guide's diagrams: `web/guide/pictures/*.svg` from `*.dot` there, by Graphviz.
 
 Run it after changing one. Each picture has a card of its own behind it, so that it can be read on
 light and on dark pages, and the digest of what it was made from, which a test compares.
@@ -12,9 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lib.project import BUILDING
+from lib.project import WEB
 
-PICTURES = BUILDING / "pictures"
+PICTURES = WEB / "guide" / "pictures"
 _MARK = re.compile(r"<!-- made from sha256:([0-9a-f]{64}) -->")
 _BETWEEN_TAGS = re.compile(r"<!--.*?-->\s*|<title>.*?</title>\s*", re.DOTALL)
 _SIZE = re.compile(r'width="(\d+)pt" height="(\d+)pt"\s+viewBox="([^"]*)"')

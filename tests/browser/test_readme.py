@@ -1,4 +1,4 @@
-"""The README's JavaScript, run on a page, and its page with a machine, booted."""
+"""The JavaScript of the README and the guide runs on a page, and the page with a machine boots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
 from lib.project import GRUB_RESCUE_IMAGE
 from samples.emulator import can_boot
 from support import file_images
-from support.readme import EXAMPLE_URL, blocks
+from support.readme import EXAMPLE_URL, Block, blocks
 
 SCRIPTS = blocks("js")
 
@@ -52,10 +52,10 @@ def as_function(text: str) -> str:
     return f"async (url) => {{ {GIVEN} {{ {imported} }} await disk.close(); }}"
 
 
-@pytest.mark.parametrize("text", SCRIPTS, ids=range(1, len(SCRIPTS) + 1))
-def test_javascript_runs_as_it_stands(text: str, url: str, page: Page, site: SiteServer) -> None:
+@pytest.mark.parametrize("block", SCRIPTS, ids=str)
+def test_javascript_runs_as_it_stands(block: Block, url: str, page: Page, site: SiteServer) -> None:
     page.goto(site.url)
-    page.evaluate(as_function(text.replace(EXAMPLE_URL, url)), url)
+    page.evaluate(as_function(block.text.replace(EXAMPLE_URL, url)), url)
 
 
 @pytest.mark.timeout(600)
@@ -65,7 +65,7 @@ def test_javascript_runs_as_it_stands(text: str, url: str, page: Page, site: Sit
 )
 def test_the_page_with_a_machine_boots(site_folder: Path, tmp_path: Path, page: Page) -> None:
     copy_with_emulator(site_folder, tmp_path / "site")
-    whole = next(text for text in blocks("html") if text.startswith("<!doctype html>"))
+    (whole,) = [x.text for x in blocks("html") if x.text.startswith("<!doctype html>")]
     (tmp_path / "site" / "machine.html").write_text(whole)
     assert len(whole.splitlines()) <= 30
     with (
@@ -73,7 +73,7 @@ def test_the_page_with_a_machine_boots(site_folder: Path, tmp_path: Path, page: 
         SiteServer(tmp_path / "site", isolated=True) as site,
     ):
         page.goto(f"{site.url}machine.html?image={quote(images.url('rescue.img'), safe='')}")
-        page.get_by_label("Boot from another host").check()
+        page.get_by_label("Boot from another server").check()
         expect(page.locator("#screen")).to_contain_text("GNU GRUB", timeout=BOOT_TIMEOUT_MS)
         expect(page.locator("#report")).to_be_empty()
         page.close()

@@ -1,34 +1,38 @@
-"""The commands of the operator's guide do against this service what the guide says."""
+"""Commands and configurations of the guide do with this service, and nginx, what it says."""
 
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import subprocess
-from pathlib import Path
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
-import aero_browser_disk.service as package
+from aero_browser_disk.service.access.signed_urls import read_signing_keys
+from aero_browser_disk.service.configuration import load_configuration
+from aero_browser_disk.service.stores.manifest import parse_manifest
+from lib.nginx_server import Nginx, find_nginx
+from support.readme import GUIDE, Block, blocks, section
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from .conftest import RunningService
 
 PAGE = "https://app.example.com"
-GUIDE = (Path(package.__file__).parent / "README.md").read_text()
+PAGE_OF_GUIDE = GUIDE / "image-service.md"
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 
 
 def commands(heading: str) -> list[str]:
-    """The indented commands of a section, each on one line, without what is said of them."""
-    section = GUIDE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    assert section, heading
-    joined = section.replace("\\\n", " ")
-    lines = re.findall(r"^    (curl .*?)(?:\s+# .*)?$", joined, re.MULTILINE)
+    """The curl commands of a section, each on one line, without their comments."""
+    joined = section(PAGE_OF_GUIDE, heading).replace("\\\n", " ")
+    lines = re.findall(r"^(curl .*?)(?:\s+# .*)?$", joined, re.MULTILINE)
     return [re.sub(r"\s{2,}", " ", line) for line in lines]
 
 
@@ -71,3 +75,38 @@ def test_what_to_watch(tmp_path: Path, serve: Callable[..., RunningService]) -> 
             check=True,
         )
         assert says in done.stdout, command
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_configurations_are_accepted(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "service.toml"
+    if block.text.startswith("current = "):
+        file.write_text(block.text.replace('= "…"', f'= "{secrets.token_urlsafe(32)}"'))
+        assert set(read_signing_keys(file).keys) == {"2026-11", "2026-10"}
+    else:
+        file.write_text(block.text)
+        load_configuration(file)
+
+
+def test_the_manifest_is_one() -> None:
+    (text,) = [block.text for block in blocks("json") if '"images"' in block.text]
+    (entry,) = parse_manifest(text).values()
+    assert entry.public
+
+
+@pytest.mark.skipif(find_nginx() is None, reason="no nginx here: apt-get install nginx-light")
+def test_nginx_serves_the_site_isolated(tmp_path: Path) -> None:
+    (block,) = blocks("nginx")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "aero-disk.mjs").write_text("export {};\n")
+    location = block.text.replace("/srv/aero-disk", str(site))
+    server = f"server {{ listen ${{AERO_DISK_LISTEN}};\n{location}\n}}"
+    with (
+        Nginx(tmp_path, server, {}) as nginx,
+        urllib.request.urlopen(f"{nginx.url}/aero-disk.mjs", timeout=30) as response,
+    ):
+        fields = response.headers
+    assert fields["Content-Type"] == "text/javascript"
+    assert fields["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert fields["Cross-Origin-Embedder-Policy"] == "require-corp"

@@ -1,13 +1,15 @@
-"""What the README says is so: its code runs, what it names is there, its lists are complete."""
+"""What the README and the guide say is so: code runs, what they name exists, lists are complete."""
 
 from __future__ import annotations
 
 import ast
 import asyncio
 import inspect
+import json
 import os
 import re
 import shlex
+import tomllib
 import typing
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,13 +28,38 @@ from building import pictures
 from lib.project import ROOT, WEB_FOLDERS, WEB_LIB
 from support import file_images
 from support.qemu import qemu_img
-from support.readme import EXAMPLE_URL, README, blocks, links, named_tests, slugs
+from support.readme import (
+    EXAMPLE_URL,
+    GUIDE,
+    PAGES,
+    README,
+    Block,
+    all_blocks,
+    blocks,
+    links,
+    named_tests,
+    section,
+    slugs,
+    source_of,
+)
 
-SOURCE = README.read_text(encoding="utf-8")
-GUIDE = ROOT / "aero_browser_disk" / "service" / "README.md"
+OPENING = GUIDE / "opening-disks.md"
+EVERYTHING = "\n".join(map(source_of, PAGES))
+# Where the blocks of each language are run or checked.
+TESTED_LANGUAGES = {
+    "html": "tests/browser/test_readme.py, tests/browser/test_elsewhere.py",
+    "http": "here, as header fields or requests",
+    "js": "tests/browser/test_readme.py",
+    "json": "here, and tests/service/test_guide.py",
+    "nginx": "tests/service/test_guide.py",
+    "python": "here",
+    "sh": "here, and tests/service/test_guide.py",
+    "text": "nothing to run",
+    "toml": "tests/service/test_guide.py",
+}
 
 
-@pytest.mark.parametrize("page", [README, GUIDE], ids=["README", "operator's guide"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page):
     for target in links(page):
         name, _, anchor = target.partition("#")
@@ -41,8 +68,23 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in slugs(file), target
 
 
+def test_every_page_of_the_guide_is_reached_from_its_index():
+    index = GUIDE / "index.md"
+    linked = {(GUIDE / target.partition("#")[0]).resolve() for target in links(index)}
+    assert {page for page in PAGES if page.is_relative_to(GUIDE) and page != index} <= linked
+
+
+def test_the_readme_is_short():
+    assert len(source_of(README).splitlines()) < 300
+
+
+def test_every_block_has_a_language_that_is_tested():
+    for block in all_blocks():
+        assert block.language in TESTED_LANGUAGES, block
+
+
 def test_every_test_that_is_named_is_there():
-    files, functions = named_tests(SOURCE)
+    files, functions = named_tests(EVERYTHING)
     assert len(files) > 40
     assert len(functions) > 10
     assert not [name for name in files if not (ROOT / name).is_file()]
@@ -51,9 +93,11 @@ def test_every_test_that_is_named_is_there():
     assert functions <= there
 
 
-def test_every_test_file_of_a_promise_is_named_once():
-    rows = [line for line in SOURCE.splitlines() if line.startswith("| ") and "tests/" in line]
+def test_every_promise_is_made_once():
+    lines = source_of(GUIDE / "promises.md").splitlines()
+    rows = [line for line in lines if line.startswith("| ") and "tests/" in line]
     promises = [row.split("|")[1] for row in rows]
+    assert promises
     assert len(promises) == len(set(promises))
 
 
@@ -67,20 +111,18 @@ def test_no_error_is_left_out():
         source = module.read_text(encoding="utf-8")
         ours |= set(re.findall(r'name: "(\w+Error)"', source))
         ours |= set(re.findall(r"class (\w+Error) extends", source))
-    assert not ours - set(re.findall(r"`(\w+Error)`", SOURCE))
+    assert not ours - set(re.findall(r"`(\w+Error)`", section(OPENING, "Errors"))) - {"DiskError"}
 
 
 def test_no_notice_is_left_out():
-    section = SOURCE.split("is in `stats().notices`:")[1].split("**Events.**")[0]
-    told = set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE))
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", section(OPENING, "Notices"), re.MULTILINE))
     assert told == set(typing.get_args(Notice))
 
 
 def test_no_option_is_left_out():
-    section = SOURCE.split("## Opening a disk")[1].split("**A disk**")[0]
     told = {
         name
-        for row in section.splitlines()
+        for row in section(OPENING, "Options").splitlines()
         if row.startswith("| `")
         for name in re.findall(r"`(\w+)`", row.split("|")[1])
     }
@@ -97,15 +139,16 @@ def test_no_method_of_a_disk_is_left_out():
     source = (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8")
     disk = source.split("export class Disk {")[1].split("\n}\n")[0]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", disk, re.MULTILINE))
-    section = SOURCE.split("**A disk**")[1].split("**Errors**")[0]
+    told = set(re.findall(r"`[^`]*?(\w+)[(`,]", section(OPENING, "A disk")))
     # `ask` is for the modules beside it, such as files.mjs.
-    assert methods - {"constructor", "ask"} <= set(re.findall(r"`[^`]*?(\w+)[(`,]", section))
+    assert methods - {"constructor", "ask"} <= told
 
 
 def test_no_method_of_the_library_is_left_out():
     source = (WEB_LIB / "library.mjs").read_text(encoding="utf-8").split("export class Library")[1]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", source.split("\n}\n")[0], re.MULTILINE))
-    told = SOURCE.split("`library` has `list`")[1].split("\n\n")[0]
+    text = source_of(GUIDE / "local-images.md")
+    told = text.split("`library` has `list`")[1].split("\n\n")[0]
     assert methods - {"addEventListener", "list"} == set(re.findall(r"`(\w+)`", told))
 
 
@@ -114,37 +157,62 @@ def camel(name: str) -> str:
     return first + "".join(part.title() for part in rest)
 
 
-def test_the_table_of_contents_has_every_section():
-    contents = SOURCE.split("**Contents.**")[1].split("\n\n")[0]
-    named = set(re.findall(r"\(#([^)]*)\)", contents))
-    sections = slugs(README, level=2)
-    assert named == sections - {"licence"}
-
-
 def test_pictures_are_of_their_sources():
     for source in pictures.sources():
         picture = source.with_suffix(".svg")
         assert pictures.mark_of(picture) == pictures.digest_of(source), "run building.pictures"
-        assert f"({picture.relative_to(ROOT).as_posix()})" in SOURCE
+        assert f"(pictures/{picture.name})" in EVERYTHING
 
 
 def test_nothing_names_a_place_of_one_machine():
-    for path in (README, GUIDE, *pictures.sources()):
+    for path in (*PAGES, *pictures.sources()):
         assert not re.search(r"(?<![\w.])/(work|tmp|root|home)/", path.read_text()), path
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=str)
+def test_json_is_json(block):
+    assert json.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_toml_is_toml(block):
+    assert tomllib.loads(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("http"), ids=str)
+def test_http_is_header_fields_or_requests(block):
+    lines = block.text.splitlines()
+    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|DELETE) +/v1/\S+.*"
+    assert all(re.fullmatch(field, x) for x in lines) or all(
+        re.fullmatch(request, x) for x in lines
+    )
 
 
 # ── commands ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def commands() -> list[list[str]]:
-    lines = [line for text in blocks("sh") for line in text.splitlines()]
+    texts = [block.text.replace("\\\n", " ") for block in blocks("sh")]
+    lines = [line for text in texts for line in text.splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
+# What is no command of this project, and where it is run.
+FOREIGN_COMMANDS = {
+    "curl": "tests/service/test_guide.py",
+    "docker": "tests/service/test_container.py builds what the Dockerfile says",
+    "envsubst": "tests/service/test_nginx.py renders the templates",
+    "export": "with envsubst",
+    "openssl": "tests/service/test_cli.py makes a key",
+    "pip": "tests/unit/scripts/test_site.py installs the wheel",
+    "qemu-img": "tests/service/test_outside_checks.py",
+}
+
+
 def test_every_script_that_is_named_is_there():
-    for name in set(re.findall(r"`?\./(scripts/[\w-]+)", SOURCE)):
+    for name in set(re.findall(r"`?\./(scripts/[\w-]+)", EVERYTHING)):
         assert os.access(ROOT / name, os.X_OK), name
-    for name in set(re.findall(r"python (scripts/\w+\.py)", SOURCE)):
+    for name in set(re.findall(r"python (scripts/[\w/]+\.py)", EVERYTHING)):
         assert (ROOT / name).is_file(), name
 
 
@@ -161,19 +229,30 @@ def test_every_command_is_one():
     for words in ours:
         main._parser().parse_args(words)
     service = [words[1:] for words in commands() if words[0] == "aero-disk-service"]
-    assert {words[0] for words in service} == {"serve", "probe"}
+    assert {words[0] for words in service} == {"serve", "probe", "check-config", "digest"}
     for words in service:
         service_cli._parser().parse_args(words)
 
 
+def test_every_other_command_is_run_somewhere():
+    for words in commands():
+        if words[0] in {"aero-disk", "aero-disk-service", "python"}:
+            continue  # looked at above
+        assert words[0].startswith("./scripts/") or words[0] in FOREIGN_COMMANDS, words
+
+
 # ── Python ────────────────────────────────────────────────────────────────────────────────────────
 
-IN_A_BROWSER_ONLY = "import micropip"  # tests/browser/test_elsewhere.py does that
-PYTHON = [text for text in blocks("python") if IN_A_BROWSER_ONLY not in text]
+# tests/browser/test_elsewhere.py does what they say.
+IN_A_BROWSER_ONLY = "import micropip"
+PYTHON = [block for block in blocks("python") if IN_A_BROWSER_ONLY not in block.text]
 
 
-def test_all_but_one_python_block_runs_here():
-    assert len(blocks("python")) - len(PYTHON) == 1
+def test_all_but_micropips_python_runs_here():
+    left_out = [block for block in blocks("python") if IN_A_BROWSER_ONLY in block.text]
+    assert {block.page.name for block in left_out} == {"README.md", "python.md"}
+    assert len(left_out) == 2
+    assert len(PYTHON) >= 8
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +274,7 @@ def url(image: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Closes the connections that CPython keeps alive; the README leaves that to its end."""
+    """Closes the connections that CPython keeps alive; the pages leave that to its end."""
     made: list[Platform] = []
 
     def make(folder: str | Path) -> Platform:
@@ -209,15 +288,15 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize("text", PYTHON, ids=range(1, len(PYTHON) + 1))
-async def test_python_runs_as_it_stands(text, url, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.chdir(tmp_path)
     await asyncio.to_thread(qemu_img, "create", "-q", "-f", "qcow2", "disk.qcow2", "1M")
     disk = await open_disk(url, allow_remote=True)
     names = {"url": url, "disk": disk, "open_disk": open_disk}
-    source = text.replace(EXAMPLE_URL, url)
-    code = compile(source, "README.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    source = block.text.replace(EXAMPLE_URL, url)
+    code = compile(source, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if running := eval(code, names):  # a block without `await` has run by now
         await running
     for opened in {id(found): found for found in (disk, names["disk"])}.values():
