@@ -13,17 +13,38 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-NEEDED_EXPOSED = ("Accept-Ranges", "Content-Range", "ETag")
+NEEDED_EXPOSED = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag")
+NEEDED_ALLOWED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+# These come once (RFC 9110 §5.3): browsers join two of them into a value that nothing matches.
+SINGLE = (
+    "accept-ranges",
+    "access-control-allow-origin",
+    "cache-control",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cross-origin-resource-policy",
+    "etag",
+    "last-modified",
+)
 _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, headers by lower-case name, and at most the first KiB of the body."""
+class Response:
+    """Status, headers by lower-case name, and at most the first KiB of the body.
+
+    `repeated` are the names of headers that came more than once, though they may not.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    repeated: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> str:
+        """The value of a header, `none` without one."""
+        return self.headers.get(name, "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +56,7 @@ class Check:
     found: str
 
 
-def ask(url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
+def request(url: str, headers: Mapping[str, str], method: str = "GET") -> Response:
     """One request on a connection of its own."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -45,70 +66,107 @@ def ask(url: str, headers: Mapping[str, str], method: str = "GET") -> Answer:
         connection.request(method, target, headers=dict(headers))
         response = connection.getresponse()
         fields: dict[str, str] = {}
+        repeated = []
         for name, value in response.getheaders():
             key = name.lower()
+            if key in fields and key in SINGLE:
+                repeated.append(key)
             fields[key] = f"{fields[key]}, {value}" if key in fields else value
-        return Answer(response.status, fields, response.read(1024))
+        return Response(response.status, fields, response.read(1024), tuple(repeated))
     finally:
         connection.close()
 
 
 def verify(url: str, origin: str) -> Iterator[Check]:
     """Every check, in the order in which a browser would stumble."""
-    first = ask(url, {"Range": "bytes=0-0", "Origin": origin, "Accept-Encoding": "gzip, br"})
-    yield from _ranges(first)
+    page = {"Origin": origin}
+    first = request(url, {"Range": "bytes=0-0", "Accept-Encoding": "gzip, br", **page})
+    size = first["content-range"].rpartition("/")[2]
+    yield from _range("range", first, "bytes 0-0/")
+    yield Check("one byte of body", len(first.body) == 1, f"{len(first.body)} bytes")
+    yield from _representation("range", first)
     yield from _cors("range", first, origin)
-    yield from _length(url, origin, first)
-    beyond = ask(url, {"Range": "bytes=99999999999999-", "Origin": origin})
+    last = request(url, {"Range": "bytes=-1", **page}, "HEAD")
+    yield Check("HEAD foretells a range", last["content-length"] == "1", last["content-length"])
+    yield from _representation("HEAD of a range", last)
+    yield from _whole(url, page, first, size, origin)
+    beyond = request(url, {"Range": "bytes=99999999999999-", **page})
     yield Check("416 beyond the end", beyond.status == 416, f"status {beyond.status}")
+    found = beyond["content-range"]
+    yield Check("416: Content-Range with the size", found == f"bytes */{size}", found)
+    yield Check("416: Accept-Ranges", beyond["accept-ranges"] == "bytes", beyond["accept-ranges"])
     yield from _cors("416", beyond, origin)
-    etag = first.headers.get("etag", "")
-    if etag:
-        other = ask(
-            url, {"Range": "bytes=0-0", "If-Range": '"no-such-version"', "Origin": origin}, "HEAD"
-        )
-        yield Check("If-Range of another version", other.status == 200, f"status {other.status}")
-        same = ask(url, {"If-None-Match": etag, "Origin": origin}, "HEAD")
-        yield Check("304 for the version at hand", same.status == 304, f"status {same.status}")
+    yield from _conditions(url, page, first, origin)
     yield from _preflight(url, origin)
 
 
-def _ranges(answer: Answer) -> Iterator[Check]:
-    headers = answer.headers
-    yield Check("206 for a range", answer.status == 206, f"status {answer.status}")
-    content_range = headers.get("content-range", "none")
-    whole = content_range.startswith("bytes 0-0/") and content_range[10:].isdecimal()
-    yield Check("Content-Range with the size", whole, content_range)
-    yield Check("one byte of body", len(answer.body) == 1, f"{len(answer.body)} bytes")
-    encoding = headers.get("content-encoding", "none")
-    yield Check("no Content-Encoding", encoding == "none", encoding)
-    etag = headers.get("etag", "none")
-    yield Check("a strong ETag", etag.startswith('"'), etag)
-    cache = headers.get("cache-control", "none")
-    yield Check("Cache-Control with no-transform", "no-transform" in cache, cache)
+def _range(place: str, response: Response, begins: str) -> Iterator[Check]:
+    yield Check(f"206 for a {place}", response.status == 206, f"status {response.status}")
+    found = response["content-range"]
+    whole = found.startswith(begins) and found[len(begins) :].isdecimal()
+    yield Check("Content-Range with the size", whole, found)
+    length = response["content-length"]
+    yield Check("Content-Length of the range", length == "1", length)
 
 
-def _cors(place: str, answer: Answer, origin: str) -> Iterator[Check]:
-    allowed = answer.headers.get("access-control-allow-origin", "none")
+def _representation(place: str, response: Response) -> Iterator[Check]:
+    """What every response with bytes of the image says of it."""
+    accepts = response["accept-ranges"]
+    yield Check(f"{place}: Accept-Ranges", accepts == "bytes", accepts)
+    encoding = response["content-encoding"]
+    yield Check(f"{place}: no Content-Encoding", encoding == "none", encoding)
+    yield Check(f"{place}: a strong ETag", response["etag"].startswith('"'), response["etag"])
+    modified = response["last-modified"]
+    yield Check(f"{place}: Last-Modified", modified.endswith(" GMT"), modified)
+    cache = response["cache-control"]
+    yield Check(f"{place}: Cache-Control with no-transform", "no-transform" in cache, cache)
+    explicit = "max-age=" in cache or "no-store" in cache
+    yield Check(f"{place}: Cache-Control says how long", explicit, cache)
+
+
+def _cors(place: str, response: Response, origin: str) -> Iterator[Check]:
+    allowed = response["access-control-allow-origin"]
     yield Check(f"{place}: the page's origin is allowed", allowed in ("*", origin), allowed)
-    exposed = answer.headers.get("access-control-expose-headers", "none")
-    names = {name.strip().lower() for name in exposed.split(",")}
-    lacking = [name for name in NEEDED_EXPOSED if name.lower() not in names]
+    exposed = response["access-control-expose-headers"]
+    lacking = [name for name in NEEDED_EXPOSED if name.lower() not in _names(exposed)]
     yield Check(f"{place}: headers are exposed", not lacking, exposed)
-    vary = answer.headers.get("vary", "none")
-    varies = "origin" in vary.lower()
-    yield Check(f"{place}: Vary: Origin, or * for all", allowed == "*" or varies, vary)
-    policy = answer.headers.get("cross-origin-resource-policy", "none")
+    varies = "origin" in _names(response["vary"])
+    yield Check(f"{place}: Vary: Origin, or * for all", allowed == "*" or varies, response["vary"])
+    policy = response["cross-origin-resource-policy"]
+    # Without it a page under COEP reads what CORS lets it read; with this one it does not.
     yield Check(f"{place}: not for its own origin only", policy != "same-origin", policy)
+    said = ", ".join(response.repeated) or "none"
+    yield Check(f"{place}: no header twice", not response.repeated, said)
 
 
-def _length(url: str, origin: str, first: Answer) -> Iterator[Check]:
-    head = ask(url, {"Origin": origin}, "HEAD")
-    size = first.headers.get("content-range", "").rpartition("/")[2]
-    length = head.headers.get("content-length", "none")
+def _whole(
+    url: str, page: Mapping[str, str], first: Response, size: str, origin: str
+) -> Iterator[Check]:
+    head = request(url, page, "HEAD")
+    length = head["content-length"]
     yield Check("HEAD tells the size", head.status == 200 and length == size, length)
-    same = head.headers.get("etag") == first.headers.get("etag")
-    yield Check("HEAD and GET agree on the ETag", same, head.headers.get("etag", "none"))
+    yield Check("HEAD and GET agree on the ETag", head["etag"] == first["etag"], head["etag"])
+    yield from _representation("HEAD", head)
+    yield from _cors("HEAD", head, origin)
+
+
+def _conditions(url: str, page: Mapping[str, str], first: Response, origin: str) -> Iterator[Check]:
+    etag, modified = first.headers.get("etag"), first.headers.get("last-modified")
+    if etag:
+        ranged = {"Range": "bytes=0-0", **page}
+        other = request(url, {"If-Range": '"no-such-version"', **ranged}, "HEAD")
+        yield Check("If-Range of another version", other.status == 200, f"status {other.status}")
+        yield from _representation("If-Range of another version", other)
+        same = request(url, {"If-Range": etag, **ranged}, "HEAD")
+        yield Check("If-Range of this version", same.status == 206, f"status {same.status}")
+        yield from _representation("If-Range of this version", same)
+        known = request(url, {"If-None-Match": etag, **page}, "HEAD")
+        yield Check("304 for the version at hand", known.status == 304, f"status {known.status}")
+        yield Check("304: the same ETag", known["etag"] == etag, known["etag"])
+        yield from _cors("304", known, origin)
+    if modified:
+        known = request(url, {"If-Modified-Since": modified, **page}, "HEAD")
+        yield Check("304 for its date", known.status == 304, f"status {known.status}")
 
 
 def _preflight(url: str, origin: str) -> Iterator[Check]:
@@ -117,22 +175,26 @@ def _preflight(url: str, origin: str) -> Iterator[Check]:
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": "if-range,range",
     }
-    answer = ask(url, asked, "OPTIONS")
-    yield Check("preflight: 2xx", 200 <= answer.status < 300, f"status {answer.status}")
-    allowed = answer.headers.get("access-control-allow-origin", "none")
+    response = request(url, asked, "OPTIONS")
+    yield Check("preflight: 2xx", 200 <= response.status < 300, f"status {response.status}")
+    allowed = response["access-control-allow-origin"]
     yield Check("preflight: the page's origin is allowed", allowed in ("*", origin), allowed)
-    methods = answer.headers.get("access-control-allow-methods", "none")
-    yield Check("preflight: GET is allowed", "GET" in methods or methods == "*", methods)
-    headers = answer.headers.get("access-control-allow-headers", "none")
-    names = {name.strip().lower() for name in headers.split(",")}
-    allows = {"range", "if-range"} <= names or "*" in names
-    yield Check("preflight: Range and If-Range are allowed", allows, headers)
-    vary = answer.headers.get("vary", "none").lower()
-    varies = all(
-        name in vary
-        for name in ("origin", "access-control-request-method", "access-control-request-headers")
-    )
-    yield Check("preflight: Vary for all three", varies, vary)
+    methods = response["access-control-allow-methods"]
+    lacking = {"get", "head", "options"} - _names(methods)
+    yield Check("preflight: GET, HEAD, OPTIONS", not lacking or methods == "*", methods)
+    headers = response["access-control-allow-headers"]
+    names = _names(headers)
+    allows = {name.lower() for name in NEEDED_ALLOWED} <= names or "*" in names
+    yield Check("preflight: Range and conditions are allowed", allows, headers)
+    age = response["access-control-max-age"]
+    yield Check("preflight: Max-Age", age.isdecimal(), age)
+    needed = {"origin", "access-control-request-method", "access-control-request-headers"}
+    varies = needed <= _names(response["vary"])
+    yield Check("preflight: Vary for all three", varies, response["vary"])
+
+
+def _names(value: str) -> set[str]:
+    return {name.strip().lower() for name in value.split(",")}
 
 
 def main() -> int:

@@ -136,9 +136,7 @@ class DiskBytes:
     ) -> None:
         """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
         whole = selected is None and "range" in exchange.headers
-        # Of a range nginx says Accept-Ranges itself.
-        blocks = known.every if whole else known.without_accept_ranges
-        block = blocks[exchange.has_credentials]
+        block = known.without_accept_ranges[exchange.has_credentials]
         kind = "whole" if whole else "range"
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
         said: Fields = (("X-Accel-Redirect", location), ("Content-Length", "0"))
