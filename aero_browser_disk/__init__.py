@@ -1,25 +1,63 @@
-"""Disk images of any size for emulators that run in a browser: see `open_disk`."""
+"""Disk images of any size for emulators that run in a browser: see `open_disk`.
+
+Everything that programs use is imported from here, or from one of these:
+
+- `errors`: every error, all of them `DiskError`s.
+- `file_systems`: partitions and files on a disk.
+- `formats`: what kind of image a file is.
+- `notebook`: progress bars and downloads in notebooks and terminals.
+- `platform`: what a disk needs from its surroundings, as protocols, and implementations of them.
+- `testing`: servers, images and test suites for tests of your own.
+
+All other modules may change in any version.
+"""
 
 from __future__ import annotations
 
 from . import errors
-from .disk import Disk, DiskInfo, DiskStats
+from .disk import Disk, DiskInfo, DiskStats, Notice
 from .disk_file import DiskFile
-from .doctor.diagnosis import diagnose
+from .doctor.diagnosis import Diagnosis, Finding, diagnose
 from .errors import DiskError
-from .library.library import Library
+from .library.catalog import LibraryEntry, LibraryUsage
+from .library.library import ExportFile, Library
+from .library.open_image import LibraryDisk
 from .open_disk import open_disk
-from .platform import host_platform
+from .platform import Platform, current_platform, host_platform
+from .remote.access import Grant
+from .remote.retry import RetryPolicy
+from .streaming.boot_profile import BootProfile
+from .streaming.digest_list import DigestList
+from .streaming.open_remote import RemoteOptions
+from .streaming.streaming_disk import StreamingDisk
 
 __all__ = [
+    "BootProfile",
+    "Diagnosis",
+    "DigestList",
     "Disk",
     "DiskError",
     "DiskFile",
     "DiskInfo",
     "DiskStats",
+    "ExportFile",
+    "Finding",
+    "Grant",
     "Library",
+    "LibraryDisk",
+    "LibraryEntry",
+    "LibraryUsage",
+    "Notice",
+    "Platform",
+    "RemoteOptions",
+    "RetryPolicy",
+    "StreamingDisk",
+    "__version__",
+    "current_platform",
     "diagnose",
     "errors",
     "host_platform",
     "open_disk",
 ]
+
+__version__ = "0.1.0"

@@ -17,6 +17,8 @@ from .errors import InvalidOptionError
 from .progress import Progress, RateMeter, TerminalBar, Unwatched
 from .streaming.bulk_read import pieces_of, read_in_order
 
+__all__ = ["NotebookBar", "Progress", "fetch_all", "progress"]
+
 _AT_MOST_EVERY_S: Final = 0.2
 
 

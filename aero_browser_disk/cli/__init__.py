@@ -1,1 +1,1 @@
-"""The command `aero-disk`."""
+"""The command `aero-disk`: `main` reads the arguments, `commands` does the work."""

@@ -5,3 +5,9 @@
 - `raw_file`: a raw image in a local file.
 - `unpacking`, `zstandard`: compressed files as streams.
 """
+
+from __future__ import annotations
+
+from .recognition import HEAD_LENGTH, TAIL_LENGTH, ImageFormat, Treatment, recognise
+
+__all__ = ["HEAD_LENGTH", "TAIL_LENGTH", "ImageFormat", "Treatment", "recognise"]

@@ -1,4 +1,13 @@
-"""The outside, behind protocols: see `base`."""
+"""What a disk needs from its surroundings, as protocols, and what implements them.
+
+- `base`: the protocols: files, HTTP, locks, channels, clock, shared memory. A `Platform` has one of
+  each.
+- `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
+  sockets; `memory`: for tests.
+- `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one.
+- `waiting`, `event_loop`, `stall_limit`: how code waits, and for how long.
+- `redaction`: addresses and texts without secrets; `failures`: errors as plain values.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +16,46 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .base import Platform, Sharing
+from .base import (
+    Channel,
+    Channels,
+    Clock,
+    File,
+    FileFacts,
+    HttpClient,
+    HttpResponse,
+    Lock,
+    Locks,
+    Platform,
+    Sharing,
+    Storage,
+    StorageEstimate,
+)
+from .memory import MemoryChannels, MemoryLocks, MemoryStorage
 
 if TYPE_CHECKING:
     from .byte_source import ByteSource, SourceIdentity
+
+__all__ = [
+    "Channel",
+    "Channels",
+    "Clock",
+    "File",
+    "FileFacts",
+    "HttpClient",
+    "HttpResponse",
+    "Lock",
+    "Locks",
+    "MemoryChannels",
+    "MemoryLocks",
+    "MemoryStorage",
+    "Platform",
+    "Storage",
+    "StorageEstimate",
+    "cache_folder",
+    "current_platform",
+    "host_platform",
+]
 
 _IN_BROWSER = sys.platform == "emscripten"
 

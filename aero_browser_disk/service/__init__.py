@@ -1,1 +1,11 @@
-"""The image streaming service (extra `service`): raw images over HTTP, read by range."""
+"""The image streaming service (extra `service`): raw images over HTTP, read by range.
+
+A program of its own, `aero-disk-service`; nothing imports it.
+
+- `cli`, `configuration`, `assembly`, `app`: the command, its options, the parts put together, ASGI.
+- `http`: routes, ranges, preconditions, CORS, limits, logs and metrics.
+- `stores`: images in a folder or a bucket; `uploads`: new ones into a bucket.
+- `access`: who may read: signed addresses, tokens, leases, certificates.
+- `servers`: granian and uvicorn, and what is built on uvicorn's protocol.
+- `probe`, `digest_command`: the commands that look at a server and make a digest list.
+"""

@@ -21,42 +21,16 @@ from lib.project import BUILDING, WEB_FOLDERS
 TEMPLATES = BUILDING / "reference_templates"
 FOLDER = "api"
 
-# What a program outside may use; the rest may change with any version.
+# What programs may use; tests/unit/test_public_names.py has the names. The rest may change with any
+# version.
 MODULES = (
     "aero_browser_disk",
     "aero_browser_disk.errors",
-    "aero_browser_disk.disk",
-    "aero_browser_disk.streaming.open_remote",
-    "aero_browser_disk.remote.access",
-    "aero_browser_disk.remote.retry",
-    "aero_browser_disk.streaming.streaming_disk",
-    "aero_browser_disk.streaming.boot_profile",
-    "aero_browser_disk.streaming.digest_list",
-    "aero_browser_disk.library.library",
-    "aero_browser_disk.library.catalog",
-    "aero_browser_disk.library.open_image",
-    "aero_browser_disk.writable.local_image",
-    "aero_browser_disk.writable.overlay",
-    "aero_browser_disk.formats.recognition",
-    "aero_browser_disk.disk_file",
     "aero_browser_disk.file_systems",
+    "aero_browser_disk.formats",
     "aero_browser_disk.notebook",
-    "aero_browser_disk.doctor.diagnosis",
     "aero_browser_disk.platform",
-    "aero_browser_disk.platform.base",
-    "aero_browser_disk.platform.cpython",
-    "aero_browser_disk.platform.memory",
     "aero_browser_disk.testing",
-    "aero_browser_disk.testing.image_server",
-    "aero_browser_disk.testing.behaviour",
-    "aero_browser_disk.testing.synthetic_image",
-    "aero_browser_disk.testing.site_server",
-    "aero_browser_disk.testing.failing_files",
-    "aero_browser_disk.testing.disk_suite",
-    "aero_browser_disk.testing.writable_disk_suite",
-    "aero_browser_disk.testing.storage_suite",
-    "aero_browser_disk.testing.http_suite",
-    "aero_browser_disk.testing.suite_runner",
 )
 SCRIPT_MODULES = (
     "aero-disk",

@@ -6,6 +6,7 @@ Read with `ast`, imports inside functions and for type checkers included.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +88,20 @@ def test_imports_run_down() -> None:
         if layer[part_of(target)] >= layer[part_of(name)]
     }
     assert not upward
+
+
+def test_a_subpackage_lists_what_others_use() -> None:
+    unlisted = set()
+    for name in MODULES:
+        for target, own in imports_of(name):
+            part, _, module = target.partition(".")
+            if own and module and part != part_of(name):
+                said = ast.get_docstring(ast.parse(MODULES[part].read_text(encoding="utf-8"))) or ""
+                named = re.findall(r"`([\w.]+)`", said)
+                # A folder within a subpackage is named as a whole.
+                if not {module, module.partition(".")[0]} & set(named):
+                    unlisted.add(target)
+    assert not unlisted
 
 
 def test_nothing_imports_the_service_or_the_test_equipment() -> None:
