@@ -20,7 +20,9 @@ from .stores.image_store import ImageStore
 from .stores.manifest import MANIFEST
 
 if TYPE_CHECKING:
-    from .uploads.uploads import UploadedImages
+    from .stores.bucket import BucketAddress
+    from .stores.object_store import ObjectStore
+    from .uploads.uploaded_images import UploadedImages
 
 
 class Assembly:
@@ -38,9 +40,13 @@ class Assembly:
         authorities = _authorities(configuration, self.urls)
         self.metrics = Metrics() if configuration.metrics.enabled else None
         self.limits = _limits(configuration, log)
-        self._upload_routes, uploaded = _uploads(configuration, log)
         self.gate = Gate(authorities)
-        self.store = open_store(configuration, log, uploaded)
+        self.store: ImageStore
+        self._upload_routes: list[Route] = []
+        if configuration.uploads.enabled:
+            self.store, self._upload_routes = _with_uploads(configuration, log)
+        else:
+            self.store = open_store(configuration, log)
 
     def service(self) -> Service:
         """The ASGI application."""
@@ -71,22 +77,15 @@ class Assembly:
         self._log.event("reloaded")
 
 
-def open_store(
-    configuration: Configuration, log: AccessLog, uploaded: UploadedImages | None = None
-) -> ImageStore:
+def open_store(configuration: Configuration, log: AccessLog) -> ImageStore:
     """The store of the images; raises `ConfigurationError`, `ManifestError` or `OSError`."""
     options = configuration.store
+    if options.bucket is not None:
+        return _open_bucket(configuration, log)
 
     def rejected(reason: str) -> None:
         log.event("manifest_rejected", reason=reason)
 
-    if options.bucket is not None:
-        # Most services read a folder, and obstore takes a while to load.
-        from .stores.bucket import BucketAddress, open_bucket
-        from .stores.object_store import ObjectStore
-
-        address = BucketAddress(options.bucket, options.endpoint, options.region, options.anonymous)
-        return ObjectStore(open_bucket(address), rejected, uploaded)
     if options.folder is None:
         raise ConfigurationError("no images: set store.folder (or --images) or store.bucket")
     accelerated = configuration.bytes.accel_location is not None
@@ -100,26 +99,46 @@ def open_store(
     return store
 
 
-def _uploads(
-    configuration: Configuration, log: AccessLog
-) -> tuple[list[Route], UploadedImages | None]:
-    """The routes of uploads and what they made; nothing when there are none."""
-    options, store = configuration.uploads, configuration.store
-    if not options.enabled:
-        return [], None
+def _open_bucket(
+    configuration: Configuration, log: AccessLog, uploaded: UploadedImages | None = None
+) -> ObjectStore:
+    # Most services read a folder, and obstore takes a while to load.
+    from .stores.bucket import open_bucket
+    from .stores.object_store import ObjectStore
+
+    def rejected(reason: str) -> None:
+        log.event("manifest_rejected", reason=reason)
+
+    return ObjectStore(open_bucket(_bucket_address(configuration)), rejected, uploaded)
+
+
+def _bucket_address(configuration: Configuration) -> BucketAddress:
     from .stores.bucket import BucketAddress
+
+    options = configuration.store
+    assert options.bucket is not None
+    return BucketAddress(options.bucket, options.endpoint, options.region, options.anonymous)
+
+
+def _with_uploads(configuration: Configuration, log: AccessLog) -> tuple[ImageStore, list[Route]]:
+    """The bucket's store, which has what users uploaded as well, and the routes of uploads."""
     from .uploads.multipart import Multipart
     from .uploads.upload_gateway import UploadGateway
-    from .uploads.upload_records import UploadRecords
-    from .uploads.uploads import UploadedImages, Uploads
+    from .uploads.upload_records import Quota, UploadRecords
+    from .uploads.uploaded_images import UploadedImages
+    from .uploads.uploads import Uploads
 
-    assert store.bucket is not None
-    address = BucketAddress(store.bucket, store.endpoint, store.region, store.anonymous)
-    multipart = Multipart(address, options.public_endpoint)
+    options = configuration.uploads
+    multipart = Multipart(_bucket_address(configuration), options.public_endpoint)
     records = UploadRecords(options.database.get_secret_value())
-    uploads = Uploads(records, multipart, options.part_bytes, options.unfinished_s)
-    gateway = UploadGateway(uploads, log, options.max_image_bytes, options.url_s)
-    return gateway.routes, UploadedImages(records)
+    quota = Quota(options.owner_bytes, options.owner_uploads)
+    uploads = Uploads(records, multipart, options.part_bytes, options.unfinished_s, quota)
+    images = UploadedImages(records)
+    store = _open_bucket(configuration, log, images)
+    gateway = UploadGateway(
+        uploads, images, store.is_in_manifest, log, options.max_image_bytes, options.url_s
+    )
+    return store, gateway.routes
 
 
 def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:

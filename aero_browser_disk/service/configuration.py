@@ -253,16 +253,20 @@ class LimitOptions(Section):
 
 
 class UploadOptions(Section):
-    """`/v1/uploads`: images that users put into the bucket, and who keeps the books."""
+    """`/v1/uploads`: images that users put into the bucket, and where the records of them are."""
 
     enabled: bool = False
     # sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME for several instances.
     database: SecretStr = SecretStr("sqlite:///uploads.db")
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 << 30
+    # What one owner may have in the bucket, and how many uploads, also lately ended. 0: no limit.
+    owner_bytes: Annotated[int, Field(ge=0)] = 1 << 40
+    owner_uploads: Annotated[int, Field(ge=0)] = 1000
     # At least, for an image may have 10,000 parts; S3 takes none below 5 MiB but the last.
     part_bytes: Annotated[int, Field(ge=5 << 20, le=5 << 30)] = 64 << 20
     url_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
-    # How long an upload may lie untouched before it is given up.
+    # How long an upload may lie untouched before it is given up, and the record of one that ended
+    # stays.
     unfinished_s: Annotated[int, Field(ge=3600)] = 86400
     # Where browsers reach the bucket, when that is not store.endpoint.
     public_endpoint: str | None = None

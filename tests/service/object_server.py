@@ -48,6 +48,12 @@ class Bucket:
     def remove(self, name: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=f"{self.prefix}/{name}")
 
+    def keys(self, prefix: str) -> list[str]:
+        """What is there below it, by name."""
+        below = f"{self.prefix}/{prefix}"
+        listed = self.client.list_objects_v2(Bucket=self.name, Prefix=below).get("Contents", ())
+        return [item["Key"].removeprefix(f"{self.prefix}/") for item in listed]
+
     def unfinished(self) -> list[str]:
         """The multipart uploads that were begun and did not end."""
         listed = self.client.list_multipart_uploads(Bucket=self.name, Prefix=self.prefix)

@@ -6,11 +6,14 @@ import http.client
 import json
 import random
 import signal
+import socket
 import subprocess
 import sysconfig
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,9 +23,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from aero_browser_disk.service.uploads.multipart import Multipart, Part
-from aero_browser_disk.service.uploads.upload_records import UploadRecords
-from aero_browser_disk.service.uploads.uploads import UploadEndedError, Uploads, Wish
+from aero_browser_disk.service.stores.image_store import StoreError
+from aero_browser_disk.service.uploads.multipart import Multipart
+from aero_browser_disk.service.uploads.upload_records import Upload, UploadRecords
+from aero_browser_disk.service.uploads.uploads import UploadEndedError, UploadRequest, Uploads
 from lib.nginx_server import Nginx, find_nginx
 
 from .conftest import Answer, RunningService
@@ -39,9 +43,9 @@ KEY = Ed25519PrivateKey.generate()
 PAGE = "https://app.example.com"
 
 
-def token(subject: str, scope: str = "disk:upload") -> str:
+def token(subject: str | None, scope: str = "disk:upload") -> str:
     claims = {
-        "sub": subject,
+        **({} if subject is None else {"sub": subject}),
         "iss": "https://issuer.example.com",
         "aud": "disks",
         "exp": int(time.time()) + 600,
@@ -195,12 +199,111 @@ def test_an_uploader_reads_no_image_of_the_operator(
         assert gateway.ask(path, method=method).status == 403, path
     assert gateway.service.ask(lease).status == 403
     assert gateway.ask("/v1/images").json["images"] == []
+    # No more of it either.
+    refused = gateway.ask("/v1/uploads", {"id": "win7", "size_bytes": 512})
+    assert (refused.status, refused.json["error"]["code"]) == (409, "not_yours")
     # Its owner still has the version.
     assert gateway.ask(f"/disks/{upload['version_id']}/bytes").body == IMAGE
     write_manifest(gateway, bucket, {**entry, "public": True})
     assert gateway.service.ask("/disks/win7/bytes").body == SECRET
     (listed,) = gateway.ask("/v1/images").json["images"]
     assert (listed["id"], listed["size_bytes"]) == ("win7", len(SECRET))
+
+
+def test_an_id_that_the_manifest_took_during_the_upload(gateway: Gateway, bucket: Bucket) -> None:
+    upload = gateway.begin()
+    gateway.send(upload, IMAGE)
+    write_manifest(gateway, bucket, {"id": "win7", "file": "secret.img", "public": True})
+    path = f"/v1/uploads/{upload['upload_id']}"
+    refused = gateway.ask(f"{path}/complete", method="POST")
+    assert (refused.status, refused.json["error"]["code"]) == (409, "not_yours")
+    assert gateway.service.ask("/disks/win7/bytes").body == SECRET
+    assert gateway.ask(path, method="DELETE").status == 204
+    assert bucket.unfinished() == []
+
+
+def test_no_image_takes_the_id_of_a_version(
+    gateway: Gateway, tmp_path: Path, bucket: Bucket
+) -> None:
+    first = gateway.upload(IMAGE, public=True)
+    taken = {"id": first["version_id"], "size_bytes": 512}
+    assert gateway.ask("/v1/uploads", taken, who="bob").status == 400
+    # Nor one that was made before that was refused.
+    records = UploadRecords(f"sqlite:///{tmp_path / 'uploads.db'}")
+    made = records.get(first["upload_id"])
+    assert made is not None
+    old = replace(made, upload_id="0" * 32, image_id=first["version_id"], owner="bob", key="old")
+    bucket.put("old", SECRET)
+    records.create(old)
+    records.close()
+    assert gateway.service.ask(f"/disks/{first['version_id']}/bytes").body == IMAGE
+    assert [image["id"] for image in gateway.service.ask("/v1/images").json["images"]] == ["win7"]
+
+
+def test_a_ready_image_is_made_private_and_deleted(gateway: Gateway, bucket: Bucket) -> None:
+    first = gateway.upload(IMAGE, public=True)
+    second = gateway.upload(IMAGE[::-1], public=True)
+    newest = f"/v1/uploads/{second['upload_id']}"
+    assert gateway.service.ask("/disks/win7/bytes").body == IMAGE[::-1]
+    assert gateway.ask(newest, {"public": False}, method="PATCH").json["public"] is False
+    # At once, on this instance; each version by itself.
+    assert gateway.service.ask("/disks/win7/bytes").status == 401
+    assert gateway.service.ask(f"/disks/{second['version_id']}/bytes").status == 401
+    assert gateway.service.ask(f"/disks/{first['version_id']}/bytes").body == IMAGE
+    assert gateway.ask("/disks/win7/bytes").body == IMAGE[::-1]
+    for body in ({}, {"public": 1}, {"public": True, "name": "x"}, None):
+        assert gateway.ask(newest, body, method="PATCH").status == 400
+    assert gateway.ask(newest, {"public": True}, method="PATCH", who="bob").status == 404
+    assert gateway.ask(newest, method="DELETE", who="bob").status == 404
+    assert gateway.ask(newest, {"public": True}, method="PATCH").json["public"] is True
+    # The one before it is the newest then.
+    for _ in range(2):
+        assert gateway.ask(newest, method="DELETE").status == 204
+        assert gateway.service.ask("/disks/win7/bytes").body == IMAGE
+    assert gateway.service.ask(f"/disks/{second['version_id']}/bytes").status == 404
+    assert gateway.ask(newest).json["state"] == "deleted"
+    ended = gateway.ask(newest, {"public": True}, method="PATCH")
+    assert (ended.status, ended.json["error"]["code"]) == (409, "upload_ended")
+    assert bucket.keys("uploads/") == [f"uploads/win7/{first['upload_id']}"]
+    assert gateway.ask(f"/v1/uploads/{first['upload_id']}", method="DELETE").status == 204
+    assert gateway.ask("/disks/win7/bytes").status == 404
+    assert bucket.keys("uploads/") == []
+    # Nothing is left of it, so the id is free.
+    gateway.begin("bob")
+
+
+def test_an_owner_has_a_quota(options: list[str], serve: Callable[..., RunningService]) -> None:
+    gateway = Gateway(serve(None, *options, "--set", f"uploads.owner_bytes={2 * len(IMAGE)}"))
+    first = gateway.begin()
+    gateway.begin(id="winxp")
+    refused = gateway.ask("/v1/uploads", {"id": "win95", "size_bytes": 1})
+    assert (refused.status, refused.json["error"]["code"]) == (403, "quota_exceeded")
+    gateway.begin("bob", id="win95")
+    assert gateway.ask(f"/v1/uploads/{first['upload_id']}", method="DELETE").status == 204
+    gateway.begin()
+
+
+def test_many_complete_an_upload_at_once(
+    gateway: Gateway, options: list[str], serve: Callable[..., RunningService]
+) -> None:
+    services = [gateway.service, serve(None, *options)]
+    for number in range(4):
+        upload = gateway.begin(id=f"image-{number}")
+        gateway.send(upload, IMAGE)
+        path = f"/v1/uploads/{upload['upload_id']}/complete"
+
+        def complete(number: int, path: str = path) -> tuple[int, bytes]:
+            connection = services[number % 2].connect()
+            connection.request("POST", path, headers={"Authorization": f"Bearer {token('ann')}"})
+            answer = connection.getresponse()
+            body = answer.read()
+            connection.close()
+            return answer.status, body
+
+        with ThreadPoolExecutor(6) as threads:
+            for status, body in threads.map(complete, range(6)):
+                assert status == 200, body
+                assert json.loads(body)["state"] == "ready"
 
 
 def test_each_version_stays_what_it_is(gateway: Gateway) -> None:
@@ -250,8 +353,6 @@ def test_an_upload_that_is_given_up(gateway: Gateway, bucket: Bucket) -> None:
     ):
         assert (refused.status, refused.json["error"]["code"]) == (409, "upload_ended")
     assert bucket.unfinished() == []
-    ready = gateway.upload(IMAGE)
-    assert gateway.ask(f"/v1/uploads/{ready['upload_id']}", method="DELETE").status == 409
 
 
 def test_a_page_may_put_parts_and_read_their_tags(gateway: Gateway, bucket: Bucket) -> None:
@@ -304,7 +405,7 @@ def send(
 
 
 @pytest.mark.skipif(find_nginx() is None, reason="no nginx here: apt-get install nginx-light")
-def test_instances_share_bucket_and_books_behind_nginx(
+def test_instances_share_bucket_and_records_behind_nginx(
     options: list[str], postgres: Postgres, tmp_path: Path, serve: Callable[..., RunningService]
 ) -> None:
     """Each request may meet another instance; one that dies in mid-upload is not missed."""
@@ -395,6 +496,10 @@ def test_who_may_upload(gateway: Gateway) -> None:
     refused = service.ask("/v1/uploads", reader, method="POST", body=body)
     assert (refused.status, refused.json["error"]["code"]) == (403, "no_uploads")
     assert refused.headers["access-control-allow-origin"] == PAGE
+    # What a token without a subject uploads would be nobody's.
+    nameless = {"Authorization": f"Bearer {token(None)}"}
+    refused = service.ask("/v1/uploads", nameless, method="POST", body=body)
+    assert (refused.status, refused.json["error"]["code"]) == (403, "no_uploads")
     asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
     preflight = service.ask("/v1/uploads", asked, method="OPTIONS")
     assert preflight.status == 204
@@ -417,6 +522,11 @@ def test_what_makes_no_sense_is_refused(gateway: Gateway) -> None:
         (b'{"id": "win7", "size_bytes": 512, "public": 1}', 400),
         (b'{"id": "win7", "size_bytes": 512, "colour": "red"}', 400),
         (b'{"id": "win7", "size_bytes": 512, "name": "a\\u0000b"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "name": "a\\u0085b"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "name": "gpj.\\u202ewin7"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "description": "a\\u2066b"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "description": "a\\u2028b"}', 400),
+        (b'{"id": "win7", "size_bytes": 512, "name": "\\ud800"}', 400),
         (b'{"id": "win7", "size_bytes": 1e300}', 400),
         (b'{"id": "win7", "size_bytes": 1099511627777}', 400),
         (b" " * 70_000, 413),
@@ -454,18 +564,40 @@ class Clock:
 @pytest.fixture
 def uploads(bucket: Bucket, tmp_path: Path) -> Iterator[Uploads]:
     records = UploadRecords(f"sqlite:///{tmp_path / 'uploads.db'}")
-    made = Uploads(records, Multipart(bucket.address), 5 * MIB, 3600, Clock())
+    made = Uploads(records, Multipart(bucket.address), 5 * MIB, 3600, clock=Clock())
     yield made
     made.close()
 
 
-WISH = Wish("win7", "ann", len(IMAGE), public=False, name="win7")
+REQUEST = UploadRequest("win7", "ann", len(IMAGE), public=False, name="win7")
 
 
-def test_leftovers_are_cleaned_up(uploads: Uploads, bucket: Bucket) -> None:
-    forgotten, busy = uploads.begin(WISH), uploads.begin(WISH)
-    multipart = Multipart(bucket.address)
-    # As after a crash between the bucket's answer and the books.
+@pytest.fixture
+def multipart(bucket: Bucket) -> Iterator[Multipart]:
+    """The bucket, past the records."""
+    made = Multipart(bucket.address)
+    yield made
+    made.close()
+
+
+def begin_and_send(uploads: Uploads) -> Upload:
+    begun = uploads.begin(REQUEST)
+    for number in range(1, begun.part_count + 1):
+        start = (number - 1) * begun.part_size
+        url = uploads.part_urls(begun, [number], 60)[number]
+        assert put(url, IMAGE[start : start + begun.part_length(number)]) == 200
+    return begun
+
+
+def complete_unrecorded(multipart: Multipart, upload: Upload) -> None:
+    """As by an instance that died before it could record that."""
+    parts = multipart.parts(upload.key, upload.multipart_id)
+    multipart.complete(upload.key, upload.multipart_id, parts)
+
+
+def test_leftovers_are_cleaned_up(uploads: Uploads, multipart: Multipart, bucket: Bucket) -> None:
+    forgotten, busy = uploads.begin(REQUEST), uploads.begin(REQUEST)
+    # As after a crash between the bucket's response and the record.
     multipart.begin("uploads/win7/unknown", "application/octet-stream")
     assert uploads.clean_up() == 0
     assert len(bucket.unfinished()) == 3
@@ -480,27 +612,80 @@ def test_leftovers_are_cleaned_up(uploads: Uploads, bucket: Bucket) -> None:
     with pytest.raises(UploadEndedError):
         uploads.complete(ended)
     assert uploads.clean_up() == 0
-    multipart.close()
+    # Its record goes as well, so that there are never more and more.
+    clock.now += 4000
+    uploads.part_urls(busy, [1], 60)
+    assert uploads.clean_up() == 1
+    assert uploads.find(forgotten.upload_id, "ann") is None
 
 
-def test_an_upload_that_another_gave_up_leaves_nothing(uploads: Uploads, bucket: Bucket) -> None:
-    begun = uploads.begin(WISH)
-    for number in range(1, begun.part_count + 1):
-        start = (number - 1) * begun.part_size
-        url = uploads.part_urls(begun, [number], 60)[number]
-        assert put(url, IMAGE[start : start + begun.part_length(number)]) == 200
-    multipart = Multipart(bucket.address)
-    parts: dict[int, Part] = multipart.parts(begun.key, begun.multipart_id)
-    # Completed in the bucket by an instance that died before it could write that down.
-    multipart.complete(begun.key, begun.multipart_id, parts)
-    assert uploads.complete(begun).state == "ready"
-    # And one that was given up while it was being completed.
-    other = uploads.begin(WISH)
-    uploads.abort(other)
+@pytest.mark.parametrize("goes_on", ["complete", "look", "remove", "clean up"])
+def test_what_was_completed_but_not_recorded(
+    uploads: Uploads, multipart: Multipart, bucket: Bucket, goes_on: str
+) -> None:
+    begun = begin_and_send(uploads)
+    complete_unrecorded(multipart, begun)
+    assert multipart.size(begun.key) == len(IMAGE)
+    if goes_on == "complete":
+        assert uploads.complete(begun).state == "ready"
+    elif goes_on == "look":
+        # As a client does that resumes, before it sends what is lacking.
+        assert uploads.present(begun)[0].state == "ready"
+    else:
+        if goes_on == "remove":
+            uploads.remove(begun)
+        else:
+            uploads._clock.now += 4000
+            assert uploads.clean_up() == 1
+        assert bucket.keys("uploads/") == []
+        now = uploads.find(begun.upload_id, "ann")
+        assert now is not None
+        assert now.state == "failed"
+
+
+def test_an_upload_that_another_gave_up_leaves_nothing(
+    uploads: Uploads, multipart: Multipart, bucket: Bucket
+) -> None:
+    begun = begin_and_send(uploads)
+    # The other one gives it up while this one has the parts put together.
+    complete = multipart.complete
+
+    def complete_late(*arguments: Any) -> None:
+        complete(*arguments)
+        uploads.remove(begun)
+        # What the bucket still did then.
+        bucket.put(begun.key, IMAGE)
+
+    uploads._multipart.complete = complete_late
     with pytest.raises(UploadEndedError):
-        uploads.complete(other)
-    assert multipart.size(other.key) is None
-    multipart.close()
+        uploads.complete(begun)
+    assert bucket.keys("uploads/") == []
+
+
+def test_giving_up_while_the_bucket_is_down(
+    uploads: Uploads, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    begun = begin_and_send(uploads)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    down = Multipart(replace(bucket.address, endpoint=nobody))
+    up, uploads._multipart = uploads._multipart, down
+    with pytest.raises(StoreError):
+        uploads.remove(begun)
+    now = uploads.find(begun.upload_id, "ann")
+    assert now is not None
+    assert now.state == "failed"
+    clock = uploads._clock
+    clock.now += 4000
+    with pytest.raises(StoreError):
+        uploads.clean_up()
+    uploads._multipart = up
+    assert bucket.unfinished() == [begun.multipart_id]
+    # The same again, or the next time that it is cleaned up.
+    uploads.clean_up()
+    assert bucket.unfinished() == []
+    down.close()
 
 
 def test_the_openapi_document_says_what_uploads_do(gateway: Gateway, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ class BearerTokens:
         ends = float(claims["exp"]) + self._options.leeway_s
         who = hashlib.sha256(f"{claims.get('sub', token)}".encode()).hexdigest()[:32]
         scopes = _scopes(claims)
-        may_upload = self._options.upload_scope in scopes
+        # Without a subject it is nobody's, and the next token of the same bearer another one.
+        may_upload = self._options.upload_scope in scopes and bool(claims.get("sub"))
         grant = Grant(f"token:{who}", self._images(scopes), EVERY_ACTION, may_upload)
         return min(until, ends), grant
 

@@ -19,7 +19,7 @@ _UPLOAD: Final[dict[str, Any]] = {
         "upload_id": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         "id": _TEXT,
         "version_id": {"type": "string", "description": "Names this very version for ever."},
-        "state": {"enum": ["uploading", "ready", "failed"]},
+        "state": {"enum": ["uploading", "ready", "failed", "deleted"]},
         "reason": {"type": "string", "description": "Why it failed."},
         "public": {"type": "boolean"},
         "name": _TEXT,
@@ -38,13 +38,17 @@ _UPLOAD: Final[dict[str, Any]] = {
         },
     },
 }
-_SHOWN: Final = r"^[^\x00-\x1f\x7f]*$"
+_SHOWN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 _WISH: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["id", "size_bytes"],
     "additionalProperties": False,
     "properties": {
-        "id": {"type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,94}$"},
+        "id": {
+            "type": "string",
+            "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,94}$",
+            "not": {"pattern": r"\.[0-9a-f]{32}$"},
+        },
         "size_bytes": _NUMBER,
         "public": {"type": "boolean"},
         "name": {
@@ -55,6 +59,12 @@ _WISH: Final[dict[str, Any]] = {
         },
         "description": {"type": ["string", "null"], "maxLength": 2000, "pattern": _SHOWN},
     },
+}
+_CHANGE: Final = {
+    "type": "object",
+    "required": ["public"],
+    "additionalProperties": False,
+    "properties": {"public": {"type": "boolean"}},
 }
 _WANTED: Final = {
     "type": "object",
@@ -99,7 +109,7 @@ _UPLOAD_ID: Final = {
 }
 _WHO: Final = {
     "401": "The credentials are missing or prove nothing.",
-    "403": "These credentials do not let upload.",
+    "403": "These credentials do not let upload, or their owner has as much as he may.",
 }
 _WRONG: Final = {
     "400": "The body makes no sense, or asks too much.",
@@ -135,8 +145,16 @@ def upload_paths(describe: Describe, largest: int) -> dict[str, Any]:
         },
         "/v1/uploads/{upload}": {
             "get": describe("showUpload", "One upload.", _UPLOAD, _ONE, one),
+            "patch": describe(
+                "changeUpload",
+                "Who may read it.",
+                _UPLOAD,
+                {**_ONE, **_WRONG, **_ENDED},
+                one,
+                body=_CHANGE,
+            ),
             "delete": describe(
-                "abortUpload", "It is given up.", None, {**_ONE, **_ENDED}, one, success="204"
+                "removeUpload", "It is given up, or deleted.", None, _ONE, one, success="204"
             ),
         },
         "/v1/uploads/{upload}/parts": {

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from ..stores.manifest import is_image_id
 from .exchange import Exchange, Handler, HttpError
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 
 

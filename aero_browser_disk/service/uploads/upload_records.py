@@ -1,10 +1,11 @@
-"""What is known of uploads, in SQLite or PostgreSQL: whose they are, how far, and where.
+"""The records of uploads, in SQLite or PostgreSQL: whose they are, how far, and where.
 
 Every call blocks; raises `StoreError` when the database fails.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -14,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -26,15 +28,18 @@ from sqlalchemy import (
     delete,
     event,
     exists,
+    func,
     insert,
+    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ..stores.image_store import StoreError
 
-State = Literal["uploading", "ready", "failed"]
+State = Literal["uploading", "ready", "failed", "deleted"]
 
 _METADATA: Final = MetaData()
 _UPLOADS: Final = Table(
@@ -54,17 +59,56 @@ _UPLOADS: Final = Table(
     Column("reason", Text),
     Column("touched_at", Float, nullable=False),
 )
-# Who may upload further versions of an image: who came first, as long as there is one.
+# Who may upload further versions of an image: who came first, as long as there is one. Whoever adds
+# an upload, or ends one, locks the image's row first.
 _CLAIMS: Final = Table(
     "image_claims",
     _METADATA,
     Column("image_id", String(128), primary_key=True),
     Column("owner", String(200), nullable=False),
 )
+# Locked by whoever adds an upload, so that the owner's uploads can be counted. Rows stay.
+_OWNERS: Final = Table("upload_owners", _METADATA, Column("owner", String(200), primary_key=True))
+_ALIVE: Final = ("uploading", "ready")
+_ENDED: Final = ("failed", "deleted")
+_VERSION_ID: Final = re.compile(r"(?P<image>.*)\.(?P<upload>[0-9a-f]{32})")
+# A database that takes longer is taken for dead.
+_CONNECT_TIMEOUT_S: Final = 5
+_BUSY_TIMEOUT_MS: Final = 5000
+# Any number that nobody else locks.
+_TABLES_LOCK: Final = 0x6165726F
 
 
 class OtherOwnerError(Exception):
     """The image belongs to somebody else."""
+
+
+class QuotaExceededError(Exception):
+    """The owner has as much as an owner may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What one owner may have; 0 is no limit.
+
+    `bytes` counts the sizes of uploads under way and ready, `uploads` all that have a record: those
+    that ended too, for a while, so that nobody fills the table by beginning and giving up.
+    """
+
+    bytes: int = 0
+    uploads: int = 0
+
+
+NO_QUOTA: Final = Quota()
+
+
+def parse_version_id(image_id: str) -> tuple[str, str] | None:
+    """The image and the upload that an id of a version names; None for every other id.
+
+    No image has an id of this form, so that the two never meet.
+    """
+    match = _VERSION_ID.fullmatch(image_id)
+    return (match["image"], match["upload"]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +138,11 @@ class Upload:
         """Parts that it comes in; all but the last one have `part_size` bytes."""
         return -(-self.size // self.part_size)
 
+    @property
+    def version_id(self) -> str:
+        """The id that names this very version for ever."""
+        return f"{self.image_id}.{self.upload_id}"
+
     def part_length(self, number: int) -> int:
         """Bytes of a part, which are numbered from 1."""
         return min(self.part_size, self.size - (number - 1) * self.part_size)
@@ -110,33 +159,38 @@ class UploadRecords:
 
     def __init__(self, url: str) -> None:
         try:
-            self._engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=5)
+            options = _connect_options(url)
+            self._engine = create_engine(
+                url, pool_pre_ping=True, pool_size=5, max_overflow=5, connect_args=options
+            )
         except (ArgumentError, ModuleNotFoundError, SQLAlchemyError):
             # Not the error's own words: the URL holds a password.
             raise ValueError(
                 "the database of uploads: write sqlite:///file or, with the extra postgres, "
                 "postgresql+psycopg://user:password@host/name"
             ) from None
-        if self._engine.dialect.name == "sqlite":
-            _let_readers_in(self._engine)
-        with _errors_mapped():
-            _METADATA.create_all(self._engine)
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        if self._is_sqlite:
+            _prepare_sqlite(self._engine)
+        with self._transaction(writes=True) as connection:
+            if not self._is_sqlite:
+                # Two instances that start at once would both make them.
+                connection.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
+            _METADATA.create_all(connection)
 
     def close(self) -> None:
         """Closes its connections."""
         self._engine.dispose()
 
-    def create(self, upload: Upload) -> None:
-        """Adds it; raises `OtherOwnerError`."""
-        with self._transaction() as connection:
-            claim = select(_CLAIMS.c.owner).where(_CLAIMS.c.image_id == upload.image_id)
-            owner = connection.execute(claim).scalar()
-            if owner is None:
-                connection.execute(
-                    insert(_CLAIMS).values(image_id=upload.image_id, owner=upload.owner)
-                )
-            elif owner != upload.owner:
+    def create(self, upload: Upload, quota: Quota = NO_QUOTA) -> None:
+        """Adds it; raises `OtherOwnerError` and `QuotaExceededError`."""
+        with self._transaction(writes=True) as connection:
+            self._lock(connection, _OWNERS, owner=upload.owner)
+            if self._lock(connection, _CLAIMS, image_id=upload.image_id, owner=upload.owner) != (
+                upload.owner
+            ):
                 raise OtherOwnerError
+            _check_quota(connection, upload, quota)
             connection.execute(insert(_UPLOADS).values(asdict(upload)))
 
     def get(self, upload_id: str) -> Upload | None:
@@ -154,11 +208,15 @@ class UploadRecords:
 
     def of_owner(self, owner: str, limit: int) -> list[Upload]:
         """Somebody's uploads, newest first."""
-        return self._all(_UPLOADS.c.owner == owner)[::-1][:limit]
+        return self._all(_UPLOADS.c.owner == owner, limit=limit)[::-1]
 
     def untouched(self, since: float) -> list[Upload]:
         """Those still on their way that nobody touched since."""
         return self._all(_UPLOADS.c.state == "uploading", _UPLOADS.c.touched_at < since)
+
+    def ended(self, before: float) -> list[Upload]:
+        """Those that failed or were deleted before."""
+        return self._all(_UPLOADS.c.state.in_(_ENDED), _UPLOADS.c.touched_at < before)
 
     def multipart_ids(self) -> set[str]:
         """What the bucket calls those that are on their way."""
@@ -167,65 +225,133 @@ class UploadRecords:
 
     def touch(self, upload_id: str, now: float) -> None:
         """Notes that somebody is at it."""
-        with self._transaction() as connection:
+        with self._transaction(writes=True) as connection:
             connection.execute(
                 update(_UPLOADS)
                 .where(_UPLOADS.c.upload_id == upload_id, _UPLOADS.c.state == "uploading")
                 .values(touched_at=now)
             )
 
-    def finish(self, upload: Upload, state: State, now: float, reason: str | None = None) -> bool:
-        """Ends an upload that is on its way; whether it was: of several who try, one does."""
-        with self._transaction() as connection:
+    def set_public(self, upload_id: str, *, public: bool) -> bool:
+        """Says who may read it; whether it is there to be read, or will be."""
+        with self._transaction(writes=True) as connection:
             result = connection.execute(
                 update(_UPLOADS)
-                .where(_UPLOADS.c.upload_id == upload.upload_id, _UPLOADS.c.state == "uploading")
-                .values(state=state, reason=reason, touched_at=now)
+                .where(_UPLOADS.c.upload_id == upload_id, _UPLOADS.c.state.in_(_ALIVE))
+                .values(public=public)
             )
-            if state == "failed":
-                alive = exists().where(
-                    _UPLOADS.c.image_id == upload.image_id, _UPLOADS.c.state != "failed"
-                )
-                connection.execute(
-                    delete(_CLAIMS).where(_CLAIMS.c.image_id == upload.image_id, ~alive)
-                )
             return result.rowcount == 1
 
-    def _one(self, *conditions: Any) -> Upload | None:
-        return next(reversed(self._all(*conditions)), None)
+    def change(
+        self,
+        upload: Upload,
+        state: State,
+        now: float,
+        reason: str | None = None,
+        *,
+        if_untouched: bool = False,
+    ) -> bool:
+        """Puts it into another state, if it is in the one that was read; whether it was.
 
-    def _all(self, *conditions: Any) -> list[Upload]:
-        query = (
-            select(*_FIELDS)
-            .where(*conditions)
-            .order_by(_UPLOADS.c.touched_at, _UPLOADS.c.upload_id)
-        )
+        Of several that try at once, one does. `if_untouched`: and nobody touched it.
+        """
+        with self._transaction(writes=True) as connection:
+            self._lock(connection, _CLAIMS, image_id=upload.image_id, owner=upload.owner)
+            same = [_UPLOADS.c.upload_id == upload.upload_id, _UPLOADS.c.state == upload.state]
+            if if_untouched:
+                same.append(_UPLOADS.c.touched_at == upload.touched_at)
+            result = connection.execute(
+                update(_UPLOADS).where(*same).values(state=state, reason=reason, touched_at=now)
+            )
+            _release_claim(connection, upload.image_id)
+            return result.rowcount == 1
+
+    def forget(self, upload: Upload) -> None:
+        """Removes the record of an upload that failed or was deleted."""
+        with self._transaction(writes=True) as connection:
+            connection.execute(
+                delete(_UPLOADS).where(
+                    _UPLOADS.c.upload_id == upload.upload_id, _UPLOADS.c.state.in_(_ENDED)
+                )
+            )
+
+    def _lock(self, connection: Connection, table: Table, **values: str) -> str:
+        """Locks the row with the first of the values, which it adds if need be; its owner."""
+        add = (sqlite if self._is_sqlite else postgresql).insert(table).values(values)
+        key = table.c[next(iter(values))]
+        find = select(table.c.owner).where(key == values[key.name]).with_for_update()
+        while True:
+            connection.execute(add.on_conflict_do_nothing())
+            owner = connection.execute(find).scalar()
+            # Else somebody removed it in between, which nobody can who comes after the lock.
+            if owner is not None:
+                return str(owner)
+
+    def _one(self, *conditions: ColumnElement[bool]) -> Upload | None:
+        return next(iter(self._all(*conditions, limit=1)), None)
+
+    def _all(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Upload]:
+        """Those that fit, oldest first; with `limit` the newest of them."""
+        newest_first = _UPLOADS.c.touched_at.desc(), _UPLOADS.c.upload_id.desc()
+        query = select(*_FIELDS).where(*conditions).order_by(*newest_first).limit(limit)
         with self._transaction() as connection:
             rows: Sequence[Row[Any]] = connection.execute(query).all()
-        return [Upload(**row._mapping) for row in rows]
+        return [Upload(**row._mapping) for row in reversed(rows)]
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with _errors_mapped(), self._engine.begin() as connection:
+    def _transaction(self, *, writes: bool = False) -> Iterator[Connection]:
+        engine = self._engine.execution_options(writes=writes)
+        with _errors_mapped(), engine.begin() as connection:
             yield connection
 
 
-def _let_readers_in(engine: Engine) -> None:
-    """Lets others read while one writes, and waits for another who writes."""
+def _check_quota(connection: Connection, upload: Upload, quota: Quota) -> None:
+    own = _UPLOADS.c.owner == upload.owner
+    if quota.uploads:
+        query = select(func.count()).select_from(_UPLOADS).where(own)
+        if (connection.execute(query).scalar() or 0) >= quota.uploads:
+            raise QuotaExceededError
+    if quota.bytes:
+        sizes = select(func.sum(_UPLOADS.c.size)).where(own, _UPLOADS.c.state.in_(_ALIVE))
+        if int(connection.execute(sizes).scalar() or 0) + upload.size > quota.bytes:
+            raise QuotaExceededError
+
+
+def _release_claim(connection: Connection, image_id: str) -> None:
+    """Lets others have the id when nothing of the image is left. The claim is locked."""
+    alive = exists().where(_UPLOADS.c.image_id == image_id, _UPLOADS.c.state.in_(_ALIVE))
+    connection.execute(delete(_CLAIMS).where(_CLAIMS.c.image_id == image_id, ~alive))
+
+
+def _connect_options(url: str) -> dict[str, Any]:
+    """How to connect, where the URL does not say it."""
+    asked = make_url(url)
+    if asked.get_backend_name() == "sqlite":
+        return {}
+    given = {"connect_timeout": _CONNECT_TIMEOUT_S}
+    return {name: value for name, value in given.items() if name not in asked.query}
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Lets others read while one writes. Who will write waits for another before it reads."""
 
     @event.listens_for(engine, "connect")
     def _(connection: Any, _: object) -> None:
+        # The driver would begin at the first write, on what was read before another's.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA busy_timeout=5000")
+
+    @event.listens_for(engine, "begin")
+    def _(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 @contextmanager
 def _errors_mapped() -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
-        # Somebody claimed the image at the same moment.
-        raise OtherOwnerError from None
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
         raise StoreError(f"the database of uploads: {reason}") from error

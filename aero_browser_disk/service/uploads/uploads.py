@@ -1,26 +1,32 @@
-"""Uploads from their beginning to the image: each one a version of its own, never overwritten."""
+"""Uploads from their beginning to their end: each one a version of its own, never overwritten.
+
+A record says what is to become of an upload, and changes before the bucket does, except where the
+bucket gets ready: a multipart upload without a record, an object whose record is still "uploading".
+The first is found by listing, the second when somebody goes on with it. What ended keeps its record
+until nothing of it is left in the bucket. Every state that a crash leaves goes on or is cleaned.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from ..stores.manifest import ManifestEntry
+from ..stores.image_store import BOOT_PROFILE_ENDING, DIGESTS_ENDING, StoreError
 from .multipart import Multipart, Part, UploadGoneError
-from .upload_records import Upload, UploadRecords
+from .upload_records import NO_QUOTA, Quota, State, Upload, UploadRecords
 
 FOLDER: Final = "uploads/"
 _MIB: Final = 1 << 20
 # What S3 takes at most.
-_MOST_PARTS: Final = 10_000
-_REMEMBERED: Final = 4096
-_REMEMBERED_FOR_S: Final = 2.0
-_UPLOAD_ID_LENGTH: Final = 32
+_MAX_PARTS: Final = 10_000
+_UPLOAD_ID_BYTES: Final = 16
+# After so many failures in a row the bucket is not asked any more: it fails as a whole.
+_MAX_FAILURES: Final = 3
 
 
 class IncompleteUploadError(Exception):
@@ -36,8 +42,8 @@ class UploadEndedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What somebody wants to upload."""
+class UploadRequest:
+    """What somebody wants to upload. `size` in bytes."""
 
     image_id: str
     owner: str
@@ -48,20 +54,26 @@ class Wish:
 
 
 class Uploads:
-    """Begins, ends and cleans up uploads. `clock`: seconds since the epoch."""
+    """Begins, ends and cleans up uploads.
+
+    `lifetime_s`: how long one may lie untouched, and how long the record of one that ended stays.
+    `clock`: seconds since the epoch.
+    """
 
     def __init__(
         self,
         records: UploadRecords,
         multipart: Multipart,
         part_size: int,
-        life_s: int,
+        lifetime_s: int,
+        quota: Quota = NO_QUOTA,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._records = records
         self._multipart = multipart
         self._part_size = part_size
-        self._life_s = life_s
+        self._lifetime_s = lifetime_s
+        self._quota = quota
         self._clock = clock
 
     def close(self) -> None:
@@ -69,21 +81,21 @@ class Uploads:
         self._records.close()
         self._multipart.close()
 
-    def begin(self, wish: Wish) -> Upload:
-        """A new upload; raises `OtherOwnerError`."""
-        upload_id = secrets.token_hex(_UPLOAD_ID_LENGTH // 2)
-        key = f"{FOLDER}{wish.image_id}/{upload_id}"
+    def begin(self, request: UploadRequest) -> Upload:
+        """A new upload; raises `OtherOwnerError` and `QuotaExceededError`."""
+        upload_id = secrets.token_hex(_UPLOAD_ID_BYTES)
+        key = f"{FOLDER}{request.image_id}/{upload_id}"
         multipart_id = self._multipart.begin(key, "application/octet-stream")
         # Rounded up to whole MiB.
-        least = -(-wish.size // _MOST_PARTS // _MIB) * _MIB
+        least = -(-request.size // _MAX_PARTS // _MIB) * _MIB
         upload = Upload(
             upload_id,
-            wish.image_id,
-            wish.owner,
-            wish.public,
-            wish.name,
-            wish.description,
-            wish.size,
+            request.image_id,
+            request.owner,
+            request.public,
+            request.name,
+            request.description,
+            request.size,
             max(self._part_size, least),
             key,
             multipart_id,
@@ -92,9 +104,10 @@ class Uploads:
             self._clock(),
         )
         try:
-            self._records.create(upload)
+            self._records.create(upload, self._quota)
         except BaseException:
-            self._multipart.abort(key, multipart_id)
+            with suppress(StoreError):  # then it is cleaned up later
+                self._multipart.abort(key, multipart_id)
             raise
         return upload
 
@@ -107,21 +120,30 @@ class Uploads:
         """Somebody's uploads, newest first."""
         return self._records.of_owner(owner, limit)
 
-    def present(self, upload: Upload) -> dict[int, Part]:
-        """The parts that are there; all of it is what is lacking after an interruption."""
-        self._check_under_way(upload)
-        try:
-            return self._multipart.parts(upload.key, upload.multipart_id)
-        except UploadGoneError:
-            return {}
+    def present(self, upload: Upload) -> tuple[Upload, dict[int, Part]]:
+        """The upload as it is, and the parts that are there.
 
-    def part_urls(self, upload: Upload, numbers: Iterable[int], life_s: int) -> dict[int, str]:
-        """Where to PUT those parts."""
-        self._check_under_way(upload)
+        While it is on its way, all others are what is lacking after an interruption.
+        """
+        if upload.state != "uploading":
+            return upload, {}
+        try:
+            parts = self._multipart.parts(upload.key, upload.multipart_id)
+        except UploadGoneError:
+            parts = {}
+        # Nothing there is how it begins, and how it looks when it was completed but not recorded.
+        if not parts and self._is_whole(upload):
+            upload = self._settle(upload, "ready")
+        return upload, parts
+
+    def part_urls(self, upload: Upload, numbers: Iterable[int], lifetime_s: int) -> dict[int, str]:
+        """Where to PUT those parts; raises `UploadEndedError`."""
+        if upload.state != "uploading":
+            raise UploadEndedError
         self._records.touch(upload.upload_id, self._clock())
         return {
             number: self._multipart.part_url(
-                upload.key, upload.multipart_id, number, upload.part_length(number), life_s
+                upload.key, upload.multipart_id, number, upload.part_length(number), lifetime_s
             )
             for number in numbers
         }
@@ -129,123 +151,132 @@ class Uploads:
     def complete(self, upload: Upload) -> Upload:
         """Makes it ready; raises `IncompleteUploadError` and `UploadEndedError`.
 
-        May be repeated: what was done before the answer got lost is found done.
+        May be repeated, also by several at once: what is done already is found done.
         """
-        if upload.state == "ready":
-            return upload
-        self._check_under_way(upload)
-        try:
-            parts = self._multipart.parts(upload.key, upload.multipart_id)
-            self._check_parts(upload, parts)
-            self._multipart.complete(upload.key, upload.multipart_id, parts)
-        except UploadGoneError:
-            pass  # completed before, or aborted: the object tells
-        if self._multipart.size(upload.key) != upload.size:
-            self._records.finish(upload, "failed", self._clock(), "the bucket lost its parts")
+        if upload.state == "uploading":
+            self._records.touch(upload.upload_id, self._clock())
+            lacking = self._assemble(upload)
+            if self._is_whole(upload):
+                upload = self._settle(upload, "ready")
+            elif lacking is None:
+                upload = self._settle(upload, "failed", "the bucket lost its parts")
+            else:
+                # Another may have completed or ended it while the parts were counted.
+                upload = self._records.get(upload.upload_id) or upload
+                if upload.state == "uploading":
+                    raise IncompleteUploadError(lacking)
+        if upload.state != "ready":
             raise UploadEndedError
-        self._records.finish(upload, "ready", self._clock())
-        now = self._records.get(upload.upload_id)
-        if now is None or now.state != "ready":
-            # Given up by another at the same moment.
-            self._multipart.remove(upload.key)
-            raise UploadEndedError
-        return now
+        return upload
 
-    def abort(self, upload: Upload, reason: str = "aborted by its owner") -> None:
-        """Gives it up and frees its parts; raises `UploadEndedError` when it is ready."""
-        if upload.state == "failed":
-            return
-        if upload.state == "ready" or not self._records.finish(
-            upload, "failed", self._clock(), reason
-        ):
+    def set_public(self, upload: Upload, *, public: bool) -> Upload:
+        """Lets everybody read this version, or only those who may; raises `UploadEndedError`."""
+        if not self._records.set_public(upload.upload_id, public=public):
             raise UploadEndedError
-        self._multipart.abort(upload.key, upload.multipart_id)
+        return self._records.get(upload.upload_id) or upload
+
+    def remove(self, upload: Upload) -> None:
+        """Gives up an upload that is on its way, deletes one that is ready. May be repeated.
+
+        Raises `StoreError` when the bucket did not free its bytes: repeat it, or `clean_up` does.
+        """
+        if upload.state == "uploading":
+            upload = self._settle(upload, "failed", "given up by its owner")
+        if upload.state == "ready":
+            upload = self._settle(upload, "deleted")
+        self._sweep(upload)
 
     def clean_up(self) -> int:
-        """Gives up what nobody touched for a while, and parts that no record knows; how many."""
-        cleaned = 0
-        before = self._clock() - self._life_s
+        """Ends what nobody touched for a while, frees what is left of what ended; how many.
+
+        Raises `StoreError` in the end when some of it failed.
+        """
+        before = self._clock() - self._lifetime_s
+        cleaning = _Cleaning()
         for upload in self._records.untouched(before):
-            try:
-                self.abort(upload, "not finished in time")
-            except UploadEndedError:
-                continue
-            cleaned += 1
+            reason = "not finished in time"
+            if self._records.change(upload, "failed", self._clock(), reason, if_untouched=True):
+                cleaning.attempt(partial(self._sweep, upload))
+        for upload in self._records.ended(before):
+            # Once more: somebody may have been completing it when it ended. Nobody does by now.
+            if cleaning.attempt(partial(self._sweep, upload)):
+                self._records.forget(upload)
         known = self._records.multipart_ids()
         for key, multipart_id, begun_at in self._multipart.begun(FOLDER):
             # As old: one that has just begun gets its record in a moment.
             if multipart_id not in known and begun_at < before:
-                self._multipart.abort(key, multipart_id)
-                cleaned += 1
-        return cleaned
+                cleaning.attempt(partial(self._multipart.abort, key, multipart_id))
+        return cleaning.finish()
 
-    def _check_under_way(self, upload: Upload) -> None:
-        if upload.state != "uploading":
+    def _assemble(self, upload: Upload) -> list[int] | None:
+        """Makes the object of its parts.
+
+        Gives the numbers of those that are lacking, None when the bucket does not know the upload.
+        """
+        try:
+            parts = self._multipart.parts(upload.key, upload.multipart_id)
+            lacking = _lacking(upload, parts)
+            if not lacking:
+                self._multipart.complete(upload.key, upload.multipart_id, parts)
+        except UploadGoneError:
+            return None
+        return lacking
+
+    def _is_whole(self, upload: Upload) -> bool:
+        """Whether the bucket has the object. Its key is this upload's alone."""
+        return self._multipart.size(upload.key) == upload.size
+
+    def _settle(self, upload: Upload, state: State, reason: str | None = None) -> Upload:
+        """The upload in that state, or in the one that somebody else gave it before."""
+        changed = self._records.change(upload, state, self._clock(), reason)
+        now = self._records.get(upload.upload_id)
+        if not changed and state == "ready" and (now is None or now.state != "ready"):
+            # It was given up meanwhile: what was just made of its parts is nobody's.
+            self._sweep(upload)
+        if now is None:
             raise UploadEndedError
+        return now
 
-    @staticmethod
-    def _check_parts(upload: Upload, parts: dict[int, Part]) -> None:
-        lacking = [
-            number
-            for number in range(1, upload.part_count + 1)
-            if number not in parts or parts[number].length != upload.part_length(number)
-        ]
-        lacking += [number for number in parts if number > upload.part_count]
-        if lacking:
-            raise IncompleteUploadError(lacking)
+    def _sweep(self, upload: Upload) -> None:
+        """Frees all that the bucket has of it."""
+        self._multipart.abort(upload.key, upload.multipart_id)
+        for ending in ("", DIGESTS_ENDING, BOOT_PROFILE_ENDING):
+            self._multipart.remove(upload.key + ending)
 
 
-class UploadedImages:
-    """The uploads that are ready, as entries of a store's catalog.
+class _Cleaning:
+    """Attempts one thing after another; one that fails does not keep the others from being done."""
 
-    `ID` is the newest version of an image, `ID.UPLOAD-ID` that very version for ever.
-    """
+    def __init__(self) -> None:
+        self._done = 0
+        self._failures = 0
+        self._error: StoreError | None = None
 
-    def __init__(self, records: UploadRecords, clock: Callable[[], float] = time.monotonic) -> None:
-        self._records = records
-        self._clock = clock
-        self._known: OrderedDict[str, tuple[Upload, float]] = OrderedDict()
+    def attempt(self, clean: Callable[[], None]) -> bool:
+        """Whether it went well."""
+        if self._failures >= _MAX_FAILURES:
+            return False
+        try:
+            clean()
+        except StoreError as error:
+            self._failures += 1
+            self._error = error
+            return False
+        self._failures = 0
+        self._done += 1
+        return True
 
-    async def find(self, image_id: str) -> ManifestEntry | None:
-        """The entry with this id."""
-        upload = await self._upload(image_id)
-        return None if upload is None else _entry(upload, image_id)
-
-    async def entries(self) -> list[ManifestEntry]:
-        """The newest version of every image."""
-        uploads = await asyncio.to_thread(self._records.ready)
-        return [_entry(upload, upload.image_id) for upload in uploads]
-
-    async def _upload(self, image_id: str) -> Upload | None:
-        known = self._known.get(image_id)
-        if known is not None and self._clock() - known[1] < _REMEMBERED_FOR_S:
-            return known[0]
-        asked_at = self._clock()
-        upload = await asyncio.to_thread(self._look_up, image_id)
-        if upload is None:
-            return None  # not remembered: it may be ready in a moment
-        self._known[image_id] = (upload, asked_at)
-        self._known.move_to_end(image_id)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
-        return upload
-
-    def _look_up(self, image_id: str) -> Upload | None:
-        upload = self._records.latest(image_id)
-        if upload is None:
-            name, _, upload_id = image_id.rpartition(".")
-            found = self._records.get(upload_id) if len(upload_id) == _UPLOAD_ID_LENGTH else None
-            if found is not None and (found.image_id, found.state) == (name, "ready"):
-                upload = found
-        return upload
+    def finish(self) -> int:
+        """How many went well; raises the last `StoreError`."""
+        if self._error is not None:
+            raise self._error
+        return self._done
 
 
-def _entry(upload: Upload, image_id: str) -> ManifestEntry:
-    return ManifestEntry(
-        id=image_id,
-        file=upload.key,
-        name=upload.name,
-        public=upload.public,
-        description=upload.description,
-        owner=upload.owner,
-    )
+def _lacking(upload: Upload, parts: dict[int, Part]) -> list[int]:
+    lacking = [
+        number
+        for number in range(1, upload.part_count + 1)
+        if number not in parts or parts[number].length != upload.part_length(number)
+    ]
+    return lacking + [number for number in parts if number > upload.part_count]
