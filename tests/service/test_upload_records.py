@@ -170,9 +170,11 @@ def test_nobody_gets_more_than_an_owner_may_have(records: UploadRecords) -> None
 
     with ThreadPoolExecutor(8) as threads:
         quota = Quota(bytes=350)
-        assert sum(threads.map(lambda number: create(number, quota), range(8))) == 3
+        created = list(threads.map(lambda number: create(number, quota), range(8)))
+    assert sum(created) == 3
     # What was refused took no id, and others have their own share.
-    records.create(upload(20, image_id="image-7", owner="bob", size=1), Quota(bytes=1))
+    refused = f"image-{created.index(False)}"
+    records.create(upload(20, image_id=refused, owner="bob", size=1), Quota(bytes=1))
     ended = records.of_owner("ann", 1)[0]
     assert records.change(ended, "failed", 200)
     assert create(30, quota)
