@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..errors import StorageError, StorageFullError
+from ..errors import StorageError
 from ..platform.base import File
 from ..records.journal_header import new_salt
 from .sector_journal import (
@@ -55,6 +55,7 @@ class BatchChain:
         self._spare: list[int] = []
         self._seed = 0  # of the next slot's checksum
         self._rewrite_waits_for = 0  # slots of the chain, after want of room
+        self._is_allocated = False  # the slots that are written next, since the file was opened
 
     def __len__(self) -> int:
         return len(self._places)
@@ -81,6 +82,7 @@ class BatchChain:
 
     def begin(self, contents: Contents) -> None:
         """Makes the first header of a file, with nothing in it."""
+        self._file.allocate(0, FIRST_SLOT * SLOT_SIZE)
         self._switch(Header(1, new_salt(), FIRST_SLOT, 0, 0, contents))
         self._seed = self.header.salt
         self._hold(FIRST_SLOT)
@@ -132,8 +134,24 @@ class BatchChain:
 
     # ── adding ───────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def ready(self) -> int:
+        """How many slots are kept ready for records."""
+        return len(self._spare) - 1
+
+    def allocate(self) -> None:
+        """Sees to storage for the slots that were named before the file was opened.
+
+        Raises `StorageFullError`.
+        """
+        if not self._is_allocated:
+            self._file.allocate((self.header.serial + 1) % 2 * SLOT_SIZE, SLOT_SIZE)
+            self._file.allocate(self._spare[0] * SLOT_SIZE, SLOT_SIZE)
+            self._is_allocated = True
+
     def make_room(self) -> None:
         """Keeps slots ready for more records. Raises `StorageFullError`."""
+        self.allocate()
         slot, count = self._space.take(_SLOTS_AT_ONCE, HELD)
         self._spare += range(slot, slot + count)
         self._note_room()
@@ -155,6 +173,7 @@ class BatchChain:
         With `is_change` the snapshot is another state than the last batch left: one more commit.
         Raises `StorageFullError` when there is no room for both, and other `StorageError`s.
         """
+        self.allocate()
         places = self._take(slots_for(len(records)) + 1)
         next_slot = places.pop()
         serial, salt = self.header.serial + 1, new_salt()
@@ -179,6 +198,7 @@ class BatchChain:
 
         Raises `StorageError`.
         """
+        self.allocate()
         self._switch(replace(self.header, serial=self.header.serial + 1, contents=contents))
 
     def put_off_rewriting(self) -> None:
@@ -248,7 +268,7 @@ class BatchChain:
             while len(places) < wanted:
                 slot, count = self._space.take(wanted - len(places), HELD)
                 places += range(slot, slot + count)
-        except StorageFullError:
+        except StorageError:
             self._space.give_back(places)
             raise
         finally:

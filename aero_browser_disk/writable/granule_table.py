@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
 from typing import Final
+
+from .range_set import RangeSet
 
 GRANULE: Final = 4096
 SECTORS: Final = 8
@@ -22,53 +25,60 @@ _STEP: Final = 1 << SECTORS  # from an entry to that of the next slot
 
 
 class GranuleTable:
-    """An entry for each granule: 14 bytes where many lie together, 450 for a lonely one."""
+    """An entry for each granule: 14 bytes where many lie together, 450 for a lonely one.
+
+    Pages that are all zeros are ranges, of which each costs the same however long it is.
+    """
 
     def __init__(self) -> None:
         self._pages: dict[int, array[int]] = {}
+        self._zeros = RangeSet()  # of page numbers: none of these is in `_pages`
 
     def __getitem__(self, granule: int) -> int:
         """The entry of a granule."""
-        page = self._pages.get(granule // _PAGE)
-        return page[granule % _PAGE] if page is not None else 0
+        number = granule // _PAGE
+        page = self._pages.get(number)
+        if page is not None:
+            return page[granule % _PAGE]
+        return ALL if self._zeros and number in self._zeros else 0
 
-    def put(self, granule: int, count: int, entry: int) -> list[int]:
+    @property
+    def parts(self) -> int:
+        """How many pages and ranges of zeros it is made of."""
+        return len(self._pages) + len(self._zeros)
+
+    def put(self, granule: int, count: int, entry: int) -> array[int]:
         """Sets the entries of a run that begins with `entry`; returns the slots that they had."""
-        gone: list[int] = []
+        gone = array("I")
         step = _STEP if entry >= _STEP else 0
-        if not entry and not self._numbers(granule // _PAGE, -(-(granule + count) // _PAGE)):
-            return gone
-        while count > 0:
-            number, index = divmod(granule, _PAGE)
-            length = min(count, _PAGE - index)
-            page = self._pages.get(number)
-            if page is not None:
-                gone += [old >> SECTORS for old in page[index : index + length] if old >= _STEP]
-            if length == _PAGE and not step:
-                self._put_page(number, entry)
-            elif page is not None or entry:
-                if page is None or page is _ZEROS:
-                    page = self._pages[number] = (page or _EMPTY)[:]
-                page[index : index + length] = _run(entry, step, length)
-            granule += length
-            count -= length
-            entry += step * length
+        end = granule + count
+        if not step:  # whole pages at once, however many they are
+            first, last = -(-granule // _PAGE), end // _PAGE
+            if first < last:
+                self._put_pages(first, last, entry, gone)
+                self._put_part(granule, first * _PAGE, entry, gone)
+                granule = last * _PAGE
+        while granule < end:
+            stop = min(end, granule // _PAGE * _PAGE + _PAGE)
+            self._put_part(granule, stop, entry, gone)
+            entry += step * (stop - granule)
+            granule = stop
         return gone
 
     def put_single(self, granule: int, entry: int) -> None:
         """Sets the entry of one granule."""
-        number = granule // _PAGE
+        number, index = divmod(granule, _PAGE)
         page = self._pages.get(number)
-        if page is None or page is _ZEROS:
-            page = self._pages[number] = (page or _EMPTY)[:]
-        page[granule % _PAGE] = entry
+        if page is None:
+            page = self._new_page(number)
+        page[index] = entry
 
-    def put_records(self, records: Iterable[tuple[int, int, int]]) -> list[int]:
+    def put_records(self, records: Iterable[tuple[int, int, int]]) -> array[int]:
         """Sets runs: first granule << 8 | mask, count, first slot. Returns the slots they had.
 
         As a hundred thousand `put`s, in a tenth of the time.
         """
-        pages, gone = self._pages, []
+        pages, gone = self._pages, array("I")
         for word, count, slot in records:
             if count != 1:
                 gone += self.put(word >> SECTORS, count, slot << SECTORS | word & ALL)
@@ -76,8 +86,8 @@ class GranuleTable:
             granule = word >> SECTORS
             number = granule // _PAGE
             page = pages.get(number)
-            if page is None or page is _ZEROS:
-                page = pages[number] = (page or _EMPTY)[:]
+            if page is None:
+                page = self._new_page(number)
             index = granule % _PAGE
             if page[index] >= _STEP:
                 gone.append(page[index] >> SECTORS)
@@ -90,19 +100,27 @@ class GranuleTable:
         What lies between two runs is empty. The table may change meanwhile; what is then seen of
         the page at hand is old or new.
         """
-        first = count = entry = 0  # the run so far
-        for number in self._numbers(start // _PAGE, -(-stop // _PAGE)):
-            page = self._pages.get(number)
-            if page is None:
-                continue
+        first = count = entry = done = 0  # the run so far, and the page behind what was seen
+        for number, zeros_end in self._parts(start // _PAGE, -(-stop // _PAGE)):
+            if number < done:
+                continue  # it was made since the range of zeros was seen in which it lies
             base = number * _PAGE
-            index, end = max(start - base, 0), min(stop - base, _PAGE)
+            if zeros_end:
+                done = zeros_end
+                page = _ZEROS
+                index, end = max(start - base, 0), min(stop, zeros_end * _PAGE) - base
+            else:
+                found_page = self._pages.get(number)
+                if found_page is None:
+                    continue
+                page = found_page
+                index, end = max(start - base, 0), min(stop - base, _PAGE)
             while index < end:
-                found = page[index]
+                found = ALL if zeros_end else page[index]
                 if not found:
                     index = _skip_empty(page, index, end)
                     continue
-                length = _run_length(page, index, end)
+                length = end - index if zeros_end else _run_length(page, index, end)
                 if count and first + count == base + index and _follows(entry, count, found):
                     count += length
                 else:
@@ -113,16 +131,61 @@ class GranuleTable:
         if count:
             yield first, count, entry
 
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _parts(self, first: int, end: int) -> Iterable[tuple[int, int]]:
+        """Numbers of pages from `first` to `end`, and the end of a range of zeros that begins there
+        or 0 for a page, in order. Some of the pages may not be there.
+        """
+        pages: Iterable[tuple[int, int]] = ((number, 0) for number in self._numbers(first, end))
+        if not self._zeros:
+            return pages
+        return merge(pages, list(self._zeros.between(first, end)))
+
     def _numbers(self, first: int, end: int) -> Sequence[int]:
         if end - first <= len(self._pages):
             return range(first, end)
         return sorted(number for number in self._pages if first <= number < end)
 
-    def _put_page(self, number: int, entry: int) -> None:
-        if entry:
-            self._pages[number] = _ZEROS if entry == ALL else array("Q", [entry]) * _PAGE
+    def _put_part(self, start: int, stop: int, entry: int, gone: array[int]) -> None:
+        """Sets the entries of a run within a page."""
+        if start >= stop:
+            return
+        number, index = divmod(start, _PAGE)
+        page = self._pages.get(number)
+        if page is None:
+            if not entry and number not in self._zeros:
+                return
+            page = self._new_page(number)
+        length = stop - start
+        gone.fromlist([old >> SECTORS for old in page[index : index + length] if old >= _STEP])
+        page[index : index + length] = _run(entry, _STEP if entry >= _STEP else 0, length)
+
+    def _put_pages(self, first: int, last: int, entry: int, gone: array[int]) -> None:
+        """Sets all entries of whole pages to one that takes no slot."""
+        pages = self._pages
+        for number in self._numbers(first, last):
+            page = pages.pop(number, None)
+            if page is not None:
+                gone.fromlist([old >> SECTORS for old in page if old >= _STEP])
+        if entry == ALL:
+            self._zeros.add(first, last)
+            return
+        self._zeros.remove(first, last)
+        if entry:  # a part of a granule is zeros: never of many at once
+            for number in range(first, last):
+                pages[number] = array("Q", [entry]) * _PAGE
+
+    def _new_page(self, number: int) -> array[int]:
+        """A page of its own for what was empty, or one of a range of zeros."""
+        zeros = self._zeros
+        if zeros and number in zeros:
+            zeros.remove(number, number + 1)
+            page = _ZEROS[:]
         else:
-            self._pages.pop(number, None)
+            page = _EMPTY[:]
+        self._pages[number] = page
+        return page
 
 
 def entry_at(entry: int, index: int) -> int:
@@ -132,7 +195,6 @@ def entry_at(entry: int, index: int) -> int:
 
 _EMPTY: Final = array("Q", bytes(8 * _PAGE))
 _ZEROS: Final = array("Q", [ALL]) * _PAGE
-"""Stands in the table for every page that is all zeros, and is never written to."""
 
 
 def _run(entry: int, step: int, length: int) -> array[int]:

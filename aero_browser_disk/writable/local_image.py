@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DataCutError, DiskClosedError, InvalidOptionError, StorageError
@@ -149,6 +149,10 @@ class LocalImage:
         self._store.compact()
 
     # ── as the base of an overlay ────────────────────────────────────────────────────────────────
+
+    def reserve(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
+        """Sees to room for what is about to be written: `SectorStore.reserve`."""
+        return self._store.reserve(ranges)
 
     @property
     def commit_mark(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -25,8 +25,9 @@ from .overlay_file import overlay_parts, store_from_parts
 from .sector_journal import Contents
 from .sector_reader import SECTOR, Range
 from .sector_store import SectorStore
+from .transaction import RESERVED_WRITE
 
-_COPIED_AT_ONCE = 1 << 20
+_COPIED_AT_ONCE = RESERVED_WRITE
 
 
 class Overlay:
@@ -190,7 +191,7 @@ class Overlay:
         if self.try_write(offset, data):
             return
         beneath = {
-            sector: await self._base.read(sector, min(SECTOR, self._size - sector))
+            sector: await _sector_of(self._base, sector)
             for sector in self._store.edges(offset, len(data))
         }
         self._check(offset, len(data))
@@ -203,25 +204,12 @@ class Overlay:
 
     async def discard(self, offset: int, length: int) -> None:
         self._check(offset, length)
-        head = -offset % SECTOR
-        if head or (length - head) % SECTOR:
-            await self._discard_edges(offset, length)
-        start = offset + min(head, length)
-        stop = offset + length
-        if stop != self._size:
-            stop -= stop % SECTOR
-        if stop > start:
-            self._store.discard(start, stop - start, hide=True)
-
-    async def _discard_edges(self, offset: int, length: int) -> None:
-        """Writes zeros to those of a range that share their sector with others."""
-        stop = offset + length
-        first_end = min(-(-offset // SECTOR) * SECTOR, stop)
-        if first_end > offset:
-            await self.write(offset, bytes(first_end - offset))
-        last = max(stop - stop % SECTOR, first_end)
-        if stop > last and stop != self._size:
-            await self.write(last, bytes(stop - last))
+        beneath = {
+            sector: await _sector_of(self._base, sector)
+            for sector in self._store.edges(offset, length)
+        }
+        self._check(offset, length)
+        self._store.discard(offset, length, beneath, hide=True)
 
     # ── as a whole ───────────────────────────────────────────────────────────────────────────────
 
@@ -239,13 +227,17 @@ class Overlay:
         """Writes what is here into the base, which must take writes, and is empty then.
 
         After a crash in the middle of it the disk is what it was, and can be committed again.
-        Raises `ReadOnlyError`, `StorageFullError` and other errors of the base; then as after a
-        crash.
+        Raises `ReadOnlyError`; `StorageFullError` before anything was written, where the base can
+        tell; and other errors of the base, then as after a crash.
         """
         self._check(0, 0)
         if self._base.info.read_only:
             raise ReadOnlyError
         base = self._base
+        if isinstance(base, Reserving):
+            data = ((at, length) for at, length, zeros in self._written() if not zeros)
+            for _ in base.reserve(data):
+                await asyncio.sleep(0)
         if not isinstance(base, CommitTarget):
             self._store.rebind(self.base_version, base_identity=identity_of(base))
             await self.write_into(base)
@@ -266,11 +258,11 @@ class Overlay:
         Flushes it. Raises what `target` raises.
         """
         buffer = bytearray(_COPIED_AT_ONCE)
-        for offset, length, is_zeros in self._store.ranges(0, self._size):
+        for offset, length, is_zeros in self._written():
             self._check(0, 0)
-            stop = min(offset + length, self._size)
+            stop = offset + length
             if is_zeros:
-                await target.discard(offset, stop - offset)
+                await target.discard(offset, length)
                 continue
             for at in range(offset, stop, _COPIED_AT_ONCE):
                 with memoryview(buffer)[: min(_COPIED_AT_ONCE, stop - at)] as piece:
@@ -312,6 +304,10 @@ class Overlay:
             raise
 
     # ── as the base of another ───────────────────────────────────────────────────────────────────
+
+    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
+        """Sees to room for what is about to be written: `SectorStore.reserve`."""
+        return self._store.reserve(ranges)
 
     @property
     def commit_mark(self) -> str | None:
@@ -362,6 +358,11 @@ class Overlay:
         else:
             self._misses += 1
 
+    def _written(self) -> Iterator[tuple[int, int, bool]]:
+        """Offset and length of what was written here, and whether it is zeros that take no room."""
+        for offset, length, is_zeros in self._store.ranges(0, self._size):
+            yield offset, min(length, self._size - offset), is_zeros
+
     async def _read_beneath(self, offset: int, view: memoryview, missing: list[Range]) -> None:
         """Reads several ranges of the base at once; ends all of them when one fails."""
         reads = [
@@ -396,9 +397,24 @@ class _Ranges:
             self._next = next(self._ranges, None)
 
 
+async def _sector_of(disk: Disk, offset: int) -> bytes:
+    """A sector of a disk, less at its end."""
+    sector = bytearray(min(SECTOR, disk.info.size - offset))
+    await disk.read_into(offset, sector)
+    return bytes(sector)
+
+
 def identity_of(disk: Disk) -> str:
     """What a disk that takes writes is called in each of its versions."""
     return str(getattr(disk, "identity", disk.info.version))
+
+
+@runtime_checkable
+class Reserving(Protocol):
+    """A disk that can see to room for what is about to be written."""
+
+    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
+        """Reserves little by little: iterate to the end. Raises `StorageFullError`."""
 
 
 @runtime_checkable

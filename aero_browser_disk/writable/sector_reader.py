@@ -92,8 +92,11 @@ class SectorReader:
 
     def has_slots(self, start: int, stop: int) -> bool:
         """Whether each of the granules from `start` to `stop` takes room already."""
-        held = sum(n for _, n, entry in self._table.runs(start, stop) if entry > ALL)
-        return held == stop - start
+        return self.slots_in(start, stop) == stop - start
+
+    def slots_in(self, start: int, stop: int) -> int:
+        """How many of the granules from `start` to `stop` take room already."""
+        return sum(count for _, count, entry in self._table.runs(start, stop) if entry > ALL)
 
     def is_untouched(self, offset: int, length: int) -> bool:
         """Whether nothing was written of the granules that a range lies in."""

@@ -8,13 +8,14 @@ between, the batch counts when all of it is there. A large one is added after it
 So at any instant, in whatever order what was written reaches the medium, the next start finds all
 that was committed, and of the rest all or nothing.
 
-Room is made when something is written: slots for the data, for the records that a commit will add,
-and for a snapshot of them all. A commit needs no more, and a disk that is full stays usable.
+Storage is allocated before a write is accepted: slots for the data, for the records that a commit
+will add, and for a snapshot of them all. A write for which there is not enough is refused as a
+whole. A commit needs no more, though the device be full by then, and a full disk stays usable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -22,13 +23,12 @@ from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .commit_log import BatchChain
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
-from .sector_journal import SLOT_SIZE, Contents, Header, slots_for
+from .sector_journal import SLOT_SIZE, Contents, Header, Record, slots_for
 from .sector_reader import SECTOR, Range, SectorReader
-from .sector_writer import Put, SectorWriter
+from .sector_writer import Edge, Put, SectorWriter
 from .slot_allocator import SlotSpace
-from .transaction import OpenBatch
+from .transaction import OpenBatch, records_of
 
-_MOST_DISCARDED: Final = 1 << 16  # granules at once
 _MOST_CHECKED: Final = 512  # granules in a batch that has a checksum
 _LITTLE_TO_GAIN: Final = 8  # journal slots that are not worth to write the others anew
 
@@ -48,7 +48,13 @@ class SectorStore:
         self._batch = OpenBatch(file, self._space, self._chain)
         self._reader = SectorReader(path, file, self._table, self._batch.buffered)
         self._writer = SectorWriter(
-            file, self._table, self._space, self._batch, self._reader, self._make_room
+            file,
+            self._table,
+            self._space,
+            self._batch,
+            self._reader,
+            make_room=self._make_room,
+            commit=self._commit,
         )
 
     # ── opening ───────────────────────────────────────────────────────────────────────────────────
@@ -201,31 +207,68 @@ class SectorStore:
         self._writer.fill(offset // GRANULE, length // GRANULE, put)
         self.changes += 1
 
-    def discard(self, offset: int, length: int, *, hide: bool) -> None:
+    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
+        """Sees to room for data that comes in writes of `RESERVED_WRITE` bytes at most.
+
+        `ranges` are offset and length, in order. It is done little by little: iterate to the end.
+        Raises `StorageFullError`; then as much room is given back as there was.
+        """
+        self._check()
+        granules = new = runs = 0
+        for offset, length in ranges:
+            first, end = offset // GRANULE, -(-(offset + length) // GRANULE)
+            granules += end - first
+            new += end - first - self._reader.slots_in(first, end)
+            runs += 1
+        try:
+            yield from self._batch.provide(granules, new, runs)
+        except StorageFullError:
+            self._space.cut()
+            raise
+
+    def discard(
+        self,
+        offset: int,
+        length: int,
+        beneath: Mapping[int, bytes] | None = None,
+        *,
+        hide: bool,
+    ) -> None:
         """Forgets what whole granules hold, so that they take no room; the rest is made zeros.
 
-        With `hide` they read as zeros from now on, without it as what lies beneath. Raises as
-        `write`; a part of it may be done then.
+        With `hide` they read as zeros from now on, without it as what lies beneath. `beneath` and
+        what it raises are as for `write`. What it costs follows what was written there.
         """
+        if not length:
+            return
+        self._check()
         end = offset + length
         first, last = -(-offset // GRANULE), end // GRANULE
         if end == self.contents.size:
             last = -(-end // GRANULE)
-        if first >= last:
-            self._write_zeros(offset, length)
-            return
-        self._write_zeros(offset, first * GRANULE - offset)
-        self._write_zeros(last * GRANULE, end - last * GRANULE)
-        for start in range(first, last, _MOST_DISCARDED):
-            self._check()
-            self._writer.make_zeros(start, min(_MOST_DISCARDED, last - start), hide=hide)
-            self.changes += 1
+        if first < last:
+            cuts = [(offset, first * GRANULE), (last * GRANULE, end)]
+        else:
+            cuts = [(offset, min(first * GRANULE, end)), (first * GRANULE, end)]
+            last = first
+        edges = [
+            self._edge(start, stop, beneath or {}, hide=hide)
+            for start, stop in cuts
+            if start < stop
+        ]
+        self._writer.discard(first, last, edges, hide=hide)
+        self.changes += 1
 
     def commit(self) -> None:
         """Returns once all that was written is durable.
 
         Raises `StorageError`; what was written is then still here, but may not be after a crash.
         """
+        self._commit()
+        if self._chain.is_long:
+            self._try_to_rewrite()
+
+    def _commit(self) -> None:
         self._check_failure()
         self._batch.write_out()
         if not self._batch.is_empty:
@@ -234,8 +277,6 @@ class SectorStore:
                 self._chain.flush()
             self._chain.append(list(self._batch.records(self._table)), is_data_durable=is_large)
             self._batch.settle()
-        if self._chain.is_long:
-            self._try_to_rewrite()
 
     def compact(self) -> None:
         """Commits, writes the chain anew, as short as can be, and gives free room back.
@@ -263,6 +304,8 @@ class SectorStore:
         if size == self.contents.size:
             return
         self._end_foreign_commit()
+        self._writer.reserve_small()
+        self._reserve_rewriting(sum(1 for _ in self._snapshot(self.contents.size)) + 2)
         if size < self.contents.size:
             self._cut(size)
         self.changes += 1
@@ -274,7 +317,9 @@ class SectorStore:
         All or nothing. Raises `StorageError`.
         """
         self._check_failure()
+        self._reserve_rewriting(0)
         contents = replace(self.contents, base=base, base_identity=None)
+        self._batch.buffered.clear()
         self._writer.replace(0, -(-self.contents.size // GRANULE), 0)
         self.changes += 1
         self._rewrite_or_fail(replace(contents, commit_mark=None))
@@ -327,9 +372,17 @@ class SectorStore:
         padded[offset - start : offset - start + len(data)] = data
         return padded
 
-    def _write_zeros(self, offset: int, length: int) -> None:
-        for at in range(offset, offset + length, GRANULE):
-            self.write(at, bytes(min(GRANULE, offset + length - at)), {})
+    def _edge(self, start: int, stop: int, beneath: Mapping[int, bytes], *, hide: bool) -> Edge:
+        """A part of a granule that is to be made zeros."""
+        granule, first = divmod(start, GRANULE)
+        first, last = first // SECTOR, -(-(stop - granule * GRANULE) // SECTOR)
+        mask = (1 << last) - (1 << first)
+        cuts_sectors = start % SECTOR or (stop % SECTOR and stop != self.contents.size)
+        data = None
+        if self._table[granule] > ALL or (hide and cuts_sectors):
+            with memoryview(bytes(stop - start)) as zeros:
+                data = self._padded(start, zeros, beneath)
+        return Edge(granule, first * SECTOR, mask, data)
 
     def _make_room(self) -> None:
         """Frees what a commit frees, and what the chain has too much."""
@@ -348,20 +401,26 @@ class SectorStore:
     def _rewrite_or_fail(self, contents: Contents) -> None:
         try:
             self._rewrite(contents)
-            self._rewrite(contents)  # where there was no room before, so that the file can shrink
         except StorageError as error:
             self._chain.failure = error  # what is in memory is not what the file says
             raise
+        self._try_to_rewrite()  # where there was no room before, so that the file can shrink
+
+    def _reserve_rewriting(self, records: int) -> None:
+        """Sees to it that the chain can be written anew. Raises `StorageFullError`."""
+        self._chain.allocate()
+        self._space.provide(slots_for(records) + 1)
+
+    def _snapshot(self, size: int) -> Iterator[Record]:
+        """The records of all that is in a disk of a size."""
+        for run in self._table.runs(0, -(-size // GRANULE)):
+            yield from records_of(*run)
 
     def _rewrite(self, contents: Contents) -> None:
         """Writes the chain anew, as the table says; all other room is free then."""
         self._batch.write_out()
         is_change = not self._batch.is_empty or contents.size != self.contents.size
-        end = -(-max(self.contents.size, contents.size) // GRANULE)
-        records = [
-            (granule << SECTORS | entry & ALL, count, entry >> SECTORS)
-            for granule, count, entry in self._table.runs(0, end)
-        ]
+        records = list(self._snapshot(max(self.contents.size, contents.size)))
         self._space.look_from_the_start()
         self._chain.rewrite(records, contents, is_change=is_change)
         self._batch.settle()
@@ -398,7 +457,7 @@ class SectorStore:
         """Forgets what lies beyond a size, down to the byte."""
         sector_end = -(-size // SECTOR) * SECTOR
         if size < sector_end and self._reader.holds(size - size % SECTOR):
-            self._write_zeros(size, sector_end - size)
+            self.write(size, bytes(sector_end - size))
         granule, start = divmod(sector_end, GRANULE)
         if start:
             entry = self._table[granule]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ..errors import StorageFullError
+from ..errors import StorageError, StorageFullError
 from ..platform.base import File
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE
 from .sector_reader import SECTOR, Range, SectorReader
 from .slot_allocator import FRESH, SlotSpace
-from .transaction import OVERWRITABLE_AT_ONCE, OpenBatch
+from .transaction import OVERWRITABLE_AT_ONCE, OpenBatch, records_for
 
 Put = Callable[[int, int, File, int], None]
 """Writes bytes from start to stop, counted from where a run begins, to a place in a file.
@@ -23,10 +24,23 @@ Taken = TypeVar("Taken")
 _RUN_OF_ITS_OWN: Final = 16  # granules that are not worth to be buffered
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A part of a granule that is made zeros: from which byte, and the sectors it lies in."""
+
+    granule: int
+    start: int
+    mask: int
+    data: bytearray | None
+    """What is written; None where there is no need to, since the granule takes no room."""
+
+
 class SectorWriter:
     """Writes granules and puts them into the table; the batch is told.
 
-    `make_room` commits, and frees what it can, when there is no room for what is to be written.
+    All that a change needs is reserved before its first byte is written: it is refused as a whole.
+    `make_room` commits, and frees what it can, when there is no room for what is to be written;
+    `commit` only commits.
     """
 
     def __init__(
@@ -37,6 +51,7 @@ class SectorWriter:
         batch: OpenBatch,
         reader: SectorReader,
         make_room: Callable[[], None],
+        commit: Callable[[], None],
     ) -> None:
         self.used = 0
         """Slots that hold data."""
@@ -46,6 +61,7 @@ class SectorWriter:
         self._batch = batch
         self._reader = reader
         self._make_room = make_room
+        self._commit = commit
 
     def write(self, offset: int, data: memoryview) -> None:
         """Writes whole sectors. Raises `StorageFullError` and other `StorageError`s."""
@@ -73,14 +89,30 @@ class SectorWriter:
         Where there is hardly room to write over what is there, `write` may succeed all the same.
         """
         is_new = not self._reader.has_slots(granule, granule + count)
-        self._put_run(
-            granule, put, self._with_room(lambda: self._batch.take_run(count, is_new=is_new))
-        )
+        self._put_run(granule, count, put, is_new=is_new, edges=0)
 
-    def make_zeros(self, granule: int, count: int, *, hide: bool) -> None:
-        """Forgets granules: they read as zeros with `hide`, else as what lies beneath."""
-        self._with_room(lambda: self._batch.reserve(0, 1, is_new=False))
-        self.replace(granule, count, ALL if hide else 0)
+    def discard(self, first: int, last: int, edges: Sequence[Edge], *, hide: bool) -> None:
+        """Forgets granules from `first` to `last`, and what lies at the `edges` before and behind.
+
+        They read as zeros with `hide`, else as what lies beneath. Raises as `write`.
+        """
+        with_data = [edge for edge in edges if edge.data is not None]
+        is_new = any(self._table[edge.granule] <= ALL for edge in with_data)
+        places = len(edges) + records_for(last - first)
+        self._with_room(lambda: self._batch.reserve(len(with_data), places, is_new=is_new))
+        for edge in edges:
+            entry = self._table[edge.granule]
+            if edge.data is not None:
+                self._write_granule(edge.granule, edge.start, memoryview(edge.data))
+            elif hide and entry | edge.mask != entry:
+                self._table.put_single(edge.granule, entry | edge.mask)
+                self._batch.note_change(edge.granule, edge.granule + 1, ())
+        if first < last:
+            self.replace(first, last - first, ALL if hide else 0)
+
+    def reserve_small(self) -> None:
+        """Sees to room for writing over a part of a granule. Raises `StorageFullError`."""
+        self._with_room(lambda: self._batch.reserve(1, 2, is_new=False))
 
     def replace(self, granule: int, count: int, entry: int) -> None:
         """Puts a run into the table, and sees to what it replaces."""
@@ -98,40 +130,46 @@ class SectorWriter:
         count = len(run) // GRANULE
         is_new = not self._reader.has_slots(granule, first + count + bool(tail))
 
-        def take() -> list[Range]:
-            self._batch.reserve(2, 2, is_new=is_new)
-            return self._batch.take_run(count, is_new=is_new)
-
         def put(begin: int, end: int, file: File, place: int) -> None:
             file.write(run[begin:end], place)
 
         try:
-            slots = self._with_room(take)
+            self._put_run(first, count, put, is_new=is_new, edges=2)
         except StorageFullError:
             if is_new:
                 raise
             self._write_over(granule, start, b"".join((head, run, tail)))
             return
-        self._put_run(first, put, slots)
         self._write_small(granule, start, head)
         self._write_small(first + count, 0, tail)
 
     def _write_over(self, granule: int, start: int, data: bytes) -> None:
-        """Writes over what there is, little by little, where there is hardly room."""
+        """Writes over what there is, little by little, where there is hardly room.
+
+        Whether there is room for all of it is known before.
+        """
+        granules = -(-(start + len(data)) // GRANULE)
+        self._with_room(lambda: self._batch.reserve_overwriting(granules))
+        at = 0
         with memoryview(data) as view:
-            at = 0
             while at < len(view):
                 length = OVERWRITABLE_AT_ONCE * GRANULE - start
                 with view[at : at + length] as part:
-                    self._with_room(
-                        lambda: self._batch.reserve(
-                            OVERWRITABLE_AT_ONCE, OVERWRITABLE_AT_ONCE, is_new=False
-                        )
-                    )
+                    if at:
+                        self._commit_reserved()
+                    self._batch.fill_pool(-(-(start + len(part)) // GRANULE))
                     self._write_small(granule, start, part)
                 at += length
                 granule += OVERWRITABLE_AT_ONCE
                 start = 0
+
+    def _commit_reserved(self) -> None:
+        """Commits in the middle of a write: want of room is no excuse any more."""
+        try:
+            self._commit()
+        except StorageFullError as error:
+            reason = "the storage refused what it had reserved"
+            raise StorageError(error.path, reason) from error
 
     def _write_small(self, granule: int, start: int, data: memoryview) -> None:
         """Writes granules, or parts of them, one by one. The room for it is there."""
@@ -175,8 +213,30 @@ class SectorWriter:
             self._batch.buffered[slot] = buffered
         buffered[start : start + len(data)] = data
 
-    def _put_run(self, granule: int, put: Put, slots: list[Range]) -> None:
-        """Has whole granules put straight into the file, to slots that were taken for them."""
+    def _put_run(self, granule: int, count: int, put: Put, *, is_new: bool, edges: int) -> None:
+        """Has whole granules put straight into the file, and sees to room for `edges` more."""
+        batch = self._batch
+
+        def take() -> list[Range]:
+            batch.reserve(edges, edges, is_new=is_new)
+            return batch.take_run(count, is_new=is_new)
+
+        try:
+            batch.reserve(edges, edges, is_new=is_new)
+            slots = batch.take_unproven_run(count, is_new=is_new)
+            if slots is not None:
+                self._put(put, slots, batch.give_back_unproven)
+        except StorageFullError:
+            slots = None
+        if slots is None:
+            slots = self._with_room(take)
+            self._put(put, slots, batch.give_back)
+        batch.note_written(slots)
+        for start, stop in slots:
+            self.replace(granule, stop - start, start << SECTORS | ALL)
+            granule += stop - start
+
+    def _put(self, put: Put, slots: list[Range], give_back: Callable[[list[Range]], None]) -> None:
         at = 0
         try:
             for start, stop in slots:
@@ -184,12 +244,8 @@ class SectorWriter:
                 put(at, at + length, self._file, start * SLOT_SIZE)
                 at += length
         except BaseException:
-            self._batch.give_back(slots)
+            give_back(slots)
             raise
-        self._batch.note_written(slots)
-        for start, stop in slots:
-            self.replace(granule, stop - start, start << SECTORS | ALL)
-            granule += stop - start
 
     def _with_room(self, take: Callable[[], Taken]) -> Taken:
         """What `take` takes, for which others' room may have to be freed first."""

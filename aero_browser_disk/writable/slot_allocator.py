@@ -9,8 +9,9 @@ from ..errors import StorageFullError
 from ..platform.base import File
 from .sector_journal import SLOT_SIZE
 
-FREE, SETTLED, FRESH, HELD = 0, 1, 2, 3
-"""What a slot is: nobody's; part of what was committed; written since; kept for the store's use."""
+FREE, SETTLED, FRESH, HELD, UNPROVEN = 0, 1, 2, 3, 4
+"""What a slot is: nobody's; part of what was committed; written since; kept for the store's use;
+nobody's, and nobody knows whether the device has storage for it."""
 
 _GROWTH: Final = 64  # slots at least that a file grows by, where there is room for them
 _FEW: Final = 256  # free slots that are not worth to be looked for
@@ -19,16 +20,20 @@ _MOST_GROWTH: Final = 2048
 
 
 class SlotSpace:
-    """A byte for each slot of a file. The file grows before a slot is given away, not when used.
+    """A byte for each slot of a file.
 
-    `reserve` is how many slots are never given away by `take`.
+    A slot is free only once storage was allocated for it: whoever takes it can write it, though the
+    device or the quota be full by then. What a file had free when it was opened is `UNPROVEN`, and
+    made free as it is needed, as the file grows: before a slot is given away, not when it is used.
+    `reserve` is how many free slots are never given away by `take`.
     """
 
     def __init__(self, file: File) -> None:
-        self.states = bytearray(file.size() // SLOT_SIZE)
+        self.states = bytearray((UNPROVEN,)) * (file.size() // SLOT_SIZE)
         self.reserve = 0
         self._file = file
-        self._free = len(self.states)
+        self._free = 0
+        self._end = 0  # of the file, before the last `take_unproven`
         self._cursor = 0  # where to look for free ones next
 
     @property
@@ -38,15 +43,14 @@ class SlotSpace:
 
     @property
     def free(self) -> int:
-        """How many of them are nobody's."""
+        """How many of them are free."""
         return self._free
 
     def mark(self, slot: int, count: int, state: int) -> None:
         """Says what slots are; the file is taken to reach there."""
         missing = slot + count - len(self.states)
         if missing > 0:
-            self.states.extend(bytes(missing))
-            self._free += missing
+            self.states.extend(bytes((UNPROVEN,)) * missing)
         before = self.states.count(FREE, slot, slot + count)
         self.states[slot : slot + count] = bytes((state,)) * count
         self._free += (count if state == FREE else 0) - before
@@ -96,8 +100,8 @@ class SlotSpace:
         states = self.states
         slot = states.find(FREE, self._cursor)
         if slot < 0:
-            slot = states.find(FREE) if self._is_worth_a_search() else self._appended(most)
-        count = min(most, self._free - self.reserve, _free_run(states, slot, most))
+            slot = states.find(FREE) if self.has_gaps else self._appended(most)
+        count = min(most, self._free - self.reserve, _run(states, slot, most, _FREE))
         states[slot : slot + count] = bytes((state,)) * count
         self._free -= count
         self._cursor = slot + count
@@ -112,20 +116,57 @@ class SlotSpace:
         """Takes the next slots from as far forward as there are some."""
         self._cursor = 0
 
+    def take_unproven(self, wanted: int) -> list[tuple[int, int]]:
+        """Gives away slots that the device may have no storage for: from the first to behind the
+        last of each run.
+
+        For whoever writes them at once, and gives them back when that fails.
+        """
+        runs: list[tuple[int, int]] = []
+        self._end = len(self.states)
+        if self.states.count(UNPROVEN) > self._few():
+            while wanted:
+                slot, count = self._find_unproven(wanted)
+                if slot == len(self.states):
+                    break
+                self.mark(slot, count, HELD)
+                runs.append((slot, slot + count))
+                wanted -= count
+        if wanted:
+            slot = len(self.states)
+            self.mark(slot, wanted, HELD)
+            runs.append((slot, slot + wanted))
+        return runs
+
+    def give_back_unproven(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Takes slots back of the last `take_unproven`, which could not be written."""
+        for start, stop in runs:
+            self.mark(start, stop - start, UNPROVEN)
+        self._drop(self._end)
+
     def cut(self) -> None:
         """Gives the room of the free slots at the file's end back, but for the reserve."""
-        end = len(self.states.rstrip(b"\0"))
+        end = len(self.states.rstrip(_NOBODYS))
         spare = max(0, self.reserve - self.states.count(FREE, 0, end))
         if end + spare + _GROWTH < len(self.states):
-            del self.states[end + spare :]
-            self._free = self.states.count(FREE)
-            self._cursor = min(self._cursor, end)
-            # Last: when it fails, slots that the file still has are merely not given away.
-            self._file.truncate(len(self.states) * SLOT_SIZE)
+            self._drop(end + spare)
 
-    def _is_worth_a_search(self) -> bool:
+    @property
+    def has_gaps(self) -> bool:
         """Whether to use the gaps that overwriting left, rather than let the file grow."""
-        return self._free - self.reserve > max(_FEW, len(self.states) // _MANY)
+        return self._free - self.reserve > self._few()
+
+    def _few(self) -> int:
+        return max(_FEW, len(self.states) // _MANY)
+
+    def _drop(self, end: int) -> None:
+        """Gives the room of the slots from `end` on back."""
+        del self.states[end:]
+        self._free = self.states.count(FREE)
+        self._cursor = min(self._cursor, end)
+        # Last: when it fails, slots that the file still has are merely not given away.
+        if self._file.size() > end * SLOT_SIZE:
+            self._file.truncate(end * SLOT_SIZE)
 
     def _appended(self, most: int) -> int:
         try:
@@ -134,23 +175,47 @@ class SlotSpace:
             return self.states.find(FREE)
 
     def _grow(self, most: int, needed: int = 1) -> int:
-        """Makes the file longer by some slots, as many as needed at least; returns the first."""
-        first = len(self.states)
-        count = max(most, min(max(_GROWTH, first // 64), _MOST_GROWTH))
+        """Allocates some slots, as many as needed at least; returns the first.
+
+        Raises `StorageFullError`; a part of them may be free then.
+        """
         needed = max(needed, self.reserve + 1 - self._free)
+        most = max(most, needed, min(max(_GROWTH, len(self.states) // 64), _MOST_GROWTH))
+        first = -1
+        while needed > 0:
+            slot, count = self._allocate(*self._find_unproven(most), needed)
+            self.mark(slot, count, FREE)
+            first = slot if first < 0 else first
+            needed -= count
+            most = max(needed, most - count)
+        return first
+
+    def _allocate(self, slot: int, count: int, needed: int) -> tuple[int, int]:
+        """Allocates storage for a run of slots, or for a part of it that is enough."""
+        needed = min(count, needed)
         while True:
             try:
-                self._file.truncate((first + count) * SLOT_SIZE)
+                self._file.allocate(slot * SLOT_SIZE, count * SLOT_SIZE)
             except StorageFullError:
                 if count <= needed:
                     raise
                 count = max(count // 2, needed)
             else:
-                self.states.extend(bytes(count))
-                self._free += count
-                return first
+                return slot, count
+
+    def _find_unproven(self, most: int) -> tuple[int, int]:
+        """The first of some adjacent slots, unproven or behind the file's end, and how many."""
+        slot = self.states.find(UNPROVEN)
+        if slot < 0:
+            return len(self.states), most
+        return slot, _run(self.states, slot, most, _UNPROVEN)
 
 
-def _free_run(states: bytearray, slot: int, most: int) -> int:
+_FREE: Final = bytes((FREE,))
+_UNPROVEN: Final = bytes((UNPROVEN,))
+_NOBODYS: Final = _FREE + _UNPROVEN
+
+
+def _run(states: bytearray, slot: int, most: int, state: bytes) -> int:
     part = states[slot : slot + most]
-    return len(part) - len(part.lstrip(b"\0"))
+    return len(part) - len(part.lstrip(state))

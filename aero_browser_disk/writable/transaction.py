@@ -7,6 +7,7 @@ over what was there may use slots that new data may not: a disk that is full can
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -19,6 +20,10 @@ from .slot_allocator import FREE, FRESH, HELD, SlotSpace
 OVERWRITABLE_AT_ONCE: Final = 32
 """Granules that can be written over in one go, however full it is."""
 
+RESERVED_WRITE: Final = 1 << 20
+"""Bytes of a write at most whose room `provide` sees to."""
+
+_PROVIDED_AT_ONCE: Final = 2048  # slots
 _FOR_OVERWRITING: Final = 96  # slots: for those, for journal slots until it is rewritten, and spare
 _MOST_BUFFERED: Final = 256  # granules in memory that are not in the file yet
 _POOL: Final = 64  # slots taken at once for small writes
@@ -26,6 +31,7 @@ _JOURNAL_ROOM: Final = 8 * RECORDS_IN_SLOT
 _MOST_FRESH: Final = 8192  # granules
 _MOST_PENDING: Final = 8192  # places
 _MOST_LEAVING: Final = 1 << 16  # slots
+_MOST_IN_RECORD: Final = 1 << 31  # granules
 
 Range = tuple[int, int]
 """From the first to behind the last."""
@@ -47,7 +53,7 @@ class OpenBatch:
         self._pending: list[Range] = []  # granules
         self._most_records = 0
         self._fresh: list[Range] = []  # slots
-        self._leaving: list[int] = []  # slots that the commit frees
+        self._leaving = array("I")  # slots that the commit frees
         self._pool: list[int] = []  # slots for small writes to come, the first last
 
     @property
@@ -81,9 +87,48 @@ class OpenBatch:
         ):
             self._take_for_records(places, spare)
             space.provide(space.reserve + spare + granules - len(pool))
-            while len(pool) < granules:
-                slot, count = space.take(_POOL, HELD)
-                pool[:0] = range(slot + count - 1, slot - 1, -1)
+            self.fill_pool(granules)
+
+    def fill_pool(self, granules: int) -> None:
+        """Sees to so many slots to be had of `next_slot`. Raises `StorageFullError`."""
+        pool = self._pool
+        while len(pool) < granules:
+            slot, count = self._space.take(_POOL, HELD)
+            pool[:0] = range(slot + count - 1, slot - 1, -1)
+
+    def reserve_overwriting(self, granules: int) -> None:
+        """Sees to all that it takes to write over so many granules that have slots.
+
+        `OVERWRITABLE_AT_ONCE` of them at a time, with a commit between, which frees the slots for
+        the next. Raises `StorageFullError`; then nothing is taken but what others can use.
+        """
+        commits = -(-granules // OVERWRITABLE_AT_ONCE)
+        records = self._most_records + 2 * granules
+        slots = slots_for(self._most_records) + commits * slots_for(2 * OVERWRITABLE_AT_ONCE)
+        while self._chain.ready < slots:
+            self.keep_for_snapshot(records + _JOURNAL_ROOM)
+            self._space.provide(self._space.reserve + 1)
+            self._chain.make_room()
+        self.keep_for_snapshot(records + _JOURNAL_ROOM)
+        missing = OVERWRITABLE_AT_ONCE - len(self._pool)
+        self._space.provide(self._space.reserve + max(0, missing))
+
+    def provide(self, granules: int, new: int, runs: int) -> Iterator[None]:
+        """Sees to free slots for writes of so many granules, `new` of which have none.
+
+        The writes are of `RESERVED_WRITE` bytes at most, and lie in so many runs. Little by little:
+        iterate to the end. Raises `StorageFullError`.
+        """
+        at_once = RESERVED_WRITE // SLOT_SIZE
+        writes = granules // at_once + 2 * runs
+        # As if each granule came to lie alone, and each write were committed.
+        records = self._most_records + 2 * granules + 4 * writes
+        self.keep_for_snapshot(records + _JOURNAL_ROOM)
+        journal = writes + slots_for(records) + slots_for(2 * (at_once + OVERWRITABLE_AT_ONCE))
+        wanted = self._space.reserve + _FOR_OVERWRITING + _POOL + journal + new + at_once
+        while self._space.free < wanted:
+            self._space.provide(min(wanted, self._space.free + _PROVIDED_AT_ONCE))
+            yield
 
     def take_run(self, wanted: int, *, is_new: bool) -> list[Range]:
         """Slots for a run of granules, in as few runs as can be, and for their records.
@@ -104,6 +149,28 @@ class OpenBatch:
             self.give_back(runs)
             raise
         return runs
+
+    def take_unproven_run(self, wanted: int, *, is_new: bool) -> list[Range] | None:
+        """As `take_run`, but writing them will tell whether there is storage for them.
+
+        So it is not written to twice. None where free slots are worth to be used first.
+        Otherwise they are the caller's to `give_back_unproven`.
+        """
+        if self._space.has_gaps:
+            return None
+        spare = _FOR_OVERWRITING if is_new else 0
+        self._space.provide(self._space.reserve + spare)
+        runs = self._space.take_unproven(wanted)
+        try:
+            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, spare)
+        except BaseException:
+            self.give_back_unproven(runs)
+            raise
+        return runs
+
+    def give_back_unproven(self, runs: Iterable[Range]) -> None:
+        """Takes slots back that could not be written."""
+        self._space.give_back_unproven(runs)
 
     def give_back(self, runs: Iterable[Range]) -> None:
         """Frees slots that nothing was written to."""
@@ -144,9 +211,9 @@ class OpenBatch:
     def note_change(self, start: int, stop: int, gone: Iterable[int]) -> None:
         """Says that granules from `start` to `stop` are one run now, and lie in `gone` no more."""
         self._pending.append((start, stop))
-        self._most_records += 2
+        self._most_records += 2 + (stop - start) // _MOST_IN_RECORD
         # Those of this batch too stay taken until it is committed: they may be buffered still.
-        self._leaving += gone
+        self._leaving.extend(gone)
 
     def write_out(self, *, if_more_than: int = 0) -> None:
         """Writes what is buffered to the file."""
@@ -167,12 +234,10 @@ class OpenBatch:
         for start, stop in merged(self._pending):
             at = start
             for granule, count, entry in table.runs(start, stop):
-                if granule > at:
-                    yield at << SECTORS, granule - at, 0
-                yield granule << SECTORS | entry & ALL, count, entry >> SECTORS
+                yield from records_of(at, granule - at, 0)
+                yield from records_of(granule, count, entry)
                 at = granule + count
-            if at < stop:
-                yield at << SECTORS, stop - at, 0
+            yield from records_of(at, stop - at, 0)
 
     def settle(self) -> None:
         """Says that all of it is durable: what it replaced is free, and the next batch begins."""
@@ -180,7 +245,7 @@ class OpenBatch:
             self._space.settle(start, stop)
         self._space.give_back(self._leaving)
         self._fresh.clear()
-        self._leaving.clear()
+        del self._leaving[:]
         self._pending.clear()
         self.fresh_slots = 0
         self.snapshot_records += self._most_records
@@ -191,3 +256,17 @@ class OpenBatch:
         if self._fresh and self._fresh[-1][1] == start:
             start = self._fresh.pop()[0]
         self._fresh.append((start, stop))
+
+
+def records_of(granule: int, count: int, entry: int) -> Iterator[Record]:
+    """The records that say what a run of granules holds: one, but for the very longest."""
+    while count > 0:
+        part = min(count, _MOST_IN_RECORD)
+        yield granule << SECTORS | entry & ALL, part, entry >> SECTORS
+        granule += part
+        count -= part
+
+
+def records_for(granules: int) -> int:
+    """How many runs at most a run of so many granules counts as, for its records."""
+    return 1 + granules // _MOST_IN_RECORD

@@ -38,7 +38,8 @@ def small_device(tmp_path: Path, kind: str, size: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # Lazy: a test that failed may have left files open.
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextmanager

@@ -511,7 +511,8 @@ async def test_a_read_only_base_takes_no_commit(server, platform) -> None:
     await overlay.close()
 
 
-async def test_a_commit_that_runs_out_of_room_can_be_repeated() -> None:
+@pytest.mark.parametrize("is_flushed", [False, True])
+async def test_a_commit_for_which_there_is_no_room_leaves_the_base_as_it_was(is_flushed) -> None:
     storage = FailingStorage()
     overlay = await Overlay.open(await blank(MIB + 700, storage), storage, "work")
     model = bytearray(MIB + 700)
@@ -519,18 +520,50 @@ async def test_a_commit_that_runs_out_of_room_can_be_repeated() -> None:
     await overlay.write(100_000, b"x" * 900_000)
     model[:9000] = b"1" * 9000
     model[100_000:1_000_000] = b"x" * 900_000
-    await overlay.flush()
+    if is_flushed:
+        await overlay.flush()
+    version = overlay.base.info.version
     storage.quota = storage.used + 500 * KIB
     with pytest.raises(StorageFullError):
         await overlay.commit()
     assert await overlay.read(0, MIB + 700) == model
+    assert overlay.base.info.version == version
     await overlay.close()
     overlay = await Overlay.open(await LocalImage.open(storage, "images/1"), storage, "work")
     assert await overlay.read(0, MIB + 700) == model
-    assert await overlay.base.read(0, 9000) == b"1" * 9000, "it was in the middle of it"
+    assert await overlay.base.read(0, 9000) == bytes(9000)
     storage.quota *= 2
     await overlay.commit()
     assert await overlay.base.read(0, MIB + 700) == model
+
+
+async def test_a_commit_whose_room_was_reserved_needs_no_more() -> None:
+    """Others take all that is left as soon as it begins to write."""
+    chance = Random(11)
+    storage = FailingStorage()
+    base = await blank(8 * MIB, storage)
+    model = bytearray(8 * MIB)
+    for _ in range(60):
+        at = chance.randrange(7 * MIB)
+        model[at : at + 30_000] = data = chance.randbytes(30_000)
+        await base.write(at, data)
+    overlay = await Overlay.open(base, storage, "work")
+    for length in [700] * 300 + [90_000] * 40:
+        at = chance.randrange(7 * MIB)
+        model[at : at + length] = data = chance.randbytes(length)
+        await overlay.write(at, data)
+    await overlay.discard(5 * MIB, MIB)
+    model[5 * MIB : 6 * MIB] = bytes(MIB)
+    begin = base.begin_commit
+
+    def begin_commit(mark: str) -> None:
+        begin(mark)
+        storage.device = storage.used_on_device
+        storage.quota = storage.used
+
+    base.begin_commit = begin_commit
+    await overlay.commit()
+    assert await base.read(0, 8 * MIB) == model
 
 
 async def test_the_digest_names_content_and_base_and_nothing_else() -> None:
