@@ -10,11 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from building.site import build_site
 from lib import browsers
 
-# How long an example takes says more of the machine than of the code. New examples are for those
-# who can look into them: a change is not to fail for what another one left.
+# How long an example takes says more of the machine than of the code. CI always tries the same
+# examples; scripts/test gives every other run a seed of its own.
 settings.register_profile(
     "house",
     deadline=None,
@@ -73,6 +72,8 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built from the sources as they are now, or the one that SITE names."""
     if built := os.environ.get("SITE"):
         return Path(built)
+    from building.site import build_site  # not on every Python that runs unit tests
+
     folder = tmp_path_factory.mktemp("built") / "site"
     build_site(folder)
     return folder

@@ -14,6 +14,7 @@ from aero_browser_disk.cache.block_store import BlockStore, StoredImage
 from aero_browser_disk.errors import StorageBusyError
 from aero_browser_disk.platform.memory import MemoryStorage
 from aero_browser_disk.testing.failing_files import FailingStorage
+from support.fuzz import fuzz, rounds
 from support.run import run
 
 BLOCK = 4096
@@ -503,7 +504,8 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 TestCache = CacheMachine.TestCase
-TestCache.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCache.pytestmark = fuzz
+TestCache.settings = settings(max_examples=rounds(60), stateful_step_count=40, deadline=None)
 
 
 async def test_a_full_storage_does_not_lift_a_limit_that_was_lowered(storage):

@@ -1,11 +1,10 @@
 """Whatever happens to the files and whenever it ends, a block is exact or it is missing.
 
-The long form: AERO_CRASH_EXAMPLES=5000 pytest tests/unit/cache/test_block_store_crash.py
+The long form: ./scripts/test --fuzz 5000 tests/unit/cache/test_block_store_crash.py
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -26,10 +25,11 @@ from aero_browser_disk.testing.failing_files import (
     Piece,
     PowerCutError,
 )
+from support.fuzz import fuzz, rounds
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("AERO_CRASH_EXAMPLES", "150"))
+EXAMPLES = rounds(150)
 
 BLOCK = 1024
 BLOCKS = 12
@@ -314,6 +314,7 @@ class CrashMachine(RuleBasedStateMachine):
 
 
 TestCrashes = CrashMachine.TestCase
+TestCrashes.pytestmark = fuzz
 TestCrashes.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,

@@ -1,12 +1,11 @@
 """Whatever happens to the file and whenever it ends: what a flush acknowledged is there, and what
 came after it is there or not, sector by sector.
 
-The long form: AERO_CRASH_EXAMPLES=5000 pytest tests/unit/writable/test_written_disk_crash.py
+The long form: ./scripts/test --fuzz 5000 tests/unit/writable/test_written_disk_crash.py
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -38,10 +37,11 @@ from aero_browser_disk.writable.local_image import LocalImage
 from aero_browser_disk.writable.overlay import Overlay
 from aero_browser_disk.writable.sector_journal import SLOT_SIZE
 from aero_browser_disk.writable.slot_allocator import FREE, HELD, SlotSpace
+from support.fuzz import fuzz, rounds
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("AERO_CRASH_EXAMPLES", "150"))
+EXAMPLES = rounds(150)
 
 SECTOR, GRANULE = 512, 4096
 GRANULES = 14
@@ -427,6 +427,7 @@ class SmallCrashMachine(CrashMachine):
 
 
 TestCrashes = SmallCrashMachine.TestCase
+TestCrashes.pytestmark = fuzz
 TestCrashes.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
