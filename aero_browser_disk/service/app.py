@@ -10,7 +10,7 @@ from typing import Final
 from .access.authorization import AuthResult, Gate
 from .access.leases import Leases
 from .configuration import Configuration
-from .http.access_log import AccessLog
+from .http.access_log import AccessLog, UnusableImages
 from .http.catalog import Catalog
 from .http.client_address import TrustedProxies
 from .http.client_limits import ClientLimits, LimitExceededError
@@ -63,7 +63,8 @@ class Service:
         bytes_per_s = configuration.limits.bytes_per_s
         disk_bytes = DiskBytes(store, companions, configuration.bytes, bytes_per_s)
         catalog = Catalog(store, companions, configuration.bytes.max_range_bytes)
-        operation = Operation(store, metrics, configuration)
+        self._unusable = UnusableImages(log)
+        operation = Operation(store, metrics, configuration, self._unusable)
         routes = [
             Route("/disks/{id}/bytes", {"GET": disk_bytes.respond}),
             Route("/v1/images/{id}", {"GET": disk_bytes.respond}),
@@ -134,7 +135,8 @@ class Service:
             exchange.cut = str(error)
         except HttpError as error:
             await _say(exchange, error)
-        except NoSuchImageError:
+        except NoSuchImageError as error:
+            self._unusable.report(exchange.image_id, str(error))
             await _say(exchange, _NO_SUCH_IMAGE)
         except PrivateImageError:
             await _say(exchange, self._refusal(exchange))

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from . import digest_command, probe_command
+from .access.authorization import Asked, RefusedError
 from .access.signed_urls import SignedUrls
 from .assembly import Assembly
 from .configuration import Configuration, ConfigurationError, load_configuration
 from .http.access_log import AccessLog
+from .http.log_writer import LogWriter
 from .servers.server import listen, listen_unix, serve
+from .stores.folder_store import FolderStore
 from .stores.manifest import is_image_id
 
 _UNUSABLE = 2
+_STDOUT = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(configuration: Configuration) -> int:
-    log = AccessLog(sys.stdout)
+    log = AccessLog(LogWriter(_STDOUT))
     assembly = Assembly(configuration, log)
     server, metrics = configuration.server, configuration.metrics
     if server.unix_socket is None:
@@ -57,7 +63,14 @@ def _serve(configuration: Configuration) -> int:
 
 def _check(configuration: Configuration) -> int:
     """Opens what the service would open, except the network, and says what it would run."""
-    Assembly(configuration, AccessLog(sys.stderr)).store.close()
+    store = Assembly(configuration, AccessLog(sys.stderr)).store
+    # A bucket is asked nothing here.
+    unusable = store.unusable() if isinstance(store, FolderStore) else {}
+    store.close()
+    for image_id, reason in unusable.items():
+        print(f"aero-disk-service: manifest.json: {image_id}: {reason}", file=sys.stderr)
+    if unusable:
+        return _UNUSABLE
     print(configuration.model_dump_json(indent=2))
     return 0
 
@@ -68,7 +81,14 @@ def _sign(configuration: Configuration, options: argparse.Namespace) -> int:
         raise ConfigurationError("sign needs authorization.signing_keys_file")
     if not is_image_id(options.image):
         raise ConfigurationError("that is no id of an image")
-    query, _ = SignedUrls(keys_file).sign(options.image, options.lifetime, options.scope)
+    urls = SignedUrls(keys_file)
+    query, _ = urls.sign(options.image, options.lifetime, options.scope)
+    # Nobody should get an address that the service then refuses.
+    asked = Asked({}, dict(parse_qsl(query)), options.image, trusted_proxy=False)
+    try:
+        asyncio.run(urls.examine(asked))
+    except RefusedError as error:
+        raise ConfigurationError(f"--lifetime {options.lifetime}: {error}") from None
     address = (configuration.server.public_url or "") + configuration.base_path
     print(f"{address}/disks/{options.image}/bytes?{query}")
     return 0

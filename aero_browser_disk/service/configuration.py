@@ -164,6 +164,8 @@ class BytesOptions(Section):
     # Ids that fully match it name one version for ever.
     versioned_ids: re.Pattern[str] | None = None
     max_range_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
+    # Whether `bytes=N-` gets as much as that when more follows, or a 413 too.
+    shorten_open_ranges: bool = True
     # nginx sends the bytes, from below this internal location, to requests that come through a
     # trusted proxy: see scripts/deploy/nginx/accel-redirect.conf.template.
     accel_location: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_/-]*[A-Za-z0-9_-]$")] | None = None

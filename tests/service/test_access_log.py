@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import http.client
 import io
 import json
+import os
 import signal
 import subprocess
 import sysconfig
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
 
 from aero_browser_disk.service.http.access_log import AccessLog
 from aero_browser_disk.service.http.client_address import TrustedProxies
 from aero_browser_disk.service.http.cors import CorsPolicy
 from aero_browser_disk.service.http.exchange import Exchange, Surroundings
+from aero_browser_disk.service.http.log_writer import LogWriter
 
 
 def exchange(number: int, **headers: str) -> Exchange:
@@ -94,6 +102,61 @@ async def test_a_full_disk_ends_nothing() -> None:
     stream.is_full = False
     log.event("reloaded")
     assert json.loads(stream.getvalue().splitlines()[-1]) == {"event": "reloaded"}
+
+
+class Pipe:
+    """A pipe that nobody empties yet."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 4096)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        with os.fdopen(self.reader, "rb") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_full_pipe_blocks_nobody_and_what_is_dropped_is_counted(blocking: bool) -> None:
+    pipe = Pipe()
+    os.set_blocking(pipe.writer, blocking)
+    writer = LogWriter(pipe.writer, max_waiting_bytes=20_000)
+    log = AccessLog(writer)
+    for number in range(5000):
+        log.event("numbered", number=number)
+    # Whoever reads finds what was kept, in order, and how much was not.
+    seen = dropped = 0
+    for line in pipe.lines():
+        if line["event"] == "log_dropped":
+            dropped += line["lines"]
+        else:
+            assert line["number"] == seen if not dropped else line["number"] > seen
+            seen += 1
+        if seen + dropped == 5000:
+            break
+    assert seen > 0
+    assert dropped > 0
+    os.close(pipe.writer)
+
+
+def test_the_service_goes_on_behind_a_full_pipe(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(b"disk")
+    command = Path(sysconfig.get_path("scripts")) / "aero-disk-service"
+    process = subprocess.Popen(
+        [command, "serve", "--images", str(tmp_path), "--port", "0"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+    url = urlsplit(json.loads(process.stdout.readline())["url"])
+    connection = http.client.HTTPConnection(str(url.hostname), url.port, timeout=30)
+    for _ in range(200):
+        connection.request("GET", "/disks/disk.img/bytes")
+        assert connection.getresponse().read() == b"disk"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    process.stdout.close()
+    connection.close()
 
 
 def test_the_service_outlives_who_reads_its_log(tmp_path: Path) -> None:

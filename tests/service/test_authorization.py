@@ -174,6 +174,9 @@ def test_the_command_that_signs(
     assert main([*command, "mine"]) == 0
     url = capsys.readouterr().out.strip()
     assert service.ask(url, {"Range": "bytes=0-3"}).body == b"mine"
+    for lifetime in ("0", "999999999999"):
+        assert main([*command[:-1], lifetime, "mine"]) == 2
+        assert f"--lifetime {lifetime}" in capsys.readouterr().err
     assert main([*command, "../mine"]) == 2
     assert "no id of an image" in capsys.readouterr().err
     assert main(["sign", "mine", "--images", str(folder)]) == 2

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aero_browser_disk.service.cli import main
 from aero_browser_disk.service.stores.manifest import ManifestError, parse_manifest
+from lib.server_process import ServerError
 
 from .conftest import RunningService
 
@@ -107,6 +109,48 @@ def test_a_link_that_is_turned_outside_while_serving(
     (folder / "next").symlink_to(tmp_path / "secret.img")
     (folder / "next").replace(folder / "inside.img")
     assert service.ask("/disks/inside.img/bytes").status == 404
+
+
+def test_an_entry_without_its_file_is_said(
+    folder: Path,
+    tmp_path: Path,
+    serve: Callable[..., RunningService],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By check-config, in readiness, and in the log when somebody asks; to nobody else."""
+    faults = {
+        "gone": ("nothing.img", "No such file"),
+        "out": ("outside.img", "outside the folder"),
+        "pipe": ("pipe.img", "not a file"),
+        "folder": ("sub", "not a file"),
+    }
+    entries = [{"id": name, "file": file, "public": True} for name, (file, _) in faults.items()]
+    write_manifest(folder, {"id": "good", "file": "b.img", "public": True}, *entries)
+    assert main(["check-config", "--images", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    service = serve(folder)
+    assert service.ask("/disks/good/bytes").status == 200
+    for name, (_, reason) in faults.items():
+        assert f"manifest.json: {name}: " in said.err
+        assert reason in said.err
+        for _ in range(3):
+            answer = service.ask(f"/disks/{name}/bytes")
+            assert (answer.status, answer.json["error"]["code"]) == (404, "no_such_image")
+            assert reason not in answer.body.decode()
+        line = service.event("image_unusable")
+        assert line["id"] == name
+        assert reason in line["reason"]
+    assert service.ask("/disks/made-up/bytes").status == 404
+    assert service.ask("/readyz").json == {"status": "ready", "unusable_images": 4}
+    # Each is logged once, and what nobody named never.
+    write_manifest(folder, {"id": "good", "file": "b.img", "public": True})
+    assert service.ask("/readyz").json == {"status": "ready"}
+    service.process.send_signal(signal.SIGTERM)
+    service.process.wait(30)
+    with pytest.raises(ServerError):
+        service.event("image_unusable")
+    assert main(["check-config", "--images", str(folder)]) == 0
 
 
 def test_a_file_that_is_removed(folder: Path, serve: Callable[..., RunningService]) -> None:
@@ -235,6 +279,12 @@ def test_a_manifest_whose_date_was_set_back_counts(
         ({"last_modified": "2026-01-10"}, "last_modified must be"),
         ({"last_modified": "1969-12-31T23:59:59Z"}, "last_modified must be"),
         ({"last_modified": 5}, "last_modified must be"),
+        # ISO 8601, and no RFC 3339.
+        ({"last_modified": "20260110T000000Z"}, "last_modified must be"),
+        ({"last_modified": "2026-W02-6T00:00:00Z"}, "last_modified must be"),
+        ({"last_modified": "2026-01-10 00:00:00Z"}, "last_modified must be"),
+        ({"last_modified": "2026-01-10T00:00Z"}, "last_modified must be"),
+        ({"last_modified": "2026-13-10T00:00:00Z"}, "last_modified must be"),
         ({"recommended_chunk_size_bytes": 1000}, "recommended_chunk_size_bytes must be"),
         ({"recommended_chunk_size_bytes": -512}, "recommended_chunk_size_bytes must be"),
         ({"content_type": "text\r\n/x"}, "content_type must be"),

@@ -23,7 +23,7 @@ def test_the_longest_range(service: RunningService) -> None:
     path = "/disks/5GiB.img/bytes"
     answer = service.ask(path, {"Range": f"bytes=4096-{4096 + LIMIT - 1}"})
     assert (answer.status, len(answer.body)) == (206, LIMIT)
-    for value in (f"bytes=0-{LIMIT}", "bytes=0-", f"bytes=-{LIMIT + 1}"):
+    for value in (f"bytes=0-{LIMIT}", f"bytes=-{LIMIT + 1}", f"bytes=0-{10**12}"):
         for method in ("GET", "HEAD"):
             answer = service.ask(
                 path, {"Range": value, "Origin": "https://a.example"}, method=method
@@ -40,6 +40,33 @@ def test_the_longest_range(service: RunningService) -> None:
     # A condition that fails comes first.
     refused = service.ask(path, {"Range": "bytes=0-", "If-Match": '"other"'})
     assert refused.status == 412
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_an_open_end_gets_what_there_is_at_a_time(
+    tmp_path: Path, serve: Callable[..., RunningService], server: str
+) -> None:
+    """`curl -C -` asks so, as often as it has to."""
+    content = bytes(range(256)) * 40
+    (tmp_path / "disk.img").write_bytes(content)
+    options = ("--server", server, "--set", "bytes.max_range_bytes=4096")
+    service = serve(tmp_path, *options)
+    found = b""
+    while len(found) < len(content):
+        asked = {"Range": f"bytes={len(found)}-"}
+        head = service.ask(DISK, asked, method="HEAD")
+        answer = service.ask(DISK, asked)
+        stop = min(len(found) + 4096, len(content))
+        said = f"bytes {len(found)}-{stop - 1}/{len(content)}"
+        assert (answer.status, head.status) == (206, 206)
+        assert answer.headers["content-range"] == head.headers["content-range"] == said
+        found += answer.body
+    assert found == content
+    assert service.ask(DISK, {"Range": f"bytes={len(content)}-"}).status == 416
+    strict = serve(tmp_path, *options, "--set", "bytes.shorten_open_ranges=false")
+    answer = strict.ask(DISK, {"Range": "bytes=0-"})
+    assert (answer.status, answer.json["error"]["code"]) == (413, "range_too_long")
+    assert strict.ask(DISK, {"Range": "bytes=9000-"}).body == content[9000:]
 
 
 def test_metadata_tells_the_limit(service: RunningService) -> None:

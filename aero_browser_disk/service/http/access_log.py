@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from json.encoder import encode_basestring_ascii
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 from .exchange import Exchange
 
 _LONGEST_RANGE: Final = 100
 _LONGEST_METHOD: Final = 20
+_MAX_REPORTED: Final = 1024
 # How long the line of a request may wait for others, to be written with them, in seconds: a write
 # for each costs a busy service a tenth of its throughput (measured).
 _LONGEST_WAIT_S: Final = 0.02
@@ -27,13 +29,26 @@ _LINE: Final = (
 _quoted: Callable[[str], str] = encode_basestring_ascii
 
 
+class LineStream(Protocol):
+    """Where lines go: any text stream, or a `LogWriter`."""
+
+    def write(self, lines: str, /) -> object:
+        """Takes whole lines; may raise `OSError`."""
+
+    def flush(self) -> None:
+        """Writes them; may raise `OSError`."""
+
+    def close(self) -> None:
+        """No more lines come."""
+
+
 class AccessLog:
     """Writes the lines to `stream`, each whole, in the order in which things happened.
 
     Those of requests are written a few at a time, at most 20 ms late; anything else at once.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: LineStream) -> None:
         self._stream = stream
         # Put together when they are written: many in one go take less than each by itself.
         self._waiting: list[tuple[bytes, tuple[bytes | int | float, ...]]] = []
@@ -76,16 +91,33 @@ class AccessLog:
         if self._waiting:
             lines = b"".join([line % values for line, values in self._waiting]).decode()
             self._waiting.clear()
-            # Whatever goes wrong must end neither a request nor the service.
-            try:
+            # Whatever goes wrong must end neither a request nor the service: the disk may be full,
+            # and the next lines may find free space again.
+            with suppress(OSError):
                 self._stream.write(lines)
                 self._stream.flush()
-            except BrokenPipeError:
-                # Who read it is gone.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
-            except OSError:
-                # Its disk is full; the next lines may find room again.
-                return
+
+    def close(self) -> None:
+        """Writes what waits, and closes the stream."""
+        self.flush()
+        self._stream.close()
+
+
+class UnusableImages:
+    """Logs the images that the manifest names and whose files cannot be served, each once."""
+
+    def __init__(self, log: AccessLog) -> None:
+        self._log = log
+        self._reported: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def report(self, image_id: str | None, reason: str) -> None:
+        """Logs it, unless it was the same before, or there is no reason: nobody named the image."""
+        if image_id is None or not reason or (image_id, reason) in self._reported:
+            return
+        self._reported[image_id, reason] = None
+        while len(self._reported) > _MAX_REPORTED:
+            self._reported.popitem(last=False)
+        self._log.event("image_unusable", id=image_id, reason=reason)
 
 
 def _kind(exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes]:

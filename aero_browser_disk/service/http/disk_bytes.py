@@ -80,7 +80,8 @@ class DiskBytes:
                 await exchange.reply(Reply(304, known.of_304))
                 return
             selected = self._selected(exchange, image)
-            if self._options.accel_location and opened.path is not None and exchange.trusted_proxy:
+            accelerated = self._options.accel_location and exchange.range_result != "shortened"
+            if accelerated and opened.path is not None and exchange.trusted_proxy:
                 await self._accelerate(exchange, selected, opened, known)
                 return
             if exchange.direct and image.size and exchange.method == "GET":
@@ -175,6 +176,10 @@ class DiskBytes:
         if selected is not None:
             exchange.range_result = "satisfied"
             if selected.length > limit:
+                if self._options.shorten_open_ranges and exchange.headers["range"].endswith("-"):
+                    # All that follows, for as much as there is at a time (RFC 9110 §15.3.7).
+                    exchange.range_result = "shortened"
+                    return ByteRange(selected.start, selected.start + limit)
                 exchange.range_result = "too_long"
                 raise HttpError(
                     413,

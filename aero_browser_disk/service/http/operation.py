@@ -8,6 +8,7 @@ import json
 
 from ..configuration import Configuration
 from ..stores.image_store import ImageStore
+from .access_log import UnusableImages
 from .exchange import Exchange, HttpError, Reply
 from .metrics import Metrics
 from .openapi import document
@@ -23,9 +24,14 @@ class Operation:
     """Answers /healthz, /readyz, /metrics and /openapi.json."""
 
     def __init__(
-        self, store: ImageStore, metrics: Metrics | None, configuration: Configuration
+        self,
+        store: ImageStore,
+        metrics: Metrics | None,
+        configuration: Configuration,
+        unusable: UnusableImages,
     ) -> None:
         self._store = store
+        self._unusable = unusable
         self._metrics = metrics
         token = configuration.metrics.token
         self._token = None if token is None else token.get_secret_value()
@@ -43,16 +49,25 @@ class Operation:
         await exchange.reply(Reply(200, (_JSON, _NEVER_STORED), b'{"status": "ok"}'))
 
     async def ready(self, exchange: Exchange) -> None:
-        """Whether images can be read now; a 503 with the reason otherwise."""
+        """Whether images can be read now; a 503 with the reason otherwise.
+
+        One image without its file is no reason to take the others from their readers.
+        """
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
-                await self._store.ready()
+                unusable = await self._store.ready()
         except TimeoutError:
             reason = f"the store did not answer within {_READY_TIMEOUT_S} s"
         except OSError as error:
             reason = error.strerror or str(error)
         else:
-            await exchange.reply(Reply(200, (_JSON, _NEVER_STORED), b'{"status": "ready"}'))
+            ready: dict[str, object] = {"status": "ready"}
+            if unusable:
+                # Which they are the log says: an id may be private.
+                ready["unusable_images"] = len(unusable)
+            for image_id, fault in unusable.items():
+                self._unusable.report(image_id, fault)
+            await exchange.reply(Reply(200, (_JSON, _NEVER_STORED), json.dumps(ready).encode()))
             return
         if self._metrics:
             self._metrics.store_error("failed")

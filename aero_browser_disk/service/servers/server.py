@@ -104,7 +104,7 @@ def serve(
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-    log.flush()
+    log.close()
     if options.kind == "granian":
         # Its threads live on for a moment, and abort the process if Python is gone by then (seen in
         # one of six stops). Everything is closed and written.

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -96,7 +96,13 @@ class FolderStore:
             raise PrivateImageError
         if beside:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
-        file = await self._settled_file(entry)
+        try:
+            file = await self._settled_file(entry)
+        except NoSuchImageError:
+            if self._manifest is None:
+                # Whoever asks for what is not there has made the name up.
+                raise NoSuchImageError from None
+            raise
         file.users += 1
         if file.described is None or file.described[0] is not entry:
             path = file.path if self._nginx_validators else None
@@ -141,9 +147,22 @@ class FolderStore:
         """As `ImageStore.refresh`; one that looks the same is read as well."""
         self._reread_manifest(unchanged=True)
 
-    async def ready(self) -> None:
+    async def ready(self) -> Mapping[str, str]:
         """As `ImageStore.ready`: the folder is still where it was, and can be listed."""
+        self._reread_manifest()
         await asyncio.to_thread(self._check_folder)
+        return await asyncio.to_thread(self.unusable)
+
+    def unusable(self) -> Mapping[str, str]:
+        """The images of the manifest that cannot be served, and why."""
+        found = {}
+        for entry in (self._manifest or {}).values():
+            try:
+                self._path_inside(entry.file)
+                self._version(entry)
+            except NoSuchImageError as error:
+                found[entry.id] = str(error)
+        return found
 
     def _check_folder(self) -> None:
         try:
@@ -219,10 +238,10 @@ class FolderStore:
             status = self._status(entry)
         except OSError as error:
             if error.errno in _NO_IMAGE:
-                raise NoSuchImageError from None
+                raise NoSuchImageError(_reason(error)) from None
             raise
         if not stat.S_ISREG(status.st_mode):
-            raise NoSuchImageError
+            raise NoSuchImageError("it is not a file")
         return FileVersion.of(status)
 
     async def _settled_file(self, entry: ManifestEntry) -> ImageFile:
@@ -270,7 +289,7 @@ class FolderStore:
         with _missing_is_no_image():
             path = Path(os.path.realpath(self._root / name, strict=True))
         if not path.is_relative_to(self._root):
-            raise NoSuchImageError
+            raise NoSuchImageError("it is outside the folder of images")
         return path.relative_to(self._root).parts
 
     def _open_inside(self, names: tuple[str, ...]) -> int:
@@ -359,8 +378,12 @@ def _missing_is_no_image() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_IMAGE:
-            raise NoSuchImageError from None
+            raise NoSuchImageError(_reason(error)) from None
         raise
+
+
+def _reason(error: OSError) -> str:
+    return f"its file cannot be opened: {error.strerror}"
 
 
 def _is_plain_id(name: str) -> bool:

@@ -6,7 +6,7 @@ A store knows nothing of HTTP. Everything that is one passes `ImageStoreSuite` i
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -41,7 +41,10 @@ def piece_stop(begin: int, start: int, stop: int) -> int:
 
 
 class NoSuchImageError(Exception):
-    """No image has this id."""
+    """No image has this id.
+
+    When the manifest names it all the same, the message says what is wrong with its file.
+    """
 
 
 class PrivateImageError(Exception):
@@ -151,8 +154,11 @@ class ImageStore(Protocol):
     async def refresh(self) -> None:
         """Reads the manifest again if it changed. A wrong one is not used, and not raised."""
 
-    async def ready(self) -> None:
-        """Returns when images can be read now; raises `OSError` with the reason otherwise."""
+    async def ready(self) -> Mapping[str, str]:
+        """Returns when images can be read now; raises `OSError` with the reason otherwise.
+
+        It returns those of the manifest that cannot be served all the same, and why.
+        """
 
     def close(self) -> None:
         """Frees what it holds, once nobody reads any more. Idempotent."""

@@ -16,6 +16,10 @@ _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # In no name of a file; halves of characters can be spelled in JSON alone.
 _NO_NAME: Final = re.compile("[\0\ud800-\udfff]")
 _CONTENT_TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
+# RFC 3339 §5.6; Python takes the weeks and short forms of ISO 8601 too.
+_RFC_3339: Final = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 MANIFEST: Final = "manifest.json"
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 
@@ -124,8 +128,9 @@ def _etag(value: object) -> EntityTag:
 
 def _timestamp(value: object) -> int:
     try:
-        at = datetime.fromisoformat(_text(value))
-    except ValueError:
+        text = _text(value)
+        at = datetime.fromisoformat(text) if _RFC_3339.fullmatch(text) else None
+    except ValueError:  # a month 13
         at = None
     if at is None or at.tzinfo is None or at < datetime(1970, 1, 1, tzinfo=UTC):
         raise ValueError("an RFC 3339 time since 1970, such as 2026-01-10T00:00:00Z")

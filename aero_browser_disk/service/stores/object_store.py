@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
@@ -91,6 +91,8 @@ class ObjectStore:
         self._manifest_etag: str | None = None
         self._manifest_read_at = float("-inf")
         self._manifest_error: str | None = None
+        # Of the manifest; an id of nobody never comes here.
+        self._missing: set[str] = set()
         self._reading_manifest = asyncio.Lock()
 
     def close(self) -> None:
@@ -107,7 +109,13 @@ class ObjectStore:
             raise PrivateImageError
         if beside:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
-        version = await self._version(entry.file)
+        try:
+            version = await self._version(entry.file)
+        except NoSuchImageError:
+            if not beside:
+                self._missing.add(image_id)
+            raise NoSuchImageError(f"there is no object {entry.file}") from None
+        self._missing.discard(image_id)
         reader = _ObjectReader(
             self._bucket, entry.file, version, lambda: self._forget(entry.file, version)
         )
@@ -145,8 +153,12 @@ class ObjectStore:
             raise StoreError(self._manifest_error)
         return image_id in self._known_manifest()
 
-    async def ready(self) -> None:
-        """As `ImageStore.ready`: the bucket answers, and its manifest was read."""
+    async def ready(self) -> Mapping[str, str]:
+        """As `ImageStore.ready`: the bucket answers, and its manifest was read.
+
+        Of its images those are said that were asked for and not there: to look at each takes a
+        request.
+        """
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 await self._ask()
@@ -155,7 +167,8 @@ class ObjectStore:
             raise StoreError("the bucket is not there, or has no manifest.json") from None
         except TimeoutError:
             raise StoreError(f"the bucket did not answer in {_READY_TIMEOUT_S:g} s") from None
-        self._known_manifest()
+        missing = self._missing & self._known_manifest().keys()
+        return dict.fromkeys(missing, "there is no such object")
 
     async def _ask(self) -> None:
         try:
@@ -230,6 +243,7 @@ class ObjectStore:
             self._manifest = {}
             return
         self._manifest = parse_manifest(text)
+        self._missing.clear()
         self._manifest_etag = result.meta["e_tag"]
 
     # ── versions ──
