@@ -275,7 +275,12 @@ class SectorStore:
             is_large = self._batch.fresh_slots > _MOST_CHECKED
             if is_large:
                 self._chain.flush()
-            self._chain.append(list(self._batch.records(self._table)), is_data_durable=is_large)
+            records = list(self._batch.records(self._table))
+            try:
+                self._chain.append(records, is_data_durable=is_large)
+            except StorageError:
+                self._batch.close_slots()
+                raise
             self._batch.settle()
 
     def compact(self) -> None:

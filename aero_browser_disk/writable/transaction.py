@@ -239,6 +239,15 @@ class OpenBatch:
                 at = granule + count
             yield from records_of(at, stop - at, 0)
 
+    def close_slots(self) -> None:
+        """Says that its records may be on the medium, though they could not be added.
+
+        So a crash may leave it committed: what is written from now on goes to other slots.
+        """
+        for start, stop in self._fresh:
+            self._space.settle(start, stop)
+        self._fresh.clear()
+
     def settle(self) -> None:
         """Says that all of it is durable: what it replaced is free, and the next batch begins."""
         for start, stop in self._fresh:

@@ -454,6 +454,20 @@ def test_a_write_that_is_refused_for_want_of_room_is_not_there_in_part() -> None
     machine.reads_what_was_written()
 
 
+def test_a_batch_that_could_not_be_added_may_count_and_is_not_written_over() -> None:
+    """Its records were all in the file when the write of them failed, and a checksum they had none;
+    what came after went to the slots that they name, and the power was cut in it.
+    """
+    for change in (2, 4):
+        machine = CrashMachine()
+        machine.start(atom=24, kind="image")
+        machine.crash_in_a_flush(change=1, kills=False, sector=0, seed=0)
+        machine.crash_in_a_flush(change=1, kills=False, sector=0, seed=0)
+        machine.flush_refused(at=3, operation="write", seed=0, then="write", written=4149)
+        machine.crash_in_a_flush(change=change, kills=False, sector=0, seed=65535)
+        machine.reads_what_was_written()
+
+
 def test_a_file_that_could_not_be_cut_still_gives_slots_away() -> None:
     """Hypothesis finds this in one of some hundred runs: a later write never came back."""
     storage = FailingStorage()
