@@ -81,13 +81,20 @@ class DiskClosedError(DiskError):
 
 
 class NetworkError(DiskError):
-    """The host gave no answer that a browser may see."""
+    """The server gave no response that a browser may see.
+
+    `reason` is empty where a browser hides it.
+    """
 
     def __init__(self, url: str, reason: str = "") -> None:
+        # A browser gives no reason. Where there is one, it was not CORS.
+        cors = (
+            "; if it opens in a browser tab, the server does not allow this page to read it "
+            "(CORS): it must send Access-Control-Allow-Origin."
+        )
         super().__init__(
-            f"No answer from {url}{f' ({reason})' if reason else ''}. Check the address and the "
-            "connection; if it opens in a browser tab, the host does not allow this page to read "
-            "it (CORS): it must send Access-Control-Allow-Origin."
+            f"No response from {url}{f' ({reason})' if reason else ''}. Check the address and the "
+            f"connection{'.' if reason else cors}"
         )
         self.url = url
         self.reason = reason

@@ -58,11 +58,13 @@ async def open_disk(
     included, of which only a digest is stored; `cache_key` names the image instead where its
     address changes at each visit, as a signed one does.
 
-    `headers` and `credentials` are sent with every request and kept in memory only. `renew` gives
-    another address when this one expires (at `expires_at`, seconds since the epoch, if that is
-    known) or is refused; it must lead to the same version. `timeout_s` bounds the wait for an
-    answer and for each piece of it, `retry` what is tried after that. At most `concurrency`
-    requests (default: 6, 16 over HTTP/2) run at once, for at most `max_request_bytes` each;
+    `headers` and `credentials` are sent with every request and kept in memory only. A redirect to
+    another origin takes no `Authorization`, `Cookie` or `Proxy-Authorization` along; other headers
+    it does. `renew` gives another address when this one expires (at `expires_at`, seconds since the
+    epoch, if that is known) or a ranged GET is refused; it must lead to the same version.
+    `timeout_s` bounds the wait for a response and for each part of it, `retry` what is tried after
+    that. At most `concurrency` requests (default: 6, 16 over HTTP/2) run at once, for at most
+    `max_request_bytes` each;
     `read_ahead` lets sequential reads run at the speed of the link.
 
     `boot_profile` and `digests` are documents as `BootProfile` and `DigestList` encode them. The

@@ -130,6 +130,9 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "the cache lasts for the session only.",
     "validator-missing": "Without a readable ETag or Last-Modified versions cannot be told apart: "
     "the cache lasts for the session only.",
+    "validator-new": "Last-Modified proves nothing within a second of the change (RFC 9110 "
+    "§8.8.2.2), or within a minute where the page cannot read Date. Until then blocks are kept for "
+    "the session only.",
     "validator-date": "Last-Modified will do, if no two versions are of the same second. An ETag "
     "would be exact. It is not sent, or the page may not see it.",
     "range-limit": "Longer ranges are refused, so a sequential read takes more requests. Set "
@@ -174,6 +177,7 @@ _REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
     "validator-weak": _ETAG,
     "validator-missing": {**_ETAG, "nginx": f"{_ETAG['nginx']} {_EXPOSE['nginx']}"},
     "validator-date": _EXPOSE,
+    "validator-new": _ETAG,
     "range-limit": _LARGER_RANGES,
     "errors-unreadable": _ALLOW,
     "not-isolated": _ISOLATE,

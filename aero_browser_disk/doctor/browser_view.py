@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from ..errors import NetworkError
 from ..platform.base import Credentials, HttpClient, HttpResponse
 from ..platform.redaction import redact_url
+from ..platform.web_url import parse_web_url
 
 # Fetch standard, "CORS-safelisted response-header name".
 _ALWAYS_READABLE: Final = frozenset(
@@ -64,8 +64,8 @@ class BrowserView:
         await self._http.close()
 
     def _is_same(self, url: str) -> bool:
-        parts = urlsplit(url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" == self._origin
+        parsed = parse_web_url(url)
+        return parsed is not None and parsed.origin == self._origin
 
     def _may_read(self, headers: Mapping[str, str], credentials: Credentials) -> bool:
         """The CORS check (Fetch standard, §4.10)."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 from ..errors import InvalidUrlError, NetworkError, RemoteImagesDisabledError
 from ..formats.recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
@@ -21,6 +21,7 @@ from ..remote.byte_ranges import (
     parse_content_range,
     parse_http_date,
 )
+from ..remote.response_headers import has_aged
 from ..units import format_bytes
 from .advice import meaning_of, remedy_of
 from .browser_view import BrowserView
@@ -29,7 +30,7 @@ from .requests import Questions, Seen
 Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
-_LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|::1")
+_LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
 # What is asked for to see how long a range may be and how fast it comes, and less if it is refused.
 # With the first and the last bytes it stays below `MOST_BYTES`, whatever is refused.
 _LONG_RANGES: Final = (512 << 10, 128 << 10)
@@ -161,11 +162,11 @@ class _Examination:
     # ── the address ──────────────────────────────────────────────────────────────────────────────
 
     def _look_at_address(self) -> None:
-        parts = urlsplit(self._address.url)
+        url = self._address.web_url
         secure_page = self._page is not None and self._page.origin.startswith("https:")
-        if parts.scheme == "http" and secure_page and not _is_local(parts.hostname or ""):
+        if url.scheme == "http" and secure_page and not _is_local(url.hostname):
             raise self._fail("mixed-content", "the page is on https, the image on http")
-        self._ok("address", f"{parts.scheme} is asked")
+        self._ok("address", f"{url.scheme} is asked")
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
@@ -321,11 +322,15 @@ class _Examination:
         date = answers[-1].headers.get("last-modified")
         strong = tag is not None and _is_strong(tag)
         dated = date is not None and parse_http_date(date) is not None
+        aged = has_aged(answers[-1].headers, time.time())
         if len(tags) > 1 or (not strong and dated and len(dates) > 1):
             found = " and ".join(sorted(str(each) for each in (tags if len(tags) > 1 else dates)))
             self._note("validator-changing", f"two answers have two validators: {found}", "fails")
         elif strong:
             self._ok("validator", f"it has a strong ETag: {tag}")
+        elif dated and not aged:
+            what = f"there is no strong ETag ({tag}), and the image has just changed ({date})"
+            self._note("validator-new", what)
         elif dated:
             self._note("validator-date", f"there is no strong ETag ({tag}), but Last-Modified")
         elif tag is not None:

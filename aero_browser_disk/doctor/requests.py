@@ -12,6 +12,7 @@ from ..platform.base import HttpClient, HttpResponse
 from ..platform.byte_range import ByteRange
 from ..platform.stall_limit import StallLimit
 from ..remote.access import ImageAddress
+from ..remote.numbers import decimal_number
 from ..remote.receiving import stall_limit
 
 MOST_BYTES: Final = 1 << 20
@@ -36,8 +37,7 @@ class Seen:
     @property
     def length(self) -> int | None:
         """Content-Length, if it is readable and a number."""
-        text = self.headers.get("content-length", "").strip()
-        return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+        return decimal_number(self.headers.get("content-length", ""))
 
     @property
     def coding(self) -> str:

@@ -6,7 +6,9 @@
   sockets; `memory`: for tests.
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one.
 - `waiting`, `event_loop`, `stall_limit`: how code waits, and for how long.
-- `redaction`: addresses and texts without secrets; `failures`: errors as plain values.
+- `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
+  `credential_headers`: the headers that stay with their origin.
+- `failures`: errors as plain values.
 """
 
 from __future__ import annotations

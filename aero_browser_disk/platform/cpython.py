@@ -17,20 +17,21 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from ..errors import (
     BrokenAnswerError,
+    InvalidUrlError,
     NetworkError,
     StorageBusyError,
     StorageError,
     StorageFullError,
 )
 from .base import Credentials, FileFacts, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
+from .credential_headers import without_credentials
 from .redaction import redact_url
+from .web_url import WebUrl, parse_location, parse_web_url
 
 T = TypeVar("T")
-Origin = tuple[str, str, int | None]
 
 _PIECE = 256 * 1024  # bytes asked of the socket at once
 _TIMEOUT_S = 60.0
@@ -51,10 +52,9 @@ def host_platform(folder: str | os.PathLike[str]) -> Platform:
 class _Connection:
     """A connection that one thread uses and any may cut."""
 
-    def __init__(self, origin: Origin) -> None:
-        scheme, host, port = origin
-        kind = HTTPSConnection if scheme == "https" else HTTPConnection
-        self._raw = kind(host, port, timeout=_TIMEOUT_S)
+    def __init__(self, url: WebUrl) -> None:
+        kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
+        self._raw = kind(url.hostname.strip("[]"), url.port, timeout=_TIMEOUT_S)
         self._socket: socket.socket | None = None  # http.client lets go of its own too early
         self._answer: HTTPResponse | None = None
         self._is_cut = False
@@ -95,7 +95,7 @@ class HostResponse:
     """An `HttpResponse` read from a socket in a thread."""
 
     def __init__(
-        self, client: HostHttp, url: str, connection: _Connection, raw: HTTPResponse
+        self, client: HostHttp, url: WebUrl, connection: _Connection, raw: HTTPResponse
     ) -> None:
         self._client = client
         self._url = url
@@ -111,7 +111,7 @@ class HostResponse:
             piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
         except NetworkError as error:
             self.abort()
-            raise BrokenAnswerError(redact_url(self._url)) from error
+            raise BrokenAnswerError(redact_url(self._url.plain)) from error
         except BaseException:
             self.abort()
             raise
@@ -119,7 +119,7 @@ class HostResponse:
             return memoryview(piece)
         if self._raw.length:  # bytes that were announced and did not come
             self.abort()
-            raise BrokenAnswerError(redact_url(self._url))
+            raise BrokenAnswerError(redact_url(self._url.plain))
         self.abort()
         return None
 
@@ -140,8 +140,9 @@ class HostHttp:
 
     def __init__(self, threads: int = 16) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aero-http")
-        self._idle: dict[Origin, list[_Connection]] = {}
+        self._idle: dict[str, list[_Connection]] = {}  # by origin
         self._connections: set[_Connection] = set()
+        self._closed = False
 
     async def request(
         self,
@@ -151,17 +152,22 @@ class HostHttp:
         credentials: Credentials = "same-origin",
     ) -> HostResponse:
         sent = {"Accept-Encoding": "identity", **(headers or {})}
+        current = parse_web_url(url)
+        if current is None:
+            raise InvalidUrlError(redact_url(url), "it is not a well-formed web address.")
         for _ in range(_MOST_REDIRECTS):
-            response = await self._send(method, url, sent)
-            target = response.headers.get("location")
-            if response.status not in _REDIRECTS or target is None:
+            response = await self._send(method, current, sent)
+            location = response.headers.get("location")
+            if response.status not in _REDIRECTS or location is None:
                 return response
             response.abort()
-            origin, url = _origin(url), urljoin(url, target)
-            if not url.startswith(("http://", "https://")):
-                raise NetworkError(redact_url(url), "it redirects to what is no web address")
-            if _origin(url) != origin:
-                sent.pop("Authorization", None)
+            target = parse_location(location, current.plain)
+            if target is None:
+                shown = redact_url(current.plain)
+                raise NetworkError(shown, "it redirects to what is not a web address")
+            if target.origin != current.origin:
+                sent = without_credentials(sent)  # for good: a way back does not bring them back
+            current = target
         raise NetworkError(redact_url(url), "it redirects without end")
 
     async def answers(self, url: str) -> bool:
@@ -175,40 +181,42 @@ class HostHttp:
         return False
 
     async def close(self) -> None:
+        self._closed = True
         self._idle.clear()
         for connection in list(self._connections):
             self.drop(connection)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def in_thread(self, url: str, work: Callable[[], T]) -> T:
+    async def in_thread(self, url: WebUrl, work: Callable[[], T]) -> T:
         """Runs blocking `work` for `url` in a thread; maps what goes wrong with a connection."""
+        if self._closed:
+            raise NetworkError(redact_url(url.plain), "the client is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (OSError, HTTPException, ValueError) as error:
             # not `str(error)`: http.client quotes the address there
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise NetworkError(redact_url(url), reason) from error
+            raise NetworkError(redact_url(url.plain), reason) from error
 
-    def reuse(self, url: str, connection: _Connection) -> None:
-        """Keeps a connection to the host of `url` whose last answer was read to its end."""
-        self._idle.setdefault(_origin(url), []).append(connection)
+    def reuse(self, url: WebUrl, connection: _Connection) -> None:
+        """Keeps a connection to the server of `url` whose last response was read to its end."""
+        self._idle.setdefault(url.origin, []).append(connection)
 
     def drop(self, connection: _Connection) -> None:
         """Cuts a connection that is of no use any more."""
         connection.cut()
         self._connections.discard(connection)
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str]) -> HostResponse:
-        origin = _origin(url)
-        parts = urlsplit(url)
-        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        idle = self._idle.get(origin, [])
+    async def _send(self, method: str, url: WebUrl, headers: Mapping[str, str]) -> HostResponse:
+        idle = self._idle.get(url.origin, [])
         while True:
             kept = bool(idle)
-            connection = idle.pop() if kept else _Connection(origin)
+            connection = idle.pop() if kept else _Connection(url)
             self._connections.add(connection)
             try:
-                raw = await self.in_thread(url, partial(connection.exchange, method, path, headers))
+                raw = await self.in_thread(
+                    url, partial(connection.exchange, method, url.target, headers)
+                )
             except NetworkError:
                 self.drop(connection)
                 if kept:
@@ -218,11 +226,6 @@ class HostHttp:
                 self.drop(connection)
                 raise
             return HostResponse(self, url, connection, raw)
-
-
-def _origin(url: str) -> Origin:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────

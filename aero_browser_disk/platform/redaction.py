@@ -7,16 +7,16 @@ They stay in memory: everything that leaves it passes through `redact_url`.
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+
+from .web_url import WebUrl, parse_web_url
 
 HIDDEN = "…"
 
-# A browser drops these wherever they stand in an address (URL Standard, §4.4), so a secret could
-# otherwise hide behind one.
+# The URL parser drops these wherever they stand in an address (URL Standard §4.4), so a secret
+# could otherwise hide behind one.
 _DROPPED = re.compile(r"[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
-# A browser takes any number of slashes, of either kind, after the scheme (URL Standard, §4.4).
-_WEB_SCHEME = re.compile(r"(?i)(https?):[/\\]*")
+_WEB_SCHEME = re.compile(r"(?i)(https?):")
 _OTHER_SCHEME = re.compile(r"(?i)([a-z][a-z0-9+.-]*)://")
 _OPAQUE_SCHEME = re.compile(r"(?i)(data|blob|javascript):")
 _AUTHORITY_END = re.compile(r"[/\\?#]")
@@ -26,13 +26,19 @@ _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:@\[\]]+)(?::[0-9]*)?")
 def redact_url(url: str) -> str:
     """`url` with user info, query and fragment each replaced by `…`.
 
-    Takes any text, well-formed or not, and errs towards hiding: where it cannot tell the host from
-    a password, it shows neither. Characters that do not print are replaced. Idempotent.
+    A web address is shown as it is asked for, in the form of the URL Standard. Takes any text,
+    well-formed or not, and errs towards hiding: where it cannot tell the host from a password, it
+    shows neither. Characters that do not print are replaced. Idempotent.
     """
     text = _DROPPED.sub("", url).strip(_EDGES)
     if opaque := _OPAQUE_SCHEME.match(text):
         return f"{opaque[1].lower()}:{HIDDEN}"
-    scheme = _WEB_SCHEME.match(text) or _OTHER_SCHEME.match(text)
+    if web := _WEB_SCHEME.match(text):
+        parsed = None if text.endswith(f"://{HIDDEN}") else parse_web_url(text)
+        if parsed is None or _may_hold_password(text[web.end() :], parsed):
+            return f"{web[1].lower()}://{HIDDEN}"
+        return _redacted(parsed)
+    scheme = _OTHER_SCHEME.match(text)
     if scheme is None and "@" in text:
         # Without a scheme there is no telling where a password ends.
         return HIDDEN
@@ -41,25 +47,38 @@ def redact_url(url: str) -> str:
     start = f"{scheme[1].lower()}://"
     authority, tail = _split_authority(text[scheme.end() :])
     user_info, _, host = authority.rpartition("@")
-    is_web = _WEB_SCHEME.match(start) is not None
-    if not _HOST.fullmatch(host) and (authority or is_web):
-        # Such as https://user:pass/word@host/ or a # in a password: the "host" is half a secret.
-        return f"{start}{HIDDEN}"
-    if "@" in tail and (user_info or host.endswith(":") or not is_web):
-        # Such as https://user:@pass/word@host/: a browser takes half of the password for the host.
-        # Or such as user://pass/word@host/, where what looks like a scheme is a name.
+    if "@" in tail or (authority and not _HOST.fullmatch(host)):
+        # Such as user://pass/word@host/, where what looks like a scheme is a name.
         return f"{start}{HIDDEN}"
     shown_user_info = f"{HIDDEN}@" if user_info else ""
     return _printable(f"{start}{shown_user_info}{host}{_without_query_and_fragment(tail)}")
 
 
+def has_secrets(url: str) -> bool:
+    """Whether `redact_url` hides something of `url`."""
+    return HIDDEN in redact_url(url)
+
+
 def may_be_kept(url: str) -> bool:
     """Whether `url` is a web address in which nothing is secret, so that it may be stored."""
-    try:
-        urlsplit(url)
-    except ValueError:
-        return False  # where its host ends is anybody's guess
-    return _WEB_SCHEME.match(url) is not None and HIDDEN not in url and redact_url(url) == url
+    return parse_web_url(url) is not None and not has_secrets(url)
+
+
+def _may_hold_password(text: str, url: WebUrl) -> bool:
+    """Whether an address, `text` without its scheme, may have half of a password as its host.
+
+    Such as https://user:@pass/word@host/ and https://user:/password@host/.
+    """
+    authority, tail = _split_authority(text.lstrip("/\\"))
+    has_user_info = bool(url.username or url.password)
+    return "@" in tail and (has_user_info or authority.endswith(":"))
+
+
+def _redacted(url: WebUrl) -> str:
+    user_info = f"{HIDDEN}@" if url.username or url.password else ""
+    query = f"?{HIDDEN}" if url.query else ""
+    fragment = f"#{HIDDEN}" if url.fragment else ""
+    return f"{url.scheme}://{user_info}{url.host}{url.path}{query}{fragment}"
 
 
 def _split_authority(address: str) -> tuple[str, str]:

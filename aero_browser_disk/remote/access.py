@@ -5,42 +5,59 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..errors import InvalidUrlError
+from ..errors import InvalidOptionError, InvalidUrlError, RenewalError
 from ..platform.base import Clock, Credentials
+from ..platform.credential_headers import without_credentials
 from ..platform.redaction import redact_url
+from ..platform.web_url import WebUrl, parse_web_url
 
-_HOST = re.compile(r"[^\x00-\x20\x7f#%/:<>?@\[\\\]^|]+|[0-9a-fA-F:.]+")  # URL Standard, §3.1
 _RENEWED_BEFORE_S = 15.0  # before its end, so that a request that takes a while is not cut off
+_WEB_SCHEME = re.compile(r"(?i)[\x00-\x20]*https?:")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
+_OWN_HEADERS = frozenset({"range", "if-range", "host", "content-length", "transfer-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class ImageAddress:
     """Where an image is, and how to ask for it. What is secret in it stays in memory.
 
-    `url` is the address without user info and fragment; user info becomes an `Authorization`
-    header, since fetch refuses it in an address. `timeout_s` bounds the wait for the headers of an
-    answer and for each further piece of its body.
+    `url` is the address in the form of the URL Standard, without user info and fragment; user info
+    becomes an `Authorization` header, since fetch refuses it in an address. `timeout_s` bounds the
+    wait for the headers of a response and for each further part of its body. `identity` is what the
+    cache of the image goes by: the address as it was given, without user info and fragment.
     """
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     credentials: Credentials = "same-origin"
     timeout_s: float = 30.0
+    identity: str = field(default="", repr=False)
 
     @property
     def shown(self) -> str:
         """The address as it may be shown or logged."""
         return redact_url(self.url)
 
+    @property
+    def web_url(self) -> WebUrl:
+        """The parts of `url`."""
+        parsed = parse_web_url(self.url)
+        assert parsed is not None
+        return parsed
+
     def beside(self, url: str) -> ImageAddress:
-        """The address of another document of the host; elsewhere nothing is sent along."""
-        if _origin(url) == _origin(self.url):
-            return replace(self, url=url)
-        return replace(self, url=url, headers={}, credentials="omit")
+        """The address of another document of the server; elsewhere nothing is sent along."""
+        parsed = parse_web_url(url, self.url)
+        if parsed is None:
+            raise InvalidUrlError(redact_url(url), "it is not a well-formed URL.")
+        if parsed.origin == self.web_url.origin:
+            return replace(self, url=parsed.plain)
+        return replace(self, url=parsed.plain, headers={}, credentials="omit")
 
     @classmethod
     def parse(
@@ -50,29 +67,32 @@ class ImageAddress:
         credentials: Credentials = "same-origin",
         timeout_s: float = 30.0,
     ) -> ImageAddress:
-        """Reads an address; raises `InvalidUrlError` when no image can be asked for there."""
-        try:
-            parts = urlsplit(url.strip())
-            host, _ = parts.hostname, parts.port
-        except ValueError as error:
-            raise InvalidUrlError(redact_url(url), "it is not a well-formed URL.") from error
-        if parts.scheme not in ("http", "https"):
-            raise InvalidUrlError(redact_url(url), "it must start with https:// or http://.")
-        if not host:
-            raise InvalidUrlError(redact_url(url), "it names no host.")
-        if not _HOST.fullmatch(host):
-            raise InvalidUrlError(redact_url(url), "its host has characters that none can have.")
-        plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-        return cls(
-            plain, {**_basic_authorization(parts), **(headers or {})}, credentials, timeout_s
-        )
+        """Reads an address; raises `InvalidUrlError` when no image can be asked for there.
+
+        Raises `InvalidOptionError` for headers that no request can have, and for no time at all.
+        """
+        if not timeout_s > 0:
+            raise InvalidOptionError("timeout_s", timeout_s, "above 0")
+        parsed = parse_web_url(url)
+        if parsed is None:
+            well_formed = "it is not a well-formed URL."
+            reason = (
+                well_formed if _WEB_SCHEME.match(url) else "it must start with https:// or http://."
+            )
+            raise InvalidUrlError(redact_url(url), reason)
+        given = _checked_headers(headers or {})
+        if not any(name.lower() == "authorization" for name in given):
+            given = {**_basic_authorization(parsed), **given}
+        return cls(parsed.plain, given, credentials, timeout_s, _identity_of(url, parsed))
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a renewal gives: an address, headers if they change too, and until when they serve.
 
-    `expires_at` is in seconds since the epoch; None when it is not known.
+    Without `headers` those of before are sent on; to another origin without the credentials among
+    them (`Authorization`, `Cookie`, `Proxy-Authorization`). `expires_at` is in seconds since the
+    epoch; None when it is not known.
     """
 
     url: str
@@ -99,15 +119,29 @@ class Access:
         self._expires_at = expires_at
         self._renewal: asyncio.Future[None] | None = None
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._clock.now()
+
     async def address(self) -> ImageAddress:
-        """The address, renewed if it is about to expire; raises what the renewal raises."""
+        """The address, renewed if it is about to expire.
+
+        Where that renewal fails it is the old one: the server may still take it, and if it refuses,
+        `renewed` tells why.
+        """
         ends = self._expires_at
         if self._renew and ends is not None and self._clock.now() > ends - _RENEWED_BEFORE_S:
-            await self._renew_once()
+            try:
+                await self._renew_once()
+            except Exception:  # noqa: BLE001 - whatever a renewal raises, the old address may do
+                self._expires_at = None  # from here on only a refusal has it renewed
         return self._address
 
     async def renewed(self, refused: ImageAddress) -> ImageAddress | None:
-        """Another address than the one that the host refused, if there is one to be had."""
+        """Another address than the one that the server refused, if there is one to be had.
+
+        Raises what the renewal raises, and `RenewalError` when it takes longer than `timeout_s`.
+        """
         if self._address is refused and self._renew is not None:
             await self._renew_once()
         return None if self._address is refused else self._address
@@ -126,20 +160,48 @@ class Access:
 
     async def _take_grant(self) -> None:
         assert self._renew is not None
-        grant = await self._renew()
         old = self._address
-        headers = old.headers if grant.headers is None else grant.headers
-        self._address = ImageAddress.parse(grant.url, headers, old.credentials, old.timeout_s)
+        try:
+            async with asyncio.timeout(old.timeout_s):
+                grant = await self._renew()
+        except TimeoutError as error:
+            raise RenewalError(f"nothing came for {old.timeout_s:g} s.") from error
+        new = ImageAddress.parse(grant.url, grant.headers, old.credentials, old.timeout_s)
+        if grant.headers is None:
+            same = new.web_url.origin == old.web_url.origin
+            kept = old.headers if same else without_credentials(old.headers)
+            new = ImageAddress.parse(grant.url, kept, old.credentials, old.timeout_s)
+        self._address = new
         self._expires_at = grant.expires_at
 
 
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of the caller; a value may be secret, so no error shows it."""
+    given: Iterable[tuple[object, object]] = headers.items()
+    for name, value in given:
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidOptionError("headers", name, "a header with a name of RFC 9110")
+        if name.lower() in _OWN_HEADERS:
+            raise InvalidOptionError("headers", name, "a header that the disk does not send itself")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidOptionError("headers", name, "a header whose value prints")
+    return dict(headers)
 
 
-def _basic_authorization(parts: SplitResult) -> dict[str, str]:
-    if parts.username is None:
+def _basic_authorization(url: WebUrl) -> dict[str, str]:
+    if not url.username and not url.password:
         return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    pair = f"{unquote(url.username)}:{unquote(url.password)}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _identity_of(text: str, url: WebUrl) -> str:
+    """The address as it was given: caches and overlays made so far have their names from it."""
+    try:
+        parts = urlsplit(text.strip())
+        netloc = parts.netloc.rpartition("@")[2]
+        given = urlunsplit(parts._replace(netloc=netloc, fragment=""))
+        given.encode()
+    except ValueError:
+        return url.plain
+    return given

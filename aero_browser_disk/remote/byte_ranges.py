@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from ..platform.byte_range import ByteRange
+from .numbers import decimal_number
 
 # ── ranges ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -65,14 +66,11 @@ _RANGE_SPEC: Final = re.compile(r"([0-9]*)-([0-9]*)")
 _PLAIN_RANGE: Final = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _OWS: Final = " \t"
 
-# No image is this large. Longer numbers are cut to it, because `int` refuses those of thousands of
-# digits and a header may hold them.
-_BEYOND_ANY_IMAGE: Final = 10**20
-
 
 def _number(digits: str) -> int:
-    significant = digits.lstrip("0")
-    return int(significant or "0") if len(significant) <= 20 else _BEYOND_ANY_IMAGE
+    number = decimal_number(digits)
+    assert number is not None, "the caller's expression lets digits pass"
+    return number
 
 
 def parse_content_range(value: str) -> ContentRange:

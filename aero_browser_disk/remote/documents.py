@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, TypeGuard
+
+from .numbers import MAX_IMAGE_SIZE
 
 
 def read_document(
@@ -27,15 +29,16 @@ def read_document(
     return document
 
 
-def is_whole(value: object) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Whether it is a whole number; True and 1.0 are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def whole_number(document: dict[str, Any], field: str) -> int:
-    """The whole number in that field."""
+    """The whole number in that field, of any sign, as far as JavaScript counts too."""
     value = document.get(field)
     if not is_whole(value):
         raise ValueError(f"{field} must be a whole number")
-    assert isinstance(value, int)
+    if abs(value) > MAX_IMAGE_SIZE:
+        raise ValueError(f"{field} is beyond 2^53 - 1")
     return value

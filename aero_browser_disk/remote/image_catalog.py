@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..errors import (
     HttpStatusError,
     InvalidDocumentError,
-    InvalidUrlError,
     RemoteImagesDisabledError,
 )
 from ..platform.base import HttpClient
 from ..platform.redaction import redact_url
+from .access import ImageAddress
+from .documents import is_whole
+from .numbers import MAX_IMAGE_SIZE
 
 _LARGEST: Final = 1 << 20
 _MOST_IMAGES: Final = 200
@@ -41,8 +43,7 @@ async def fetch_catalog(url: str, http: HttpClient, *, allow_remote: bool) -> li
     """
     if not allow_remote:
         raise RemoteImagesDisabledError
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise InvalidUrlError(redact_url(url), "it must start with https:// or http://")
+    ImageAddress.parse(url)  # raises for what is none
     response = await http.request("GET", url)
     try:
         if response.status != 200:
@@ -62,14 +63,14 @@ def read_catalog(url: str, document: bytes) -> list[CatalogImage]:
     try:
         listed = json.loads(document)["images"]
         return [_image(url, entry) for entry in listed[:_MOST_IMAGES]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidDocumentError(_KIND, "it is not what an image service sends") from error
 
 
 def _image(url: str, entry: dict[str, object]) -> CatalogImage:
     image_id, size = str(entry["id"]), entry["size_bytes"]
-    if not isinstance(size, int) or size < 0:
-        raise ValueError(f"{size!r} is no size")
+    if not is_whole(size) or not 0 <= size <= MAX_IMAGE_SIZE:
+        raise ValueError("not a size in bytes")
     base = url.partition("?")[0].rstrip("/").removesuffix("/v1/images")
     return CatalogImage(
         url=f"{base}/disks/{quote(image_id, safe='')}/bytes",

@@ -21,6 +21,7 @@ from ..platform.byte_range import ByteRange
 from ..platform.stall_limit import StallLimit
 from .access import Access, ImageAddress
 from .byte_ranges import ContentRange, parse_content_range
+from .numbers import MAX_IMAGE_SIZE, decimal_number
 from .receiving import receive_by, stall_limit
 from .response_headers import (
     freshness_s,
@@ -30,7 +31,10 @@ from .response_headers import (
     retry_after_s,
     strong_validator,
     unsatisfied_size,
+    weak_validators,
 )
+
+_LONGEST_FOUND = 200  # characters of a header in an error
 
 Deliver = Callable[[int, memoryview], None]
 """Takes a piece of the image: the offset of its first byte, and its bytes, valid for the call."""
@@ -40,8 +44,8 @@ Deliver = Callable[[int, memoryview], None]
 class ImageVersion:
     """One immutable state of an image: its size in bytes and its validator.
 
-    `validator` is a strong ETag as sent, else a Last-Modified date as sent, else empty: then two
-    versions of equal size cannot be told apart.
+    `validator` is a strong ETag as sent, else a Last-Modified date as sent, else empty: then
+    nothing proves that two versions of equal size are the same. See `strong_validator`.
     """
 
     size: int
@@ -80,6 +84,7 @@ class RemoteImage:
         self._receive = receive_by(http)
         self._access = access
         self._head_coding = ""
+        self._weak: tuple[str, str] | None = None  # of an image whose date is too fresh to pin
 
     @classmethod
     async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
@@ -110,8 +115,7 @@ class RemoteImage:
             except HttpStatusError as refusal:
                 if refusal.status not in (401, 403):
                     raise
-                async with stall_limit(address):
-                    renewed = await self._access.renewed(address)
+                renewed = await self._access.renewed(address)
                 if renewed is None:
                     raise
                 await self._fetch_from(renewed, span, deliver)
@@ -130,16 +134,15 @@ class RemoteImage:
                 raise HttpStatusError(
                     address.shown, response.status, retry_after_s(response.headers)
                 )
-            length = response.headers.get("content-length", "")
-            known = length.isascii() and length.isdecimal() and not is_encoded(response.headers)
-            size = int(length) if known else None
-            begun(size, strong_validator(response.headers))
+            length = decimal_number(response.headers.get("content-length", ""))
+            size = None if is_encoded(response.headers) else length
+            begun(size, strong_validator(response.headers, self._access.now()))
             received = 0
             while (piece := await self._read(answer)) is not None:
                 received += len(piece)
                 yield piece
             if size is not None and received != size:
-                raise _wrong(address, "the length of the answer", length, str(received))
+                raise _wrong(address, "the length of the answer", str(size), str(received))
 
     async def fetch_document(self, url: str, most_bytes: int) -> bytes:
         """A small document beside the image, asked for as the image is.
@@ -166,15 +169,15 @@ class RemoteImage:
             async with self._request("HEAD") as answer:
                 address, response = answer.address, answer.response
                 headers = response.headers
-                length = headers.get("content-length", "")
+                length = decimal_number(headers.get("content-length", ""))
                 self._head_coding = headers.get("content-encoding", "")
-                useful = response.status == 200 and length.isascii() and length.isdecimal()
-                if not useful or is_encoded(headers) or int(length) == 0:
+                if response.status != 200 or not length or is_encoded(headers):
+                    return None
+                if length > MAX_IMAGE_SIZE:
                     return None
                 if headers.get("accept-ranges", "").strip().lower() == "none":
                     raise RangeNotSupportedError(address.shown)
-                self._note(address, headers)
-                return ImageVersion(int(length), strong_validator(headers))
+                return self._version(address, length, headers)
         except NetworkError:
             return None  # some hosts drop what they do not serve: the range request tells
 
@@ -201,12 +204,20 @@ class RemoteImage:
             _check_span(address, headers, answered, first)
             if answered.size is None:
                 raise _wrong(address, "the size in Content-Range", "a number", "*")
-            self._note(address, headers)
-            return ImageVersion(answered.size, strong_validator(headers))
+            return self._version(address, answered.size, headers)
 
-    def _note(self, address: ImageAddress, headers: Mapping[str, str]) -> None:
+    def _version(
+        self, address: ImageAddress, size: int, headers: Mapping[str, str]
+    ) -> ImageVersion:
+        """The version that a response tells of; notes what else it says of the image."""
+        if size > MAX_IMAGE_SIZE:
+            raise _wrong(address, "the size of the image", "at most 2^53 - 1 bytes", "larger")
         self.fresh_for_s = freshness_s(headers)
         self.links = parse_links(headers.get("link", ""), address.url)
+        validator = strong_validator(headers, self._access.now())
+        weak = weak_validators(headers)
+        self._weak = weak if weak[1] and not validator else None
+        return ImageVersion(size, validator)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
@@ -230,7 +241,8 @@ class RemoteImage:
             async with stall_limit(address) as limit:
                 response = await self._send(address, method, headers or {})
                 limit.moved()
-                if response.status in (401, 403) and url is None:
+                # HEAD may be refused where GET is not: an address may be signed for GET alone.
+                if response.status in (401, 403) and method == "GET" and url is None:
                     renewed = await self._access.renewed(address)
                     if renewed is not None:
                         response.abort()
@@ -281,6 +293,9 @@ class RemoteImage:
             raise self._changed(address, str(found))
         if answered.size is None and not self.version.validator:
             raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
+        weak = self._weak and weak_validators(headers)
+        if weak != self._weak:  # proves a change, though equality would prove nothing
+            raise self._changed(address, f"{' '.join(weak or ())}, {found.size} bytes")
         _check_span(address, headers, answered, span)
         self.fresh_for_s = freshness_s(headers)
         self.confirmed = True
@@ -292,7 +307,7 @@ class RemoteImage:
             return pinned  # mostly: it need not be taken apart again
         if pinned and not is_entity_tag(pinned):
             return headers.get("last-modified", "").strip()
-        return strong_validator(headers) if pinned else ""
+        return strong_validator(headers, self._access.now()) if pinned else ""
 
     def _changed(self, address: ImageAddress, found: str) -> ImageChangedError:
         self.changed = True
@@ -368,7 +383,7 @@ def _check_span(
 
 
 def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> InvalidResponseError:
-    return InvalidResponseError(address.shown, what, expected, found)
+    return InvalidResponseError(address.shown, what, expected, found[:_LONGEST_FOUND])
 
 
 def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:

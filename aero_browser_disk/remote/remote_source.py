@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import DiskError, RangeNotSupportedError
 from ..platform.base import Clock, Platform
@@ -80,7 +80,7 @@ async def remote_file(outside: Platform, access: Access) -> RemoteSource | Remot
     Raises what `RemoteImage.probe` does.
     """
     address = await access.address()
-    path = urlsplit(address.url).path
+    path = address.web_url.path
     name = unquote(path.rpartition("/")[2])
     place = hashlib.sha256(address.url.encode()).hexdigest()[:32]  # the address may be a secret
     try:

@@ -139,7 +139,7 @@ async def open_remote_disk(
 
 def cache_folder(address: ImageAddress, cache_key: str | None) -> str:
     """Where the cache of an image is: a digest of its whole address, or of what names it."""
-    name = hashlib.sha256((cache_key or address.url).encode()).hexdigest()[:32]
+    name = hashlib.sha256((cache_key or address.identity or address.url).encode()).hexdigest()[:32]
     return f"{CACHES}/{name}"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from ..disk import DiskInfo, DiskStats
+from ..platform.web_url import parse_web_url
 from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes
 from . import page_texts as texts
@@ -76,9 +76,5 @@ def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote:
 
 def _host(url: str) -> str:
     """The host and port of an address; "" when it has none."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return ""
-    return f"{host}:{port}" if port else host
+    parsed = parse_web_url(url)
+    return "" if parsed is None else parsed.host

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ..disk import DiskInfo, DiskStats
 from ..errors import DiskError, InvalidOptionError, InvalidUrlError
-from ..platform.redaction import HIDDEN, may_be_kept, redact_url
+from ..platform.redaction import HIDDEN, has_secrets, may_be_kept, redact_url
 from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes, parse_byte_count
 from . import page_texts
@@ -203,7 +203,7 @@ class Panel:
                 "value": self._shown_url(),
                 "readOnly": state.phase != "closed",
                 "invalid": isinstance(state.error, InvalidUrlError),
-                "secret": bool(state.url) and redact_url(state.url) != state.url,
+                "secret": has_secrets(state.url),
                 "hint": self._url_hint(),
             },
             "open": {"disabled": self._why_not_open() is not None},
@@ -279,7 +279,7 @@ class Panel:
         url = self.state.url
         if HIDDEN in url:
             return texts.URL_PARTLY_HIDDEN
-        if url and redact_url(url) != url:
+        if has_secrets(url):
             return texts.URL_SECRET
         return texts.URL_HINT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import socket
 
 import pytest
@@ -14,6 +15,7 @@ from aero_browser_disk.errors import (
     EmptyImageError,
     HttpStatusError,
     ImageChangedError,
+    InvalidOptionError,
     InvalidResponseError,
     InvalidUrlError,
     NetworkError,
@@ -24,8 +26,14 @@ from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.byte_range import ByteRange
 from aero_browser_disk.platform.cpython import HostClock
 from aero_browser_disk.remote.access import Access, ImageAddress
-from aero_browser_disk.remote.remote_image import RemoteImage
-from aero_browser_disk.remote.response_headers import freshness_s, strong_validator
+from aero_browser_disk.remote.byte_ranges import format_http_date
+from aero_browser_disk.remote.numbers import decimal_number
+from aero_browser_disk.remote.remote_image import ImageVersion, RemoteImage, Traffic
+from aero_browser_disk.remote.response_headers import (
+    freshness_s,
+    retry_after_s,
+    strong_validator,
+)
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from support.samples import IMAGE
@@ -300,5 +308,164 @@ def test_age_is_taken_off():
 
 @given(st.text(), st.text())
 def test_a_validator_is_a_strong_tag_or_a_date_or_nothing(etag, date):
-    validator = strong_validator({"etag": etag, "last-modified": date})
+    validator = strong_validator({"etag": etag, "last-modified": date}, 1e12)
     assert not validator.startswith("W/")
+
+
+# ── dates as validators (RFC 9110 §8.8.2.2) ───────────────────────────────────────────────────────
+
+NOW_S = 1_700_000_000
+
+
+@pytest.mark.parametrize(
+    ("modified", "date", "is_strong"),
+    [
+        (0, 0, False),
+        (0, 1, True),
+        (1, 0, False),
+        (0, None, False),
+        (-59, None, False),
+        (-60, None, True),
+        (10, None, False),
+    ],
+)
+def test_a_date_names_a_version_once_it_is_older_than_the_response(modified, date, is_strong):
+    headers = {"etag": 'W/"a"', "last-modified": format_http_date(NOW_S + modified)}
+    if date is not None:
+        headers["date"] = format_http_date(NOW_S + date)
+    found = strong_validator(headers, NOW_S)
+    assert found == (headers["last-modified"] if is_strong else "")
+
+
+def fresh(tag: str, modified: int = NOW_S, date: int = NOW_S) -> Behaviour:
+    return Behaviour(
+        headers=(
+            ("ETag", tag),
+            ("Last-Modified", format_http_date(modified)),
+            ("Date", format_http_date(date)),
+        )
+    )
+
+
+async def test_an_image_that_has_just_changed_has_no_validator_until_it_has_aged(server, platform):
+    server.behaviour = fresh('W/"a"')
+    assert (await probe(server, platform)).version.validator == ""
+    server.behaviour = fresh('W/"a"', date=NOW_S + 1)
+    assert (await probe(server, platform)).version.validator == format_http_date(NOW_S)
+
+
+@pytest.mark.parametrize("later", [fresh('W/"b"'), fresh('W/"a"', NOW_S + 1, NOW_S + 1)])
+async def test_no_bytes_of_two_versions_of_one_second(server, platform, later):
+    """Apache sends a weak ETag exactly because the file was changed in this second."""
+    server.behaviour = fresh('W/"a"')
+    image = await probe(server, platform)
+    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    server.behaviour = later
+    with pytest.raises(ImageChangedError):
+        await fetch(image)
+
+
+async def test_a_tag_that_becomes_strong_is_of_the_same_version(server, platform):
+    server.behaviour = fresh('W/"a"')
+    image = await probe(server, platform)
+    server.behaviour = fresh('"a"', date=NOW_S + 5)
+    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+
+
+# ── numbers of any length ─────────────────────────────────────────────────────────────────────────
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Content-Length", LONG),
+        ("Content-Range", f"bytes 0-0/{LONG}"),
+        ("Content-Range", f"bytes {LONG}-{LONG}/{LONG}"),
+        ("Cache-Control", f"max-age={LONG}"),
+        ("Age", LONG),
+        ("Last-Modified", f"Thu, {LONG} Jan 1970 00:00:00 GMT"),
+        ("Link", '<http://[::1>; rel="x"'),
+    ],
+)
+async def test_a_number_of_thousands_of_digits_is_an_error_of_ours_or_none(
+    server, platform, header
+):
+    server.behaviour = Behaviour(head_status=405, headers=(header,))
+    with contextlib.suppress(DiskError):
+        image = await probe(server, platform)
+        await fetch(image)
+
+
+async def test_a_long_number_does_not_make_a_long_error(server, platform):
+    server.behaviour = Behaviour(headers=(("Content-Range", f"bytes 0-0/{LONG}x"),))
+    version = ImageVersion(IMAGE.size, "")
+    image = RemoteImage(platform.http, access(server.url("disk.img")), version, Traffic())
+    with pytest.raises(InvalidResponseError) as caught:
+        await fetch(image)
+    assert len(str(caught.value)) < 1000
+
+
+async def test_a_long_content_length_of_head_is_left_to_the_range_request(server, platform):
+    server.fail_next(Behaviour(headers=(("Content-Length", LONG),)))
+    image = await probe(server, platform)
+    assert image.version.size == IMAGE.size
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("007", 7), (" 12\t", 12), (LONG, 10**20), ("0" * 5000 + "1", 1)]
+    + [(text, None) for text in ("", "-1", "+1", "1.0", "1_0", "٣", "²", "0x1", "1 2")],
+)
+def test_decimal_numbers(text, number):
+    assert decimal_number(text) == number
+
+
+def test_long_times_are_cut():
+    assert freshness_s({"cache-control": f"max-age={LONG}"}) == 2**31
+    assert retry_after_s({"retry-after": LONG}) == 2**31
+
+
+# ── credentials ───────────────────────────────────────────────────────────────────────────────────
+
+SECRETS = {
+    "authorization": "Bearer s",
+    "COOKIE": "a=s",
+    "Proxy-Authorization": "Basic s",
+    "x-o": "1",
+}
+
+
+async def test_credentials_stay_with_their_origin_over_any_number_of_hops(server, platform):
+    with ImageServer({"disk.img": IMAGE}) as other:
+        back = server.url("disk.img") + "?back"
+        server.fail_next(Behaviour(redirect_status=307, redirect_to=server.url("disk.img") + "?a"))
+        server.fail_next(Behaviour(redirect_status=302, redirect_to=other.url("disk.img")))
+        other.fail_next(Behaviour(redirect_status=308, redirect_to=back))
+        response = await platform.http.request("GET", server.url("disk.img"), SECRETS)
+        response.abort()
+        names = [
+            {name for name in request.headers if name in {name.lower() for name in SECRETS}}
+            for request in (*server.requests[:2], *other.requests, server.requests[2])
+        ]
+        every = {"authorization", "cookie", "proxy-authorization", "x-o"}
+        assert names == [every, every, {"x-o"}, {"x-o"}]
+
+
+@pytest.mark.parametrize("name", ["Range", "if-range", "bad name", "", "a\nb", "é"])
+def test_headers_that_cannot_be_sent_are_refused(name):
+    with pytest.raises(InvalidOptionError):
+        ImageAddress.parse("https://host/", {name: "x"})
+
+
+@pytest.mark.parametrize("value", ["secret\r\nX: y", "secret\0", "secret…", 5])
+def test_a_header_value_that_cannot_be_sent_is_refused_and_not_shown(value):
+    with pytest.raises(InvalidOptionError) as caught:
+        ImageAddress.parse("https://host/", {"X-Token": value})
+    assert "secret" not in f"{caught.value} {caught.value.fields()}"
+
+
+def test_a_header_of_the_caller_stands_for_the_user_info_in_any_case():
+    address = ImageAddress.parse("https://u:p@host/", {"authorization": "Bearer x"})
+    assert address.headers == {"authorization": "Bearer x"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from aero_browser_disk.errors import (
     InvalidDocumentError,
     InvalidOptionError,
     NetworkError,
+    RenewalError,
 )
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.remote.access import Grant
@@ -22,6 +24,7 @@ from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.samples import IMAGE
 from support.waiting import until
@@ -270,6 +273,60 @@ async def test_access_is_renewed_before_it_ends_and_once_for_all(server, open_ur
     await asyncio.gather(disk.read(2 * BLOCK, 10), disk.read(9 * BLOCK, 10))
     assert len(renewals) == 1
     assert {r.headers["x-token"] for r in server.requests} == {"new"}
+
+
+async def test_an_address_that_is_signed_for_get_alone_is_not_renewed(server, open_url):
+    async def renew():
+        raise AssertionError("nothing was refused")
+
+    server.behaviour = Behaviour(head_status=403)
+    disk = await open_url(server.url("disk.img"), renew=renew)
+    assert await disk.read(2 * BLOCK, 10) == IMAGE.read(2 * BLOCK, 10)
+
+
+async def test_an_address_that_still_serves_is_used_when_its_renewal_fails(server, open_url, clock):
+    renewals = []
+
+    async def renew():
+        renewals.append(1)
+        raise OSError("signed out")
+
+    disk = await open_url(server.url("disk.img"), renew=renew, expires_at=clock.time + 5)
+    assert await disk.read(2 * BLOCK, 10) == IMAGE.read(2 * BLOCK, 10)
+    assert len(renewals) == 1
+    server.fail_next(Behaviour(status=403))
+    with pytest.raises(OSError, match="signed out"):
+        await disk.read(9 * BLOCK, 10)
+    assert len(renewals) == 2
+
+
+async def test_a_renewal_that_hangs_is_not_waited_for(server, open_url, clock):
+    async def renew():
+        await asyncio.Event().wait()
+
+    options = {"renew": renew, "expires_at": clock.time + 5, "timeout_s": 0.05}
+    disk = await open_url(server.url("disk.img"), **options)
+    assert await disk.read(2 * BLOCK, 10) == IMAGE.read(2 * BLOCK, 10)
+    server.fail_next(Behaviour(status=403))
+    with pytest.raises(RenewalError):
+        await disk.read(9 * BLOCK, 10)
+
+
+async def test_a_renewal_takes_no_credentials_to_another_origin(server, open_url):
+    with ImageServer({"disk.img": IMAGE}) as other:
+
+        async def renew():
+            return Grant(other.url("disk.img"))
+
+        headers = {"authorization": "Bearer secret", "X-Other": "kept"}
+        disk = await open_url(server.url("disk.img"), headers=headers, renew=renew)
+        server.fail_next(Behaviour(status=401))
+        other.forget()
+        with contextlib.suppress(ImageChangedError):  # the other server's tag may differ
+            await disk.read(2 * BLOCK, 10)
+        (request,) = other.requests
+        assert "authorization" not in request.headers
+        assert request.headers["x-other"] == "kept"
 
 
 async def test_a_renewed_address_must_lead_to_the_same_version(server, open_url):

@@ -1,0 +1,28 @@
+"""Numbers that come from elsewhere: of any length, so each is read within bounds.
+
+`int` raises for thousands of digits, `float` makes them infinite; both ended in errors far away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAX_IMAGE_SIZE: Final = 2**53 - 1
+"""The most bytes that an image can have: `Number.MAX_SAFE_INTEGER` of JavaScript."""
+BEYOND_ANY_IMAGE: Final = 10**20
+_DIGITS: Final = re.compile(r"[0-9]+")
+
+
+def decimal_number(text: str, most: int = BEYOND_ANY_IMAGE) -> int | None:
+    """The number that ASCII digits stand for (RFC 9110 `1*DIGIT`), cut to `most`.
+
+    None when `text` is anything else; white space around it is left out.
+    """
+    digits = text.strip(" \t")
+    if not _DIGITS.fullmatch(digits):
+        return None
+    significant = digits.lstrip("0")
+    if len(significant) > len(str(most)):
+        return most
+    return min(int(significant or "0"), most)
