@@ -34,6 +34,7 @@ class BlockCache:
         self._allowed = limit  # of the limit, beside the caches of other images
         self._most_slots = limit // image.block_size
         self._puts_before_retry = 0
+        self._has_holes = False  # free slots that could not be written are passed over
         self._is_stuck = False  # giving room back did not help: keep what is there
         self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
         # Blocks that were read and are not yet in the order of use, each once, the last one last.
@@ -127,6 +128,9 @@ class BlockCache:
 
     def try_to_grow(self) -> None:
         """Has the next block that comes try whether a full storage has room again."""
+        if self._has_holes and not self._expected:
+            self._store.note_free_slots()
+            self._has_holes = False
         self._most_slots = self._slots_allowed()
 
     def put(self, block: int, data: ReadableBuffer) -> None:
@@ -258,12 +262,15 @@ class BlockCache:
     def _give_back(self, slot: int, error: StorageFullError) -> None:
         """Notes that there was no room to write a slot; raises `error` if others will not do.
 
-        The file's last slot has to grow when the image's last block was in it.
+        The file's last slot has to grow when the image's last block was in it; and on a full device
+        there may be no storage for a hole of the file.
         """
         if slot < self._slots - 1:
-            self._store.free_slots.append(slot)
-            raise error
-        if slot < self._slots:
+            if self._store.is_allocated(slot):
+                self._store.free_slots.append(slot)
+                raise error
+            self._has_holes = True  # it is passed over until there may be room again
+        elif slot < self._slots:
             self._slots = slot
             self._store.cut_slots(slot)
         self._note_full()

@@ -72,6 +72,7 @@ class BlockStore:
         # blocks lie one behind the other, all of them trusted, where a run of these is equal.
         self._shifts = array("q")
         self._used = bytearray()  # by slot: 1 once a use of it was journaled
+        self._allocated = bytearray()  # by slot: 1 once the device has storage for all of it
         self._written_since = 0  # blocks, since that began anew
         self._pending = bytearray()  # records not yet in the journal
         self._is_behind = False  # too many were pending: only a snapshot will do
@@ -115,6 +116,7 @@ class BlockStore:
         self.held.clear()
         self._eldest.clear()
         self._shifts, self._used, self._checksums = array("q"), bytearray(), array("I")
+        self._allocated = bytearray()
         self.fresh_until = self._written_since = self._snapshot_waits_for = 0
         self._pending.clear()
         self._is_behind = False
@@ -257,7 +259,12 @@ class BlockStore:
             for block in [block for block, slot in self.held.items() if slot >= count]:
                 self.free(block)
             self._blocks.truncate(count * self._block_size)
+            self._allocated[count:] = bytes(len(self._allocated) - count)
         self.free_slots = [slot for slot in self.free_slots if slot < count]
+
+    def is_allocated(self, slot: int) -> bool:
+        """Whether there is storage for a slot of the file: others are holes, as far as is known."""
+        return slot < len(self._allocated) and bool(self._allocated[slot])
 
     # ── the journal ──────────────────────────────────────────────────────────────────────────────
 
@@ -398,6 +405,8 @@ class BlockStore:
             records = records[header.count * RECORD_SIZE :]
         if records:
             self._replay_records(records, header)
+        for block, slot in self.held.items():
+            self._allocated[slot] = header.image.block_length(block) == self._block_size
         self.note_free_slots()
 
     def _replay_snapshot(self, records: memoryview, header: Header) -> bool:
@@ -467,6 +476,8 @@ class BlockStore:
             if self._blocks.size() > size:
                 self._blocks.truncate(size)  # a part of them: the journal needs the room
             raise
+        whole = len(data) // self._block_size
+        self._allocated[slot : slot + whole] = b"\1" * whole
 
     def _make_slots(self, count: int) -> None:
         missing = count - len(self._shifts)
@@ -474,6 +485,7 @@ class BlockStore:
             self._checksums.frombytes(bytes(missing * self._checksums.itemsize))
             self._shifts.extend(_DOUBTFUL * missing)
             self._used.extend(bytes(missing))
+            self._allocated.extend(bytes(missing))
 
     def _bind(self, header: Header) -> None:
         self._header = header

@@ -399,6 +399,35 @@ async def test_the_last_block_gives_way_to_a_longer_one_when_nothing_can_grow(st
     assert all(read(cache, block) in (None, content(block)) for block in range(BLOCKS))
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+async def test_holes_of_a_file_on_a_full_device_do_not_end_the_cache(reopened: bool) -> None:
+    """Places set aside for blocks that never came, below others that did."""
+    files = FailingStorage()
+    cache = await open_cache(files)
+    cache.expect(range(8))
+    cache.put(6, content(6) + content(7))
+    cache.expect_no_more(range(8))
+    cache.put(10, content(10) + content(11))
+    cache.commit(fresh_until=0)
+    if reopened:
+        cache.close()
+        cache = await open_cache(files)
+    files.device = files.used_on_device + 8192  # for records
+    for block in (12, 13, 12, 14, 15, 13):
+        cache.put(block, content(block))
+        cache.commit(fresh_until=0)
+        assert read(cache, block) == content(block)
+    assert cache.is_full
+    assert cache.failure is None
+    assert cache.blocks >= 4
+    files.device = 1 << 40
+    for turn in range(100):
+        cache.put(turn % BLOCKS, content(turn % BLOCKS))
+    assert not cache.is_full
+    assert cache.blocks == BLOCKS
+    assert all(read(cache, block) == content(block) for block in range(BLOCKS))
+
+
 # ── many blocks ───────────────────────────────────────────────────────────────────────────────────
 
 

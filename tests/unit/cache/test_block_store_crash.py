@@ -206,6 +206,11 @@ class CrashMachine(RuleBasedStateMachine):
     def change_quota(self, room: int) -> None:
         self.storage.quota = max(0, self.storage.used + room)
 
+    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * BLOCK, 4 * BLOCK)))
+    def change_device(self, room: int) -> None:
+        """Others fill the device, or leave it."""
+        self.storage.device = max(0, self.storage.used_on_device + room)
+
     @precondition(lambda self: self.cache.failure is None)
     @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))
     def plan_a_crash(self, change: int, kills: bool, seed: int) -> None:
@@ -284,11 +289,11 @@ class CrashMachine(RuleBasedStateMachine):
         else:
             self.promised = set(self.durable)
             fate = self.random_fate()
-        quota = self.storage.quota
+        quota, device = self.storage.quota, self.storage.device
         self.storage = self.storage.after_power_cut(fate)
-        self.storage.quota = PLENTY
+        self.storage.quota = self.storage.device = PLENTY
         self.check()
-        self.storage.quota = quota
+        self.storage.quota, self.storage.device = quota, device
 
     def random_fate(self) -> Callable[[Piece], Fate]:
         """Mostly one fate, so that every mixture comes, and the pure ones often."""
@@ -308,7 +313,7 @@ class CrashMachine(RuleBasedStateMachine):
             except StorageError:
                 # The files cannot be had now, so the disk is opened on others. Later they can.
                 self.storage = self.storage.after_kill()
-                self.storage.quota = PLENTY
+                self.storage.quota = self.storage.device = PLENTY
             else:
                 return
 
