@@ -1,31 +1,32 @@
 """Reads QEMU's qcow2 disks, versions 2 and 3 (QEMU's docs/interop/qcow2.txt).
 
-A table of two levels leads from the disk's clusters to the file's: each may be missing (zeros),
-zero by a flag, stored as it is, or compressed. Whatever else a file may ask for is refused by name.
+A table of two levels leads from the disk's clusters to the file's: each may be missing (zeros, or
+what the backing file has), zero by a flag, stored as it is, or compressed. With extended L2 entries
+the same holds for each 32nd part of a cluster. Whatever else a file may ask for is refused by name.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import DamagedImageError, UnsupportedImageError
-from ..platform.byte_range import ByteRange
 from ..platform.byte_source import ByteSource
-from .recognition import QCOW2, ZSTD
-from .unpacking import decompressor_of
-from .virtual_disk import LARGEST_DISK, SourceWindow
+from .image_format import QCOW2
+from .layout import LARGEST_DISK, ImageLayout, Segment, Unpack, raw_segment
+from .pages import PageCache
+from .zstandard import unpack_frame
 
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQ")
 _HEADER_V3 = struct.Struct(">QQQII")
 _HEADER_LENGTH_V3 = _HEADER.size + _HEADER_V3.size
 _MAGIC = b"QFI\xfb"
 _SMALLEST_CLUSTER_BITS, _LARGEST_CLUSTER_BITS = 9, 21
+_SMALLEST_EXTENDED_BITS = 14
 _LARGEST_L1 = 32 << 20  # bytes, as QEMU has it
-_TABLES_HELD = 16 << 20  # bytes
+_LONGEST_NAME = 1023
 
 # Incompatible features, by bit.
 _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION_TYPE, _EXTENDED_L2 = (1 << bit for bit in range(5))
@@ -33,6 +34,12 @@ _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION_TYPE, _EXTENDED_L2 = (1 << bit fo
 _OFFSET = ((1 << 56) - 1) & ~511  # bits 9 to 55 of a table's entry
 _IS_COMPRESSED = 1 << 62
 _IS_ZERO = 1
+_ENTRIES_AT_ONCE = 64  # that are looked at for one segment, before it is known to go on
+_HOLES_AT_ONCE = 4096
+
+# What an entry says besides the offset of what is stored as it is.
+_ZEROS: Final = -1
+_MISSING: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,190 +51,246 @@ class Qcow2Header:
     size: int
     l1_size: int
     l1_offset: int
-    uses_zstd: bool
+    backing_offset: int = 0
+    backing_length: int = 0
+    encryption: int = 0
+    features: int = 0
+    uses_zstd: bool = False
 
     @classmethod
     def parse(cls, data: bytes) -> Qcow2Header:
-        """Reads a header; raises `DamagedImageError` and `UnsupportedImageError`."""
+        """Reads a header; raises `DamagedImageError` where it cannot be."""
         if len(data) < _HEADER.size:
             raise _damaged(f"its header has {len(data)} of at least {_HEADER.size} bytes")
-        (
-            magic,
-            version,
-            backing_offset,
-            _,
-            cluster_bits,
-            size,
-            encryption,
-            l1_size,
-            l1_offset,
-            _,
-            _,
-            _,
-            _,
-        ) = _HEADER.unpack_from(data)
+        fields = _HEADER.unpack_from(data)
+        magic, version, backing_offset, backing_length, cluster_bits, size = fields[:6]
         if magic != _MAGIC or version not in (2, 3):
             raise _damaged(f"its header is not of version 2 or 3 but {version}")
-        if backing_offset:
-            raise _refused(
-                "It only holds what differs from another file, its backing file. Merge both: "
-                "qemu-img convert -O raw FILE disk.img"
-            )
-        if encryption:
-            raise _refused("It is encrypted. Decrypt it first: qemu-img convert with its secret.")
+        features, uses_zstd = _version_3(data) if version > 2 else (0, False)
         header = cls(
             version,
             cluster_bits,
             size,
-            l1_size,
-            l1_offset,
-            _uses_zstd(data) if version > 2 else False,
+            l1_size=fields[7],
+            l1_offset=fields[8],
+            backing_offset=backing_offset,
+            backing_length=backing_length,
+            encryption=fields[6],
+            features=features,
+            uses_zstd=uses_zstd,
         )
         header._check()
         return header
 
+    @property
+    def is_extended(self) -> bool:
+        """Whether each cluster has 32 subclusters."""
+        return bool(self.features & _EXTENDED_L2)
+
+    def refuse_what_is_not_read(self) -> None:
+        """Raises `UnsupportedImageError` for what a valid file may ask for and is not read here."""
+        if self.encryption:
+            raise _refused("It is encrypted. Decrypt it first: qemu-img convert with its secret.")
+        if self.features & _CORRUPT:
+            raise _refused("It is marked as corrupt. Repair it first: qemu-img check -r all FILE")
+        if self.features & _DIRTY:
+            raise _refused(
+                "It was not closed properly. Repair it first: qemu-img check -r all FILE"
+            )
+        if self.features & _EXTERNAL_DATA:
+            raise _refused(
+                "Its data is in another file. Merge both: qemu-img convert -O raw FILE disk.img"
+            )
+        if unknown := self.features & ~(_COMPRESSION_TYPE | _EXTENDED_L2):
+            raise _refused(
+                f"It uses a feature that is not known here: {unknown:#x}. Make a raw image of it "
+                "first: qemu-img convert -O raw FILE disk.img"
+            )
+
     def _check(self) -> None:
-        if not _SMALLEST_CLUSTER_BITS <= self.cluster_bits <= _LARGEST_CLUSTER_BITS:
+        smallest = _SMALLEST_EXTENDED_BITS if self.is_extended else _SMALLEST_CLUSTER_BITS
+        if not smallest <= self.cluster_bits <= _LARGEST_CLUSTER_BITS:
             raise _damaged(f"its clusters have 2^{self.cluster_bits} bytes")
         if self.size % 512 or self.size > LARGEST_DISK:
             raise _damaged(f"its disk has {self.size:,} bytes")
-        covered = 1 << (2 * self.cluster_bits - 3)  # by one entry of the first level
+        entry_bits = 4 if self.is_extended else 3
+        covered = 1 << (2 * self.cluster_bits - entry_bits)  # by one entry of the first level
         needed = -(-self.size // covered)
         if self.l1_size * 8 > _LARGEST_L1 or self.l1_size < needed:
             raise _damaged(f"its first table has {self.l1_size:,} entries")
         if self.l1_offset % (1 << self.cluster_bits):
             raise _damaged("its first table does not begin with a cluster")
+        if self.backing_offset and not 0 < self.backing_length <= _LONGEST_NAME:
+            raise _damaged(f"the name of its backing file has {self.backing_length:,} bytes")
 
 
-def _uses_zstd(data: bytes) -> bool:
-    """Checks what version 3 adds to the header; returns whether clusters are Zstandard's."""
+def _version_3(data: bytes) -> tuple[int, bool]:
+    """The features that version 3 has in the header, and whether clusters are Zstandard's."""
     if len(data) < _HEADER_LENGTH_V3:
         raise _damaged("its header is cut off")
     features, _, _, _, header_length = _HEADER_V3.unpack_from(data, _HEADER.size)
-    if features & _CORRUPT:
-        raise _refused("It is marked as corrupt. Mend it first: qemu-img check -r all FILE")
-    if features & _DIRTY:
-        raise _refused("It was not closed in order. Mend it first: qemu-img check -r all FILE")
-    if features & _EXTERNAL_DATA:
-        raise _refused(
-            "Its data is in another file. Merge both: qemu-img convert -O raw FILE disk.img"
-        )
-    if unknown := features & ~_COMPRESSION_TYPE:
-        what = "subclusters (extended L2 entries)" if unknown & _EXTENDED_L2 else f"{unknown:#x}"
-        raise _refused(
-            f"It uses a feature that is not known here: {what}. Make a raw image of it first: "
-            "qemu-img convert -O raw FILE disk.img"
-        )
     if header_length < _HEADER_LENGTH_V3 or header_length % 8:
         raise _damaged(f"its header says that it has {header_length} bytes")
     kind = data[104] if header_length > 104 and len(data) > 104 else 0
     if kind not in (0, 1) or bool(kind) != bool(features & _COMPRESSION_TYPE):
         raise _damaged(f"its clusters are compressed by method {kind}")
-    return kind == 1
+    return features, kind == 1
 
 
-class Qcow2Disk:
-    """The disk that a qcow2 file holds: a `VirtualDisk`.
+class Qcow2Layout:
+    """The layout of a qcow2 file.
 
     Snapshots inside the file are passed over: it is the disk as it was left.
     """
 
     format = QCOW2
 
-    def __init__(self, source: SourceWindow, header: Qcow2Header, l1: tuple[int, ...]) -> None:
+    def __init__(
+        self, pages: PageCache, header: Qcow2Header, backing: ImageLayout | None = None
+    ) -> None:
         self.size = header.size
-        self._source = source
+        self._pages = pages
         self._header = header
+        self._backing = backing
         self._cluster = 1 << header.cluster_bits
-        self._entries = self._cluster // 8  # of a table of the second level
-        self._l1 = l1
-        self._tables: OrderedDict[int, tuple[int, ...]] = OrderedDict()
+        self._entry_length = 16 if header.is_extended else 8
+        self._entries = self._cluster // self._entry_length  # of a table of the second level
+        self._per_cluster = 32 if header.is_extended else 1
+        self._unit = self._cluster // self._per_cluster  # what has a state of its own
+        self._unpack = (
+            _unpack_zstd(self._cluster) if header.uses_zstd else _unpack_zlib(self._cluster)
+        )
 
     @classmethod
-    async def open(cls, source: ByteSource) -> Qcow2Disk:
-        """Reads the header and the first table.
+    async def open(cls, source: ByteSource, backing: ImageLayout | None = None) -> Qcow2Layout:
+        """Reads the header. `backing` is the disk in the backing file, if the file has one.
 
-        Raises `DamagedImageError`, `UnsupportedImageError`, and what `source` raises.
+        Raises `DamagedImageError`; `UnsupportedImageError` for a file with a backing file that is
+        not given, and for what is not read here; and what `source` raises.
         """
-        window = SourceWindow(source, QCOW2)
-        header = Qcow2Header.parse(await source.read(0, 4096))
-        data = await window.read(header.l1_offset, header.l1_size * 8, "its first table")
-        return cls(window, header, struct.unpack(f">{header.l1_size}Q", data))
+        pages = PageCache(source, QCOW2)
+        header = Qcow2Header.parse(await pages.read(0, min(4096, source.size), "its header"))
+        header.refuse_what_is_not_read()
+        if header.backing_offset and backing is None:
+            name = await pages.read(header.backing_offset, header.backing_length, "a name")
+            raise _refused(
+                "It only holds what differs from another file, its backing file "
+                f"{name.decode('utf-8', 'replace')!r}. Name that file too, or merge both: "
+                "qemu-img convert -O raw FILE disk.img"
+            )
+        if header.l1_offset + header.l1_size * 8 > source.size:
+            raise _damaged(
+                f"its first table ends at byte {header.l1_offset + header.l1_size * 8:,}, but the "
+                f"file has {source.size:,} bytes"
+            )
+        return cls(pages, header, backing if header.backing_offset else None)
 
-    async def data_ranges(self) -> AsyncIterator[ByteRange]:
-        cluster, covered = self._cluster, self._cluster * self._entries
-        start = stop = 0
-        for index in range(-(-self.size // covered)):
-            if not self._l1[index] & _OFFSET:
-                continue
-            table = await self._table(index)
-            for position, entry in enumerate(table):
-                if _is_hole(entry):
-                    self._check_hole(entry)
-                    continue
-                at = index * covered + position * cluster
-                if at >= self.size:
-                    break
-                if at != stop:
-                    if stop > start:
-                        yield ByteRange(start, stop)
-                    start = at
-                stop = min(at + cluster, self.size)
-        if stop > start:
-            yield ByteRange(start, stop)
+    async def segment(self, offset: int, stop: int) -> Segment:
+        unit, size = offset // self._unit, self._unit
+        state, count = await self._run(unit, -(-stop // size))
+        if state >= 0 and state & _IS_COMPRESSED:
+            return self._compressed(state, offset, stop)
+        end = (unit + count) * size
+        while end < stop:
+            following, more = await self._run(end // size, -(-stop // size))
+            if following != (state + end - unit * size if state >= 0 else state):
+                break
+            end += more * size
+        end = min(end, stop)
+        if state >= 0:
+            return raw_segment(offset, end, self._pages.source, state + offset - unit * size)
+        if state == _MISSING and self._backing is not None and offset < self._backing.size:
+            return await self._backing.segment(offset, min(end, self._backing.size))
+        return Segment(offset, end)
 
-    async def read(self, offset: int, length: int) -> bytes:
-        parts = []
-        stop = offset + length
-        while offset < stop:
-            entry, run = await self._run(offset, stop)
-            within = offset % self._cluster
-            if _is_hole(entry):
-                self._check_hole(entry)
-                parts.append(bytes(run))
-            elif entry & _IS_COMPRESSED:
-                cluster = await self._decompress(entry)
-                parts.append(cluster[within : within + run])
-            else:
-                host = self._host_offset(entry)
-                parts.append(await self._source.read(host + within, run, "a cluster"))
-            offset += run
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+    async def check_tables(self) -> None:
+        tables, length = 0, self._header.l1_size * 8
+        for start in range(0, length, 65536):
+            count = min(65536, length - start) // 8
+            entries = await self._l1(start // 8, count)
+            tables += sum(1 for (entry,) in struct.iter_unpack(">Q", entries) if entry & _OFFSET)
+        if tables * self._cluster > self._pages.source.size:
+            raise _damaged("its first table leads to the same second tables more than once")
+        if self._backing is not None:
+            await self._backing.check_tables()
 
-    async def _run(self, offset: int, stop: int) -> tuple[int, int]:
-        """The entry for the cluster at `offset`, and how many bytes can be read in one go there.
+    async def _run(self, unit: int, stop: int) -> tuple[int, int]:
+        """The state of a unit, and how many from it on have it; at most up to unit `stop`.
 
-        That is more than a cluster where clusters lie one behind the other in the file too, or are
-        holes; it never reaches past `stop`.
+        States of stored units go on when their offsets do. A compressed cluster is one run.
         """
-        index, position = divmod(offset // self._cluster, self._entries)
-        first, run = 0, self._entries - position
-        if self._l1[index] & _OFFSET:
-            table = await self._table(index)
-            first, run = table[position], 1
-            wanted = -(-(stop - offset // self._cluster * self._cluster) // self._cluster)
-            most = min(wanted, self._entries - position)
-            if _is_hole(first):
-                while run < most and _is_hole(table[position + run]):
-                    run += 1
-            elif not first & _IS_COMPRESSED:
-                base = first & _OFFSET
-                while run < most and _follows(table[position + run], base + run * self._cluster):
-                    run += 1
-        return first, min(run * self._cluster - offset % self._cluster, stop - offset)
+        cluster, sub = divmod(unit, self._per_cluster)
+        index, position = divmod(cluster, self._entries)
+        wanted = min(-(-stop // self._per_cluster) - cluster, self._entries - position)
+        (entry,) = struct.unpack(">Q", await self._l1(index, 1))
+        table = self._host_offset(entry)
+        if not table:
+            return _MISSING, await self._missing_tables(index, stop) - unit
+        count = min(wanted, _HOLES_AT_ONCE)
+        width = self._entry_length
+        data = await self._pages.read(table + position * width, count * width, "a table")
+        if data == bytes(len(data)):
+            return _MISSING, count * self._per_cluster - sub
+        count = min(count, _ENTRIES_AT_ONCE)
+        if self._header.is_extended:
+            return self._run_of_subclusters(data, sub, count)
+        entries = struct.unpack_from(f">{count}Q", data)
+        state = self._state(entries[0])
+        run = 1
+        if state < 0 or not state & _IS_COMPRESSED:
+            step = self._cluster if state >= 0 else 0
+            while run < count and self._state(entries[run]) == state + run * step:
+                run += 1
+        return state, run
 
-    async def _table(self, index: int) -> tuple[int, ...]:
-        """The table of the second level that an entry of the first leads to."""
-        table = self._tables.get(index)
-        if table is not None:
-            self._tables.move_to_end(index)
-            return table
-        host = self._host_offset(self._l1[index])
-        data = await self._source.read(host, self._cluster, "a table")
-        table = self._tables[index] = struct.unpack(f">{self._entries}Q", data)
-        while len(self._tables) > max(2, _TABLES_HELD // (self._cluster * 4)):
-            self._tables.popitem(last=False)
-        return table
+    def _run_of_subclusters(self, data: bytes, sub: int, count: int) -> tuple[int, int]:
+        found: int | None = None
+        run = 0
+        for index in range(count):
+            entry, bits = struct.unpack_from(">QQ", data, index * 16)
+            if entry & _IS_COMPRESSED:
+                return (entry, self._per_cluster - sub) if found is None else (found, run)
+            host = self._host_offset(entry)
+            for number in range(sub, self._per_cluster):
+                state = self._subcluster_state(host, bits, number)
+                if found is None:
+                    found = state
+                elif state != (found + run * self._unit if found >= 0 else found):
+                    return found, run
+                run += 1
+            sub = 0
+        assert found is not None
+        return found, run
+
+    def _subcluster_state(self, host: int, bits: int, number: int) -> int:
+        is_stored, is_zero = bits >> number & 1, bits >> 32 + number & 1
+        if is_stored and (is_zero or not host):
+            raise _damaged("a subcluster is marked as stored, and as zeros or nowhere")
+        if is_stored:
+            return host + number * self._unit
+        return _ZEROS if is_zero else _MISSING
+
+    def _state(self, entry: int) -> int:
+        if entry & _IS_COMPRESSED:
+            return entry
+        if entry & _IS_ZERO:
+            if self._header.version < 3:
+                raise _damaged("a cluster is marked as zeros, which version 2 does not have")
+            return _ZEROS
+        return self._host_offset(entry) or _MISSING
+
+    async def _l1(self, index: int, count: int) -> bytes:
+        offset = self._header.l1_offset + index * 8
+        return await self._pages.read(offset, count * 8, "its first table")
+
+    async def _missing_tables(self, index: int, stop: int) -> int:
+        """The unit up to which no table of the second level is there, from that of `index` on."""
+        covered = self._entries * self._per_cluster
+        count = min(-(-stop // covered), self._header.l1_size) - index
+        count = min(count, _HOLES_AT_ONCE)
+        entries = struct.unpack(f">{count}Q", await self._l1(index, count))
+        missing = next((n for n, entry in enumerate(entries) if entry & _OFFSET), count)
+        return min((index + missing) * covered, stop)
 
     def _host_offset(self, entry: int) -> int:
         host = entry & _OFFSET
@@ -235,43 +298,37 @@ class Qcow2Disk:
             raise _damaged(f"a table leads to byte {host:,}, where no cluster begins")
         return host
 
-    def _check_hole(self, entry: int) -> None:
-        if entry & _IS_ZERO and self._header.version < 3:
-            raise _damaged("a cluster is marked as zeros, which version 2 does not have")
-
-    async def _decompress(self, entry: int) -> bytes:
-        """A compressed cluster: its place counts in sectors of 512 bytes from any byte on."""
+    def _compressed(self, entry: int, offset: int, stop: int) -> Segment:
+        """A compressed cluster: it begins at any byte, and ends with one of some sectors."""
         size_bits = self._header.cluster_bits - 8
         shift = 62 - size_bits
         host = entry & ((1 << shift) - 1)
         sectors = ((entry >> shift) & ((1 << size_bits) - 1)) + 1
+        source = self._pages.source
         # The last sector may be cut off by the file's end: the cluster need not fill it.
-        length = min(sectors * 512 - host % 512, self._source.size - host)
+        length = min(sectors * 512 - host % 512, source.size - host)
         if length <= 0:
             raise _damaged(f"a compressed cluster lies at byte {host:,}, past the file's end")
-        packed = await self._source.read(host, length, "a compressed cluster")
-        try:
-            data = self._unpack(packed)
-        except (ValueError, zlib.error) as error:
-            raise _damaged(f"the compressed cluster at byte {host:,} is not whole") from error
-        if len(data) != self._cluster:
-            raise _damaged(f"the compressed cluster at byte {host:,} has {len(data):,} bytes")
-        return data
-
-    def _unpack(self, packed: bytes) -> bytes:
-        if self._header.uses_zstd:
-            return decompressor_of(ZSTD)().decompress(packed, self._cluster)
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, self._cluster)
-
-
-def _is_hole(entry: int) -> bool:
-    """Whether an entry of the second level says zeros: by its flag, or by leading nowhere."""
-    return not entry & _IS_COMPRESSED and (entry & _IS_ZERO != 0 or not entry & _OFFSET)
+        skip = offset % self._cluster
+        return Segment(
+            offset,
+            min(stop, offset - skip + self._cluster),
+            source,
+            host,
+            length,
+            self._unpack,
+            skip,
+            self._cluster,  # whole, also where the disk ends inside it
+            own_length=max(1, length - 1022),  # of both sectors at its ends others may have a part
+        )
 
 
-def _follows(entry: int, host: int) -> bool:
-    """Whether an entry leads to a cluster as it is, at `host`."""
-    return entry & (_IS_COMPRESSED | _IS_ZERO) == 0 and entry & _OFFSET == host
+def _unpack_zlib(cluster: int) -> Unpack:
+    return lambda stored: zlib.decompressobj(-zlib.MAX_WBITS).decompress(stored, cluster)
+
+
+def _unpack_zstd(cluster: int) -> Unpack:
+    return lambda stored: unpack_frame(stored, cluster, QCOW2)
 
 
 def _damaged(reason: str) -> DamagedImageError:

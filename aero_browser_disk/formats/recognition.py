@@ -8,115 +8,53 @@ that says "not found" would be kept as an image.
 from __future__ import annotations
 
 import re
-import struct
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
-HEAD_LENGTH = 36 * 1024
-"""How many of a file's first bytes tell what it is: a CD's descriptor lies behind 32 KiB."""
+from ..errors import DamagedImageError
+from .cd_sectors import STORED, SYNC
+from .image_format import (
+    BGZF,
+    BZIP2,
+    CD_SECTORS,
+    EMPTY,
+    EXT,
+    FAT,
+    GPT,
+    GZIP,
+    HTML,
+    ISO9660,
+    LUKS,
+    MBR,
+    NTFS,
+    QCOW2,
+    SQUASHFS,
+    UDF,
+    UNKNOWN,
+    VDI,
+    VHD_FIXED,
+    VHDX,
+    VMDK,
+    XFS,
+    XZ,
+    ZSTD,
+    ZSTD_SEEKABLE,
+    ImageFormat,
+    format_for_qemu,
+    refused_format,
+)
+from .qcow2 import Qcow2Header
+from .seekable_gzip import begins_bgzf
+from .seekable_zstd import ends_with_seek_table
+from .vdi import VdiHeader
+from .vhd import VhdFooter
+from .vhdx import begins_vhdx
+from .vmdk import VmdkHeader
+
+HEAD_LENGTH = 68 * 1024
+"""How many of a file's first bytes tell what it is: the header of a VHDX is behind 64 KiB."""
 TAIL_LENGTH = 1024
 """How many of its last bytes do."""
 
-Treatment = Literal[
-    "raw",  # the bytes of the file are the disk's
-    "cd",  # so they are, and the disk is a CD: read-only, in sectors of 2,048 bytes
-    "convert",  # an import makes a raw disk of it
-    "unpack",  # an import unpacks it; what is inside may be any of these
-    "refuse",  # it is no disk, or of a kind that nothing here reads
-]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFormat:
-    """A kind of file. `name` is for programs; `title` and `advice` are for people.
-
-    `title` goes with "is": "a VMDK disk of VMware". `advice` is a sentence that says what can be
-    done with it here.
-    """
-
-    name: str
-    title: str
-    treatment: Treatment
-    advice: str
-
-    @property
-    def is_streamable(self) -> bool:
-        """Whether its bytes are the disk's, so that it can be read where it lies."""
-        return self.treatment in ("raw", "cd")
-
-    @property
-    def is_importable(self) -> bool:
-        """Whether an import takes it."""
-        return self.treatment != "refuse"
-
-
-def _raw(title: str) -> ImageFormat:
-    return ImageFormat("raw", title, "raw", "It can be streamed and imported as it is.")
-
-
-def _refused(name: str, title: str, advice: str) -> ImageFormat:
-    return ImageFormat(name, title, "refuse", advice)
-
-
-def _by_qemu(name: str, title: str) -> ImageFormat:
-    advice = "Make a raw image of it first: qemu-img convert -O raw FILE disk.img"
-    return _refused(name, title, advice)
-
-
-def _packed(name: str, title: str, command: str) -> ImageFormat:
-    advice = (
-        f"An import unpacks it. To stream it, unpack it on the server: {command} (a compressed "
-        "file cannot be read from the middle)."
-    )
-    return ImageFormat(name, title, "unpack", advice)
-
-
-def _converted(name: str, title: str, qemu_name: str) -> ImageFormat:
-    advice = (
-        "An import makes a raw disk of it. To stream it, convert it on the server: "
-        f"qemu-img convert -f {qemu_name} -O raw FILE disk.img"
-    )
-    return ImageFormat(name, title, "convert", advice)
-
-
-MBR = _raw("a raw disk image with an MBR partition table")
-GPT = _raw("a raw disk image with a GPT partition table")
-FAT = _raw("a raw image of a FAT file system")
-NTFS = _raw("a raw image of an NTFS file system")
-EXT = _raw("a raw image of an ext file system")
-XFS = _raw("a raw image of an XFS file system")
-SQUASHFS = _raw("a raw image of a SquashFS file system")
-LUKS = _raw("a raw disk encrypted by LUKS")
-UNKNOWN = _raw("raw bytes without a partition table or a file system that is known here")
-ISO9660 = ImageFormat(
-    "iso9660",
-    "a CD or DVD image (ISO 9660)",
-    "cd",
-    "It is opened read-only, as a CD with sectors of 2,048 bytes.",
-)
-UDF = ImageFormat("udf", "a DVD image (UDF)", "cd", ISO9660.advice)
-
-QCOW2 = _converted("qcow2", "a QEMU disk (qcow2)", "qcow2")
-VHD_FIXED = _converted("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V", "vpc")
-VHD_DYNAMIC = _converted("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V", "vpc")
-VHD_DIFFERENCING = _refused(
-    "vhd-differencing",
-    "a differencing VHD of Virtual PC or Hyper-V",
-    "It only holds what differs from another disk. Merge it into that one in Hyper-V first.",
-)
-
-GZIP = _packed("gzip", "a file compressed by gzip", "gunzip FILE")
-ZSTD = _packed("zstd", "a file compressed by Zstandard", "unzstd FILE")
-XZ = _packed("xz", "a file compressed by xz", "unxz FILE")
-BZIP2 = _packed("bzip2", "a file compressed by bzip2", "bunzip2 FILE")
-
-EMPTY = _refused("empty", "an empty file", "There is nothing in it: get the file again.")
-HTML = _refused(
-    "html",
-    "a web page",
-    "The address leads to a page about the image or to an error, not to the image: copy the "
-    "address of the download itself.",
-)
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
 _NO_DISK = "It is no disk image: check that it is the right file."
 
@@ -124,42 +62,58 @@ _NO_DISK = "It is no disk image: check that it is the right file."
 _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"QFI\xfb\0\0\0\2", QCOW2),
     (0, b"QFI\xfb\0\0\0\3", QCOW2),
-    (0, b"QFI\xfb\0\0\0\1", _by_qemu("qcow", "a QEMU disk of the old kind (qcow, version 1)")),
-    (0, b"QFI\xfb", _refused("qcow", "a QEMU disk of a version that is not known", _NO_DISK)),
-    (0, b"QED\0", _by_qemu("qed", "a QEMU enhanced disk (QED)")),
-    (0, b"vhdxfile", _by_qemu("vhdx", "a VHDX disk of Hyper-V")),
-    (0, b"KDMV", _by_qemu("vmdk", "a VMDK disk of VMware")),
-    (0, b"COWD", _by_qemu("vmdk", "a VMDK disk of VMware ESX")),
-    (0, b"\xbe\xba\xfe\xca\0\0\0\0", _by_qemu("vmdk", "a VMDK disk of VMware (space-efficient)")),
+    (
+        0,
+        b"QFI\xfb\0\0\0\1",
+        format_for_qemu("qcow", "a QEMU disk of the old kind (qcow, version 1)"),
+    ),
+    (0, b"QFI\xfb", refused_format("qcow", "a QEMU disk of a version that is not known", _NO_DISK)),
+    (0, b"QED\0", format_for_qemu("qed", "a QEMU enhanced disk (QED)")),
+    (0, b"vhdxfile", VHDX),
+    (0, b"KDMV", VMDK),
+    (0, b"COWD", format_for_qemu("vmdk", "a VMDK disk of VMware ESX")),
+    (
+        0,
+        b"\xbe\xba\xfe\xca\0\0\0\0",
+        format_for_qemu("vmdk", "a VMDK disk of VMware (space-efficient)"),
+    ),
     (
         0,
         b"# Disk DescriptorFile",
-        _refused(
+        refused_format(
             "vmdk-descriptor",
             "the description of a VMDK disk of VMware",
             "The disk itself is in other files that it names. Make a raw image of all of them: "
             "qemu-img convert -O raw FILE disk.img",
         ),
     ),
-    (64, b"\x7f\x10\xda\xbe", _by_qemu("vdi", "a VDI disk of VirtualBox")),
-    (0, b"WithoutFreeSpace", _by_qemu("parallels", "a disk of Parallels")),
-    (0, b"WithouFreSpacExt", _by_qemu("parallels", "a disk of Parallels")),
-    (0, b"Bochs Virtual HD Image", _by_qemu("bochs", "a growing disk of Bochs")),
+    (64, b"\x7f\x10\xda\xbe", VDI),
+    (0, b"WithoutFreeSpace", format_for_qemu("parallels", "a disk of Parallels")),
+    (0, b"WithouFreSpacExt", format_for_qemu("parallels", "a disk of Parallels")),
+    (0, b"Bochs Virtual HD Image", format_for_qemu("bochs", "a growing disk of Bochs")),
     (0, b"\x1f\x8b\x08", GZIP),
     (0, b"\x28\xb5\x2f\xfd", ZSTD),
     (0, b"\xfd7zXZ\0", XZ),
-    (0, b"PK\3\4", _refused("zip", "a ZIP archive", _UNPACK_FIRST)),
-    (0, b"PK\5\6", _refused("zip", "an empty ZIP archive", _NO_DISK)),
-    (0, b"PK\7\x08", _refused("zip", "a ZIP archive in several parts", _UNPACK_FIRST)),
-    (0, b"7z\xbc\xaf\x27\x1c", _refused("7z", "a 7-Zip archive", _UNPACK_FIRST)),
-    (0, b"Rar!\x1a\7", _refused("rar", "a RAR archive", _UNPACK_FIRST)),
-    (0, b"\4\x22\x4d\x18", _refused("lz4", "a file compressed by LZ4", "Unpack it first: unlz4")),
-    (0, b"LZIP", _refused("lzip", "a file compressed by lzip", "Unpack it first: lzip -d")),
-    (0, b"MSWIM\0\0\0", _refused("wim", "a Windows installation archive (WIM)", _UNPACK_FIRST)),
+    (0, b"PK\3\4", refused_format("zip", "a ZIP archive", _UNPACK_FIRST)),
+    (0, b"PK\5\6", refused_format("zip", "an empty ZIP archive", _NO_DISK)),
+    (0, b"PK\7\x08", refused_format("zip", "a ZIP archive in several parts", _UNPACK_FIRST)),
+    (0, b"7z\xbc\xaf\x27\x1c", refused_format("7z", "a 7-Zip archive", _UNPACK_FIRST)),
+    (0, b"Rar!\x1a\7", refused_format("rar", "a RAR archive", _UNPACK_FIRST)),
+    (
+        0,
+        b"\4\x22\x4d\x18",
+        refused_format("lz4", "a file compressed by LZ4", "Unpack it first: unlz4"),
+    ),
+    (0, b"LZIP", refused_format("lzip", "a file compressed by lzip", "Unpack it first: lzip -d")),
+    (
+        0,
+        b"MSWIM\0\0\0",
+        refused_format("wim", "a Windows installation archive (WIM)", _UNPACK_FIRST),
+    ),
     (
         0,
         b"\x3a\xff\x26\xed",
-        _refused(
+        refused_format(
             "android-sparse",
             "a sparse image of Android",
             "Make a raw image of it first: simg2img FILE disk.img",
@@ -168,32 +122,24 @@ _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (
         0,
         b"partclone-image",
-        _refused("partclone", "a backup by partclone", "Restore it to a file first."),
+        refused_format("partclone", "a backup by partclone", "Restore it to a file first."),
     ),
     (
         0,
         b"EVF\t\r\n\xff\0",
-        _refused(
+        refused_format(
             "ewf",
             "a forensic image (EnCase, E01)",
             "Make a raw image of it first: ewfexport -f raw FILE",
         ),
     ),
-    (
-        0,
-        b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\0",
-        _refused(
-            "cd-raw",
-            "a CD image with raw sectors (BIN of a BIN/CUE pair)",
-            "Make an ISO image of it first: bchunk FILE.bin FILE.cue disk",
-        ),
-    ),
-    (0, b"%PDF-", _refused("pdf", "a PDF document", _NO_DISK)),
-    (0, b"\x7fELF", _refused("elf", "a program (ELF)", _NO_DISK)),
+    (0, SYNC, CD_SECTORS),
+    (0, b"%PDF-", refused_format("pdf", "a PDF document", _NO_DISK)),
+    (0, b"\x7fELF", refused_format("elf", "a program (ELF)", _NO_DISK)),
     (
         0,
         b"version https://git-lfs.github.com/spec/",
-        _refused(
+        refused_format(
             "git-lfs",
             "a pointer of Git LFS",
             "The image itself was not downloaded: use its media address, or run git lfs pull.",
@@ -202,7 +148,7 @@ _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"LUKS\xba\xbe", LUKS),
     (0, b"hsqs", SQUASHFS),
     (0, b"XFSB", XFS),
-    (257, b"ustar", _refused("tar", "a tar archive (an OVA is one too)", _UNPACK_FIRST)),
+    (257, b"ustar", refused_format("tar", "a tar archive (an OVA is one too)", _UNPACK_FIRST)),
 )
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # RFC 8878 §3.1.2
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
@@ -212,15 +158,36 @@ _MARKUP = re.compile(
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\s")
 _OPTICAL = {b"CD001": ISO9660, b"BEA01": UDF, b"NSR02": UDF, b"NSR03": UDF}
 _OPTICAL_AT = 32769  # behind the 16 sectors of the system area (ECMA-119 §6.2.1)
-_DMG = _refused(
+_DMG = refused_format(
     "dmg",
     "a disk image of macOS (DMG)",
     "Make a raw image of it first: qemu-img convert -O raw FILE disk.img",
 )
-_VHD_KINDS = {2: VHD_FIXED, 3: VHD_DYNAMIC, 4: VHD_DIFFERENCING}
 _FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880))
 _VHD_COOKIE = b"conectix"
-_VHD_KIND_AT = 60
+
+
+def _is_parsed(parse: Callable[[bytes], object], head: bytes) -> bool:
+    try:
+        parse(head)
+    except DamagedImageError:
+        return False
+    return True
+
+
+def _begins_cd_sectors(head: bytes) -> bool:
+    second = head[STORED : STORED + len(SYNC)]
+    return head[15:16] in (b"\1", b"\2") and SYNC.startswith(second)
+
+
+# What proves that a magic number is not there by chance: a guest writes what it likes to a disk.
+_HEADER_CHECKS: dict[ImageFormat, Callable[[bytes], bool]] = {
+    QCOW2: lambda head: _is_parsed(Qcow2Header.parse, head),
+    VMDK: lambda head: _is_parsed(VmdkHeader.parse, head),
+    VDI: lambda head: _is_parsed(VdiHeader.parse, head),
+    VHDX: begins_vhdx,
+    CD_SECTORS: _begins_cd_sectors,
+}
 
 
 def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageFormat:
@@ -232,7 +199,12 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
     """
     if not head or size == 0:
         return EMPTY
-    if found := _by_magic(head) or _vhd(head, tail) or _text(head):
+    found = _by_magic(head) or _vhd(head, tail, size) or _text(head)
+    if found is GZIP and begins_bgzf(head):
+        return BGZF
+    if found is ZSTD and ends_with_seek_table(tail):
+        return ZSTD_SEEKABLE
+    if found is not None:
         return found
     if tail[-512:-508] == b"koly":
         return _DMG
@@ -244,20 +216,37 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
 def _by_magic(head: bytes) -> ImageFormat | None:
     for offset, magic, found in _MAGIC:
         if head.startswith(magic, offset):
-            return found
+            check = _HEADER_CHECKS.get(found)
+            return found if check is None or check(head) else _with_invalid_header(found, head)
     if _ZSTD_SKIPPABLE.match(head):
         return ZSTD
     return BZIP2 if _BZIP2.match(head) else None
 
 
-def _vhd(head: bytes, tail: bytes) -> ImageFormat | None:
+def _with_invalid_header(found: ImageFormat, head: bytes) -> ImageFormat:
+    """A raw disk, if it has what one begins with; else a file that nothing is made of unasked."""
+    return _partitioned(head) or refused_format(
+        found.name,
+        f"a file that begins like {found.title}, but has no valid header",
+        "It is damaged or cut off: get it again. If it is a raw disk, name its format: raw.",
+    )
+
+
+def _vhd(head: bytes, tail: bytes, size: int | None) -> ImageFormat | None:
     """A VHD by its footer, of which all but the fixed kind have a copy in front."""
     # Virtual PC before 2004 wrote a footer of 511 bytes.
-    for footer in (tail[-512:], tail[-511:], head):
-        if footer.startswith(_VHD_COOKIE) and len(footer) >= _VHD_KIND_AT + 4:
-            (kind,) = struct.unpack_from(">I", footer, _VHD_KIND_AT)
-            if kind in _VHD_KINDS:
-                return _VHD_KINDS[kind]
+    for data in (tail[-512:], tail[-511:], head):
+        footer = VhdFooter.parse(data)
+        if footer is None:
+            if data.startswith(_VHD_COOKIE):
+                return _with_invalid_header(VHD_FIXED, head)
+            continue
+        found = footer.format
+        is_fixed = found is VHD_FIXED
+        if is_fixed and size is not None and size < footer.size + 511:
+            continue
+        if found is not None and (is_fixed or head.startswith(_VHD_COOKIE)):
+            return found
     return None
 
 
@@ -266,9 +255,9 @@ def _text(head: bytes) -> ImageFormat | None:
     if _MARKUP.match(start) or (_XML.match(start) and b"<html" in start.lower()):
         return HTML
     if _XML.match(start):
-        return _refused("xml", "an XML document, such as an error of a store", _NO_DISK)
+        return refused_format("xml", "an XML document, such as an error of a store", _NO_DISK)
     if b"\0" not in start and _is_json(start):
-        return _refused("json", "a JSON document, such as an error of a service", _NO_DISK)
+        return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..errors import DamagedImageError
 from ..platform.byte_source import ByteStream
-from .recognition import BZIP2, GZIP, XZ, ZSTD, ImageFormat
+from .image_format import BGZF, BZIP2, GZIP, XZ, ZSTD, ZSTD_SEEKABLE, ImageFormat
 from .zstandard import zstd_module
 
 _PIECE = 1 << 20  # bytes unpacked at once, however much they were before
@@ -99,12 +99,13 @@ async def _in_pieces(stream: ByteStream) -> ByteStream:
 
 def decompressor_of(packed: ImageFormat) -> Callable[[], Decompressor]:
     """What makes a `Decompressor` for that format; raises `UnsupportedImageError`."""
-    if packed is ZSTD:
-        module = zstd_module(ZSTD)
+    if packed in (ZSTD, ZSTD_SEEKABLE):
+        module = zstd_module(packed)
         failure: type[Exception] = module.ZstdError
         return lambda: _Mapped(module.ZstdDecompressor(), failure)
     makers: dict[ImageFormat, Callable[[], Decompressor]] = {
         GZIP: GzipMember,
+        BGZF: GzipMember,
         XZ: lambda: lzma.LZMADecompressor(memlimit=_LARGEST_XZ_MEMORY),
         BZIP2: bz2.BZ2Decompressor,
     }

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import struct
-import sys
-from array import array
-from collections import OrderedDict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from ..errors import DamagedImageError, UnsupportedImageError
-from ..platform.byte_range import ByteRange
 from ..platform.byte_source import ByteSource
-from .recognition import VHD_DIFFERENCING, VHD_DYNAMIC, VHD_FIXED, ImageFormat
-from .virtual_disk import LARGEST_DISK, SourceWindow, VirtualDisk
+from .image_format import VHD_DIFFERENCING, VHD_DYNAMIC, VHD_FIXED, ImageFormat
+from .layout import LARGEST_DISK, ImageLayout, Segment, raw_segment
+from .pages import PageCache
 
 SECTOR: Final = 512
 
@@ -33,9 +29,9 @@ _DYNAMIC_HEADER_LENGTH = 1024
 _DYNAMIC_COOKIE = b"cxsparse"
 _DYNAMIC_CHECKSUM_AT = 36
 _LARGEST_BLOCK = 256 << 20  # bytes
-_MOST_BLOCKS = 1 << 24  # the table then has 64 MiB
 _UNUSED = 0xFFFFFFFF
-_BITMAPS_HELD = 256
+_ENTRIES_AT_ONCE = 4096
+_SECTORS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +64,21 @@ class VhdFooter:
             kind,
             checksum,
         ) = _FOOTER.unpack_from(data)
-        if checksum != _checksum(data, _CHECKSUM_AT):
+        if checksum != _checksum(data[:_FOOTER_LENGTH], _CHECKSUM_AT):
             return None
         geometry = cylinders * heads * sectors
         by_geometry = creator in _SIZED_BY_GEOMETRY and 0 < geometry < _LARGEST_GEOMETRY
         return cls(kind, geometry * SECTOR if by_geometry else noted_size, data_offset)
 
+    @property
+    def format(self) -> ImageFormat | None:
+        """The kind of VHD; None for one that is not known."""
+        kinds = {_FIXED: VHD_FIXED, _DYNAMIC: VHD_DYNAMIC, _DIFFERENCING: VHD_DIFFERENCING}
+        return kinds.get(self.kind)
 
-async def open_vhd(source: ByteSource) -> VirtualDisk:
-    """The disk that a VHD holds.
+
+async def open_vhd(source: ByteSource) -> ImageLayout:
+    """The layout of a VHD.
 
     Raises `DamagedImageError`, `UnsupportedImageError` for a differencing one, and what `source`
     raises.
@@ -86,22 +88,20 @@ async def open_vhd(source: ByteSource) -> VirtualDisk:
     footer = VhdFooter.parse(end) or VhdFooter.parse(end[1:]) or VhdFooter.parse(start)
     if footer is None:
         raise _damaged(VHD_FIXED, "its footer is missing or has a wrong checksum")
-    if footer.kind == _DIFFERENCING:
-        raise UnsupportedImageError(
-            VHD_DIFFERENCING.name, VHD_DIFFERENCING.title, VHD_DIFFERENCING.advice
-        )
-    kind = VHD_DYNAMIC if footer.kind == _DYNAMIC else VHD_FIXED
-    if footer.kind not in (_FIXED, _DYNAMIC):
-        raise _damaged(kind, f"its kind is {footer.kind}")
+    kind = footer.format
+    if kind is VHD_DIFFERENCING:
+        raise UnsupportedImageError(kind.name, kind.title, kind.advice)
+    if kind is None:
+        raise _damaged(VHD_FIXED, f"its kind is {footer.kind}")
     if footer.size % SECTOR or not 0 < footer.size <= LARGEST_DISK:
         raise _damaged(kind, f"its disk has {footer.size:,} bytes")
-    if footer.kind == _FIXED:
+    if kind is VHD_FIXED:
         return FixedVhd(source, footer)
     return await DynamicVhd.open(source, footer)
 
 
 class FixedVhd:
-    """A raw disk with a footer: a `VirtualDisk`."""
+    """A raw disk with a footer: an `ImageLayout`."""
 
     format = VHD_FIXED
 
@@ -112,31 +112,30 @@ class FixedVhd:
         self.size = footer.size
         self._source = source
 
-    async def data_ranges(self) -> AsyncIterator[ByteRange]:
-        yield ByteRange(0, self.size)
+    async def segment(self, offset: int, stop: int) -> Segment:
+        return raw_segment(offset, stop, self._source, offset)
 
-    async def read(self, offset: int, length: int) -> bytes:
-        return await self._source.read(offset, length)
+    async def check_tables(self) -> None:
+        """There are none."""
 
 
 class DynamicVhd:
-    """A `VirtualDisk` in blocks, each behind a bitmap of its sectors that were ever written."""
+    """An `ImageLayout` of blocks, each behind a bitmap of its sectors that were ever written."""
 
     format = VHD_DYNAMIC
 
-    def __init__(self, source: SourceWindow, size: int, block_size: int, table: array[int]) -> None:
+    def __init__(self, pages: PageCache, size: int, block_size: int, table: int) -> None:
         self.size = size
-        self._source = source
+        self._pages = pages
         self._block_size = block_size
         self._table = table
         self._bitmap_length = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR
-        self._bitmaps: OrderedDict[int, bytes] = OrderedDict()
 
     @classmethod
     async def open(cls, source: ByteSource, footer: VhdFooter) -> DynamicVhd:
-        """Reads the header and the table of blocks; raises as `open_vhd` does."""
-        window = SourceWindow(source, VHD_DYNAMIC)
-        data = await window.read(footer.data_offset, _DYNAMIC_HEADER_LENGTH, "its second header")
+        """Reads the second header; raises as `open_vhd` does."""
+        pages = PageCache(source, VHD_DYNAMIC)
+        data = await pages.read(footer.data_offset, _DYNAMIC_HEADER_LENGTH, "its second header")
         cookie, _, table_offset, _, blocks, block_size, checksum = _DYNAMIC_HEADER.unpack_from(data)
         if cookie != _DYNAMIC_COOKIE or checksum != _checksum(data, _DYNAMIC_CHECKSUM_AT):
             raise _damaged(VHD_DYNAMIC, "its second header has a wrong checksum")
@@ -144,69 +143,52 @@ class DynamicVhd:
         if not power_of_two or not SECTOR <= block_size <= _LARGEST_BLOCK:
             raise _damaged(VHD_DYNAMIC, f"its blocks have {block_size:,} bytes")
         needed = -(-footer.size // block_size)
-        if not needed <= blocks or needed > _MOST_BLOCKS:
+        if not needed <= blocks or table_offset + needed * 4 > source.size:
             raise _damaged(VHD_DYNAMIC, f"its table has {blocks:,} of {needed:,} blocks")
-        table = array("I", await window.read(table_offset, needed * 4, "its table of blocks"))
-        if sys.byteorder == "little":
-            table.byteswap()
-        return cls(window, footer.size, block_size, table)
+        return cls(pages, footer.size, block_size, table_offset)
 
-    async def data_ranges(self) -> AsyncIterator[ByteRange]:
-        start = stop = 0
-        for block, sector in enumerate(self._table):
-            if sector == _UNUSED:
-                continue
-            at = block * self._block_size
-            if at != stop:
-                if stop > start:
-                    yield ByteRange(start, stop)
-                start = at
-            stop = min(at + self._block_size, self.size)
-        if stop > start:
-            yield ByteRange(start, stop)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        parts, stop = [], offset + length
-        while offset < stop:
-            block, within = divmod(offset, self._block_size)
-            run = min(self._block_size - within, stop - offset)
-            parts.append(await self._read_block(block, within, run))
-            offset += run
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def _read_block(self, block: int, within: int, length: int) -> bytes:
-        sector = self._table[block]
+    async def segment(self, offset: int, stop: int) -> Segment:
+        block, within = divmod(offset, self._block_size)
+        count = min(-(-stop // self._block_size) - block, _ENTRIES_AT_ONCE)
+        data = await self._pages.read(self._table + block * 4, 4, "its table of blocks")
+        (sector,) = struct.unpack(">I", data)
         if sector == _UNUSED:
-            return bytes(length)
-        start = sector * SECTOR
-        bitmap = await self._bitmap(block, start)
-        data = await self._source.read(start + self._bitmap_length + within, length, "a block")
-        first, last = within // SECTOR, (within + length - 1) // SECTOR
-        if _all_set(bitmap, first, last):
-            return data
-        kept = bytearray(data)
-        for number in range(first, last + 1):
-            if not bitmap[number // 8] >> (7 - number % 8) & 1:
-                begin = max(0, number * SECTOR - within)
-                end = min(length, (number + 1) * SECTOR - within)
-                kept[begin:end] = bytes(end - begin)
-        return bytes(kept)
+            data = await self._pages.read(self._table + block * 4, count * 4, "its table of blocks")
+            unused = _unused_entries(data)
+            return Segment(offset, min((block + unused) * self._block_size, stop))
+        start, stop = sector * SECTOR, min(stop, (block + 1) * self._block_size)
+        bitmap = await self._pages.read(start, self._bitmap_length, "the bitmap of a block")
+        first = within // SECTOR
+        last = min((within + stop - offset - 1) // SECTOR, first + _SECTORS_AT_ONCE - 1)
+        is_written, sectors = _same_bits(bitmap, first, last)
+        stop = min(stop, block * self._block_size + (first + sectors) * SECTOR)
+        if not is_written:
+            return Segment(offset, stop)
+        return raw_segment(offset, stop, self._pages.source, start + self._bitmap_length + within)
 
-    async def _bitmap(self, block: int, start: int) -> bytes:
-        bitmap = self._bitmaps.get(block)
-        if bitmap is None:
-            bitmap = await self._source.read(start, self._bitmap_length, "the bitmap of a block")
-            self._bitmaps[block] = bitmap
-            if len(self._bitmaps) > _BITMAPS_HELD:
-                self._bitmaps.popitem(last=False)
-        return bitmap
+    async def check_tables(self) -> None:
+        """The table is in the file, so the file bounds it."""
 
 
-def _all_set(bitmap: bytes, first: int, last: int) -> bool:
-    """Whether the bits of all those sectors are set; a bitmap's first bit is a byte's highest."""
+def _unused_entries(data: bytes) -> int:
+    """How many entries of the table are unused, from the first on."""
+    if data == b"\xff" * len(data):
+        return len(data) // 4
+    entries = struct.unpack(f">{len(data) // 4}I", data)
+    return next(n for n, entry in enumerate(entries) if entry != _UNUSED)
+
+
+def _same_bits(bitmap: bytes, first: int, last: int) -> tuple[bool, int]:
+    """The bit of sector `first`, and how many sectors have the same, at most up to `last`.
+
+    The first bit of a bitmap is the highest of its first byte.
+    """
     count = last - first + 1
     bits = int.from_bytes(bitmap[first // 8 : last // 8 + 1], "big") >> (7 - last % 8)
-    return bits & ((1 << count) - 1) == (1 << count) - 1
+    bits &= (1 << count) - 1
+    is_set = bits >> (count - 1) & 1
+    others = bits ^ ((1 << count) - 1) if is_set else bits
+    return bool(is_set), count - others.bit_length()
 
 
 def _checksum(data: bytes, at: int) -> int:

@@ -6,7 +6,7 @@ import importlib
 from types import ModuleType
 
 from ..errors import UnsupportedImageError
-from .recognition import ImageFormat
+from .image_format import ImageFormat
 
 _MODULES = ("compression.zstd", "backports.zstd")
 
@@ -24,3 +24,20 @@ def zstd_module(needed_for: ImageFormat) -> ModuleType:
         "This Python has no Zstandard, which it is compressed by: use Python 3.14 or newer, or "
         "pip install backports.zstd, or unpack it first.",
     )
+
+
+def unpack_frame(stored: bytes, length: int, needed_for: ImageFormat) -> bytes:
+    """What the first frame of `stored` unpacks to.
+
+    Raises `ValueError` when it is no whole frame or has more than `length` bytes, of which no more
+    are made, and `UnsupportedImageError` as `zstd_module`.
+    """
+    module = zstd_module(needed_for)
+    frame = module.ZstdDecompressor()
+    try:
+        data = bytes(frame.decompress(stored, length + 1))
+    except module.ZstdError as error:
+        raise ValueError(str(error)) from error
+    if not frame.eof:
+        raise ValueError("the frame breaks off, or is longer than it should be")
+    return data

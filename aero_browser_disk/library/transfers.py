@@ -27,7 +27,7 @@ _LONGEST_BASE = 150
 _HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and so it will be again
 _FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file tells
 _SUFFIX = re.compile(
-    r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhd|vpc|dmp|hdd)$"
+    r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhdx?|vmdk|vdi|vpc|dmp|hdd)$"
 )
 
 
@@ -107,7 +107,7 @@ class LibraryImports:
             state="ready",
             size=image.info.size,
             used_at=clock.now(),
-            media="cd" if file.disk.treatment == "cd" else "disk",
+            media="cd" if file.disk.is_cd else "disk",
             version=image.info.version,
             source=None,
             done=0,

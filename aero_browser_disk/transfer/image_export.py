@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from ..disk import Disk, data_ranges, locate
 from ..errors import InvalidOptionError, StorageError
-from ..formats.recognition import ZSTD
+from ..formats.image_format import ZSTD
 from ..formats.zstandard import zstd_module
 
 MIB = 1 << 20

@@ -8,11 +8,12 @@ from typing import Any
 
 from ..disk import SECTOR_SIZE
 from ..errors import OddSizeError, SourceChangedError, StorageFullError, UnsupportedImageError
-from ..formats.qcow2 import Qcow2Disk
-from ..formats.recognition import EMPTY, HEAD_LENGTH, QCOW2, TAIL_LENGTH, ImageFormat, recognise
+from ..formats.image_format import EMPTY, ImageFormat
+from ..formats.layout import ImageLayout, LayoutReader, data_ranges
+from ..formats.opening import open_layout, recognise_source
+from ..formats.recognition import HEAD_LENGTH, recognise
 from ..formats.unpacking import unpacked
-from ..formats.vhd import VhdFooter, open_vhd
-from ..formats.virtual_disk import VirtualDisk
+from ..formats.vhd import VhdFooter
 from ..platform.base import Clock
 from ..platform.byte_source import (
     PIECE,
@@ -82,14 +83,12 @@ class OpenedFile:
         `DamagedImageError`, and what the source raises.
         """
         size = source.size
-        head = await source.read(0, min(HEAD_LENGTH, size))
-        tail = await source.read(max(0, size - TAIL_LENGTH), min(TAIL_LENGTH, size))
-        found = recognise(head, tail, size)
+        found = await recognise_source(source)
         _refuse(found)
         if found.treatment == "convert":
-            virtual = await open_virtual_disk(source, found)
-            opened = cls(identity, found, found, virtual.size)
-            opened._pieces = lambda start: opened._converted(virtual, start)
+            layout = await open_layout(source, format=found.name)
+            opened = cls(identity, found, found, layout.size)
+            opened._pieces = lambda start: opened._converted(layout, start)
         elif found.treatment == "unpack":
             return await cls.of_stream(stream_of(source), identity)
         else:
@@ -137,13 +136,14 @@ class OpenedFile:
             yield offset, piece
             offset += len(piece)
 
-    async def _converted(self, virtual: VirtualDisk, start: int) -> Pieces:
+    async def _converted(self, layout: ImageLayout, start: int) -> Pieces:
         total = self.identity.size or 1
-        async for span in virtual.data_ranges():
-            for offset in range(max(start, span.start), span.stop, PIECE):
-                data = await virtual.read(offset, min(PIECE, span.stop - offset))
+        reader = LayoutReader(layout)
+        async for found in data_ranges(layout):
+            for offset in range(max(start, found.start), found.stop, PIECE):
+                data = await reader.read(offset, min(PIECE, found.stop - offset))
                 # Where in the file that lay, nobody knows: the disk's own progress stands for it.
-                self.position = total * (offset + len(data)) // virtual.size
+                self.position = total * (offset + len(data)) // layout.size
                 yield offset, BytesPiece(data)
         self.position = total
 
@@ -165,11 +165,6 @@ class _Counter:
         if self.file is not None:
             self.file.position = self._read
         return piece
-
-
-async def open_virtual_disk(source: ByteSource, found: ImageFormat) -> VirtualDisk:
-    """The disk in a file whose format is one of those that are converted."""
-    return await Qcow2Disk.open(source) if found is QCOW2 else await open_vhd(source)
 
 
 def _refuse(found: ImageFormat) -> None:

@@ -94,6 +94,8 @@ PROGRAMS = (
     Program(("mkfs.exfat",), "exfatprogs", frozenset({"test"})),
     Program(("mount.exfat-fuse",), "exfat-fuse", frozenset({"test"})),
     Program(("genisoimage",), "genisoimage", frozenset({"test"})),
+    Program(("bchunk",), "bchunk", frozenset({"test"})),
+    Program(("bgzip",), "tabix", frozenset({"test"})),
     Program(("valkey-server", "redis-server"), "redis-server", frozenset({"test"})),
     Program(("nginx",), "nginx-light", frozenset({"bench", "store", "test"})),
     Program(("wrk",), "wrk", frozenset({"bench"})),

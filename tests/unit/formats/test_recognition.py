@@ -5,8 +5,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import random
 import shutil
-import struct
 import subprocess
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from aero_browser_disk.formats import recognition
 from aero_browser_disk.formats.recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
 from support.qemu import needs_qemu, qemu_img
+from support.vhd_files import vhd_footer
 
 
 def of_file(path: Path):
@@ -39,9 +40,9 @@ def at(offset: int, magic: bytes) -> bytes:
         ("qed", [], "qed", "refuse"),
         ("vpc", ["-o", "subformat=fixed"], "vhd-fixed", "convert"),
         ("vpc", ["-o", "subformat=dynamic"], "vhd-dynamic", "convert"),
-        ("vhdx", [], "vhdx", "refuse"),
-        ("vdi", [], "vdi", "refuse"),
-        ("vmdk", [], "vmdk", "refuse"),
+        ("vhdx", [], "vhdx", "convert"),
+        ("vdi", [], "vdi", "convert"),
+        ("vmdk", [], "vmdk", "convert"),
         ("vmdk", ["-o", "subformat=monolithicFlat"], "vmdk-descriptor", "refuse"),
         ("parallels", [], "parallels", "refuse"),
     ],
@@ -123,16 +124,35 @@ def test_a_file_of_the_zstd_command(tmp_path: Path):
 
 
 def test_a_fixed_vhd_is_known_by_its_end_alone():
-    footer = bytearray(512)
-    footer[:8] = b"conectix"
-    footer[60:64] = struct.pack(">I", 2)
-    disk = at(510, b"\x55\xaa")
-    assert recognise(disk, bytes(512) + bytes(footer)).name == "vhd-fixed"
-    assert recognise(disk, bytes(513) + bytes(footer[:511])).name == "vhd-fixed"
-    footer[60:64] = struct.pack(">I", 4)
-    assert recognise(disk, bytes(footer)).treatment == "refuse"
-    footer[60:64] = struct.pack(">I", 77)
-    assert recognise(disk, bytes(footer)).name == "raw"
+    footer = vhd_footer(2, size=1024)
+    disk = at(510, b"\x55\xaa")[:1024]
+    assert recognise(disk, disk[-512:] + footer, 1536).name == "vhd-fixed"
+    assert recognise(disk, disk[-513:] + footer[:511], 1535).name == "vhd-fixed"
+    assert recognise(disk, vhd_footer(kind=4), 1536).name == "raw"  # these have a copy in front
+    assert recognise(vhd_footer(kind=4) + disk, vhd_footer(kind=4)).treatment == "refuse"
+    assert recognise(disk, vhd_footer(kind=77), 1536).name == "raw"
+
+
+@needs_qemu
+@pytest.mark.parametrize("kind", ["qcow2", "vpc", "vhdx", "vdi", "vmdk"])
+def test_a_raw_disk_is_only_another_format_when_the_whole_header_is_valid(tmp_path: Path, kind):
+    """What a guest, or chance, wrote to the begin of a raw disk: right magic, some field wrong."""
+    made = tmp_path / "disk"
+    qemu_img("create", "-f", kind, made, "2M")
+    head = made.read_bytes()[:HEAD_LENGTH]
+    assert recognise(head, b"", 1 << 30).treatment == "convert"
+    magic = slice(0, 8) if kind != "vdi" else slice(64, 68)
+    alone = bytearray(len(head))
+    alone[magic] = head[magic]
+    noise = bytearray(random.Random(kind).randbytes(len(head)))
+    noise[magic] = head[magic]
+    for data in (alone, noise):
+        found = recognise(bytes(data), b"", 1 << 30)
+        assert found.treatment == "refuse", found
+        assert "no valid header" in found.title
+        data[510:512] = b"\x55\xaa"
+        found = recognise(bytes(data), b"", 1 << 30)
+        assert (found.treatment, "MBR" in found.title) == ("raw", True)
 
 
 @given(st.binary(max_size=2000), st.binary(max_size=1024))

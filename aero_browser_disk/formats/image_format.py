@@ -1,0 +1,130 @@
+"""The kinds of files that disk images come in, in words for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Treatment = Literal[
+    "raw",  # the bytes of the file are the disk's
+    "cd",  # so they are, and the disk is a CD: read-only, in sectors of 2,048 bytes
+    "convert",  # an import makes a raw disk of it
+    "unpack",  # an import unpacks it; what is inside may be any of these
+    "refuse",  # it is no disk, or of a kind that nothing here reads
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """A kind of file. `name` is for programs; `title` and `advice` are for people.
+
+    `title` goes with "is": "a VMDK disk of VMware". `advice` is a sentence that says what can be
+    done with it here.
+    """
+
+    name: str
+    title: str
+    treatment: Treatment
+    advice: str
+    is_cd: bool = False
+    """Whether the disk is a CD: read-only, in sectors of 2,048 bytes."""
+
+    @property
+    def is_streamable(self) -> bool:
+        """Whether its bytes are the disk's, so that it can be read where it lies."""
+        return self.treatment in ("raw", "cd")
+
+    @property
+    def is_importable(self) -> bool:
+        """Whether an import takes it."""
+        return self.treatment != "refuse"
+
+
+def raw_format(title: str) -> ImageFormat:
+    """A file whose bytes are those of a disk."""
+    return ImageFormat("raw", title, "raw", "It can be streamed and imported as it is.")
+
+
+def refused_format(name: str, title: str, advice: str) -> ImageFormat:
+    """A file that nothing here makes a disk of."""
+    return ImageFormat(name, title, "refuse", advice)
+
+
+def format_for_qemu(name: str, title: str) -> ImageFormat:
+    """A disk that is not read here, but by QEMU."""
+    advice = "Make a raw image of it first: qemu-img convert -O raw FILE disk.img"
+    return refused_format(name, title, advice)
+
+
+def packed_format(name: str, title: str, command: str) -> ImageFormat:
+    """A compressed file, which `command` unpacks."""
+    advice = (
+        f"An import unpacks it. To stream it, unpack it on the server: {command} (a compressed "
+        "file cannot be read from the middle)."
+    )
+    return ImageFormat(name, title, "unpack", advice)
+
+
+def converted_format(name: str, title: str, qemu_name: str) -> ImageFormat:
+    """A disk in a file of another format, which QEMU calls `qemu_name`."""
+    advice = (
+        "An import makes a raw disk of it. To stream it, convert it on the server: "
+        f"qemu-img convert -f {qemu_name} -O raw FILE disk.img"
+    )
+    return ImageFormat(name, title, "convert", advice)
+
+
+MBR = raw_format("a raw disk image with an MBR partition table")
+GPT = raw_format("a raw disk image with a GPT partition table")
+FAT = raw_format("a raw image of a FAT file system")
+NTFS = raw_format("a raw image of an NTFS file system")
+EXT = raw_format("a raw image of an ext file system")
+XFS = raw_format("a raw image of an XFS file system")
+SQUASHFS = raw_format("a raw image of a SquashFS file system")
+LUKS = raw_format("a raw disk encrypted by LUKS")
+UNKNOWN = raw_format("raw bytes without a partition table or a file system that is known here")
+ISO9660 = ImageFormat(
+    "iso9660",
+    "a CD or DVD image (ISO 9660)",
+    "cd",
+    "It is opened read-only, as a CD with sectors of 2,048 bytes.",
+    is_cd=True,
+)
+UDF = ImageFormat("udf", "a DVD image (UDF)", "cd", ISO9660.advice, is_cd=True)
+CD_SECTORS = ImageFormat(
+    "cd-raw",
+    "a CD image with raw sectors (BIN of a BIN/CUE pair)",
+    "convert",
+    "An import takes the 2,048 bytes of data out of each sector. To stream it, do that on the "
+    "server: bchunk FILE.bin FILE.cue disk",
+    is_cd=True,
+)
+
+QCOW2 = converted_format("qcow2", "a QEMU disk (qcow2)", "qcow2")
+VHD_FIXED = converted_format("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V", "vpc")
+VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V", "vpc")
+VHDX = converted_format("vhdx", "a VHDX disk of Hyper-V", "vhdx")
+VMDK = converted_format("vmdk", "a VMDK disk of VMware", "vmdk")
+VDI = converted_format("vdi", "a VDI disk of VirtualBox", "vdi")
+VHD_DIFFERENCING = refused_format(
+    "vhd-differencing",
+    "a differencing VHD of Virtual PC or Hyper-V",
+    "It only holds what differs from another disk. Merge it into that one in Hyper-V first.",
+)
+
+GZIP = packed_format("gzip", "a file compressed by gzip", "gunzip FILE")
+ZSTD = packed_format("zstd", "a file compressed by Zstandard", "unzstd FILE")
+BGZF = packed_format("bgzf", "a file compressed by bgzip", "bgzip -d FILE")
+ZSTD_SEEKABLE = packed_format(
+    "zstd-seekable", "a file compressed by Zstandard with a seek table", "unzstd FILE"
+)
+XZ = packed_format("xz", "a file compressed by xz", "unxz FILE")
+BZIP2 = packed_format("bzip2", "a file compressed by bzip2", "bunzip2 FILE")
+
+EMPTY = refused_format("empty", "an empty file", "There is nothing in it: get the file again.")
+HTML = refused_format(
+    "html",
+    "a web page",
+    "The address leads to a page about the image or to an error, not to the image: copy the "
+    "address of the download itself.",
+)

@@ -1,0 +1,257 @@
+"""The layout of an image: for each part of the disk where its bytes are, and how they come out.
+
+A raw image is the plainest layout; a qcow2 or VMDK file is another. What reads a disk works on this
+interface and does not know the format: an import, a local file, and a disk that is streamed.
+
+    layout = await open_layout(source)
+    segment = await layout.segment(offset, stop)      # where the bytes from `offset` on are
+    data = await LayoutReader(layout).read(offset, length)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import DamagedImageError
+from ..platform.byte_range import ByteRange
+from ..platform.byte_source import ByteSource
+from .image_format import ImageFormat
+
+LARGEST_DISK = 1 << 53
+"""Bytes. No real disk is larger, and JavaScript's numbers are exact up to here."""
+LARGEST_UNIT = 64 << 20
+"""Bytes that are unpacked as one: a file that needs more is refused."""
+
+_GAP = 64 << 10  # bytes between two segments of a file that are read along with them
+_LONGEST_READ = 8 << 20
+_UNITS_CACHED = 16 << 20  # bytes
+
+Unpack = Callable[[bytes], bytes]
+"""Makes the bytes of a disk of stored ones; raises `ValueError` or `zlib.error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The bytes of a disk from `start` up to `stop`, and where they are stored.
+
+    - Without a `source` they are zeros.
+    - Without `unpack` they are in the source as they are, from `offset` on.
+    - With `unpack` they are the part from `skip` on of a unit: the `length` bytes at `offset` of
+      the source become its `unit_length` bytes.
+    """
+
+    start: int
+    stop: int
+    source: ByteSource | None = None
+    offset: int = 0
+    length: int = 0
+    """Bytes that are read from the source."""
+    unpack: Unpack | None = None
+    skip: int = 0
+    unit_length: int = 0
+    own_length: int | None = None
+    """Bytes of `length` that are of no other unit, where that is not all of them."""
+
+    @property
+    def is_zeros(self) -> bool:
+        """Whether nothing is stored."""
+        return self.source is None
+
+
+def raw_segment(start: int, stop: int, source: ByteSource, offset: int) -> Segment:
+    """Bytes that are stored as they are."""
+    return Segment(start, stop, source, offset, stop - start)
+
+
+class ImageLayout(Protocol):
+    """Where the bytes of a disk are.
+
+    Everything a file says of itself is checked before it is believed. Tables are read when they
+    are needed, in bounded memory.
+    """
+
+    @property
+    def format(self) -> ImageFormat:
+        """The kind of the file."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the disk."""
+
+    async def segment(self, offset: int, stop: int) -> Segment:
+        """The segment that begins at `offset` of the disk and ends at `stop` or before.
+
+        It is as long as can be told without much work. `offset` < `stop` <= `size`. Raises
+        `DamagedImageError` and what the source raises.
+        """
+
+    async def check_tables(self) -> None:
+        """Raises `DamagedImageError` when a first table names more second ones than can be."""
+
+
+async def segments(layout: ImageLayout, start: int, stop: int) -> AsyncIterator[Segment]:
+    """All segments of a part of the disk, in order and without gaps; raises as `segment`."""
+    while start < stop:
+        found = await layout.segment(start, stop)
+        yield found
+        start = found.stop
+
+
+async def data_ranges(layout: ImageLayout) -> AsyncIterator[ByteRange]:
+    """Where the disk may hold anything but zeros, in order, adjacent ranges as one.
+
+    Raises `DamagedImageError` also when the file would have to be larger to hold so much, which is
+    how tables that lead to the same bytes over and over show.
+    """
+    await layout.check_tables()
+    stored: dict[int, int] = {}  # bytes of each source that segments were found for
+    start = stop = 0
+    turns = 0
+    async for found in segments(layout, 0, layout.size):
+        turns += 1
+        if not turns % 1024:
+            await asyncio.sleep(0)  # tables in memory must not keep others from their turn
+        if found.source is None:
+            continue
+        count = stored.get(id(found.source), 0)
+        if not found.skip:
+            count += found.length if found.own_length is None else found.own_length
+        stored[id(found.source)] = count
+        if count > found.source.size:
+            raise DamagedImageError(
+                layout.format.title, "its tables lead to the same bytes more than once"
+            )
+        if found.start != stop:
+            if stop > start:
+                yield ByteRange(start, stop)
+            start = found.start
+        stop = found.stop
+    if stop > start:
+        yield ByteRange(start, stop)
+
+
+class LayoutReader:
+    """Reads the bytes of a disk through its layout. Units that were unpacked last are cached."""
+
+    def __init__(self, layout: ImageLayout) -> None:
+        self.layout = layout
+        self._units: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._cached = 0
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """The `length` bytes at `offset`, which lie inside the disk.
+
+        Raises `DamagedImageError` and what the source raises.
+        """
+        if length:
+            first = await self.layout.segment(offset, offset + length)
+            if first.source and first.unpack is None and first.stop == offset + length:
+                return await read_exactly(first.source, first.offset, length, self.layout.format)
+        data = bytearray(length)
+        run: list[Segment] = []
+        async for found in segments(self.layout, offset, offset + length):
+            if found.source is None or self._put_cached(found, data, offset):
+                continue
+            if run and not _goes_on(run, found):
+                await self._read_run(run, data, offset)
+                run = []
+            run.append(found)
+        if run:
+            await self._read_run(run, data, offset)
+        return bytes(data)
+
+    async def _read_run(self, run: Sequence[Segment], data: bytearray, base: int) -> None:
+        """Reads segments that lie near one another in one go, and puts them in their places."""
+        source, first = run[0].source, run[0]
+        assert source is not None
+        stop = max(found.offset + found.length for found in run)
+        stored = await read_exactly(source, first.offset, stop - first.offset, self.layout.format)
+        view = memoryview(stored)
+        for found in run:
+            begin = found.offset - first.offset
+            part = view[begin : begin + found.length]
+            if found.unpack is None:
+                data[found.start - base : found.stop - base] = part
+            else:
+                unit = unpack_unit(found, bytes(part), self.layout.format)
+                self._keep(found, unit)
+                data[found.start - base : found.stop - base] = _part_of(found, unit)
+
+    def _put_cached(self, found: Segment, data: bytearray, base: int) -> bool:
+        if found.unpack is None:
+            return False
+        key = _unit_key(found)
+        unit = self._units.get(key)
+        if unit is None:
+            return False
+        self._units.move_to_end(key)
+        data[found.start - base : found.stop - base] = _part_of(found, unit)
+        return True
+
+    def _keep(self, found: Segment, unit: bytes) -> None:
+        key = _unit_key(found)
+        if key in self._units:
+            return
+        self._units[key] = unit
+        self._cached += len(unit)
+        while self._cached > _UNITS_CACHED:
+            self._cached -= len(self._units.popitem(last=False)[1])
+
+
+async def read_exactly(
+    source: ByteSource, offset: int, length: int, image_format: ImageFormat, what: str = "its data"
+) -> bytes:
+    """The `length` bytes at `offset` of a source.
+
+    Raises `DamagedImageError`, which names `what` they are, when the source ends before.
+    """
+    if offset + length <= source.size:
+        data = await source.read(offset, length)
+        if len(data) == length:
+            return data
+    raise DamagedImageError(
+        image_format.title,
+        f"{what} should be {length:,} bytes at byte {offset:,}, but the file has "
+        f"{source.size:,} bytes",
+    )
+
+
+def unpack_unit(found: Segment, stored: bytes, image_format: ImageFormat) -> bytes:
+    """The unit that a segment is part of; raises `DamagedImageError`."""
+    assert found.unpack is not None
+    try:
+        unit = found.unpack(stored)
+    except (ValueError, EOFError, zlib.error) as error:
+        raise DamagedImageError(
+            image_format.title, f"what is stored at byte {found.offset:,} does not unpack: {error}"
+        ) from error
+    if len(unit) != found.unit_length:
+        raise DamagedImageError(
+            image_format.title,
+            f"what is stored at byte {found.offset:,} unpacks to {len(unit):,} bytes instead of "
+            f"{found.unit_length:,}",
+        )
+    return unit
+
+
+def _unit_key(found: Segment) -> tuple[int, int, int]:
+    return id(found.source), found.offset, found.length
+
+
+def _part_of(found: Segment, unit: bytes) -> memoryview:
+    return memoryview(unit)[found.skip : found.skip + found.stop - found.start]
+
+
+def _goes_on(run: Sequence[Segment], found: Segment) -> bool:
+    """Whether a segment is read along with those before it."""
+    end = max(run[-1].offset + run[-1].length, run[0].offset)
+    return (
+        found.source is run[0].source
+        and run[0].offset <= found.offset <= end + _GAP
+        and found.offset + found.length - run[0].offset <= _LONGEST_READ
+    )

@@ -1,0 +1,51 @@
+"""The disk in an image file as a `Disk` that is only read."""
+
+from __future__ import annotations
+
+from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
+from ..errors import DiskClosedError
+from ..platform.base import WritableBuffer
+from .layout import ImageLayout, LayoutReader
+
+_BLOCK = 4096
+
+
+class LayoutDisk(RefusingWrites):
+    """A read-only `Disk` over an `ImageLayout`. It caches only what had to be unpacked."""
+
+    def __init__(self, layout: ImageLayout, version: str) -> None:
+        self._reader = LayoutReader(layout)
+        self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True)
+        self._bytes_read = 0
+        self._closed = False
+
+    @property
+    def info(self) -> DiskInfo:
+        return self._info
+
+    def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
+        self._check(offset, len(target))
+        return not len(target)
+
+    async def read_into(self, offset: int, target: WritableBuffer) -> None:
+        target[:] = await self.read(offset, len(target))
+
+    async def read(self, offset: int, length: int) -> bytes:
+        self._check(offset, length)
+        data = await self._reader.read(offset, length) if length else b""
+        self._bytes_read += length
+        return data
+
+    async def flush(self) -> None:
+        """Nothing to do: nothing was written."""
+
+    def stats(self) -> DiskStats:
+        return DiskStats(0, 0, 0, 0, self._bytes_read, 0, 0, 0, 0, 0, "memory", ())
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check(self, offset: int, length: int) -> None:
+        if self._closed:
+            raise DiskClosedError
+        check_bounds(offset, length, self._info.size)
