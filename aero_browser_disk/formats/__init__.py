@@ -1,13 +1,36 @@
-"""Disk images inside files: which format a file has, and readers for each.
+"""Disk images in files: which format a file has, and where in it the bytes of the disk are.
 
-- `recognition`: what a file is, from its first and last bytes.
-- `qcow2`, `vhd`: readers; `virtual_disk` is what they share.
+    layout = await open_layout(source)              # qcow2, VMDK, VDI, VHDX, VHD, BIN, raw, …
+    disk = LayoutDisk(layout, version="1")          # a `Disk` that is only read
+
+- `recognition`: what a file is, from its first and last bytes. `image_format`: the kinds there are.
+- `layout`: the interface that every format implements, and what reads through it.
+- `opening`: from a file to its layout. `pages`: tables, read as they are needed.
+- `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi`, `cd_sectors`, `seekable_gzip`, `seekable_zstd`: formats.
 - `raw_file`: a raw image in a local file.
 - `unpacking`, `zstandard`: compressed files as streams.
 """
 
 from __future__ import annotations
 
-from .recognition import HEAD_LENGTH, TAIL_LENGTH, ImageFormat, Treatment, recognise
+from .image_format import ImageFormat, Treatment
+from .layout import ImageLayout, LayoutReader, Segment, data_ranges, segments
+from .layout_disk import LayoutDisk
+from .opening import FORMAT_NAMES, open_layout
+from .recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
 
-__all__ = ["HEAD_LENGTH", "TAIL_LENGTH", "ImageFormat", "Treatment", "recognise"]
+__all__ = [
+    "FORMAT_NAMES",
+    "HEAD_LENGTH",
+    "TAIL_LENGTH",
+    "ImageFormat",
+    "ImageLayout",
+    "LayoutDisk",
+    "LayoutReader",
+    "Segment",
+    "Treatment",
+    "data_ranges",
+    "open_layout",
+    "recognise",
+    "segments",
+]

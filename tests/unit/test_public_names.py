@@ -37,7 +37,10 @@ PUBLIC = {
         UnreadableImageError UnsupportedImageError UnversionedBaseError
     """,
     "aero_browser_disk.file_systems": "DiskFiles Entry Extent Listing",
-    "aero_browser_disk.formats": "HEAD_LENGTH ImageFormat TAIL_LENGTH Treatment recognise",
+    "aero_browser_disk.formats": (
+        "FORMAT_NAMES HEAD_LENGTH ImageFormat ImageLayout LayoutDisk LayoutReader Segment "
+        "TAIL_LENGTH Treatment data_ranges open_layout recognise segments"
+    ),
     "aero_browser_disk.notebook": "NotebookBar Progress fetch_all progress",
     "aero_browser_disk.platform": """
         Channel Channels Clock File FileFacts HttpClient HttpResponse Lock Locks

@@ -104,8 +104,8 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Makes an image of a file, of any format that is known: raw, ISO 9660, qcow2, VHD, or compressed. An
-   * import that broke off goes on when it is asked for again with the same file.
+   * Makes an image of a file, of any format that is known: raw, ISO 9660, qcow2, VHD, VHDX, VMDK, VDI, BIN,
+   * or compressed. An import that broke off goes on when it is asked for again with the same file.
    * @param {Importable} file
    * @param {ImportOptions} [options]
    * @returns {Promise<LibraryEntry>}
