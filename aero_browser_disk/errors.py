@@ -458,6 +458,35 @@ class StorageBusyError(StorageError):
         super().__init__(path, "another tab or worker uses it. Close that one first.")
 
 
+class DamagedDiskError(StorageError):
+    """What is stored of a local image or an overlay is damaged; nothing of it was changed.
+
+    `offset` and `length` are the bytes of the disk that cannot be read, where it is not the whole.
+    `image` is its name in the library, if it has one there.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *,
+        offset: int | None = None,
+        length: int | None = None,
+        image: str | None = None,
+    ) -> None:
+        part = "" if offset is None else f" (bytes {offset:,} to {offset + (length or 0):,})"
+        DiskError.__init__(
+            self,
+            f"{repr(image) if image else path} is damaged{part}: {reason}. Nothing was changed or "
+            "deleted. Save what is intact with the library's recover().",
+        )
+        self.path = path
+        self.reason = reason
+        self.offset = offset
+        self.length = length
+        self.image = image
+
+
 class StorageUnavailableError(StorageError):
     """This browser, or this window, has no such storage."""
 

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..errors import StorageError
+from ..errors import DamagedDiskError, StorageError
 from ..platform.base import File
 from ..records.journal_header import new_salt
 from .sector_journal import (
     CHECKED,
     COMMIT,
     FIRST_SLOT,
-    RECORDS_IN_SLOT,
     SLOT_SIZE,
+    UNITS_IN_SLOT,
     Contents,
     Header,
     JournalSlot,
     Record,
+    UnitReader,
+    count_units,
     decode_slot,
-    encode_chain,
-    newest_header,
+    encode_slot,
+    encode_units,
+    number_behind,
+    read_headers,
     slots_for,
+    unpacked_units,
 )
 from .slot_allocator import HELD, SlotSpace
+from .slot_checksums import SlotChecksums
 
 _SLOTS_AT_ONCE: Final = 8
 _FEW_SLOTS: Final = 256  # behind a snapshot that are not worth another
@@ -41,16 +48,23 @@ class BatchChain:
     more; the next start finds what was durable.
     """
 
-    def __init__(self, path: str, file: File, space: SlotSpace) -> None:
+    def __init__(self, path: str, file: File, space: SlotSpace, checksums: SlotChecksums) -> None:
         self.header = Header(0, 0, 0, 0, 0, Contents(0, ""))
         self.commits = 0
         """How many batches there ever were."""
         self.failure: StorageError | None = None
         self.room = 0
-        """How many records the next batch may have."""
+        """How many units the next batch may have."""
+        self.session = 0
+        """Which session made the last commit; 0 is one of an earlier format."""
+        self.this_session = int.from_bytes(secrets.token_bytes(4), "little") or 1
+        self._checksums = checksums
         self._path = path
         self._file = file
         self._space = space
+        self._has_copy = True  # of the header
+        self._is_header_durable = True
+        self._units = UnitReader(checksums, 0)
         self._places: list[int] = []
         self._spare: list[int] = []
         self._seed = 0  # of the next slot's checksum
@@ -75,9 +89,12 @@ class BatchChain:
         """
         places = bytearray(FIRST_SLOT * SLOT_SIZE)
         got = self._file.read_into(places, 0)
-        header = newest_header(memoryview(places)[:got])
-        if header is None and self._file.size() > FIRST_SLOT * SLOT_SIZE:
-            raise self._damage("its header is lost")
+        copies = [header for header in read_headers(memoryview(places)[:got]) if header]
+        if not copies and self._file.size() > FIRST_SLOT * SLOT_SIZE:
+            raise self._damage("both copies of its header are lost")
+        header = max(copies, key=lambda copy: copy.serial, default=None)
+        self._is_header_durable = False  # after a kill it may not be
+        self._has_copy = len({copy.salt for copy in copies}) == 1 and len(copies) == FIRST_SLOT
         return header
 
     def begin(self, contents: Contents) -> None:
@@ -87,34 +104,60 @@ class BatchChain:
         self._seed = self.header.salt
         self._hold(FIRST_SLOT)
 
-    def replay(self, header: Header) -> Iterator[Sequence[Record]]:
+    def replay(self, header: Header, *, known_commits: int = 0) -> Iterator[Sequence[Record]]:
         """The records of the snapshot and of all batches that count, in order.
 
         That a slot follows a batch proves that the batch was durable. Of the last one the data is
-        looked at. Raises `StorageError` when the snapshot is not whole.
+        looked at, unless it is one of `known_commits` that were durable. Raises `DamagedDiskError`
+        when the snapshot is not whole, or there are fewer commits than are known; IndexError for
+        slots that the file has not.
         """
-        self.header, self.commits = header, header.commits
+        self.header, self.commits, self.session = header, header.commits, header.session
+        known = max(header.end, known_commits)
         seed, next_slot = header.salt, header.chain
         window = _Window(self._file)
+        self._units = UnitReader(self._checksums, self._file.size() // SLOT_SIZE)
         for _ in range(header.snapshot_slots):
-            found = decode_slot(window.slot(next_slot), seed)
+            found = decode_slot(window.slot(next_slot), seed, header.salt)
             if found is None:
                 raise self._damage("its journal is not whole")
-            yield found.records
+            yield self._units.read(found)
             self._places.append(next_slot)
             seed, next_slot = found.checksum, found.next_slot
         self._seed, self._spare = seed, [next_slot]
         batch: list[Placed] = []
         whole: list[Placed] = []
-        while found := decode_slot(window.slot(next_slot), seed):
+        while found := decode_slot(window.slot(next_slot), seed, header.salt):
             yield from self._accept(whole)
             whole = []
             batch.append((next_slot, found))
             seed, next_slot = found.checksum, found.next_slot
             if found.flags & COMMIT:
                 whole, batch = batch, []
-        if whole and self._has_its_data(whole):
+        if whole and (self.commits < known or self._has_its_data(whole)):
             yield from self._accept(whole)
+        if self.commits < known:
+            missing = known - self.commits
+            raise self._damage(f"its journal breaks off: the last {missing} flushes are missing")
+
+    def check_end(self) -> None:
+        """Sees that the chain ends where it was read to; all slots that are not free are marked.
+
+        Unless it was closed in order, slots of later batches may be there: then one between is
+        damaged. Raises `DamagedDiskError`.
+        """
+        header = self.header
+        if header.format == 1 or (header.is_closed and header.end == self.commits):
+            return
+        for start, stop in self._space.free_runs(_WINDOW // SLOT_SIZE):
+            data = bytearray((stop - start) * SLOT_SIZE)
+            got = self._file.read_into(data, start * SLOT_SIZE)
+            with memoryview(data)[:got] as view:
+                for at in range(0, got, SLOT_SIZE):
+                    slot = view[at : at + SLOT_SIZE]
+                    # The next batch may have been cut short; one behind it proves that it was not.
+                    if number_behind(slot, header.salt, self.commits) > 1:
+                        raise self._damage("its journal breaks off before flushes that it had")
 
     def resume(self) -> None:
         """Goes on behind what was replayed, once that is durable and all that can be found.
@@ -130,6 +173,8 @@ class BatchChain:
         got = self._file.read_into(found, next_slot * SLOT_SIZE)
         if any(found[:got]):
             self._file.write(bytes(SLOT_SIZE), next_slot * SLOT_SIZE)
+        if not self._has_copy and self.header.format > 1:
+            self._write_header(self.header.copy())
         self.flush()
 
     # ── adding ───────────────────────────────────────────────────────────────────────────────────
@@ -142,12 +187,21 @@ class BatchChain:
     def allocate(self) -> None:
         """Sees to storage for the slots that were named before the file was opened.
 
-        Raises `StorageFullError`.
+        The header's place gets a copy that says that the file is written to, durable with the first
+        batch: if it is lost, the batch is found behind the end all the same. Raises `StorageError`.
         """
-        if not self._is_allocated:
-            self._file.allocate((self.header.serial + 1) % 2 * SLOT_SIZE, SLOT_SIZE)
-            self._file.allocate(self._spare[0] * SLOT_SIZE, SLOT_SIZE)
-            self._is_allocated = True
+        if self._is_allocated:
+            return
+        self._file.allocate(self._spare[0] * SLOT_SIZE, SLOT_SIZE)
+        header = replace(self.header.copy(), is_closed=False)
+        if header.format == 1:
+            self._switch(replace(header, format=2, end=self.commits))
+        else:
+            if not self._is_header_durable:
+                self.flush()
+            self._file.write(self._encoded(header), header.place)
+            self.header, self._is_header_durable = header, False
+        self._is_allocated = True
 
     def make_room(self) -> None:
         """Keeps slots ready for more records. Raises `StorageFullError`."""
@@ -158,14 +212,17 @@ class BatchChain:
 
     def append(self, records: Sequence[Record], *, is_data_durable: bool) -> None:
         """Adds a batch, for which there is room; it and its data are durable then."""
-        checksum = None if is_data_durable else self._data_checksum(records)
-        count = slots_for(len(records))
+        self.allocate()
+        units = encode_units(records, self._checksums)
+        count = slots_for(count_units(units))
         places, next_slot = self._spare[:count], self._spare[count]
-        self._seed = self._write(self._seed, places, next_slot, records, checksum)
+        flags = 0 if is_data_durable else CHECKED
+        number = self.commits + 1
+        self._seed = self._write(self._seed, places, next_slot, units, flags, number)
         self._places += places
         del self._spare[:count]
         self._note_room()
-        self.commits += 1
+        self.commits, self.session = number, self.this_session
 
     def rewrite(self, records: Sequence[Record], contents: Contents, *, is_change: bool) -> None:
         """Begins anew with a snapshot. All or nothing, and durable when it returns.
@@ -174,13 +231,15 @@ class BatchChain:
         Raises `StorageFullError` when there is no room for both, and other `StorageError`s.
         """
         self.allocate()
-        places = self._take(slots_for(len(records)) + 1)
+        units = encode_units(records, self._checksums)
+        places = self._take(slots_for(count_units(units)) + 1)
         next_slot = places.pop()
         serial, salt = self.header.serial + 1, new_salt()
         commits = self.commits + is_change
-        header = Header(serial, salt, places[0], len(places), commits, contents)
+        session = self.this_session if is_change else self.session
+        header = Header(serial, salt, places[0], len(places), commits, contents, session, commits)
         try:
-            seed = self._write(salt, places, next_slot, records, None)
+            seed = self._write(salt, places, next_slot, units, 0, commits, salt)
             self._switch(header)
         except BaseException:
             if self.failure is None:
@@ -189,7 +248,7 @@ class BatchChain:
         self._space.give_back(self._places)
         self._space.give_back(self._spare)
         self._places, self._spare, self._seed = places, [next_slot], seed
-        self.commits = commits
+        self.commits, self.session = commits, session
         self._rewrite_waits_for = 0
         self._note_room()
 
@@ -199,7 +258,18 @@ class BatchChain:
         Raises `StorageError`.
         """
         self.allocate()
-        self._switch(replace(self.header, serial=self.header.serial + 1, contents=contents))
+        serial, end = self.header.serial + 1, self.commits
+        self._switch(replace(self.header, serial=serial, contents=contents, end=end, format=2))
+
+    def close(self) -> None:
+        """Notes that all of the chain is durable, unless that is noted: how it should be found.
+
+        Raises `StorageError`; then the next start looks for itself.
+        """
+        if self.failure is None and not self.header.is_closed and self.header.format > 1:
+            header = replace(self.header.copy(), end=self.commits, is_closed=True)
+            self._write_header(header)
+            self.flush()
 
     def put_off_rewriting(self) -> None:
         """Lets it grow twice as long: there was no room to write it anew, and it does no harm."""
@@ -213,53 +283,62 @@ class BatchChain:
             # what was lost now stays lost, though a later flush may succeed
             self.failure = error
             raise
+        self._is_header_durable = True
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _accept(self, batch: list[Placed]) -> Iterator[Sequence[Record]]:
         for place, found in batch:
-            yield found.records
+            yield self._units.read(found)
             self._places.append(place)
             self._seed, self._spare = found.checksum, [found.next_slot]
+            self.session = found.session
         self.commits += bool(batch)
 
     def _has_its_data(self, batch: list[Placed]) -> bool:
         last = batch[-1][1]
         if not last.flags & CHECKED:
             return True
-        records = [record for _, found in batch for record in found.records]
-        return self._data_checksum(records) == last.data_checksum
-
-    def _data_checksum(self, records: Iterable[Record]) -> int:
-        """Of what the file has in the slots of these records."""
+        records = [record for _, found in batch for record in self._units.read(found)]
+        slots = merged((slot, slot + count) for _, count, slot in records if slot)
         checksum = 0
-        for start, stop in merged((slot, slot + count) for _, count, slot in records if slot):
-            for at in range(start * SLOT_SIZE, stop * SLOT_SIZE, _WINDOW):
-                piece = bytearray(min(_WINDOW, stop * SLOT_SIZE - at))
-                got = self._file.read_into(piece, at)
-                checksum = zlib.crc32(memoryview(piece)[:got], checksum)
-        return checksum
+        for start, stop in slots:
+            for at in range(start, stop, _WINDOW // SLOT_SIZE):
+                data = bytearray(min(_WINDOW, (stop - at) * SLOT_SIZE))
+                got = self._file.read_into(data, at * SLOT_SIZE)
+                with memoryview(data) as view:
+                    if last.format == 1:
+                        checksum = zlib.crc32(view[:got], checksum)
+                    elif got < len(data) or self._checksums.check(at, view) is not None:
+                        return False
+        return last.format > 1 or checksum == last.data_checksum
 
     def _write(
         self,
         seed: int,
         places: list[int],
         next_slot: int,
-        records: Sequence[Record],
-        checksum: int | None,
+        units: bytes,
+        flags: int,
+        number: int,
+        salt: int | None = None,
     ) -> int:
-        """Writes a batch and flushes; returns the checksum that seeds the next one's."""
-        chain, last = encode_chain(seed, places, next_slot, records, checksum)
+        """Writes a batch and flushes; returns the checksum of its last slot."""
+        if salt is None:
+            salt = self.header.salt
         parts: list[bytes] = []
         start = places[0]
-        for slot, data in chain:
+        following = [*places[1:], next_slot]
+        for slot, then, part in zip(places, following, unpacked_units(units), strict=True):
+            of_slot = flags | COMMIT if then == next_slot else 0
+            data, seed = encode_slot(seed, then, of_slot, part, salt, number, self.this_session)
             if slot != start + len(parts) or len(parts) == _WINDOW // SLOT_SIZE:
                 self._file.write(b"".join(parts), start * SLOT_SIZE)
                 parts, start = [], slot
             parts.append(data)
         self._file.write(b"".join(parts), start * SLOT_SIZE)
         self.flush()
-        return last
+        return seed
 
     def _take(self, wanted: int) -> list[int]:
         places: list[int] = []
@@ -276,18 +355,32 @@ class BatchChain:
         return places
 
     def _switch(self, header: Header) -> None:
-        """Makes `header` the one that counts. When that fails, nobody knows which one does."""
-        try:
-            encoded = header.encode()
-        except ValueError as error:
-            raise StorageError(self._path, str(error)) from error
+        """Makes `header` the one that counts. When that fails, nobody knows which one does.
+
+        The copy is not durable before the next flush: until then the first one is enough.
+        """
+        self._write_header(header)
+        self.flush()
+        self._write_header(header.copy())
+
+    def _write_header(self, header: Header) -> None:
+        """Writes to the place of the older copy, once the newer one is durable."""
+        encoded = self._encoded(header)
+        if not self._is_header_durable:
+            self.flush()
+        self._is_header_durable = False
         try:
             self._file.write(encoded, header.place)
         except StorageError as error:
             self.failure = error
             raise
-        self.flush()
         self.header = header
+
+    def _encoded(self, header: Header) -> bytes:
+        try:
+            return header.encode()
+        except ValueError as error:
+            raise StorageError(self._path, str(error)) from error
 
     def _hold(self, next_slot: int) -> None:
         self._space.mark(0, FIRST_SLOT, HELD)
@@ -296,10 +389,10 @@ class BatchChain:
         self._note_room()
 
     def _note_room(self) -> None:
-        self.room = (len(self._spare) - 1) * RECORDS_IN_SLOT
+        self.room = (len(self._spare) - 1) * UNITS_IN_SLOT
 
-    def _damage(self, what: str) -> StorageError:
-        return StorageError(self._path, f"{what}. Nothing of it was changed.")
+    def _damage(self, what: str) -> DamagedDiskError:
+        return DamagedDiskError(self._path, what)
 
 
 class _Window:

@@ -11,7 +11,7 @@ from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..records.record import SECTORS
 from .granule_table import GRANULE
 from .sector_journal import Contents
-from .sector_store import SectorStore
+from .sector_store import SectorStore, commits_in
 from .sector_writer import Put
 
 
@@ -37,13 +37,16 @@ class LocalImage:
         return cls(store, storage)
 
     @classmethod
-    async def open(cls, storage: Storage, folder: str) -> LocalImage:
-        """Opens the image in a folder.
+    async def open(
+        cls, storage: Storage, folder: str, *, known_version: str | None = None
+    ) -> LocalImage:
+        """Opens the image in a folder, which is of `known_version` or a later one.
 
         Raises `FileNotFoundError` when there is none, `StorageBusyError` when another tab has it,
-        and other `StorageError`s.
+        `DamagedDiskError`, also for an earlier version, and other `StorageError`s.
         """
-        store = await SectorStore.open(storage, f"{folder}/{SECTORS}")
+        path = f"{folder}/{SECTORS}"
+        store = await SectorStore.open(storage, path, known_commits=commits_in(known_version))
         if store is None:
             raise FileNotFoundError(folder)
         if store.contents.base is not None:

@@ -24,7 +24,7 @@ from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
 from .sector_journal import Contents
 from .sector_reader import SECTOR, Range
-from .sector_store import SectorStore
+from .sector_store import SectorStore, commits_in
 from .transaction import RESERVED_WRITE
 
 _COPIED_AT_ONCE = RESERVED_WRITE
@@ -48,17 +48,28 @@ class Overlay:
         self._bytes_read = self._bytes_written = self._hits = self._misses = 0
 
     @classmethod
-    async def open(cls, base: Disk, storage: Storage, folder: str) -> Overlay:
+    async def open(
+        cls,
+        base: Disk,
+        storage: Storage,
+        folder: str,
+        *,
+        create: bool = True,
+        known_version: str | None = None,
+    ) -> Overlay:
         """Opens the overlay in a folder over the base that it was made over, or makes it there.
 
-        A base that takes writes is flushed first. Raises `BaseChangedError` when it is of another
-        version than it was; the overlay, and the base, are left as they are. Raises
-        `StorageBusyError` when another tab has it, `StorageFullError` and other `StorageError`s.
-        After an error the base is still the caller's.
+        It is of `known_version` or a later one. A base that takes writes is flushed first. Raises
+        `BaseChangedError` when it is of another version than it was; the overlay, and the base, are
+        left as they are. Raises `FileNotFoundError` when there is none and `create` is false,
+        `StorageBusyError` when another tab has it, `DamagedDiskError`, also for an earlier version,
+        `StorageFullError` and other `StorageError`s. After an error the base is still the caller's.
         """
         await base.flush()
         path = f"{folder}/{SECTORS}"
-        store = await SectorStore.open(storage, path)
+        store = await SectorStore.open(storage, path, known_commits=commits_in(known_version))
+        if store is None and not create:
+            raise FileNotFoundError(path)
         if store is None:
             contents = Contents(base.info.size, secrets.token_hex(16), base.info.version)
             store = await SectorStore.create(storage, path, contents)

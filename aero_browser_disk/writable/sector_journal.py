@@ -1,26 +1,34 @@
 """The bytes that say what lies in a sector store: headers, and a chain of journal slots.
 
-The file is one row of slots. Slots 0 and 1 are the places of the header; the valid one with the
-higher serial counts. It names the first slot of a chain: each slot of the chain holds records and
-names the next. The first slots of the chain are a snapshot of all that there was when the header
-was written, what follows are batches, each the changes of one commit.
+The file is one row of slots. Slots 0 and 1 are the places of the header: two copies, of which the
+valid one with the higher serial counts. It names the first slot of a chain: each slot of the chain
+holds units and names the next. The first slots of the chain are a snapshot of all that there was
+when the header was written, what follows are batches, each the changes of one commit.
 
-A journal slot's checksum is seeded with that of the slot before it, the first one's with the salt
-of the header, so that nothing left over from before is taken for a part of the chain. Everything is
+A journal slot has the checksum of the slot before it, the first one the salt of the header, so that
+nothing left over from before is taken for a part of the chain. It has the salt and the number of
+its batch too, so that it is recognised when the slot before it is damaged. Everything is
 little-endian.
+
+A unit is 16 bytes: a run of granules; a single granule with the checksum of its data; or four
+checksums of the granules of the run before it. Format 1, whose slots have records only and no
+checksums of the data, is read, and is format 2 from its next commit on.
 """
 
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from ..platform.base import ReadableBuffer
 from ..records.journal_header import decode_header, encode_header, newest
 from .granule_table import GRANULE
+from .slot_checksums import SlotChecksums
 
 SLOT_SIZE: Final = GRANULE
 FIRST_SLOT: Final = 2
@@ -29,17 +37,27 @@ FIRST_SLOT: Final = 2
 COMMIT: Final = 1
 """The last slot of a batch, or of the snapshot."""
 CHECKED: Final = 2
-"""The batch's data may not have been durable when this was written: its checksum must match."""
+"""The batch's data may not have been durable when this was written: its checksums must match."""
 
-_MAGIC: Final = b"AEROSEC1"
-_SLOT_MAGIC: Final = b"AEJ1"
-_SLOT_HEAD: Final = struct.Struct("<4sIIIII")
+_MAGIC_1: Final = b"AEROSEC1"
+_MAGIC_2: Final = b"AEROSEC2"
+_SLOT_MAGIC_1: Final = b"AEJ1"
+_SLOT_HEAD_1: Final = struct.Struct("<4sIIIII")
 """magic, checksum of what follows, next slot of the chain, records, flags, checksum of the data."""
+_SLOT_MAGIC_2: Final = b"AEJ2"
+_SLOT_HEAD_2: Final = struct.Struct("<4sIIIHHIII")
+"""magic, checksum of what follows, checksum of the slot before, next slot of the chain, units,
+flags, salt, number of the commit, session."""
 _CHECKED_FROM: Final = 8
-_RECORD: Final = struct.Struct("<QII")  # granule << 8 | mask, count, slot
-_MOST_SLOTS: Final = 1 << 32
+_UNIT: Final = struct.Struct("<QII")
+"""granule << 8 | mask | flags, count or the checksum of a single granule, slot."""
+_SINGLE: Final = 1 << 63
+_UNCHECKED: Final = 1 << 62  # a run whose checksums are not known
+_WORD: Final = _UNCHECKED - 1
+_CHECKSUMS_IN_UNIT: Final = 4
+_NUMBERS: Final = 1 << 32
 
-RECORDS_IN_SLOT: Final = (SLOT_SIZE - _SLOT_HEAD.size) // _RECORD.size
+UNITS_IN_SLOT: Final = (SLOT_SIZE - _SLOT_HEAD_2.size) // _UNIT.size
 
 Record = tuple[int, int, int]
 """The first granule of a run << 8 | the mask of each, their count, the slot of the first."""
@@ -63,7 +81,12 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where the chain begins. `commits` is how many there had been before the chain's first."""
+    """Where the chain begins. `commits` is how many there had been before the chain's first.
+
+    `session` is the one that made the last of those. `end` is a number of commits that were durable
+    when the header was written: a chain that ends before is damaged. With `is_closed` there are no
+    more, since nothing was committed after that.
+    """
 
     serial: int
     salt: int
@@ -71,15 +94,23 @@ class Header:
     snapshot_slots: int
     commits: int
     contents: Contents
+    session: int = 0
+    end: int = 0
+    is_closed: bool = False
+    format: int = 2
 
     @property
     def place(self) -> int:
         """Its offset in the file. The other place is never touched while it counts."""
         return self.serial % 2 * SLOT_SIZE
 
+    def copy(self) -> Header:
+        """The same for the other place."""
+        return replace(self, serial=self.serial + 1)
+
     def encode(self) -> bytes:
         """Its bytes, a slot full. Raises ValueError when they do not fit."""
-        encoded = encode_header(_MAGIC, asdict(self))
+        encoded = encode_header(_MAGIC_2, asdict(self))
         if len(encoded) > SLOT_SIZE:
             raise ValueError("what the header says of the base is too long")
         return encoded.ljust(SLOT_SIZE, b"\0")
@@ -87,21 +118,32 @@ class Header:
     @classmethod
     def decode(cls, data: ReadableBuffer) -> Header | None:
         """The header in its place; None when there is none, or not all of it."""
-        fields = decode_header(_MAGIC, data)
+        fields = decode_header(_MAGIC_2, data)
         if fields is None:
-            return None
+            fields = decode_header(_MAGIC_1, data)
+            if fields is None:
+                return None
+            fields["format"] = 1
         return cls(**{**fields, "contents": Contents(**fields["contents"])})
 
 
 @dataclass(frozen=True, slots=True)
 class JournalSlot:
-    """One slot of the chain, decoded."""
+    """One slot of the chain, decoded. `units` are still packed."""
 
+    format: int
     checksum: int
     next_slot: int
     flags: int
-    data_checksum: int
-    records: tuple[Record, ...]
+    units: bytes
+    data_checksum: int = 0
+    session: int = 0
+
+
+def read_headers(places: memoryview) -> tuple[Header | None, Header | None]:
+    """What the file's first two slots hold."""
+    first, second = (Header.decode(places[at : at + SLOT_SIZE]) for at in (0, SLOT_SIZE))
+    return first, second
 
 
 def newest_header(places: memoryview) -> Header | None:
@@ -109,57 +151,170 @@ def newest_header(places: memoryview) -> Header | None:
     return newest(Header.decode, (places[at : at + SLOT_SIZE] for at in (0, SLOT_SIZE)))
 
 
+# ── slots ─────────────────────────────────────────────────────────────────────────────────────────
+
+
 def encode_slot(
-    seed: int, next_slot: int, flags: int, data_checksum: int, records: Iterable[Record]
+    before: int, next_slot: int, flags: int, units: bytes, salt: int, number: int, session: int
 ) -> tuple[bytes, int]:
-    """A slot of the chain, and its checksum, which seeds that of the next."""
-    packed = b"".join([_RECORD.pack(*record) for record in records])
-    head = _SLOT_HEAD.pack(
-        _SLOT_MAGIC, 0, next_slot, len(packed) // _RECORD.size, flags, data_checksum
+    """A slot of the chain, and its checksum, which the next one has too."""
+    count = len(units) // _UNIT.size
+    head = _SLOT_HEAD_2.pack(
+        _SLOT_MAGIC_2, 0, before, next_slot, count, flags, salt, number % _NUMBERS, session
     )
-    checked = (head[_CHECKED_FROM:] + packed).ljust(SLOT_SIZE - _CHECKED_FROM, b"\0")
-    checksum = zlib.crc32(checked, seed)
-    return _SLOT_MAGIC + checksum.to_bytes(4, "little") + checked, checksum
+    checked = (head[_CHECKED_FROM:] + units).ljust(SLOT_SIZE - _CHECKED_FROM, b"\0")
+    checksum = zlib.crc32(checked)
+    return _SLOT_MAGIC_2 + checksum.to_bytes(4, "little") + checked, checksum
 
 
-def decode_slot(data: memoryview, seed: int) -> JournalSlot | None:
-    """The slot that follows one whose checksum is `seed`; None when it is anything else."""
+def decode_slot(data: memoryview, before: int, salt: int) -> JournalSlot | None:
+    """The slot that follows one whose checksum is `before`; None when it is anything else."""
     if len(data) < SLOT_SIZE:
         return None
-    magic, checksum, next_slot, count, flags, data_checksum = _SLOT_HEAD.unpack_from(data)
-    if magic != _SLOT_MAGIC or zlib.crc32(data[_CHECKED_FROM:SLOT_SIZE], seed) != checksum:
+    if bytes(data[:4]) == _SLOT_MAGIC_1:
+        return _decode_slot_1(data, before)
+    magic, checksum, found, next_slot, count, flags, found_salt, _, session = (
+        _SLOT_HEAD_2.unpack_from(data)
+    )
+    if (magic, found, found_salt) != (_SLOT_MAGIC_2, before, salt):
         return None
-    end = _SLOT_HEAD.size + count * _RECORD.size
-    records = tuple(_RECORD.iter_unpack(data[_SLOT_HEAD.size : end]))
-    return JournalSlot(checksum, next_slot, flags, data_checksum, records)
+    if zlib.crc32(data[_CHECKED_FROM:SLOT_SIZE]) != checksum:
+        return None
+    units = bytes(data[_SLOT_HEAD_2.size : _SLOT_HEAD_2.size + count * _UNIT.size])
+    return JournalSlot(2, checksum, next_slot, flags, units, session=session)
 
 
-def encode_chain(
-    seed: int,
-    slots: Iterable[int],
-    next_slot: int,
-    records: Sequence[Record],
-    data_checksum: int | None,
-) -> tuple[list[tuple[int, bytes]], int]:
-    """One batch in as many slots as it takes, slot and bytes of each; and the last one's checksum.
-
-    `next_slot` is where the batch after it will begin. `data_checksum` is None when the data is
-    durable already.
-    """
-    places = list(slots)
-    chain = []
-    last = len(places) - 1
-    for index, slot in enumerate(places):
-        part = records[index * RECORDS_IN_SLOT : (index + 1) * RECORDS_IN_SLOT]
-        following = places[index + 1] if index < last else next_slot
-        flags = COMMIT if index == last else 0
-        if index == last and data_checksum is not None:
-            flags |= CHECKED
-        encoded, seed = encode_slot(seed, following, flags, data_checksum or 0, part)
-        chain.append((slot, encoded))
-    return chain, seed
+def _decode_slot_1(data: memoryview, before: int) -> JournalSlot | None:
+    _, checksum, next_slot, count, flags, data_checksum = _SLOT_HEAD_1.unpack_from(data)
+    if zlib.crc32(data[_CHECKED_FROM:SLOT_SIZE], before) != checksum:
+        return None
+    units = bytes(data[_SLOT_HEAD_1.size : _SLOT_HEAD_1.size + count * _UNIT.size])
+    return JournalSlot(1, checksum, next_slot, flags, units, data_checksum)
 
 
-def slots_for(records: int) -> int:
-    """How many slots of the chain a batch of so many records takes."""
-    return max(1, -(-records // RECORDS_IN_SLOT))
+def number_behind(data: memoryview, salt: int, commits: int) -> int:
+    """How many commits after `commits` a slot of this chain belongs to; 0 for any other slot."""
+    if len(data) < SLOT_SIZE or bytes(data[:4]) != _SLOT_MAGIC_2:
+        return 0
+    _, checksum, _, _, _, _, found_salt, number, _ = _SLOT_HEAD_2.unpack_from(data)
+    if found_salt != salt or zlib.crc32(data[_CHECKED_FROM:SLOT_SIZE]) != checksum:
+        return 0
+    behind = (number - commits) % _NUMBERS
+    return behind if behind < _NUMBERS // 2 else 0
+
+
+def slots_for(units: int) -> int:
+    """How many slots of the chain a batch of so many units takes."""
+    return max(1, -(-units // UNITS_IN_SLOT))
+
+
+# ── units ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def units_for(runs: int, granules: int) -> int:
+    """At most so many units for so many runs that have so many granules with data together."""
+    # A single granule has its checksum in its unit; a run of n has ceil(n / 4) units behind its
+    # own, which is at most n / 2 and at most (n + 3) / 4.
+    return runs + min(granules // 2, (granules + 3 * runs) // _CHECKSUMS_IN_UNIT)
+
+
+def encode_units(records: Iterable[Record], checksums: SlotChecksums) -> bytes:
+    """The units of records, with the checksums of their data as far as they are known."""
+    parts: list[bytes] = []
+    pack = _UNIT.pack
+    for word, count, slot in records:
+        if not slot:
+            parts.append(pack(word, count, 0))
+            continue
+        known = checksums.get(slot, count)
+        if known is None:
+            parts.append(pack(word | _UNCHECKED, count, slot))
+        elif count == 1:
+            parts.append(pack(word | _SINGLE, known[0], slot))
+        else:
+            parts.append(pack(word, count, slot))
+            if sys.byteorder == "big":
+                known.byteswap()
+            parts.append(known.tobytes())
+            parts.append(bytes(-len(parts[-1]) % _UNIT.size))
+    return b"".join(parts)
+
+
+class UnitReader:
+    """Reads the units of the slots of a chain, in order. A run may go on in the next slot."""
+
+    def __init__(self, checksums: SlotChecksums, slots: int) -> None:
+        """`slots` is how many the file has."""
+        self._checksums = checksums
+        self._slots = slots
+        self._slot = 0  # of the next checksum of the run so far
+        self._missing = 0  # checksums of it that are still to come
+
+    def read(self, slot: JournalSlot) -> list[Record]:
+        """The records of a slot; their checksums are noted.
+
+        Raises IndexError for records of slots that the file has not.
+        """
+        if slot.format == 1:
+            records = list(_UNIT.iter_unpack(slot.units))
+            for _, count, first in records:
+                self._check(first, count)
+                if first:
+                    self._checksums.forget(first, count)
+            return records
+        records = []
+        units = slot.units
+        at = self._read_checksums(units, 0)
+        while at < len(units):
+            singles: list[tuple[int, int]] = []
+            # As far as they are single: in a disk that was written here and there most are.
+            for word, number, first in _UNIT.iter_unpack(units[at:] if at else units):
+                at += _UNIT.size
+                if word < _SINGLE:
+                    break
+                singles.append((first, number))
+                records.append((word & _WORD, 1, first))
+            else:
+                self._take_singles(singles)
+                break
+            self._take_singles(singles)
+            records.append((word & _WORD, number, first))
+            self._check(first, number)
+            if word & _UNCHECKED:
+                self._checksums.forget(first, number)
+            elif first:
+                self._slot, self._missing = first, number
+                at = self._read_checksums(units, at)
+        return records
+
+    def _take_singles(self, singles: list[tuple[int, int]]) -> None:
+        if singles:
+            self._check(max(singles)[0], 1)
+            self._checksums.note_some_read(singles)
+
+    def _check(self, slot: int, count: int) -> None:
+        if slot and slot + count > self._slots:
+            raise IndexError(slot)
+
+    def _read_checksums(self, units: bytes, at: int) -> int:
+        """Takes what there is of the checksums of the run so far; where the next unit begins."""
+        if not self._missing:
+            return at
+        found = array("I", units[at : at + self._missing * 4])
+        if sys.byteorder == "big":
+            found.byteswap()
+        self._checksums.note_read(self._slot, found)
+        self._slot += len(found)
+        self._missing -= len(found)
+        return at + -(-len(found) * 4 // _UNIT.size) * _UNIT.size
+
+
+def unpacked_units(units: bytes) -> Sequence[bytes]:
+    """Units cut at the ends of slots."""
+    length = UNITS_IN_SLOT * _UNIT.size
+    return [units[at : at + length] for at in range(0, len(units), length)] or [b""]
+
+
+def count_units(units: bytes) -> int:
+    """How many units they are."""
+    return len(units) // _UNIT.size

@@ -7,22 +7,33 @@ from functools import cache
 from itertools import groupby
 from typing import Final
 
-from ..errors import StorageError
+from ..errors import DamagedDiskError
 from ..platform.base import File, WritableBuffer
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable, entry_at
 from .sector_journal import SLOT_SIZE
+from .slot_checksums import SlotChecksums
 
 SECTOR: Final = GRANULE // SECTORS
+_CHECKED_AT_ONCE: Final = 256  # granules
 Range = tuple[int, int]
 """Offset and length in bytes."""
 
 
 class SectorReader:
-    """Reads what a table speaks of. `buffered` has the slots that are not in the file yet."""
+    """Reads what a table speaks of. `buffered` has the slots that are not in the file yet.
+
+    Data is compared with its checksum when it is read for the first time.
+    """
 
     def __init__(
-        self, path: str, file: File, table: GranuleTable, buffered: Mapping[int, bytearray]
+        self,
+        path: str,
+        file: File,
+        table: GranuleTable,
+        buffered: Mapping[int, bytearray],
+        checksums: SlotChecksums,
     ) -> None:
+        self._checksums = checksums
         self._path = path
         self._file = file
         self._table = table
@@ -31,7 +42,7 @@ class SectorReader:
     def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
         """Fills `target` from `offset` as far as sectors there were written; returns the rest.
 
-        Raises `StorageError`.
+        Raises `DamagedDiskError` and other `StorageError`s.
         """
         granule, start = divmod(offset, GRANULE)
         length = len(target)
@@ -40,7 +51,7 @@ class SectorReader:
             if not entry:
                 return [(offset, length)] if length else []
             if entry & ALL == ALL:
-                self.read_slot(entry >> SECTORS, start, target)
+                self.read_slot(granule, entry >> SECTORS, start, target)
                 return []
         missing: list[Range] = []
         end = offset + length
@@ -52,7 +63,7 @@ class SectorReader:
                 _add(missing, at, start)
                 if entry & ALL == ALL:
                     skipped = start - first * GRANULE
-                    self._read_run(entry, skipped, view[start - offset : stop - offset])
+                    self._read_run(first, entry, skipped, view[start - offset : stop - offset])
                 else:
                     self._read_sectors(first, count, entry, offset, view, missing)
                 at = stop
@@ -62,7 +73,7 @@ class SectorReader:
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
         """The file and the place in it of bytes that lie there as a whole, until the next call.
 
-        None when they lie apart, in memory, or take no room.
+        None when they lie apart, in memory, or take no room. Raises `DamagedDiskError`.
         """
         granule, start = divmod(offset, GRANULE)
         count = -(-(start + length) // GRANULE)
@@ -72,17 +83,42 @@ class SectorReader:
             return None
         if not self._buffered.keys().isdisjoint(range(slot, slot + count)):
             return None
+        self.check(granule, slot, count)
         return self._file, slot * SLOT_SIZE + start
 
-    def read_slot(self, slot: int, start: int, target: WritableBuffer) -> None:
-        """Fills `target` from byte `start` of a slot on. Raises `StorageError`."""
+    def read_slot(self, granule: int, slot: int, start: int, target: WritableBuffer) -> None:
+        """Fills `target` from byte `start` of a granule's slot on.
+
+        Raises `DamagedDiskError` and other `StorageError`s.
+        """
         buffered = self._buffered.get(slot)
         if buffered is not None:
             target[:] = buffered[start : start + len(target)]
         elif not slot:
             target[:] = bytes(len(target))
-        elif self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
-            raise self._damage("it is too short")
+        else:
+            if not self._checksums.are_seen(slot, 1):
+                self.check(granule, slot, 1)
+            if self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
+                raise self._damage(granule)
+
+    def check(self, granule: int, slot: int, count: int) -> None:
+        """Compares granules in adjacent slots with their checksums, unless they were already.
+
+        Raises `DamagedDiskError` and other `StorageError`s.
+        """
+        if not slot or self._checksums.are_seen(slot, count):
+            return
+        for index in range(0, count, _CHECKED_AT_ONCE):
+            step = min(_CHECKED_AT_ONCE, count - index)
+            if self._checksums.are_seen(slot + index, step):
+                continue
+            data = bytearray(step * GRANULE)
+            self._file.read_into(data, (slot + index) * SLOT_SIZE)
+            with memoryview(data) as view:
+                damaged = self._checksums.check(slot + index, view)
+            if damaged is not None:
+                raise self._damage(granule + damaged - slot)
 
     # ── what there is ─────────────────────────────────────────────────────────────────────────────
 
@@ -125,14 +161,19 @@ class SectorReader:
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
-    def _read_run(self, entry: int, start: int, target: memoryview) -> None:
-        """Reads slots that lie one behind the other, from byte `start` of the first."""
+    def _read_run(self, granule: int, entry: int, start: int, target: memoryview) -> None:
+        """Reads slots that lie one behind the other, from byte `start` of the first granule."""
         slot = entry >> SECTORS
+        skipped, start = divmod(start, GRANULE)
+        granule += skipped
+        if slot:
+            slot += skipped
         if not slot or start + len(target) <= SLOT_SIZE:
-            self.read_slot(slot, start, target)
+            self.read_slot(granule, slot, start, target)
             return
+        self.check(granule, slot, -(-(start + len(target)) // GRANULE))
         if self._file.read_into(target, slot * SLOT_SIZE + start) != len(target):
-            raise self._damage("it is too short")
+            raise self._damage(granule)
         for buffered, data in self._buffered.items():
             at = (buffered - slot) * SLOT_SIZE - start
             if -SLOT_SIZE < at < len(target):
@@ -159,7 +200,9 @@ class SectorReader:
                 if low >= high:
                     continue
                 if held:
-                    self.read_slot(slot, low - base, view[low - offset : high - offset])
+                    self.read_slot(
+                        first + index, slot, low - base, view[low - offset : high - offset]
+                    )
                 else:
                     _add(missing, low, high)
 
@@ -173,8 +216,13 @@ class SectorReader:
                     if held:
                         yield granule * GRANULE + low, high - low, entry <= ALL
 
-    def _damage(self, what: str) -> StorageError:
-        return StorageError(self._path, f"{what}. Nothing of it was changed.")
+    def _damage(self, granule: int) -> DamagedDiskError:
+        return DamagedDiskError(
+            self._path,
+            "what is stored there is not what was written",
+            offset=granule * GRANULE,
+            length=GRANULE,
+        )
 
 
 def _add(ranges: list[Range], start: int, stop: int) -> None:

@@ -15,18 +15,20 @@ whole. A commit needs no more, though the device be full by then, and a full dis
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from ..errors import StorageError, StorageFullError
+from ..errors import DamagedDiskError, StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .commit_log import BatchChain
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
-from .sector_journal import SLOT_SIZE, Contents, Header, Record, slots_for
+from .sector_journal import SLOT_SIZE, Contents, Header, Record, slots_for, units_for
 from .sector_reader import SECTOR, Range, SectorReader
 from .sector_writer import Edge, Put, SectorWriter
 from .slot_allocator import SlotSpace
+from .slot_checksums import SlotChecksums
 from .transaction import OpenBatch, records_of
 
 _MOST_CHECKED: Final = 512  # granules in a batch that has a checksum
@@ -44,15 +46,17 @@ class SectorStore:
         self._is_committed_into = False
         self._table = GranuleTable()
         self._space = SlotSpace(file)
-        self._chain = BatchChain(path, file, self._space)
-        self._batch = OpenBatch(file, self._space, self._chain)
-        self._reader = SectorReader(path, file, self._table, self._batch.buffered)
+        self._checksums = checksums = SlotChecksums()
+        self._chain = BatchChain(path, file, self._space, checksums)
+        self._batch = OpenBatch(file, self._space, self._chain, checksums)
+        self._reader = SectorReader(path, file, self._table, self._batch.buffered, checksums)
         self._writer = SectorWriter(
             file,
             self._table,
             self._space,
             self._batch,
             self._reader,
+            checksums,
             make_room=self._make_room,
             commit=self._commit,
         )
@@ -74,10 +78,13 @@ class SectorStore:
         return store
 
     @classmethod
-    async def open(cls, storage: Storage, path: str) -> SectorStore | None:
+    async def open(
+        cls, storage: Storage, path: str, *, known_commits: int = 0
+    ) -> SectorStore | None:
         """Opens the store in a file; None when none was ever made there.
 
-        Raises `StorageBusyError` when another tab has it, `StorageError` when it is damaged.
+        `known_commits` is how many there were at least: `commits_in`. Raises `StorageBusyError`
+        when another tab has it, `DamagedDiskError`, and other `StorageError`s.
         """
         try:
             file = await storage.open(path, create=False)
@@ -87,7 +94,7 @@ class SectorStore:
         try:
             header = store._chain.read_header()
             if header is not None:
-                store._replay(header)
+                store._replay(header, known_commits)
                 return store
         except BaseException:
             store.close()
@@ -106,9 +113,16 @@ class SectorStore:
         return self._chain.failure
 
     @property
-    def revision(self) -> int:
-        """Counts what was committed, with what was written since as one more."""
-        return self._chain.commits + self.is_dirty
+    def revision(self) -> str:
+        """Counts what was committed, with what was written since as one more.
+
+        The session that wrote last is a part of it: what was restored from a copy of the file, and
+        changed, is another version than what was changed before.
+        """
+        chain = self._chain
+        session = chain.this_session if self.is_dirty else chain.session
+        number = str(chain.commits + self.is_dirty)
+        return f"{number}.{session:08x}" if session else number
 
     @property
     def is_dirty(self) -> bool:
@@ -130,6 +144,8 @@ class SectorStore:
         try:
             if self.failure is None:
                 self.commit()
+                with contextlib.suppress(StorageError):  # then the next start looks for itself
+                    self._chain.close()
         finally:
             self.close()
 
@@ -286,9 +302,13 @@ class SectorStore:
     def compact(self) -> None:
         """Commits, writes the chain anew, as short as can be, and gives free room back.
 
-        Raises `StorageFullError` when there is no room for both chains; all is as it was then.
+        What has no checksums, in a file of an earlier format, gets them. Raises `StorageFullError`
+        when there is no room for both chains; all is as it was then.
         """
         self.commit()
+        for granule, count, entry in self._table.runs(0, -(-self.contents.size // GRANULE)):
+            if self._checksums.get(entry >> SECTORS, count) is None:
+                self._reader.check(granule, entry >> SECTORS, count)
         self._batch.give_pool_back()
         self._rewrite(self.contents)
 
@@ -392,7 +412,8 @@ class SectorStore:
     def _make_room(self) -> None:
         """Frees what a commit frees, and what the chain has too much."""
         self.commit()
-        if len(self._chain) > slots_for(self._batch.snapshot_records) + _LITTLE_TO_GAIN:
+        units = units_for(self._batch.snapshot_records, self._batch.snapshot_granules)
+        if len(self._chain) > slots_for(units) + _LITTLE_TO_GAIN:
             self._try_to_rewrite()
 
     # ── inside: the chain ─────────────────────────────────────────────────────────────────────────
@@ -414,7 +435,8 @@ class SectorStore:
     def _reserve_rewriting(self, records: int) -> None:
         """Sees to it that the chain can be written anew. Raises `StorageFullError`."""
         self._chain.allocate()
-        self._space.provide(slots_for(records) + 1)
+        units = units_for(records, self._writer.used if records else 0)
+        self._space.provide(slots_for(units) + 1)
 
     def _snapshot(self, size: int) -> Iterator[Record]:
         """The records of all that is in a disk of a size."""
@@ -430,6 +452,7 @@ class SectorStore:
         self._chain.rewrite(records, contents, is_change=is_change)
         self._batch.settle()
         self._batch.snapshot_records = len(records)
+        self._batch.snapshot_granules = self._writer.used
         self._batch.keep_for_snapshot()
         self._space.cut()
 
@@ -444,17 +467,21 @@ class SectorStore:
             self._file.truncate(0)  # a header that is there in part may be all that it takes
             raise
 
-    def _replay(self, header: Header) -> None:
+    def _replay(self, header: Header, known_commits: int) -> None:
         """Reads the chain: what is in the store."""
-        for records in self._chain.replay(header):
-            self._batch.snapshot_records += 2 * len(records)
-            gone = self._table.put_records(records)
-            self._space.give_back(gone)
-            try:
-                self._writer.used += self._space.settle_records(records) - len(gone)
-            except IndexError:
-                raise self._damage("its journal speaks of slots that it has not") from None
+        try:
+            for records in self._chain.replay(header, known_commits=known_commits):
+                self._batch.snapshot_records += 2 * len(records)
+                gone = self._table.put_records(records)
+                self._space.give_back(gone)
+                settled = self._space.settle_records(records)
+                self._batch.snapshot_granules += settled
+                self._writer.used += settled - len(gone)
+        except IndexError:
+            reason = "its journal speaks of slots that it has not; the file may be cut off"
+            raise DamagedDiskError(self._path, reason) from None
         self._space.recount()
+        self._chain.check_end()
         self._batch.keep_for_snapshot()
         self._chain.resume()
 
@@ -474,5 +501,9 @@ class SectorStore:
             granule += 1
         self._writer.replace(granule, -(-self.contents.size // GRANULE) - granule, 0)
 
-    def _damage(self, what: str) -> StorageError:
-        return StorageError(self._path, f"{what}. Nothing of it was changed.")
+
+def commits_in(version: str | None) -> int:
+    """How many commits a disk had whose version this was; 0 when it does not tell."""
+    parts = (version or "").split(":")
+    number = parts[2].partition(".")[0] if len(parts) > 2 else ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0

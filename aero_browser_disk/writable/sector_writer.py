@@ -12,6 +12,7 @@ from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE
 from .sector_reader import SECTOR, Range, SectorReader
 from .slot_allocator import FRESH, SlotSpace
+from .slot_checksums import SlotChecksums
 from .transaction import OVERWRITABLE_AT_ONCE, OpenBatch, records_for
 
 Put = Callable[[int, int, File, int], None]
@@ -21,6 +22,7 @@ All of them, or it raises a `StorageError`; what is in that place is then undefi
 """
 Taken = TypeVar("Taken")
 
+_READ_AT_ONCE: Final = 256  # granules
 _RUN_OF_ITS_OWN: Final = 16  # granules that are not worth to be buffered
 
 
@@ -50,6 +52,7 @@ class SectorWriter:
         space: SlotSpace,
         batch: OpenBatch,
         reader: SectorReader,
+        checksums: SlotChecksums,
         make_room: Callable[[], None],
         commit: Callable[[], None],
     ) -> None:
@@ -60,6 +63,7 @@ class SectorWriter:
         self._space = space
         self._batch = batch
         self._reader = reader
+        self._checksums = checksums
         self._make_room = make_room
         self._commit = commit
 
@@ -89,7 +93,12 @@ class SectorWriter:
         Where there is hardly room to write over what is there, `write` may succeed all the same.
         """
         is_new = not self._reader.has_slots(granule, granule + count)
-        self._put_run(granule, count, put, is_new=is_new, edges=0)
+
+        def put_and_read(begin: int, end: int, file: File, place: int) -> None:
+            put(begin, end, file, place)
+            self._note_checksums(place // SLOT_SIZE, (end - begin) // GRANULE)
+
+        self._put_run(granule, count, put_and_read, is_new=is_new, edges=0)
 
     def discard(self, first: int, last: int, edges: Sequence[Edge], *, hide: bool) -> None:
         """Forgets granules from `first` to `last`, and what lies at the `edges` before and behind.
@@ -117,8 +126,9 @@ class SectorWriter:
     def replace(self, granule: int, count: int, entry: int) -> None:
         """Puts a run into the table, and sees to what it replaces."""
         gone = self._table.put(granule, count, entry)
-        self.used += (count if entry > ALL else 0) - len(gone)
-        self._batch.note_change(granule, granule + count, gone)
+        data = count if entry > ALL else 0
+        self.used += data - len(gone)
+        self._batch.note_change(granule, granule + count, gone, data=data)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,6 +142,7 @@ class SectorWriter:
 
         def put(begin: int, end: int, file: File, place: int) -> None:
             file.write(run[begin:end], place)
+            self._checksums.note_written(place // SLOT_SIZE, run[begin:end])
 
         try:
             self._put_run(first, count, put, is_new=is_new, edges=2)
@@ -187,29 +198,30 @@ class SectorWriter:
         slot = entry >> SECTORS
         mask = ((1 << length // SECTOR) - 1) << start // SECTOR
         if self._space.states[slot] == FRESH:
-            self._write_again(slot, start, data)
+            self._write_again(granule, slot, start, data)
             if entry | mask != entry:
                 self._table.put_single(granule, entry | mask)
-                self._batch.note_change(granule, granule + 1, ())
+                self._batch.note_change(granule, granule + 1, (), data=1)
             return
         if length == GRANULE:
             whole = bytearray(data)
         else:
             whole = bytearray(GRANULE)
             if slot:
-                self._reader.read_slot(slot, 0, whole)
+                self._reader.read_slot(granule, slot, 0, whole)
             whole[start : start + length] = data
         fresh = self._batch.next_slot()
         self._batch.buffered[fresh] = whole
+        self._checksums.expect(fresh)
         self.replace(granule, 1, fresh << SECTORS | entry & ALL | mask)
 
-    def _write_again(self, slot: int, start: int, data: memoryview) -> None:
+    def _write_again(self, granule: int, slot: int, start: int, data: memoryview) -> None:
         """Writes to a slot of which nothing was committed."""
         buffered = self._batch.buffered.get(slot)
         if buffered is None:
             # Not in the file at once: a write that is refused half way must not have begun.
             buffered = bytearray(GRANULE)
-            self._reader.read_slot(slot, 0, buffered)
+            self._reader.read_slot(granule, slot, 0, buffered)
             self._batch.buffered[slot] = buffered
         buffered[start : start + len(data)] = data
 
@@ -246,6 +258,13 @@ class SectorWriter:
         except BaseException:
             give_back(slots)
             raise
+
+    def _note_checksums(self, slot: int, count: int) -> None:
+        """Reads what was put into slots: it may not have passed through Python's memory."""
+        for index in range(0, count, _READ_AT_ONCE):
+            data = bytearray(min(_READ_AT_ONCE, count - index) * GRANULE)
+            self._file.read_into(data, (slot + index) * SLOT_SIZE)
+            self._checksums.note_written(slot + index, data)
 
     def _with_room(self, take: Callable[[], Taken]) -> Taken:
         """What `take` takes, for which others' room may have to be freed first."""

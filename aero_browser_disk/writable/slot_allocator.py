@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..errors import StorageFullError
@@ -143,6 +143,14 @@ class SlotSpace:
         for start, stop in runs:
             self.mark(start, stop - start, UNPROVEN)
         self._drop(self._end)
+
+    def free_runs(self, max_slots: int) -> Iterator[tuple[int, int]]:
+        """Free slots from start to stop, in order, at most so many at once."""
+        free = self.states.replace(_UNPROVEN, _FREE)
+        stop = 0
+        while (start := free.find(FREE, stop)) >= 0:
+            stop = start + _run(free, start, max_slots, _FREE)
+            yield start, stop
 
     def cut(self) -> None:
         """Gives the room of the free slots at the file's end back, but for the reserve."""

@@ -14,8 +14,9 @@ from typing import Final
 from ..platform.base import File
 from .commit_log import BatchChain, merged
 from .granule_table import ALL, SECTORS, GranuleTable
-from .sector_journal import RECORDS_IN_SLOT, SLOT_SIZE, Record, slots_for
+from .sector_journal import SLOT_SIZE, UNITS_IN_SLOT, Record, slots_for, units_for
 from .slot_allocator import FREE, FRESH, HELD, SlotSpace
+from .slot_checksums import SlotChecksums
 
 OVERWRITABLE_AT_ONCE: Final = 32
 """Granules that can be written over in one go, however full it is."""
@@ -27,7 +28,7 @@ _PROVIDED_AT_ONCE: Final = 2048  # slots
 _FOR_OVERWRITING: Final = 96  # slots: for those, for journal slots until it is rewritten, and spare
 _MOST_BUFFERED: Final = 256  # granules in memory that are not in the file yet
 _POOL: Final = 64  # slots taken at once for small writes
-_JOURNAL_ROOM: Final = 8 * RECORDS_IN_SLOT
+_JOURNAL_ROOM: Final = 8 * UNITS_IN_SLOT
 _MOST_FRESH: Final = 8192  # granules
 _MOST_PENDING: Final = 8192  # places
 _MOST_LEAVING: Final = 1 << 16  # slots
@@ -40,18 +41,24 @@ Range = tuple[int, int]
 class OpenBatch:
     """The batch to come. Small writes are kept in memory until they are many, or committed."""
 
-    def __init__(self, file: File, space: SlotSpace, chain: BatchChain) -> None:
+    def __init__(
+        self, file: File, space: SlotSpace, chain: BatchChain, checksums: SlotChecksums
+    ) -> None:
         self.fresh_slots = 0
         """How many slots were written to."""
         self.snapshot_records = 0
-        """At most so many would say all that is committed."""
+        """At most so many would say all that is committed,"""
+        self.snapshot_granules = 0
+        """of at most so many granules with data."""
         self.buffered: dict[int, bytearray] = {}
         """Slots that are not in the file yet."""
         self._file = file
         self._space = space
         self._chain = chain
+        self._checksums = checksums
         self._pending: list[Range] = []  # granules
         self._most_records = 0
+        self._most_granules = 0  # with data
         self._fresh: list[Range] = []  # slots
         self._leaving = array("I")  # slots that the commit frees
         self._pool: list[int] = []  # slots for small writes to come, the first last
@@ -82,10 +89,10 @@ class OpenBatch:
         space, pool = self._space, self._pool
         if (
             len(pool) < granules
-            or self._most_records + 2 * places > self._chain.room
+            or self._units(2 * places, granules) > self._chain.room
             or space.free + len(pool) < space.reserve + granules + spare
         ):
-            self._take_for_records(places, spare)
+            self._take_for_records(places, granules, spare)
             space.provide(space.reserve + spare + granules - len(pool))
             self.fill_pool(granules)
 
@@ -103,13 +110,14 @@ class OpenBatch:
         the next. Raises `StorageFullError`; then nothing is taken but what others can use.
         """
         commits = -(-granules // OVERWRITABLE_AT_ONCE)
-        records = self._most_records + 2 * granules
-        slots = slots_for(self._most_records) + commits * slots_for(2 * OVERWRITABLE_AT_ONCE)
+        units = self._units(2 * granules, granules)
+        of_each = units_for(2 * OVERWRITABLE_AT_ONCE, OVERWRITABLE_AT_ONCE)
+        slots = slots_for(self._units(0, 0)) + commits * slots_for(of_each)
         while self._chain.ready < slots:
-            self.keep_for_snapshot(records + _JOURNAL_ROOM)
+            self.keep_for_snapshot(units + _JOURNAL_ROOM)
             self._space.provide(self._space.reserve + 1)
             self._chain.make_room()
-        self.keep_for_snapshot(records + _JOURNAL_ROOM)
+        self.keep_for_snapshot(units + _JOURNAL_ROOM)
         missing = OVERWRITABLE_AT_ONCE - len(self._pool)
         self._space.provide(self._space.reserve + max(0, missing))
 
@@ -122,9 +130,10 @@ class OpenBatch:
         at_once = RESERVED_WRITE // SLOT_SIZE
         writes = granules // at_once + 2 * runs
         # As if each granule came to lie alone, and each write were committed.
-        records = self._most_records + 2 * granules + 4 * writes
-        self.keep_for_snapshot(records + _JOURNAL_ROOM)
-        journal = writes + slots_for(records) + slots_for(2 * (at_once + OVERWRITABLE_AT_ONCE))
+        units = self._units(2 * granules + 4 * writes, granules)
+        self.keep_for_snapshot(units + _JOURNAL_ROOM)
+        of_last = at_once + OVERWRITABLE_AT_ONCE
+        journal = writes + slots_for(units) + slots_for(units_for(2 * of_last, of_last))
         wanted = self._space.reserve + _FOR_OVERWRITING + _POOL + journal + new + at_once
         while self._space.free < wanted:
             self._space.provide(min(wanted, self._space.free + _PROVIDED_AT_ONCE))
@@ -144,7 +153,8 @@ class OpenBatch:
                 runs.append((slot, slot + count))
                 wanted -= count
             # What is reserved for small granules counts twice, which does no harm.
-            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, spare)
+            granules = sum(stop - start for start, stop in runs) + OVERWRITABLE_AT_ONCE
+            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, granules, spare)
         except BaseException:
             self.give_back(runs)
             raise
@@ -162,7 +172,8 @@ class OpenBatch:
         self._space.provide(self._space.reserve + spare)
         runs = self._space.take_unproven(wanted)
         try:
-            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, spare)
+            granules = wanted + OVERWRITABLE_AT_ONCE
+            self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, granules, spare)
         except BaseException:
             self.give_back_unproven(runs)
             raise
@@ -182,14 +193,19 @@ class OpenBatch:
         self._space.give_back(self._pool)
         self._pool.clear()
 
-    def keep_for_snapshot(self, more_records: int = 0) -> None:
-        """Keeps room for a snapshot of all that is there, and of so many records more."""
-        self._space.reserve = slots_for(self.snapshot_records + more_records) + 2
+    def keep_for_snapshot(self, more_units: int = 0) -> None:
+        """Keeps room for a snapshot of all that is there, and of so many units more."""
+        units = units_for(self.snapshot_records, self.snapshot_granules) + more_units
+        self._space.reserve = slots_for(units) + 2
 
-    def _take_for_records(self, places: int, spare: int) -> None:
-        records = self._most_records + 2 * places
-        while self._chain.room < records:
-            self.keep_for_snapshot(records + _JOURNAL_ROOM)
+    def _units(self, records: int, granules: int) -> int:
+        """At most so many units has the commit, with so much more."""
+        return units_for(self._most_records + records, self._most_granules + granules)
+
+    def _take_for_records(self, places: int, granules: int, spare: int) -> None:
+        units = self._units(2 * places, granules)
+        while self._chain.room < units:
+            self.keep_for_snapshot(units + _JOURNAL_ROOM)
             self._space.provide(self._space.reserve + spare + 1)
             self._chain.make_room()
 
@@ -208,10 +224,14 @@ class OpenBatch:
             self._space.mark(start, stop - start, FRESH)
             self._note_fresh(start, stop)
 
-    def note_change(self, start: int, stop: int, gone: Iterable[int]) -> None:
-        """Says that granules from `start` to `stop` are one run now, and lie in `gone` no more."""
+    def note_change(self, start: int, stop: int, gone: Iterable[int], *, data: int = 0) -> None:
+        """Says that granules from `start` to `stop` are one run now, and lie in `gone` no more.
+
+        `data` is how many of them have data.
+        """
         self._pending.append((start, stop))
         self._most_records += 2 + (stop - start) // _MOST_IN_RECORD
+        self._most_granules += data
         # Those of this batch too stay taken until it is committed: they may be buffered still.
         self._leaving.extend(gone)
 
@@ -221,6 +241,7 @@ class OpenBatch:
             for start, stop in merged((slot, slot + 1) for slot in self.buffered):
                 data = b"".join([self.buffered[slot] for slot in range(start, stop)])
                 self._file.write(data, start * SLOT_SIZE)
+                self._checksums.note_written(start, data)
             self.buffered.clear()
 
     def limit_memory(self) -> None:
@@ -258,7 +279,8 @@ class OpenBatch:
         self._pending.clear()
         self.fresh_slots = 0
         self.snapshot_records += self._most_records
-        self._most_records = 0
+        self.snapshot_granules += self._most_granules
+        self._most_records = self._most_granules = 0
 
     def _note_fresh(self, start: int, stop: int) -> None:
         self.fresh_slots += stop - start

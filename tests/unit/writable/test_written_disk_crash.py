@@ -77,7 +77,7 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slot_allocator, "_FEW", 0)
     patch.setattr(slot_allocator, "_MANY", 1 << 30)
     for module in (sector_journal, commit_log):
-        patch.setattr(module, "RECORDS_IN_SLOT", 3)
+        patch.setattr(module, "UNITS_IN_SLOT", 3)
 
 
 def now(coroutine: Coroutine[object, object, T]) -> T:

@@ -1,0 +1,100 @@
+"""The CRC-32 of the data in each slot, and whether this session has seen that it is there.
+
+A slot is checked when it is read for the first time in a session, and then no more: the journal
+has the checksums, and files of an earlier format have none. Those are computed at the first read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Sequence
+from typing import Final
+
+from ..platform.base import ReadableBuffer
+from .granule_table import GRANULE
+
+_UNKNOWN, _KNOWN, _SEEN = 0, 1, 2
+_GROWTH: Final = 1024  # slots at once
+
+
+class SlotChecksums:
+    """Five bytes for each slot up to the last that has data."""
+
+    def __init__(self) -> None:
+        self._checksums = array("I")
+        self._states = bytearray()
+
+    def note_written(self, slot: int, data: ReadableBuffer) -> None:
+        """Says what was written to slots from `slot` on, in this session."""
+        count = len(data) // GRANULE
+        self._extend(slot + count)
+        if count == 1:
+            self._checksums[slot] = zlib.crc32(data)
+            self._states[slot] = _SEEN
+            return
+        crc32, checksums = zlib.crc32, self._checksums
+        with memoryview(data) as view:
+            for at in range(0, len(data), GRANULE):
+                checksums[slot] = crc32(view[at : at + GRANULE])
+                slot += 1
+        slot -= count
+        self._states[slot : slot + count] = bytes((_SEEN,)) * count
+
+    def expect(self, slot: int) -> None:
+        """Says that a slot is in memory, and will be written: it need not be checked until then."""
+        if slot >= len(self._states):
+            self._extend(slot + 1)
+        self._states[slot] = _SEEN
+
+    def note_some_read(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Takes over slots and their checksums from the journal."""
+        self._extend(max(pairs)[0] + 1)
+        checksums, states = self._checksums, self._states
+        for slot, checksum in pairs:
+            checksums[slot] = checksum
+            states[slot] = _KNOWN
+
+    def note_read(self, slot: int, checksums: Sequence[int]) -> None:
+        """Takes over the checksums of slots from the journal."""
+        count = len(checksums)
+        self._extend(slot + count)
+        self._checksums[slot : slot + count] = array("I", checksums)
+        self._states[slot : slot + count] = bytes((_KNOWN,)) * count
+
+    def forget(self, slot: int, count: int) -> None:
+        """Says that the journal has no checksums of these slots."""
+        self._extend(slot + count)
+        self._states[slot : slot + count] = bytes(count)
+
+    def get(self, slot: int, count: int) -> array[int] | None:
+        """The checksums of adjacent slots; None unless all are known."""
+        states = self._states[slot : slot + count]
+        if len(states) < count or _UNKNOWN in states:
+            return None
+        return self._checksums[slot : slot + count]
+
+    def are_seen(self, slot: int, count: int) -> bool:
+        """Whether nothing is left to be checked of adjacent slots."""
+        if count == 1:
+            return slot < len(self._states) and self._states[slot] == _SEEN
+        return self._states[slot : slot + count] == bytes((_SEEN,)) * count
+
+    def check(self, slot: int, data: memoryview) -> int | None:
+        """Compares what was read of slots from `slot` on; the first whose data is damaged."""
+        for index in range(len(data) // GRANULE):
+            at = slot + index
+            checksum = zlib.crc32(data[index * GRANULE : (index + 1) * GRANULE])
+            self._extend(at + 1)
+            if self._states[at] != _UNKNOWN and self._checksums[at] != checksum:
+                return at
+            self._checksums[at] = checksum
+            self._states[at] = _SEEN
+        return None
+
+    def _extend(self, slots: int) -> None:
+        missing = slots - len(self._states)
+        if missing > 0:
+            missing += _GROWTH
+            self._states.extend(bytes(missing))
+            self._checksums.frombytes(bytes(missing * self._checksums.itemsize))
