@@ -179,7 +179,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
     add("--bucket", metavar="URL", help="the bucket of images: s3://bucket/prefix, gs://, az://")
     add("--host", help="address (default: 127.0.0.1)")
     add("--port", type=int, help="port, 0 for a free one (default: 8080)")
-    add("--server", choices=("granian", "uvicorn"), help="HTTP server (default: granian)")
+    add("--server", choices=("uvicorn", "granian"), help="HTTP server (default: uvicorn)")
     add("--base-path", metavar="PATH", help="what every path begins with (default: nothing)")
     add(
         "--allow-origin",

@@ -57,7 +57,8 @@ class Section(BaseModel):
 class ServerOptions(Section):
     """Where and how it listens, and what it takes of one connection."""
 
-    kind: Literal["granian", "uvicorn"] = "granian"
+    # granian for HTTP/2 without a proxy or CDN: `web/guide/decisions/http-server.md`.
+    kind: Literal["uvicorn", "granian"] = "uvicorn"
     host: str = "127.0.0.1"
     port: Port = 8080
     # Instead of an address, for a server on this machine that stands before it.
@@ -93,7 +94,7 @@ class ServerOptions(Section):
         if self.tls_client_authorities and not self.tls_certificate:
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
         if self.kind == "uvicorn" and self.http == "2":
-            raise ValueError('kind = "uvicorn" has no HTTP/2')
+            raise ValueError('http = "2" needs kind = "granian": uvicorn has no HTTP/2')
         return self
 
     @model_validator(mode="after")

@@ -17,13 +17,12 @@ from cryptography.x509.oid import NameOID
 
 from aero_browser_disk.service.cli import main
 
-from .conftest import PATIENCE_S
+from .conftest import PATIENCE_S, RunningService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from .conftest import RunningService
 
 DISK = "/disks/disk.img/bytes"
 SIZE = 600_123
@@ -55,6 +54,14 @@ def issue(
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
     return file, key
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, disk: bytes) -> Iterator[RunningService]:
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "disk.img").write_bytes(disk)
+    with RunningService(folder, "--server", "granian") as running:
+        yield running
 
 
 @pytest.fixture
@@ -123,7 +130,8 @@ def test_with_tls(
     tmp_path: Path, images: Path, disk: bytes, serve: Callable[..., RunningService]
 ) -> None:
     file, _ = issue(tmp_path, "server")
-    options = ("--set", f"server.tls_certificate={file}", "--set", f"server.tls_key={file}")
+    files = ("--set", f"server.tls_certificate={file}", "--set", f"server.tls_key={file}")
+    options = ("--server", "granian", *files)
     service = serve(images, *options)
     context = ssl.create_default_context(cafile=str(file))
     with client(service, context) as asking:

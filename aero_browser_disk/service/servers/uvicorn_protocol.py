@@ -49,7 +49,7 @@ class Protocol(HttpToolsProtocol):
     the application offered to answer alike never reach the parser: they are recognized by their
     bytes, and take two fifths of the processor's time (measured: ranges of 64 KiB).
 
-    What of uvicorn it stands on is listed, and checked, in `tests/service/test_uvicorn_protocol`.
+    `web/guide/service-fast-path.md` says how, and what of uvicorn it stands on.
     """
 
     def __init__(self, *, limits: RequestLimits | None = None, **arguments: Any) -> None:
