@@ -17,11 +17,13 @@ from .http.client_limits import ClientLimits, LimitExceededError
 from .http.companions import Companions
 from .http.direct_answer import Receive, Scope, Send
 from .http.disk_bytes import DiskBytes
-from .http.exchange import CutShortError, Exchange, Handler, HttpError, Reply, Surroundings
+from .http.exchange import Exchange, Handler
 from .http.metrics import Metrics
 from .http.operation import Operation
 from .http.repeated_requests import RepeatedRequests
+from .http.response import CutShortError, HttpError, Response
 from .http.routing import Route, Router
+from .http.service_context import ServiceContext
 from .stores.image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
 
 
@@ -52,7 +54,7 @@ class Service:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._surroundings = Surroundings(
+        self._context = ServiceContext(
             configuration.cors.policy,
             TrustedProxies(configuration.server.trusted_proxies),
             always_private=configuration.server.tls_client_authorities is not None,
@@ -85,11 +87,11 @@ class Service:
             return
         if scope["type"] != "http":
             raise ValueError(f"not served: {scope['type']}")
-        exchange = Exchange(scope, receive, send, self._surroundings)
+        exchange = Exchange(scope, receive, send, self._context)
         await self._see_through(exchange, self._route)
-        if exchange.is_one_of_many and exchange.direct is not None:
+        if exchange.is_one_of_many and exchange.responder.direct is not None:
             used = (self._log, self._metrics, self._gate, self._limits, self._see_through)
-            exchange.direct.offer(RepeatedRequests(exchange, *used, self._route))
+            exchange.responder.direct.offer(RepeatedRequests(exchange, *used, self._route))
 
     async def _see_through(self, exchange: Exchange, respond: Handler) -> None:
         """Has it answered, counted and logged."""
@@ -132,11 +134,11 @@ class Service:
         try:
             await respond(exchange)
         except CutShortError as error:
-            exchange.cut = str(error)
+            exchange.record.cut = str(error)
         except HttpError as error:
             await _say(exchange, error)
         except NoSuchImageError as error:
-            self._unusable.report(exchange.image_id, str(error))
+            self._unusable.report(exchange.request.image_id, str(error))
             await _say(exchange, _NO_SUCH_IMAGE)
         except PrivateImageError:
             await _say(exchange, self._refusal(exchange))
@@ -157,41 +159,41 @@ class Service:
     async def _route(self, exchange: Exchange) -> None:
         self._check_request(exchange)
         route = self._router.find(exchange)
-        if exchange.method == "OPTIONS":
+        if exchange.request.method == "OPTIONS":
             # To a preflight too, and the image need not be there: a page can read the 404 to its
             # GET only if its preflight went well.
-            await exchange.reply(Reply(204, (("Allow", exchange.methods),)))
+            await exchange.responder.reply(Response(204, (("Allow", exchange.request.methods),)))
             return
-        handler = route.handler(exchange.method)
+        handler = route.handler(exchange.request.method)
         if handler is None:
             raise HttpError(
                 405,
                 "method_not_allowed",
-                f"Use {exchange.methods} here.",
-                (("Allow", exchange.methods),),
+                f"Use {exchange.request.methods} here.",
+                (("Allow", exchange.request.methods),),
             )
-        if "id" in exchange.parameters and exchange.image_id is None:
+        if "id" in exchange.request.parameters and exchange.request.image_id is None:
             raise NoSuchImageError
         if self._gate.is_configured:
             exchange.auth = await self._gate.examine(exchange.asked)
             # A proxy's word is a credential as well.
-            exchange.has_credentials |= exchange.auth != _NOBODY
+            exchange.responder.is_private |= exchange.auth != _NOBODY
         if self._limits is None or not route.counted:
             await handler(exchange)
             return
-        async with self._limits.admitted(exchange.client) as exchange.pace:
+        async with self._limits.admitted(exchange.client) as exchange.responder.pace:
             await handler(exchange)
 
     def _check_request(self, exchange: Exchange) -> None:
         """Raises for a request that is no player's; before it costs anything."""
-        if exchange.refusal is not None:
-            raise HttpError(*exchange.refusal)
-        if not exchange.names_host:
+        if exchange.request.refusal is not None:
+            raise HttpError(*exchange.request.refusal)
+        if not exchange.request.names_host:
             raise HttpError(400, "no_host", "Send one Host header.")
         longest, most = self._server.max_url_length, self._server.max_header_bytes
-        if exchange.url_length > longest:
+        if exchange.request.url_length > longest:
             raise HttpError(414, "url_too_long", f"A URL may have {longest} bytes.")
-        if exchange.header_bytes > most:
+        if exchange.request.header_bytes > most:
             raise HttpError(431, "headers_too_large", f"Headers may have {most} bytes.")
 
     def _refusal(self, exchange: Exchange) -> HttpError:
@@ -217,9 +219,9 @@ class Service:
     def _fail(self, exchange: Exchange, reason: str) -> None:
         self._log.event(
             "failed",
-            route=exchange.route,
-            id=exchange.image_id,
-            request_id=exchange.request_id,
+            route=exchange.request.route,
+            id=exchange.request.image_id,
+            request_id=exchange.request.id,
             error=reason,
         )
 
@@ -229,11 +231,11 @@ async def _say(exchange: Exchange, error: HttpError) -> None:
 
     A server that gets control back with a body unfinished closes the connection.
     """
-    if exchange.status is None:
-        exchange.pace = None
-        await exchange.reply(error.reply)
+    if exchange.record.status is None:
+        exchange.responder.pace = None
+        await exchange.responder.reply(error.response)
     else:
-        exchange.cut = error.code
+        exchange.record.cut = error.code
 
 
 def _too_many(error: LimitExceededError) -> HttpError:

@@ -23,8 +23,9 @@ import pytest
 from aero_browser_disk.service.http.access_log import AccessLog
 from aero_browser_disk.service.http.client_address import TrustedProxies
 from aero_browser_disk.service.http.cors import CorsPolicy
-from aero_browser_disk.service.http.exchange import Exchange, Surroundings
+from aero_browser_disk.service.http.exchange import Exchange
 from aero_browser_disk.service.http.log_writer import LogWriter
+from aero_browser_disk.service.http.service_context import ServiceContext
 
 
 def exchange(number: int, **headers: str) -> Exchange:
@@ -36,8 +37,8 @@ def exchange(number: int, **headers: str) -> Exchange:
 
     fields = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": fields}
-    made = Exchange(scope, receive, send, Surroundings(CorsPolicy(), TrustedProxies()))
-    made.status = number
+    made = Exchange(scope, receive, send, ServiceContext(CorsPolicy(), TrustedProxies()))
+    made.record.status = number
     return made
 
 
@@ -78,7 +79,7 @@ async def test_each_line_is_json_whatever_was_asked() -> None:
     log = AccessLog(stream)
     for text in ('bytes="0-1"', "\\", "é\x7f", "{}", "x" * 1000):
         made = exchange(200, range=text)
-        made.cut = f"because {text}"
+        made.record.cut = f"because {text}"
         log.request(made)
         log.flush()
         line = json.loads(stream.getvalue().splitlines()[-1])

@@ -15,7 +15,9 @@ import pytest
 from aero_browser_disk.service.http.client_address import TrustedProxies
 from aero_browser_disk.service.http.client_limits import Allowance, LimitExceededError, LocalLimits
 from aero_browser_disk.service.http.cors import CorsPolicy
-from aero_browser_disk.service.http.exchange import Exchange, HttpError, Surroundings
+from aero_browser_disk.service.http.exchange import Exchange
+from aero_browser_disk.service.http.response import HttpError
+from aero_browser_disk.service.http.service_context import ServiceContext
 
 from .conftest import PATIENCE_S
 
@@ -267,11 +269,11 @@ async def test_a_wanted_body_that_does_not_come_is_a_408() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/v1/uploads", "headers": []}
-    surroundings = Surroundings(CorsPolicy(), TrustedProxies(), body_s=0)
+    surroundings = ServiceContext(CorsPolicy(), TrustedProxies(), body_s=0)
     exchange = Exchange(scope, receive, send, surroundings)
     with pytest.raises(HttpError) as error:
-        await exchange.body(100)
-    await exchange.reply(error.value.reply)
+        await exchange.request.body(100)
+    await exchange.responder.reply(error.value.response)
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
 

@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from ..http.exchange import PRIVATE, Exchange, HttpError, Reply
+from ..http.exchange import Exchange
+from ..http.response import PRIVATE, HttpError, Response
 from ..http.routing import Route
 from ..stores.image_store import ImageStore
 from .cloudfront import CloudFront
@@ -33,8 +34,8 @@ class CdnLeases:
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers with `url` and `expires_at`, which is null when the image is public."""
-        kind = _kind(await exchange.body(_LONGEST_BODY))
-        image_id = exchange.parameters["id"]
+        kind = _kind(await exchange.request.body(_LONGEST_BODY))
+        image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:
             entry = opened.image.entry
         lease: dict[str, object] = {
@@ -55,7 +56,7 @@ class CdnLeases:
                     entry.file, expires_at, self._lifetime_s, self._domain
                 )
                 fields += [("Set-Cookie", cookie) for cookie in cookies]
-        await exchange.reply(Reply(200, tuple(fields), json.dumps(lease).encode()))
+        await exchange.responder.reply(Response(200, tuple(fields), json.dumps(lease).encode()))
 
 
 def _kind(body: bytes) -> str:

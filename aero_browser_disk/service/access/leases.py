@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from ..http.exchange import Exchange, HttpError, Reply
+from ..http.exchange import Exchange
+from ..http.response import HttpError, Response
 from ..stores.image_store import ImageStore
 from .authorization import short_digest
 from .signed_urls import SignedUrls
@@ -25,7 +26,7 @@ class Leases:
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
-        image_id = exchange.parameters["id"]
+        image_id = exchange.request.parameters["id"]
         grant = exchange.auth.grant
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             entry = opened.image.entry
@@ -51,4 +52,4 @@ class Leases:
             ("Content-Type", "application/json"),
             ("Cache-Control", "private, no-store, no-transform"),
         )
-        await exchange.reply(Reply(200, fields, json.dumps(lease).encode()))
+        await exchange.responder.reply(Response(200, fields, json.dumps(lease).encode()))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
-from ..http.exchange import SIGNATURE
+from ..http.request import SIGNATURE
 from .authorization import Action, Asked, Grant, RefusedError
 
 _VERSION: Final = "1"

@@ -60,16 +60,16 @@ class AccessLog:
 
     def request(self, exchange: Exchange) -> None:
         """Writes a request that is over. Its path and query are left out: they may hold a token."""
-        asked = exchange.headers.get("range")
-        took_ms = (time.monotonic() - exchange.started_at) * 1000
+        asked = exchange.request.headers.get("range")
+        took_ms = (time.monotonic() - exchange.record.started_at) * 1000
         self._wait(
             _LINE,
             *_kind(exchange),
             _text(asked if asked is None else asked[:_LONGEST_RANGE]),
-            b"%d" % exchange.body_bytes,
+            b"%d" % exchange.record.body_bytes,
             b"%.3f" % took_ms,
-            _text(exchange.request_id),
-            b"" if exchange.cut is None else b', "cut": ' + _text(exchange.cut),
+            _text(exchange.request.id),
+            b"" if exchange.record.cut is None else b', "cut": ' + _text(exchange.record.cut),
         )
 
     def repeated(self, exchange: Exchange) -> Callable[[bytes, int, float, bytes], None]:
@@ -123,10 +123,10 @@ class UnusableImages:
 def _kind(exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes]:
     """What requests that are alike have in common."""
     return (
-        _text(exchange.method[:_LONGEST_METHOD]),
-        _text(exchange.route),
-        _text(exchange.image_id),
-        b"null" if exchange.status is None else b"%d" % exchange.status,
+        _text(exchange.request.method[:_LONGEST_METHOD]),
+        _text(exchange.request.route),
+        _text(exchange.request.image_id),
+        b"null" if exchange.record.status is None else b"%d" % exchange.record.status,
     )
 
 

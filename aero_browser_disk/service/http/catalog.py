@@ -10,8 +10,9 @@ from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from ..stores.image_store import Image, ImageStore
 from .companions import Companions
-from .exchange import Exchange, HttpError, Reply
-from .preconditions import Outcome, evaluate
+from .exchange import Exchange
+from .preconditions import is_answered
+from .response import Response
 
 
 class Catalog:
@@ -32,7 +33,7 @@ class Catalog:
 
     async def meta(self, exchange: Exchange) -> None:
         """Answers with the facts about one image, and about what lies beside it."""
-        image_id = exchange.parameters["id"]
+        image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image
         facts = _facts(image, self._max_range_bytes) | await self._companions.facts(image)
@@ -65,12 +66,6 @@ async def reply_json(exchange: Exchange, document: object) -> None:
     body = json.dumps(document).encode()
     etag = EntityTag(hashlib.sha256(body).hexdigest()[:32])
     fields = (("ETag", str(etag)), ("Cache-Control", "no-cache"))
-    outcome = evaluate(exchange.headers, etag)
-    if outcome is Outcome.FAILED:
-        raise HttpError(
-            412, "precondition_failed", "The metadata is not what was asked for.", fields[:1]
-        )
-    if outcome is Outcome.NOT_MODIFIED:
-        await exchange.reply(Reply(304, fields))
-    else:
-        await exchange.reply(Reply(200, (("Content-Type", "application/json"), *fields), body))
+    if not await is_answered(exchange, fields, etag):
+        typed = (("Content-Type", "application/json"), *fields)
+        await exchange.responder.reply(Response(200, typed, body))

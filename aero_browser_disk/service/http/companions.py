@@ -25,8 +25,9 @@ from ..stores.image_store import (
     OpenImage,
 )
 from .access_log import AccessLog
-from .exchange import Exchange, HttpError, Reply
-from .preconditions import Outcome, evaluate
+from .exchange import Exchange
+from .preconditions import is_answered
+from .response import HttpError
 from .routing import Route
 
 _REMEMBERED: Final = 1024
@@ -103,7 +104,7 @@ class Companions:
         return offered
 
     async def _respond(self, exchange: Exchange, kind: Kind) -> None:
-        image_id = exchange.parameters["id"]
+        image_id = exchange.request.parameters["id"]
         may_read = exchange.may("meta")
         async with self._store.open(image_id, may_read=may_read) as opened_image:
             image = opened_image.image
@@ -148,28 +149,17 @@ class Companions:
 async def _send(exchange: Exchange, opened: OpenImage) -> None:
     file = opened.image
     fields = (("ETag", str(file.etag)), ("Cache-Control", "no-cache"))
-    outcome = evaluate(exchange.headers, file.etag)
-    if outcome is Outcome.FAILED:
-        raise HttpError(
-            412,
-            "precondition_failed",
-            "The file is not the version that was asked for.",
-            fields[:1],
-        )
-    if outcome is Outcome.NOT_MODIFIED:
-        await exchange.reply(Reply(304, fields))
+    if await is_answered(exchange, fields, file.etag):
         return
+    left = 0 if exchange.request.method == "HEAD" else file.size
+    typed = (("Content-Type", "application/json"), ("Content-Length", str(file.size)))
     async with aclosing(opened.reader.pieces(0, file.size)) as pieces:
-        first = b"" if exchange.method == "HEAD" else await anext(pieces, b"")
-        length = ("Content-Length", str(file.size))
-        await exchange.start(200, (*fields, ("Content-Type", "application/json"), length))
-        left = 0 if exchange.method == "HEAD" else file.size - len(first)
-        await exchange.send(first, more=left > 0)
-        async with exchange.watched() as gone:
-            while left and not gone():
-                piece = await anext(pieces)
-                left -= len(piece)
-                await exchange.send(piece, more=left > 0)
+        # Before the status: as long as nothing is sent, a failed read can still be said.
+        first = await anext(pieces) if left else b""
+        await exchange.responder.start(200, (*fields, *typed))
+        left -= len(first)
+        await exchange.responder.send(first, more=left > 0)
+        await exchange.responder.send_all(pieces, left)
 
 
 _NOT_OFFERED: Final = HttpError(404, "no_such_file", "There is none for this image.")

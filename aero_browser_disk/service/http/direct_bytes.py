@@ -17,7 +17,7 @@ from contextlib import aclosing
 from typing import Final
 
 from ..stores.image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage
-from .exchange import Exchange, cutting_short
+from .exchange import Exchange
 
 _LEAST_LENT: Final = 64 * 1024
 
@@ -32,17 +32,17 @@ async def lend_bytes(
 
     Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
     """
-    direct, lender = exchange.direct, opened.lender
+    direct, lender = exchange.responder.direct, opened.lender
     assert direct is not None
     assert lender is not None
     start, stop = span
     allowed, wanted = 0, LENT_LENGTH
-    with cutting_short(exchange):
+    with exchange.record.cutting_short():
         while start < stop:
             length = min(stop - start, wanted)
-            if exchange.pace is not None:
+            if exchange.responder.pace is not None:
                 length = min(length, PIECE_LENGTH)
-                await exchange.pace(length - allowed)
+                await exchange.responder.pace(length - allowed)
                 allowed = length
             if not await direct.writable():
                 return
@@ -50,12 +50,12 @@ async def lend_bytes(
             if piece is None:
                 length = min(length, PIECE_LENGTH)
                 piece = memoryview(await opened.reader.read(start, start + length))
-            taken = exchange.send_directly(head, piece, more=start + length < stop)
+            taken = exchange.responder.send_directly(head, piece, more=start + length < stop)
             start, allowed = start + taken, allowed - taken
             # What a slow client does not take would be read in vain.
             wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
             if start < stop:
-                await exchange.take_turns()
+                await exchange.responder.take_turns()
 
 
 async def pass_on_bytes(
@@ -65,21 +65,21 @@ async def pass_on_bytes(
     span: tuple[int, int],
 ) -> None:
     """As `lend_bytes`, of an image whose bytes are not in memory: piece by piece as they come."""
-    direct = exchange.direct
+    direct = exchange.responder.direct
     assert direct is not None
     left = span[1] - span[0]
     async with aclosing(read_pieces(opened, *span)) as pieces:
         while left:
-            with cutting_short(exchange):
+            with exchange.record.cutting_short():
                 piece = memoryview(await anext(pieces))
-            if exchange.pace is not None:
-                await exchange.pace(len(piece))
+            if exchange.responder.pace is not None:
+                await exchange.responder.pace(len(piece))
             while piece:
                 if not await direct.writable():
                     return
-                taken = exchange.send_directly(head, piece, more=len(piece) < left)
+                taken = exchange.responder.send_directly(head, piece, more=len(piece) < left)
                 piece, left = piece[taken:], left - taken
-            await exchange.take_turns()
+            await exchange.responder.take_turns()
 
 
 async def read_pieces(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
@@ -21,10 +20,11 @@ from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedErr
 from .companions import Companions
 from .direct_answer import EncodedFields, HeaderBlock
 from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
-from .exchange import Exchange, Fields, HttpError, Reply, cutting_short, encoded
+from .exchange import Exchange
 from .image_fields import ImageFields, validators
-from .preconditions import Outcome, evaluate, range_applies
+from .preconditions import is_answered, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
+from .response import Fields, HttpError, encoded
 
 # Images of which it is remembered what to say.
 _REMEMBERED: Final = 1024
@@ -59,35 +59,28 @@ class DiskBytes:
             await self._answer(exchange)
         except VersionChangedError:
             # The store remembered a version that is gone. By now it has forgotten it.
-            if exchange.status is not None:
+            if exchange.record.status is not None:
                 raise
             await self._answer(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
-        image_id = exchange.parameters["id"]
+        image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             image = opened.image
             known = self._fields_of(image)
-            outcome = evaluate(exchange.headers, image.etag, image.last_modified_s)
-            if outcome is Outcome.FAILED:
-                raise HttpError(
-                    412,
-                    "precondition_failed",
-                    "The image is not the version that was asked for.",
-                    validators(image),
-                )
-            if outcome is Outcome.NOT_MODIFIED:
-                await exchange.reply(Reply(304, known.of_304))
+            if await is_answered(exchange, known.of_304, image.etag, image.last_modified_s):
                 return
             selected = self._selected(exchange, image)
-            accelerated = self._options.accel_location and exchange.range_result != "shortened"
-            if accelerated and opened.path is not None and exchange.trusted_proxy:
+            accelerated = (
+                self._options.accel_location and exchange.record.range_result != "shortened"
+            )
+            if accelerated and opened.path is not None and exchange.request.trusted_proxy:
                 await self._accelerate(exchange, selected, opened, known)
                 return
-            if exchange.direct and image.size and exchange.method == "GET":
+            if exchange.responder.direct and image.size and exchange.request.method == "GET":
                 await self._answer_directly(exchange, selected, opened, known)
                 return
-            fields: EncodedFields = known.every[exchange.has_credentials].fields
+            fields: EncodedFields = known.every[exchange.responder.is_private].fields
             if selected is None:
                 status, start, stop = 200, 0, image.size
             else:
@@ -95,13 +88,11 @@ class DiskBytes:
                 span = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
                 fields = (*fields, (b"content-range", span))
             fields = (*fields, (b"content-length", b"%d" % (stop - start)))
-            if exchange.method == "HEAD":
-                links = encoded(await self._links(exchange, image))
-                await exchange.start_encoded(status, (*fields, *links))
-                await exchange.send(b"", more=False)
-            elif start == stop:
-                await exchange.start_encoded(status, fields)
-                await exchange.send(b"", more=False)
+            is_head = exchange.request.method == "HEAD"
+            if is_head or start == stop:
+                links = encoded(await self._links(exchange, image)) if is_head else ()
+                await exchange.responder.start_encoded(status, (*fields, *links))
+                await exchange.responder.send(b"", more=False)
             else:
                 await _send_pieces(exchange, opened, status, fields, (start, stop))
 
@@ -112,7 +103,7 @@ class DiskBytes:
         """
         if "boot_profile" not in await self._companions.facts(image):
             return ()
-        above = "../../v1/images/" if exchange.path.startswith("/disks/") else ""
+        above = "../../v1/images/" if exchange.request.path.startswith("/disks/") else ""
         target = f"{above}{image.entry.id}/boot-profile"
         return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
@@ -121,7 +112,7 @@ class DiskBytes:
     ) -> None:
         """Answers past the server's ASGI, and the next requests like it as well."""
         lender = opened.lender
-        lines = known.lines(selected, private=exchange.has_credentials)
+        lines = known.lines(selected, private=exchange.responder.is_private)
         write = pass_on_bytes if lender is None else lend_bytes
         if selected is None:
             await write(exchange, opened, (200, lines), (0, opened.image.size))
@@ -129,35 +120,37 @@ class DiskBytes:
         await write(exchange, opened, (206, lines), (selected.start, selected.stop))
         exchange.is_one_of_many = True
         if lender is not None:
-            block, limit = known.every[exchange.has_credentials], self._options.max_range_bytes
+            block, limit = known.every[exchange.responder.is_private], self._options.max_range_bytes
             exchange.repeat = LentRanges(opened, lender, block.lines, limit)
 
     async def _accelerate(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
         """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
-        whole = selected is None and "range" in exchange.headers
-        block = known.without_accept_ranges[exchange.has_credentials]
+        whole = selected is None and "range" in exchange.request.headers
+        block = known.without_accept_ranges[exchange.responder.is_private]
         kind = "whole" if whole else "range"
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
         said: Fields = (("X-Accel-Redirect", location), ("Content-Length", "0"))
         if self._bytes_per_s:
             said = (*said, ("X-Accel-Limit-Rate", str(self._bytes_per_s)))
         own = HeaderBlock.of(encoded(said))
-        if exchange.pace is not None and exchange.method == "GET":
+        if exchange.responder.pace is not None and exchange.request.method == "GET":
             # All of it now: what nginx sends of it nobody says here.
-            await exchange.pace(opened.image.size if selected is None else selected.length)
-        if exchange.direct is not None and exchange.method == "GET":
+            await exchange.responder.pace(
+                opened.image.size if selected is None else selected.length
+            )
+        if exchange.responder.direct is not None and exchange.request.method == "GET":
             lines = block.lines + own.lines
-            if await exchange.direct.writable():
-                exchange.send_directly((200, (lines,)), b"", more=False)
+            if await exchange.responder.direct.writable():
+                exchange.responder.send_directly((200, (lines,)), b"", more=False)
             exchange.is_one_of_many = selected is not None
             if selected is not None and opened.lender is not None:
                 limit = self._options.max_range_bytes
                 exchange.repeat = AcceleratedRanges(opened.image, opened.lender, lines, limit)
             return
-        await exchange.start_encoded(200, (*block.fields, *own.fields))
-        await exchange.send(b"", more=False)
+        await exchange.responder.start_encoded(200, (*block.fields, *own.fields))
+        await exchange.responder.send(b"", more=False)
 
     def _fields_of(self, image: Image) -> ImageFields:
         """What every answer says of the image; put together once for each version."""
@@ -171,16 +164,18 @@ class DiskBytes:
     def _selected(self, exchange: Exchange, image: Image) -> ByteRange | None:
         """The range to send, None for the whole image; raises the 416 and the 413s."""
         limit = self._options.max_range_bytes
-        exchange.range_result = "ignored" if "range" in exchange.headers else "none"
+        exchange.record.range_result = "ignored" if "range" in exchange.request.headers else "none"
         selected = _satisfied(exchange, image)
         if selected is not None:
-            exchange.range_result = "satisfied"
+            exchange.record.range_result = "satisfied"
             if selected.length > limit:
-                if self._options.shorten_open_ranges and exchange.headers["range"].endswith("-"):
+                if self._options.shorten_open_ranges and exchange.request.headers["range"].endswith(
+                    "-"
+                ):
                     # All that follows, for as much as there is at a time (RFC 9110 §15.3.7).
-                    exchange.range_result = "shortened"
+                    exchange.record.range_result = "shortened"
                     return ByteRange(selected.start, selected.start + limit)
-                exchange.range_result = "too_long"
+                exchange.record.range_result = "too_long"
                 raise HttpError(
                     413,
                     "range_too_long",
@@ -189,7 +184,7 @@ class DiskBytes:
                     max_range_bytes=limit,
                 )
         # A HEAD without a range stays, for those who have to learn the size first.
-        elif self._options.range_required and image.size and exchange.method != "HEAD":
+        elif self._options.range_required and image.size and exchange.request.method != "HEAD":
             raise HttpError(
                 413,
                 "range_required",
@@ -202,8 +197,10 @@ class DiskBytes:
 
 def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
     """The range that the request selects, None when it selects none; raises the 416."""
-    value = exchange.headers.get("range")
-    if value is None or not range_applies(exchange.headers, image.etag, image.last_modified_s):
+    value = exchange.request.headers.get("range")
+    if value is None or not range_applies(
+        exchange.request.headers, image.etag, image.last_modified_s
+    ):
         return None
     try:
         return parse_range(value, image.size)
@@ -213,7 +210,7 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
             if isinstance(error, MultipleRangesError)
             else ("range_not_satisfiable", f"The image has {image.size} bytes.")
         )
-        exchange.range_result = "multiple" if code == "multiple_ranges" else "unsatisfiable"
+        exchange.record.range_result = "multiple" if code == "multiple_ranges" else "unsatisfiable"
         raise HttpError(
             416,
             code,
@@ -238,18 +235,8 @@ async def _send_pieces(
     async with aclosing(read_pieces(opened, start, stop)) as pieces:
         # Before the status: as long as nothing is sent, a failed read can still be said.
         piece = await anext(pieces)
-        await exchange.start_encoded(status, fields)
+        await exchange.responder.start_encoded(status, fields)
         left = stop - start - len(piece)
-        await exchange.send(piece, more=left > 0)
+        await exchange.responder.send(piece, more=left > 0)
         if left:
-            await _send_rest(exchange, pieces, left)
-
-
-async def _send_rest(exchange: Exchange, pieces: AsyncIterator[bytes], left: int) -> None:
-    """Sends the rest of a body, `left` bytes, as its pieces come."""
-    async with exchange.watched() as gone:
-        while left and not gone():
-            with cutting_short(exchange):
-                piece = await anext(pieces)
-            left -= len(piece)
-            await exchange.send(piece, more=left > 0)
+            await exchange.responder.send_all(pieces, left)

@@ -11,7 +11,7 @@ from aero_browser_disk.remote.byte_ranges import format_http_date
 from ..configuration import BytesOptions
 from ..stores.image_store import Image
 from .direct_answer import HeaderBlock
-from .exchange import ENCODED_PRIVATE, Fields, encoded
+from .response import ENCODED_PRIVATE, Fields, encoded
 
 # A year: as long as RFC 9111 lets any cache believe it.
 _FOR_EVER_S: Final = 31_536_000

@@ -83,22 +83,25 @@ class Metrics:
 
     def ended(self, exchange: Exchange) -> None:
         """Counts a request that is over."""
-        route = exchange.route or "none"
-        method = exchange.method if exchange.method in _METHODS else "other"
-        self._of_answer(route, method, str(exchange.status or 0)).inc()
+        route = exchange.request.route or "none"
+        method = exchange.request.method if exchange.request.method in _METHODS else "other"
+        self._of_answer(route, method, str(exchange.record.status or 0)).inc()
         of_route = self._of_route(route)
-        of_route.bytes.inc(exchange.body_bytes)
-        of_route.durations.observe(time.monotonic() - exchange.started_at)
-        if exchange.range_result is not None:
-            self._of_result(exchange.range_result).inc()
-        if exchange.cut is not None:
+        of_route.bytes.inc(exchange.record.body_bytes)
+        of_route.durations.observe(time.monotonic() - exchange.record.started_at)
+        if exchange.record.range_result is not None:
+            self._of_result(exchange.record.range_result).inc()
+        if exchange.record.cut is not None:
             self._cut.inc()
 
     def repeated(self, exchange: Exchange) -> Callable[[int, float], None]:
         """What counts requests that differ from one that is over, by body bytes and seconds."""
-        route = exchange.route or "none"
-        requests = self._of_answer(route, exchange.method, str(exchange.status or 0))
-        of_route, of_result = self._of_route(route), self._of_result(exchange.range_result or "")
+        route = exchange.request.route or "none"
+        requests = self._of_answer(route, exchange.request.method, str(exchange.record.status or 0))
+        of_route, of_result = (
+            self._of_route(route),
+            self._of_result(exchange.record.range_result or ""),
+        )
 
         def count(body_bytes: int, took_s: float) -> None:
             requests.inc()

@@ -9,9 +9,10 @@ import json
 from ..configuration import Configuration
 from ..stores.image_store import ImageStore
 from .access_log import UnusableImages
-from .exchange import Exchange, HttpError, Reply
+from .exchange import Exchange
 from .metrics import Metrics
 from .openapi import document
+from .response import HttpError, Response
 from .routing import Route
 
 # A probe that waits longer learns nothing more.
@@ -46,7 +47,7 @@ class Operation:
 
     async def health(self, exchange: Exchange) -> None:
         """The process answers; asks nobody else."""
-        await exchange.reply(Reply(200, (_JSON, _NEVER_STORED), b'{"status": "ok"}'))
+        await exchange.responder.reply(Response(200, (_JSON, _NEVER_STORED), b'{"status": "ok"}'))
 
     async def ready(self, exchange: Exchange) -> None:
         """Whether images can be read now; a 503 with the reason otherwise.
@@ -67,7 +68,9 @@ class Operation:
                 ready["unusable_images"] = len(unusable)
             for image_id, fault in unusable.items():
                 self._unusable.report(image_id, fault)
-            await exchange.reply(Reply(200, (_JSON, _NEVER_STORED), json.dumps(ready).encode()))
+            await exchange.responder.reply(
+                Response(200, (_JSON, _NEVER_STORED), json.dumps(ready).encode())
+            )
             return
         if self._metrics:
             self._metrics.store_error("failed")
@@ -77,8 +80,8 @@ class Operation:
         """The metrics, to who has the token."""
         assert self._metrics is not None
         assert self._token is not None
-        exchange.has_credentials = True
-        scheme, _, token = exchange.headers.get("authorization", "").partition(" ")
+        exchange.responder.is_private = True
+        scheme, _, token = exchange.request.headers.get("authorization", "").partition(" ")
         right = hmac.compare_digest(token.strip().encode(), self._token.encode())
         if scheme.lower() != "bearer" or not right:
             raise HttpError(
@@ -88,9 +91,9 @@ class Operation:
                 (("WWW-Authenticate", 'Bearer realm="metrics"'),),
             )
         fields = (("Content-Type", self._metrics.content_type), _NEVER_STORED)
-        await exchange.reply(Reply(200, fields, self._metrics.exposition()))
+        await exchange.responder.reply(Response(200, fields, self._metrics.exposition()))
 
     async def describe(self, exchange: Exchange) -> None:
         """The OpenAPI document of everything that is not bytes."""
         fields = (_JSON, ("Cache-Control", "no-cache"))
-        await exchange.reply(Reply(200, fields, self._document))
+        await exchange.responder.reply(Response(200, fields, self._document))

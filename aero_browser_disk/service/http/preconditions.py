@@ -7,6 +7,9 @@ from enum import Enum, auto
 
 from aero_browser_disk.remote.byte_ranges import EntityTag, parse_entity_tags, parse_http_date
 
+from .exchange import Exchange
+from .response import Fields, HttpError, Response
+
 
 class Outcome(Enum):
     """What the preconditions of a GET or HEAD come to."""
@@ -35,6 +38,23 @@ def evaluate(
     elif _is_after(last_modified_s, headers.get("if-modified-since")) is False:
         return Outcome.NOT_MODIFIED
     return Outcome.GO_ON
+
+
+async def is_answered(
+    exchange: Exchange, of_304: Fields, etag: EntityTag, last_modified_s: int | None = None
+) -> bool:
+    """Whether a condition of the request decided it: then a 304 with these fields was sent.
+
+    Raises the 412 as `HttpError`.
+    """
+    outcome = evaluate(exchange.request.headers, etag, last_modified_s)
+    if outcome is Outcome.FAILED:
+        named = tuple(field for field in of_304 if field[0] in ("ETag", "Last-Modified"))
+        message = "This is not the version that was asked for."
+        raise HttpError(412, "precondition_failed", message, named)
+    if outcome is Outcome.NOT_MODIFIED:
+        await exchange.responder.reply(Response(304, of_304))
+    return outcome is Outcome.NOT_MODIFIED
 
 
 def range_applies(headers: Mapping[str, str], etag: EntityTag, last_modified_s: int | None) -> bool:

@@ -10,7 +10,7 @@ from ..access.authorization import Asked, Gate
 from .access_log import AccessLog
 from .client_limits import ClientLimits
 from .direct_answer import Application, Receive, RepeatedAnswer, Scope, Send
-from .exchange import Exchange, Handler, RangeAnswer
+from .exchange import Exchange, Handler, RangeResponse
 from .metrics import Metrics
 
 # What differs; whoever goes by these has to be asked in the ordinary way.
@@ -44,7 +44,7 @@ class QuickAnswers:
     def __init__(
         self,
         exchange: Exchange,
-        answer: RangeAnswer,
+        answer: RangeResponse,
         log: AccessLog,
         metrics: Metrics | None,
         gate: Gate,
@@ -58,9 +58,13 @@ class QuickAnswers:
         self._limits = limits
         self._client = exchange.client
         self._auth = exchange.auth
-        same = {name: text for name, text in exchange.headers.items() if name not in _VARYING}
-        self._asked = Asked(same, exchange.query, exchange.image_id, exchange.trusted_proxy)
-        common = exchange.common.lines.replace(b"%", b"%%")
+        same = {
+            name: text for name, text in exchange.request.headers.items() if name not in _VARYING
+        }
+        self._asked = Asked(
+            same, exchange.request.query, exchange.request.image_id, exchange.request.trusted_proxy
+        )
+        common = exchange.responder.common.lines.replace(b"%", b"%%")
         self._form = answer.form + b"x-request-id: %b\r\n" + common + b"\r\n"
         self._note = log.repeated(exchange)
         self._measure = None if metrics is None else metrics.repeated(exchange)

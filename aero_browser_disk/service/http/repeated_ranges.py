@@ -10,7 +10,7 @@ from .exchange import Exchange, Handler
 
 
 class LentRanges:
-    """As `RangeAnswer`: a 206 with `lines`, and bytes that are in memory, in one piece."""
+    """As `RangeResponse`: a 206 with `lines`, and bytes that are in memory, in one piece."""
 
     __slots__ = ("_lender", "_limit", "_opened", "_size", "form")
 
@@ -28,7 +28,7 @@ class LentRanges:
         )
 
     def __call__(self, first: int, last: int) -> tuple[tuple[int, int, int], memoryview] | None:
-        """As `RangeAnswer`."""
+        """As `RangeResponse`."""
         stop = min(last + 1, self._size)
         if not 0 < stop - first <= self._limit or not self._lender.is_current():
             return None
@@ -41,7 +41,7 @@ class LentRanges:
         return (first, stop - 1, stop - first), piece
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
-        """As `RangeAnswer.rest`."""
+        """As `RangeResponse.rest`."""
         span = numbers[0] + taken, numbers[1] + 1
         release = self._lender.hold()
 
@@ -55,7 +55,7 @@ class LentRanges:
 
 
 class AcceleratedRanges:
-    """As `RangeAnswer`: `lines` by which nginx sends the range itself."""
+    """As `RangeResponse`: `lines` by which nginx sends the range itself."""
 
     __slots__ = ("_lender", "_limit", "_size", "form")
 
@@ -68,12 +68,12 @@ class AcceleratedRanges:
         self.form = lines.replace(b"%", b"%%")
 
     def __call__(self, first: int, last: int) -> tuple[tuple[()], bytes] | None:
-        """As `RangeAnswer`."""
+        """As `RangeResponse`."""
         length = min(last + 1, self._size) - first
         if not 0 < length <= self._limit or not self._lender.is_current():
             return None
         return (), b""
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
-        """As `RangeAnswer.rest`: there is none."""
+        """As `RangeResponse.rest`: there is none."""
         raise AssertionError("the body is empty")

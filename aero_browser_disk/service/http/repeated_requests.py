@@ -8,9 +8,10 @@ from ..access.authorization import Gate
 from .access_log import AccessLog
 from .client_limits import ClientLimits
 from .direct_answer import Receive, RepeatedAnswer, Scope, Send
-from .exchange import Exchange, Handler, new_request_id
+from .exchange import Exchange, Handler
 from .metrics import Metrics
 from .quick_answers import QuickAnswers, SeeThrough
+from .request import new_request_id
 
 
 class RepeatedRequests:
@@ -41,7 +42,7 @@ class RepeatedRequests:
     def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> None:
         """As `Repeat`."""
         started_at = time.monotonic()
-        if not (self._first.trusted_proxy and request_id):
+        if not (self._first.request.trusted_proxy and request_id):
             request_id = new_request_id()
         if self._quick is not None and self._quick(span, request_id, started_at, answer):
             return

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..stores.manifest import is_image_id
-from .exchange import Exchange, Handler, HttpError
+from .exchange import Exchange, Handler
+from .response import HttpError
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
@@ -61,17 +62,17 @@ class Router:
 
     def find(self, exchange: Exchange) -> Route:
         """The route, noted in `exchange` with its parameters; raises a 404 as `HttpError`."""
-        if not exchange.path.startswith(self._base_path + "/"):
+        if not exchange.request.path.startswith(self._base_path + "/"):
             raise NoSuchPageError
-        path = exchange.path[len(self._base_path) :]
+        path = exchange.request.path[len(self._base_path) :]
         for route in self._routes:
             match = route.form.fullmatch(path)
             if match:
-                exchange.route = route.template
-                exchange.methods = route.methods
-                exchange.parameters = match.groupdict()
-                image_id = exchange.parameters.get("id")
+                exchange.request.route = route.template
+                exchange.request.methods = route.methods
+                exchange.request.parameters = match.groupdict()
+                image_id = exchange.request.parameters.get("id")
                 if image_id is not None and is_image_id(image_id):
-                    exchange.image_id = image_id
+                    exchange.request.image_id = image_id
                 return route
         raise NoSuchPageError

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..http.access_log import AccessLog
-from ..http.exchange import PRIVATE, Exchange, HttpError, Reply
+from ..http.exchange import Exchange
+from ..http.response import PRIVATE, HttpError, Response
 from ..http.routing import Route
 from ..outgoing import BlockingCalls
 from ..stores.manifest import is_image_id
@@ -205,7 +206,7 @@ class UploadGateway:
             await self._do(lambda: self._uploads.remove(upload))
         finally:
             self._images.forget(upload)
-        await exchange.reply(Reply(204, (PRIVATE,)))
+        await exchange.responder.reply(Response(204, (PRIVATE,)))
 
     async def _check_id(self, image_id: str) -> None:
         """Raises the 409 for an id that the manifest names."""
@@ -231,7 +232,7 @@ class UploadGateway:
 
     async def _find(self, exchange: Exchange) -> Upload:
         owner = _owner(exchange)
-        upload_id = exchange.parameters["upload"]
+        upload_id = exchange.request.parameters["upload"]
         upload = None
         if _UPLOAD_ID.fullmatch(upload_id):
             upload = await self._do(lambda: self._uploads.find(upload_id, owner))
@@ -284,7 +285,7 @@ def _owner(exchange: Exchange) -> str:
 
 
 async def _read(exchange: Exchange, kind: type[Asked]) -> Asked:
-    body = await exchange.body(_LONGEST_BODY)
+    body = await exchange.request.body(_LONGEST_BODY)
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
@@ -318,6 +319,6 @@ async def _reply(
     exchange: Exchange, status: int, document: object, *fields: tuple[str, str]
 ) -> None:
     json_type = ("Content-Type", "application/json")
-    await exchange.reply(
-        Reply(status, (json_type, PRIVATE, *fields), json.dumps(document).encode())
+    await exchange.responder.reply(
+        Response(status, (json_type, PRIVATE, *fields), json.dumps(document).encode())
     )
