@@ -6,6 +6,7 @@ import html
 from typing import Final
 
 from .disk import Disk
+from .platform.printable import printable
 from .units import format_bytes, format_percent
 
 _LONGEST_TEXT: Final = 100
@@ -41,4 +42,4 @@ def meter_html(part: int, whole: int) -> str:
 def text_html(text: str) -> str:
     """Text from outside, cut to a readable length, unprintable characters replaced, escaped."""
     cut = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in cut))
+    return html.escape(printable(cut))

@@ -19,6 +19,7 @@ from ..formats.raw_file import RawFileDisk
 from ..open_disk import open_disk
 from ..platform import cache_folder
 from ..platform.cpython import host_platform
+from ..platform.printable import printable
 from ..progress import Progress, TerminalBar, Unwatched
 from ..streaming.boot_profile import BootProfile
 from ..streaming.bulk_read import PIECE, pieces_of, profile_spans, read_in_order
@@ -205,7 +206,11 @@ async def _profile(options: argparse.Namespace, disk: AnyDisk) -> int:
     spans = _load_reads(options.reads) if options.reads else []
     files = DiskFiles(disk)
     for path in options.file:
-        spans += [(e.place, e.length) for e in await files.extents(path) if e.place is not None]
+        spans += [
+            (e.disk_offset, e.length)
+            for e in await files.extents(path)
+            if e.disk_offset is not None
+        ]
     if not spans:
         raise UsageError("say what a boot reads: --reads FILE or --file PATH")
     size, block_size = disk.info.size, disk.info.block_size
@@ -316,15 +321,15 @@ def _reads_of(document: Any) -> list[Any]:
 
 
 def _volume_line(volume: Entry, name: str = "") -> str:
-    label = f" “{_printable(volume.label)}”" if volume.label else ""
+    label = f" “{printable(volume.label)}”" if volume.label else ""
     place = f"{format_bytes(volume.size or 0)} from byte {volume.offset:,}"
     return f"{f'{name}/':<4}" * bool(name) + f"{volume.description}{label}, {place}"
 
 
 def _entry_line(entry: Entry) -> str:
     size = "" if entry.size is None else f"{entry.size:,}"
-    target = f" -> {_printable(entry.target)}" if entry.target else ""
-    name = _printable(entry.name) + _KIND_MARKS.get(entry.kind, "")
+    target = f" -> {printable(entry.target)}" if entry.target else ""
+    name = printable(entry.name) + _KIND_MARKS.get(entry.kind, "")
     return f"{size:>15}  {_time(entry.modified):16}  {name}{target}"
 
 
@@ -335,11 +340,6 @@ def _time(seconds: float | None) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
     except (ValueError, OverflowError, OSError):
         return ""  # an image may say anything
-
-
-def _printable(text: str) -> str:
-    """Text of an image without what a terminal would act on."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _hex_dump(data: bytes, offset: int) -> bytes:

@@ -9,8 +9,8 @@ from ..errors import DamagedFileSystemError
 from .tree import Extent, joined, read_extents, within
 from .volume import Volume
 
-_TABLE_PIECE = 4096
-_FOLDER_PIECE = 64 << 10
+_TABLE_CHUNK = 4096
+_FOLDER_CHUNK = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class ClusterChain:
         self._next: int | None = first
         self._mark = 0  # a cluster that was passed: to come there again is to run in a circle
         self._until_mark = self._stride = 1
-        self._piece_at, self._piece = 0, b""
+        self._chunk_at, self._chunk = 0, b""
 
     async def extents(self, length: int) -> Sequence[Extent]:
         """Where the first `length` bytes are, or as many as there are."""
@@ -50,12 +50,12 @@ class ClusterChain:
             await self._follow()
         return self._extents
 
-    async def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """All bytes of a folder, whose length only its chain knows; at most so many."""
+    async def chunks(self, max_length: int) -> AsyncIterator[bytes]:
+        """The first `max_length` bytes of a folder, whose length only its chain knows."""
         at = 0
-        while at < most:
-            await self.extents(at + _FOLDER_PIECE)
-            length = min(_FOLDER_PIECE, self._length - at)
+        while at < max_length:
+            await self.extents(at + _FOLDER_CHUNK)
+            length = min(_FOLDER_CHUNK, self._length - at)
             if length <= 0:
                 return
             yield await read_extents(self._table.volume, self._extents, at, length)
@@ -65,15 +65,17 @@ class ClusterChain:
         table, cluster = self._table, self._next
         assert cluster is not None
         if not 2 <= cluster < table.clusters + 2:
-            raise DamagedFileSystemError(f"a chain leads to cluster {cluster}, which is none")
+            raise DamagedFileSystemError(
+                f"a chain leads to cluster {cluster}, which does not exist"
+            )
         if cluster == self._mark:
             raise DamagedFileSystemError("a chain of clusters runs in a circle")
         self._until_mark -= 1
         if not self._until_mark:  # Brent's way to find a circle: marks ever further apart
             self._mark, self._stride = cluster, self._stride * 2
             self._until_mark = self._stride
-        place = table.volume.offset + table.data + (cluster - 2) * table.cluster_size
-        joined(self._extents, Extent(self._length, table.cluster_size, place))
+        disk_offset = table.volume.offset + table.data + (cluster - 2) * table.cluster_size
+        joined(self._extents, Extent(self._length, table.cluster_size, disk_offset))
         self._length += table.cluster_size
         entry = await self._entry(cluster)
         self._next = None if entry >= (1 << table.bits) - 8 else entry
@@ -89,12 +91,12 @@ class ClusterChain:
         return entry & ((1 << bits) - 1)
 
     async def _bytes(self, at: int, length: int) -> bytes:
-        """Bytes of the table, which is read a piece at a time."""
-        if not self._piece_at <= at or at + length > self._piece_at + len(self._piece):
-            self._piece_at = at
-            self._piece = await self._table.volume.read_up_to(self._table.table + at, _TABLE_PIECE)
-        start = at - self._piece_at
-        return self._piece[start : start + length]
+        """Bytes of the table, which is read a chunk at a time."""
+        if not self._chunk_at <= at or at + length > self._chunk_at + len(self._chunk):
+            self._chunk_at = at
+            self._chunk = await self._table.volume.read_up_to(self._table.table + at, _TABLE_CHUNK)
+        start = at - self._chunk_at
+        return self._chunk[start : start + length]
 
 
 class ChainedContent:

@@ -14,18 +14,18 @@ from ..errors import (
     UnknownFileSystemError,
     UnreadableFileError,
 )
-from .known_places import KnownPlaces, Whereabouts
+from .known_extents import KnownExtents, Location
 from .partitions import Partition, read_partitions
 from .recognition import begins_file_system, is_disc, open_file_system
-from .tree import LARGEST_FILE, MOST_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
+from .tree import LARGEST_FILE, MAX_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
 from .volume import Volume
 
-MOST_READ_AT_ONCE = 16 << 20
-"""Bytes that one `read` gives at most."""
+MAX_READ_AT_ONCE = 16 << 20
+"""Bytes that one `read` returns at most."""
 
 _WHOLE_DISK = 0
-_MOST_LINKS = 40
-_MOST_STEPS = 256
+_MAX_LINKS = 40
+_MAX_STEPS = 256
 _FILES_KEPT = 64
 
 
@@ -45,8 +45,8 @@ class DiskFiles:
     1, and a disc that has one beside its files is volume 0. On a disk that can be written, each
     call looks anew.
 
-    Names that would not fit in a path or in Unicode are shown, and found, with other characters in
-    their place. Besides what the disk raises, every method raises `NoSuchFileError`,
+    Names that would not fit in a path or in Unicode are shown, and found, with other characters
+    instead. Besides what the disk raises, every method raises `NoSuchFileError`,
     `UnknownFileSystemError` and `DamagedFileSystemError`.
     """
 
@@ -55,23 +55,23 @@ class DiskFiles:
         self._partitions: tuple[Partition, ...] | None = None
         self._file_systems: dict[int, FileSystem] = {}
         self._opened: OrderedDict[str, Content] = OrderedDict()
-        self._places = KnownPlaces()
+        self._extents = KnownExtents()
 
     async def list(self, path: str) -> Listing:
-        """What is in a folder, at most `MOST_ENTRIES` of it; of a link, what is where it leads."""
+        """What is in a folder, at most `MAX_ENTRIES` of it; of a link, what is where it leads."""
         self._forget_what_may_change()
         parts = _parts(path)
         if not parts:
             return Listing(tuple([await self._volume_entry(p) for p in await self._volumes()]))
         found = await self._find(path)
         if found.node.kind != "folder":
-            raise UnreadableFileError(path, "it is no folder")
+            raise UnreadableFileError(path, "it is not a folder")
         entries: dict[int, Entry] = {}
         async for node in found.file_system.children(found.node):
-            if len(entries) >= MOST_ENTRIES:
+            if len(entries) >= MAX_ENTRIES:
                 return Listing(tuple(entries.values()), complete=False)
             entries[len(entries)] = _entry(node)
-            self._places.note(f"{found.path}/{node.name}", node.places)
+            self._extents.note(f"{found.path}/{node.name}", node.extents)
         return Listing(tuple(entries.values()))
 
     async def stat(self, path: str) -> Entry:
@@ -87,21 +87,21 @@ class DiskFiles:
     async def read(self, path: str, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset` of a file; fewer where it ends, none behind its end.
 
-        Raises `UnreadableFileError`, and `InvalidOptionError` for more than `MOST_READ_AT_ONCE`.
+        Raises `UnreadableFileError`, and `InvalidOptionError` for more than `MAX_READ_AT_ONCE`.
         """
         if offset < 0:
             raise InvalidOptionError("offset", offset, "0 or more")
-        if not 0 <= length <= MOST_READ_AT_ONCE:
-            raise InvalidOptionError("length", length, f"from 0 to {MOST_READ_AT_ONCE}")
+        if not 0 <= length <= MAX_READ_AT_ONCE:
+            raise InvalidOptionError("length", length, f"from 0 to {MAX_READ_AT_ONCE}")
         self._forget_what_may_change()
         content = await self._open(path)
         length = max(0, min(length, content.size - offset))
         return await content.read(offset, length) if length else b""
 
-    async def read_all(self, path: str, piece: int = 2 << 20) -> AsyncIterator[bytes]:
-        """The bytes of a file, from the first to the last, `piece` at a time."""
+    async def read_all(self, path: str, chunk_length: int = 2 << 20) -> AsyncIterator[bytes]:
+        """The bytes of a file, from the first to the last, at most `chunk_length` at a time."""
         at = 0
-        while data := await self.read(path, at, piece):
+        while data := await self.read(path, at, chunk_length):
             yield data
             at += len(data)
 
@@ -110,21 +110,21 @@ class DiskFiles:
         self._forget_what_may_change()
         content = await self._open(path)
         found = await content.extents(0, content.size) if content.size else []
-        self._places.note(path, found)
+        self._extents.note(path, found)
         return found
 
-    async def where(self, offset: int) -> Whereabouts:
+    async def where(self, offset: int) -> Location:
         """What is known, without searching, of what lies at a byte of the disk.
 
-        The volume always; the file when it was in a listing or was read, and its place is known.
+        The volume always; the file when it was in a listing or was read, and its extents are known.
         """
         for partition in await self._volumes():
             if partition.offset <= offset < partition.offset + partition.length:
                 known = self._file_systems.get(partition.number)
                 kind = known.kind if known else partition.type
-                path = self._places.path_at(offset)
-                return Whereabouts(str(partition.number), kind, path)
-        return Whereabouts(None, "", None)
+                path = self._extents.path_at(offset)
+                return Location(str(partition.number), kind, path)
+        return Location(None, "", None)
 
     # ── volumes ──────────────────────────────────────────────────────────────────────────────────
 
@@ -186,7 +186,7 @@ class DiskFiles:
             return kept
         found = await self._find(path)
         if found.node.kind != "file":
-            raise UnreadableFileError(path, "it is no file")
+            raise UnreadableFileError(path, "it is not a file")
         content = await _content(found, path)
         self._opened[path] = content
         if len(self._opened) > _FILES_KEPT:
@@ -213,8 +213,8 @@ class DiskFiles:
                 continue
             links += 1
             target = (node.target or "").split("/")
-            if not node.target or links > _MOST_LINKS or len(target) + len(steps) > _MOST_STEPS:
-                raise UnreadableFileError(path, "a link on the way leads nowhere")
+            if not node.target or links > _MAX_LINKS or len(target) + len(steps) > _MAX_STEPS:
+                raise UnreadableFileError(path, "a link in the path leads nowhere")
             if not target[0] or target[0].endswith(":"):  # from the root, or a drive's
                 walked, target = walked[:1], target[1:]
             steps += [part for part in reversed(target) if part]
@@ -253,6 +253,6 @@ def _entry(node: Node) -> Entry:
 
 def _parts(path: str) -> list[str]:
     parts = [part for part in path.split("/") if part]
-    if not path.startswith("/") or len(parts) > _MOST_STEPS:
+    if not path.startswith("/") or len(parts) > _MAX_STEPS:
         raise InvalidOptionError("path", path[:200], "a path that begins with /")
     return parts

@@ -22,8 +22,8 @@ from .tree import (
 from .volume import Volume
 
 _ENTRY = 32
-_MOST_FOLDER_BYTES = 256 << 20  # §7.4: no folder is longer
-_PIECE = 64 << 10
+_MAX_FOLDER_BYTES = 256 << 20  # §7.4: no folder is longer
+_CHUNK = 64 << 10
 _LABEL, _FILE, _STREAM, _NAME = 0x83, 0x85, 0xC0, 0xC1
 _IN_USE = 0x80
 _FOLDER = 0x10
@@ -116,24 +116,24 @@ class ExFatFileSystem:
         clusters = -(-stream.length // table.cluster_size)
         if not 2 <= stream.first <= table.clusters + 2 - clusters:
             raise DamagedFileSystemError(
-                f"a file begins in cluster {stream.first} and ends in none"
+                f"a file begins in cluster {stream.first} and ends past the last one"
             )
-        place = table.volume.offset + table.data + (stream.first - 2) * table.cluster_size
-        return Extent(0, clusters * table.cluster_size, place)
+        disk_offset = table.volume.offset + table.data + (stream.first - 2) * table.cluster_size
+        return Extent(0, clusters * table.cluster_size, disk_offset)
 
     async def _records(self, folder: Node) -> AsyncIterator[bytes]:
         assert isinstance(folder.key, _Stream)
         stream = folder.key
         if stream.has_chain:
-            async for data in ClusterChain(self._table, stream.first).pieces(_MOST_FOLDER_BYTES):
+            async for data in ClusterChain(self._table, stream.first).chunks(_MAX_FOLDER_BYTES):
                 for at in range(0, len(data), _ENTRY):
                     yield data[at : at + _ENTRY]
             return
-        length = min(stream.length, _MOST_FOLDER_BYTES)
+        length = min(stream.length, _MAX_FOLDER_BYTES)
         extents = [self._contiguous(stream)]
-        for start in range(0, length, _PIECE):
+        for start in range(0, length, _CHUNK):
             data = await read_extents(
-                self._table.volume, extents, start, min(_PIECE, length - start)
+                self._table.volume, extents, start, min(_CHUNK, length - start)
             )
             for at in range(0, len(data), _ENTRY):
                 yield data[at : at + _ENTRY]

@@ -14,10 +14,10 @@ from .volume import Volume
 
 _SUPERBLOCK, _SUPERBLOCK_LENGTH = 1024, 1024
 _ROOT = 2
-_MOST_FOLDER_BYTES = 64 << 20
-_PIECE = 64 << 10
+_MAX_FOLDER_BYTES = 64 << 20
+_CHUNK = 64 << 10
 _LONGEST_LINK = 4096
-# What is between two inodes that are read in one piece; a block of the cache is not less.
+# What is between two inodes that are read in one chunk; a block of the cache is not less.
 _BRIDGED = 16 << 10
 _LONGEST_RUN = 256 << 10
 
@@ -91,8 +91,8 @@ class ExtFileSystem:
 
     async def children(self, folder: Node) -> AsyncIterator[Node]:
         inode = await self._folder_inode(folder)
-        async for piece in self._folder_pieces(inode):
-            names = [(n, name) for n, name in piece if name not in (".", "..")]
+        async for chunk in self._folder_chunks(inode):
+            names = [(n, name) for n, name in chunk if name not in (".", "..")]
             inodes = await self._read_inodes([number for number, _ in names])
             for number, name in names:
                 yield await self._node(inodes[number], name)
@@ -100,8 +100,8 @@ class ExtFileSystem:
     async def find(self, folder: Node, name: str) -> Node | None:
         inode = await self._folder_inode(folder)
         folded, wanted = None, name.casefold() if inode.flags & _CASE_FOLDED else None
-        async for piece in self._folder_pieces(inode):
-            for number, found in piece:
+        async for chunk in self._folder_chunks(inode):
+            for number, found in chunk:
                 if found in (".", ".."):
                     continue
                 if found == name:
@@ -123,19 +123,19 @@ class ExtFileSystem:
         assert isinstance(folder.key, int)
         inode = (await self._read_inodes([folder.key]))[folder.key]
         if inode.kind != "folder":
-            raise DamagedFileSystemError(f"inode {inode.number} is no folder, as it should be")
+            raise DamagedFileSystemError(f"inode {inode.number} is not a folder")
         return inode
 
-    async def _folder_pieces(self, inode: Inode) -> AsyncIterator[list[tuple[int, str]]]:
-        """The entries of a folder, as (inode, name), a piece of it at a time."""
+    async def _folder_chunks(self, inode: Inode) -> AsyncIterator[list[tuple[int, str]]]:
+        """The entries of a folder, as (inode, name), a chunk of it at a time."""
         if inode.flags & _INLINE:
             data = inline_data(inode.body, inode.size)
             yield [*self._entries(data[4:60]), *self._entries(data[60:])]
             return
         content = self._content_of(inode, "a folder")
-        size = min(content.size, _MOST_FOLDER_BYTES)
-        for start in range(0, size, _PIECE):
-            data = await content.read(start, min(_PIECE, size - start))
+        size = min(content.size, _MAX_FOLDER_BYTES)
+        for start in range(0, size, _CHUNK):
+            data = await content.read(start, min(_CHUNK, size - start))
             found: list[tuple[int, str]] = []
             for at in range(0, len(data), self.block_size):
                 found += self._entries(data[at : at + self.block_size])
@@ -163,10 +163,10 @@ class ExtFileSystem:
             target = await self._target(inode)
         if inode.kind != "file":
             return Node(name, inode.kind, None, inode.modified, inode.number, target)
-        places: tuple[Extent, ...] = ()
+        extents: tuple[Extent, ...] = ()
         if inode.flags & (_EXTENTS | _INLINE) == _EXTENTS:
-            places = own_extents(inode.body[40:100], self._volume.offset, self.block_size)
-        return Node(name, "file", inode.size, inode.modified, inode.number, None, places)
+            extents = own_extents(inode.body[40:100], self._volume.offset, self.block_size)
+        return Node(name, "file", inode.size, inode.modified, inode.number, None, extents)
 
     async def _target(self, inode: Inode) -> str:
         content = self._content_of(inode, "a link")
@@ -177,25 +177,25 @@ class ExtFileSystem:
 
     async def _read_inodes(self, numbers: Sequence[int]) -> dict[int, Inode]:
         """The inodes of those numbers; those that lie near one another are read together."""
-        places = sorted({(await self._inode_place(number), number) for number in numbers})
+        offsets = sorted({(await self._inode_offset(number), number) for number in numbers})
         runs: list[list[tuple[int, int]]] = []
-        for place, number in places:
-            near = runs and place - runs[-1][-1][0] <= _BRIDGED + self._inode_size
-            if near and place - runs[-1][0][0] < _LONGEST_RUN:
-                runs[-1].append((place, number))
+        for offset, number in offsets:
+            near = runs and offset - runs[-1][-1][0] <= _BRIDGED + self._inode_size
+            if near and offset - runs[-1][0][0] < _LONGEST_RUN:
+                runs[-1].append((offset, number))
             else:
-                runs.append([(place, number)])
-        spans = [(run[0][0], run[-1][0] - run[0][0] + self._inode_size) for run in runs]
+                runs.append([(offset, number)])
+        ranges = [(run[0][0], run[-1][0] - run[0][0] + self._inode_size) for run in runs]
         inodes = {}
-        for run, data in zip(runs, await self._volume.read_each(spans), strict=True):
-            for place, number in run:
-                start = place - run[0][0]
+        for run, data in zip(runs, await self._volume.read_each(ranges), strict=True):
+            for offset, number in run:
+                start = offset - run[0][0]
                 inodes[number] = _inode(number, data[start : start + self._inode_size])
         return inodes
 
-    async def _inode_place(self, number: int) -> int:
+    async def _inode_offset(self, number: int) -> int:
         if not 1 <= number <= self._inodes:
-            raise DamagedFileSystemError(f"an entry names inode {number}, which is none")
+            raise DamagedFileSystemError(f"an entry names inode {number}, which does not exist")
         group, index = divmod(number - 1, self._group_inodes)
         descriptor = await self._descriptor(group)
         (low,) = _numbers("<I", descriptor, 8)
@@ -209,8 +209,8 @@ class ExtFileSystem:
         block_number, index = divmod(group, in_block)
         block = self._descriptors.get(block_number)
         if block is None:
-            place = self._descriptor_block(block_number, in_block) * self.block_size
-            block = await self._volume.read(place, self.block_size)
+            offset = self._descriptor_block(block_number, in_block) * self.block_size
+            block = await self._volume.read(offset, self.block_size)
             if len(self._descriptors) >= 256:
                 self._descriptors.clear()
             self._descriptors[block_number] = block

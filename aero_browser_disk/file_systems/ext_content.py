@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DamagedFileSystemError
-from .tree import MOST_EXTENTS, Extent, joined, read_extents
+from .tree import MAX_EXTENTS, Extent, joined, read_extents
 from .volume import Volume
 
 _MAGIC = 0xF30A
 _DEEPEST = 5
 _LONGEST_WRITTEN = 0x8000  # a longer extent is allocated and not written: it reads as zeros
 _DIRECT = 12
-_MOST_MAP_BLOCKS = 1 << 14
+_MAX_MAP_BLOCKS = 1 << 14
 _ATTRIBUTES_MAGIC = 0xEA020000
 _SYSTEM = 7
 
@@ -47,8 +47,8 @@ class MappedContent:
             if run.block > at:
                 joined(found, Extent(at * size, (run.block - at) * size, None))
             if run.count:
-                place = self._volume.offset + run.place * size
-                joined(found, Extent(run.block * size, run.count * size, place))
+                disk_offset = self._volume.offset + run.volume_block * size
+                joined(found, Extent(run.block * size, run.count * size, disk_offset))
             at = run.block + run.count
         return found
 
@@ -59,11 +59,11 @@ class MappedContent:
 
 @dataclass(slots=True)
 class _Run:
-    """`count` blocks of a file from `block` are at block `place` of the volume."""
+    """`count` blocks of a file from `block` are at `volume_block` of the volume."""
 
     block: int
     count: int
-    place: int
+    volume_block: int
 
 
 class _Walk:
@@ -73,7 +73,7 @@ class _Walk:
         self.runs: list[_Run] = []
         self._volume = volume
         self._block_size = block_size
-        self._blocks_left = _MOST_MAP_BLOCKS
+        self._blocks_left = _MAX_MAP_BLOCKS
 
     async def tree(self, node: bytes, expected_depth: int | None, first: int, stop: int) -> None:
         """The extents of a node and below it, of the file's blocks from `first` to `stop`."""
@@ -100,11 +100,11 @@ class _Walk:
         """The blocks that the pointers in an inode lead to, directly and through others."""
         pointers = struct.unpack("<15I", root)
         self._add_each(pointers[:_DIRECT], 0, first, stop)
-        begin, span = _DIRECT, self._block_size // 4
+        begin, covered = _DIRECT, self._block_size // 4
         for level, pointer in enumerate(pointers[_DIRECT:], 1):
-            if begin < stop and begin + span > first and pointer:
+            if begin < stop and begin + covered > first and pointer:
                 await self._indirect(pointer, level, begin, first, stop)
-            begin, span = begin + span, span * (self._block_size // 4)
+            begin, covered = begin + covered, covered * (self._block_size // 4)
 
     async def _indirect(self, pointer: int, level: int, begin: int, first: int, stop: int) -> None:
         """The same of an indirect block, the first block that it leads to being `begin`."""
@@ -113,11 +113,11 @@ class _Walk:
         if level == 1:
             self._add_each(pointers, begin, first, stop)
             return
-        span = in_block ** (level - 1)
-        low = max(0, (first - begin) // span)
-        for index in range(low, min(in_block, -(-(stop - begin) // span))):
+        covered = in_block ** (level - 1)
+        low = max(0, (first - begin) // covered)
+        for index in range(low, min(in_block, -(-(stop - begin) // covered))):
             if pointers[index]:
-                start = begin + index * span
+                start = begin + index * covered
                 await self._indirect(pointers[index], level - 1, start, first, stop)
 
     def _add_each(self, pointers: Sequence[int], begin: int, first: int, stop: int) -> None:
@@ -128,11 +128,11 @@ class _Walk:
     def _add(self, run: _Run) -> None:
         last = self.runs[-1] if self.runs else None
         follows = last is not None and last.block + last.count == run.block
-        if last is not None and follows and last.place + last.count == run.place:
+        if last is not None and follows and last.volume_block + last.count == run.volume_block:
             last.count += run.count
             return
-        if len(self.runs) >= MOST_EXTENTS:
-            raise DamagedFileSystemError(f"a file is in more than {MOST_EXTENTS} pieces")
+        if len(self.runs) >= MAX_EXTENTS:
+            raise DamagedFileSystemError(f"a file is in more than {MAX_EXTENTS} extents")
         self.runs.append(run)
 
     async def _block(self, number: int) -> bytes:
@@ -151,8 +151,8 @@ def own_extents(map_root: bytes, volume_offset: int, block_size: int) -> tuple[E
     for at in range(12, 12 + 12 * count, 12):
         block, length, high, low = struct.unpack_from("<IHHI", map_root, at)
         if length <= _LONGEST_WRITTEN:
-            place = volume_offset + (high << 32 | low) * block_size
-            found.append(Extent(block * block_size, length * block_size, place))
+            disk_offset = volume_offset + (high << 32 | low) * block_size
+            found.append(Extent(block * block_size, length * block_size, disk_offset))
     return tuple(found)
 
 

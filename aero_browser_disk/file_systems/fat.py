@@ -13,7 +13,7 @@ from .tree import Content, Extent, Node, StoredContent, find_folded, shown_name
 from .volume import Volume
 
 _ENTRY = 32
-_MOST_FOLDER_BYTES = 65536 * _ENTRY  # §6.7: no folder is longer
+_MAX_FOLDER_BYTES = 65536 * _ENTRY  # §6.7: no folder is longer
 _JUMPS = (0xE9, 0xEB)  # what a boot sector of DOS begins with
 # Floppies by their size and media byte: sectors of a cluster, entries of the root, sectors of a
 # table. Linux's fs/fat has the first four, for disks that were formatted without a description.
@@ -40,7 +40,7 @@ class _Shape:
     clusters: int
     table: int
     data: int
-    root: int  # where the root folder begins, when it has a place of its own
+    root: int  # where the root folder begins, when it is not in clusters
     root_length: int
     root_cluster: int
     label: bytes
@@ -101,7 +101,7 @@ class FatFileSystem:
         assert isinstance(node.key, int)
         size = node.size or 0
         if size and node.key < 2:
-            raise UnreadableFileError(node.name, "it has a size and no place on the volume")
+            raise UnreadableFileError(node.name, "it has a size and no cluster")
         return ChainedContent(self._volume, self._chain(node.key), size, size)
 
     def _chain(self, first: int) -> ClusterChain:
@@ -110,15 +110,15 @@ class FatFileSystem:
     async def _records(self, folder: Node) -> AsyncIterator[bytes]:
         shape = self._shape
         if folder.key is None and shape.bits < 32:
-            place = Extent(0, shape.root_length, self._volume.offset + shape.root)
-            stored = StoredContent(self._volume, shape.root_length, [place])
+            extent = Extent(0, shape.root_length, self._volume.offset + shape.root)
+            stored = StoredContent(self._volume, shape.root_length, [extent])
             data = await stored.read(0, shape.root_length)
             for at in range(0, len(data), _ENTRY):
                 yield data[at : at + _ENTRY]
             return
         first = shape.root_cluster if folder.key is None else folder.key
         assert isinstance(first, int)
-        async for data in self._chain(first).pieces(_MOST_FOLDER_BYTES):
+        async for data in self._chain(first).chunks(_MAX_FOLDER_BYTES):
             for at in range(0, len(data), _ENTRY):
                 yield data[at : at + _ENTRY]
 

@@ -15,10 +15,10 @@ from .volume import Volume
 
 SECTOR = 2048
 _FIRST_DESCRIPTOR = 16
-_MOST_DESCRIPTORS = 64
-_MOST_FOLDER_BYTES = 32 << 20
-_PIECE = 64 << 10
-_MOST_SECTIONS = 4096  # of one file: each has up to 4 GiB
+_MAX_DESCRIPTORS = 64
+_MAX_FOLDER_BYTES = 32 << 20
+_CHUNK = 64 << 10
+_MAX_SECTIONS = 4096  # of one file: each has up to 4 GiB
 _PRIMARY, _SUPPLEMENTARY, _TERMINATOR = 1, 2, 255
 _UDF = (b"NSR02", b"NSR03")
 _IDENTIFIERS = (b"CD001", b"BEA01", b"BOOT2", b"TEA01", *_UDF)
@@ -45,7 +45,7 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Key:
     """A node's key: where its bytes are, and why they cannot be read, if so."""
 
     sections: tuple[tuple[int, int], ...] = field(default=())
@@ -68,7 +68,7 @@ class Iso9660FileSystem:
         kind = "ISO 9660" if names == "plain" else f"ISO 9660 ({names})"
         self.kind = f"UDF, of which the {kind} part is shown" if has_udf else kind
         self.label = label
-        self.root = Node("", "folder", None, None, _Place(root.sections))
+        self.root = Node("", "folder", None, None, _Key(root.sections))
         self._volume = volume
         self._block_size = block_size
         self._names = names
@@ -95,14 +95,14 @@ class Iso9660FileSystem:
         return cls(volume, size, root, "plain", 0, label, found.has_udf)
 
     async def children(self, folder: Node) -> AsyncIterator[Node]:
-        assert isinstance(folder.key, _Place)
+        assert isinstance(folder.key, _Key)
         sections: tuple[tuple[int, int], ...] = ()
         async for record in self._records(folder.key.sections):
             if record.name in (b"\0", b"\1"):
                 continue
             sections += record.sections
-            if len(sections) > _MOST_SECTIONS:
-                raise DamagedFileSystemError("a file is in more pieces than any file")
+            if len(sections) > _MAX_SECTIONS:
+                raise DamagedFileSystemError("a file has more sections than a file can have")
             if record.flags & _GOES_ON:
                 continue
             node = await self._node(record, sections)
@@ -117,7 +117,7 @@ class Iso9660FileSystem:
         return node
 
     async def content(self, node: Node) -> Content:
-        assert isinstance(node.key, _Place)
+        assert isinstance(node.key, _Key)
         if node.key.cannot:
             raise UnreadableFileError(node.name, node.key.cannot)
         size = sum(length for _, length in node.key.sections)
@@ -126,16 +126,16 @@ class Iso9660FileSystem:
     def _extents(self, sections: tuple[tuple[int, int], ...]) -> list[Extent]:
         extents = []
         at = 0
-        for place, length in sections:
-            extents.append(Extent(at, length, self._volume.offset + place))
+        for offset, length in sections:
+            extents.append(Extent(at, length, self._volume.offset + offset))
             at += length
         return extents
 
     async def _records(self, sections: tuple[tuple[int, int], ...]) -> AsyncIterator[_Record]:
-        for place, length in sections:
-            stop = min(length, _MOST_FOLDER_BYTES)
-            for start in range(0, stop, _PIECE):
-                data = await self._volume.read(place + start, min(_PIECE, stop - start))
+        for offset, length in sections:
+            stop = min(length, _MAX_FOLDER_BYTES)
+            for start in range(0, stop, _CHUNK):
+                data = await self._volume.read(offset + start, min(_CHUNK, stop - start))
                 for at in range(0, len(data), SECTOR):
                     for record in _sector_records(data[at : at + SECTOR], self._block_size):
                         yield record
@@ -144,7 +144,7 @@ class Iso9660FileSystem:
         kind: Kind = "folder" if record.flags & _FOLDER else "file"
         name, modified, target, cannot = _own_name(record.name), record.modified, None, ""
         if record.interleaved:
-            cannot = "its pieces are interleaved with another file's"
+            cannot = "it is interleaved with another file"
         if self._names == "Joliet":
             name = record.name.decode("utf-16-be", "replace").removesuffix(";1")
         elif self._names == "Rock Ridge":
@@ -159,16 +159,16 @@ class Iso9660FileSystem:
             if rock.child is not None:  # a folder that was moved here for being too deep
                 kind, sections = "folder", await self._moved(rock.child)
         size = sum(length for _, length in sections) if kind == "file" else None
-        place = _Place(sections, cannot)
-        places = tuple(self._extents(sections)) if kind == "file" else ()
-        return Node(shown_name(name), kind, size, modified, place, target, places)
+        key = _Key(sections, cannot)
+        extents = tuple(self._extents(sections)) if kind == "file" else ()
+        return Node(shown_name(name), kind, size, modified, key, target, extents)
 
     async def _moved(self, block: int) -> tuple[tuple[int, int], ...]:
         """Where a folder that lies elsewhere is: its first record tells its length."""
-        place = block * self._block_size
-        for record in _sector_records(await self._volume.read(place, SECTOR), self._block_size):
-            return ((place, record.size),)
-        raise DamagedFileSystemError("a folder was moved to where none is")
+        offset = block * self._block_size
+        for record in _sector_records(await self._volume.read(offset, SECTOR), self._block_size):
+            return ((offset, record.size),)
+        raise DamagedFileSystemError("a folder was moved to where there is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ async def _read_descriptors(volume: Volume) -> _Descriptors | None:
     """
     primary = joliet = None
     has_udf = is_terminated = False
-    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MOST_DESCRIPTORS):
+    for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MAX_DESCRIPTORS):
         descriptor = await volume.read_up_to(number * SECTOR, SECTOR)
         if len(descriptor) < SECTOR or descriptor[1:6] not in _IDENTIFIERS:
             break
@@ -208,8 +208,8 @@ def _root(descriptor: bytes, block_size: int) -> _Record:
 
 async def _first_system_use(volume: Volume, root: _Record) -> bytes:
     """What the root's record of itself has for the system's use."""
-    (place, _), *_ = root.sections
-    for record in _sector_records(await volume.read_up_to(place, SECTOR), SECTOR):
+    (offset, _), *_ = root.sections
+    for record in _sector_records(await volume.read_up_to(offset, SECTOR), SECTOR):
         return record.system_use
     return b""
 

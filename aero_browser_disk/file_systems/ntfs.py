@@ -48,10 +48,10 @@ _DOS_NAME = 2
 _FOLDER, _REPARSE = 0x10000000, 0x400
 _SYMBOLIC_LINK, _MOUNT_POINT = 0xA000000C, 0xA0000003
 _PLAIN_TAGS = frozenset({0, 0x80000014})  # none, and NFS's: the data are where they always are
-_MOST_RECORDS = 4096  # that one file is spread over
+_MAX_RECORDS = 4096  # that one file is spread over
 _LONGEST_VALUE = 1 << 20  # of an attribute list or a reparse point
-_MOST_BUFFERS = 1 << 16  # of one folder's index
-_MOST_BUFFERS_FOR_A_NAME = 256  # that a search looks at: some for each level of the tree
+_MAX_BUFFERS = 1 << 16  # of one folder's index
+_MAX_BUFFERS_FOR_A_NAME = 256  # that a search looks at: some for each level of the tree
 _RECORDS_KEPT = 256
 
 
@@ -98,7 +98,7 @@ class NtfsFileSystem:
         size = struct.unpack_from("<I", root, 8)[0]
         if allocation is None:
             return
-        in_use = await bitmap.read(0, min(bitmap.size, _MOST_BUFFERS // 8))
+        in_use = await bitmap.read(0, min(bitmap.size, _MAX_BUFFERS // 8))
         for number in range(min(allocation.size // size, len(in_use) * 8)):
             if in_use[number // 8] >> number % 8 & 1:
                 for entry in index_entries(await self._buffer(allocation, number * size, size)):
@@ -125,7 +125,7 @@ class NtfsFileSystem:
                 folded = folded or at
             elif allocation is not None:
                 buffers += 1
-                if buffers > _MOST_BUFFERS_FOR_A_NAME:
+                if buffers > _MAX_BUFFERS_FOR_A_NAME:
                     raise DamagedFileSystemError("a folder's index runs in a circle")
                 entries = index_entries(await self._buffer(allocation, at * unit, size))
                 ahead += _candidates(entries, wanted)
@@ -183,12 +183,12 @@ class NtfsFileSystem:
 
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
-    async def _open_table(self, place: int) -> None:
+    async def _open_table(self, offset: int) -> None:
         """Opens the table of records by its first one, which tells where the table is.
 
-        The parts of the table that are told of in other records lie in those told of before.
+        Parts of the table that other records list are in parts that were listed before.
         """
-        first = attributes(mended(await self._volume.read(place, self._record_size), b"FILE"))
+        first = attributes(mended(await self._volume.read(offset, self._record_size), b"FILE"))
         parts = [part for part in first if part.type == DATA and not part.name]
         if not parts:
             raise DamagedFileSystemError("its table of records is missing")
@@ -212,7 +212,9 @@ class NtfsFileSystem:
         if kept is None:
             at = number * self._record_size
             if at + self._record_size > self._table.size:
-                raise DamagedFileSystemError(f"an entry names record {number}, which is none")
+                raise DamagedFileSystemError(
+                    f"an entry names record {number}, which does not exist"
+                )
             record = mended(await self._table.read(at, self._record_size), b"FILE")
             if not struct.unpack_from("<H", record, 22)[0] & _IN_USE:
                 raise DamagedFileSystemError(f"record {number} is of a file that was deleted")
@@ -251,7 +253,7 @@ class NtfsFileSystem:
                 (reference,) = struct.unpack_from("<Q", listed, at + 16)
                 records[reference & 0xFFFFFFFFFFFF] = None
             at += length
-        if len(records) > _MOST_RECORDS:
+        if len(records) > _MAX_RECORDS:
             raise DamagedFileSystemError("a file is spread over more records than any file")
         return list(records)
 
@@ -289,15 +291,15 @@ class CompressedContent:
         return data[offset - start : max(offset, stop) - start].ljust(length, b"\0")
 
     async def _read_unit(self, at: int) -> bytes:
-        pieces = within(self._extents, at, self._unit)
+        extents = within(self._extents, at, self._unit)
         stored = 0
-        for piece in pieces:
-            if piece.place is None:
+        for extent in extents:
+            if extent.disk_offset is None:
                 break
-            stored = min(piece.offset + piece.length, at + self._unit) - at
+            stored = min(extent.offset + extent.length, at + self._unit) - at
         if not stored:
             return bytes(self._unit)
-        data = await read_extents(self._volume, pieces, at, stored)
+        data = await read_extents(self._volume, extents, at, stored)
         return data if stored == self._unit else decompress(data, self._unit)
 
 

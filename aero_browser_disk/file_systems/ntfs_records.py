@@ -15,7 +15,7 @@ COMPRESSED, ENCRYPTED = 0x0001, 0x4000
 
 _STRIDE = 512
 _END = 0xFFFFFFFF
-_MOST_ATTRIBUTES = 512
+_MAX_ATTRIBUTES = 512
 _EPOCH_S = 11_644_473_600  # from 1601 to 1970
 
 
@@ -67,7 +67,7 @@ def mended(data: bytes, magic: bytes) -> bytes:
     Raises `DamagedFileSystemError` when it is no such record or was not written whole.
     """
     if data[:4] != magic or len(data) < 48:
-        raise DamagedFileSystemError(f"a record is none of {magic.decode()}'s")
+        raise DamagedFileSystemError(f"a record does not begin with {magic.decode()}")
     at, count = struct.unpack_from("<HH", data, 4)
     if count != len(data) // _STRIDE + 1 or at + 2 * count > len(data):
         raise DamagedFileSystemError("a record has no counter for each of its sectors")
@@ -84,7 +84,7 @@ def attributes(record: bytes) -> list[Attribute]:
     """The attributes of a mended record."""
     at = struct.unpack_from("<H", record, 20)[0]
     found: list[Attribute] = []
-    while at + 24 <= len(record) and len(found) < _MOST_ATTRIBUTES:
+    while at + 24 <= len(record) and len(found) < _MAX_ATTRIBUTES:
         kind, length = struct.unpack_from("<II", record, at)
         if kind == _END:
             return found
@@ -128,8 +128,8 @@ def run_extents(
                 raise DamagedFileSystemError("a file is longer than any file")
             if cluster is not None and not 0 <= cluster <= clusters - count:
                 raise DamagedFileSystemError("a file lies outside of the volume")
-            place = None if cluster is None else volume_offset + cluster * cluster_size
-            joined(found, Extent(at * cluster_size, count * cluster_size, place))
+            disk_offset = None if cluster is None else volume_offset + cluster * cluster_size
+            joined(found, Extent(at * cluster_size, count * cluster_size, disk_offset))
             at += count
     return found
 

@@ -13,8 +13,8 @@ from .volume import Volume
 SECTOR = 512
 _GPT_SECTORS = (512, 4096)
 _GPT_HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_MOST_GPT_ENTRIES = 1024
-_MOST_LOGICAL = 256
+_MAX_GPT_ENTRIES = 1024
+_MAX_LOGICAL = 256
 _EXTENDED = frozenset({0x05, 0x0F, 0x85})
 _PROTECTIVE = 0xEE
 _MBR_TYPES = {
@@ -120,15 +120,15 @@ async def _read_logical(disk: Volume, extended: _MbrEntry) -> list[Partition]:
     found: list[Partition] = []
     seen: set[int] = set()
     table = extended.start
-    while table not in seen and len(found) < _MOST_LOGICAL and table + SECTOR <= disk.length:
+    while table not in seen and len(found) < _MAX_LOGICAL and table + SECTOR <= disk.length:
         seen.add(table)
         following = None
         for entry in _mbr_entries(await disk.read(table, SECTOR)):
             if entry.type in _EXTENDED:
                 following = extended.start + entry.start
             else:
-                place, number = table + entry.start, 5 + len(found)
-                found.append(Partition(number, place, entry.length, _mbr_type(entry.type)))
+                offset, number = table + entry.start, 5 + len(found)
+                found.append(Partition(number, offset, entry.length, _mbr_type(entry.type)))
         if following is None:
             break
         table = following
@@ -145,17 +145,17 @@ def _mbr_type(number: int) -> str:
 async def _read_gpt(disk: Volume) -> list[Partition]:
     """The partitions of the main table, or of the spare one where its checksums deny it."""
     for sector in _GPT_SECTORS:
-        for place in (sector, (disk.length // sector - 1) * sector):
-            found = await _read_gpt_at(disk, place, sector)
+        for offset in (sector, (disk.length // sector - 1) * sector):
+            found = await _read_gpt_at(disk, offset, sector)
             if found is not None:
                 return found
     return []
 
 
-async def _read_gpt_at(disk: Volume, place: int, sector: int) -> list[Partition] | None:
-    if place < sector or place + sector > disk.length:
+async def _read_gpt_at(disk: Volume, offset: int, sector: int) -> list[Partition] | None:
+    if offset < sector or offset + sector > disk.length:
         return None
-    block = await disk.read(place, sector)
+    block = await disk.read(offset, sector)
     magic, _, header_size, checksum, *_, table, count, size, table_checksum = (
         _GPT_HEADER.unpack_from(block)
     )
@@ -163,7 +163,7 @@ async def _read_gpt_at(disk: Volume, place: int, sector: int) -> list[Partition]
         return None
     header = bytearray(block[:header_size])
     header[16:20] = bytes(4)
-    shape_is_right = size >= 128 and size % 8 == 0 and size <= 4096 and count <= _MOST_GPT_ENTRIES
+    shape_is_right = size >= 128 and size % 8 == 0 and size <= 4096 and count <= _MAX_GPT_ENTRIES
     if zlib.crc32(header) != checksum or not shape_is_right:
         return None
     if table * sector + count * size > disk.length:

@@ -12,7 +12,7 @@ from .tree import Kind
 from .volume import Volume
 
 _SECTOR = 2048
-_MOST_CONTINUATIONS = 32
+_MAX_CONTINUATIONS = 32
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 _CREATED, _MODIFIED, _LONG_FORM = 0x01, 0x02, 0x80
 
@@ -44,7 +44,7 @@ class RockRidge:
         found = cls()
         name, link = b"", _LinkTarget()
         area = system_use
-        for _ in range(_MOST_CONTINUATIONS):
+        for _ in range(_MAX_CONTINUATIONS):
             following = None
             for kind, body in _fields(area):
                 if kind == b"CE" and len(body) >= 24:

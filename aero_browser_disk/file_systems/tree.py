@@ -11,10 +11,10 @@ from .volume import Volume
 
 Kind = Literal["volume", "folder", "file", "link", "other"]
 
-MOST_ENTRIES = 100_000
+MAX_ENTRIES = 100_000
 """Entries of one folder that are listed."""
-MOST_EXTENTS = 1 << 18
-"""Extents of one file that are held."""
+MAX_EXTENTS = 1 << 18
+"""Extents of one file that are kept in memory."""
 LARGEST_FILE = (1 << 53) - 1
 """Bytes of a file: no real one is larger, and up to here JavaScript's numbers are exact too."""
 
@@ -50,21 +50,21 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """`length` bytes from `offset` of a file lie at `place` of the disk.
+    """`length` bytes from `offset` of a file are at `disk_offset` of the disk.
 
-    Without a place they are zeros, or are kept among the file system's own records.
+    Where that is None they are zeros, or are stored among the file system's own records.
     """
 
     offset: int
     length: int
-    place: int | None
+    disk_offset: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """A file or folder as its file system knows it.
 
-    `key` is the file system's own; `places` is where its bytes are, if that took no further read.
+    `key` is the file system's own. `extents` is where its bytes are, if that took no further read.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Node:
     modified: float | None
     key: object
     target: str | None = None
-    places: tuple[Extent, ...] = ()
+    extents: tuple[Extent, ...] = ()
 
 
 class Content(Protocol):
@@ -182,9 +182,9 @@ async def read_extents(
             continue
         if extent.offset > at:
             break
-        if extent.place is not None:
-            place = extent.place - volume.offset + at - extent.offset
-            data[at - offset : stop - offset] = await volume.read(place, stop - at)
+        if extent.disk_offset is not None:
+            start = extent.disk_offset - volume.offset + at - extent.offset
+            data[at - offset : stop - offset] = await volume.read(start, stop - at)
         at = stop
     if at < offset + length:
         raise DamagedFileSystemError(f"a file ends at {at} bytes, before its size is reached")
@@ -194,18 +194,20 @@ async def read_extents(
 def joined(extents: list[Extent], extent: Extent) -> None:
     """Appends an extent, as part of the last one where it goes on from there.
 
-    Raises `DamagedFileSystemError` when there are too many to hold.
+    Raises `DamagedFileSystemError` when there are too many to keep.
     """
     if extents:
         last = extents[-1]
         goes_on = (
-            extent.place is None if last.place is None else extent.place == last.place + last.length
+            extent.disk_offset is None
+            if last.disk_offset is None
+            else extent.disk_offset == last.disk_offset + last.length
         )
         if goes_on:
-            extents[-1] = Extent(last.offset, last.length + extent.length, last.place)
+            extents[-1] = Extent(last.offset, last.length + extent.length, last.disk_offset)
             return
-    if len(extents) >= MOST_EXTENTS:
-        raise DamagedFileSystemError(f"a file is in more than {MOST_EXTENTS} pieces")
+    if len(extents) >= MAX_EXTENTS:
+        raise DamagedFileSystemError(f"a file is in more than {MAX_EXTENTS} extents")
     extents.append(extent)
 
 

@@ -32,10 +32,10 @@ class Volume:
         """The `length` bytes at `offset` of the volume; raises what the disk does as well."""
         if offset < 0 or length < 0 or offset + length > self.length:
             raise DamagedFileSystemError(
-                f"it refers to {length} bytes at {offset}, outside of its {self.length} bytes"
+                f"it refers to {length} bytes at {offset}, outside its {self.length} bytes"
             )
         if length > _LONGEST_READ:
-            raise DamagedFileSystemError(f"it has {length} bytes in one piece")
+            raise DamagedFileSystemError(f"it has {length} bytes that must be read at once")
         if time.monotonic() > self._turn_ends:
             await asyncio.sleep(0)
             self._turn_ends = time.monotonic() + _LONGEST_TURN_S
@@ -46,10 +46,10 @@ class Volume:
         """As `read`, but fewer bytes where the volume ends."""
         return await self.read(offset, max(0, min(length, self.length - offset)))
 
-    async def read_each(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    async def read_each(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The bytes of each (offset, length); several are under way at once."""
         found: list[bytes] = []
-        for start in range(0, len(spans), _AT_ONCE):
-            some = spans[start : start + _AT_ONCE]
-            found += await asyncio.gather(*(self.read(*span) for span in some))
+        for start in range(0, len(ranges), _AT_ONCE):
+            some = ranges[start : start + _AT_ONCE]
+            found += await asyncio.gather(*(self.read(*each) for each in some))
         return found

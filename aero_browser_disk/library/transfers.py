@@ -18,6 +18,7 @@ from ..errors import (
     UnsupportedImageError,
 )
 from ..platform.byte_source import SourceIdentity
+from ..platform.printable import printable
 from ..records.folders import LibraryShelf, checked_name
 from ..records.record import IMAGES, Record
 from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
@@ -162,7 +163,7 @@ def free_name(file_name: str, taken: set[str]) -> str:
     base = PurePosixPath(file_name.replace("\\", "/")).name.strip()
     while (shorter := _SUFFIX.sub("", base)) != base and shorter:
         base = shorter
-    base = "".join(c if c.isprintable() else "\ufffd" for c in base)[:_LONGEST_BASE] or "image"
+    base = printable(base)[:_LONGEST_BASE] or "image"
     number, name = 1, base
     while name in taken:
         number += 1

@@ -8,7 +8,7 @@
 - `waiting`, `event_loop`, `stall_limit`: how code waits, and for how long.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
-- `failures`: errors as plain values.
+- `failures`: errors as plain values. `printable`: text of others, without what hides in it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from .printable import printable
 from .web_url import WebUrl, parse_web_url
 
 HIDDEN = "…"
@@ -43,7 +44,7 @@ def redact_url(url: str) -> str:
         # Without a scheme there is no telling where a password ends.
         return HIDDEN
     if scheme is None:
-        return _printable(_without_query_and_fragment(text))
+        return printable(_without_query_and_fragment(text))
     start = f"{scheme[1].lower()}://"
     authority, tail = _split_authority(text[scheme.end() :])
     user_info, _, host = authority.rpartition("@")
@@ -51,7 +52,7 @@ def redact_url(url: str) -> str:
         # Such as user://pass/word@host/, where what looks like a scheme is a name.
         return f"{start}{HIDDEN}"
     shown_user_info = f"{HIDDEN}@" if user_info else ""
-    return _printable(f"{start}{shown_user_info}{host}{_without_query_and_fragment(tail)}")
+    return printable(f"{start}{shown_user_info}{host}{_without_query_and_fragment(tail)}")
 
 
 def has_secrets(url: str) -> bool:
@@ -92,7 +93,3 @@ def _without_query_and_fragment(text: str) -> str:
     text, _, fragment = text.partition("#")
     text, _, query = text.partition("?")
     return f"{text}{f'?{HIDDEN}' if query else ''}{f'#{HIDDEN}' if fragment else ''}"
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -13,6 +13,7 @@ from ..errors import (
     RemoteImagesDisabledError,
 )
 from ..platform.base import HttpClient
+from ..platform.printable import printable
 from ..platform.redaction import redact_url
 from .access import ImageAddress
 from .documents import is_whole
@@ -81,6 +82,5 @@ def _image(url: str, entry: dict[str, object]) -> CatalogImage:
 
 
 def _shown(text: object) -> str:
-    """Text of another's in one line that prints."""
-    line = " ".join(str(text).split())[:_LONGEST_TEXT]
-    return "".join(character if character.isprintable() else "\ufffd" for character in line)
+    """Text of a server in one line that prints."""
+    return printable(" ".join(str(text).split())[:_LONGEST_TEXT])

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ..file_systems import Entry, Listing
+from ..platform.printable import printable
 from ..units import format_bytes
 from . import page_texts as texts
 
@@ -89,8 +90,3 @@ def _text(inside: list[str], count: int, *, complete: bool) -> str:
 def _count(count: int, noun: str) -> str:
     plural = {"entry": "entries", "volume": "volumes"}[noun]
     return f"{count:,} {noun if count == 1 else plural}"
-
-
-def printable(text: str) -> str:
-    """`text` of an image's in which nothing is hidden: what does not print is replaced."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

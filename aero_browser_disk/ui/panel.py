@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from ..disk import DiskInfo, DiskStats
 from ..errors import DiskError, InvalidOptionError, InvalidUrlError
+from ..platform.printable import printable
 from ..platform.redaction import HIDDEN, has_secrets, may_be_kept, redact_url
 from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes, parse_byte_count
@@ -348,7 +349,7 @@ def _image_name(url: str) -> str:
     if last == "bytes" and folders[-2:-1] == ["disks"]:
         last = folders[-1]
     name = unquote(last) or host.rpartition("@")[2]
-    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return printable(name)
 
 
 def _in_flight(stats: DiskStats | None) -> bool:

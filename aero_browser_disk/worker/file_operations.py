@@ -39,7 +39,7 @@ class FileOperations:
         return await self.of(disk).read(_path(path), start, count)
 
     async def _extents(self, disk: int, path: Value) -> list[dict[str, Value]]:
-        return [asdict(extent) for extent in await self.of(disk).extents(_path(path))]
+        return [camel_keys(asdict(extent)) for extent in await self.of(disk).extents(_path(path))]
 
     async def _where(self, disk: int, offset: Value) -> dict[str, Value]:
         return asdict(await self.of(disk).where(whole("offset", offset)))

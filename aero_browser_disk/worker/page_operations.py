@@ -9,7 +9,8 @@ from ..library.library import Library
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import Value
-from ..ui.files_view import files_view, printable
+from ..platform.printable import printable
+from ..ui.files_view import files_view
 from ..ui.library_view import library_view, prune_view
 from ..ui.page_texts import FILES_WHERE
 from ..ui.panel_texts import BYTE_COUNT_EXPECTED, error_texts

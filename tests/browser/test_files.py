@@ -54,7 +54,7 @@ BROWSE = """async ({ base, url }) => {
     size: blob.size,
     progress,
     first: first.length,
-    where: await files.where(extent.place + 5),
+    where: await files.where(extent.diskOffset + 5),
     missing: await name(() => files.read("/1/none", 0, 1)),
     aborted: await name(() =>
       files.blob("/1/big.bin", { signal: stopped.signal, onProgress: stop })),

@@ -11,8 +11,8 @@
  * as text, never as markup.
  */
 
-const PIECE = 2 << 20;
-const ASKED_AHEAD = 2; // pieces: the next one is on its way while one is taken
+const CHUNK = 2 << 20;
+const ASKED_AHEAD = 2; // chunks: the next one is on its way while one is taken
 
 /**
  * @typedef {object} Entry
@@ -28,8 +28,8 @@ const ASKED_AHEAD = 2; // pieces: the next one is on its way while one is taken
  */
 
 /** @typedef {{ entries: Entry[], complete: boolean }} Listing */
-/** @typedef {{ offset: number, length: number, place: number | null }} Extent */
-/** @typedef {{ volume: string | null, kind: string, path: string | null }} Whereabouts */
+/** @typedef {{ offset: number, length: number, diskOffset: number | null }} Extent */
+/** @typedef {{ volume: string | null, kind: string, path: string | null }} DiskLocation */
 /** @typedef {{ signal?: AbortSignal, onProgress?: (done: number, size: number) => void }} Options */
 
 export class Files {
@@ -72,7 +72,7 @@ export class Files {
   }
 
   /**
-   * Where the bytes of a file are on the disk, in bytes; without a place they are nowhere.
+   * Where the bytes of a file are on the disk, in bytes. `diskOffset` is null for zeros and small files.
    * @param {string} path
    * @returns {Promise<Extent[]>}
    */
@@ -84,7 +84,7 @@ export class Files {
    * What lies at a byte of the disk. The file is told once it was listed (ext with extents, ISO 9660)
    * or its extents were asked for: nothing is searched, so it may be asked while a pointer moves.
    * @param {number} offset
-   * @returns {Promise<Whereabouts>}
+   * @returns {Promise<DiskLocation>}
    */
   where(offset) {
     return this.#disk.ask("files.where", { offset });
@@ -97,16 +97,16 @@ export class Files {
    * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
    */
   stream(path, { signal, onProgress } = {}) {
-    const pieces = this.#pieces(path, signal, onProgress);
+    const chunks = this.#chunks(path, signal, onProgress);
     return new ReadableStream(
       {
         async pull(controller) {
-          const { value, done } = await pieces.next();
+          const { value, done } = await chunks.next();
           if (done) controller.close();
           else controller.enqueue(value);
         },
         async cancel() {
-          await pieces.return();
+          await chunks.return();
         },
       },
       { highWaterMark: 0 },
@@ -122,9 +122,9 @@ export class Files {
   async blob(path, options = {}) {
     /** @type {Blob[]} */
     const parts = [];
-    // Blobs of pieces, so that what was read leaves the memory.
-    for await (const piece of this.#pieces(path, options.signal, options.onProgress)) {
-      parts.push(new Blob([piece]));
+    // Blobs of chunks, so that what was read leaves the memory.
+    for await (const chunk of this.#chunks(path, options.signal, options.onProgress)) {
+      parts.push(new Blob([chunk]));
     }
     return new Blob(parts, { type: "application/octet-stream" });
   }
@@ -135,22 +135,22 @@ export class Files {
    * @param {(done: number, size: number) => void} [onProgress]
    * @returns {AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>}
    */
-  async *#pieces(path, signal, onProgress) {
+  async *#chunks(path, signal, onProgress) {
     const size = (await this.stat(path)).size ?? 0;
     /** @type {Promise<Uint8Array<ArrayBuffer>>[]} */
     const asked = [];
     let next = 0;
     for (let done = 0; done < size; ) {
       while (next < size && asked.length < ASKED_AHEAD) {
-        const piece = this.read(path, next, Math.min(PIECE, size - next), { signal });
-        piece.catch(() => {}); // whoever takes it hears of it; nobody may
-        asked.push(piece);
-        next += PIECE;
+        const chunk = this.read(path, next, Math.min(CHUNK, size - next), { signal });
+        chunk.catch(() => {}); // whoever takes it hears of it; nobody may
+        asked.push(chunk);
+        next += CHUNK;
       }
-      const piece = await asked.shift();
-      if (!piece?.length) throw new Error(`${path} became shorter while it was read`);
-      done += piece.length;
-      yield piece;
+      const chunk = await asked.shift();
+      if (!chunk?.length) throw new Error(`${path} became shorter while it was read`);
+      done += chunk.length;
+      yield chunk;
       onProgress?.(done, size);
     }
   }

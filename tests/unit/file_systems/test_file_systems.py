@@ -174,9 +174,9 @@ async def test_a_folder_lists_all_that_is_in_it(files):
 async def test_the_extents_of_a_file_are_where_its_bytes_are(made, files):
     data = made[0].read_bytes()
     extents = await files.extents("/1/big.bin")
-    found = b"".join(data[e.place : e.place + e.length] for e in extents)
+    found = b"".join(data[e.disk_offset : e.disk_offset + e.length] for e in extents)
     assert found[: len(images.BIG)] == images.BIG
-    where = await files.where(extents[0].place + 100)
+    where = await files.where(extents[0].disk_offset + 100)
     assert (where.volume, where.path) == ("1", "/1/big.bin")
 
 
@@ -184,9 +184,9 @@ async def test_what_is_not_there_or_no_folder_says_so(files):
     for path in ("/1/nothing", "/1/folder/one/below", "/9", "/9/x"):
         with pytest.raises(NoSuchFileError):
             await files.stat(path)
-    with pytest.raises(UnreadableFileError, match="no folder"):
+    with pytest.raises(UnreadableFileError, match="not a folder"):
         await files.list("/1/hello.txt")
-    with pytest.raises(UnreadableFileError, match="no file"):
+    with pytest.raises(UnreadableFileError, match="not a file"):
         await files.read("/1/folder", 0, 1)
     assert await files.read("/1/hello.txt", 6, 10) == b""
     assert await files.read("/1/hello.txt", 1 << 60, 10) == b""
@@ -290,7 +290,7 @@ async def test_a_chain_that_steps_back_by_one_is_followed(chains):
     """dissect.fat 3.13 takes it for one that steps on, and gives other bytes."""
     data, table, first = chains
     (extent,) = await DiskFiles(BytesDisk(data)).extents("/1/big.bin")
-    a, b, c = (extent.place + n * 1024 for n in range(3))
+    a, b, c = (extent.disk_offset + n * 1024 for n in range(3))
     data[a:b], data[b:c] = data[b:c], data[a:b]
     for cluster, following in ((first + 1, first), (first, first + 2)):
         struct.pack_into("<H", data, table + 2 * cluster, following)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from .tree import Extent
 
-_MOST = 1 << 17  # extents that are remembered
+_MAX_EXTENTS = 1 << 17  # extents that are remembered
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class Location:
     """What lies at a byte of a disk: the volume by its name, what it is, and the file if known."""
 
     volume: str | None
@@ -20,26 +20,26 @@ class Whereabouts:
     path: str | None
 
 
-class KnownPlaces:
+class KnownExtents:
     """Extents of files, looked up by the bytes of the disk. The first ones learnt stay."""
 
     def __init__(self) -> None:
-        self._places: dict[int, tuple[int, str]] = {}  # where an extent begins: its end, its file
+        self._extents: dict[int, tuple[int, str]] = {}  # where an extent begins: its end, its file
         self._starts: list[int] | None = None
 
     def note(self, path: str, extents: Sequence[Extent]) -> None:
         """These are where a file is."""
         for extent in extents:
-            if extent.place is not None and len(self._places) < _MOST:
-                self._places[extent.place] = extent.place + extent.length, path
+            if extent.disk_offset is not None and len(self._extents) < _MAX_EXTENTS:
+                self._extents[extent.disk_offset] = extent.disk_offset + extent.length, path
                 self._starts = None
 
     def path_at(self, offset: int) -> str | None:
         """The file that has this byte of the disk, if it is known."""
         if self._starts is None:
-            self._starts = sorted(self._places)
+            self._starts = sorted(self._extents)
         index = bisect_right(self._starts, offset) - 1
         if index < 0:
             return None
-        end, path = self._places[self._starts[index]]
+        end, path = self._extents[self._starts[index]]
         return path if offset < end else None

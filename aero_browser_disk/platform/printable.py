@@ -1,0 +1,15 @@
+"""Text that others wrote, made fit to be shown: names on images, addresses, descriptions."""
+
+from __future__ import annotations
+
+_REPLACEMENT = "\ufffd"
+
+
+def printable(text: str) -> str:
+    """`text` with each character that does not print replaced by U+FFFD.
+
+    So no control character reaches a terminal, and no bidirectional override hides what a name is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _REPLACEMENT for letter in text)
