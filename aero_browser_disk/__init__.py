@@ -7,6 +7,7 @@ Everything that programs use is imported from here, or from one of these:
 - `formats`: what kind of image a file is.
 - `notebook`: progress bars and downloads in notebooks and terminals.
 - `platform`: what a disk needs from its surroundings, as protocols, and implementations of them.
+- `sync`: the same disks for code without asyncio.
 - `testing`: servers, images and test suites for tests of your own.
 
 All other modules may change in any version.

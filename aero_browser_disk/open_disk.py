@@ -11,6 +11,7 @@ from .library.open_image import LibraryDisk
 from .library.overlays import OverlayBase
 from .platform import current_platform
 from .platform.base import Platform
+from .platform.opening import Opening, opening
 from .remote.access import ImageAddress
 from .streaming.open_remote import DEFAULT_BLOCK_SIZE, RemoteOptions, cache_folder, open_remote_disk
 from .streaming.streaming_disk import StreamingDisk
@@ -19,11 +20,11 @@ __all__ = ["DEFAULT_BLOCK_SIZE", "open_disk"]
 
 
 @overload
-async def open_disk(
+def open_disk(
     url: str, *, platform: Platform | None = None, **remote: Unpack[RemoteOptions]
-) -> StreamingDisk: ...
+) -> Opening[StreamingDisk]: ...
 @overload
-async def open_disk(
+def open_disk(
     url: str | None = None,
     *,
     image: str | None = None,
@@ -31,7 +32,8 @@ async def open_disk(
     write_base: bool = False,
     platform: Platform | None = None,
     **remote: Unpack[RemoteOptions],
-) -> StreamingDisk | LibraryDisk: ...
+) -> Opening[StreamingDisk | LibraryDisk]: ...
+@opening
 async def open_disk(
     url: str | None = None,
     *,
@@ -42,6 +44,8 @@ async def open_disk(
     **remote: Unpack[RemoteOptions],
 ) -> StreamingDisk | LibraryDisk:
     """Opens a disk: the raw image at `url`, its blocks cached, or the local image named `image`.
+
+    Await it and close the disk later, or enter it: `async with open_disk(url, …) as disk`.
 
     A local image takes writes, unless it is a CD. A remote one is read-only. `overlay` names a
     layer over either that takes the writes instead, and is made when it is not there yet; several

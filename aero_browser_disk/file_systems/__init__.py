@@ -16,6 +16,7 @@ formats that are not here.
 from __future__ import annotations
 
 from .disk_files import DiskFiles
+from .file_io import BUFFER_SIZE, AsyncImageFile, ImageFile
 from .tree import Entry, Extent, Listing
 
-__all__ = ["DiskFiles", "Entry", "Extent", "Listing"]
+__all__ = ["BUFFER_SIZE", "AsyncImageFile", "DiskFiles", "Entry", "Extent", "ImageFile", "Listing"]

@@ -14,14 +14,13 @@ from ..errors import (
     UnknownFileSystemError,
     UnreadableFileError,
 )
+from ..platform.opening import opening
+from .file_io import MAX_READ_AT_ONCE, AsyncImageFile
 from .known_extents import KnownExtents, Location
 from .partitions import Partition, read_partitions
 from .recognition import begins_file_system, is_disc, open_file_system
 from .tree import LARGEST_FILE, MAX_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
 from .volume import Volume
-
-MAX_READ_AT_ONCE = 16 << 20
-"""Bytes that one `read` returns at most."""
 
 _WHOLE_DISK = 0
 _MAX_LINKS = 40
@@ -83,6 +82,16 @@ class DiskFiles:
         if len(parts) == 1:
             return await self._volume_entry(await self._partition(parts[0]))
         return _entry((await self._find(path)).node)
+
+    @opening
+    async def open(self, path: str) -> AsyncImageFile:
+        """A file to read and seek in, as `await files.open(…)` or `async with files.open(…)`.
+
+        `aero_browser_disk.sync` has files for code that does not await. Raises
+        `UnreadableFileError`.
+        """
+        await self.read(path, 0, 0)
+        return AsyncImageFile(self, path, (await self.stat(path)).size or 0)
 
     async def read(self, path: str, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset` of a file; fewer where it ends, none behind its end.

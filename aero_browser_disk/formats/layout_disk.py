@@ -5,12 +5,13 @@ from __future__ import annotations
 from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError
 from ..platform.base import WritableBuffer
+from ..platform.opening import ClosesOnExit
 from .layout import ImageLayout, LayoutReader
 
 _BLOCK = 4096
 
 
-class LayoutDisk(RefusingWrites):
+class LayoutDisk(ClosesOnExit, RefusingWrites):
     """A read-only `Disk` over an `ImageLayout`. It caches only what had to be unpacked."""
 
     def __init__(self, layout: ImageLayout, version: str) -> None:

@@ -11,6 +11,7 @@ from typing import Self
 from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError, EmptyImageError, UnreadableImageError
 from ..platform.base import WritableBuffer
+from ..platform.opening import ClosesOnExit
 
 _BLOCK = 4096
 
@@ -23,7 +24,7 @@ def _mapped(path: Path) -> Iterator[None]:
         raise UnreadableImageError(str(path), error.strerror or str(error)) from error
 
 
-class RawFileDisk(RefusingWrites):
+class RawFileDisk(ClosesOnExit, RefusingWrites):
     """A read-only `Disk` over a file or block device. Every read is at once."""
 
     def __init__(self, path: Path, descriptor: int, size: int, version: str) -> None:
@@ -90,6 +91,10 @@ class RawFileDisk(RefusingWrites):
             storage="folder",
             notices=(),
         )
+
+    @property
+    def _is_open(self) -> bool:
+        return self._descriptor is not None
 
     async def close(self) -> None:
         if self._descriptor is not None:

@@ -16,6 +16,7 @@ from ..errors import (
 from ..platform import current_platform
 from ..platform.base import Channel, Credentials, Platform
 from ..platform.byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
+from ..platform.opening import ClosesOnExit, opening
 from ..records.folders import CHANNEL, LibraryShelf
 from ..records.record import CACHES, IMAGES, OVERLAYS
 from ..remote.access import Access, ImageAddress, Renew
@@ -52,7 +53,7 @@ class ExportFile:
         """The same for a page to take: some may be in JavaScript's memory. One or the other."""
 
 
-class Library:
+class Library(ClosesOnExit):
     """Everything that is kept here. Names of images may be ids, as `list` tells them.
 
     Other tabs with the same origin work on the same library: what is open in one cannot be opened,
@@ -68,6 +69,7 @@ class Library:
         """The overlays over images, by name."""
 
     @classmethod
+    @opening
     async def open(cls, platform: Platform | None = None) -> Library:
         """The library of this platform; raises `StorageUnavailableError` where nothing lasts."""
         outside = platform or await current_platform()
@@ -117,6 +119,7 @@ class Library:
         """Makes a blank image of `size` bytes, which takes next to no room: `LibraryImages`."""
         return await self._catalog.entry(await self._images.create(name, size))
 
+    @opening
     async def open_image(
         self, name: str, overlays: Sequence[str] = (), *, write_base: bool = False
     ) -> LibraryDisk:

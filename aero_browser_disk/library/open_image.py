@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges, locate
 from ..errors import DiskError, ReadOnlyError
 from ..platform.base import File, ReadableBuffer, WritableBuffer
+from ..platform.opening import ClosesOnExit
 from ..streaming.activity import Activity
 from ..streaming.streaming_disk import StreamingDisk
 from ..writable.overlay import Overlay
@@ -19,7 +20,7 @@ Refusal = Callable[[], DiskError]
 """Makes the error that says why a write is refused."""
 
 
-class LibraryDisk:
+class LibraryDisk(ClosesOnExit):
     """A `Disk` over the one that is opened, which it owns.
 
     `folder` is where the uppermost layer is kept. With `refuses` it takes no writes. `on_close` is
@@ -189,6 +190,10 @@ class LibraryDisk:
                 await self.disk.close()
             finally:
                 await on_close(info)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._on_close is not None
 
     def _changed(self, offset: int, length: int) -> None:
         self.changes += 1

@@ -5,7 +5,8 @@
 - `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
   sockets; `memory`: for tests.
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one.
-- `waiting`, `event_loop`, `stall_limit`: how code waits, and for how long.
+- `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long.
+- `opening`: what can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
 - `failures`: errors as plain values. `printable`: text of others, without what hides in it.

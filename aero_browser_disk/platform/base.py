@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 # What `File.read_into` may fill and `File.write` may take: a C-contiguous buffer of bytes.
 WritableBuffer = bytearray | memoryview
@@ -356,3 +356,19 @@ class Waiter(Protocol):
 
         Raises `CannotWaitError` when that is impossible here.
         """
+
+
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """Runs coroutines for synchronous code."""
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Waits for a coroutine; returns what it returns and raises what it raises.
+
+        Raises `CannotWaitError` where that is impossible.
+        """
+
+    def close(self) -> None:
+        """Ends what runs in the background. Idempotent."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import CannotWaitError
-from .base import Waiter, Work
+from .base import Runner, Waiter, Work
 
 
 def waiter() -> Waiter:
@@ -68,3 +68,14 @@ class NoWaiter:
             "the file was made outside of an event loop. Make it inside, or give it "
             "wait=runner.run of the asyncio.Runner that the disk was opened by."
         )
+
+
+def runner() -> Runner:
+    """What runs coroutines for synchronous code that belongs to no event loop."""
+    if sys.platform == "emscripten":
+        from .browser.waiting import SwitchingRunner
+
+        return SwitchingRunner()
+    from .background_loop import BackgroundLoop
+
+    return BackgroundLoop()

@@ -11,6 +11,7 @@ from ..cache.block_store import StoredImage
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DiskClosedError, IntegrityError, InvalidOptionError, ReadOnlyError
 from ..platform.base import Clock, File, ReadableBuffer, WritableBuffer
+from ..platform.opening import ClosesOnExit
 from ..remote.remote_image import RemoteImage
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from .activity import Activity
@@ -32,7 +33,7 @@ _PROFILE_REQUEST = MIB
 _WHOLE_IMAGE_REQUEST = 4 * MIB
 
 
-class StreamingDisk:
+class StreamingDisk(ClosesOnExit):
     """A read-only `Disk` over a remote image, its blocks cached.
 
     Concurrent reads of one block make one request, adjacent missing blocks make one request of at
@@ -327,6 +328,10 @@ class StreamingDisk:
         from ..disk_html import disk_html
 
         return disk_html(self)
+
+    @property
+    def _is_open(self) -> bool:
+        return not self._closed
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DataCutError, DiskClosedError, InvalidOptionError, StorageError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
+from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
 from .granule_table import GRANULE
 from .sector_journal import Contents
@@ -15,7 +16,7 @@ from .sector_store import SectorStore, commits_in
 from .sector_writer import Put
 
 
-class LocalImage:
+class LocalImage(ClosesOnExit):
     """A writable `Disk` over zeros."""
 
     def __init__(self, store: SectorStore, storage: Storage) -> None:

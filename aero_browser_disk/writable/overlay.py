@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..platform.byte_source import ByteStream
+from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
 from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
@@ -30,7 +31,7 @@ from .transaction import RESERVED_WRITE
 _COPIED_AT_ONCE = RESERVED_WRITE
 
 
-class Overlay:
+class Overlay(ClosesOnExit):
     """A writable `Disk` over any other, which it never changes, but for `commit`.
 
     What was written is kept sector by sector, so that a write reads nothing of the base, and a read

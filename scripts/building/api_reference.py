@@ -30,6 +30,7 @@ MODULES = (
     "aero_browser_disk.formats",
     "aero_browser_disk.notebook",
     "aero_browser_disk.platform",
+    "aero_browser_disk.sync",
     "aero_browser_disk.testing",
 )
 SCRIPT_MODULES = (

@@ -28,7 +28,7 @@ LAYERS = (
     {"disk_file", "file_systems", "progress", "transfer"},
     {"library", "doctor"},
     {"notebook", "open_disk"},
-    {"service", "testing", "ui"},
+    {"service", "sync", "testing", "ui"},
     {"cli", "worker"},
     {NAME},  # the package's own __init__
 )

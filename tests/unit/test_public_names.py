@@ -36,7 +36,9 @@ PUBLIC = {
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError
         UnreadableImageError UnsupportedImageError UnversionedBaseError
     """,
-    "aero_browser_disk.file_systems": "DiskFiles Entry Extent Listing",
+    "aero_browser_disk.file_systems": (
+        "AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing"
+    ),
     "aero_browser_disk.formats": (
         "FORMAT_NAMES HEAD_LENGTH ImageFormat ImageLayout LayoutDisk LayoutReader Segment "
         "TAIL_LENGTH Treatment data_ranges open_layout recognise segments"
@@ -47,6 +49,7 @@ PUBLIC = {
         MemoryChannels MemoryLocks MemoryStorage Platform Storage StorageEstimate
         cache_folder current_platform host_platform
     """,
+    "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",
     "aero_browser_disk.testing": """
         Behaviour CrossOriginHttpSuite DiskSuite FailingStorage HTTP_SUITE_IMAGES HttpSuite
         ImageServer PowerCutError Request SiteServer StorageSuite SyntheticImage

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_browser_disk import errors, open_disk
+from aero_browser_disk import errors, open_disk, sync
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
@@ -282,7 +282,10 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         return made[-1]
 
     monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
+    sync._session_of.cache_clear()
     yield
+    await asyncio.to_thread(sync._session().close)
+    sync._session_of.cache_clear()
     for platform in made:
         await platform.http.close()
 
@@ -300,4 +303,5 @@ async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch
     if running := eval(code, names):  # a block without `await` has run by now
         await running
     for opened in {id(found): found for found in (disk, names["disk"])}.values():
-        await opened.close()
+        if waiting := opened.close():  # one of `sync` is closed at once
+            await waiting

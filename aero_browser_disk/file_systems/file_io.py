@@ -1,0 +1,148 @@
+"""A file inside an image as a Python file."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+BUFFER_SIZE = 128 << 10
+"""Bytes that a buffered reader asks for at a time: enough that a request costs little."""
+
+MAX_READ_AT_ONCE = 16 << 20
+"""Bytes that one read of a file on a disk gives at most."""
+
+Run = Callable[[Coroutine[Any, Any, bytes]], bytes]
+
+
+class ReadsFiles(Protocol):
+    """What reads files on a disk: `DiskFiles`."""
+
+    async def read(self, path: str, offset: int, length: int) -> bytes:
+        """The `length` bytes at `offset` of a file; fewer where it ends."""
+
+
+class ImageFile(io.RawIOBase):
+    """A file of an image, read-only, as a raw file. Put an `io.BufferedReader` over it.
+
+    `size` is in bytes; `run` waits for a coroutine, as `asyncio.Runner().run` does. Reading raises
+    what `DiskFiles.read` does.
+    """
+
+    def __init__(self, files: ReadsFiles, path: str, size: int, run: Run) -> None:
+        super().__init__()
+        self.name = path
+        self.mode = "rb"
+        self._files = files
+        self._size = size
+        self._run = run
+        self._position = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._size
+
+    def readable(self) -> bool:
+        self._check_open()
+        return True
+
+    def seekable(self) -> bool:
+        self._check_open()
+        return True
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._check_open()
+        self._position = seek_to(self._position, self._size, offset, whence)
+        return self._position
+
+    def readinto(self, target: Buffer, /) -> int:
+        """Fills `target` as far as the file goes; returns how many bytes, 0 at the end."""
+        self._check_open()
+        with memoryview(target) as whole, whole.cast("B") as view:
+            length = max(0, min(len(view), self._size - self._position, MAX_READ_AT_ONCE))
+            if length:
+                view[:length] = self._run(self._files.read(self.name, self._position, length))
+        self._position += length
+        return length
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+
+class AsyncImageFile:
+    """A file of an image, read-only, for code that awaits: `read`, `seek`, `tell`, `close`.
+
+    Sequential reads ask for `BUFFER_SIZE` bytes at a time.
+    """
+
+    def __init__(self, files: ReadsFiles, path: str, size: int) -> None:
+        self.name = path
+        self.size = size
+        """Bytes in the file."""
+        self._files = files
+        self._position = 0
+        self._buffer = b""
+        self._buffer_start = 0
+        self.closed = False
+
+    async def read(self, length: int = -1) -> bytes:
+        """Up to `length` bytes from the position, all that is left if negative; b"" at the end.
+
+        Raises what `DiskFiles.read` does, and `ValueError` once closed.
+        """
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        left = max(0, self.size - self._position)
+        wanted = left if length < 0 else min(length, left)
+        parts = []
+        while wanted:
+            part = await self._some(wanted)
+            parts.append(part)
+            self._position += len(part)
+            wanted -= len(part)
+        return b"".join(parts)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves the position; returns it."""
+        self._position = seek_to(self._position, self.size, offset, whence)
+        return self._position
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._position
+
+    def close(self) -> None:
+        """Forgets what is buffered."""
+        self.closed = True
+        self._buffer = b""
+
+    async def _some(self, wanted: int) -> bytes:
+        """At least one byte from the position: of the buffer, or read with more behind it."""
+        begin = self._position - self._buffer_start
+        if not 0 <= begin < len(self._buffer):
+            length = min(max(wanted, BUFFER_SIZE), MAX_READ_AT_ONCE, self.size - self._position)
+            data = await self._files.read(self.name, self._position, length)
+            if length > BUFFER_SIZE:
+                return data[:wanted]
+            self._buffer, self._buffer_start, begin = data, self._position, 0
+        return self._buffer[begin : begin + wanted]
+
+
+def seek_to(position: int, size: int, offset: int, whence: int) -> int:
+    """Where a seek leads; raises `ValueError` as files do."""
+    starts = {os.SEEK_SET: 0, os.SEEK_CUR: position, os.SEEK_END: size}
+    if whence not in starts:
+        raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+    if starts[whence] + offset < 0:
+        raise ValueError(f"negative seek position {starts[whence] + offset}")
+    return starts[whence] + offset
