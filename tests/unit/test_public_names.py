@@ -25,8 +25,9 @@ PUBLIC = {
         diagnose errors host_platform open_disk
     """,
     "aero_browser_disk.errors": """
-        BaseChangedError BrokenAnswerError CannotWaitError DamagedFileSystemError
-        DamagedImageError DataCutError DiskClosedError DiskError EmptyImageError
+        BaseChangedError BrokenAnswerError CannotWaitError DamagedDiskError
+        DamagedFileSystemError DamagedImageError DataCutError DiskClosedError DiskError
+        EmptyImageError
         HasOverlaysError HttpStatusError ImageBusyError ImageChangedError IntegrityError
         InvalidDocumentError InvalidOptionError InvalidResponseError InvalidUrlError
         NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
