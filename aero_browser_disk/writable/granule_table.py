@@ -47,8 +47,16 @@ class GranuleTable:
         """How many pages and ranges of zeros it is made of."""
         return len(self._pages) + len(self._zeros)
 
-    def put(self, granule: int, count: int, entry: int) -> array[int]:
+    def put(self, granule: int, count: int, entry: int) -> Sequence[int]:
         """Sets the entries of a run that begins with `entry`; returns the slots that they had."""
+        if count == 1 and entry >= _STEP:  # which is what guests mostly write
+            number, index = divmod(granule, _PAGE)
+            page = self._pages.get(number)
+            if page is None:
+                page = self._new_page(number)
+            old = page[index]
+            page[index] = entry
+            return (old >> SECTORS,) if old >= _STEP else ()
         gone = array("I")
         step = _STEP if entry >= _STEP else 0
         end = granule + count
@@ -81,7 +89,7 @@ class GranuleTable:
         pages, gone = self._pages, array("I")
         for word, count, slot in records:
             if count != 1:
-                gone += self.put(word >> SECTORS, count, slot << SECTORS | word & ALL)
+                gone.extend(self.put(word >> SECTORS, count, slot << SECTORS | word & ALL))
                 continue
             granule = word >> SECTORS
             number = granule // _PAGE
