@@ -33,6 +33,8 @@ class SlotSpace:
         self.reserve = 0
         self._file = file
         self._free = 0
+        self._unproven = len(self.states)
+        self._first_unproven = 0  # none comes before
         self._end = 0  # of the file, before the last `take_unproven`
         self._cursor = 0  # where to look for free ones next
 
@@ -50,10 +52,16 @@ class SlotSpace:
         """Says what slots are; the file is taken to reach there."""
         missing = slot + count - len(self.states)
         if missing > 0:
-            self.states.extend(bytes((UNPROVEN,)) * missing)
-        before = self.states.count(FREE, slot, slot + count)
+            self.states.extend(_UNPROVEN * missing)
+            self._unproven += missing
+        self._free -= self.states.count(FREE, slot, slot + count)
+        self._unproven -= self.states.count(UNPROVEN, slot, slot + count)
         self.states[slot : slot + count] = bytes((state,)) * count
-        self._free += (count if state == FREE else 0) - before
+        if state == FREE:
+            self._free += count
+        elif state == UNPROVEN:
+            self._unproven += count
+            self._first_unproven = min(self._first_unproven, slot)
 
     def give_back(self, slots: Iterable[int]) -> None:
         """Frees slots."""
@@ -84,6 +92,8 @@ class SlotSpace:
     def recount(self) -> None:
         """Counts the free slots anew."""
         self._free = self.states.count(FREE)
+        self._unproven = self.states.count(UNPROVEN)
+        self._first_unproven = 0
 
     def settle(self, start: int, stop: int) -> None:
         """Makes those from `start` to `stop` that are fresh settled."""
@@ -124,7 +134,7 @@ class SlotSpace:
         """
         runs: list[tuple[int, int]] = []
         self._end = len(self.states)
-        if self.states.count(UNPROVEN) > self._few():
+        if self._unproven > self._few():
             while wanted:
                 slot, count = self._find_unproven(wanted)
                 if slot == len(self.states):
@@ -170,7 +180,7 @@ class SlotSpace:
     def _drop(self, end: int) -> None:
         """Gives the room of the slots from `end` on back."""
         del self.states[end:]
-        self._free = self.states.count(FREE)
+        self.recount()
         self._cursor = min(self._cursor, end)
         # Last: when it fails, slots that the file still has are merely not given away.
         if self._file.size() > end * SLOT_SIZE:
@@ -213,9 +223,10 @@ class SlotSpace:
 
     def _find_unproven(self, most: int) -> tuple[int, int]:
         """The first of some adjacent slots, unproven or behind the file's end, and how many."""
-        slot = self.states.find(UNPROVEN)
+        slot = self.states.find(UNPROVEN, self._first_unproven) if self._unproven else -1
         if slot < 0:
             return len(self.states), most
+        self._first_unproven = slot
         return slot, _run(self.states, slot, most, _UNPROVEN)
 
 
