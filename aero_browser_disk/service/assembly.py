@@ -186,7 +186,8 @@ def _authorities(configuration: Configuration, urls: SignedUrls | None) -> list[
 
 def _bearer_tokens(options: JwtOptions) -> Authority:
     # Cryptography takes a while to load.
-    from .access.bearer_tokens import BearerTokens, FetchedKeys, FileKeys
+    from .access.bearer_tokens import BearerTokens
+    from .access.issuer_keys import FetchedKeys, FileKeys
 
     if options.keys_file is not None:
         return BearerTokens(options, FileKeys(options.keys_file))

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aero_browser_disk.service.access.authorization import Asked, RefusedError
-from aero_browser_disk.service.access.bearer_tokens import FetchedKeys, FileKeys
+from aero_browser_disk.service.access.issuer_keys import FetchedKeys, FileKeys
 from aero_browser_disk.service.access.signed_urls import SignedUrls
 from aero_browser_disk.service.cli import main
 
@@ -431,6 +431,7 @@ async def test_the_issuers_keys_are_kept_for_a_while(issuer: Issuer) -> None:
     issuer.keys = ""
     now += 301
     assert "rsa" in await fetched.keys("rsa")
+    assert "rsa" in await fetched.keys("another")
     assert issuer.asked == 4
     now += 300
     with pytest.raises(RefusedError) as refused:

@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import json
 import time
-import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from http.client import HTTPException
-from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ..configuration import JwtOptions
 from .authorization import EVERY_ACTION, Asked, Grant, RefusedError
+from .issuer_keys import KEY_TYPES, KeySource
 
-# Which keys may prove which algorithm: a token must not choose how its own key is used.
-_KEY_TYPES: Final = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 # What some libraries call Ed25519 since RFC 9864.
 _ED25519: Final = "Ed25519"
 # Good tokens remembered, because checking a signature costs more than sending 64 KiB.
 _MOST_TOKENS: Final = 4096
 _LONGEST_TOKEN: Final = 8192
-# Strangers can make up key ids; they must not make us ask the issuer for each.
-_UNKNOWN_KEY_PAUSE_S: Final = 30.0
-_FETCH_TIMEOUT_S: Final = 5.0
-_LONGEST_JWKS: Final = 1 << 20
-
-
-class KeySource(Protocol):
-    """Where the issuer's public keys come from."""
-
-    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
-        """The keys by id, read again when `key_id` is not among them; raises `RefusedError`."""
-
-    def reload(self) -> None:
-        """Reads them again; raises `ValueError` or `OSError`."""
 
 
 class BearerTokens:
@@ -103,7 +82,7 @@ class BearerTokens:
             candidates = [keys[key_id]] if key_id in keys else []
         else:
             candidates = list(keys.values())
-        fitting = [key for key in candidates if key.key_type == _KEY_TYPES[algorithm]]
+        fitting = [key for key in candidates if key.key_type == KEY_TYPES[algorithm]]
         # Several only without a key id; every one of them may have signed it.
         for key in fitting[:8]:
             try:
@@ -138,114 +117,3 @@ def _scopes(claims: Mapping[str, Any]) -> list[str]:
     if not isinstance(scopes, list):
         return []
     return [text for text in scopes if isinstance(text, str)]
-
-
-class FileKeys:
-    """The keys of a file: a JWK set, or PEM public keys, whose ids are their SHA-256 then."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._keys = _parse_keys(file.read_bytes())
-
-    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
-        """As `KeySource.keys`; a file is read again on SIGHUP alone."""
-        return self._keys
-
-    def reload(self) -> None:
-        """As `KeySource.reload`."""
-        self._keys = _parse_keys(self._file.read_bytes())
-
-
-class FetchedKeys:
-    """The keys at an address, kept for `max_age_s`, and used for as long again if it fails."""
-
-    def __init__(
-        self, url: str, max_age_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._url = url
-        self._max_age_s = max_age_s
-        self._clock = clock
-        self._keys: Mapping[str, jwt.PyJWK] = {}
-        self._fetched_at = -float("inf")
-        self._tried_at = -float("inf")
-        self._fetching: asyncio.Task[None] | None = None
-
-    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
-        """As `KeySource.keys`."""
-        if self._lacks(key_id):
-            if self._fetching is None and self._may_try():
-                # By itself: whoever asks may go away, and what comes counts all the same.
-                self._fetching = asyncio.create_task(self._fetch())
-            if self._fetching is not None:
-                await asyncio.shield(self._fetching)
-        if self._clock() - self._fetched_at > 2 * self._max_age_s:
-            message = "The keys that prove tokens cannot be had now. Try again."
-            raise RefusedError("keys_unavailable", message, 503)
-        return self._keys
-
-    def _lacks(self, key_id: str | None) -> bool:
-        """Whether the issuer may have other keys that matter."""
-        unknown = key_id is not None and key_id not in self._keys
-        return unknown or self._clock() - self._fetched_at >= self._max_age_s
-
-    def _may_try(self) -> bool:
-        return self._clock() - self._tried_at >= min(_UNKNOWN_KEY_PAUSE_S, self._max_age_s)
-
-    async def _fetch(self) -> None:
-        self._tried_at = self._clock()
-        try:
-            self._keys = _parse_keys(await asyncio.to_thread(self._download))
-        except (OSError, HTTPException, ValueError):
-            return  # those that are there serve on for a while
-        finally:
-            self._fetching = None
-        self._fetched_at = self._clock()
-
-    def _download(self) -> bytes:
-        # The configuration allows https, and http to this machine.
-        with urllib.request.urlopen(self._url, timeout=_FETCH_TIMEOUT_S) as answer:  # noqa: S310
-            body: bytes = answer.read(_LONGEST_JWKS)
-        return body
-
-    def reload(self) -> None:
-        """As `KeySource.reload`: the next token has them fetched."""
-        self._fetched_at = self._tried_at = -float("inf")
-
-
-def _parse_keys(data: bytes) -> Mapping[str, jwt.PyJWK]:
-    """The public keys of a JWK set or of PEM blocks, by id; raises `ValueError`."""
-    if b"-----BEGIN" in data:
-        blocks = data.split(b"-----BEGIN")[1:]
-        return dict(_from_pem(b"-----BEGIN" + block) for block in blocks)
-    try:
-        document = json.loads(data)
-        written = [key for key in document["keys"] if key.get("use", "sig") == "sig"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("the keys are neither a JWK set nor PEM") from None
-    keys = {}
-    for number, key in enumerate(written):
-        if key.get("kty") not in _KEY_TYPES.values() or "d" in key:
-            continue  # a secret has no place there, and other kinds prove nothing here
-        try:
-            keys[str(key.get("kid", number))] = jwt.PyJWK.from_dict(key)
-        except jwt.PyJWTError:
-            continue
-    if not keys:
-        raise ValueError("the JWK set has no public key for RS256, ES256 or EdDSA")
-    return keys
-
-
-def _from_pem(block: bytes) -> tuple[str, jwt.PyJWK]:
-    try:
-        key = load_pem_public_key(block)
-    except ValueError:
-        raise ValueError("not a public key in PEM") from None
-    for name in ("RS256", "ES256", "EdDSA"):
-        algorithm = jwt.get_algorithm_by_name(name)
-        try:
-            described = algorithm.to_jwk(key, as_dict=True)
-        except (jwt.PyJWTError, TypeError, AttributeError, ValueError):
-            continue
-        if described.get("kty") == _KEY_TYPES[name]:
-            return hashlib.sha256(block).hexdigest(), jwt.PyJWK.from_dict(described, name)
-    raise ValueError("a PEM key is of no kind for RS256, ES256 or EdDSA")

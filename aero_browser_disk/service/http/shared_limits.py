@@ -1,4 +1,8 @@
-"""Limits that several instances share through Redis or Valkey (extra `redis`)."""
+"""Limits that several instances share through Redis or Valkey (extra `redis`).
+
+The library `limits` counts requests in a window. It has neither requests in flight nor bytes that
+are spent as they are sent.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ import asyncio
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from .access_log import AccessLog
@@ -19,9 +26,12 @@ from .client_limits import BURST_S, Allowance, Limit, LimitExceededError, LocalL
 # Longer than that without a sign of life, and its instance is taken for dead.
 _IN_FLIGHT_S: Final = 120
 _RENEW_S: Final = 30
-# A limiter that takes longer would cost more than it protects.
+# A limiter that takes longer would cost more than it protects. For connecting and the response.
 _TIMEOUT_S: Final = 1.0
-_TELL_EVERY_S: Final = 60.0
+# How long nobody asks it after it failed: only the first request waits for one that hangs.
+_PAUSE_S: Final = 10.0
+_REPORT_EVERY_S: Final = 60.0
+T = TypeVar("T")
 _LIMITS: Final[dict[int, Limit]] = {
     1: "requests_in_flight",
     2: "bytes_per_s",
@@ -81,16 +91,35 @@ return 0
 )
 
 
-class SharedLimits:
-    """Counts in Redis; in this process while Redis does not answer, which the log then says."""
+class _NotAnsweredError(Exception):
+    """Redis fails, hangs, or did so a moment ago."""
 
-    def __init__(self, allowance: Allowance, url: str, log: AccessLog) -> None:
+
+class SharedLimits:
+    """Counts in Redis; in this process while Redis does not answer, which the log then says.
+
+    `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        allowance: Allowance,
+        url: str,
+        log: AccessLog,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._allowance = allowance
         self._log = log
         self._local = LocalLimits(allowance)
-        self._told_at = -_TELL_EVERY_S
+        self._clock = clock
+        self._reported_at = -_REPORT_EVERY_S
+        self._failed_at = -_PAUSE_S
         self._redis: Redis = Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+            url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            # Its own retries take as long again.
+            retry=Retry(NoBackoff(), 0),
         )
         self._admit = self._redis.register_script(_ADMIT)
         self._spend = self._redis.register_script(_SPEND)
@@ -134,11 +163,22 @@ class SharedLimits:
             allowance.bytes_per_s * BURST_S,
         ]
         try:
-            limit, wait_ms = await self._admit(keys, arguments)
-        except (RedisError, OSError) as error:
-            self._tell(error)
+            limit, wait_ms = await self._ask(lambda: self._admit(keys, arguments))
+        except _NotAnsweredError:
             return -1, 0
         return int(limit), int(wait_ms)
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """What Redis responds; raises `_NotAnsweredError`, at once for a while after it failed."""
+        if self._clock() - self._failed_at < _PAUSE_S:
+            raise _NotAnsweredError
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                return await call()
+        except (RedisError, OSError) as error:
+            self._failed_at = self._clock()
+            self._report(error)
+            raise _NotAnsweredError from None
 
     def _pace(self, keys: list[str], member: str) -> Pace:
         rate = self._allowance.bytes_per_s
@@ -153,23 +193,22 @@ class SharedLimits:
             arguments: list[Any] = [member, _IN_FLIGHT_S, length, rate, rate * BURST_S]
             try:
                 # Redis alone knows when the others left enough, so it is asked again.
-                while wait_ms := int(await self._spend(keys, arguments)):  # noqa: ASYNC110
+                spend = partial(self._ask, lambda: self._spend(keys, arguments))
+                while wait_ms := int(await spend()):  # noqa: ASYNC110
                     await asyncio.sleep(wait_ms / 1000)
-            except (RedisError, OSError) as error:
-                self._tell(error)
+            except _NotAnsweredError:
+                return
 
         return pace
 
     async def _release(self, key: str, member: str) -> None:
-        try:
-            await self._redis.zrem(key, member)
-        except (RedisError, OSError) as error:
-            self._tell(error)  # and it lapses by itself
+        with suppress(_NotAnsweredError):  # it lapses by itself
+            await self._ask(lambda: self._redis.zrem(key, member))
 
-    def _tell(self, error: Exception) -> None:
-        now = time.monotonic()
-        if now - self._told_at >= _TELL_EVERY_S:
-            self._told_at = now
+    def _report(self, error: Exception) -> None:
+        now = self._clock()
+        if now - self._reported_at >= _REPORT_EVERY_S:
+            self._reported_at = now
             # Not its text: it may hold the address with its password.
             self._log.event("limits_not_shared", error=type(error).__name__)
 
@@ -182,4 +221,6 @@ class SharedLimits:
     async def close(self) -> None:
         """As `ClientLimits.close`."""
         await self._local.close()
-        await self._redis.aclose()
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(_TIMEOUT_S):
+                await self._redis.aclose()

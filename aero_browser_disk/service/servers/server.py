@@ -73,7 +73,10 @@ def serve(
     log: AccessLog,
     reload: Callable[[], Awaitable[None]],
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what is under way. SIGHUP calls `reload`."""
+    """Serves until SIGTERM or SIGINT, finishes what is under way, and ends the process.
+
+    SIGHUP calls `reload`.
+    """
     url = _url(listener, options)
 
     def listening() -> None:
@@ -97,6 +100,13 @@ def serve(
             from .uvicorn_server import serve_uvicorn
 
             await serve_uvicorn(service, listener, options, listening)
+        log.close()
+        # Everything is closed and written. An orderly end would wait for threads that hang in a
+        # device or another server; and those of granian live on for a moment, and abort the process
+        # if Python is gone by then (seen in one of six stops).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
     # What is loaded by now stays. To search it for garbage again and again would take a fifth of
     # the time of a small range (measured).
@@ -104,13 +114,6 @@ def serve(
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-    log.close()
-    if options.kind == "granian":
-        # Its threads live on for a moment, and abort the process if Python is gone by then (seen in
-        # one of six stops). Everything is closed and written.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 def _url(listener: socket.socket, options: ServerOptions) -> str:

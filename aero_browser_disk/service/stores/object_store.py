@@ -46,6 +46,10 @@ _LISTING_REQUESTS: Final = 16
 # Requests that fail have obstore's own retries.
 _RESUMPTIONS: Final = 2
 _READY_TIMEOUT_S: Final = 5.0
+# For a request until its response begins, retries included, and for each piece of the body. The
+# time-outs of obstore are from byte to byte.
+_RESPONSE_TIMEOUT_S: Final = 20.0
+_TOO_SLOW: Final = f"the bucket did not respond within {_RESPONSE_TIMEOUT_S:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +176,13 @@ class ObjectStore:
 
     async def _ask(self) -> None:
         try:
-            with _errors_mapped():
+            async with _asking():
                 await obstore.head_async(self._bucket, MANIFEST)
         except NoSuchImageError:
             if self._more is None:
                 raise
             # There need be none; the bucket itself must be there.
-            with _errors_mapped():
+            async with _asking():
                 await anext(obstore.list(self._bucket, chunk_size=1), None)
 
     # ── the manifest ──
@@ -230,7 +234,7 @@ class ObjectStore:
         if self._manifest_etag is not None:
             options["if_none_match"] = self._manifest_etag
         try:
-            with _errors_mapped():
+            async with _asking():
                 result = await obstore.get_async(self._bucket, MANIFEST, options=options)
                 if result.meta["size"] > _LARGEST_MANIFEST:
                     raise ManifestError(f"manifest.json has more than {_LARGEST_MANIFEST} bytes")
@@ -253,7 +257,7 @@ class ObjectStore:
         if known is not None and self._clock() - known[1] < _VERSION_LIFE_S:
             return known[0]
         asked_at = self._clock()
-        with _errors_mapped():
+        async with _asking():
             version = _version_of(await obstore.head_async(self._bucket, key))
         self._versions[key] = (version, asked_at)
         self._versions.move_to_end(key)
@@ -281,8 +285,9 @@ class _ObjectReader:
     async def read(self, start: int, stop: int) -> bytes:
         """As `ImageReader.read`."""
         result = await self._begin(start, stop)
-        with suppress(BaseError):
-            body = await result.bytes_async()
+        with suppress(BaseError, TimeoutError):
+            async with asyncio.timeout(_RESPONSE_TIMEOUT_S):
+                body = await result.bytes_async()
             if len(body) == stop - start:
                 return bytes(body)
         return b"".join([piece async for piece in self.pieces(start, stop)])
@@ -292,15 +297,21 @@ class _ObjectReader:
         left_tries = _RESUMPTIONS
         while start < stop:
             result = await self._begin(start, stop)
+            # Nothing is fetched ahead of its reader but what the connection holds.
+            stream = aiter(result.stream(min_chunk_size=PIECE_LENGTH))
+            reason = "the bucket sent less than it said"
             try:
-                # Nothing is fetched ahead of its reader but what the connection holds.
-                async for piece in result.stream(min_chunk_size=PIECE_LENGTH):
+                # Not to its end, which would be one more trip to another thread.
+                while start < stop:
+                    async with asyncio.timeout(_RESPONSE_TIMEOUT_S):
+                        piece = await anext(stream, None)
+                    if piece is None:
+                        break
                     start += len(piece)
                     left_tries = _RESUMPTIONS
                     yield piece
-                    if start == stop:
-                        return  # its end would be one more trip to another thread
-                reason = "the bucket sent less than it said"
+            except TimeoutError:
+                raise StoreError(_TOO_SLOW) from None
             except BaseError as error:
                 reason = _reason(error)
             if start < stop:
@@ -312,7 +323,7 @@ class _ObjectReader:
         """An answer with those bytes; raises `VersionChangedError` when it is another version."""
         options: GetOptions = {"range": (start, stop), "if_match": self._version.etag}
         try:
-            with _errors_mapped():
+            async with _asking():
                 result = await obstore.get_async(self._bucket, self._key, options=options)
         except (NoSuchImageError, PreconditionError):
             self._on_changed()
@@ -340,6 +351,17 @@ def _describe(entry: ManifestEntry, version: ObjectVersion) -> Image:
         # Never later than the answer (RFC 9110 §8.8.2.1).
         min(modified_s, int(time.time())),
     )
+
+
+@asynccontextmanager
+async def _asking() -> AsyncIterator[None]:
+    """A request to the bucket: what obstore raises is mapped, and it ends in time."""
+    try:
+        async with asyncio.timeout(_RESPONSE_TIMEOUT_S):
+            with _errors_mapped():
+                yield
+    except TimeoutError:
+        raise StoreError(_TOO_SLOW) from None
 
 
 @contextmanager

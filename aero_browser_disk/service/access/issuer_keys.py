@@ -1,0 +1,266 @@
+"""The public keys of who issues tokens: from a file, or fetched from the issuer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+
+import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from ..outgoing import BlockingCalls
+from .authorization import RefusedError
+
+# Which keys may prove which algorithm: a token must not choose how its own key is used.
+KEY_TYPES: Final = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
+# Strangers can make up key ids; they must not make us ask the issuer for each.
+_UNKNOWN_KEY_PAUSE_S: Final = 30.0
+# For all of it: the name, the connection, redirects, every byte.
+_FETCH_TIMEOUT_S: Final = 5.0
+# One fetches; others may hang in what nothing can cancel, such as a name server.
+_FETCH_THREADS: Final = 4
+_MAX_JWKS_BYTES: Final = 1 << 20
+
+
+class KeySource(Protocol):
+    """Where the issuer's public keys come from."""
+
+    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
+        """The keys by id, read again when `key_id` is not among them; raises `RefusedError`."""
+
+    def reload(self) -> None:
+        """Reads them again; raises `ValueError` or `OSError`."""
+
+
+class FileKeys:
+    """The keys of a file: a JWK set, or PEM public keys, whose ids are their SHA-256 then."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._keys = _parse_keys(file.read_bytes())
+
+    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
+        """As `KeySource.keys`; a file is read again on SIGHUP alone."""
+        return self._keys
+
+    def reload(self) -> None:
+        """As `KeySource.reload`."""
+        self._keys = _parse_keys(self._file.read_bytes())
+
+
+class FetchedKeys:
+    """The keys at `url`, fetched again when they are `max_age_s` old.
+
+    Until the new ones are there the old ones serve, up to twice that age. PyJWT's own `PyJWKClient`
+    blocks, has no deadline for a response that comes in drops, follows redirects anywhere, and asks
+    again for each key id that a stranger makes up.
+    """
+
+    def __init__(
+        self, url: str, max_age_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._url = url
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._calls = BlockingCalls("the issuer of tokens", _FETCH_THREADS, _FETCH_TIMEOUT_S)
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetched_at = -float("inf")
+        self._tried_at = -float("inf")
+        self._fetching: asyncio.Task[None] | None = None
+        # How often it was asked to reload, and which of these the last fetch came after.
+        self._reloads = 0
+        self._reloads_done = 0
+
+    async def keys(self, key_id: str | None) -> Mapping[str, jwt.PyJWK]:
+        """As `KeySource.keys`."""
+        if self._age_s >= self._max_age_s:
+            self._begin()
+        if self._lacks(key_id):
+            # Twice: one that began before a reload may bring what was there before it.
+            for _ in range(2):
+                self._begin()
+                if self._fetching is None or not self._lacks(key_id):
+                    break
+                await asyncio.shield(self._fetching)
+        if self._age_s > 2 * self._max_age_s:
+            message = "The keys that prove tokens cannot be had now. Try again."
+            raise RefusedError("keys_unavailable", message, 503)
+        return self._keys
+
+    @property
+    def _age_s(self) -> float:
+        return self._clock() - self._fetched_at
+
+    def _lacks(self, key_id: str | None) -> bool:
+        """Whether the keys that are there will not do."""
+        unknown = key_id is not None and key_id not in self._keys
+        too_old = self._age_s > 2 * self._max_age_s
+        return unknown or too_old or self._reloads_done < self._reloads
+
+    def _begin(self) -> None:
+        """Has them fetched, unless they are already or were a moment ago."""
+        pause_s = min(_UNKNOWN_KEY_PAUSE_S, self._max_age_s)
+        if self._fetching is None and self._clock() - self._tried_at >= pause_s:
+            # By itself: whoever asks may go away, and what comes counts all the same.
+            self._fetching = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        self._tried_at = self._clock()
+        reloads = self._reloads
+        download = _Download(self._url)
+        try:
+            self._keys = _parse_keys(await self._calls.run(download.run))
+        except (OSError, HTTPException, ValueError):
+            return  # those that are there serve on for a while
+        finally:
+            download.cancel()
+            self._fetching = None
+            self._reloads_done = reloads
+        self._fetched_at = self._clock()
+
+    def reload(self) -> None:
+        """As `KeySource.reload`: the next token has them fetched."""
+        self._reloads += 1
+        self._tried_at = -float("inf")
+
+
+class _Download:
+    """A GET of `url`, which blocks; another thread may cancel it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connections: list[HTTPConnection] = []
+
+    def run(self) -> bytes:
+        """The body; raises `OSError`, `HTTPException`, and `ValueError` when it is too long."""
+        deadline = time.monotonic() + _FETCH_TIMEOUT_S
+        handlers = (_HttpHandler(self._connections), _HttpsHandler(self._connections))
+        opener = urllib.request.build_opener(_SameOriginRedirects, *handlers)
+        body = b""
+        # The configuration allows https, and http to this machine.
+        with self._closing_errors(), opener.open(self._url, timeout=_FETCH_TIMEOUT_S) as response:
+            while piece := response.read1(_MAX_JWKS_BYTES):
+                body += piece
+                if len(body) > _MAX_JWKS_BYTES:
+                    raise ValueError("the JWK set is too long")
+                if time.monotonic() > deadline:
+                    raise TimeoutError
+        return body
+
+    @staticmethod
+    @contextmanager
+    def _closing_errors() -> Iterator[None]:
+        """Closes the responses that come as errors."""
+        try:
+            yield
+        except HTTPError as error:
+            error.close()
+            raise OSError(f"the issuer responds with {error.code}") from None
+
+    def cancel(self) -> None:
+        """Ends it, if it has not ended: the head of a response may come in drops as well."""
+        for connection in self._connections:
+            sock: socket.socket | None = connection.sock
+            if sock is not None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    """Notes its connections."""
+
+    def __init__(self, connections: list[HTTPConnection]) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def do_open(self, http_class: Any, *arguments: Any, **options: Any) -> Any:
+        """Opens as the base class does."""
+        return super().do_open(_noting(http_class, self._connections), *arguments, **options)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    """Notes its connections."""
+
+    def __init__(self, connections: list[HTTPConnection]) -> None:
+        super().__init__()
+        self._connections = connections
+
+    def do_open(self, http_class: Any, *arguments: Any, **options: Any) -> Any:
+        """Opens as the base class does."""
+        return super().do_open(_noting(http_class, self._connections), *arguments, **options)
+
+
+def _noting(http_class: Any, connections: list[HTTPConnection]) -> Any:
+    def connect(*arguments: Any, **options: Any) -> HTTPConnection:
+        connection: HTTPConnection = http_class(*arguments, **options)
+        connections.append(connection)
+        return connection
+
+    return connect
+
+
+class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects on the same origin: another one vouches for nobody."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """The request to follow it with; raises `HTTPError`."""
+        if _origin(newurl) != _origin(req.full_url):
+            raise HTTPError(req.full_url, code, "redirected to another origin", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _parse_keys(data: bytes) -> Mapping[str, jwt.PyJWK]:
+    """The public keys of a JWK set or of PEM blocks, by id; raises `ValueError`."""
+    if b"-----BEGIN" in data:
+        blocks = data.split(b"-----BEGIN")[1:]
+        return dict(_from_pem(b"-----BEGIN" + block) for block in blocks)
+    try:
+        document = json.loads(data)
+        written = [key for key in document["keys"] if key.get("use", "sig") == "sig"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError("the keys are neither a JWK set nor PEM") from None
+    keys = {}
+    for number, key in enumerate(written):
+        if key.get("kty") not in KEY_TYPES.values() or "d" in key:
+            continue  # a secret has no place there, and other kinds prove nothing here
+        try:
+            keys[str(key.get("kid", number))] = jwt.PyJWK.from_dict(key)
+        except jwt.PyJWTError:
+            continue
+    if not keys:
+        raise ValueError("the JWK set has no public key for RS256, ES256 or EdDSA")
+    return keys
+
+
+def _from_pem(block: bytes) -> tuple[str, jwt.PyJWK]:
+    try:
+        key = load_pem_public_key(block)
+    except ValueError:
+        raise ValueError("not a public key in PEM") from None
+    for name in ("RS256", "ES256", "EdDSA"):
+        algorithm = jwt.get_algorithm_by_name(name)
+        try:
+            described = algorithm.to_jwk(key, as_dict=True)
+        except (jwt.PyJWTError, TypeError, AttributeError, ValueError):
+            continue
+        if described.get("kty") == KEY_TYPES[name]:
+            return hashlib.sha256(block).hexdigest(), jwt.PyJWK.from_dict(described, name)
+    raise ValueError("a PEM key is of no kind for RS256, ES256 or EdDSA")
