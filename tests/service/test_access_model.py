@@ -1,7 +1,6 @@
 """Who may read what, whatever becomes of manifest, uploads, versions, tokens and leases: a model.
 
-Two instances share a bucket and a database. The long form:
-AERO_ACCESS_EXAMPLES=200 pytest tests/service/test_access_model.py
+Two instances share a bucket and a database. Many examples: `./scripts/test --fuzz 200`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import io
 import itertools
 import json
-import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -31,13 +29,13 @@ from aero_browser_disk.service.configuration import Configuration
 from aero_browser_disk.service.http.access_log import AccessLog
 from aero_browser_disk.service.stores import object_store
 from aero_browser_disk.service.uploads import uploaded_images
+from support.fuzz import fuzz, rounds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .object_server import Bucket
 
-EXAMPLES = int(os.environ.get("AERO_ACCESS_EXAMPLES", "3"))
 STEPS = 20
 NUMBERS = itertools.count()
 KEY = Ed25519PrivateKey.generate()
@@ -301,7 +299,9 @@ class AccessMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), caller=st.sampled_from(CALLERS), instance=INSTANCES)
     def lease(self, data: st.DataObject, caller: str | None, instance: int) -> None:
-        image_id = data.draw(st.sampled_from(self.every_id()))
+        self.lease_one(data.draw(st.sampled_from(self.every_id())), caller, instance)
+
+    def lease_one(self, image_id: str, caller: str | None, instance: int) -> None:
         response = self.ask(instance, "POST", f"/v1/images/{image_id}/lease", caller)
         served = self.served(image_id)
         self._check(response, caller, image_id, served)
@@ -367,7 +367,26 @@ class AccessMachine(RuleBasedStateMachine):
         assert not any("." in image["id"] for image in listed)
 
     def teardown(self) -> None:
-        """Everybody tries everything that there is."""
+        """Everybody tries everything that there is, also after the ids have changed hands."""
+        for name, caller in itertools.product(NAMES, CALLERS):
+            self.lease_one(self.id_of(name), caller, 0)
+        self._try_everything()
+        for name in NAMES:
+            self.change_the_manifest(name, public=False)
+        self._try_everything()
+        for name in NAMES:
+            self.change_the_manifest(name, public=None)
+        before = {version.name: version.owner for version in self.alive()}
+        for version in self.alive():
+            path = f"/v1/uploads/{version.upload_id}"
+            assert self.ask(1, "DELETE", path, version.owner).status_code == 204
+            version.state = "deleted"
+        for name in NAMES:
+            other = "ann" if before.get(self.id_of(name)) == "bob" else "bob"
+            self.upload(name, other, public=False, completes=True, instance=0)
+        self._try_everything()
+
+    def _try_everything(self) -> None:
         for image_id, caller in itertools.product(self.every_id(), CALLERS):
             self._read(caller, self.example % 2, image_id, "/disks/{}/bytes")
         for lease in self.leases:
@@ -422,11 +441,12 @@ def world(
     world.close()
 
 
+@fuzz
 def test_everybody_reads_what_he_may_and_nothing_else(world: World) -> None:
     run_state_machine_as_test(
         lambda: AccessMachine(world),
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=rounds(3),
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),
