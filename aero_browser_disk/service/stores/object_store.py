@@ -70,6 +70,9 @@ class EntrySource(Protocol):
     async def entries(self) -> list[ManifestEntry]:
         """All of them; raises `StoreError`."""
 
+    def close(self) -> None:
+        """Frees what it holds. Idempotent."""
+
 
 class ObjectStore:
     """The images that `manifest.json` of `bucket` names, and those of `more`.
@@ -102,6 +105,8 @@ class ObjectStore:
     def close(self) -> None:
         """As `ImageStore.close`; obstore closes connections that nobody uses by itself."""
         self._versions.clear()
+        if self._more is not None:
+            self._more.close()
 
     @asynccontextmanager
     async def open(

@@ -44,6 +44,10 @@ class UploadedImages:
             if parse_version_id(upload.image_id) is None
         ]
 
+    def close(self) -> None:
+        """Closes the records."""
+        self._records.close()
+
     def forget(self, upload: Upload) -> None:
         """Has what is said of it, and of its image, looked up again."""
         self._known.pop(upload.image_id, None)
