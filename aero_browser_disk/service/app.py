@@ -15,12 +15,12 @@ from .http.catalog import Catalog
 from .http.client_address import TrustedProxies
 from .http.client_limits import ClientLimits, LimitExceededError
 from .http.companions import Companions
-from .http.direct_answer import Receive, Scope, Send
+from .http.direct_response import Receive, Scope, Send
 from .http.disk_bytes import DiskBytes
 from .http.exchange import Exchange, Handler
 from .http.metrics import Metrics
 from .http.operation import Operation
-from .http.repeated_requests import RepeatedRequests
+from .http.repeated_requests import Parts, RepeatedRequests
 from .http.response import CutShortError, HttpError, Response
 from .http.routing import Route, Router
 from .http.service_context import ServiceContext
@@ -79,6 +79,7 @@ class Service:
         if leases is not None:
             routes.append(Route("/v1/images/{id}/lease", {"POST": leases.respond}))
         self._router = Router(configuration.base_path, routes)
+        self._parts = Parts(log, metrics, self._gate, limits, self._see_through, self._route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one connection scope of ASGI 3."""
@@ -90,8 +91,7 @@ class Service:
         exchange = Exchange(scope, receive, send, self._context)
         await self._see_through(exchange, self._route)
         if exchange.is_one_of_many and exchange.responder.direct is not None:
-            used = (self._log, self._metrics, self._gate, self._limits, self._see_through)
-            exchange.responder.direct.offer(RepeatedRequests(exchange, *used, self._route))
+            exchange.responder.direct.offer(RepeatedRequests(exchange, self._parts))
 
     async def _see_through(self, exchange: Exchange, respond: Handler) -> None:
         """Has it answered, counted and logged."""

@@ -18,8 +18,8 @@ from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
 from ..configuration import BytesOptions
 from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
 from .companions import Companions
-from .direct_answer import EncodedFields, HeaderBlock
 from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
+from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
 from .image_fields import ImageFields, validators
 from .preconditions import is_answered, range_applies

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ..access.authorization import Action, Asked, AuthResult
 from ..stores.image_store import MayRead
-from .direct_answer import Receive, Scope, Send
+from .direct_response import Receive, Scope, Send
 from .log_record import LogRecord
 from .request import Request
 from .responder import Responder

@@ -10,7 +10,7 @@ from aero_browser_disk.remote.byte_ranges import format_http_date
 
 from ..configuration import BytesOptions
 from ..stores.image_store import Image
-from .direct_answer import HeaderBlock
+from .direct_response import HeaderBlock
 from .response import ENCODED_PRIVATE, Fields, encoded
 
 # A year: as long as RFC 9111 lets any cache believe it.

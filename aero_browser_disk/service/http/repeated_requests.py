@@ -3,59 +3,165 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 
-from ..access.authorization import Gate
+from ..access.authorization import Asked, AuthResult, Gate
 from .access_log import AccessLog
 from .client_limits import ClientLimits
-from .direct_answer import Receive, RepeatedAnswer, Scope, Send
-from .exchange import Exchange, Handler
+from .direct_response import Application, Receive, RepeatedResponse, Scope, Send
+from .exchange import Exchange, Handler, RangeResponse
 from .metrics import Metrics
-from .quick_answers import QuickAnswers, SeeThrough
 from .request import new_request_id
+
+# What differs; whoever goes by these has to be asked in the ordinary way.
+_VARYING: Final = frozenset(("range", "x-request-id"))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What of the service a repeated request passes, as any other does.
+
+    `handle` has an exchange answered, counted and logged; `route` answers it for the first time.
+    """
+
+    log: AccessLog
+    metrics: Metrics | None
+    gate: Gate
+    limits: ClientLimits | None
+    handle: Callable[[Exchange, Handler], Awaitable[None]]
+    route: Handler
 
 
 class RepeatedRequests:
     """A `Repeat` for those that are like that of `exchange`, which is over.
 
-    At once where that can be, else by `respond`, as if they had come for the first time.
+    At once where that can be, else as if they had come for the first time. Who may read and how
+    much, the image and its version are looked at each time. Conditions are not: they are the same,
+    and so is what they are compared with.
     """
 
-    __slots__ = ("_first", "_quick", "_respond", "_see_through", "_used")
+    __slots__ = ("_first", "_known", "_parts")
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        log: AccessLog,
-        metrics: Metrics | None,
-        gate: Gate,
-        limits: ClientLimits | None,
-        see_through: SeeThrough,
-        respond: Handler,
-    ) -> None:
+    def __init__(self, exchange: Exchange, parts: Parts) -> None:
         self._first = exchange
-        self._used = (log, metrics, gate, limits)
-        self._see_through = see_through
-        self._respond = respond
-        self._quick: QuickAnswers | None = None
+        self._parts = parts
+        self._known: _Known | None = None
         self._learn(exchange)
 
-    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> None:
+    def __call__(self, span: bytes, request_id: bytes, response: RepeatedResponse) -> None:
         """As `Repeat`."""
         started_at = time.monotonic()
         if not (self._first.request.trusted_proxy and request_id):
             request_id = new_request_id()
-        if self._quick is not None and self._quick(span, request_id, started_at, answer):
+        if self._known is not None and self._begins(
+            self._known, span, request_id, started_at, response
+        ):
             return
         exchange = self._first.again(span, request_id, started_at)
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             exchange.connect(scope, receive, send)
-            await self._see_through(exchange, self._respond)
+            await self._parts.handle(exchange, self._parts.route)
             self._learn(exchange)
 
-        answer.go_on(application, is_begun=False)
+        response.go_on(application, is_begun=False)
 
     def _learn(self, exchange: Exchange) -> None:
         """Answers the next ones as this one was, if it can be."""
         if exchange.repeat is not None:
-            self._quick = QuickAnswers(exchange, exchange.repeat, *self._used, self._see_through)
+            self._known = _Known.of(exchange, exchange.repeat, self._parts)
+
+    def _begins(
+        self,
+        known: _Known,
+        span: bytes,
+        request_id: bytes,
+        started_at: float,
+        response: RepeatedResponse,
+    ) -> bool:
+        """Begins the response, or does nothing and says False: it takes time, or is another one.
+
+        `span` is the first and last position of the range; `started_at` is of the monotonic clock.
+        """
+        limits, gate = self._parts.limits, self._parts.gate
+        if limits is not None and not limits.allows_at_once(known.client):
+            return False
+        # Credentials may have ended, and keys may have changed.
+        if gate.is_configured and _examined_at_once(gate, known.asked) != known.auth:
+            return False
+        first, last = span.split(b"-")
+        found = known.ranges(int(first), int(last))
+        if found is None:
+            return False
+        numbers, body = found
+        taken = response.begin(known.ranges.status, known.form % (*numbers, request_id), body)
+        if taken < len(body):
+            exchange = known.exchange.again(span, request_id, started_at, taken)
+            rest = self._finishing(exchange, known.ranges.rest(numbers, taken))
+            response.go_on(rest, is_begun=True)
+            return True
+        took_s = time.monotonic() - started_at
+        known.note(span, len(body), took_s * 1000, request_id)
+        if known.measure is not None:
+            known.measure(len(body), took_s)
+        return True
+
+    def _finishing(self, exchange: Exchange, rest: Handler) -> Application:
+        """What sends the rest of a response under way, and counts as any other does."""
+        limits = self._parts.limits
+        release = None if limits is None else limits.hold(exchange.client)
+
+        async def finish(scope: Scope, receive: Receive, send: Send) -> None:
+            exchange.connect(scope, receive, send)
+            try:
+                await self._parts.handle(exchange, rest)
+            finally:
+                if release is not None:
+                    release()
+
+        return finish
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was found out for one request and holds for the next ones."""
+
+    exchange: Exchange
+    ranges: RangeResponse
+    client: str
+    auth: AuthResult
+    asked: Asked
+    # The header lines, with `%` where they differ.
+    form: bytes
+    note: Callable[[bytes, int, float, bytes], None]
+    measure: Callable[[int, float], None] | None
+
+    @classmethod
+    def of(cls, exchange: Exchange, ranges: RangeResponse, parts: Parts) -> _Known:
+        request = exchange.request
+        same = {name: text for name, text in request.headers.items() if name not in _VARYING}
+        common = exchange.responder.common.lines.replace(b"%", b"%%")
+        return cls(
+            exchange,
+            ranges,
+            exchange.client,
+            exchange.auth,
+            Asked(same, request.query, request.image_id, request.trusted_proxy),
+            ranges.form + b"x-request-id: %b\r\n" + common + b"\r\n",
+            parts.log.repeated(exchange),
+            None if parts.metrics is None else parts.metrics.repeated(exchange),
+        )
+
+
+def _examined_at_once(gate: Gate, asked: Asked) -> AuthResult | None:
+    """What the credentials come to; None if that takes time."""
+    examination = gate.examine(asked)
+    try:
+        examination.send(None)
+    except StopIteration as done:
+        found: AuthResult = done.value
+        return found
+    examination.close()
+    return None

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from .client_address import UNIX
-from .direct_answer import REFUSAL, Receive, Scope
+from .direct_response import REFUSAL, Receive, Scope
 from .response import CutShortError, HttpError
 from .service_context import ServiceContext
 

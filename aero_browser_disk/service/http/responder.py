@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from .direct_answer import EXTENSION, DirectAnswer, EncodedFields, HeaderBlock, Scope, Send
+from .direct_response import EXTENSION, DirectResponse, EncodedFields, HeaderBlock, Scope, Send
 from .log_record import LogRecord
 from .request import Request
 from .response import ENCODED_PRIVATE, Fields, Response, encoded
@@ -41,7 +41,7 @@ class Responder:
         self._record = record
         self._context = context
         self._yielded_at = record.body_bytes
-        self.direct: DirectAnswer | None = scope.get("extensions", _NONE).get(EXTENSION)
+        self.direct: DirectResponse | None = scope.get("extensions", _NONE).get(EXTENSION)
         self._send = send
 
     async def reply(self, response: Response) -> None:
@@ -97,7 +97,7 @@ class Responder:
         """As `start`, unless that was done, and `send`, to `direct`, which has to be writable.
 
         `head` is the status and header lines of the handler's own. Returns how much of the chunk
-        was taken, as `DirectAnswer.write` does.
+        was taken, as `DirectResponse.write` does.
         """
         assert self.direct is not None
         complete = None

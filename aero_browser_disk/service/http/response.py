@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from .direct_answer import EncodedFields
+from .direct_response import EncodedFields
 
 Fields = tuple[tuple[str, str], ...]
 

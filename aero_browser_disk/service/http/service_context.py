@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from .client_address import TrustedProxies
 from .cors import CorsPolicy
-from .direct_answer import HeaderBlock
+from .direct_response import HeaderBlock
 from .response import encoded
 
 

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from ..http.direct_answer import EXTENSION, REFUSAL, Repeat
+from ..http.direct_response import EXTENSION, REFUSAL, Repeat
 from ..http.request_form import RequestForm
 from ..stores.image_store import PIECE_LENGTH
 from .request_gate import RefusedRequestError, RequestGate, RequestLimits
@@ -217,7 +217,7 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         if self._writer.is_direct:
             # Its task begins later.
-            answer: Any = _CycleAnswer(cycle, self)
+            answer: Any = _CycleResponse(cycle, self)
             cycle.scope["extensions"] = {EXTENSION: answer}
 
     def on_body(self, body: bytes) -> None:
@@ -290,17 +290,17 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
-        """As `RepeatedAnswer.begin`: to copy a short rest is quicker than to come back with it."""
+        """As `RepeatedResponse.begin`: copying a short rest is quicker than coming back with it."""
         limit = _MAX_BUFFERED_REPEAT if len(body) <= _MAX_BUFFERED_REPEAT else MAX_BUFFERED
         return self._writer.write(self._start(status) + lines, body, limit)
 
     def go_on(self, application: Any, *, is_begun: bool) -> None:
-        """As `RepeatedAnswer.go_on`."""
+        """As `RepeatedResponse.go_on`."""
         assert self._repeatable is not None
         like = self._repeatable.cycle
         scope: Any = {**like.scope}
         cycle = self._new_cycle(scope, keep_alive=like.keep_alive)
-        scope["extensions"] = {EXTENSION: _CycleAnswer(cycle, self)}
+        scope["extensions"] = {EXTENSION: _CycleResponse(cycle, self)}
         cycle.response_started = is_begun
         self.cycle = cycle
         self._unset_keepalive_if_required()
@@ -351,8 +351,8 @@ class Protocol(HttpToolsProtocol):
         return start
 
 
-class _CycleAnswer:
-    """A `DirectAnswer` that leaves uvicorn's cycle as its own `send` would."""
+class _CycleResponse:
+    """A `DirectResponse` that leaves uvicorn's cycle as its own `send` would."""
 
     __slots__ = ("_cycle", "_protocol")
 
@@ -361,11 +361,11 @@ class _CycleAnswer:
         self._protocol = protocol
 
     def offer(self, repeat: Repeat) -> None:
-        """As `DirectAnswer.offer`."""
+        """As `DirectResponse.offer`."""
         self._protocol.remember(self._cycle, repeat)
 
     async def writable(self) -> bool:
-        """As `DirectAnswer.writable`."""
+        """As `DirectResponse.writable`."""
         cycle = self._cycle
         if cycle.flow.write_paused and not cycle.disconnected:
             try:
@@ -382,7 +382,7 @@ class _CycleAnswer:
     def write(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, *, more: bool
     ) -> int:
-        """As `DirectAnswer.write`."""
+        """As `DirectResponse.write`."""
         cycle = self._cycle
         if cycle.disconnected:
             return len(body)

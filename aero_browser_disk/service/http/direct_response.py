@@ -19,8 +19,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 # Header fields, names in lower case.
 EncodedFields = Sequence[tuple[bytes, bytes]]
 
-# The extension's name in an ASGI scope. Its value is a `DirectAnswer`.
-EXTENSION: Final = "aero_disk.direct_answer"
+# The extension's name in an ASGI scope. Its value is a `DirectResponse`.
+EXTENSION: Final = "aero_disk.direct_response"
 # Of what is no request: status, code and message of the error that has to be answered.
 REFUSAL: Final = "aero_disk.refusal"
 
@@ -44,11 +44,11 @@ class HeaderBlock:
 class Repeat(Protocol):
     """Answers requests that are like one before in all but their range and their X-Request-Id."""
 
-    def __call__(self, span: bytes, request_id: bytes, answer: RepeatedAnswer) -> None:
+    def __call__(self, span: bytes, request_id: bytes, response: RepeatedResponse) -> None:
         """Answers one: `span` is its range (`0-511`), and the id empty if it has none."""
 
 
-class DirectAnswer(Protocol):
+class DirectResponse(Protocol):
     """The answer to one request, instead of all messages of ASGI."""
 
     def offer(self, repeat: Repeat) -> None:
@@ -68,17 +68,17 @@ class DirectAnswer(Protocol):
         """
 
 
-class RepeatedAnswer(Protocol):
+class RepeatedResponse(Protocol):
     """The answer to a request that is like one before."""
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
         """Writes the status, the header lines with the empty one that ends them, and the body.
 
-        Returns how much of `body` it took, as `DirectAnswer.write` does; mostly that is all.
+        Returns how much of `body` it took, as `DirectResponse.write` does; mostly that is all.
         """
 
     def go_on(self, application: Application, *, is_begun: bool) -> None:
         """Has what is not written yet answered in a while; the connection's next requests wait.
 
-        The scope is that of the first request, but for its `DirectAnswer`.
+        The scope is that of the first request, but for its `DirectResponse`.
         """
