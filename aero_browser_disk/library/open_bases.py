@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from ..disk import Disk, DiskInfo, DiskStats, RefusingWrites, data_ranges, locate
 from ..errors import DiskClosedError
@@ -25,6 +26,14 @@ class _Shared:
 
 _OPEN: dict[tuple[Storage, str], _Shared] = {}
 """What is open beneath others here, by storage and folder."""
+
+
+_NAMING: WeakValueDictionary[tuple[Storage, str, str], asyncio.Lock] = WeakValueDictionary()
+
+
+def naming_turn(storage: Storage, base: str, name: str) -> asyncio.Lock:
+    """Whose turn it is here to find, or to make, the overlay of that name over a base."""
+    return _NAMING.setdefault((storage, base, name), asyncio.Lock())
 
 
 async def open_shared(

@@ -11,6 +11,7 @@ from ..disk import Disk, DiskInfo
 from ..errors import (
     HasOverlaysError,
     ImageBusyError,
+    NameTakenError,
     NoSuchImageError,
     ReadOnlyError,
     StorageBusyError,
@@ -25,7 +26,7 @@ from ..writable.overlay_file import overlay_parts, store_from_parts
 from ..writable.sector_store import SectorStore
 from .catalog import names_of
 from .images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
-from .open_bases import SharedBase, open_shared
+from .open_bases import SharedBase, naming_turn, open_shared
 from .open_image import LibraryDisk, Refusal
 
 
@@ -251,6 +252,13 @@ class LibraryOverlays:
         self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
     ) -> tuple[OverlayBase, Disk]:
         """Opens an overlay that is only read: where all beneath it is shared, it is too."""
+        # Of two that come first, one makes it and the other finds it made.
+        async with naming_turn(self._storage, base.folder, name):
+            return await self._open_named_lower(base, over, name, releases)
+
+    async def _open_named_lower(
+        self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
+    ) -> tuple[OverlayBase, Disk]:
         folder, record = await self._find_or_name(base, name, over.info.size)
         lower = OverlayBase(folder, record.name)
         if not isinstance(over, SharedBase):
@@ -278,7 +286,10 @@ class LibraryOverlays:
         """Claims and opens an overlay, and makes it when it is still being created."""
         releases.append((await self._shelf.claim(folder, record.name)).release)
         if record.state == "creating":
-            await self._shelf.add(folder, record)
+            try:
+                await self._shelf.add(folder, record)
+            except NameTakenError as error:  # made meanwhile, and open there
+                raise ImageBusyError(record.name) from error
         try:
             overlay = await Overlay.open(over, self._storage, folder)
         except StorageBusyError as error:

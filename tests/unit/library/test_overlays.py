@@ -189,6 +189,42 @@ async def test_overlays_over_one_image_are_open_together(library, platform):
     await (await library.open_image("base", write_base=True)).close()
 
 
+async def test_two_first_opens_of_one_lower_overlay_share_it(library, monkeypatch):
+    """The first finds no overlay of the name and is held up there; so did the other, once."""
+    overlays = library.overlays
+    found, go_on = asyncio.Event(), asyncio.Event()
+    find = overlays._find_or_name
+
+    async def find_slowly(base, name, size):
+        result = await find(base, name, size)
+        if name == "low" and not found.is_set():
+            found.set()
+            await go_on.wait()
+        return result
+
+    monkeypatch.setattr(overlays, "_find_or_name", find_slowly)
+    first = asyncio.ensure_future(library.open_image("base", ["low", "a"]))
+    await found.wait()
+    second = asyncio.ensure_future(library.open_image("base", ["low", "b"]))
+    for _ in range(200):  # as far as it comes by itself
+        await asyncio.sleep(0)
+    go_on.set()
+    for disk in await asyncio.gather(first, second):
+        await disk.write(0, b"mine")
+        await disk.close()
+    assert [entry.name for entry in await overlays_of(library)].count("low") == 1
+
+
+async def test_an_overlay_that_another_tab_made_meanwhile_is_busy(library, platform):
+    other = Library(replace(platform, storage=OtherWorker(platform.storage))).overlays
+    base = await library.overlays.base_of("base")
+    folder, record = await other._find_or_name(base, "work", len(BASE))
+    disk = await library.open_image("base", ["work"])
+    with pytest.raises(ImageBusyError):
+        await other._open_one(disk, folder, record, [])
+    await disk.close()
+
+
 async def test_an_open_disk_is_exported_as_it_is(library, tmp_path):
     disk = await library.open_image("base", ["work"])
     await disk.write(100, b"not flushed yet")
