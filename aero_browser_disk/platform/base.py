@@ -238,7 +238,7 @@ class Clock(Protocol):
 class SharedMemory(Protocol):
     """Memory that other threads see: frames for a disk's blocks, and clients' requests.
 
-    `web/lib/shared-blocks.mjs` describes it. Nothing here waits.
+    `web/lib/shared-protocol.mjs` describes it. Nothing here waits.
     """
 
     def use(self, file: File) -> bool:
@@ -261,24 +261,24 @@ class SharedMemory(Protocol):
         """What clients are to get of the frames."""
 
     def add_client(self, client: int) -> object:
-        """Makes a lane for a client's requests; returns what the client is to get of it."""
+        """Makes a mailbox for a client's requests; returns what the client is to get of it."""
 
     def remove_client(self, client: int) -> None:
-        """Forgets a client: what is put into its lane from now on is lost. Idempotent."""
+        """Forgets a client: what is put into its mailbox from now on is lost. Idempotent."""
 
     def counters(self, client: int) -> tuple[int, int]:
         """Reads and bytes that a client found in frames."""
 
-    def fill_room(
+    def fill_buffer(
         self, client: int, entry: int, start: int, file: File, offset: int, length: int
     ) -> bool:
-        """Fills an entry's room from byte `start` on from a file; False when it gave not all."""
+        """Fills an entry's buffer from byte `start` on from a file; False when it gave not all."""
 
-    def put_room(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
-        """Fills an entry's room from byte `start` on."""
+    def put_buffer(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
+        """Fills an entry's buffer from byte `start` on."""
 
-    def take_room(self, client: int, entry: int, length: int) -> bytes:
-        """The bytes in an entry's room."""
+    def take_buffer(self, client: int, entry: int, length: int) -> bytes:
+        """The bytes in an entry's buffer."""
 
     def put_failure(self, client: int, entry: int, failure: bytes) -> None:
         """Puts a failure, as JSON, into an entry."""
@@ -288,6 +288,9 @@ class SharedMemory(Protocol):
 
     def close(self) -> None:
         """Empties all frames, and has what is posted now answered. Nothing is heard after that."""
+
+    def free(self) -> None:
+        """Frees the memory, once all that was taken is answered. Nothing is called after that."""
 
 
 class Requests(Protocol):

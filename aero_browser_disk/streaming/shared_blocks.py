@@ -1,8 +1,8 @@
 """How the memory that a disk shares is divided into frames.
 
-`web/lib/shared-blocks.mjs` describes that memory. A block may be in any of the `WAYS` frames of one
-set, so that a reader finds it by looking at one cache line, and the table needs no memory but the
-heads of the frames, whatever the size of the disk.
+`web/lib/shared-protocol.mjs` describes that memory. A block may be in any of the `WAYS` frames of
+one set, so that a reader finds it by looking at one cache line, and the table needs no memory but
+the heads of the frames, whatever the size of the disk.
 """
 
 from __future__ import annotations

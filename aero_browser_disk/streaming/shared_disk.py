@@ -1,7 +1,7 @@
 """Answers the clients of a disk's shared memory: blocks go into frames, requests to the disk.
 
 What takes no waiting is answered in the call that asks. The protocol is described in
-`web/lib/shared-blocks.mjs`.
+`web/lib/shared-protocol.mjs`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ..disk import Disk, Locating, check_bounds
@@ -22,7 +23,7 @@ from .shared_blocks import geometry_for
 
 # Kinds of requests.
 READ = 1
-READ_TO_ROOM = 2
+READ_TO_BUFFER = 2
 WRITE = 3
 TRY_WRITE = 4
 STAGE = 5
@@ -32,11 +33,11 @@ DISCARD = 7
 # Results; PENDING is followed by another one later.
 PENDING = 0
 IN_FRAMES = 1
-WELL = 2
+OK = 2
 REFUSED = 3
 FAILED = 4
 
-ROOM = 256 * 1024
+BUFFER_BYTES = 256 * 1024
 """Bytes that go with one request, at most."""
 
 FRAMED = 64 * 1024
@@ -97,7 +98,7 @@ class SharedDisk:
     # ── clients ──────────────────────────────────────────────────────────────────────────────────
 
     def add_client(self) -> tuple[int, object]:
-        """The number of a new client, and its lane."""
+        """The number of a new client, and its mailbox."""
         client = next(self._numbers)
         self._clients.add(client)
         return client, self.memory.add_client(client)
@@ -137,6 +138,11 @@ class SharedDisk:
         self.memory.close()
         for task in self._under_way.values():
             task.cancel()
+        self._free_when_done()
+
+    def _free_when_done(self) -> None:
+        if self._closed and not self._under_way:
+            self.memory.free()
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
@@ -167,8 +173,8 @@ class SharedDisk:
         try:
             if kind == READ:
                 return self._read(client, entry, offset, length, extra)
-            if kind == READ_TO_ROOM:
-                return self._read_to_room(client, entry, offset, length, 0)
+            if kind == READ_TO_BUFFER:
+                return self._read_to_buffer(client, entry, offset, length, 0)
             return self._change(client, entry, kind, offset, length, extra)
         except Exception as error:  # noqa: BLE001 - the client must hear of anything
             return self._fail(client, entry, error)
@@ -185,25 +191,27 @@ class SharedDisk:
         self.memory.put_failure(client, entry, json.dumps(failure, default=str).encode())
         return FAILED
 
-    def _later(self, client: int, entry: int, work: Coroutine[object, object, int]) -> int:
+    def _later(
+        self, client: int, entry: int, work: Callable[[], Coroutine[object, object, int]]
+    ) -> int:
         key = client, entry
         result: int | None = None
 
         async def run() -> None:
             nonlocal result
             try:
-                result = await work
+                result = await work()
             except asyncio.CancelledError:
                 return  # `ended` says why
             except Exception as error:  # noqa: BLE001 - the client must hear of anything
                 result = self._fail(client, entry, error)
 
         def ended(_: asyncio.Task[None]) -> None:
-            work.close()
             del self._under_way[key]
             given_up = DiskClosedError() if self._closed else asyncio.CancelledError()
             found = self._fail(client, entry, given_up) if result is None else result
             self.memory.finish(client, entry, found)
+            self._free_when_done()
 
         self._under_way[key] = owned_task(run(), ended)
         return PENDING
@@ -216,12 +224,14 @@ class SharedDisk:
 
     def _read(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
         if length + extra > FRAMED:
-            return self._read_to_room(client, entry, offset, length, extra)
+            return self._read_to_buffer(client, entry, offset, length, extra)
         check_bounds(offset, length, self._size)
         shift = self._shift
         for block in range(offset >> shift, (offset + length - 1 >> shift) + 1 if length else 0):
             if not self.memory.has(block) and not self._bring(block):
-                return self._later(client, entry, self._fetch_blocks(client, entry, offset, length))
+                return self._later(
+                    client, entry, partial(self._fetch_blocks, client, entry, offset, length)
+                )
         return IN_FRAMES
 
     def _bring(self, block: int) -> bool:
@@ -244,27 +254,29 @@ class SharedDisk:
             if changes != self._changes:
                 # Some of it may have become other bytes since it was read: fit for this read, which
                 # began before, and for no other.
-                self.memory.put_room(client, entry, 0, view[offset - start :][:length])
-                return WELL
+                self.memory.put_buffer(client, entry, 0, view[offset - start :][:length])
+                return OK
             for block in range(first, last + 1):
                 if not self.memory.has(block):
                     self.memory.put(block, view[(block - first) * size :][:size])
         return IN_FRAMES
 
-    def _read_to_room(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
+    def _read_to_buffer(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
         check_bounds(offset, length, self._size)
         ahead = self._ahead.pop(client, None) if entry == 0 else None
         if ahead is not None and ahead[0] == offset and len(ahead[1]) >= length:
             self._put_ahead(client, entry, offset, length, ahead[1])
-            return WELL
+            return OK
         place = self._locate(offset, length)
-        if place is not None and self.memory.fill_room(client, entry, 0, *place, length):
-            return WELL
+        if place is not None and self.memory.fill_buffer(client, entry, 0, *place, length):
+            return OK
         data = bytearray(length)
         if self._disk.try_read_into(offset, data):
-            self.memory.put_room(client, entry, 0, data)
-            return WELL
-        return self._later(client, entry, self._fetch(client, entry, offset, length, extra))
+            self.memory.put_buffer(client, entry, 0, data)
+            return OK
+        return self._later(
+            client, entry, partial(self._fetch, client, entry, offset, length, extra)
+        )
 
     async def _fetch(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
         """Reads what must be waited for, with what the same read will ask for next."""
@@ -272,12 +284,12 @@ class SharedDisk:
         data = bytearray(stop - offset)
         await self._disk.read_into(offset, data)
         self._put_ahead(client, entry, offset, length, memoryview(data))
-        return WELL
+        return OK
 
     def _put_ahead(
         self, client: int, entry: int, offset: int, length: int, data: memoryview
     ) -> None:
-        self.memory.put_room(client, entry, 0, data[:length])
+        self.memory.put_buffer(client, entry, 0, data[:length])
         if len(data) > length and client in self._clients:
             self._ahead[client] = offset + length, data[length:]
 
@@ -288,41 +300,43 @@ class SharedDisk:
     ) -> int:
         disk = self._disk
         if kind == FLUSH:
-            return self._later(client, entry, _done(disk.flush()))
+            return self._later(client, entry, partial(_done, disk.flush))
         check_bounds(offset, length, self._size)
         if kind == DISCARD:
-            return self._later(client, entry, _done(disk.discard(offset, length)))
+            return self._later(client, entry, partial(_done, disk.discard, offset, length))
         if kind == STAGE:
             self._stage(client, entry, length, extra)
-            return WELL
+            return OK
         data = self._staged.pop(client, bytearray()) if extra else bytearray()
         if len(data) != extra:
             raise InvalidResponseError("the client", "bytes staged", str(extra), str(len(data)))
-        data += self.memory.take_room(client, entry, length)
+        data += self.memory.take_buffer(client, entry, length)
         check_bounds(offset, len(data), self._size)
         if disk.try_write(offset, data):
-            return WELL
+            return OK
         if kind == TRY_WRITE:
             return REFUSED
-        return self._later(client, entry, _done(disk.write(offset, data)))
+        return self._later(client, entry, partial(_done, disk.write, offset, data))
 
     def _stage(self, client: int, entry: int, length: int, at: int) -> None:
         staged = self._staged.setdefault(client, bytearray())
         if at + length > _LONGEST_STAGE:
             raise InvalidOptionError("length", at + length, f"at most {_LONGEST_STAGE} at once")
         del staged[at:]
-        staged += self.memory.take_room(client, entry, length)
+        staged += self.memory.take_buffer(client, entry, length)
 
     def _changed(self, offset: int, length: int) -> None:
+        if self._closed:
+            return
         self._changes += 1
         self.memory.forget(offset, length)
         if self._ahead:
             self._ahead.clear()
 
 
-async def _done(work: Coroutine[object, object, None]) -> int:
-    await work
-    return WELL
+async def _done(change: Callable[..., Coroutine[object, object, None]], *values: object) -> int:
+    await change(*values)
+    return OK
 
 
 def _nowhere(offset: int, length: int) -> None:

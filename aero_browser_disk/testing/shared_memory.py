@@ -9,12 +9,12 @@ from collections.abc import Callable
 from ..platform.base import File, ReadableBuffer, Requests
 from ..streaming.shared_blocks import WAYS
 from ..streaming.shared_disk import (
+    BUFFER_BYTES,
     FAILED,
     FRAMED,
     IN_FRAMES,
     READ,
-    READ_TO_ROOM,
-    ROOM,
+    READ_TO_BUFFER,
     STAGE,
     WRITE,
 )
@@ -37,10 +37,10 @@ class ProcessMemory:
         self.size = size
         self.frame_size = 1 << frame_shift
         self.requests = requests
-        self.closed = False
+        self.closed = self.freed = False
         self.area = self
         self._sets: list[dict[int, bytearray]] = [{} for _ in range(1 << set_shift)]
-        self._lanes: dict[int, ProcessClient] = {}
+        self._mailboxes: dict[int, ProcessClient] = {}
         self._file: File | None = None
 
     def use(self, file: File) -> bool:
@@ -67,43 +67,48 @@ class ProcessMemory:
         return sum(map(len, self._sets))
 
     def add_client(self, client: int) -> object:
-        self._lanes[client] = ProcessClient(self, client)
-        return self._lanes[client]
+        self._mailboxes[client] = ProcessClient(self, client)
+        return self._mailboxes[client]
 
     def remove_client(self, client: int) -> None:
-        self._lanes.pop(client, None)
+        self._mailboxes.pop(client, None)
 
     def counters(self, client: int) -> tuple[int, int]:
-        lane = self._lanes[client]
-        return lane.reads, lane.bytes_read
+        mailbox = self._mailboxes[client]
+        return mailbox.reads, mailbox.bytes_read
 
-    def fill_room(
+    def fill_buffer(
         self, client: int, entry: int, start: int, file: File, offset: int, length: int
     ) -> bool:
         data = bytearray(length)
         if file.read_into(data, offset) != length:
             return False
-        self.put_room(client, entry, start, data)
+        self.put_buffer(client, entry, start, data)
         return True
 
-    def put_room(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
-        if client in self._lanes:
-            self._lanes[client].rooms[entry][start : start + len(data)] = data
+    def put_buffer(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
+        if client in self._mailboxes:
+            self._mailboxes[client].buffers[entry][start : start + len(data)] = data
 
-    def take_room(self, client: int, entry: int, length: int) -> bytes:
-        return bytes(self._lanes[client].rooms[entry][:length])
+    def take_buffer(self, client: int, entry: int, length: int) -> bytes:
+        return bytes(self._mailboxes[client].buffers[entry][:length])
 
     def put_failure(self, client: int, entry: int, failure: bytes) -> None:
-        if client in self._lanes:
-            self._lanes[client].failures[entry] = json.loads(failure)
+        if client in self._mailboxes:
+            self._mailboxes[client].failures[entry] = json.loads(failure)
 
     def finish(self, client: int, entry: int, result: int) -> None:
-        if client in self._lanes:
-            self._lanes[client].waiting.pop(entry).set_result(result)
+        if client in self._mailboxes:
+            self._mailboxes[client].waiting.pop(entry).set_result(result)
 
     def close(self) -> None:
         self.closed = True
         self.forget(0, self.size)
+
+    def free(self) -> None:
+        assert self.closed
+        assert not any(client.waiting for client in self._mailboxes.values()), "one is not answered"
+        self.freed = True
 
     def read(self, offset: int, target: memoryview) -> int:
         """Fills `target` up to the first block that is in no frame; returns the bytes filled."""
@@ -135,10 +140,10 @@ class ProcessMemory:
 
 
 class ProcessClient:
-    """A client of a `ProcessMemory`, and its lane."""
+    """A client of a `ProcessMemory`, and its mailbox."""
 
     def __init__(self, memory: ProcessMemory, client: int) -> None:
-        self.rooms = [bytearray(ROOM) for _ in range(8)]
+        self.buffers = [bytearray(BUFFER_BYTES) for _ in range(8)]
         self.failures: dict[int, Failure] = {}
         self.waiting: dict[int, asyncio.Future[int]] = {}
         self.reads = self.bytes_read = 0
@@ -165,15 +170,15 @@ class ProcessClient:
         view = memoryview(target)
         at, kind = self._memory.read(offset, view), READ
         while at < length:
-            count = min(length - at, ROOM)
+            count = min(length - at, BUFFER_BYTES)
             result = await self.ask(entry, kind, offset + at, count, length - at - count)
             if result == IN_FRAMES:
                 self.before_copying()
                 got = self._memory.read(offset + at, view[at : at + count])
-                kind = READ if got else READ_TO_ROOM
+                kind = READ if got else READ_TO_BUFFER
                 at += got
             else:
-                view[at : at + count] = self.rooms[entry][:count]
+                view[at : at + count] = self.buffers[entry][:count]
                 at += count
                 kind = READ
         return bytes(target)
@@ -181,12 +186,12 @@ class ProcessClient:
     async def write(self, offset: int, data: bytes, entry: int = 0) -> None:
         """Writes; raises `RequestFailedError`."""
         staged = 0
-        while len(data) - staged > ROOM:
-            self.rooms[entry][:] = data[staged : staged + ROOM]
-            await self.ask(entry, STAGE, offset, ROOM, staged)
-            staged += ROOM
+        while len(data) - staged > BUFFER_BYTES:
+            self.buffers[entry][:] = data[staged : staged + BUFFER_BYTES]
+            await self.ask(entry, STAGE, offset, BUFFER_BYTES, staged)
+            staged += BUFFER_BYTES
         rest = data[staged:]
-        self.rooms[entry][: len(rest)] = rest
+        self.buffers[entry][: len(rest)] = rest
         await self.ask(entry, WRITE, offset, len(rest), staged)
 
     async def ask(self, entry: int, kind: int, offset: int, length: int, extra: int = 0) -> int:

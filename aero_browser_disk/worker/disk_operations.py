@@ -47,7 +47,12 @@ class DiskOperations:
 
     async def _read(self, disk: int, offset: Value, length: Value) -> bytes:
         found = self._disks[disk]
-        return await found.read(whole("offset", offset), whole("length", length))
+        start, count = whole("offset", offset), whole("length", length)
+        try:
+            return await found.read(start, count)
+        except (MemoryError, OverflowError):
+            expected = "few enough bytes for the memory of this browser"
+            raise InvalidOptionError("length", length, expected) from None
 
     async def _write(self, disk: int, offset: Value, data: Value) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):

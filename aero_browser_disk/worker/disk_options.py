@@ -9,7 +9,7 @@ from ..errors import InvalidOptionError, RenewalError
 from ..platform.failures import Value
 from ..remote.access import Grant, Renew
 from ..remote.retry import RetryPolicy
-from .operations import checked
+from .operations import checked, function
 
 _OPTIONS: Mapping[str, tuple[str, tuple[type, ...], str]] = {
     "allowRemote": ("allow_remote", (bool,), "true or false"),
@@ -82,8 +82,10 @@ def _retry(value: Value) -> RetryPolicy:
 def _renewal(ask: Any) -> Renew:
     """The page's function, which answers with the fields of a `Grant` or with an `error`."""
 
+    called = function("renew", ask)
+
     async def renew() -> Grant:
-        answer = await ask()
+        answer = await called()
         if "error" in answer:
             raise RenewalError(str(answer["error"]))
         expires_at = answer.get("expiresAt")

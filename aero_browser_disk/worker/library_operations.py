@@ -30,7 +30,7 @@ from ..platform.failures import Value, camel_keys
 from ..transfer.image_export import Hole
 from ..transfer.image_import import CopyProgress, Report
 from .disk_options import names, read_options
-from .operations import OpenDisks, Operation, checked, snake_keys, whole
+from .operations import OpenDisks, Operation, checked, function, snake_keys, whole
 
 _REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
 AnyDisk = TypeVar("AnyDisk", bound=Disk)
@@ -172,7 +172,9 @@ class LibraryOperations(Generic[AnyDisk]):
             elif pull is not None:
                 size = None if fileSize is None else whole("fileSize", fileSize)
                 identity = SourceIdentity(_text("fileName", fileName), size, "")
-                made = await library.import_stream(_pulled(pull), identity, **wanted)
+                made = await library.import_stream(
+                    _pulled(function("pull", pull)), identity, **wanted
+                )
             elif isinstance(file, bytes | bytearray | memoryview):
                 identity = SourceIdentity(_text("fileName", fileName), len(file), "")
                 made = await library.import_source(BytesSource(bytes(file)), identity, **wanted)
@@ -218,9 +220,9 @@ class LibraryOperations(Generic[AnyDisk]):
 
         `done` is how much of the disk went out.
         """
-        if export not in self._exports:
+        found = self._exports.get(whole("export", export))
+        if found is None:
             raise DiskClosedError
-        found = self._exports[export]
         answer = await (found.coming or found.read_ahead())
         if len(answer) > 1:
             found.read_ahead()
@@ -228,7 +230,7 @@ class LibraryOperations(Generic[AnyDisk]):
 
     async def _end_export(self, export: int) -> None:
         """Lets the image go. Idempotent."""
-        found = self._exports.pop(export, None)
+        found = self._exports.pop(whole("export", export), None)
         if found is None:
             return
         if found.coming is not None:
@@ -296,7 +298,7 @@ async def _reporting(tell: Tell | None) -> AsyncIterator[Report | None]:
     if tell is None:
         yield None
         return
-    reporter = _Reporter(tell)
+    reporter = _Reporter(function("onProgress", tell))
     yield reporter.report
     await reporter.settle()
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..disk import Disk
 from ..errors import DiskClosedError, InvalidOptionError
 from ..platform.failures import Value
+
+_MAX_BYTES = 1 << 63
 
 Operation = Callable[..., Awaitable[Value]]
 
@@ -34,9 +36,9 @@ class OpenDisks(Generic[AnyDisk]):
         """All that are open."""
         return iter(tuple(self._disks.values()))
 
-    def __getitem__(self, number: int) -> AnyDisk:
+    def __getitem__(self, number: Value) -> AnyDisk:
         """The disk of that number; raises `DiskClosedError` when there is none any more."""
-        if number not in self._disks:
+        if not isinstance(number, int) or number not in self._disks:
             raise DiskClosedError
         return self._disks[number]
 
@@ -53,7 +55,7 @@ class OpenDisks(Generic[AnyDisk]):
 
 def whole(name: str, value: Value) -> int:
     """`value`, a number of bytes; raises `InvalidOptionError` when it is none."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MAX_BYTES:
         raise InvalidOptionError(name, value, "a whole number of bytes")
     return value
 
@@ -63,6 +65,14 @@ def checked(name: str, value: Value, types: tuple[type, ...], expected: str) -> 
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise InvalidOptionError(name, value, expected)
     return value
+
+
+def function(name: str, value: Any) -> Callable[..., Awaitable[Any]]:
+    """`value`, which the page can be called through; raises `InvalidOptionError` when it cannot."""
+    if not callable(value):
+        raise InvalidOptionError(name, value, "a function")
+    called: Callable[..., Awaitable[Any]] = value
+    return called
 
 
 def snake_keys(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -49,7 +49,7 @@ class SharedOperations:
     ) -> dict[str, Value]:
         """The facts of a disk, and memory to read it from; none for a client without a lock."""
         info = self._disks[disk].info
-        facts = {"disk": disk, **camel_keys(asdict(info)), "area": None, "lane": None}
+        facts = {"disk": disk, **camel_keys(asdict(info)), "area": None, "mailbox": None}
         limit = whole("memoryBytes", memoryBytes)
         sharing = self._sharing() if client is not None and limit > 0 else None
         if sharing is None:
@@ -58,18 +58,18 @@ class SharedOperations:
         shared = self._shared.get(disk) or self._share(disk, limit, sharing)
         if shared is None:
             return facts
-        number, lane = shared.add_client()
+        number, mailbox = shared.add_client()
         self._clients[disk, name] = number
         watching = asyncio.ensure_future(self._watch(disk, name, sharing))
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)
-        return {**facts, "area": shared.memory.area, "lane": lane}
+        return {**facts, "area": shared.memory.area, "mailbox": mailbox}
 
     async def _detach(self, disk: int, client: Value = None) -> None:
-        self._forget(disk, str(client))
+        self._forget(whole("disk", disk), str(client))
 
     async def _stats(self, disk: int) -> dict[str, Value]:
-        shared = self._shared.get(disk)
+        shared = self._shared.get(whole("disk", disk))
         stats = shared.stats() if shared else SharedStats(0, 0, 0, 0, 0, 0)
         return camel_keys(asdict(stats))
 

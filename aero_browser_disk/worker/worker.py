@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
+from ..errors import InvalidOptionError
 from ..library.open_image import LibraryDisk
 from ..open_disk import open_disk
 from ..platform import current_platform
@@ -53,13 +55,25 @@ class Worker:
     ) -> dict[str, Value]:
         """Does an operation. Never raises: a failure is an answer too."""
         try:
-            work = asyncio.ensure_future(self._operations[operation](**values))
+            work = asyncio.ensure_future(self._begin(operation, values))
             self._under_way[call_id] = work
             return {"value": await work}
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the page must hear of it
             return {"error": describe(error)}
         finally:
             self._under_way.pop(call_id, None)
+
+    def _begin(self, operation: str, values: Mapping[str, Value]) -> Awaitable[Value]:
+        """An operation with its values; raises `InvalidOptionError` when it does not take them."""
+        begin = self._operations.get(operation)
+        if begin is None:
+            raise InvalidOptionError("operation", operation, "one that the worker has")
+        try:
+            return begin(**values)
+        except TypeError:  # nothing has run yet: the names do not fit
+            takes = ", ".join(inspect.signature(begin).parameters) or "no values"
+            given = ", ".join(values) or "no values"
+            raise InvalidOptionError(operation, given, takes) from None
 
     def cancel(self, call_id: int) -> None:
         """Gives up the call of that number, if it is still under way."""

@@ -16,6 +16,7 @@ LEFT_OUT = (
     "cli",
     "notebook",
     "platform.cpython",
+    "platform.ada",
     "__main__",
 )
 # Imported inside functions of the standard library and of ours.

@@ -1,23 +1,25 @@
 /**
  * Calls to the disk worker, from the page that started it or over a port that was handed on: the
- * messages that `worker.mjs` describes, and who waits for their answers.
+ * messages that `worker.mjs` describes, and who waits for their responses.
  */
 
-import { DiskError } from "./disk-error.mjs";
+import { DiskError, invalidOption } from "./disk-error.mjs";
 
-/** @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void }} Endpoint */
+/** @typedef {{ postMessage: (message: any, transfer: Transferable[]) => void, close?: () => void }} Endpoint */
+/** @typedef {(...values: any[]) => unknown} Callback */
 
 export class Calls {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   #waiting = new Map();
-  /** @type {Map<number, (...values: any[]) => unknown>} */
+  /** Functions that the worker may call, by number. @type {Map<number, Callback>} */
   #functions = new Map();
   #lastId = 0;
+  #lastFunction = 0;
   #endpoint;
   /** @type {DiskError | null} */
   #end = null;
-  /** @type {(() => void)[]} */
-  #whenEnded = [];
+  /** @type {Set<() => void>} */
+  #endListeners = new Set();
 
   /** @param {Endpoint} endpoint */
   constructor(endpoint) {
@@ -25,30 +27,52 @@ export class Calls {
   }
 
   /**
-   * Has the worker do an operation of `worker.py`. Functions among the values can be called there.
+   * Runs an operation of `worker.py`. The worker may call functions among the values until it is over.
    * @param {string} operation
    * @param {Record<string, unknown>} values
-   * @param {AbortSignal} [signal] gives the operation up
+   * @param {AbortSignal} [signal] cancels the operation
    * @returns {Promise<any>}
    */
-  call(operation, values, signal) {
-    if (this.#end) return Promise.reject(this.#end);
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const id = ++this.#lastId;
-      const abort = () => {
-        this.post({ cancel: id });
-        this.#waiting.delete(id);
-        reject(signal?.reason);
-      };
-      const done = () => signal?.removeEventListener("abort", abort);
-      this.#waiting.set(id, {
-        resolve: (value) => (done(), resolve(value)),
-        reject: (error) => (done(), reject(error)),
-      });
-      signal?.addEventListener("abort", abort, { once: true });
-      this.post({ id, operation, ...this.#sendable(values) });
-    });
+  async call(operation, values, signal) {
+    const lent = this.lend(values);
+    try {
+      return await this.#send(operation, lent, signal);
+    } finally {
+      lent.takeBack();
+    }
+  }
+
+  /**
+   * Runs an operation with values that were lent, whose functions stay callable after it.
+   * @param {string} operation
+   * @param {ReturnType<Calls["lend"]>} lent
+   * @param {AbortSignal} [signal] cancels the operation
+   * @returns {Promise<any>}
+   */
+  callWith(operation, lent, signal) {
+    return this.#send(operation, lent, signal);
+  }
+
+  /**
+   * What can be posted of `values`: functions by number, which the worker may call until they are
+   * taken back, and nothing that is undefined.
+   * @param {Record<string, unknown>} values
+   */
+  lend(values) {
+    /** @type {Record<string, number>} */
+    const functions = {};
+    /** @type {Record<string, unknown>} */
+    const plain = {};
+    for (const [name, value] of Object.entries(values)) {
+      if (typeof value === "function") {
+        functions[name] = ++this.#lastFunction;
+        this.#functions.set(functions[name], /** @type {Callback} */ (value));
+      } else if (value !== undefined) plain[name] = value;
+    }
+    const takeBack = () => {
+      for (const number of Object.values(functions)) this.#functions.delete(number);
+    };
+    return { values: plain, functions, takeBack };
   }
 
   /**
@@ -61,11 +85,11 @@ export class Calls {
 
   /**
    * Takes a message of the worker that is about a call.
-   * @param {{ ask?: number, values?: unknown[], id: number, value?: unknown, error?: ConstructorParameters<typeof DiskError>[0] }} message
+   * @param {{ ask?: number, values?: unknown[], id: number, value?: unknown, error?: import("./disk-error.mjs").Failure }} message
    */
   take({ ask, values, id, value, error }) {
     if (ask) {
-      this.#answer(ask, values ?? [], id);
+      this.#respond(ask, values ?? [], id);
       return;
     }
     const waiting = this.#waiting.get(id);
@@ -75,37 +99,57 @@ export class Calls {
   }
 
   /**
-   * Fails whatever waits and is asked from now on.
+   * Fails all calls that wait and all later ones, and closes the port that this goes over.
    * @param {DiskError} error
    */
   end(error) {
     this.#end ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#end);
     this.#waiting.clear();
-    for (const tell of this.#whenEnded) tell();
-  }
-
-  /** @param {() => void} tell called when nothing is answered any more */
-  whenEnded(tell) {
-    this.#whenEnded.push(tell);
+    this.#functions.clear();
+    for (const notify of this.#endListeners) notify();
+    this.#endListeners.clear();
+    this.#endpoint.close?.();
   }
 
   /**
-   * What can be posted of `values`: functions by number, nothing that is undefined.
-   * @param {Record<string, unknown>} values
+   * @param {() => void} notify called when calls get no response any more
+   * @returns {() => void} ends that
    */
-  #sendable(values) {
-    /** @type {Record<string, number>} */
-    const functions = {};
-    /** @type {Record<string, unknown>} */
-    const plain = {};
-    for (const [name, value] of Object.entries(values)) {
-      if (typeof value === "function") {
-        functions[name] = this.#functions.size + 1;
-        this.#functions.set(functions[name], /** @type {() => unknown} */ (value));
-      } else if (value !== undefined) plain[name] = value;
+  onEnd(notify) {
+    this.#endListeners.add(notify);
+    return () => this.#endListeners.delete(notify);
+  }
+
+  /**
+   * @param {string} operation
+   * @param {{ values: Record<string, unknown>, functions: Record<string, number> }} sent
+   * @param {AbortSignal} [signal]
+   */
+  async #send(operation, { values, functions }, signal) {
+    signal?.throwIfAborted();
+    if (this.#end) throw this.#end;
+    const id = ++this.#lastId;
+    try {
+      this.post({ id, operation, values, functions });
+    } catch {
+      throw notSendable(values);
     }
-    return { values: plain, functions };
+    let abort = () => {};
+    try {
+      return await new Promise((resolve, reject) => {
+        this.#waiting.set(id, { resolve, reject });
+        abort = () => {
+          this.post({ cancel: id });
+          this.#waiting.delete(id);
+          reject(signal?.reason);
+        };
+        signal?.addEventListener("abort", abort);
+      });
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      signal?.throwIfAborted();
+    }
   }
 
   /**
@@ -113,13 +157,35 @@ export class Calls {
    * @param {unknown[]} values
    * @param {number} id of the call
    */
-  async #answer(number, values, id) {
+  async #respond(number, values, id) {
     let value;
     try {
-      value = await this.#functions.get(number)?.(...values);
+      const called = this.#functions.get(number);
+      if (!called) throw new Error("the call that this function was passed to is over");
+      value = await called(...values);
     } catch (error) {
       value = { error: error instanceof Error ? error.message : String(error) };
     }
-    this.post({ answer: id, value });
+    try {
+      this.post({ answer: id, value });
+    } catch {
+      this.post({ answer: id, value: { error: "a function returned what cannot be sent to a worker" } });
+    }
   }
+}
+
+/**
+ * Names the value that could not be posted.
+ * @param {Record<string, unknown>} values
+ */
+function notSendable(values) {
+  const expected = "something that can be sent to a worker";
+  for (const [name, value] of Object.entries(values)) {
+    try {
+      structuredClone(value);
+    } catch {
+      return invalidOption(name, value, expected);
+    }
+  }
+  return invalidOption("values", values, expected);
 }

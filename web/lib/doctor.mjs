@@ -7,7 +7,8 @@
  * It downloads at most 1 MiB.
  */
 
-import { connect } from "./aero-disk.mjs";
+import { optionsOf, signalOf, urlOf } from "./arguments.mjs";
+import { connect } from "./disk-worker.mjs";
 
 /**
  * `remedy` has the line to add, by server: nginx, s3, cloudfront, caddy, service. For
@@ -37,7 +38,7 @@ import { connect } from "./aero-disk.mjs";
  * @property {boolean} [allowRemote] the user's consent: without it nothing is asked of the network
  * @property {Record<string, string>} [headers] sent with every request
  * @property {RequestCredentials} [credentials]
- * @property {number} [timeoutS] how long the host may stay silent, in seconds
+ * @property {number} [timeoutS] how long the server may stay silent, in seconds
  * @property {AbortSignal} [signal]
  */
 
@@ -46,6 +47,8 @@ import { connect } from "./aero-disk.mjs";
  * @param {DiagnosisOptions} [options]
  * @returns {Promise<Diagnosis>}
  */
-export function diagnose(url, { signal, ...options } = {}) {
-  return connect().call("doctor.diagnose", { url: String(url), ...options }, signal);
+export async function diagnose(url, options) {
+  const signal = signalOf(options);
+  const { signal: _, ...values } = optionsOf(options);
+  return connect().call("doctor.diagnose", { ...values, url: urlOf(url) }, signal);
 }

@@ -11,8 +11,11 @@
  * as text, never as markup.
  */
 
+import { lengthOf, offsetOf, signalOf } from "./arguments.mjs";
+import { DiskError } from "./disk-error.mjs";
+
 const CHUNK = 2 << 20;
-const ASKED_AHEAD = 2; // chunks: the next one is on its way while one is taken
+const MAX_REQUESTED = 2; // chunks: the next one is on its way while one is taken
 
 /**
  * @typedef {object} Entry
@@ -30,12 +33,12 @@ const ASKED_AHEAD = 2; // chunks: the next one is on its way while one is taken
 /** @typedef {{ entries: Entry[], complete: boolean }} Listing */
 /** @typedef {{ offset: number, length: number, diskOffset: number | null }} Extent */
 /** @typedef {{ volume: string | null, kind: string, path: string | null }} DiskLocation */
-/** @typedef {{ signal?: AbortSignal, onProgress?: (done: number, size: number) => void }} Options */
+/** @typedef {{ signal?: AbortSignal | undefined, onProgress?: (done: number, size: number) => void }} Options */
 
 export class Files {
   #disk;
 
-  /** @param {Pick<import("./aero-disk.mjs").Disk, "ask">} disk */
+  /** @param {Pick<import("./disk.mjs").Disk, "ask">} disk */
   constructor(disk) {
     this.#disk = disk;
   }
@@ -43,20 +46,21 @@ export class Files {
   /**
    * What is in a folder, in the order of the disk; `complete` is false where there is more.
    * @param {string} path
-   * @param {{ signal?: AbortSignal }} [options]
+   * @param {{ signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<Listing>}
    */
-  list(path, { signal } = {}) {
-    return this.#disk.ask("files.list", { path }, signal);
+  async list(path, options) {
+    return this.#disk.ask("files.list", { path }, signalOf(options));
   }
 
   /**
    * What a path leads to, links followed.
    * @param {string} path
+   * @param {{ signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<Entry>}
    */
-  stat(path) {
-    return this.#disk.ask("files.stat", { path });
+  async stat(path, options) {
+    return this.#disk.ask("files.stat", { path }, signalOf(options));
   }
 
   /**
@@ -64,11 +68,13 @@ export class Files {
    * @param {string} path
    * @param {number} offset
    * @param {number} length
-   * @param {{ signal?: AbortSignal }} [options]
+   * @param {{ signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    */
-  read(path, offset, length, { signal } = {}) {
-    return this.#disk.ask("files.read", { path, offset, length }, signal);
+  async read(path, offset, length, options) {
+    const signal = signalOf(options);
+    const range = { offset: offsetOf(offset), length: lengthOf(length) };
+    return this.#disk.ask("files.read", { path, ...range }, signal);
   }
 
   /**
@@ -96,8 +102,8 @@ export class Files {
    * @param {Options} [options]
    * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
    */
-  stream(path, { signal, onProgress } = {}) {
-    const chunks = this.#chunks(path, signal, onProgress);
+  stream(path, options) {
+    const chunks = this.#chunks(path, options);
     return new ReadableStream(
       {
         async pull(controller) {
@@ -119,39 +125,44 @@ export class Files {
    * @param {Options} [options]
    * @returns {Promise<Blob>}
    */
-  async blob(path, options = {}) {
+  async blob(path, options) {
     /** @type {Blob[]} */
     const parts = [];
     // Blobs of chunks, so that what was read leaves the memory.
-    for await (const chunk of this.#chunks(path, options.signal, options.onProgress)) {
-      parts.push(new Blob([chunk]));
-    }
+    for await (const chunk of this.#chunks(path, options)) parts.push(new Blob([chunk]));
     return new Blob(parts, { type: "application/octet-stream" });
   }
 
   /**
    * @param {string} path
-   * @param {AbortSignal} [signal]
-   * @param {(done: number, size: number) => void} [onProgress]
+   * @param {Options} [options]
    * @returns {AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>}
    */
-  async *#chunks(path, signal, onProgress) {
-    const size = (await this.stat(path)).size ?? 0;
+  async *#chunks(path, options) {
+    const signal = signalOf(options);
+    const size = (await this.stat(path, { signal })).size ?? 0;
     /** @type {Promise<Uint8Array<ArrayBuffer>>[]} */
-    const asked = [];
+    const requested = [];
     let next = 0;
     for (let done = 0; done < size; ) {
-      while (next < size && asked.length < ASKED_AHEAD) {
+      while (next < size && requested.length < MAX_REQUESTED) {
         const chunk = this.read(path, next, Math.min(CHUNK, size - next), { signal });
         chunk.catch(() => {}); // whoever takes it hears of it; nobody may
-        asked.push(chunk);
+        requested.push(chunk);
         next += CHUNK;
       }
-      const chunk = await asked.shift();
-      if (!chunk?.length) throw new Error(`${path} became shorter while it was read`);
+      const chunk = await requested.shift();
+      if (!chunk?.length) throw fileShrank(path);
       done += chunk.length;
       yield chunk;
-      onProgress?.(done, size);
+      options?.onProgress?.(done, size);
     }
   }
+}
+
+/** @param {string} path */
+function fileShrank(path) {
+  const reason = "it became shorter while it was read";
+  const message = `${path} cannot be read: ${reason}.`;
+  return new DiskError({ name: "UnreadableFileError", message, fields: { path, reason } });
 }

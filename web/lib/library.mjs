@@ -11,20 +11,23 @@
  * changed or removed: that is an `ImageBusyError`.
  */
 
-import { connect } from "./aero-disk.mjs";
+import { connect } from "./disk-worker.mjs";
+import { optionsOf, signalOf, urlOf } from "./arguments.mjs";
+import { Disk } from "./disk.mjs";
+import { invalidOption } from "./disk-error.mjs";
 import { openSink } from "./export-sink.mjs";
 
 const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 
 /**
- * Sizes in bytes. `base` is the id of what an overlay lies over, `done` how much of an import that
- * broke off is safe.
+ * Sizes in bytes. `base` is the id of what an overlay lies over, `done` how much of an
+ * interrupted import is saved.
  * @typedef {object} LibraryEntry
  * @property {string} id
  * @property {"image" | "overlay" | "cache"} kind
  * @property {string} name
  * @property {number | null} size of the disk
- * @property {number} usedBytes the room it takes here
+ * @property {number} usedBytes what it takes of the storage
  * @property {string | null} version
  * @property {Date | null} createdAt
  * @property {Date} usedAt
@@ -45,7 +48,7 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 /**
  * @typedef {object} ImportOptions
  * @property {string} [name] what to call the image; else it is called after the file
- * @property {boolean} [pad] takes a file of no whole number of sectors, with zeros behind it
+ * @property {boolean} [pad] accepts a size that is not a multiple of 512 bytes, and adds zeros
  * @property {boolean} [keep] leaves what a cancelled import has, so that it can be continued
  * @property {string} [fileName] of bytes and streams: what the image is called after
  * @property {OnProgress} [onProgress]
@@ -53,7 +56,7 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
  */
 
 /**
- * An image on a host, as `openDisk` takes it; also one that cannot be streamed.
+ * An image on a server, as `openDisk` takes it; also one that cannot be streamed.
  * @typedef {object} RemoteFile
  * @property {string | URL} url
  * @property {boolean} [allowRemote]
@@ -75,13 +78,13 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
  * @property {AbortSignal} [signal]
  */
 
-/** The images, overlays and caches of this origin; `change` events tell that something changed. */
+/** The images, overlays and caches of this origin; a `change` event says that something changed. */
 export class Library extends EventTarget {
   /** @type {BroadcastChannel | null} */
   #channel = null;
 
   /**
-   * All there is, what was used last first.
+   * All entries, the last used first.
    * @returns {Promise<LibraryEntry[]>}
    */
   async list() {
@@ -94,35 +97,44 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Makes a blank image, which takes next to no room until it is written.
+   * Creates a blank image, which takes almost no storage until it is written.
    * @param {string} name
    * @param {{ size: number }} options in bytes, a multiple of 512
    * @returns {Promise<LibraryEntry>}
    */
-  async create(name, { size }) {
-    return entryOf(await this.#ask("create", { name, size }));
+  async create(name, options) {
+    return entryOf(await this.#ask("create", { ...optionsOf(options), name }));
   }
 
   /**
+<<<<<<< HEAD
    * Makes an image of a file, of any format that is known: raw, ISO 9660, qcow2, VHD, VHDX, VMDK, VDI, BIN,
    * or compressed. An import that broke off goes on when it is asked for again with the same file.
+=======
+   * Creates an image from a file, of any format that is known: raw, ISO 9660, qcow2, VHD, or compressed. An
+   * interrupted import continues when the same file is imported again.
+>>>>>>> 7e164fb (Leave nothing behind when a disk closes, and have every public call of JavaScript fail with our errors)
    * @param {Importable} file
    * @param {ImportOptions} [options]
    * @returns {Promise<LibraryEntry>}
    */
-  async import(file, { signal, onProgress, ...options } = {}) {
-    const values = { ...options, ...sourceOf(file, options.fileName), onProgress };
-    return entryOf(await this.#ask("import", values, signal));
+  async import(file, options) {
+    const { signal: _, fileName, ...values } = /** @type {ImportOptions} */ (optionsOf(options));
+    const signal = signalOf(options);
+    return entryOf(await this.#ask("import", { ...values, ...sourceOf(file, fileName) }, signal));
   }
 
   /**
-   * Makes a local image of an open disk as it is now, with what its overlay holds; of a remote one all
+   * Creates a local image from an open disk as it is now, with what its overlay holds; of a remote one all
    * that is missing is downloaded.
-   * @param {import("./aero-disk.mjs").Disk} disk
-   * @param {{ name: string, onProgress?: OnProgress, signal?: AbortSignal }} options
+   * @param {import("./disk.mjs").Disk} disk
+   * @param {{ name: string, onProgress?: OnProgress, signal?: AbortSignal | undefined }} options
    * @returns {Promise<LibraryEntry>}
    */
-  async importDisk(disk, { signal, ...values }) {
+  async importDisk(disk, options) {
+    if (!(disk instanceof Disk)) throw invalidOption("disk", disk, "an open disk");
+    const signal = signalOf(options);
+    const { signal: _, ...values } = optionsOf(options);
     return entryOf(await disk.ask("library.importDisk", values, signal));
   }
 
@@ -134,8 +146,9 @@ export class Library extends EventTarget {
    * @param {ExportOptions} [options]
    * @returns {Promise<{ fileName: string, bytes: number, blob: Blob | null }>} `blob` where `to` asks for it
    */
-  async export(name, { overlays, compress, to, fileName, onProgress, signal } = {}) {
-    signal?.throwIfAborted();
+  async export(name, options) {
+    const signal = signalOf(options);
+    const { overlays, compress, to, fileName, onProgress } = /** @type {ExportOptions} */ (optionsOf(options));
     const suffix = { gzip: ".gz", zstd: ".zst", none: "" }[compress ?? "none"] ?? "";
     // Before anything is awaited: a browser asks the user only while it knows of their click.
     const sink = await openSink(to, fileName ?? `${name}.img${suffix}`);
@@ -174,10 +187,12 @@ export class Library extends EventTarget {
   /**
    * @param {string} name
    * @param {string} to the copy's name
-   * @param {{ onProgress?: OnProgress, signal?: AbortSignal }} [options]
+   * @param {{ onProgress?: OnProgress, signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<LibraryEntry>}
    */
-  async duplicate(name, to, { onProgress, signal } = {}) {
+  async duplicate(name, to, options) {
+    const signal = signalOf(options);
+    const { onProgress } = optionsOf(options);
     return entryOf(await this.#ask("duplicate", { name, to, onProgress }, signal));
   }
 
@@ -187,8 +202,8 @@ export class Library extends EventTarget {
    * @param {{ cut?: boolean, dropOverlays?: boolean }} [consent] to cutting data off, or overlays' loss
    * @returns {Promise<void>}
    */
-  resize(name, size, consent = {}) {
-    return this.#ask("resize", { name, size, ...consent });
+  async resize(name, size, consent) {
+    return this.#ask("resize", { ...optionsOf(consent, "consent"), name, size });
   }
 
   /**
@@ -197,18 +212,18 @@ export class Library extends EventTarget {
    * @param {{ dropOverlays?: boolean }} [consent] to losing the overlays over it
    * @returns {Promise<void>}
    */
-  remove(name, consent = {}) {
-    return this.#ask("remove", { name, ...consent });
+  async remove(name, consent) {
+    return this.#ask("remove", { ...optionsOf(consent, "consent"), name });
   }
 
   /**
-   * Removes what can be had again; says only what that would be unless `dryRun` is false. Images and
+   * Removes what can be downloaded again; only lists it unless `dryRun` is false. Images and
    * overlays stay.
    * @param {{ unusedForS?: number, keepBytes?: number, kinds?: ("cache" | "import")[], dryRun?: boolean }} [options]
    * @returns {Promise<LibraryEntry[]>}
    */
-  async prune(options = {}) {
-    return (await this.#ask("prune", options)).map(entryOf);
+  async prune(options) {
+    return (await this.#ask("prune", optionsOf(options))).map(entryOf);
   }
 
   /**
@@ -217,24 +232,22 @@ export class Library extends EventTarget {
    * @returns {Promise<LibraryEntry[]>}
    */
   async overlays(base) {
-    const values = "url" in base ? { ...base, url: String(base.url) } : base;
-    return (await this.#ask("overlays", values)).map(entryOf);
+    return (await this.#ask("overlays", baseOf(base, "base"))).map(entryOf);
   }
 
   /**
-   * Makes an overlay of the file that `export` made of one, by its id. It fits the version of the
-   * image that it was begun over, which is seen when it is opened.
+   * Creates an overlay from a file that `export` made. It belongs to the version of the image that it
+   * was begun over, which is checked when it is opened.
    * @param {File | Blob | Uint8Array} file
    * @param {{ name: string } & ({ image: string } | { url: string | URL, cacheKey?: string })} options
    * @returns {Promise<LibraryEntry>}
    */
   async importOverlay(file, options) {
-    const base = "url" in options ? { url: String(options.url) } : {};
-    return entryOf(await this.#ask("importOverlay", { file, ...options, ...base }));
+    return entryOf(await this.#ask("importOverlay", { ...baseOf(options, "options"), file }));
   }
 
   /**
-   * Gives up all that was written to an overlay, whatever its image is now.
+   * Discards all that was written to an overlay, whatever its image is now.
    * @param {string} id
    * @returns {Promise<void>}
    */
@@ -248,8 +261,8 @@ export class Library extends EventTarget {
    * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over that
    * @returns {Promise<void>}
    */
-  commitOverlay(id, consent = {}) {
-    return this.#ask("commitOverlay", { name: id, ...consent });
+  async commitOverlay(id, consent) {
+    return this.#ask("commitOverlay", { ...optionsOf(consent, "consent"), name: id });
   }
 
   /**
@@ -300,7 +313,7 @@ function entryOf(sent) {
 }
 
 /**
- * What the worker is told of what is to be imported.
+ * What the worker gets of what is to be imported.
  * @param {Importable} file
  * @param {string} [fileName]
  */
@@ -308,31 +321,42 @@ function sourceOf(file, fileName = "") {
   if (file instanceof Blob) return { file, fileName: undefined };
   if (file instanceof Uint8Array) return { file, fileName };
   if (file instanceof ReadableStream) return { pull: puller(file), fileName };
-  return { ...file, url: String(file.url) };
+  const remote = optionsOf(file, "file");
+  return { ...remote, url: urlOf(remote.url) };
 }
 
 /**
- * A function that gives the next piece of a stream.
+ * Options with an address as text.
+ * @param {unknown} options
+ * @param {string} name
+ */
+function baseOf(options, name) {
+  const values = optionsOf(options, name);
+  return "url" in values ? { ...values, url: urlOf(values.url) } : values;
+}
+
+/**
+ * A function that gives the next chunk of a stream.
  * @param {ReadableStream<Uint8Array>} stream
  */
 function puller(stream) {
   const reader = stream.getReader();
   return async () => {
     /** @type {Uint8Array[]} */
-    const pieces = [];
+    const chunks = [];
     let length = 0;
     while (length < PULLED) {
       const { done, value } = await reader.read();
       if (done) break;
-      pieces.push(value);
+      chunks.push(value);
       length += value.length;
     }
     if (!length) return {};
     const bytes = new Uint8Array(length);
     let at = 0;
-    for (const piece of pieces) {
-      bytes.set(piece, at);
-      at += piece.length;
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.length;
     }
     return { bytes };
   };

@@ -1,229 +1,164 @@
 /**
- * A disk's blocks in memory that threads share: what is there is read without a message, and what is
- * not is asked for without one. This module has what both sides know and how frames are read;
- * `shared-client.mjs` is for the page and any worker that reads, `shared-host.mjs` for the disk's own
- * worker, where Python decides (`shared_disk.py`).
- *
- * # The protocol
- *
- * All words are 32 bits in the machine's order. "Loads", "stores" and "adds" are those of `Atomics`,
- * which are sequentially consistent; all other accesses are plain.
- *
- * ## The area: one for each disk
- *
- *     byte 0     word 0   state: 0 open, 1 closed, 2 its worker has ended
- *                word 1   log2 of a frame's bytes, at least 12
- *                word 2   log2 of the number of sets
- *                word 3   1 if the host waits for messages instead of the doorbell
- *                word 4   the disk's size in bytes, low half; word 5, high half
- *     byte 64    word 16  doorbell: counts what clients have posted
- *     byte 128   a head for each frame: sequence number, block (-1: none)
- *     then       a mark for each frame: 1 byte, set when the frame is read
- *     then       the frames, from a multiple of 4096 on
- *
- * Only the host writes here, but for doorbell and marks, which clients write, and state 2, which is
- * written by whoever ends the worker.
- *
- * Block b may be in any of the 8 frames of set (b ^ b >> s ^ b >> 2s) mod 2^s, s = word 2, which are
- * neighbours: their heads are one cache line. A block is the frame's size of bytes of the disk, the
- * last one less. It is in one frame at most. Neighbours are spread evenly over the sets; of blocks
- * that lie at random and fill half of the frames one in a hundred or two has to make way for another.
- *
- * A frame is a seqlock. To write it the host adds 1 to the sequence number (odd: under way), stores
- * block -1, writes the bytes, stores the block, adds 1. To read it a client finds the block among
- * the heads, loads the sequence number, gives up if it is odd or if the block it now loads is
- * another, copies the bytes, adds 0 to the sequence number, and has nothing unless that returns the
- * number loaded before. The addition is what makes it exact: the plain reads of the bytes come
- * before it in program order, and a host that goes on to write must read from it, so that they
- * happen before the host's writes (a load there would not order them: Boehm, "Can seqlocks get along
- * with programming language memory models?", 2012). No client holds anything: one that dies leaves
- * nothing behind.
- *
- * Whatever changes the disk has the frames that it concerns dropped (block -1, under the seqlock)
- * before the change is acknowledged to anyone.
- *
- * ## The lane: one for each client, its requests
- *
- *     byte 0     8 entries of 16 words:
- *                word 0   state: 0 free, 1 posted, 2 taken, 3 done
- *                word 1   kind, see below
- *                word 2   offset, low half; word 3, high half
- *                word 4   length, low half; word 5, high half
- *                word 6   extra: of a read, bytes that the same read will ask for next; of a write,
- *                         bytes staged for it before
- *                word 7   result: 1 in the frames, 2 done (bytes of a read are in the entry's room),
- *                         3 refused, 4 failed
- *                word 8   bytes of the failure, as JSON in the entry's room
- *                word 9   1 when the client gives the request up
- *     byte 512   reads, bytes read: two 64-bit floats that count what the client found in frames
- *     byte 4096  256 KiB of room for each entry
- *
- * A client writes a free entry's words and room, stores state 1, adds 1 to the doorbell and notifies
- * it (or sends a message, see word 3), and then looks at the area's state: an area that is not open
- * answers no more. The host takes an entry by exchanging 1 for 2, and answers by writing the result
- * and room, storing 3 and notifying the state; the client reads them and stores 0. A client may take
- * back what nobody has taken, by exchanging 1 for 0. Entry 0 is for what its thread waits for, which
- * is one thing at a time; the others are for what it awaits. Nobody but client and host knows a lane,
- * so its room has one writer at a time, and each handing over is a store that the other side loads.
- * The host forgets a lane when the Web Lock that its client holds becomes free.
- *
- * To be woken takes longer than a read. So whoever waited little the last time looks again and again
- * for a moment (`LOOK_MS`) before it sleeps: a thread that reads one block after another and the host
- * meet without a wake-up. Who asks now and then costs nobody that.
- *
- * Kinds: 1 read, by way of frames if it is short (but what a thread that stands still wants of a
- * block for the first time goes into the room: a block that is read once is not worth a frame); 2 read
- * into the room (after a frame was taken for another block before its bytes were copied); 3 write;
- * 4 write at once or refuse; 5 stage bytes of a write longer than the room; 6 flush; 7 discard.
+ * The blocks of one disk, as one thread reads and writes them through shared memory: see
+ * `shared-protocol.mjs`. `disk.mjs` has checked that what is asked for lies inside the disk.
  */
 
-/** How long a thread looks for what is likely to come at once before it sleeps, in milliseconds. */
-export const LOOK_MS = 0.05;
-/** A wait that ended within this, woken up or not, makes the next one likely to end soon. */
-export const SOON_MS = 0.2;
+import { Frames } from "./shared-frames.mjs";
+import { Mailbox } from "./shared-mailbox.mjs";
+import {
+  BUFFER_BYTES,
+  DISCARD,
+  FLUSH,
+  IN_FRAMES,
+  READ,
+  READ_TO_BUFFER,
+  REFUSED,
+  STAGE,
+  TRY_WRITE,
+  WRITE,
+} from "./shared-protocol.mjs";
+import { diskClosed } from "./disk-error.mjs";
 
-export const WAYS = 8;
-export const OPEN = 0;
-export const CLOSED = 1;
-export const ENDED = 2;
-
-export const AREA_STATE = 0;
-export const FRAME_SHIFT = 1;
-export const SET_SHIFT = 2;
-export const BY_MESSAGE = 3;
-export const SIZE_LOW = 4;
-export const SIZE_HIGH = 5;
-export const DOORBELL = 16;
-export const HEADS = 128;
-
-export const ENTRIES = 8;
-export const ENTRY_WORDS = 16;
-export const ROOM = 256 * 1024;
-export const ROOMS = 4096;
-export const COUNTERS = 512;
-
-export const FREE = 0;
-export const POSTED = 1;
-export const TAKEN = 2;
-export const DONE = 3;
-
-export const KIND = 1;
-export const OFFSET_LOW = 2;
-export const OFFSET_HIGH = 3;
-export const LENGTH_LOW = 4;
-export const LENGTH_HIGH = 5;
-export const EXTRA = 6;
-export const RESULT = 7;
-export const FAILURE_LENGTH = 8;
-export const GIVEN_UP = 9;
-
-export const READ = 1;
-export const READ_TO_ROOM = 2;
-export const WRITE = 3;
-export const TRY_WRITE = 4;
-export const STAGE = 5;
-export const FLUSH = 6;
-export const DISCARD = 7;
-
-export const IN_FRAMES = 1;
-export const WELL = 2;
-export const REFUSED = 3;
-export const FAILED = 4;
+const AT_ONCE_MS = 0.2; // how long a write may take that is to be done at once
 
 /**
- * Where the parts of an area lie.
- * @param {number} frameShift
- * @param {number} setShift
+ * Offsets and lengths in bytes, of any alignment. What goes wrong is a `DiskError`.
  */
-export function areaLayout(frameShift, setShift) {
-  const frames = WAYS * 2 ** setShift;
-  const marks = HEADS + frames * 8;
-  const data = Math.ceil((marks + frames) / 4096) * 4096;
-  return { frames, marks, data, bytes: data + frames * 2 ** frameShift };
-}
+export class SharedBlocks {
+  /** @type {Pick<Frames, "read">} */
+  #frames;
+  /** Null once this thread has left. @type {Mailbox | null} */
+  #mailbox;
 
-/** @type {boolean | undefined} */
-let mayWait;
-
-/** Whether this thread may stand still until another one answers; a page's may not. */
-export function canWait() {
-  return (mayWait ??= triesToWait()); // asked before each read, and memory is not made at once
-}
-
-function triesToWait() {
-  try {
-    return Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0) === "not-equal";
-  } catch {
-    return false;
+  /**
+   * @param {{ area: SharedArrayBuffer, mailbox: SharedArrayBuffer }} shared
+   * @param {() => void} sendRing wakes a worker that cannot hear the doorbell, by a message
+   */
+  constructor({ area, mailbox }, sendRing) {
+    this.#frames = new Frames(area);
+    this.#mailbox = new Mailbox(area, mailbox, sendRing);
+    /** Whether `read` may be used: the browser can wait without blocking. */
+    this.canAwait = typeof Atomics.waitAsync === "function";
   }
-}
 
-/** The frames of an area, as a client reads them. */
-export class Frames {
-  #heads;
-  #marks;
-  #bytes;
-  #data;
-  #frameSize;
-  #setShift;
-  #setMask;
+  /** Tells every client of the disk that nobody responds any more: their worker has ended. */
+  end() {
+    this.#mailbox?.end();
+  }
 
-  /** @param {SharedArrayBuffer} area */
-  constructor(area) {
-    const words = new Int32Array(area);
-    const frameShift = words[FRAME_SHIFT] ?? 0;
-    this.#setShift = words[SET_SHIFT] ?? 0;
-    const { frames, marks, data } = areaLayout(frameShift, this.#setShift);
-    this.#frameSize = 2 ** frameShift;
-    this.#setMask = 2 ** this.#setShift - 1;
-    this.#heads = new Int32Array(area, HEADS, 2 * frames);
-    this.#marks = new Uint8Array(area, marks, frames);
-    this.#bytes = new Uint8Array(area);
-    this.#data = data;
+  /** Lets go of the memory. What is under way, and every later call, fails as closed. */
+  leave() {
+    this.#mailbox?.leave();
+    this.#mailbox = null;
+    this.#frames = { read: () => 0 };
   }
 
   /**
-   * Fills `target` from `offset`, as far as the blocks are here.
-   * @param {number} offset of bytes that are on the disk
+   * Fills `target` if all of it is in the frames; else leaves it undefined.
+   * @param {number} offset
    * @param {Uint8Array} target
-   * @returns {number} bytes up to the first block that is not; what follows them is undefined
    */
-  read(offset, target) {
-    const size = this.#frameSize;
+  tryRead(offset, target) {
     const length = target.length;
-    let block = Math.floor(offset / size);
-    let start = offset - block * size;
-    if (start + length <= size) return this.#copy(block, start, target) ? length : 0;
-    let at = 0;
-    while (at < length) {
-      const part = target.subarray(at, at + size - start);
-      if (!this.#copy(block, start, part)) break;
-      at += part.length;
-      start = 0;
-      block++;
-    }
-    return at;
+    const mailbox = this.#box();
+    if (this.#frames.read(offset, target) !== length) return mailbox.checkOpen();
+    const counters = /** @type {[number, number]} */ (/** @type {unknown} */ (mailbox.counters));
+    counters[0] += 1;
+    counters[1] += length;
+    return true;
   }
 
   /**
-   * @param {number} block
-   * @param {number} start
+   * Fills `target`; blocks until that is done.
+   * @param {number} offset
    * @param {Uint8Array} target
    */
-  #copy(block, start, target) {
-    const heads = this.#heads;
-    const shift = this.#setShift;
-    const set = (block ^ (block >>> shift) ^ (block >>> (2 * shift))) & this.#setMask;
-    let head = set * 2 * WAYS;
-    const end = head + 2 * WAYS;
-    while (heads[head + 1] !== block) if ((head += 2) === end) return false;
-    const before = Atomics.load(heads, head);
-    if (before & 1 || Atomics.load(heads, head + 1) !== block) return false;
-    const frame = head >>> 1;
-    const from = this.#data + frame * this.#frameSize + start;
-    target.set(this.#bytes.subarray(from, from + target.length));
-    if (Atomics.add(heads, head, 0) !== before) return false;
-    this.#marks[frame] = 1;
-    return true;
+  readSync(offset, target) {
+    if (this.tryRead(offset, target)) return;
+    const mailbox = this.#box();
+    const length = target.length;
+    let at = this.#frames.read(offset, target);
+    let kind = READ;
+    while (at < length) {
+      const count = Math.min(length - at, BUFFER_BYTES);
+      const rest = length - at - count;
+      if (mailbox.requestSync(kind, offset + at, count, rest) === IN_FRAMES) {
+        const got = this.#frames.read(offset + at, target.subarray(at, at + count));
+        at += got;
+        kind = got ? READ : READ_TO_BUFFER;
+      } else {
+        target.set(mailbox.buffer(count), at);
+        at += count;
+        kind = READ;
+      }
+    }
+  }
+
+  /**
+   * The bytes, of at most `BUFFER_BYTES`.
+   * @param {number} offset
+   * @param {number} length
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  async read(offset, length, signal) {
+    const target = new Uint8Array(length);
+    if (this.tryRead(offset, target)) return target;
+    const mailbox = this.#box();
+    const isInFrames = await mailbox.request(READ, offset, target, signal);
+    if (!isInFrames || this.#frames.read(offset, target) === length) return target;
+    await mailbox.request(READ_TO_BUFFER, offset, target, signal);
+    return target;
+  }
+
+  /**
+   * Writes `data` if the worker responds at once and need not wait either. When it says false, nothing
+   * was written.
+   * @param {number} offset
+   * @param {Uint8Array} data more than `BUFFER_BYTES` is never written at once
+   */
+  tryWrite(offset, data) {
+    const mailbox = this.#box();
+    mailbox.checkOpen();
+    if (data.length > BUFFER_BYTES) return false;
+    mailbox.buffer(data.length).set(data);
+    const result = mailbox.requestWithin(TRY_WRITE, offset, data.length, AT_ONCE_MS);
+    return result !== null && result !== REFUSED;
+  }
+
+  /**
+   * Writes `data`; blocks until that is done.
+   * @param {number} offset
+   * @param {Uint8Array} data
+   */
+  writeSync(offset, data) {
+    const mailbox = this.#box();
+    mailbox.checkOpen();
+    let staged = 0;
+    for (; data.length - staged > BUFFER_BYTES; staged += BUFFER_BYTES) {
+      mailbox.buffer(BUFFER_BYTES).set(data.subarray(staged, staged + BUFFER_BYTES));
+      mailbox.requestSync(STAGE, offset, BUFFER_BYTES, staged);
+    }
+    mailbox.buffer(data.length - staged).set(data.subarray(staged));
+    mailbox.requestSync(WRITE, offset, data.length - staged, staged);
+  }
+
+  /** Returns once everything written is durable. */
+  flushSync() {
+    this.#box().requestSync(FLUSH, 0, 0, 0);
+  }
+
+  /**
+   * Makes a range read as zeros and frees its storage.
+   * @param {number} offset
+   * @param {number} length
+   */
+  discardSync(offset, length) {
+    this.#box().requestSync(DISCARD, offset, length, 0);
+  }
+
+  #box() {
+    if (!this.#mailbox) throw diskClosed();
+    return this.#mailbox;
   }
 }

@@ -1,10 +1,10 @@
 /**
- * The disk's own worker's side of `shared-blocks.mjs`, where the protocol is described: it hears the
+ * The disk's own worker's side of `shared-protocol.mjs`, where the protocol is described: it hears the
  * doorbell and moves bytes. What goes where is decided in Python, which calls the methods of
  * `SharedHost` and is called for each request, in plain calls.
  */
 
-import { HostFrames, readWhole } from "./shared-frames.mjs";
+import { HostFrames, readWhole } from "./host-frames.mjs";
 import {
   AREA_STATE,
   BY_MESSAGE,
@@ -17,7 +17,7 @@ import {
   EXTRA,
   FAILURE_LENGTH,
   FREE,
-  GIVEN_UP,
+  CANCELLED,
   HEADS,
   IN_FRAMES,
   KIND,
@@ -30,12 +30,12 @@ import {
   POSTED,
   READ,
   RESULT,
-  ROOM,
-  ROOMS,
+  BUFFER_BYTES,
+  BUFFERS,
   SOON_MS,
   TAKEN,
-  WELL,
-} from "./shared-blocks.mjs";
+  OK,
+} from "./shared-protocol.mjs";
 
 /** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
 /**
@@ -56,10 +56,10 @@ export function answerAll() {
   for (const host of hosts) host.answerPosted();
 }
 
-/** A client's lane. */
-class Lane {
+/** A client's mailbox. */
+class Mailbox {
   constructor() {
-    this.memory = new SharedArrayBuffer(ROOMS + ENTRIES * ROOM);
+    this.memory = new SharedArrayBuffer(BUFFERS + ENTRIES * BUFFER_BYTES);
     this.words = new Int32Array(this.memory, 0, ENTRIES * ENTRY_WORDS);
     this.counters = new Float64Array(this.memory, COUNTERS, 2);
   }
@@ -69,8 +69,8 @@ class Lane {
    * @param {number} start
    * @param {number} length
    */
-  room(entry, start, length) {
-    return new Uint8Array(this.memory, ROOMS + entry * ROOM + start, length);
+  buffer(entry, start, length) {
+    return new Uint8Array(this.memory, BUFFERS + entry * BUFFER_BYTES + start, length);
   }
 
   /** @param {number} index of a word */
@@ -81,10 +81,12 @@ class Lane {
 
 /** The shared memory of one disk. */
 export class SharedHost {
+  /** @type {HostFrames} */
   #frames;
+  /** @type {Int32Array} */
   #words;
-  /** @type {Map<number, Lane>} */
-  #lanes = new Map();
+  /** @type {Map<number, Mailbox>} */
+  #mailboxes = new Map();
   /** @type {SyncFile | null} */
   #file = null;
   #place;
@@ -108,7 +110,7 @@ export class SharedHost {
     this.#frames = new HostFrames(frameShift, setShift, size);
     this.area = this.#frames.area;
     /** Where Python and this object hand bytes to each other. */
-    this.scratch = new Uint8Array(ROOM);
+    this.scratch = new Uint8Array(BUFFER_BYTES);
     this.#words = new Int32Array(this.area, 0, HEADS / 4);
     this.#place = place;
     this.#answer = answer;
@@ -158,13 +160,13 @@ export class SharedHost {
   // ── clients ────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Makes a lane for a client.
+   * Makes a mailbox for a client.
    * @param {number} client
    */
   addClient(client) {
-    const lane = new Lane();
-    this.#lanes.set(client, lane);
-    return lane.memory;
+    const mailbox = new Mailbox();
+    this.#mailboxes.set(client, mailbox);
+    return mailbox.memory;
   }
 
   /**
@@ -172,7 +174,7 @@ export class SharedHost {
    * @param {number} client
    */
   removeClient(client) {
-    this.#lanes.delete(client);
+    this.#mailboxes.delete(client);
   }
 
   /**
@@ -181,11 +183,11 @@ export class SharedHost {
    * @returns {number[]} reads, bytes
    */
   counters(client) {
-    return [...(this.#lanes.get(client)?.counters ?? [0, 0])];
+    return [...(this.#mailboxes.get(client)?.counters ?? [0, 0])];
   }
 
   /**
-   * Fills part of an entry's room from a file.
+   * Fills part of an entry's buffer from a file.
    * @param {number} client
    * @param {number} entry
    * @param {number} start
@@ -194,31 +196,31 @@ export class SharedHost {
    * @param {number} length
    * @returns {boolean} false when the file did not give all of it
    */
-  fillRoom(client, entry, start, file, at, length) {
-    const lane = this.#lanes.get(client);
-    return !lane || readWhole(file, at, lane.room(entry, start, length));
+  fillBuffer(client, entry, start, file, at, length) {
+    const mailbox = this.#mailboxes.get(client);
+    return !mailbox || readWhole(file, at, mailbox.buffer(entry, start, length));
   }
 
   /**
-   * Fills part of an entry's room from the scratch buffer.
+   * Fills part of an entry's buffer from the scratch buffer.
    * @param {number} client
    * @param {number} entry
    * @param {number} start
    * @param {number} length
    */
-  putRoom(client, entry, start, length) {
-    this.#lanes.get(client)?.room(entry, start, length).set(this.scratch.subarray(0, length));
+  putBuffer(client, entry, start, length) {
+    this.#mailboxes.get(client)?.buffer(entry, start, length).set(this.scratch.subarray(0, length));
   }
 
   /**
-   * Copies what is in an entry's room to the scratch buffer.
+   * Copies what is in an entry's buffer to the scratch buffer.
    * @param {number} client
    * @param {number} entry
    * @param {number} length
    */
-  takeRoom(client, entry, length) {
-    const lane = this.#lanes.get(client);
-    if (lane) this.scratch.set(lane.room(entry, 0, length));
+  takeBuffer(client, entry, length) {
+    const mailbox = this.#mailboxes.get(client);
+    if (mailbox) this.scratch.set(mailbox.buffer(entry, 0, length));
   }
 
   /**
@@ -228,12 +230,12 @@ export class SharedHost {
    * @param {number} result
    */
   finish(client, entry, result) {
-    const lane = this.#lanes.get(client);
-    if (!lane) return;
+    const mailbox = this.#mailboxes.get(client);
+    if (!mailbox) return;
     const at = entry * ENTRY_WORDS;
-    lane.words[at + RESULT] = result;
-    Atomics.store(lane.words, at, DONE);
-    Atomics.notify(lane.words, at);
+    mailbox.words[at + RESULT] = result;
+    Atomics.store(mailbox.words, at, DONE);
+    Atomics.notify(mailbox.words, at);
     if (entry === 0) this.#answeredAt = performance.now();
   }
 
@@ -244,9 +246,9 @@ export class SharedHost {
    * @param {number} length
    */
   putFailure(client, entry, length) {
-    this.putRoom(client, entry, 0, length);
-    const lane = this.#lanes.get(client);
-    if (lane) lane.words[entry * ENTRY_WORDS + FAILURE_LENGTH] = length;
+    this.putBuffer(client, entry, 0, length);
+    const mailbox = this.#mailboxes.get(client);
+    if (mailbox) mailbox.words[entry * ENTRY_WORDS + FAILURE_LENGTH] = length;
   }
 
   /** Answers nothing more; Python answers what was taken, and what is posted now. */
@@ -259,37 +261,47 @@ export class SharedHost {
     Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it for ever
   }
 
+  /** Lets go of all memory, once everything that was taken got its response. Nothing is called after it. */
+  free() {
+    this.#mailboxes.clear();
+    this.#frames = new HostFrames(0, 0, 0);
+    this.#words = new Int32Array(HEADS / 4).fill(CLOSED);
+    this.area = this.#frames.area;
+    this.scratch = new Uint8Array(0);
+    this.#file = null;
+  }
+
   // ── requests ───────────────────────────────────────────────────────────────────────────────────
 
   /** Answers what clients have posted. */
   answerPosted() {
-    for (const [client, lane] of this.#lanes) {
-      for (let entry = 0; entry < ENTRIES; entry++) this.#take(client, lane, entry);
+    for (const [client, mailbox] of this.#mailboxes) {
+      for (let entry = 0; entry < ENTRIES; entry++) this.#take(client, mailbox, entry);
     }
   }
 
   /**
    * @param {number} client
-   * @param {Lane} lane
+   * @param {Mailbox} mailbox
    * @param {number} entry
    */
-  #take(client, lane, entry) {
+  #take(client, mailbox, entry) {
     const at = entry * ENTRY_WORDS;
-    const { words } = lane;
+    const { words } = mailbox;
     if (Atomics.load(words, at) === FREE) return;
     if (Atomics.compareExchange(words, at, POSTED, TAKEN) === POSTED) {
-      const offset = wide(lane.word(at + OFFSET_LOW), lane.word(at + OFFSET_HIGH));
-      const length = wide(lane.word(at + LENGTH_LOW), lane.word(at + LENGTH_HIGH));
-      const extra = lane.word(at + EXTRA) >>> 0;
-      const kind = lane.word(at + KIND);
+      const offset = wide(mailbox.word(at + OFFSET_LOW), mailbox.word(at + OFFSET_HIGH));
+      const length = wide(mailbox.word(at + LENGTH_LOW), mailbox.word(at + LENGTH_HIGH));
+      const extra = mailbox.word(at + EXTRA) >>> 0;
+      const kind = mailbox.word(at + KIND);
       if (entry === 0) this.#soon = performance.now() - this.#answeredAt < SOON_MS;
       const result =
-        (kind === READ && length + extra <= FRAMED && this.#readFile(lane, entry, offset, length)) ||
+        (kind === READ && length + extra <= FRAMED && this.#readFile(mailbox, entry, offset, length)) ||
         this.#answer(client, entry, kind, offset, length, extra);
       if (result) this.finish(client, entry, result);
     }
-    if (words[at + GIVEN_UP] && Atomics.load(words, at) === TAKEN) {
-      words[at + GIVEN_UP] = 0;
+    if (words[at + CANCELLED] && Atomics.load(words, at) === TAKEN) {
+      words[at + CANCELLED] = 0;
       this.#giveUp(client, entry);
     }
   }
@@ -297,14 +309,14 @@ export class SharedHost {
   /**
    * Answers a short read, as far as its blocks lie in the file: brings them into frames, or, when a
    * thread waits for a small part of a block that nobody asked for lately, only that part into the
-   * entry's room. A client that does not wait may count on the frames: it tries again.
-   * @param {Lane} lane
+   * entry's buffer. A client that does not wait may count on the frames: it tries again.
+   * @param {Mailbox} mailbox
    * @param {number} entry
    * @param {number} offset
    * @param {number} length
    * @returns {number} the result; 0 for none
    */
-  #readFile(lane, entry, offset, length) {
+  #readFile(mailbox, entry, offset, length) {
     const frames = this.#frames;
     if (!(length > 0 && offset + length <= frames.size)) return 0;
     const size = frames.frameSize;
@@ -316,8 +328,8 @@ export class SharedHost {
       const file = this.#file;
       if (at < 0 || !file) return 0;
       if (entry === 0 && length <= size / 4 && first === last && !frames.isWanted(block)) {
-        const target = lane.room(entry, 0, length);
-        return readWhole(file, at + offset - block * size, target) ? WELL : 0;
+        const target = mailbox.buffer(entry, 0, length);
+        return readWhole(file, at + offset - block * size, target) ? OK : 0;
       }
       if (!frames.fill(block, file, at)) return 0;
     }

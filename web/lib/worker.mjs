@@ -5,7 +5,7 @@
  * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
  * `{ answer: id, value }` comes back. `{ port, disk }` has another thread talk in the same way through
- * that port, about that disk only. `{ ring }` stands for the doorbell of `shared-blocks.mjs` where it
+ * that port, about that disk only. `{ ring }` stands for the doorbell of `shared-protocol.mjs` where it
  * cannot be heard.
  */
 
@@ -57,9 +57,9 @@ function listen(caller, only) {
     else if ("ring" in data) answerAll();
     else if ("cancel" in data) (await python.catch(() => null))?.cancel(calls + data.cancel);
     else {
-      const failure = only === undefined ? null : narrow(data, only);
+      const refusal = only === undefined ? null : narrow(data, only);
       const call = { ...data, id: calls + data.id };
-      reply(caller, data.id, failure ? { error: failure } : await answerOf(caller, call));
+      reply(caller, data.id, refusal ? { error: refusal } : await answerOf(caller, call));
     }
   };
 }
@@ -84,12 +84,35 @@ function narrow(call, disk) {
  * @returns {Promise<Answer>}
  */
 async function answerOf(caller, call) {
+  let running;
   try {
-    return await (await python).call(caller, call);
+    running = await python;
   } catch (error) {
-    const message = `Python did not start: ${error instanceof Error ? error.message : error}`;
-    return { error: { name: "StartError", message, fields: {} } };
+    return failure("StartError", `Python did not start: ${messageOf(error)}`);
   }
+  try {
+    return await running.call(caller, call);
+  } catch (error) {
+    // Python's operations answer with their errors: this is about the values, on their way in or out.
+    const isTooMuch = error instanceof RangeError || /MemoryError/.test(messageOf(error));
+    const name = isTooMuch ? "InvalidOptionError" : "InternalError";
+    const what = isTooMuch ? "more than fits into the worker's memory" : "values that cannot be passed on";
+    return failure(name, `The operation ${call.operation} has ${what}: ${messageOf(error)}`);
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} message
+ * @returns {Answer}
+ */
+function failure(name, message) {
+  return { error: { name, message, fields: {} } };
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }
 
 // Before anything is awaited: a message that finds no listener is lost.

@@ -8,7 +8,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
 /** @typedef {{ label: string, value: string, note: string }} Row */
 /** @typedef {{ code: string, title: string, text: string }} Notice */
 /** @typedef {{ name: string, title: string, text: string }} Failure */
-/** @typedef {import("../lib/shared-membership.mjs").DiskFacts & { sectorSize: number }} DiskFacts */
+/** @typedef {import("../lib/shared-client.mjs").DiskFacts & { sectorSize: number }} DiskFacts */
 /** @typedef {{ url: string, name: string, note: string, size: string }} Sample */
 /** @typedef {{ value: string, label: string }} Choice */
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Setting */

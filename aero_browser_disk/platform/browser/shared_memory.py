@@ -32,7 +32,7 @@ class BrowserSharedMemory:
         """What clients are to get of the frames."""
         self._scratch = host.scratch
         self._pieces: dict[int, Any] = {}
-        self._fill_room, self._put_room = host.fillRoom, host.putRoom
+        self._fill_buffer, self._put_buffer = host.fillBuffer, host.putBuffer
         self.has, self.forget, self.used, self.finish = (
             host.has,
             host.forget,
@@ -60,19 +60,19 @@ class BrowserSharedMemory:
         reads, byte_count = self._host.counters(client)
         return int(reads), int(byte_count)
 
-    def fill_room(
+    def fill_buffer(
         self, client: int, entry: int, start: int, file: File, offset: int, length: int
     ) -> bool:
         if not isinstance(file, OpfsFile):
             return False
-        return bool(self._fill_room(client, entry, start, file.handle, offset, length))
+        return bool(self._fill_buffer(client, entry, start, file.handle, offset, length))
 
-    def put_room(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
+    def put_buffer(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
         self._piece(len(data)).assign(data)
-        self._put_room(client, entry, start, len(data))
+        self._put_buffer(client, entry, start, len(data))
 
-    def take_room(self, client: int, entry: int, length: int) -> bytes:
-        self._host.takeRoom(client, entry, length)
+    def take_buffer(self, client: int, entry: int, length: int) -> bytes:
+        self._host.takeBuffer(client, entry, length)
         taken: bytes = self._piece(length).to_bytes()
         return taken
 
@@ -84,6 +84,12 @@ class BrowserSharedMemory:
         self._host.close()
         for callback in self._callbacks:
             callback.destroy()
+
+    def free(self) -> None:
+        # Python's own collector may come much later, and each disk has megabytes here.
+        self._host.free()
+        self.area = self._scratch = None
+        self._pieces.clear()
 
     def _piece(self, length: int) -> Any:
         """The beginning of the scratch buffer, kept: making a view takes longer than a read."""

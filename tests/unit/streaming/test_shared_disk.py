@@ -23,11 +23,13 @@ from aero_browser_disk.streaming.shared_blocks import (
     geometry_for,
 )
 from aero_browser_disk.streaming.shared_disk import (
+    BUFFER_BYTES,
     DISCARD,
+    FAILED,
     FLUSH,
-    ROOM,
+    OK,
+    PENDING,
     TRY_WRITE,
-    WELL,
     SharedDisk,
 )
 from aero_browser_disk.testing.behaviour import Behaviour
@@ -43,9 +45,9 @@ WEB = Path(__file__).parents[3] / "web" / "lib"
 
 
 def client_of(shared: SharedDisk) -> ProcessClient:
-    _, lane = shared.add_client()
-    assert isinstance(lane, ProcessClient)
-    return lane
+    _, mailbox = shared.add_client()
+    assert isinstance(mailbox, ProcessClient)
+    return mailbox
 
 
 @pytest.fixture
@@ -230,8 +232,8 @@ def test_no_client_reads_what_was_before_an_acknowledged_change(data):
             if what == "write":
                 await client.write(offset, fresh)
             elif what == "try":
-                client.rooms[0][:length] = fresh
-                assert await client.ask(0, TRY_WRITE, offset, length) == WELL
+                client.buffers[0][:length] = fresh
+                assert await client.ask(0, TRY_WRITE, offset, length) == OK
             elif what == "discard":
                 await client.ask(0, DISCARD, offset, length)
                 fresh = bytes(length)
@@ -245,13 +247,13 @@ def test_no_client_reads_what_was_before_an_acknowledged_change(data):
     asyncio.run(check())
 
 
-async def test_a_write_longer_than_a_room_is_written_as_one(written):
+async def test_a_write_longer_than_a_buffer_is_written_as_one(written):
     client = client_of(share(written))
-    data = Random(1).randbytes(2 * ROOM + 77)
+    data = Random(1).randbytes(2 * BUFFER_BYTES + 77)
     await client.write(1001, data)
     assert await written.read(1001, len(data)) == data
     with pytest.raises(RequestFailedError, match="OutOfRangeError"):
-        await client.write((1 << 20) - ROOM, data)
+        await client.write((1 << 20) - BUFFER_BYTES, data)
     await client.ask(0, FLUSH, 0, 0)
 
 
@@ -321,7 +323,7 @@ async def test_a_client_is_forgotten_when_its_lock_is_free(remote):
     lock = await locks.acquire("client/a", None)
     joined = await attach(number, client="client/a", memoryBytes=FEW_FRAMES)
     assert joined["size"] == IMAGE.size
-    assert await joined["lane"].read(3, 5) == IMAGE.read(3, 5)
+    assert await joined["mailbox"].read(3, 5) == IMAGE.read(3, 5)
     assert (await stats(number))["clients"] == 1
     lock.release()
     for _ in range(5):
@@ -341,15 +343,33 @@ async def test_without_a_lock_or_isolation_there_are_only_facts(remote):
         await shared["shared.attach"](number, client="a", memoryBytes=0),
         await alone["shared.attach"](number, client="a"),
     ):
-        assert joined["area"] is joined["lane"] is None
+        assert joined["area"] is joined["mailbox"] is None
         assert joined["blockSize"] == remote.info.block_size
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_what_is_asked_just_before_the_disk_closes_is_answered_and_all_is_freed(
+    remote, has_begun
+):
+    shared = share(remote)
+    number, client = shared.add_client()
+    answered = client.waiting[0] = asyncio.get_running_loop().create_future()
+    assert shared.answer(number, 0, FLUSH, 0, 0, 0) == PENDING
+    if has_begun:
+        assert await answered == OK
+    shared.close()
+    if not has_begun:
+        assert not shared.memory.freed
+        assert await answered == FAILED
+        assert client.failures[0]["name"] == "DiskClosedError"
+    assert shared.memory.freed
+
+
 def test_both_sides_know_the_same_numbers():
-    text = (WEB / "shared-blocks.mjs").read_text() + (WEB / "shared-host.mjs").read_text()
+    text = (WEB / "shared-protocol.mjs").read_text() + (WEB / "shared-host.mjs").read_text()
     found = dict(re.findall(r"^(?:export )?const (\w+) = ([\d *]+);", text, re.MULTILINE))
-    names = "READ READ_TO_ROOM WRITE TRY_WRITE STAGE FLUSH DISCARD IN_FRAMES WELL REFUSED FAILED"
-    for name in [*names.split(), "ROOM", "FRAMED"]:
+    names = "READ READ_TO_BUFFER WRITE TRY_WRITE STAGE FLUSH DISCARD IN_FRAMES OK REFUSED FAILED"
+    for name in [*names.split(), "BUFFER_BYTES", "FRAMED"]:
         assert eval(found[name]) == getattr(shared_disk, name), name
     assert eval(found["WAYS"]) == WAYS
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from functools import partial
 
 import pytest
@@ -109,9 +111,19 @@ async def test_an_error_s_fields_come_in_camel_case(worker, server):
 
 
 async def test_a_defect_is_an_answer_too(worker):
-    failure = await error(worker, "no.such.operation")
+    async def broken():
+        raise ZeroDivisionError("a defect of ours")
+
+    worker._operations["test.broken"] = broken
+    failure = await error(worker, "test.broken")
     assert failure["name"] == "InternalError"
-    assert "no.such.operation" in failure["message"]
+    assert "a defect of ours" in failure["message"]
+
+
+async def test_an_operation_that_there_is_not_is_named(worker):
+    failure = await error(worker, "no.such.operation")
+    assert failure["name"] == "InvalidOptionError"
+    assert failure["fields"]["value"] == "no.such.operation"
 
 
 # ── the panel ─────────────────────────────────────────────────────────────────────────────────────
@@ -177,3 +189,29 @@ async def test_a_failed_opening_is_shown(panel, server):
     view = await value(panel, "panel.open")
     assert view["phase"] == "closed"
     assert view["error"]["name"] == "HttpStatusError"
+
+
+ODD = [None, True, -1, 2**53, 2**70, 0.5, float("nan"), "", "no such thing", b"", [], {}, object()]
+# What JavaScript may ask for. The page's own events are between its two halves.
+PUBLIC = re.compile(r"(disk|files|library|shared|doctor)\.")
+
+
+@pytest.mark.parametrize("operation", sorted(filter(PUBLIC.match, Worker()._operations)))
+async def test_odd_values_are_errors_of_ours(platform, operation):
+    """Each value of each operation in turn, the others being right or as odd."""
+
+    async def platform_of_page():
+        return platform
+
+    worker = Worker(partial(open_disk, platform=platform), platform_of_page)
+    await value(worker, "library.create", name="blank", size=1 << 20)
+    disk = (await value(worker, "disk.open", image="blank"))["disk"]
+    right = {"disk": disk, "name": "blank", "image": "blank", "offset": 0, "length": 512}
+    parameters = inspect.signature(worker._operations[operation]).parameters.values()
+    names = [found.name for found in parameters if found.kind is not found.VAR_KEYWORD]
+    calls = [{}, {"nonsense": 1}, *({name: odd} for name in names for odd in ODD)]
+    for call in calls:
+        for others in ({}, {name: right[name] for name in names if name in right}):
+            answer = await worker.call(operation, {**others, **call})
+            failure = answer.get("error", {"name": "", "message": ""})
+            assert failure["name"] != "InternalError", (call, failure["message"])

@@ -1,0 +1,397 @@
+/** An open disk: what an emulator reads and writes. */
+
+import { bytesOf, lengthOf, MAX_WRITE, offsetOf, signalOf } from "./arguments.mjs";
+import { Calls } from "./calls.mjs";
+import { diskClosed, invalidOption, outOfRange, readOnly, syncUnavailable } from "./disk-error.mjs";
+import { DiskWorker } from "./disk-worker.mjs";
+import { SharedMemoryClient } from "./shared-client.mjs";
+import { BUFFER_BYTES, canWait } from "./shared-protocol.mjs";
+
+const MAX_READ = 2 ** 31;
+const READ_PART = 64 << 20; // bytes that the worker has in its memory for one read, at most
+
+/** @typedef {number | bigint} Offset */
+
+/**
+ * @typedef {object} DiskStats
+ * @property {number} requests
+ * @property {number} requestsInFlight
+ * @property {number} bytesDownloaded
+ * @property {number} blocksDownloaded
+ * @property {number} bytesRead
+ * @property {number} hits
+ * @property {number} misses
+ * @property {number} cachedBytes
+ * @property {number} cachedBlocks
+ * @property {number} cacheLimitBytes
+ * @property {"opfs" | "memory"} storage
+ * @property {string[]} notices
+ * @property {number | null} startMs from `openDisk` to the first bytes that `read` gave, Python's start
+ *   included; null until then
+ */
+
+/**
+ * What comes with a disk when it is opened or attached.
+ * @typedef {object} Belongings
+ * @property {SharedMemoryClient} [client]
+ * @property {number | undefined} [sharedMemoryBytes]
+ * @property {number} [calledAt] when `openDisk` was called, as `performance.now()` has it
+ * @property {() => void} [whenClosed] called once it is closed
+ */
+
+/**
+ * An open disk. Offsets are numbers or BigInts, in bytes and of any alignment.
+ *
+ * What another thread reads too is shared with it where the page is cross-origin isolated: then
+ * `tryRead` answers from memory, and `readSync` and its kin are to be had in workers.
+ */
+export class Disk {
+  #calls;
+  #number;
+  #client;
+  #calledAt;
+  #whenClosed;
+  /** @type {Promise<void> | null} */
+  #closing = null;
+  /** @type {number | null} */
+  #startMs = null;
+
+  /**
+   * @param {DiskWorker | Calls} worker
+   * @param {import("./shared-client.mjs").DiskFacts} facts
+   * @param {Belongings} [belongings]
+   */
+  constructor(worker, { disk, size, version, blockSize, readOnly, sectorSize }, belongings = {}) {
+    this.#calls = worker instanceof DiskWorker ? worker.calls : worker;
+    this.#number = disk;
+    this.#calledAt = belongings.calledAt ?? performance.now();
+    this.#whenClosed = belongings.whenClosed ?? (() => {});
+    this.#client =
+      belongings.client ?? new SharedMemoryClient(this.#calls, disk, belongings.sharedMemoryBytes);
+    /** In bytes. */
+    this.size = size;
+    /** Names the one state of the image that every read is of. */
+    this.version = version;
+    /** In bytes. */
+    this.blockSize = blockSize;
+    this.readOnly = readOnly;
+    /** What a guest must be told: 512, or 2,048 for a CD. */
+    this.sectorSize = sectorSize ?? 512;
+  }
+
+  /**
+   * The `length` bytes at `offset`; any that lie inside the disk, up to 2 GiB.
+   * @param {Offset} offset
+   * @param {number} length
+   * @param {{ signal?: AbortSignal | undefined }} [options] an aborted signal always rejects, with its reason
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  async read(offset, length, options) {
+    const signal = signalOf(options);
+    const at = this.#inside(offset, lengthOf(length));
+    const blocks = this.#client.blocks;
+    const bytes = await (blocks?.canAwait && length <= BUFFER_BYTES
+      ? blocks.read(at, length, signal)
+      : this.#readLong(at, length, signal));
+    signal?.throwIfAborted();
+    this.#startMs ??= performance.now() - this.#calledAt;
+    return bytes;
+  }
+
+  /**
+   * Fills `target` at once, or says false and leaves it undefined: then `read` brings the bytes, and
+   * the next try finds them unless they have made way for others. Always false without isolation.
+   * @param {Offset} offset
+   * @param {Uint8Array} target
+   * @returns {boolean}
+   */
+  tryRead(offset, target) {
+    const at = this.#inside(offset, bytesOf(target, "target").length);
+    return this.#client.blocks?.tryRead(at, target) ?? false;
+  }
+
+  /**
+   * Fills `target`; the thread is blocked until that is done. In workers of isolated pages only.
+   * @param {Offset} offset
+   * @param {Uint8Array | Uint8Array[]} target one view, or several that are filled one after the other
+   */
+  readSync(offset, target) {
+    const views = viewsOf(target, "target");
+    const at = this.#inside(offset, lengthOfAll(views));
+    const blocks = this.#blocking();
+    if (views.length === 1) blocks.readSync(at, /** @type {Uint8Array} */ (views[0]));
+    else scatter(views, (bytes) => blocks.readSync(at, bytes));
+  }
+
+  /**
+   * Writes `data` if that can be done at once; when it says false, nothing was written. Waits for the
+   * worker a fifth of a millisecond at most. Always false without isolation.
+   * @param {Offset} offset
+   * @param {Uint8Array} data
+   * @returns {boolean}
+   */
+  tryWrite(offset, data) {
+    const at = this.#inside(offset, bytesOf(data, "data").length);
+    if (this.readOnly) throw readOnly();
+    return this.#client.blocks?.tryWrite(at, data) ?? false;
+  }
+
+  /**
+   * Writes `data`, of at most 256 MiB; blocks the thread as `readSync` does.
+   * @param {Offset} offset
+   * @param {Uint8Array | Uint8Array[]} data one view, or several that are written one after the other
+   */
+  writeSync(offset, data) {
+    const views = viewsOf(data, "data");
+    const at = this.#writable(offset, lengthOfAll(views));
+    this.#blocking().writeSync(at, views.length === 1 ? /** @type {Uint8Array} */ (views[0]) : gathered(views));
+  }
+
+  /** Returns once everything written is durable; blocks the thread as `readSync` does. */
+  flushSync() {
+    this.#blocking().flushSync();
+  }
+
+  /**
+   * Makes a range read as zeros and frees its storage; blocks the thread as `readSync` does.
+   * @param {Offset} offset
+   * @param {number} length
+   */
+  discardSync(offset, length) {
+    const at = this.#inside(offset, lengthOf(length));
+    this.#blocking().discardSync(at, length);
+  }
+
+  /**
+   * Writes `data`, of at most 256 MiB. Reads see it at once; `flush` makes it durable. Rejects with a
+   * `StorageFullError` when there is no space: then nothing of it is written.
+   * @param {Offset} offset
+   * @param {Uint8Array} data
+   * @returns {Promise<void>}
+   */
+  async write(offset, data) {
+    const at = this.#writable(offset, bytesOf(data, "data").length);
+    return this.ask("disk.write", { offset: at, data: alone(data) });
+  }
+
+  /**
+   * Returns once everything written is durable.
+   * @returns {Promise<void>}
+   */
+  flush() {
+    return this.ask("disk.flush");
+  }
+
+  /**
+   * Makes a range read as zeros and frees its storage.
+   * @param {Offset} offset
+   * @param {number} length
+   * @returns {Promise<void>}
+   */
+  async discard(offset, length) {
+    return this.ask("disk.discard", { offset: this.#inside(offset, lengthOf(length)), length });
+  }
+
+  /**
+   * Discards all that was written to the overlay that this disk was opened with.
+   * @returns {Promise<void>}
+   */
+  resetOverlay() {
+    return this.ask("disk.resetOverlay");
+  }
+
+  /**
+   * Names what the overlay makes of its image: the same digest, the same disk. A machine's saved
+   * state belongs to one digest.
+   * @returns {Promise<string>} SHA-256 in hex
+   */
+  overlayDigest() {
+    return this.ask("disk.overlayDigest");
+  }
+
+  /**
+   * A port to this disk for another thread: `postMessage(port, [port])` there, `attachDisk(port)` in
+   * it. Whoever has it can do with this disk, and with no other, what can be done here.
+   * @returns {MessagePort}
+   */
+  port() {
+    const { port1, port2 } = new MessageChannel();
+    this.#calls.post({ port: port2, disk: this.#number }, [port2]);
+    return port1;
+  }
+
+  /**
+   * Downloads all that is missing, after everything else; continues where it was after a reload.
+   * @returns {Promise<void>}
+   */
+  keepWholeImage() {
+    return this.ask("disk.keepWholeImage");
+  }
+
+  /** @returns {Promise<void>} */
+  pauseKeeping() {
+    return this.ask("disk.pauseKeeping");
+  }
+
+  /**
+   * The blocks read so far, in the order of their first read: a small file for `openDisk`.
+   * @returns {Promise<Uint8Array<ArrayBuffer>>}
+   */
+  bootProfile() {
+    return this.ask("disk.bootProfile");
+  }
+
+  /**
+   * Runs an operation on this disk that has no method here: see `files.mjs`.
+   * @param {string} operation
+   * @param {Record<string, unknown>} [values]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
+  ask(operation, values, signal) {
+    return this.#calls.call(operation, { disk: this.#number, ...values }, signal);
+  }
+
+  /** @returns {Promise<DiskStats>} */
+  async stats() {
+    const counts = await this.ask("disk.stats");
+    return { ...counts, startMs: this.#startMs };
+  }
+
+  /** @returns {Promise<void>} */
+  clearCache() {
+    return this.ask("disk.clearCache");
+  }
+
+  /**
+   * Closes the disk; of an attached one only this end. What is under way rejects with a
+   * `DiskClosedError`. Closing again does nothing.
+   * @returns {Promise<void>}
+   */
+  close() {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close() {
+    await this.#client.leave();
+    try {
+      await this.ask("disk.close");
+    } finally {
+      this.#whenClosed();
+    }
+  }
+
+  /**
+   * Reads in parts what would be long for the worker's memory.
+   * @param {number} offset
+   * @param {number} length
+   * @param {AbortSignal} [signal]
+   */
+  async #readLong(offset, length, signal) {
+    if (length <= READ_PART) return this.ask("disk.read", { offset, length }, signal);
+    const bytes = newBytes(length);
+    for (let done = 0; done < length; done += READ_PART) {
+      const part = { offset: offset + done, length: Math.min(READ_PART, length - done) };
+      bytes.set(await this.ask("disk.read", part, signal), done);
+    }
+    return bytes;
+  }
+
+  /**
+   * @param {Offset} offset
+   * @param {number} length
+   * @returns {number} the offset; throws unless the range lies inside the disk
+   */
+  #inside(offset, length) {
+    const at = offsetOf(offset);
+    if (Number.isSafeInteger(at) && at >= 0 && at + length <= this.size) return at;
+    throw outOfRange(at, length, this.size);
+  }
+
+  /**
+   * @param {Offset} offset
+   * @param {number} length
+   */
+  #writable(offset, length) {
+    if (length > MAX_WRITE) throw invalidOption("length", length, `at most ${MAX_WRITE} at once`);
+    return this.#inside(offset, length);
+  }
+
+  /** The shared memory, in a thread that may block until the worker has responded. */
+  #blocking() {
+    const { blocks } = this.#client;
+    if (blocks && canWait()) return blocks;
+    throw syncUnavailable(blocks ? "a page's main thread must not block" : "no memory is shared here");
+  }
+}
+
+/**
+ * The disk that a port leads to: `disk.port()` made it, and it was posted to this thread.
+ * @param {MessagePort} port
+ * @returns {Promise<Disk>}
+ */
+export async function attachDisk(port) {
+  if (!(port instanceof MessagePort)) throw invalidOption("port", port, "a MessagePort that disk.port() made");
+  const calls = new Calls(port);
+  port.onmessage = ({ data }) => calls.take(data);
+  const client = new SharedMemoryClient(calls, 0); // the port knows which disk
+  return new Disk(calls, await client.joined, { client, whenClosed: () => calls.end(diskClosed()) });
+}
+
+/**
+ * Bytes that are no part of a larger buffer, all of which would be copied with them, nor shared.
+ * @param {Uint8Array} data
+ */
+function alone(data) {
+  const isAll = data.buffer instanceof ArrayBuffer && data.byteLength === data.buffer.byteLength;
+  return isAll ? data : data.slice();
+}
+
+/** @param {number} length */
+function newBytes(length) {
+  try {
+    if (length <= MAX_READ) return new Uint8Array(length);
+  } catch {
+    // a RangeError: there is no memory for it
+  }
+  throw invalidOption("length", length, "no more than fits into memory, and at most 2 GiB at once");
+}
+
+/**
+ * @param {Uint8Array | Uint8Array[]} views
+ * @param {string} name
+ */
+function viewsOf(views, name) {
+  return Array.isArray(views) ? views.map((view) => bytesOf(view, name)) : [bytesOf(views, name)];
+}
+
+/** @param {Uint8Array[]} views */
+function lengthOfAll(views) {
+  return views.reduce((length, view) => length + view.length, 0);
+}
+
+/**
+ * Fills one view after the other with what `read` fills one with.
+ * @param {Uint8Array[]} targets
+ * @param {(bytes: Uint8Array) => void} read
+ */
+function scatter(targets, read) {
+  const bytes = newBytes(lengthOfAll(targets));
+  read(bytes);
+  let at = 0;
+  for (const target of targets) {
+    target.set(bytes.subarray(at, at + target.length));
+    at += target.length;
+  }
+}
+
+/** @param {Uint8Array[]} chunks */
+function gathered(chunks) {
+  const bytes = newBytes(lengthOfAll(chunks));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,205 @@
+/**
+ * The frames of a disk's shared memory, as the disk's own worker fills and empties them: see
+ * `shared-protocol.mjs` for the protocol. The heads are the table. In a set, the frame goes that was not
+ * read since it was looked at last (the clock algorithm; readers leave marks).
+ */
+
+import { areaLayout, FRAME_SHIFT, HEADS, SET_SHIFT, SIZE_HIGH, SIZE_LOW, WAYS } from "./shared-protocol.mjs";
+
+/** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
+
+const NOTHING = -1;
+
+const place = { at: 0 };
+
+/**
+ * Whether a file gave all bytes from `at` on that fit into `target`.
+ * @param {SyncFile} file
+ * @param {number} at
+ * @param {Uint8Array} target
+ */
+export function readWhole(file, at, target) {
+  try {
+    place.at = at;
+    return file.read(target, place) === target.length;
+  } catch {
+    return false; // Python reads again, and then hears why
+  }
+}
+
+export class HostFrames {
+  #heads;
+  #marks;
+  #bytes;
+  #data;
+  #setShift;
+  #hands;
+  #asked;
+
+  /**
+   * @param {number} frameShift
+   * @param {number} setShift
+   * @param {number} size of the disk in bytes
+   */
+  constructor(frameShift, setShift, size) {
+    const { frames, marks, data, bytes } = areaLayout(frameShift, setShift);
+    this.area = new SharedArrayBuffer(bytes);
+    this.size = size;
+    this.frameSize = 2 ** frameShift;
+    const words = new Int32Array(this.area, 0, HEADS / 4);
+    words[FRAME_SHIFT] = frameShift;
+    words[SET_SHIFT] = setShift;
+    words[SIZE_LOW] = size;
+    words[SIZE_HIGH] = size / 2 ** 32;
+    this.#heads = new Int32Array(this.area, HEADS, 2 * frames);
+    this.#marks = new Uint8Array(this.area, marks, frames);
+    this.#bytes = new Uint8Array(this.area);
+    this.#data = data;
+    this.#setShift = setShift;
+    this.#hands = new Uint8Array(2 ** setShift);
+    this.#asked = new Int32Array(frames).fill(NOTHING);
+    for (let frame = 0; frame < frames; frame++) this.#heads[2 * frame + 1] = NOTHING;
+  }
+
+  /** How many frames hold a block. */
+  get used() {
+    return this.#heads.reduce((used, word, at) => used + Number(at % 2 === 1 && word !== NOTHING), 0);
+  }
+
+  /** @param {number} block */
+  has(block) {
+    return this.#find(block) >= 0;
+  }
+
+  /**
+   * Whether a block that is in no frame was asked for before, about as many misses ago at most as
+   * there are frames: to bring in whatever is asked for once would drive out what is asked for often.
+   * @param {number} block
+   */
+  isWanted(block) {
+    const asked = this.#asked;
+    const at = block & (asked.length - 1);
+    if (asked[at] === block) return true;
+    asked[at] = block;
+    return false;
+  }
+
+  /**
+   * Puts a block that lies in a file into a frame.
+   * @param {number} block
+   * @param {SyncFile} file
+   * @param {number} at
+   * @returns {boolean} false when the file did not give all of it
+   */
+  fill(block, file, at) {
+    const frame = this.#open(block);
+    const filled = readWhole(file, at, this.#bufferOf(frame, block));
+    this.#close(frame, filled ? block : NOTHING);
+    return filled;
+  }
+
+  /**
+   * Puts a block into a frame.
+   * @param {number} block
+   * @param {Uint8Array} bytes that begin with it
+   */
+  put(block, bytes) {
+    const frame = this.#open(block);
+    const target = this.#bufferOf(frame, block);
+    target.set(bytes.subarray(0, target.length));
+    this.#close(frame, block);
+  }
+
+  /**
+   * Empties the frames of a range of bytes.
+   * @param {number} offset
+   * @param {number} length
+   */
+  forget(offset, length) {
+    const first = Math.floor(offset / this.frameSize);
+    const last = Math.floor((offset + length - 1) / this.frameSize);
+    if (last - first < this.#hands.length) {
+      for (let block = first; block <= last; block++) this.#drop(this.#find(block));
+      return;
+    }
+    for (let frame = 0; frame < this.#marks.length; frame++) {
+      const block = this.#block(frame);
+      if (block >= first && block <= last) this.#drop(frame);
+    }
+  }
+
+  /**
+   * The frame that holds a block; below 0 when none does.
+   * @param {number} block
+   */
+  #find(block) {
+    const first = this.#set(block) * WAYS;
+    for (let frame = first; frame < first + WAYS; frame++) {
+      if (this.#block(frame) === block) return frame;
+    }
+    return NOTHING;
+  }
+
+  /**
+   * Opens the frame that a block is to go to, at the cost of the block in it.
+   * @param {number} block
+   */
+  #open(block) {
+    const held = this.#find(block);
+    const frame = held < 0 ? this.#nextFrame(this.#set(block)) : held;
+    Atomics.add(this.#heads, 2 * frame, 1);
+    Atomics.store(this.#heads, 2 * frame + 1, NOTHING);
+    return frame;
+  }
+
+  /**
+   * @param {number} frame
+   * @param {number} block
+   */
+  #close(frame, block) {
+    Atomics.store(this.#heads, 2 * frame + 1, block);
+    Atomics.add(this.#heads, 2 * frame, 1);
+  }
+
+  /** @param {number} frame below 0 for none */
+  #drop(frame) {
+    if (frame < 0) return;
+    Atomics.add(this.#heads, 2 * frame, 1);
+    this.#close(frame, NOTHING);
+  }
+
+  /** @param {number} set */
+  #nextFrame(set) {
+    const hands = this.#hands;
+    for (let looked = 0; ; looked++) {
+      const frame = set * WAYS + /** @type {number} */ (hands[set]);
+      hands[set] = (frame + 1) % WAYS;
+      if (this.#block(frame) === NOTHING || !this.#marks[frame] || looked === WAYS) {
+        this.#marks[frame] = 0;
+        return frame;
+      }
+      this.#marks[frame] = 0;
+    }
+  }
+
+  /** @param {number} block */
+  #set(block) {
+    const shift = this.#setShift;
+    return (block ^ (block >>> shift) ^ (block >>> (2 * shift))) & (2 ** shift - 1);
+  }
+
+  /** @param {number} frame */
+  #block(frame) {
+    return /** @type {number} */ (this.#heads[2 * frame + 1]);
+  }
+
+  /**
+   * @param {number} frame
+   * @param {number} block
+   */
+  #bufferOf(frame, block) {
+    const from = this.#data + frame * this.frameSize;
+    const length = Math.min(this.frameSize, this.size - block * this.frameSize);
+    return this.#bytes.subarray(from, from + length);
+  }
+}
