@@ -126,9 +126,9 @@ def test_no_option_is_left_out():
         if row.startswith("| `")
         for name in re.findall(r"`(\w+)`", row.split("|")[1])
     }
-    typedefs = (
-        (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8").split("export class DiskWorker")[0]
-    )
+    typedefs = (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8") + (
+        WEB_LIB / "disk-worker.mjs"
+    ).read_text(encoding="utf-8").split("export class")[0]
     script = set(re.findall(r"@property \{.*\} \[(\w+)\]", typedefs))
     python = {camel(name) for name in RemoteOptions.__annotations__}
     python |= {camel(name) for name in inspect.signature(open_disk).parameters} - {"remote"}
@@ -136,7 +136,7 @@ def test_no_option_is_left_out():
 
 
 def test_no_method_of_a_disk_is_left_out():
-    source = (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8")
+    source = (WEB_LIB / "disk.mjs").read_text(encoding="utf-8")
     disk = source.split("export class Disk {")[1].split("\n}\n")[0]
     methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", disk, re.MULTILINE))
     told = set(re.findall(r"`[^`]*?(\w+)[(`,]", section(OPENING, "A disk")))

@@ -1,0 +1,61 @@
+"""How the ES modules import one another, and the messages that they share with Python."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from aero_browser_disk import errors
+from lib.project import WEB_FOLDERS, WEB_LIB
+
+MODULES = [path for folder in WEB_FOLDERS for path in folder.glob("*.mjs")]
+# What types say of one another (`import("…")` in a comment) does not run.
+IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?["'](\.[^"']*)["'];""", re.MULTILINE)
+
+
+def imports_of(module: Path) -> list[Path]:
+    found = IMPORT.findall(module.read_text(encoding="utf-8"))
+    return [(module.parent / name).resolve() for name in found]
+
+
+def test_no_circle_of_imports() -> None:
+    graph = {module.resolve(): imports_of(module) for module in MODULES}
+    assert sum(map(len, graph.values())) > 60
+    TopologicalSorter(graph).prepare()
+
+
+def test_the_library_knows_no_emulator_and_no_page() -> None:
+    allowed = {"lib": {"lib"}, "adapters": {"lib", "adapters"}, "page": {"lib", "adapters", "page"}}
+    for module in MODULES:
+        for imported in imports_of(module):
+            assert imported.parent.name in allowed[module.parent.name], f"{module}: {imported}"
+
+
+SAMPLES: dict[str, tuple[str, errors.DiskError]] = {
+    "option": ("invalidOption('length', -1, 'e')", errors.InvalidOptionError("length", -1, "e")),
+    "range": ("outOfRange(5, 6, 7)", errors.OutOfRangeError(5, 6, 7)),
+    "read-only": ("readOnly()", errors.ReadOnlyError()),
+    "closed": ("diskClosed()", errors.DiskClosedError()),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_an_error_says_the_same_in_both_languages(sample: str) -> None:
+    made, expected = SAMPLES[sample]
+    script = f"""
+      import * as errors from {json.dumps((WEB_LIB / "disk-error.mjs").as_uri())};
+      const error = errors.{made};
+      console.log(JSON.stringify({{ ...error, message: error.message }}));
+    """
+    run = ["node", "--input-type=module", "-e", script]
+    found = json.loads(subprocess.run(run, capture_output=True, check=True).stdout)
+    assert found.pop("name") == type(expected).__name__
+    assert found.pop("message") == str(expected)
+    assert {k: str(v) for k, v in found.items()} == {
+        k: str(v) for k, v in expected.fields().items()
+    }
