@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from ..errors import InvalidOptionError, RenewalError
 from ..platform.failures import Value
@@ -72,11 +72,14 @@ def _document(name: str, value: Value) -> Value:
 
 
 def _retry(value: Value) -> RetryPolicy:
-    try:
-        fields = {_RETRY[name]: number for name, number in cast("dict[str, Any]", value).items()}
-        return RetryPolicy(**fields)
-    except (AttributeError, KeyError, TypeError):
-        raise InvalidOptionError("retry", value, f"an object of {', '.join(_RETRY)}") from None
+    expected = f"an object of {', '.join(_RETRY)}, which are numbers"
+    if not isinstance(value, dict) or not value.keys() <= _RETRY.keys():
+        raise InvalidOptionError("retry", value, expected)
+    for name, number in value.items():
+        types = (int,) if name == "tries" else (int, float)
+        if isinstance(number, bool) or not isinstance(number, types):
+            raise InvalidOptionError("retry", value, expected)
+    return RetryPolicy(**{_RETRY[name]: number for name, number in value.items()})
 
 
 def _renewal(ask: Any) -> Renew:

@@ -65,7 +65,7 @@ WRONG = {
       () => attachDisk(), () => attachDisk({}),
       () => diagnose(), () => diagnose(url, null), () => diagnose(url, { signal: 1 }),
       () => library.create("name"), () => library.create("name", null),
-      () => library.create("name", { size: -1 }), () => library.create(5, { size: 512 }),
+      () => library.create("name", { size: 0.5 }), () => library.create(5, { size: 512 }),
       () => library.import(), () => library.import(5), () => library.import({}),
       () => library.import(new Blob([]), { onProgress: 5 }), () => library.import({ url: null }),
       () => library.importDisk(), () => library.importDisk(disk), () => library.rename("a"),

@@ -80,6 +80,9 @@ async def test_the_gate_is_python_s(worker, server):
         {"cacheLimitBytes": "much"},
         {"headers": "X: y"},
         {"nonsense": 1},
+        {"retry": {"tries": "many"}},
+        {"retry": {"tries": 1.5}},
+        {"retry": {"baseS": None}},
         {"url": None},
     ],
 )
