@@ -17,8 +17,7 @@ from ..errors import InvalidDocumentError, InvalidOptionError
 from ..file_systems import DiskFiles, Entry
 from ..formats.raw_file import RawFileDisk
 from ..open_disk import open_disk
-from ..platform import cache_folder
-from ..platform.cpython import host_platform
+from ..platform import current_platform, host_platform
 from ..platform.printable import printable
 from ..progress import Progress, TerminalBar, Unwatched
 from ..streaming.boot_profile import BootProfile
@@ -63,7 +62,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[AnyDisk]:
         finally:
             await local.close()
         return
-    platform = host_platform(options.cache or cache_folder())
+    platform = host_platform(options.cache) if options.cache else await current_platform()
     try:
         disk = await open_disk(
             options.source,

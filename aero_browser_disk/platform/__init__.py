@@ -5,6 +5,7 @@
 - `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
   sockets; `memory`: for tests.
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one.
+- `user_folders`: where CPython keeps a user's files.
 - `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long.
 - `opening`: what can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .base import (
@@ -35,6 +35,7 @@ from .base import (
     StorageEstimate,
 )
 from .memory import MemoryChannels, MemoryLocks, MemoryStorage
+from .user_folders import cache_folder, data_folder, move_lasting_files
 
 if TYPE_CHECKING:
     from .byte_source import ByteSource, SourceIdentity
@@ -57,6 +58,7 @@ __all__ = [
     "StorageEstimate",
     "cache_folder",
     "current_platform",
+    "data_folder",
     "host_platform",
 ]
 
@@ -64,32 +66,35 @@ _IN_BROWSER = sys.platform == "emscripten"
 
 
 async def current_platform() -> Platform:
-    """The platform that this interpreter runs on: a browser's, or CPython's with a cache folder.
+    """The platform that this interpreter runs on: a browser's, or CPython's with a user's folders.
 
-    The folder is `$XDG_CACHE_HOME/aero-browser-disk`, by default in `~/.cache`.
+    In CPython blocks are in `cache_folder()`, images and overlays in `data_folder()`. Those that an
+    earlier version kept in the cache folder move there.
     """
     if _IN_BROWSER:
         from .browser import browser_platform
 
         return await browser_platform()
-    return host_platform(cache_folder())
+    cache, data = cache_folder(), data_folder()
+    old = host_platform(cache)
+    try:
+        await move_lasting_files(cache, data, old.storage, old.locks)
+    finally:
+        await old.http.close()
+    return host_platform(cache, data)
 
 
-def host_platform(folder: str | os.PathLike[str]) -> Platform:
+def host_platform(
+    folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None
+) -> Platform:
     """CPython's platform: files below `folder`, an HTTP client, locks, and a clock.
 
-    The folder is created when something is stored. Close the platform's `http` when you are done
-    with all disks on it.
+    Images and overlays are below `data` if it is given. Folders are created when something is
+    stored. Close the platform's `http` when you are done with all disks on it.
     """
     from .cpython import host_platform as made  # not in a browser: it needs sockets and `fcntl`
 
-    return made(folder)
-
-
-def cache_folder() -> Path:
-    """Where CPython keeps blocks unless told otherwise."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "aero-browser-disk"
+    return made(folder, data)
 
 
 def file_of_user(value: Any) -> tuple[ByteSource, SourceIdentity] | None:

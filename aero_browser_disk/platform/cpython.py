@@ -29,6 +29,7 @@ from ..errors import (
 from .base import Credentials, FileFacts, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
 from .credential_headers import without_credentials
 from .redaction import redact_url
+from .user_folders import LASTING
 from .web_url import WebUrl, parse_location, parse_web_url
 
 T = TypeVar("T")
@@ -40,10 +41,17 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 20  # as fetch has it
 
 
-def host_platform(folder: str | os.PathLike[str]) -> Platform:
-    """The platform of a CPython process that keeps its files in `folder`."""
+def host_platform(
+    folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None
+) -> Platform:
+    """The platform of a CPython process that keeps its files in `folder`.
+
+    What lasts (`user_folders.LASTING`) is in the folder `data`, if that is given.
+    """
     root = Path(folder)
-    return Platform(HostHttp(), FolderStorage(root), FolderLocks(root / "locks"), HostClock())
+    lasting = root if data is None else Path(data)
+    storage = FolderStorage(root, dict.fromkeys(LASTING, lasting))
+    return Platform(HostHttp(), storage, FolderLocks(lasting / "locks"), HostClock())
 
 
 # ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
@@ -317,24 +325,34 @@ class FolderFile:
 
 
 class FolderStorage:
-    """A `Storage` in a folder of the host's file system."""
+    """A `Storage` in a folder of a file system.
 
-    def __init__(self, root: Path) -> None:
+    `elsewhere` names top folders that are in another one.
+    """
+
+    def __init__(self, root: Path, elsewhere: Mapping[str, Path] | None = None) -> None:
         self._root = root
+        self._elsewhere = dict(elsewhere or {})
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are of the same folder, so that what one has open the other has too."""
-        return isinstance(other, FolderStorage) and other._root == self._root
+        """Whether both are of the same folders, so that what one has open the other has too."""
+        return isinstance(other, FolderStorage) and other._roots() == self._roots()
 
     def __hash__(self) -> int:
         return hash(self._root)
+
+    def _roots(self) -> tuple[Path, dict[str, Path]]:
+        return self._root, {n: root for n, root in self._elsewhere.items() if root != self._root}
+
+    def _path(self, path: str) -> Path:
+        return self._elsewhere.get(path.partition("/")[0], self._root) / path
 
     @property
     def kind(self) -> Literal["folder"]:
         return "folder"
 
     async def open(self, path: str, *, create: bool = True) -> FolderFile:
-        full = self._root / path
+        full = self._path(path)
         flags = os.O_RDWR | (os.O_CREAT if create else 0)
         if create:
             with _mapped(path):
@@ -349,18 +367,18 @@ class FolderStorage:
         return FolderFile(path, descriptor)
 
     async def list(self, path: str) -> list[str]:
-        folder = self._root / path
+        folder = self._path(path)
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     async def facts(self, path: str) -> FileFacts | None:
         try:
-            status = (self._root / path).stat()
+            status = self._path(path).stat()
         except FileNotFoundError:
             return None
         return FileFacts(status.st_size, status.st_mtime)
 
     async def remove(self, path: str) -> None:
-        full = self._root / path
+        full = self._path(path)
         if full.is_dir():
             for file in full.rglob("*"):
                 if file.is_file():
@@ -373,7 +391,9 @@ class FolderStorage:
                 full.unlink()
 
     async def estimate(self) -> StorageEstimate:
-        usage = sum(file.stat().st_size for file in self._root.rglob("*") if file.is_file())
+        roots = {self._root, *self._elsewhere.values()}
+        files = (file for root in roots for file in root.rglob("*"))
+        usage = sum(file.stat().st_size for file in files if file.is_file())
         existing = next(p for p in (self._root, *self._root.parents) if p.exists())
         return StorageEstimate(usage=usage, quota=usage + shutil.disk_usage(existing).free)
 

@@ -48,7 +48,7 @@ PUBLIC = {
     "aero_browser_disk.platform": """
         Channel Channels Clock File FileFacts HttpClient HttpResponse Lock Locks
         MemoryChannels MemoryLocks MemoryStorage Platform Storage StorageEstimate
-        cache_folder current_platform host_platform
+        cache_folder current_platform data_folder host_platform
     """,
     "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",
     "aero_browser_disk.testing": """

@@ -277,8 +277,8 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Closes the connections that CPython keeps alive; the pages leave that to its end."""
     made: list[Platform] = []
 
-    def make(folder: str | Path) -> Platform:
-        made.append(host_platform(folder))
+    def make(folder: str | Path, data: str | Path | None = None) -> Platform:
+        made.append(host_platform(folder, data))
         return made[-1]
 
     monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
@@ -294,6 +294,7 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     await asyncio.to_thread(qemu_img, "create", "-q", "-f", "qcow2", "disk.qcow2", "1M")
     disk = await open_disk(url, allow_remote=True)
