@@ -45,6 +45,7 @@ FIXED: dict[str, object] = {
     "folders": "Folders",
     "readHeading": "Bytes at an offset",
     "boot": "Boot it",
+    "guide": "Guide and API reference",
     "footer": "Nothing is sent anywhere but to the host of the image that you open. What is read "
     "stays in this browser until you clear it.",
     "settingsHeading": "Settings",

@@ -37,7 +37,7 @@ def tables(results: dict[str, Any]) -> str:
         columns = ["a real boot in v86", "cache", "to the shell", "reads", "downloaded", "requests"]
         parts.append(_table(columns, map(_boot, boots)))
     if measures := results["measures"]:
-        columns = ["measure", "ours", "against", "ratio", "goal", ""]
+        columns = ["measure", "ours", "against", "ratio", "goal", "verdict"]
         parts.append(_table(columns, map(_measure, measures)))
     return "\n\n".join(parts)
 

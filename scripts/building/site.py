@@ -42,21 +42,22 @@ class Making:
     site: Path
     scratch: Path  # gone when the site is done
     small: bool  # whether it is to be small on the wire, which takes its time
+    documented: bool  # whether the guide and the reference are in it
 
 
-def build_site(out: Path, *, small: bool = False) -> None:
+def build_site(out: Path, *, small: bool = False, documented: bool = False) -> None:
     """Builds the site at `out`, in place of a site that is there.
 
-    With `small` everything is compressed as well as can be, beside the plain files, and there is
-    the reference; without, the site does the same and is made in a fifth of the time. The old site
-    stays whole until the new one is. Raises `NotASiteError` when `out` is there and is neither
-    empty nor a site.
+    With `small` everything is compressed as well as can be, next to the plain files; without, the
+    site does the same and is made in a fifth of the time. With `documented` it has the guide and
+    the API reference. The old site stays whole until the new one is. Raises `NotASiteError` when
+    `out` exists and is neither empty nor a site.
     """
     if out.exists() and any(out.iterdir()) and not (out / WHEEL_INDEX).is_file():
         raise NotASiteError(f"{out} is not empty and not a site: name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as made:
-        making = Making(Path(made, "site"), Path(made), small)
+        making = Making(Path(made, "site"), Path(made), small, documented)
         making.site.mkdir()
         for part in PARTS:
             part(making)
@@ -117,12 +118,19 @@ def write_first_view(making: Making) -> None:
 
 def write_api_reference(making: Making) -> None:
     """Writes the reference of the package."""
-    if making.small:
-        from building.api_reference import (
-            write_reference,  # what it is made with takes a while to load
-        )
+    if making.documented:
+        # What they are made with takes a while to load.
+        from building.api_reference import write_reference
 
         write_reference(making.site)
+
+
+def write_guide_pages(making: Making) -> None:
+    """Writes the guide."""
+    if making.documented:
+        from building.guide import write_guide
+
+        write_guide(making.site)
 
 
 def write_compressed(making: Making) -> None:
@@ -144,6 +152,7 @@ PARTS: tuple[Callable[[Making], None], ...] = (
     write_types,
     write_first_view,
     write_api_reference,
+    write_guide_pages,
     write_compressed,
     list_files,
 )
@@ -156,12 +165,12 @@ def main() -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="leave out what makes it small on the wire, and the reference",
+        help="leave out what makes it small on the wire, the guide and the reference",
     )
     options = parser.parse_args()
     out: Path = options.out.resolve()
     try:
-        build_site(out, small=not options.quick)
+        build_site(out, small=not options.quick, documented=not options.quick)
     except NotASiteError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1

@@ -59,7 +59,7 @@ def main() -> int:
     except DebianImageError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    build_site(ROOT / "dist")
+    build_site(ROOT / "dist", documented=True)
     if can_boot(options.bios, options.vga_bios):
         write_emulator(ROOT / "dist", options.bios, options.vga_bios)
     else:

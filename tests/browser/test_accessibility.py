@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
+from browser.accessibility import overflowing_widths, violations
 from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
-from lib.project import WEB
 
-AXE = WEB / "node_modules" / "axe-core" / "axe.min.js"
 DATA = bytes(range(256)) * 4096 + b"odd"
 NAME_OF_FOCUS = """() => {
   const { activeElement: element } = document;
@@ -23,7 +21,6 @@ NAME_OF_FOCUS = """() => {
   return element.ariaLabel ?? (named && document.getElementById(named).textContent)
     ?? element.labels?.[0]?.textContent ?? element.textContent;
 }"""
-OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 @pytest.fixture
@@ -31,35 +28,6 @@ def images() -> Iterator[ImageServer]:
     name = "a-disk-image-with-a-name-that-is-long-enough-to-wrap-on-a-telephone.img"
     with ImageServer({"disk.img": DATA, name: DATA}) as server:
         yield server
-
-
-def overflowing_widths(page: Page) -> list[int]:
-    """The widths, from a small phone to a large screen, at which the page scrolls sideways."""
-    found = []
-    for width in (320, 360, 768, 1280, 2560):
-        page.set_viewport_size({"width": width, "height": 800})
-        if page.evaluate(OVERFLOW):
-            found.append(width)
-    return found
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds on the page as it is now, in light and in dark."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        # What is dark has the same structure: only its colours are looked at again.
-        only = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
-        results: dict[str, Any] = page.evaluate(
-            "(only) => axe.run({ resultTypes: ['violations'], ...only })", only
-        )
-        found += [
-            f"{scheme}: {violation['id']}: {node['html']} {node['failureSummary']}"
-            for violation in results["violations"]
-            for node in violation["nodes"]
-        ]
-    return found
 
 
 def test_axe_finds_nothing_in_light_and_dark(page: Page, site: SiteServer) -> None:

@@ -12,8 +12,8 @@
 const worker = /** @type {any} */ (self);
 const CACHES = `aero-browser-disk ${worker.registration.scope} `;
 const MANIFEST = "manifest.json";
-/** What a browser asks a host for in other words, or not at all; and the reference, which is for developers. */
-const NOT_KEPT = /\.(br|gz|map|d\.mts)$|^api\//;
+/** What a browser asks a host for in other words, or not at all; and what is for developers. */
+const NOT_KEPT = /\.(br|gz|map|d\.mts)$|^(api|guide)\//;
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",

@@ -1,0 +1,57 @@
+"""Writes the guide of the site, `guide/`, from the pages in `web/guide`, by MkDocs.
+
+Its pages load nothing from elsewhere and have no script or style in them, as the site's own. The
+same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import mkdocs.commands.build
+import mkdocs.config
+import pygments.formatters
+
+from building.wheels import SOURCE_DATE_EPOCH
+from lib.project import BUILDING
+
+CONFIGURATION = BUILDING / "guide.yml"
+FOLDER = "guide"
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+
+
+def write_guide(site: Path) -> None:
+    """Writes the guide into the folder `guide` of a site.
+
+    Raises `SystemExit` when a link leads nowhere or a page is in no list; MkDocs says which.
+    """
+    folder = site / FOLDER
+    logging.basicConfig(level=logging.WARNING)  # else nobody hears why it fails
+    os.environ.setdefault("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)  # else it is the time of day
+    config = mkdocs.config.load_config(str(CONFIGURATION), site_dir=str(folder))
+    config.plugins.run_event("startup", command="build", dirty=False)
+    mkdocs.commands.build.build(config)
+    for left in folder.glob("sitemap.xml*"):
+        left.unlink()  # it would need the address of the site
+    lunr = files("mkdocs.contrib.search").joinpath("templates/search/lunr.js")
+    (folder / "lunr.js").write_bytes(lunr.read_bytes())
+    (folder / "code.css").write_text(_code_styles(), encoding="utf-8")
+    for page in folder.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        # Wide tables and long lines scroll by themselves, also by keyboard.
+        text = _TABLE.sub(r'<div class="scroll" tabindex="0">\g<0></div>', text)
+        text = text.replace("<pre>", '<pre tabindex="0">')
+        page.write_text(text, encoding="utf-8")
+
+
+def _code_styles() -> str:
+    def rules(style: str) -> str:
+        formatter = pygments.formatters.HtmlFormatter(style=style, nobackground=True)
+        return str(formatter.get_style_defs(".codehilite"))
+
+    dark = rules("github-dark").replace("\n", "\n    ")
+    return f"{rules('default')}\n@media (prefers-color-scheme: dark) {{\n    {dark}\n}}\n"

@@ -1,0 +1,5 @@
+export type Section = {
+    location: string;
+    title: string;
+    text: string;
+};
