@@ -1,6 +1,7 @@
-"""Writes what the bench found into the guide's page of measurements, between the marks there.
+"""Writes what the bench found into the guide: `measurements.json`, the charts, and the tables.
 
 The numbers are those of the last `./scripts/bench`, or of the results named on the command line.
+The tables go between the marks in `measurements.md`, folded.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.charts import CHARTS
 from lib.project import CACHE, WEB
 
-PAGE = WEB / "guide" / "measurements.md"
+GUIDE = WEB / "guide"
+PAGE = GUIDE / "measurements.md"
+RESULTS = GUIDE / "measurements.json"
+PICTURES = GUIDE / "pictures"
 FIRST, LAST = "<!-- bench:", "<!-- end of bench -->"
 MB = 1e6
 
@@ -32,13 +37,13 @@ def tables(results: dict[str, Any]) -> str:
             "downloaded",
             "requests",
         ]
-        parts.append(_table(columns, map(_run, runs)))
+        parts.append(_folded("Every workload", _table(columns, map(_run, runs))))
     if boots := results.get("boots"):
         columns = ["a real boot in v86", "cache", "to the shell", "reads", "downloaded", "requests"]
-        parts.append(_table(columns, map(_boot, boots)))
+        parts.append(_folded("Real boots in v86", _table(columns, map(_boot, boots))))
     if measures := results["measures"]:
         columns = ["measure", "ours", "against", "ratio", "goal", "verdict"]
-        parts.append(_table(columns, map(_measure, measures)))
+        parts.append(_folded("Every single measure", _table(columns, map(_measure, measures))))
     return "\n\n".join(parts)
 
 
@@ -85,6 +90,11 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def _folded(title: str, text: str) -> str:
+    # GitHub and MkDocs both read Markdown in it, the latter because it is told to.
+    return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
+
+
 def written(page: str, text: str) -> str:
     """The page with `text` between its marks."""
     before, _, rest = page.partition(FIRST)
@@ -101,6 +111,10 @@ def main() -> int:
     )
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    RESULTS.write_text(f"{text}\n", encoding="utf-8")
+    for name, draw in CHARTS.items():
+        (PICTURES / name).write_text(draw(results), encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(written(page, tables(results)), encoding="utf-8")
     print(f"wrote {PAGE}", file=sys.stderr)

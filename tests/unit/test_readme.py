@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_browser_disk import errors, open_disk, sync
+from aero_browser_disk import errors, open_disk
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
@@ -24,6 +24,8 @@ from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.service import cli as service_cli
 from aero_browser_disk.streaming.open_remote import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
+from benchmarks import readme as measured
+from benchmarks.charts import CHARTS
 from building import pictures
 from lib.project import ROOT, WEB_FOLDERS, WEB_LIB
 from support import file_images
@@ -164,6 +166,16 @@ def test_pictures_are_of_their_sources():
         assert f"(pictures/{picture.name})" in EVERYTHING
 
 
+def test_measurements_are_those_of_the_results():
+    results = json.loads((GUIDE / "measurements.json").read_bytes())
+    page = source_of(GUIDE / "measurements.md")
+    assert page == measured.written(page, measured.tables(results)), "run benchmarks.readme"
+    for name, draw in CHARTS.items():
+        picture = GUIDE / "pictures" / name
+        assert picture.read_text(encoding="utf-8") == draw(results), "run benchmarks.readme"
+        assert f"pictures/{name})" in EVERYTHING
+
+
 def test_nothing_names_a_place_of_one_machine():
     for path in (*PAGES, *pictures.sources()):
         assert not re.search(r"(?<![\w.])/(work|tmp|root|home)/", path.read_text()), path
@@ -182,7 +194,7 @@ def test_toml_is_toml(block):
 @pytest.mark.parametrize("block", blocks("http"), ids=str)
 def test_http_is_header_fields_or_requests(block):
     lines = block.text.splitlines()
-    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PATCH|DELETE) +/v1/\S+.*"
+    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PUT|PATCH|DELETE) +/v1/\S+.*"
     assert all(re.fullmatch(field, x) for x in lines) or all(
         re.fullmatch(request, x) for x in lines
     )
@@ -282,10 +294,7 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         return made[-1]
 
     monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
-    sync._session_of.cache_clear()
     yield
-    await asyncio.to_thread(sync._session().close)
-    sync._session_of.cache_clear()
     for platform in made:
         await platform.http.close()
 
@@ -304,5 +313,4 @@ async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch
     if running := eval(code, names):  # a block without `await` has run by now
         await running
     for opened in {id(found): found for found in (disk, names["disk"])}.values():
-        if waiting := opened.close():  # one of `sync` is closed at once
-            await waiting
+        await opened.close()
