@@ -52,6 +52,8 @@ _STYLES = (
     "content.css",
     "custom.css",
 )
+# A base class or type that is not public has no anchor.
+_TO_PRIVATE = re.compile(r'<a href="[^"]*#(?:\w+\.)?_[A-Za-z]\w*">([^<]*)</a>')
 _FIRST_COMMENT = re.compile(r"\A/\*\*\n(?P<text>.*?)\*/", re.DOTALL)
 
 
@@ -76,7 +78,7 @@ def write_reference(site: Path) -> None:
     for name, page in pages.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        path.write_text(_TO_PRIVATE.sub(r"\1", page), encoding="utf-8")
 
 
 def _module(name: str) -> pdoc.doc.Module:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_browser_disk import errors, open_disk
+from aero_browser_disk import errors, open_disk, sync
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
@@ -45,6 +45,7 @@ from support.readme import (
     source_of,
 )
 
+PACKAGE = ROOT / "aero_browser_disk"
 OPENING = GUIDE / "opening-disks.md"
 EVERYTHING = "\n".join(map(source_of, PAGES))
 # Where the blocks of each language are run or checked.
@@ -176,6 +177,13 @@ def test_measurements_are_those_of_the_results():
         assert f"pictures/{name})" in EVERYTHING
 
 
+def test_every_format_on_disk_is_named():
+    sources = "".join(p.read_text(encoding="utf-8") for p in PACKAGE.rglob("*.py"))
+    magics = set(re.findall(r'b"(AERO[A-Z]+\d)"', sources))
+    assert magics
+    assert magics <= set(re.findall(r"`(AERO\w+)`", source_of(GUIDE / "formats.md")))
+
+
 def test_nothing_names_a_place_of_one_machine():
     for path in (*PAGES, *pictures.sources()):
         assert not re.search(r"(?<![\w.])/(work|tmp|root|home)/", path.read_text()), path
@@ -194,7 +202,7 @@ def test_toml_is_toml(block):
 @pytest.mark.parametrize("block", blocks("http"), ids=str)
 def test_http_is_header_fields_or_requests(block):
     lines = block.text.splitlines()
-    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PUT|PATCH|DELETE) +/v1/\S+.*"
+    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PATCH|DELETE) +/v1/\S+.*"
     assert all(re.fullmatch(field, x) for x in lines) or all(
         re.fullmatch(request, x) for x in lines
     )
@@ -294,7 +302,10 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         return made[-1]
 
     monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
+    sync._session_of.cache_clear()
     yield
+    await asyncio.to_thread(sync._session().close)
+    sync._session_of.cache_clear()
     for platform in made:
         await platform.http.close()
 
@@ -313,4 +324,5 @@ async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch
     if running := eval(code, names):  # a block without `await` has run by now
         await running
     for opened in {id(found): found for found in (disk, names["disk"])}.values():
-        await opened.close()
+        if waiting := opened.close():  # one of `sync` is closed at once
+            await waiting
