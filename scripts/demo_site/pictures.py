@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import FloatRect, Page, ViewportSize, expect, sync_playwright
 
 from aero_browser_disk.testing.site_server import SiteServer
 from building.site import build_site
@@ -21,18 +21,18 @@ from lib import browsers
 from lib.image_service import ImageService
 from lib.page_headers import page_headers
 from lib.project import GRUB_RESCUE_IMAGE, WEB
-from samples.boot_profiles import offer_boot_profile
-from samples.boot_traces import GRUB_TRACE
 from samples.emulator import write_emulator
 from samples.sample_image import make_samples
 
 PICTURES = WEB / "guide" / "pictures"
 SCREENSHOT, ANIMATION = PICTURES / "page.png", PICTURES / "page.webp"
 LARGEST = 500_000  # bytes of either
-_SIZE = {"width": 1280, "height": 860}
+# Wide enough for the page's three columns, so that the machine stands beside the map.
+_SIZE: ViewportSize = {"width": 2000, "height": 1640}
+_SCREENSHOT_WIDTH, _ANIMATION_WIDTH = 1400, 900
 _FRAMES_EVERY_S = 0.25
 _FRAMES_A_SECOND = 5
-_LINGER_FRAMES = 10
+_LINGER_FRAMES = 12
 _BOOT_TIMEOUT_S = 180
 _PATIENCE_MS = 120_000
 
@@ -43,11 +43,11 @@ def boot(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Open", exact=True).click()
     button = page.get_by_role("button", name="Boot it")
     expect(button).to_be_enabled(timeout=_PATIENCE_MS)
-    button.scroll_into_view_if_needed()
+    clip = map_and_machine(page)
     numbers = iter(range(10_000))
 
     def take() -> None:
-        page.screenshot(path=folder / f"{next(numbers):04}.png")
+        page.screenshot(path=folder / f"{next(numbers):04}.png", clip=clip)
 
     take()
     button.click()
@@ -62,12 +62,22 @@ def boot(page: Page, folder: Path) -> None:
         time.sleep(_FRAMES_EVERY_S)
 
 
-def animate(folder: Path) -> None:
-    """Writes the animation from the pictures in `folder`, those that repeat left out."""
+def map_and_machine(page: Page) -> FloatRect:
+    """The part of the page from the map's heading to the foot of the machine."""
+    doing, machine = (page.locator(s).bounding_box() for s in ("section.doing", "section.boot"))
+    assert doing is not None
+    assert machine is not None
+    top, bottom = doing["y"], machine["y"] + machine["height"] + 620  # it grows when it starts
+    width = machine["x"] + machine["width"] - doing["x"]
+    height = min(bottom, _SIZE["height"]) - top
+    return {"x": doing["x"], "y": top, "width": width, "height": height}
+
+
+def encode(source: Path, target: Path, width: int, *options: str) -> None:
+    """Writes a picture, or a row of them, in another size."""
     command = ["ffmpeg", "-loglevel", "error", "-y", "-framerate", str(_FRAMES_A_SECOND)]
-    command += ["-i", str(folder / "%04d.png"), "-vf", "mpdecimate=max=8,scale=800:-1"]
-    command += ["-loop", "0", "-quality", "70", "-fps_mode", "vfr", str(ANIMATION)]
-    subprocess.run(command, check=True)
+    command += ["-i", str(source), "-vf", f"mpdecimate=max=8,scale={width}:-1", *options]
+    subprocess.run([*command, str(target)], check=True)
 
 
 def main() -> int:
@@ -91,15 +101,15 @@ def main() -> int:
             ImageService(SAMPLES, "127.0.0.1", origins_of(site)) as service,
             sync_playwright() as playwright,
         ):
-            offer_boot_profile(service, image, GRUB_TRACE)
             browser = browsers.launch(playwright, "chromium")
             page = browser.new_page(viewport=_SIZE, color_scheme="light")
             page.goto(f"{site.url}?image={service.image_url(image)}")
             boot(page, frames)
+            page.screenshot(path=Path(scratch, "page.png"))
             browser.close()
-        last = max(frames.iterdir())
-        SCREENSHOT.write_bytes(last.read_bytes())
-        animate(frames)
+        encode(Path(scratch, "page.png"), SCREENSHOT, _SCREENSHOT_WIDTH)
+        repeat = ("-loop", "0", "-quality", "75", "-fps_mode", "vfr")
+        encode(frames / "%04d.png", ANIMATION, _ANIMATION_WIDTH, *repeat)
     for picture in (SCREENSHOT, ANIMATION):
         size = picture.stat().st_size
         print(f"made {picture.name}, {size:,} bytes", file=sys.stderr)

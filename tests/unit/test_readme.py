@@ -167,6 +167,13 @@ def test_pictures_are_of_their_sources():
         assert f"(pictures/{picture.name})" in EVERYTHING
 
 
+def test_pictures_of_the_page_are_shown_and_small():
+    for name in ("page.png", "page.webp"):
+        assert (GUIDE / "pictures" / name).stat().st_size < 500_000
+        assert f"pictures/{name})" in EVERYTHING
+    assert "page.webp)" in source_of(README)
+
+
 def test_measurements_are_those_of_the_results():
     results = json.loads((GUIDE / "measurements.json").read_bytes())
     page = source_of(GUIDE / "measurements.md")
