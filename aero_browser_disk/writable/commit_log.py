@@ -194,7 +194,10 @@ class BatchChain:
             return
         self._file.allocate(self._spare[0] * SLOT_SIZE, SLOT_SIZE)
         header = replace(self.header.copy(), is_closed=False)
-        if header.format == 1:
+        if header.format == 1:  # where the other place may be a hole
+            if not self._is_header_durable:
+                self.flush()
+            self._file.allocate(header.place, SLOT_SIZE)
             self._switch(replace(header, format=2, end=self.commits))
         else:
             if not self._is_header_durable:

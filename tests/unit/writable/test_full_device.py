@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -15,6 +17,7 @@ from aero_browser_disk.library.library import Library
 from aero_browser_disk.platform.cpython import FolderStorage, host_platform
 from aero_browser_disk.testing.failing_files import FailingStorage
 from aero_browser_disk.writable.local_image import LocalImage
+from support.readme import ROOT
 from support.small_device import filled_device, small_device
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -128,6 +131,32 @@ async def test_a_file_that_an_earlier_version_grew_has_no_room_of_its_own() -> N
     written.disk = await LocalImage.open(storage, "image")
     await written.is_exact()
     await written.disk.close()
+
+
+@pytest.mark.parametrize("room", [0, *range(102, 114)])
+async def test_a_file_of_format_1_with_holes_stays_sound_on_a_full_device(room: int) -> None:
+    """A header's place may be a hole too, and format 2 writes there first of all."""
+    with zipfile.ZipFile(Path(ROOT) / "tests/support/data/written_disks_v1.zip") as files:
+        data = files.read("killed/sectors")
+    storage = FailingStorage()
+    file = await storage.open("image/sectors")
+    file.truncate(len(data))
+    for offset in range(0, len(data), 4 * KIB):
+        if any(data[offset : offset + 4 * KIB]):
+            file.write(data[offset : offset + 4 * KIB], offset)
+    file.flush()
+    file.close()
+    storage.device = storage.used_on_device + room * 4 * KIB
+    image = await LocalImage.open(storage, "image")
+    with suppress(StorageFullError):
+        await image.write(0, b"new")
+    await image.flush()
+    storage.device += MIB
+    await image.write(3, b"newer")
+    await image.close()
+    image = await LocalImage.open(storage, "image")
+    assert await image.read(3, 5) == b"newer"
+    await image.close()
 
 
 async def test_an_overlay_in_a_library_on_a_full_device(device: Path) -> None:
