@@ -43,7 +43,7 @@ async def open_disk(
     platform: Platform | None = None,
     **remote: Unpack[RemoteOptions],
 ) -> StreamingDisk | LibraryDisk:
-    """Opens a disk: the raw image at `url`, its blocks cached, or the local image named `image`.
+    """Opens a disk: the image at `url`, its blocks cached, or the local image named `image`.
 
     Await it and close the disk later, or enter it: `async with open_disk(url, …) as disk`.
 
@@ -61,6 +61,11 @@ async def open_disk(
     `block_size` is a power of two from 4 KiB to 8 MiB. The cache goes by the whole address, query
     included, of which only a digest is stored; `cache_key` names the image instead where its
     address changes at each visit, as a signed one does.
+
+    The image at `url` is raw, or a qcow2, VMDK, VDI, VHDX, dynamic VHD, BIN file of a CD, or
+    Zstandard file with a seek table, which is read in place. `format` is "auto", which looks at the
+    first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it "raw" if whoever writes to
+    the disk must not be able to make it look like another format.
 
     `headers` and `credentials` are sent with every request and kept in memory only. A redirect to
     another origin takes no `Authorization`, `Cookie` or `Proxy-Authorization` along; other headers
@@ -80,7 +85,8 @@ async def open_disk(
 
     While the host vouches for the cached version (`Cache-Control: max-age`), opening takes no
     request; while it cannot be reached, the cached version is opened, with the notice "offline".
-    Raises `InvalidUrlError`, `InvalidOptionError`, `InvalidDocumentError`, and what
+    Raises `InvalidUrlError`, `InvalidOptionError`, `InvalidDocumentError`, `UnsupportedImageError`
+    and `DamagedImageError` for a file that is no disk or not a valid one, and what
     `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
     `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError`, `BaseChangedError`,
     `UnversionedBaseError` and `StorageError`.

@@ -4,7 +4,8 @@
     disk = LayoutDisk(layout, version="1")          # a `Disk` that is only read
 
 - `recognition`: what a file is, from its first and last bytes. `image_format`: the kinds there are.
-- `layout`: the interface that every format implements, and what reads through it.
+- `layout`: the interface that every format implements, and what reads through it; `layout_disk`: a
+  `Disk` over one.
 - `opening`: from a file to its layout. `pages`: tables, read as they are needed.
 - `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi`, `cd_sectors`, `seekable_gzip`, `seekable_zstd`: formats.
 - `raw_file`: a raw image in a local file.

@@ -8,7 +8,7 @@ from typing import Literal
 Treatment = Literal[
     "raw",  # the bytes of the file are the disk's
     "cd",  # so they are, and the disk is a CD: read-only, in sectors of 2,048 bytes
-    "convert",  # an import makes a raw disk of it
+    "convert",  # the disk is read out of it, in place or by an import
     "unpack",  # an import unpacks it; what is inside may be any of these
     "refuse",  # it is no disk, or of a kind that nothing here reads
 ]
@@ -31,8 +31,8 @@ class ImageFormat:
 
     @property
     def is_streamable(self) -> bool:
-        """Whether its bytes are the disk's, so that it can be read where it lies."""
-        return self.treatment in ("raw", "cd")
+        """Whether parts of the disk can be read without the rest of the file."""
+        return self.treatment in ("raw", "cd", "convert") or self.name == "zstd-seekable"
 
     @property
     def is_importable(self) -> bool:
@@ -65,12 +65,9 @@ def packed_format(name: str, title: str, command: str) -> ImageFormat:
     return ImageFormat(name, title, "unpack", advice)
 
 
-def converted_format(name: str, title: str, qemu_name: str) -> ImageFormat:
-    """A disk in a file of another format, which QEMU calls `qemu_name`."""
-    advice = (
-        "An import makes a raw disk of it. To stream it, convert it on the server: "
-        f"qemu-img convert -f {qemu_name} -O raw FILE disk.img"
-    )
+def converted_format(name: str, title: str) -> ImageFormat:
+    """A disk in a file of another format."""
+    advice = "It can be streamed as it is. An import makes a raw disk of it."
     return ImageFormat(name, title, "convert", advice)
 
 
@@ -95,17 +92,16 @@ CD_SECTORS = ImageFormat(
     "cd-raw",
     "a CD image with raw sectors (BIN of a BIN/CUE pair)",
     "convert",
-    "An import takes the 2,048 bytes of data out of each sector. To stream it, do that on the "
-    "server: bchunk FILE.bin FILE.cue disk",
+    "It can be streamed as it is: the 2,048 bytes of data are taken out of each sector.",
     is_cd=True,
 )
 
-QCOW2 = converted_format("qcow2", "a QEMU disk (qcow2)", "qcow2")
-VHD_FIXED = converted_format("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V", "vpc")
-VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V", "vpc")
-VHDX = converted_format("vhdx", "a VHDX disk of Hyper-V", "vhdx")
-VMDK = converted_format("vmdk", "a VMDK disk of VMware", "vmdk")
-VDI = converted_format("vdi", "a VDI disk of VirtualBox", "vdi")
+QCOW2 = converted_format("qcow2", "a QEMU disk (qcow2)")
+VHD_FIXED = converted_format("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V")
+VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V")
+VHDX = converted_format("vhdx", "a VHDX disk of Hyper-V")
+VMDK = converted_format("vmdk", "a VMDK disk of VMware")
+VDI = converted_format("vdi", "a VDI disk of VirtualBox")
 VHD_DIFFERENCING = refused_format(
     "vhd-differencing",
     "a differencing VHD of Virtual PC or Hyper-V",
@@ -115,8 +111,11 @@ VHD_DIFFERENCING = refused_format(
 GZIP = packed_format("gzip", "a file compressed by gzip", "gunzip FILE")
 ZSTD = packed_format("zstd", "a file compressed by Zstandard", "unzstd FILE")
 BGZF = packed_format("bgzf", "a file compressed by bgzip", "bgzip -d FILE")
-ZSTD_SEEKABLE = packed_format(
-    "zstd-seekable", "a file compressed by Zstandard with a seek table", "unzstd FILE"
+ZSTD_SEEKABLE = ImageFormat(
+    "zstd-seekable",
+    "a file compressed by Zstandard with a seek table",
+    "unpack",
+    "It can be streamed as it is. An import unpacks it.",
 )
 XZ = packed_format("xz", "a file compressed by xz", "unxz FILE")
 BZIP2 = packed_format("bzip2", "a file compressed by bzip2", "bunzip2 FILE")

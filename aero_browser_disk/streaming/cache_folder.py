@@ -18,6 +18,7 @@ from ..records.record import Record
 from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
 from .boot_profile import BootProfile
+from .layout_source import file_version
 from .streaming_disk import StreamingDisk
 from .tab_sharing import BlockServer, SharedSource
 
@@ -88,8 +89,25 @@ class CacheShelf:
         stored = self.store.image
         if stored is None or stored.block_size != block_size:
             return None
-        version = ImageVersion(stored.size, stored.validator)
+        _, version = file_version(stored)
         return RemoteImage(outside.http, access, version, Traffic())
+
+    def stored_disk(self, file: ImageVersion, block_size: int) -> tuple[str, int] | None:
+        """As which format that version of a file was cached, and how many bytes the disk has."""
+        stored = self.store.image
+        if stored is None or stored.block_size != block_size or not file.validator:
+            return None
+        name, version = file_version(stored)
+        return (name, stored.size) if version == file else None
+
+    def cached_first_block(self) -> bytes:
+        """The first block as it is cached; nothing if it is not."""
+        stored = self.store.image
+        target = bytearray(stored.block_length(0) if stored is not None else 0)
+        with contextlib.suppress(StorageError):
+            if target and self.store.read_into(0, 0, target):
+                return bytes(target)
+        return b""
 
     async def cache_for(
         self, version: ImageVersion, block_size: int, limit: int | None

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypedDict
+from typing import Final, Literal, TypedDict, TypeVar
 
 from ..cache.budget import CACHES
 from ..errors import (
     DiskError,
+    IntegrityError,
     InvalidDocumentError,
     InvalidOptionError,
     NetworkError,
     RemoteImagesDisabledError,
+    UnsupportedImageError,
 )
+from ..formats.layout import ImageLayout
+from ..formats.opening import FORMAT_NAMES, open_layout, recognise_source
+from ..formats.recognition import recognise
 from ..platform import current_platform
-from ..platform.base import Credentials, Platform
+from ..platform.base import Clock, Credentials, Platform
 from ..remote.access import Access, ImageAddress, Renew
 from ..remote.remote_image import ImageVersion, RemoteImage
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
@@ -24,6 +31,8 @@ from . import ed25519
 from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_folder import CacheShelf
 from .digest_list import DigestList, pin_of
+from .fetch_queue import RangeSource
+from .layout_source import RAW, FileSource, LayoutSource, disk_version
 from .streaming_disk import StreamingDisk
 from .tab_sharing import SharedSource
 
@@ -31,6 +40,9 @@ KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 4 * KIB, 8 * MIB
 _LARGEST_PROFILE = 4 * MIB
+STREAMED_FORMATS: Final = tuple(name for name in FORMAT_NAMES if name != "bgzf")
+"""What `format` may be. A BGZF needs its index, which is a file of its own."""
+Result = TypeVar("Result")
 _MOST_PROBES = 3  # somebody is waiting to be told
 
 
@@ -54,6 +66,7 @@ class RemoteOptions(TypedDict, total=False):
     digests: bytes | None
     digests_sha256: str | None
     digests_key: str | None
+    format: str
 
 
 async def open_remote_disk(
@@ -76,12 +89,15 @@ async def open_remote_disk(
     digests: bytes | None = None,
     digests_sha256: str | None = None,
     digests_key: str | None = None,
+    format: str = "auto",  # noqa: A002
     platform: Platform | None = None,
 ) -> StreamingDisk:
-    """Opens the raw disk image at `url`, read-only, its blocks cached: see `open_disk`."""
+    """Opens the disk image at `url`, read-only, its blocks cached: see `open_disk`."""
     if not allow_remote:
         raise RemoteImagesDisabledError
     _check_options(cache_limit_bytes, block_size, concurrency, max_request_bytes)
+    if format not in STREAMED_FORMATS:
+        raise InvalidOptionError("format", format, f"one of {', '.join(STREAMED_FORMATS)}")
     address = ImageAddress.parse(url, headers, credentials, timeout_s)
     trusted = _read_digests(digests, digests_sha256, digests_key)
     given = _read_profile(boot_profile) if isinstance(boot_profile, bytes) else None
@@ -94,19 +110,12 @@ async def open_remote_disk(
         image = shelf.vouched_image(outside, access, block_size)
         if image is None:
             image = await _probe(outside, access, retry, shelf, block_size)
-        _check_size(trusted, image.version)
-        profile = given
-        if boot_profile == "auto":
-            profile = await shelf.load_profile() or await _offered_profile(image)
-        if profile is not None and not profile.fits(image.version.size, image.version.validator):
-            if given is not None:
-                shelf.notices.append("other-profile")
-            profile = None
-        cache, notices = await shelf.cache_for(image.version, block_size, cache_limit_bytes)
-        source = None
-        if shelf.follows and outside.channels is not None:
-            version = str(image.version)
-            source = SharedSource(outside.channels, shelf.folder, version, image)
+        chosen = await _choose_format(format, outside, shelf, image, block_size, retry)
+        version, source = chosen.version, chosen.source
+        _check_size(trusted, version)
+        profile = await _fitting_profile(boot_profile, given, version, shelf, image)
+        cache, notices = await shelf.cache_for(version, block_size, cache_limit_bytes)
+        shared = _shared_source(outside, shelf, version, source or image)
         disk = StreamingDisk(
             image,
             cache,
@@ -119,7 +128,7 @@ async def open_remote_disk(
             read_ahead=read_ahead,
             profile=profile,
             digests=trusted,
-            source=source,
+            source=shared or source,
             save_profile=shelf.save_profile,
             make_room=partial(shelf.make_room, outside),
             on_close=shelf.close,
@@ -128,12 +137,15 @@ async def open_remote_disk(
         shelf.close()
         raise
     try:
+        if chosen.first_block:
+            with contextlib.suppress(IntegrityError):  # reading it again says so, or mends it
+                disk.take_first_block(chosen.first_block)
         await disk.prime()
     except BaseException:
         await disk.close()
         raise
-    shelf.share(outside, disk, source, cache_limit_bytes)
-    await shelf.note(outside, address.shown, image.version)
+    shelf.share(outside, disk, shared, cache_limit_bytes)
+    await shelf.note(outside, address.shown, version)
     return disk
 
 
@@ -143,26 +155,119 @@ def cache_folder(address: ImageAddress, cache_key: str | None) -> str:
     return f"{CACHES}/{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """How a file is read: the version of the disk in it, and what its bytes come from.
+
+    Without a `source` the bytes of the file are those of the disk. `first_block` is the first block
+    of the disk, if it was fetched to see that.
+    """
+
+    version: ImageVersion
+    source: LayoutSource | None = None
+    first_block: bytes = b""
+
+
+def _shared_source(
+    outside: Platform, shelf: CacheShelf, version: ImageVersion, server: RangeSource
+) -> SharedSource | None:
+    """What asks the tab that holds the files of this version, if another does."""
+    if not shelf.follows or outside.channels is None or not version.validator:
+        return None
+    return SharedSource(outside.channels, shelf.folder, str(version), server)
+
+
+async def _read_first_block(
+    outside: Platform, shelf: CacheShelf, image: RemoteImage, block_size: int
+) -> bytes:
+    """The first bytes of the file, from another tab that has it open as a raw image if one does."""
+    shared = _shared_source(outside, shelf, image.version, image)
+    try:
+        return await FileSource(shared or image, image.version.size).read(0, block_size)
+    finally:
+        if shared is not None:
+            shared.close()
+
+
+async def _choose_format(
+    name: str,
+    outside: Platform,
+    shelf: CacheShelf,
+    image: RemoteImage,
+    block_size: int,
+    retry: RetryPolicy,
+) -> _Chosen:
+    """Reads the file as that format; "auto" is what its cache or its first block says.
+
+    So a raw image takes no more requests than it did. Raises `UnsupportedImageError` and
+    `DamagedImageError`.
+    """
+    clock = outside.clock
+    file = FileSource(image, image.version.size)
+    cached = shelf.stored_disk(image.version, block_size)
+    first_block = shelf.cached_first_block() if cached is not None and cached[0] == RAW else b""
+    if name == "auto" and cached is not None and not first_block:
+        name = cached[0]
+    elif name == "auto":
+        first_block = first_block or await _retried(
+            lambda: _read_first_block(outside, shelf, image, block_size), retry, clock
+        )
+        found = recognise(first_block, size=file.size)
+        if found.treatment == "unpack":  # its end tells whether it can be read in the middle
+            found = await _retried(lambda: recognise_source(file), retry, clock)
+        if not found.is_streamable:
+            raise UnsupportedImageError(found.name, found.title, found.advice)
+        name = RAW if found.treatment in ("raw", "cd") else found.name
+    if name == RAW:
+        return _Chosen(image.version, first_block=b"" if cached is not None else first_block)
+
+    async def opened() -> ImageLayout:
+        return await open_layout(file, format=name)
+
+    if cached is not None and cached[0] == name:
+        size = cached[1]  # its tables are read when a block is missing
+        return _Chosen(disk_version(name, size, image.version), LayoutSource(image, size, opened))
+    layout = await _retried(opened, retry, clock)
+
+    async def known() -> ImageLayout:
+        return layout
+
+    version = disk_version(name, layout.size, image.version)
+    return _Chosen(version, LayoutSource(image, layout.size, known))
+
+
+async def _retried(
+    operation: Callable[[], Awaitable[Result]], retry: RetryPolicy, clock: Clock
+) -> Result:
+    """What it returns; tried again as a probe is, after errors that may pass."""
+    started, failures = clock.now(), 0
+    while True:
+        try:
+            return await operation()
+        except DiskError as error:
+            failures += 1
+            delay = retry.delay_s(error, failures, clock.now() - started)
+            if delay is None or failures >= _MOST_PROBES:
+                raise
+        await clock.sleep(delay)
+
+
 async def _probe(
     outside: Platform, access: Access, retry: RetryPolicy, shelf: CacheShelf, block_size: int
 ) -> RemoteImage:
     """The version of now; the cached one while the host cannot be reached."""
-    started = outside.clock.now()
-    failures = 0
-    while True:
+
+    async def probe() -> RemoteImage:
         try:
             return await RemoteImage.probe(outside.http, access)
-        except DiskError as error:
-            if isinstance(error, NetworkError):
-                stored = shelf.stored_image(outside, access, block_size)
-                if stored is not None:
-                    shelf.notices.append("offline")
-                    return stored
-            failures += 1
-            delay = retry.delay_s(error, failures, outside.clock.now() - started)
-            if delay is None or failures >= _MOST_PROBES:
+        except NetworkError:
+            stored = shelf.stored_image(outside, access, block_size)
+            if stored is None:
                 raise
-        await outside.clock.sleep(delay)
+            shelf.notices.append("offline")
+            return stored
+
+    return await _retried(probe, retry, outside.clock)
 
 
 def _read_digests(encoded: bytes | None, pin: str | None, key: str | None) -> DigestList | None:
@@ -196,6 +301,24 @@ def _read_key(key: str) -> bytes:
 def _check_size(digests: DigestList | None, version: ImageVersion) -> None:
     if digests is not None and digests.size != version.size:
         raise InvalidDocumentError("digest list", "it is of an image of another size")
+
+
+async def _fitting_profile(
+    wanted: bytes | Literal["auto"] | None,
+    given: BootProfile | None,
+    version: ImageVersion,
+    shelf: CacheShelf,
+    image: RemoteImage,
+) -> BootProfile | None:
+    """The boot profile to use; one that was given and is of another version gets a notice."""
+    profile = given
+    if wanted == "auto":
+        profile = await shelf.load_profile() or await _offered_profile(image)
+    if profile is None or profile.fits(version.size, version.validator):
+        return profile
+    if given is not None:
+        shelf.notices.append("other-profile")
+    return None
 
 
 async def _offered_profile(image: RemoteImage) -> BootProfile | None:

@@ -12,7 +12,7 @@ from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DiskClosedError, IntegrityError, InvalidOptionError, ReadOnlyError
 from ..platform.base import Clock, File, ReadableBuffer, WritableBuffer
 from ..platform.opening import ClosesOnExit
-from ..remote.remote_image import RemoteImage
+from ..remote.remote_image import ImageVersion, RemoteImage
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from .activity import Activity
 from .background_reads import are_unasked
@@ -66,6 +66,7 @@ class StreamingDisk(ClosesOnExit):
     ) -> None:
         self.activity = Activity(clock.now)
         self._image = image
+        self._version = ImageVersion(cache.image.size, cache.image.validator)
         self._cache = cache
         self._clock = clock
         self._storage: Literal["opfs", "folder", "memory"] = storage
@@ -114,7 +115,7 @@ class StreamingDisk(ClosesOnExit):
 
     @property
     def info(self) -> DiskInfo:
-        return DiskInfo(self._size, str(self._image.version), self._block_size, read_only=True)
+        return DiskInfo(self._size, str(self._version), self._block_size, read_only=True)
 
     @property
     def stored_image(self) -> StoredImage:
@@ -197,6 +198,15 @@ class StreamingDisk(ClosesOnExit):
         self._check(offset, length)
         raise ReadOnlyError
 
+    def take_first_block(self, data: bytes) -> None:
+        """Caches the first block, which was fetched to see what the file is.
+
+        Raises `IntegrityError` when the digests deny it.
+        """
+        self._expect(range(1))
+        self._keep(0, memoryview(data))
+        self._settled(range(0))
+
     async def prime(self) -> None:
         """Fetches the first block, which every reader of a disk asks for, unless it is held.
 
@@ -249,7 +259,7 @@ class StreamingDisk(ClosesOnExit):
 
         Of a long session only the beginning: at most 256 MiB.
         """
-        version = self._image.version
+        version = self._version
         blocks = tuple(self._boot)
         return BootProfile(self._size, version.validator, self._block_size, blocks)
 

@@ -22,6 +22,7 @@ _OPTIONS: Mapping[str, tuple[str, tuple[type, ...], str]] = {
     "timeoutS": ("timeout_s", (int, float), "a number of seconds"),
     "concurrency": ("concurrency", (int,), "a whole number"),
     "maxRequestBytes": ("max_request_bytes", (int,), "a whole number of bytes"),
+    "format": ("format", (str,), '"auto", "raw" or the name of a format'),
     "readAhead": ("read_ahead", (bool,), "true or false"),
     "writeBase": ("write_base", (bool,), "true or false"),
     "digestsSha256": ("digests_sha256", (str,), "64 hexadecimal digits"),

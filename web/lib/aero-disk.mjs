@@ -28,7 +28,8 @@ export { Library, library } from "./library.mjs";
 /**
  * Either `url` or `image`, with or without `overlay`; all else is for a `url`.
  * @typedef {object} DiskOptions
- * @property {string | URL} [url] the raw image; it may hold secrets, which stay in memory
+ * @property {string | URL} [url] the image; it may hold secrets, which stay in memory
+ * @property {string} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
  * @property {string} [image] a local image of the library, by name or id
  * @property {string | string[]} [overlay] takes the writes, and is made when it is not there yet;
  *   of several, each lies over the one before, and the last takes the writes

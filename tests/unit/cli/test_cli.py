@@ -17,6 +17,7 @@ from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from support import file_images as images
+from support.qemu import needs_qemu, qemu_img
 from support.samples import IMAGE
 
 
@@ -64,6 +65,20 @@ def test_a_url_is_looked_at_listed_and_read(capsysbinary, served, cache):
     status, out, _ = run(capsysbinary, "files", url, "/1/hello.txt", "-o", "-")
     assert (status, out) == (0, b"hello\n")
     assert any(cache.rglob("blocks*"))
+
+
+@needs_qemu
+@pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vdi", "vhdx", "vpc"])
+def test_a_disk_of_another_format_is_looked_into(capsysbinary, volume, cache, tmp_path, kind):
+    """As a file, and on a server."""
+    made = tmp_path / "disk"
+    qemu_img("convert", "-f", "raw", "-O", kind, volume, made)
+    with ImageServer({"disk": made}) as server:
+        for source in (made, server.url("disk")):
+            status, out, _ = run(capsysbinary, "files", source, "/1/hello.txt", "-o", "-")
+            assert (status, out) == (0, b"hello\n")
+            status, out, _ = run(capsysbinary, "read", source, "0", "512")
+            assert (status, out) == (0, volume.read_bytes()[:512])
 
 
 def test_bytes_go_to_a_file_or_a_pipe(capsysbinary, volume, served, cache, tmp_path):

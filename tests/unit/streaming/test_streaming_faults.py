@@ -537,6 +537,7 @@ async def test_a_replay_leaves_half_of_the_cache_alone(server, open_url):
         cache_key="half",
         cache_limit_bytes=10 * BLOCK,
     )
+    await until(lambda: again.stats().cached_blocks == 5)
     await until(lambda: again.stats().requests_in_flight == 0)
     assert again.stats().cached_blocks == 5
 

@@ -1,0 +1,130 @@
+"""The blocks of a disk in a file of another format, read in place on its server.
+
+Everything above works on the bytes of the disk: blocks are cached unpacked, and reads, read-ahead
+and profiles do not know of the format. Here a range of the disk becomes ranges of the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+from ..cache.block_store import StoredImage
+from ..errors import DamagedImageError
+from ..formats.layout import ImageLayout, LayoutReader, Segment, segments
+from ..platform.byte_range import ByteRange
+from ..remote.remote_image import ImageVersion
+from .block_fetch import Arrived
+from .fetch_queue import RangeSource
+
+RAW = "raw"
+_CHUNK = 256 << 10
+_MAX_PACKED = 1 << 20  # bytes of the disk that are read and unpacked in one go
+_VALIDATOR = re.compile(r"([a-z0-9-]{1,32}) (\d{1,16}) (.+)", re.DOTALL)
+
+
+def disk_version(format_name: str, size: int, file: ImageVersion) -> ImageVersion:
+    """The version of the disk of `size` bytes that a version of a file holds, read as that format.
+
+    It is another one for each format, so that no cache or overlay of one is taken for the other's.
+    """
+    if format_name == RAW:
+        return file
+    validator = f"{format_name} {file.size} {file.validator}" if file.validator else ""
+    return ImageVersion(size, validator)
+
+
+def file_version(stored: StoredImage) -> tuple[str, ImageVersion]:
+    """The format and the version of the file whose disk is cached: undoes `disk_version`.
+
+    No validator of a raw image is taken for one: entity tags begin with a quotation mark, and dates
+    with a capital letter.
+    """
+    found = _VALIDATOR.fullmatch(stored.validator)
+    if found is None:
+        return RAW, ImageVersion(stored.size, stored.validator)
+    return found[1], ImageVersion(int(found[2]), found[3])
+
+
+class FileSource:
+    """A version of a file on its server, as a `ByteSource`. It does not try again."""
+
+    def __init__(self, file: RangeSource, size: int) -> None:
+        self.size = size
+        self._file = file
+
+    async def read(self, offset: int, length: int) -> bytes:
+        stop = min(offset + length, self.size)
+        data = bytearray()
+        if offset < stop:
+            await self._file.fetch(ByteRange(offset, stop), lambda _, part: data.extend(part))
+        return bytes(data)
+
+
+class LayoutSource:
+    """A `RangeSource` of the disk in a file.
+
+    `open_layout` is called at the first fetch, so that a disk whose blocks are all cached opens
+    without its server. Zeros are not downloaded.
+    """
+
+    def __init__(
+        self, file: RangeSource, size: int, open_layout: Callable[[], Awaitable[ImageLayout]]
+    ) -> None:
+        self._file = file
+        self._size = size
+        self._open_layout = open_layout
+        self._opening = asyncio.Lock()
+        self._reader: LayoutReader | None = None
+
+    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `span` to `deliver`, in order.
+
+        Raises what the server does, and `DamagedImageError`; what was delivered is still right.
+        """
+        reader = await self._opened()
+        packed: list[Segment] = []
+        async for found in segments(reader.layout, span.start, span.stop):
+            if found.unpack is not None:
+                packed.append(found)
+                if found.stop - packed[0].start < _MAX_PACKED:
+                    continue
+            await _deliver_packed(reader, packed, deliver)
+            packed = []
+            if found.is_zeros:
+                _deliver_zeros(found, deliver)
+            elif found.unpack is None:
+                await self._deliver_stored(found, deliver)
+        await _deliver_packed(reader, packed, deliver)
+
+    async def _opened(self) -> LayoutReader:
+        async with self._opening:
+            if self._reader is None:
+                layout = await self._open_layout()
+                if layout.size != self._size:
+                    raise DamagedImageError(
+                        layout.format.title,
+                        f"its disk has {layout.size:,} bytes, and had {self._size:,} before",
+                    )
+                self._reader = LayoutReader(layout)
+            return self._reader
+
+    async def _deliver_stored(self, found: Segment, deliver: Arrived) -> None:
+        shift = found.start - found.offset
+        stored = ByteRange(found.offset, found.offset + found.length)
+        await self._file.fetch(stored, lambda offset, data: deliver(offset + shift, data))
+
+
+async def _deliver_packed(reader: LayoutReader, packed: list[Segment], deliver: Arrived) -> None:
+    """Segments that follow one another, read and unpacked together."""
+    if packed:
+        start = packed[0].start
+        data = await reader.read(start, packed[-1].stop - start)
+        deliver(start, memoryview(data))
+
+
+def _deliver_zeros(found: Segment, deliver: Arrived) -> None:
+    zeros = memoryview(bytes(min(_CHUNK, found.stop - found.start)))
+    for start in range(found.start, found.stop, _CHUNK):
+        deliver(start, zeros[: min(_CHUNK, found.stop - start)])
