@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Unpack, overload
 
 from .errors import InvalidOptionError, UnversionedBaseError
+from .formats.local_file import LocalFileDisk, open_file_disk
 from .library.library import Library
 from .library.open_image import LibraryDisk
 from .library.overlays import OverlayBase
@@ -27,23 +31,26 @@ def open_disk(
 def open_disk(
     url: str | None = None,
     *,
+    path: str | os.PathLike[str] | None = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
     platform: Platform | None = None,
     **remote: Unpack[RemoteOptions],
-) -> Opening[StreamingDisk | LibraryDisk]: ...
+) -> Opening[StreamingDisk | LibraryDisk | LocalFileDisk]: ...
 @opening
 async def open_disk(
     url: str | None = None,
     *,
+    path: str | os.PathLike[str] | None = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
     platform: Platform | None = None,
     **remote: Unpack[RemoteOptions],
-) -> StreamingDisk | LibraryDisk:
-    """Opens a disk: the image at `url`, its blocks cached, or the local image named `image`.
+) -> StreamingDisk | LibraryDisk | LocalFileDisk:
+    """Opens a disk: the image at `url`, its blocks cached; the image file at `path`, where it
+    is; or the local image of the library named `image`.
 
     Await it and close the disk later, or enter it: `async with open_disk(url, …) as disk`.
 
@@ -62,10 +69,10 @@ async def open_disk(
     included, of which only a digest is stored; `cache_key` names the image instead where its
     address changes at each visit, as a signed one does.
 
-    The image at `url` is raw, or a qcow2, VMDK, VDI, VHDX, dynamic VHD, BIN file of a CD, or
-    Zstandard file with a seek table, which is read in place. `format` is "auto", which looks at the
-    first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it "raw" if whoever writes to
-    the disk must not be able to make it look like another format.
+    The image at `url` or `path` is raw, or it is read in place, and never written: a qcow2, VMDK,
+    VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table. `format` is
+    "auto", which looks at the first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it
+    "raw" if whoever writes to the disk must not be able to make it look like another format.
 
     `headers` and `credentials` are sent with every request and kept in memory only. A redirect to
     another origin takes no `Authorization`, `Cookie` or `Proxy-Authorization` along; other headers
@@ -89,7 +96,8 @@ async def open_disk(
     and `DamagedImageError` for a file that is no disk or not a valid one, and what
     `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
     `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError`, `BaseChangedError`,
-    `UnversionedBaseError` and `StorageError`.
+    `UnversionedBaseError` and `StorageError`; for files `UnreadableImageError`, `EmptyImageError`,
+    `UnsupportedImageError` and `DamagedImageError`.
     """
     outside = platform or await current_platform()
     names = [overlay] if isinstance(overlay, str) else list(overlay or ())
@@ -97,19 +105,47 @@ async def open_disk(
         _check_left_out(image, [*remote, *(["url"] if url is not None else [])])
         library = await Library.open(outside)
         return await library.open_image(image, names, write_base=write_base)
+    if path is not None:
+        known = remote.pop("format", "auto")
+        _check_left_out(os.fspath(path), [*remote, *(["url"] if url is not None else [])])
+        file = await open_file_disk(path, known)
+        if not names:
+            return file
+        return await _with_overlays(outside, file, _file_base(path), names, write_base=write_base)
     if url is None:
-        raise InvalidOptionError("url", None, "the address of an image, unless image names one")
+        expected = "the address of an image, unless path or image names one"
+        raise InvalidOptionError("url", None, expected)
     disk = await open_remote_disk(url, platform=outside, **remote)
     if not names:
         return disk
+    return await _with_overlays(
+        outside, disk, remote_base(url, remote.get("cache_key")), names, write_base=write_base
+    )
+
+
+async def _with_overlays(
+    platform: Platform,
+    disk: StreamingDisk | LocalFileDisk,
+    base: OverlayBase,
+    names: Sequence[str],
+    *,
+    write_base: bool,
+) -> LibraryDisk:
+    """Overlays over a disk, which is closed after an error."""
     try:
-        library = await Library.open(outside)
-        base = remote_base(url, remote.get("cache_key"))
+        library = await Library.open(platform)
         _check_versioned(disk, base)
     except BaseException:
         await disk.close()
         raise
     return await library.overlays.open_over(base, disk, names, write_base=write_base)
+
+
+def _file_base(path: str | os.PathLike[str]) -> OverlayBase:
+    """A file as what overlays lie over: by its path, of which a digest is stored, and its name."""
+    whole = Path(path).resolve()
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]
+    return OverlayBase(f"files/{digest}", whole.name)
 
 
 def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
@@ -120,9 +156,9 @@ def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
 
 def _check_left_out(image: str, options: Sequence[str]) -> None:
     for option in options:
-        raise InvalidOptionError(option, "given", f"left out for a local image ({image!r})")
+        raise InvalidOptionError(option, "given", f"left out for what is local ({image!r})")
 
 
-def _check_versioned(disk: StreamingDisk, base: OverlayBase) -> None:
-    if not disk.stored_image.validator:
+def _check_versioned(disk: StreamingDisk | LocalFileDisk, base: OverlayBase) -> None:
+    if isinstance(disk, StreamingDisk) and not disk.stored_image.validator:
         raise UnversionedBaseError(base.name)

@@ -46,6 +46,7 @@ AnyDisk = TypeVar("AnyDisk", bound=asynchronous.Disk)
 def open_disk(
     url: str | None = None,
     *,
+    path: str | os.PathLike[str] | None = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
@@ -57,6 +58,7 @@ def open_disk(
     async def opened() -> asynchronous.Disk:
         return await open_asynchronously(
             url,
+            path=path,
             image=image,
             overlay=overlay,
             write_base=write_base,
@@ -64,7 +66,7 @@ def open_disk(
             **remote,
         )
 
-    return Disk(_run(opened))
+    return Disk(run(opened))
 
 
 def open_library(platform: Platform | None = None) -> Library:
@@ -73,7 +75,7 @@ def open_library(platform: Platform | None = None) -> Library:
     async def opened() -> AsyncLibrary:
         return await AsyncLibrary.open(platform or await _session().platform())
 
-    return Library(_run(opened))
+    return Library(run(opened))
 
 
 class _Closes:
@@ -118,19 +120,19 @@ class Disk(_Closes):
 
     def read(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`."""
-        return _run(lambda: self._disk.read(offset, length))
+        return run(lambda: self._disk.read(offset, length))
 
     def write(self, offset: int, data: bytes) -> None:
         """Writes `data` at `offset`; reads see it at once, `flush` makes it last."""
-        _run(lambda: self._disk.write(offset, data))
+        run(lambda: self._disk.write(offset, data))
 
     def discard(self, offset: int, length: int) -> None:
         """Makes a range read as zeros and gives its space back."""
-        _run(lambda: self._disk.discard(offset, length))
+        run(lambda: self._disk.discard(offset, length))
 
     def flush(self) -> None:
         """Returns once everything written is durable."""
-        _run(self._disk.flush)
+        run(self._disk.flush)
 
     def stats(self) -> DiskStats:
         """The counters as they are now."""
@@ -138,18 +140,18 @@ class Disk(_Closes):
         async def counted() -> DiskStats:
             return self._disk.stats()
 
-        return _run(counted)
+        return run(counted)
 
     def open(self, buffering: int = BUFFER_SIZE) -> io.BufferedReader | io.BufferedRandom:
         """The whole disk as a Python file: `DiskFile` with a buffer of so many bytes."""
-        file = DiskFile(self._disk, wait=lambda call: _run(lambda: call))
+        file = DiskFile(self._disk, wait=lambda call: run(lambda: call))
         if self.info.read_only:
             return io.BufferedReader(file, buffering)
         return io.BufferedRandom(file, buffering)
 
     def close(self) -> None:
         """Makes what was written durable and frees everything. Idempotent."""
-        _run(self._disk.close)
+        run(self._disk.close)
 
 
 class Files:
@@ -161,13 +163,18 @@ class Files:
     def __init__(self, disk: asynchronous.Disk) -> None:
         self._files = DiskFiles(disk)
 
+    @property
+    def asynchronous(self) -> DiskFiles:
+        """The same for code that awaits, inside `run`."""
+        return self._files
+
     def list(self, path: str) -> Listing:
         """What is in a folder."""
-        return _run(lambda: self._files.list(path))
+        return run(lambda: self._files.list(path))
 
     def stat(self, path: str) -> Entry:
         """What a path leads to, its links followed."""
-        return _run(lambda: self._files.stat(path))
+        return run(lambda: self._files.stat(path))
 
     def open(self, path: str, buffering: int = BUFFER_SIZE) -> io.BufferedReader:
         """A file of the image, read-only, with a buffer of so many bytes.
@@ -175,8 +182,8 @@ class Files:
         Raises `NoSuchFileError` and `UnreadableFileError`.
         """
         entry = self.stat(path)
-        _run(lambda: self._files.read(path, 0, 0))  # so that a folder is an error at once
-        raw = ImageFile(self._files, path, entry.size or 0, lambda call: _run(lambda: call))
+        run(lambda: self._files.read(path, 0, 0))  # so that a folder is an error at once
+        raw = ImageFile(self._files, path, entry.size or 0, lambda call: run(lambda: call))
         return io.BufferedReader(raw, max(buffering, io.DEFAULT_BUFFER_SIZE))
 
     def path(self, path: str = "/") -> FilePath:
@@ -315,35 +322,35 @@ class Library(_Closes):
 
     def list(self) -> list[LibraryEntry]:
         """All of them, the most recently used first."""
-        return _run(self._library.list)
+        return run(self._library.list)
 
     def usage(self) -> LibraryUsage:
         """How much space is used, by what, and how much there is."""
-        return _run(self._library.usage)
+        return run(self._library.usage)
 
     def create(self, name: str, size: int) -> LibraryEntry:
         """Makes a blank image of `size` bytes."""
-        return _run(lambda: self._library.create(name, size))
+        return run(lambda: self._library.create(name, size))
 
     def import_path(self, path: str | os.PathLike[str], *, name: str | None = None) -> LibraryEntry:
         """Imports a file of any known format."""
-        return _run(lambda: self._library.import_path(os.fspath(path), name=name))
+        return run(lambda: self._library.import_path(os.fspath(path), name=name))
 
     def export_to_path(
         self, name: str, path: str | os.PathLike[str], overlays: Sequence[str] = ()
     ) -> int:
         """Writes an image as a raw file; returns its size in bytes."""
-        return _run(lambda: self._library.export_to_path(name, os.fspath(path), overlays))
+        return run(lambda: self._library.export_to_path(name, os.fspath(path), overlays))
 
     def open_image(
         self, name: str, overlays: Sequence[str] = (), *, write_base: bool = False
     ) -> Disk:
         """Opens an image, or overlays over it."""
-        return Disk(_run(lambda: self._library.open_image(name, overlays, write_base=write_base)))
+        return Disk(run(lambda: self._library.open_image(name, overlays, write_base=write_base)))
 
     def remove(self, name: str, *, drop_overlays: bool = False) -> None:
         """Removes an image, or by its id an overlay or a cache."""
-        _run(lambda: self._library.remove(name, drop_overlays=drop_overlays))
+        run(lambda: self._library.remove(name, drop_overlays=drop_overlays))
 
     def close(self) -> None:
         """Frees what the library itself holds; open disks stay open."""
@@ -386,5 +393,6 @@ def _session() -> _Session:
     return _session_of(os.getpid())
 
 
-def _run(call: Callable[[], Awaitable[Result]]) -> Result:
+def run(call: Callable[[], Awaitable[Result]]) -> Result:
+    """Waits for what `call` makes, on the event loop of all disks of this module."""
     return _session().run(call)

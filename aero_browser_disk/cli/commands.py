@@ -15,12 +15,9 @@ from typing import Any, BinaryIO
 
 from ..errors import InvalidDocumentError, InvalidOptionError
 from ..file_systems import DiskFiles, Entry
-from ..formats.layout_disk import LayoutDisk
-from ..formats.opening import open_layout, recognise_source
-from ..formats.raw_file import RawFileDisk
+from ..formats.local_file import LocalFileDisk, open_file_disk
 from ..open_disk import open_disk
 from ..platform import current_platform, host_platform
-from ..platform.byte_source import PathSource
 from ..platform.printable import printable
 from ..progress import Progress, TerminalBar, Unwatched
 from ..streaming.boot_profile import BootProfile
@@ -32,7 +29,7 @@ from ..units import format_bytes, format_percent
 _DIGESTS_ENDING = ".digests"
 _KIND_MARKS = {"folder": "/", "link": "@", "other": "?", "volume": "/"}
 
-AnyDisk = StreamingDisk | RawFileDisk | LayoutDisk
+AnyDisk = StreamingDisk | LocalFileDisk
 
 
 class UsageError(Exception):
@@ -57,26 +54,10 @@ async def run(options: argparse.Namespace) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _opened_file(path: str) -> AsyncIterator[RawFileDisk | LayoutDisk]:
-    """A file of this machine: as it is, or the disk in it where it is of another format."""
-    raw = RawFileDisk.open(path)
-    try:
-        with PathSource(path) as source:
-            found = await recognise_source(source)
-            if found.treatment == "convert" or found.name in ("bgzf", "zstd-seekable"):
-                disk = LayoutDisk(await open_layout(source), raw.info.version)
-                yield disk
-                await disk.close()
-            else:
-                yield raw
-    finally:
-        await raw.close()
-
-
-@contextlib.asynccontextmanager
 async def _opened(options: argparse.Namespace) -> AsyncIterator[AnyDisk]:
     if "://" not in options.source:
-        async with _opened_file(options.source) as local:
+        local = await open_file_disk(options.source)
+        async with local:
             yield local
         return
     platform = host_platform(options.cache) if options.cache else await current_platform()

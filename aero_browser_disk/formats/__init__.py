@@ -8,7 +8,7 @@
   `Disk` over one.
 - `opening`: from a file to its layout. `pages`: tables, read as they are needed.
 - `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi`, `cd_sectors`, `seekable_gzip`, `seekable_zstd`: formats.
-- `raw_file`: a raw image in a local file.
+- `local_file`: an image file of this machine; `raw_file`: a raw one.
 - `unpacking`, `zstandard`: compressed files as streams.
 """
 

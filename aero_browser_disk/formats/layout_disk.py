@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError
 from ..platform.base import WritableBuffer
@@ -14,7 +16,10 @@ _BLOCK = 4096
 class LayoutDisk(ClosesOnExit, RefusingWrites):
     """A read-only `Disk` over an `ImageLayout`. It caches only what had to be unpacked."""
 
-    def __init__(self, layout: ImageLayout, version: str) -> None:
+    def __init__(
+        self, layout: ImageLayout, version: str, on_close: Callable[[], None] = lambda: None
+    ) -> None:
+        self._on_close = on_close
         self._reader = LayoutReader(layout)
         self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True)
         self._bytes_read = 0
@@ -44,7 +49,13 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
         return DiskStats(0, 0, 0, 0, self._bytes_read, 0, 0, 0, 0, 0, "memory", ())
 
     async def close(self) -> None:
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self._on_close()
+
+    @property
+    def _is_open(self) -> bool:
+        return not self._closed
 
     def _check(self, offset: int, length: int) -> None:
         if self._closed:

@@ -29,10 +29,10 @@ LAYERS = (
     {"library", "doctor"},
     {"notebook", "open_disk"},
     {"service", "sync", "testing", "ui"},
-    {"cli", "worker"},
+    {"cli", "integrations", "worker"},
     {NAME},  # the package's own __init__
 )
-NEVER_IMPORTED = {"service", "testing"}
+NEVER_IMPORTED = {"integrations", "service", "testing"}
 ROOT_MODULES = 10
 
 
