@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import DamagedImageError, UnsupportedImageError
 from ..platform.byte_source import ByteSource
 from .image_format import CD_SECTORS
-from .layout import Segment, Unpack, read_exactly
+from .layout import Buffer, Segment, Unpack, read_exactly
 
 STORED: int = 2352
 DATA: int = 2048
@@ -94,7 +94,8 @@ def _address(head: bytes) -> int:
 def _unpack_sectors(mode: int) -> Unpack:
     begin = _DATA_AT[mode]
 
-    def unpack(stored: bytes) -> bytes:
+    def unpack(packed: Buffer) -> bytes:
+        stored = bytes(packed)
         data = bytearray(len(stored) // STORED * DATA)
         for number, at in enumerate(range(0, len(stored), STORED)):
             if not stored.startswith(SYNC, at) or stored[at + _MODE_AT] != mode:

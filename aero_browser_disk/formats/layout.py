@@ -31,7 +31,8 @@ _GAP = 64 << 10  # bytes between two segments of a file that are read along with
 _LONGEST_READ = 8 << 20
 _UNITS_CACHED = 16 << 20  # bytes
 
-Unpack = Callable[[bytes], bytes]
+Buffer = bytes | memoryview
+Unpack = Callable[[Buffer], bytes]
 """Makes the bytes of a disk of stored ones; raises `ValueError` or `zlib.error`."""
 
 
@@ -136,7 +137,7 @@ async def data_ranges(layout: ImageLayout) -> AsyncIterator[ByteRange]:
 
 
 class LayoutReader:
-    """Reads the bytes of a disk through its layout. Units that were unpacked last are cached."""
+    """Reads the bytes of a disk through its layout. Units that were read in part are cached."""
 
     def __init__(self, layout: ImageLayout) -> None:
         self.layout = layout
@@ -148,50 +149,53 @@ class LayoutReader:
 
         Raises `DamagedImageError` and what the source raises.
         """
-        if length:
-            first = await self.layout.segment(offset, offset + length)
-            if first.source and first.unpack is None and first.stop == offset + length:
-                return await read_exactly(first.source, first.offset, length, self.layout.format)
-        data = bytearray(length)
-        run: list[Segment] = []
+        parts: list[Buffer] = []
+        run: list[tuple[int, Segment]] = []  # that are read together, and their indices in `parts`
         async for found in segments(self.layout, offset, offset + length):
-            if found.source is None or self._put_cached(found, data, offset):
+            cached = self._cached_part(found)
+            parts.append(cached)
+            if cached or found.is_zeros:
                 continue
-            if run and not _goes_on(run, found):
-                await self._read_run(run, data, offset)
+            if run and not _goes_on(run[-1][1], run[0][1], found):
+                await self._read_run(run, parts)
                 run = []
-            run.append(found)
+            run.append((len(parts) - 1, found))
         if run:
-            await self._read_run(run, data, offset)
-        return bytes(data)
+            await self._read_run(run, parts)
+        if len(parts) == 1 and isinstance(parts[0], bytes):
+            return parts[0]
+        return b"".join(parts)
 
-    async def _read_run(self, run: Sequence[Segment], data: bytearray, base: int) -> None:
-        """Reads segments that lie near one another in one go, and puts them in their places."""
-        source, first = run[0].source, run[0]
-        assert source is not None
-        stop = max(found.offset + found.length for found in run)
-        stored = await read_exactly(source, first.offset, stop - first.offset, self.layout.format)
+    async def _read_run(self, run: Sequence[tuple[int, Segment]], parts: list[Buffer]) -> None:
+        """Reads segments that lie near one another in one go."""
+        first = run[0][1]
+        assert first.source is not None
+        stop = max(found.offset + found.length for _, found in run)
+        length = stop - first.offset
+        stored = await read_exactly(first.source, first.offset, length, self.layout.format)
         view = memoryview(stored)
-        for found in run:
+        for index, found in run:
             begin = found.offset - first.offset
             part = view[begin : begin + found.length]
             if found.unpack is None:
-                data[found.start - base : found.stop - base] = part
+                parts[index] = stored if len(part) == len(stored) else part
             else:
-                unit = unpack_unit(found, bytes(part), self.layout.format)
-                self._keep(found, unit)
-                data[found.start - base : found.stop - base] = _part_of(found, unit)
+                unit = unpack_unit(found, part, self.layout.format)
+                if found.stop - found.start < len(unit):  # the rest of it may be read next
+                    self._keep(found, unit)
+                parts[index] = _part_of(found, unit)
 
-    def _put_cached(self, found: Segment, data: bytearray, base: int) -> bool:
+    def _cached_part(self, found: Segment) -> Buffer:
+        """The bytes of a segment that take no reading; none if it has to be read."""
+        if found.is_zeros:
+            return bytes(found.stop - found.start)
         if found.unpack is None:
-            return False
-        key = _unit_key(found)
-        unit = self._units.get(key)
+            return b""
+        unit = self._units.get(_unit_key(found))
         if unit is None:
-            return False
-        self._units.move_to_end(key)
-        data[found.start - base : found.stop - base] = _part_of(found, unit)
-        return True
+            return b""
+        self._units.move_to_end(_unit_key(found))
+        return _part_of(found, unit)
 
     def _keep(self, found: Segment, unit: bytes) -> None:
         key = _unit_key(found)
@@ -221,7 +225,7 @@ async def read_exactly(
     )
 
 
-def unpack_unit(found: Segment, stored: bytes, image_format: ImageFormat) -> bytes:
+def unpack_unit(found: Segment, stored: Buffer, image_format: ImageFormat) -> bytes:
     """The unit that a segment is part of; raises `DamagedImageError`."""
     assert found.unpack is not None
     try:
@@ -243,15 +247,15 @@ def _unit_key(found: Segment) -> tuple[int, int, int]:
     return id(found.source), found.offset, found.length
 
 
-def _part_of(found: Segment, unit: bytes) -> memoryview:
-    return memoryview(unit)[found.skip : found.skip + found.stop - found.start]
+def _part_of(found: Segment, unit: bytes) -> Buffer:
+    length = found.stop - found.start
+    return unit if length == len(unit) else memoryview(unit)[found.skip : found.skip + length]
 
 
-def _goes_on(run: Sequence[Segment], found: Segment) -> bool:
-    """Whether a segment is read along with those before it."""
-    end = max(run[-1].offset + run[-1].length, run[0].offset)
+def _goes_on(last: Segment, first: Segment, found: Segment) -> bool:
+    """Whether a segment is read along with those from `first` to `last`."""
     return (
-        found.source is run[0].source
-        and run[0].offset <= found.offset <= end + _GAP
-        and found.offset + found.length - run[0].offset <= _LONGEST_READ
+        found.source is first.source
+        and first.offset <= found.offset <= last.offset + last.length + _GAP
+        and found.offset + found.length - first.offset <= _LONGEST_READ
     )

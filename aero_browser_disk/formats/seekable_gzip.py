@@ -18,7 +18,7 @@ from typing import Protocol
 from ..errors import DamagedImageError, UnsupportedImageError
 from ..platform.byte_source import ByteSource
 from .image_format import BGZF
-from .layout import LARGEST_DISK, Segment, read_exactly
+from .layout import LARGEST_DISK, Buffer, Segment, read_exactly
 from .pages import PageCache
 
 HEAD_LENGTH = 18
@@ -205,7 +205,7 @@ def _block_length(head: bytes) -> int | None:
     return int(length) + 1
 
 
-def _unpack(stored: bytes) -> bytes:
+def _unpack(stored: Buffer) -> bytes:
     raw = zlib.decompressobj(zlib.MAX_WBITS | 16)
     data = raw.decompress(stored, _LONGEST_BLOCK + 1)
     if not raw.eof:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ..errors import DamagedImageError, UnsupportedImageError
 from ..platform.byte_source import ByteSource
 from .image_format import VMDK
-from .layout import LARGEST_DISK, LARGEST_UNIT, Segment, Unpack, raw_segment
+from .layout import LARGEST_DISK, LARGEST_UNIT, Buffer, Segment, Unpack, raw_segment
 from .pages import PageCache
 
 SECTOR = 512
@@ -200,7 +200,7 @@ class VmdkLayout:
 
 
 def _unpack_grain(sector: int, grain: int, least: int) -> Unpack:
-    def unpack(stored: bytes) -> bytes:
+    def unpack(stored: Buffer) -> bytes:
         found, length = _MARKER.unpack_from(stored)
         if found != sector:
             raise ValueError(f"its marker is of sector {found:,} instead of {sector:,}")

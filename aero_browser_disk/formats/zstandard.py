@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from types import ModuleType
 
 from ..errors import UnsupportedImageError
@@ -13,11 +14,9 @@ _MODULES = ("compression.zstd", "backports.zstd")
 
 def zstd_module(needed_for: ImageFormat) -> ModuleType:
     """The module; raises `UnsupportedImageError` when there is none to be had."""
-    for name in _MODULES:
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
+    found = _first_module(_MODULES)
+    if found is not None:
+        return found
     raise UnsupportedImageError(
         needed_for.name,
         needed_for.title,
@@ -26,7 +25,18 @@ def zstd_module(needed_for: ImageFormat) -> ModuleType:
     )
 
 
-def unpack_frame(stored: bytes, length: int, needed_for: ImageFormat) -> bytes:
+@cache
+def _first_module(names: tuple[str, ...]) -> ModuleType | None:
+    """The first of those modules that is there. To look for one that is not takes time."""
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return None
+
+
+def unpack_frame(stored: bytes | memoryview, length: int, needed_for: ImageFormat) -> bytes:
     """What the first frame of `stored` unpacks to.
 
     Raises `ValueError` when it is no whole frame or has more than `length` bytes, of which no more
