@@ -14,7 +14,6 @@ from .http.access_log import AccessLog, UnusableImages
 from .http.catalog import Catalog
 from .http.client_address import TrustedProxies
 from .http.client_limits import ClientLimits, LimitExceededError
-from .http.companions import Companions
 from .http.direct_response import Receive, Scope, Send
 from .http.disk_bytes import DiskBytes
 from .http.exchange import Exchange, Handler
@@ -24,6 +23,7 @@ from .http.repeated_requests import Parts, RepeatedRequests
 from .http.response import CutShortError, HttpError, Response
 from .http.routing import Route, Router
 from .http.service_context import ServiceContext
+from .http.sidecar_files import SidecarFiles
 from .stores.image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
 
 
@@ -61,23 +61,23 @@ class Service:
             is_unix=configuration.server.unix_socket is not None,
             body_s=configuration.server.keep_alive_s,
         )
-        companions = Companions(store, log)
+        sidecars = SidecarFiles(store, log)
         bytes_per_s = configuration.limits.bytes_per_s
-        disk_bytes = DiskBytes(store, companions, configuration.bytes, bytes_per_s)
-        catalog = Catalog(store, companions, configuration.bytes.max_range_bytes)
+        disk_bytes = DiskBytes(store, sidecars, configuration.bytes, bytes_per_s)
+        catalog = Catalog(store, sidecars, configuration.bytes.max_range_bytes)
         self._unusable = UnusableImages(log)
         operation = Operation(store, metrics, configuration, self._unusable)
         routes = [
             Route("/disks/{id}/bytes", {"GET": disk_bytes.respond}),
             Route("/v1/images/{id}", {"GET": disk_bytes.respond}),
-            Route("/v1/images", {"GET": catalog.list}),
-            Route("/v1/images/{id}/meta", {"GET": catalog.meta}),
-            *companions.routes,
+            *catalog.routes,
+            *sidecars.routes,
             *operation.routes,
             *more_routes,
         ]
         if leases is not None:
-            routes.append(Route("/v1/images/{id}/lease", {"POST": leases.respond}))
+            routes += leases.routes
+        operation.document(routes)
         self._router = Router(configuration.base_path, routes)
         self._parts = Parts(log, metrics, self._gate, limits, self._see_through, self._route)
 

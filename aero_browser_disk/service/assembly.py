@@ -138,7 +138,7 @@ def _with_uploads(configuration: Configuration, log: AccessLog) -> tuple[ImageSt
     gateway = UploadGateway(
         uploads, images, store.is_in_manifest, log, options.max_image_bytes, options.url_s
     )
-    return store, gateway.routes
+    return store, [*gateway.routes]
 
 
 def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:

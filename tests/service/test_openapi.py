@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aero_browser_disk.service.configuration import Configuration
-from aero_browser_disk.service.http.openapi import document
-
 from .conftest import RunningService
 
 if TYPE_CHECKING:
@@ -56,8 +53,8 @@ def test_it_is_served(described: RunningService) -> None:
     assert not any("bytes" in path for path in answer.json["paths"])
 
 
-def test_no_lease_where_there_is_none() -> None:
-    assert "/v1/images/{id}/lease" not in document(Configuration())["paths"]
+def test_no_lease_where_there_is_none(service: RunningService) -> None:
+    assert "/v1/images/{id}/lease" not in service.ask("/openapi.json").json["paths"]
 
 
 def test_the_service_does_what_it_says(described: RunningService, tmp_path: Path) -> None:

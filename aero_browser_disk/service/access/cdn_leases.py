@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import time
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
+from typing import Literal
 
+from pydantic import BaseModel, ConfigDict
+
+from ..http.api import OF_BODY, OF_IMAGE, Document, Endpoint, moment, read_body, reply
 from ..http.exchange import Exchange
-from ..http.response import PRIVATE, HttpError, Response
+from ..http.response import PRIVATE
 from ..http.routing import Route
 from ..stores.image_store import ImageStore
 from .cloudfront import CloudFront
 
-_LONGEST_BODY: Final = 1024
+
+class CdnRequest(BaseModel):
+    """What is wanted."""
+
+    model_config = ConfigDict(strict=True)
+
+    kind: Literal["cookies", "url"] = "cookies"
+
+
+class CdnLease(Document):
+    """Where the CDN has the image; with `cookies` the response sets them."""
+
+    url: str
+    kind: Literal["cookies", "url", "public"]
+    expires_at: datetime | None
 
 
 class CdnLeases:
@@ -30,42 +46,35 @@ class CdnLeases:
         self._cloudfront = cloudfront
         self._lifetime_s = lifetime_s
         self._domain = domain
-        self.routes = [Route("/v1/images/{id}/cdn", {"POST": self.respond})]
+        endpoint = Endpoint(
+            self.respond,
+            "leaseFromCdn",
+            "Where the CDN has the image; with cookies, or signed, unless it is public.",
+            CdnLease,
+            OF_IMAGE | OF_BODY,
+            CdnRequest,
+        )
+        self.routes = [Route("/v1/images/{id}/cdn", {"POST": endpoint})]
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers with `url` and `expires_at`, which is null when the image is public."""
-        kind = _kind(await exchange.request.body(_LONGEST_BODY))
+        asked = await read_body(exchange, CdnRequest, CdnRequest())
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:
             entry = opened.image.entry
-        lease: dict[str, object] = {
-            "url": self._cloudfront.address.of(entry.file),
-            "kind": "public" if entry.public else kind,
-            "expires_at": None,
-        }
-        fields: list[tuple[str, str]] = [("Content-Type", "application/json"), PRIVATE]
-        if not entry.public:
-            expires_at = int(time.time()) + self._lifetime_s
-            lease["expires_at"] = datetime.fromtimestamp(expires_at, UTC).strftime(
-                "%Y-%m-%dT%H:%M:%SZ"
+        url = self._cloudfront.address.of(entry.file)
+        if entry.public:
+            lease = CdnLease(url=url, kind="public", expires_at=None)
+            await reply(exchange, lease, (PRIVATE,))
+            return
+        expires_at = int(time.time()) + self._lifetime_s
+        fields = [PRIVATE]
+        if asked.kind == "url":
+            url = self._cloudfront.signed_url(entry.file, expires_at)
+        else:
+            cookies = self._cloudfront.set_cookie_fields(
+                entry.file, expires_at, self._lifetime_s, self._domain
             )
-            if kind == "url":
-                lease["url"] = self._cloudfront.signed_url(entry.file, expires_at)
-            else:
-                cookies = self._cloudfront.set_cookie_fields(
-                    entry.file, expires_at, self._lifetime_s, self._domain
-                )
-                fields += [("Set-Cookie", cookie) for cookie in cookies]
-        await exchange.responder.reply(Response(200, tuple(fields), json.dumps(lease).encode()))
-
-
-def _kind(body: bytes) -> str:
-    """What was asked for; raises the 400."""
-    try:
-        asked = json.loads(body) if body.strip() else {}
-    except (ValueError, RecursionError):
-        asked = None
-    kind = asked.get("kind", "cookies") if isinstance(asked, dict) else None
-    if not isinstance(kind, str) or kind not in ("cookies", "url"):
-        raise HttpError(400, "wrong_body", 'Send nothing, or {"kind": "cookies"} or "url".')
-    return kind
+            fields += [("Set-Cookie", cookie) for cookie in cookies]
+        lease = CdnLease(url=url, kind=asked.kind, expires_at=moment(expires_at))
+        await reply(exchange, lease, tuple(fields))

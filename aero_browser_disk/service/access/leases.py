@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Annotated
 
+from pydantic import Field
+
+from ..http.api import OF_IMAGE, Document, Endpoint, moment, reply
 from ..http.exchange import Exchange
-from ..http.response import HttpError, Response
+from ..http.response import PRIVATE, HttpError
+from ..http.routing import Route
 from ..stores.image_store import ImageStore
 from .authorization import short_digest
 from .signed_urls import SignedUrls
+
+
+class Lease(Document):
+    """A signed address, or the plain one of a public image."""
+
+    url: Annotated[str, Field(description="Relative to this address, or absolute.")]
+    expires_at: datetime | None
+    expires_in_s: int | None
 
 
 class Leases:
@@ -23,6 +35,9 @@ class Leases:
         self._urls = urls
         self._lifetime_s = lifetime_s
         self._address = address
+        summary = "A signed address of the image's bytes, for a while."
+        endpoint = Endpoint(self.respond, "leaseImage", summary, Lease, OF_IMAGE)
+        self.routes = [Route("/v1/images/{id}/lease", {"POST": endpoint})]
 
     async def respond(self, exchange: Exchange) -> None:
         """Answers with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
@@ -34,22 +49,16 @@ class Leases:
             # Or a lease would renew itself for ever.
             raise HttpError(403, "no_lease", "A signed URL gets no lease: show who you are.")
         url = f"{self._address}/disks/{image_id}/bytes"
-        lease: dict[str, object] = {"url": url, "expires_at": None, "expires_in_s": None}
+        lease = Lease(url=url, expires_at=None, expires_in_s=None)
         if not entry.public:
             assert grant is not None
             bearer = short_digest(grant.client)
             # Somebody else may have the id before the lease ends.
             owner = short_digest(entry.owner or "")
             query, expires_at = self._urls.sign(image_id, self._lifetime_s, "read", bearer, owner)
-            lease = {
-                "url": f"{url}?{query}",
-                "expires_at": datetime.fromtimestamp(expires_at, UTC).strftime(
-                    "%Y-%m-%dT%H:%M:%SZ"
-                ),
-                "expires_in_s": self._lifetime_s,
-            }
-        fields = (
-            ("Content-Type", "application/json"),
-            ("Cache-Control", "private, no-store, no-transform"),
-        )
-        await exchange.responder.reply(Response(200, fields, json.dumps(lease).encode()))
+            lease = Lease(
+                url=f"{url}?{query}",
+                expires_at=moment(expires_at),
+                expires_in_s=self._lifetime_s,
+            )
+        await reply(exchange, lease, (PRIVATE,))

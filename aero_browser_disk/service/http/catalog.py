@@ -2,70 +2,112 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Annotated, Any
 
-from aero_browser_disk.remote.byte_ranges import EntityTag
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ..stores.image_store import Image, ImageStore
-from .companions import Companions
+from .api import (
+    IMAGE_ID,
+    OF_CACHED,
+    OF_IMAGE,
+    Document,
+    Endpoint,
+    absent,
+    moment,
+    reply_revalidated,
+)
 from .exchange import Exchange
-from .preconditions import is_answered
-from .response import Response
+from .routing import Route
+from .sidecar_files import BootProfileFacts, DigestsFacts, SidecarFiles
+
+_ChunkSize = Annotated[int, Field(multiple_of=512)]
+
+
+class ImageDocument(Document):
+    """An image in the list."""
+
+    id: Annotated[str, Field(pattern=IMAGE_ID)]
+    name: str
+    size_bytes: Annotated[int, Field(ge=0)]
+    etag: Annotated[str, Field(description="A strong entity tag, with its quotes.")]
+    last_modified: datetime
+    content_type: str
+    public: bool
+    max_range_bytes: Annotated[
+        int, Field(description="The most that one Range may ask for; 413 beyond it.")
+    ]
+    description: str | SkipJsonSchema[None] = absent()
+    recommended_chunk_size_bytes: _ChunkSize | SkipJsonSchema[None] = absent()
+
+
+class DescribedImage(ImageDocument):
+    """An image by itself."""
+
+    digests: DigestsFacts | SkipJsonSchema[None] = absent()
+    boot_profile: BootProfileFacts | SkipJsonSchema[None] = absent()
+
+
+class ImageList(Document):
+    """Those that the client may read."""
+
+    images: list[ImageDocument]
 
 
 class Catalog:
     """Answers for the metadata of the images in `store`."""
 
-    def __init__(self, store: ImageStore, companions: Companions, max_range_bytes: int) -> None:
+    def __init__(self, store: ImageStore, sidecars: SidecarFiles, max_range_bytes: int) -> None:
         self._store = store
-        self._companions = companions
+        self._sidecars = sidecars
         self._max_range_bytes = max_range_bytes
+        of_list = Endpoint(
+            self.list, "listImages", "The images.", ImageList, OF_CACHED, is_conditional=True
+        )
+        of_one = Endpoint(
+            self.meta,
+            "describeImage",
+            "One image.",
+            DescribedImage,
+            OF_CACHED | OF_IMAGE,
+            is_conditional=True,
+        )
+        self.routes = [
+            Route("/v1/images", {"GET": of_list}),
+            Route("/v1/images/{id}/meta", {"GET": of_one}),
+        ]
 
     async def list(self, exchange: Exchange) -> None:
-        """Answers with `{"images": [...]}`: those that are public or that it has a grant for."""
+        """Answers with those that are public or that the client has a grant for."""
         images = [
-            _facts(image, self._max_range_bytes)
+            ImageDocument(**self._facts(image))
             for image in await self._store.images(may_read=exchange.may("meta"))
         ]
-        await reply_json(exchange, {"images": images})
+        await reply_revalidated(exchange, ImageList(images=images))
 
     async def meta(self, exchange: Exchange) -> None:
-        """Answers with the facts about one image, and about what lies beside it."""
+        """Answers with the facts about one image, and about its sidecar files."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image
-        facts = _facts(image, self._max_range_bytes) | await self._companions.facts(image)
-        await reply_json(exchange, facts)
+        sidecars = await self._sidecars.facts(image)
+        await reply_revalidated(
+            exchange, DescribedImage.model_validate(self._facts(image) | sidecars)
+        )
 
-
-def _facts(image: Image, max_range_bytes: int) -> dict[str, object]:
-    entry = image.entry
-    facts: dict[str, object] = {
-        "id": entry.id,
-        "name": entry.name,
-        "size_bytes": image.size,
-        "etag": str(image.etag),
-        "last_modified": datetime.fromtimestamp(image.last_modified_s, UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        ),
-        "content_type": entry.content_type,
-        "public": entry.public,
-        "max_range_bytes": max_range_bytes,
-    }
-    if entry.description is not None:
-        facts["description"] = entry.description
-    if entry.recommended_chunk_size_bytes is not None:
-        facts["recommended_chunk_size_bytes"] = entry.recommended_chunk_size_bytes
-    return facts
-
-
-async def reply_json(exchange: Exchange, document: object) -> None:
-    """Answers with the document, or that it is the one that the client has."""
-    body = json.dumps(document).encode()
-    etag = EntityTag(hashlib.sha256(body).hexdigest()[:32])
-    fields = (("ETag", str(etag)), ("Cache-Control", "no-cache"))
-    if not await is_answered(exchange, fields, etag):
-        typed = (("Content-Type", "application/json"), *fields)
-        await exchange.responder.reply(Response(200, typed, body))
+    def _facts(self, image: Image) -> dict[str, Any]:
+        entry = image.entry
+        return {
+            "id": entry.id,
+            "name": entry.name,
+            "size_bytes": image.size,
+            "etag": str(image.etag),
+            "last_modified": moment(image.last_modified_s),
+            "content_type": entry.content_type,
+            "public": entry.public,
+            "max_range_bytes": self._max_range_bytes,
+            "description": entry.description,
+            "recommended_chunk_size_bytes": entry.recommended_chunk_size_bytes,
+        }

@@ -17,7 +17,6 @@ from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
 
 from ..configuration import BytesOptions
 from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
-from .companions import Companions
 from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
 from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
@@ -25,6 +24,7 @@ from .image_fields import ImageFields, validators
 from .preconditions import is_answered, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
 from .response import Fields, HttpError, encoded
+from .sidecar_files import SidecarFiles
 
 # Images of which it is remembered what to say.
 _REMEMBERED: Final = 1024
@@ -39,13 +39,13 @@ class DiskBytes:
     def __init__(
         self,
         store: ImageStore,
-        companions: Companions,
+        sidecars: SidecarFiles,
         options: BytesOptions,
         bytes_per_s: int = 0,
     ) -> None:
         self._bytes_per_s = bytes_per_s
         self._store = store
-        self._companions = companions
+        self._sidecars = sidecars
         self._options = options
         self._fields: dict[str, ImageFields] = {}
 
@@ -101,7 +101,7 @@ class DiskBytes:
 
         Only HEAD says so, by which clients open an image: it takes a look at a second file.
         """
-        if "boot_profile" not in await self._companions.facts(image):
+        if "boot_profile" not in await self._sidecars.facts(image):
             return ()
         above = "../../v1/images/" if exchange.request.path.startswith("/disks/") else ""
         target = f"{above}{image.entry.id}/boot-profile"

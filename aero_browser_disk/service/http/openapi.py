@@ -1,220 +1,109 @@
-"""The OpenAPI document: everything that is not bytes."""
+"""The OpenAPI document: everything that is not bytes, made of the routes that the service has."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from ..configuration import Configuration
-from .openapi_uploads import cdn_path, upload_paths
+from .api import IMAGE_ID, Endpoint, ErrorDocument
+from .routing import Route
 
-_IMAGE_ID = r"^[A-Za-z0-9._-]{1,128}$"
-_NAME = {"type": "string"}
-_IMAGE = {
-    "type": "object",
-    "required": [
-        *("id", "name", "size_bytes", "etag", "last_modified", "content_type", "public"),
-        "max_range_bytes",
-    ],
-    "properties": {
-        "id": {"type": "string", "pattern": _IMAGE_ID},
-        "name": _NAME,
-        "description": _NAME,
-        "size_bytes": {"type": "integer", "minimum": 0},
-        "etag": {"type": "string", "description": "A strong entity tag, with its quotes."},
-        "last_modified": {"type": "string", "format": "date-time"},
-        "content_type": _NAME,
-        "public": {"type": "boolean"},
-        "recommended_chunk_size_bytes": {"type": "integer", "multipleOf": 512},
-        "max_range_bytes": {
-            "type": "integer",
-            "description": "The most that one Range may ask for; 413 beyond it.",
-        },
-    },
+_PATTERNS: Final = {"id": IMAGE_ID, "upload": "^[0-9a-f]{32}$"}
+_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+# What everything counted may respond, whatever it is.
+_ALWAYS: Final = {
+    400: "There is no Host header, or more than one.",
+    405: "Another method is meant; Allow says which.",
+    414: "The URL is too long.",
+    429: "The client took its share; Retry-After says when there is more.",
+    431: "The headers are too large.",
+    500: "The service failed.",
+    503: "The store does not answer, or the image is being written.",
 }
-_FILE = {
-    "url": {"type": "string", "description": "Relative to this address."},
-    "size_bytes": {"type": "integer"},
-    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-}
-_DESCRIBED_IMAGE = {
-    **_IMAGE,
-    "properties": {
-        **_IMAGE["properties"],  # type: ignore[dict-item]
-        "digests": {
-            "type": "object",
-            "required": [*_FILE, "chunk_size_bytes", "signed"],
-            "properties": {
-                **_FILE,
-                "chunk_size_bytes": {"type": "integer"},
-                "signed": {"type": "boolean"},
-            },
-        },
-        "boot_profile": {
-            "type": "object",
-            "required": [*_FILE, "block_size_bytes", "blocks"],
-            "properties": {
-                **_FILE,
-                "block_size_bytes": {"type": "integer"},
-                "blocks": {"type": "integer"},
-            },
-        },
-    },
-}
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {"code": _NAME, "message": _NAME},
-        }
-    },
-}
-_LEASE = {
-    "type": "object",
-    "required": ["url", "expires_at", "expires_in_s"],
-    "properties": {
-        "url": {"type": "string", "description": "Relative to this address, or absolute."},
-        "expires_at": {"type": ["string", "null"], "format": "date-time"},
-        "expires_in_s": {"type": ["integer", "null"]},
-    },
-}
-_STATUS = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {"status": {"enum": ["ok", "ready"]}},
-}
-# What everything counted may answer, whatever it is.
-_ALWAYS = {
-    "400": "There is no Host header, or more than one.",
-    "405": "Another method is meant; Allow says which.",
-    "414": "The URL is too long.",
-    "429": "The client took its share; Retry-After says when there is more.",
-    "431": "The headers are too large.",
-    "500": "The service failed.",
-    "503": "The store does not answer, or the image is being written.",
-}
-_ABOUT_ONE = {
-    "401": "The image is private, and the credentials are missing or prove nothing.",
-    "403": "The image is private, and not for these credentials.",
-    "404": "There is no such image.",
-}
-_ID = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": _IMAGE_ID},
-}
-_CONDITION = {
+_CONDITION: Final = {
     "name": "If-None-Match",
     "in": "header",
     # Of any form: what is no list of tags matches nothing.
     "schema": {"type": "string"},
 }
+_Model = tuple[type[BaseModel], JsonSchemaMode]
 
 
-def document(configuration: Configuration) -> dict[str, Any]:
+def document(configuration: Configuration, routes: Sequence[Route]) -> dict[str, Any]:
     """The document, for the service as it is configured."""
-    base = configuration.base_path
-    paths = {
-        "/v1/images": {
-            "get": _operation("listImages", "The images.", _list(_IMAGE), _CACHED, [_CONDITION])
-        },
-        "/v1/images/{id}/meta": {
-            "get": _operation(
-                "describeImage",
-                "One image.",
-                _DESCRIBED_IMAGE,
-                _CACHED | _ABOUT_ONE,
-                [_ID, _CONDITION],
-            )
-        },
-        **{
-            f"/v1/images/{{id}}/{name}": {
-                "get": _operation(
-                    operation, summary, {"type": "object"}, _CACHED | _ABOUT_ONE, [_ID, _CONDITION]
-                )
-            }
-            for name, operation, summary in (
-                ("digests", "getDigests", "The digest list of an image."),
-                ("boot-profile", "getBootProfile", "A boot profile of an image."),
-            )
-        },
-        "/healthz": {"get": _operation("isAlive", "The process answers.", _STATUS, {})},
-        "/readyz": {
-            "get": _operation(
-                "isReady", "Images can be read.", _STATUS, {"503": "They cannot; says why."}
-            )
-        },
-        "/openapi.json": {"get": _operation("describe", "This.", {"type": "object"}, {})},
-    }
-    if configuration.authorization.signing_keys_file is not None:
-        paths["/v1/images/{id}/lease"] = {
-            "post": _operation(
-                "leaseImage",
-                "A signed address of the image's bytes, for a while.",
-                _LEASE,
-                _ABOUT_ONE,
-                [_ID],
-            )
-        }
-    if configuration.uploads.enabled:
-        paths |= upload_paths(_operation, configuration.uploads.max_image_bytes)
-    if configuration.cdn.url is not None:
-        paths["/v1/images/{id}/cdn"] = cdn_path(_operation, _ID, _ABOUT_ONE)
-    described: dict[str, Any] = {
+    endpoints = [
+        (route.template, method, handler)
+        for route in routes
+        for method, handler in route.handlers.items()
+        if isinstance(handler, Endpoint)
+    ]
+    models: set[_Model] = {(ErrorDocument, "serialization")}
+    for _, _, endpoint in endpoints:
+        if endpoint.response is not None:
+            models.add((endpoint.response, "serialization"))
+        if endpoint.body is not None:
+            models.add((endpoint.body, "validation"))
+    schemas, defined = models_json_schema(
+        sorted(models, key=lambda model: model[0].__name__),
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for template, method, endpoint in endpoints:
+        described = _operation(template, endpoint, schemas)
+        paths.setdefault(template, {})[method.lower()] = described
+    components: dict[str, Any] = {"schemas": defined["$defs"]}
+    found: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "aero-disk-service", "version": "1"},
-        "servers": [{"url": (configuration.server.public_url or "") + (base or "/")}],
+        "servers": [
+            {"url": (configuration.server.public_url or "") + (configuration.base_path or "/")}
+        ],
         "paths": paths,
+        "components": components,
     }
     if configuration.authorization.jwt is not None:
         schemes = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
-        described["components"] = {"securitySchemes": schemes}
-        described["security"] = [{}, {"bearer": []}]
-    return described
-
-
-_CACHED = {"304": "What the client has is still right.", "412": "A precondition failed."}
-
-
-def _list(item: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["images"],
-        "properties": {"images": {"type": "array", "items": item}},
-    }
+        components["securitySchemes"] = schemes
+        found["security"] = [{}, {"bearer": []}]
+    return found
 
 
 def _operation(
-    name: str,
-    summary: str,
-    schema: dict[str, Any] | None,
-    refusals: dict[str, str],
-    parameters: list[dict[str, Any]] | None = None,
-    *,
-    success: str = "200",
-    body: dict[str, Any] | None = None,
+    template: str, endpoint: Endpoint, schemas: Mapping[Any, dict[str, Any]]
 ) -> dict[str, Any]:
-    """One operation; without `schema` its answer has no body."""
-    responses: dict[str, Any] = {success: {"description": summary}}
-    if schema is not None:
-        responses[success]["content"] = _content(schema)
-    for status, description in sorted((_ALWAYS | refusals).items()):
-        responses[status] = {"description": description}
-        if int(status) >= 400:
-            responses[status]["content"] = _content(_ERROR)
+    """One operation; without `response` its response has no body."""
+
+    def content(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
+        return {"application/json": {"schema": schemas[model, mode]}}
+
+    responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
+    if endpoint.response is not None:
+        responses[str(endpoint.status)]["content"] = content(endpoint.response, "serialization")
+    for status, description in sorted((_ALWAYS | dict(endpoint.refusals)).items()):
+        responses[str(status)] = {"description": description}
+        if status >= 400:
+            responses[str(status)]["content"] = content(ErrorDocument, "serialization")
+    parameters: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "pattern": _PATTERNS[name]},
+        }
+        for name in _PARAMETER.findall(template)
+    ]
     operation: dict[str, Any] = {
-        "operationId": name,
-        "summary": summary,
-        "parameters": parameters or [],
+        "operationId": endpoint.name,
+        "summary": endpoint.summary,
+        "parameters": [*parameters, _CONDITION] if endpoint.is_conditional else parameters,
         "responses": responses,
     }
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(body)}
+    if endpoint.body is not None:
+        body = {"required": True, "content": content(endpoint.body, "validation")}
+        operation["requestBody"] = body
     return operation
-
-
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic.json_schema import SkipJsonSchema
 
 from ..configuration import Configuration
 from ..stores.image_store import ImageStore
 from .access_log import UnusableImages
+from .api import AnyObject, Document, Endpoint, absent, reply
 from .exchange import Exchange
 from .metrics import Metrics
 from .openapi import document
@@ -18,7 +22,13 @@ from .routing import Route
 # A probe that waits longer learns nothing more.
 _READY_TIMEOUT_S = 5
 _NEVER_STORED = ("Cache-Control", "no-store")
-_JSON = ("Content-Type", "application/json")
+
+
+class Status(Document):
+    """How it is."""
+
+    status: Literal["ok", "ready"]
+    unusable_images: int | SkipJsonSchema[None] = absent()
 
 
 class Operation:
@@ -36,18 +46,27 @@ class Operation:
         self._metrics = metrics
         token = configuration.metrics.token
         self._token = None if token is None else token.get_secret_value()
-        self._document = json.dumps(document(configuration)).encode()
+        self._configuration = configuration
+        self._document = AnyObject({})
+        health = Endpoint(self.health, "isAlive", "The process answers.", Status)
+        refusals = {503: "They cannot; says why."}
+        ready = Endpoint(self.ready, "isReady", "Images can be read.", Status, refusals)
+        describe = Endpoint(self.describe, "describe", "This.", AnyObject)
         self.routes = [
-            Route("/healthz", {"GET": self.health}, counted=False),
-            Route("/readyz", {"GET": self.ready}, counted=False),
-            Route("/openapi.json", {"GET": self.describe}),
+            Route("/healthz", {"GET": health}, counted=False),
+            Route("/readyz", {"GET": ready}, counted=False),
+            Route("/openapi.json", {"GET": describe}),
         ]
         if metrics is not None and self._token is not None:
             self.routes.append(Route("/metrics", {"GET": self.measure}, counted=False))
 
+    def document(self, routes: Sequence[Route]) -> None:
+        """Has the OpenAPI document describe these."""
+        self._document = AnyObject(document(self._configuration, routes))
+
     async def health(self, exchange: Exchange) -> None:
         """The process answers; asks nobody else."""
-        await exchange.responder.reply(Response(200, (_JSON, _NEVER_STORED), b'{"status": "ok"}'))
+        await reply(exchange, Status(status="ok"), (_NEVER_STORED,))
 
     async def ready(self, exchange: Exchange) -> None:
         """Whether images can be read now; a 503 with the reason otherwise.
@@ -62,15 +81,11 @@ class Operation:
         except OSError as error:
             reason = error.strerror or str(error)
         else:
-            ready: dict[str, object] = {"status": "ready"}
-            if unusable:
-                # Which they are the log says: an id may be private.
-                ready["unusable_images"] = len(unusable)
             for image_id, fault in unusable.items():
                 self._unusable.report(image_id, fault)
-            await exchange.responder.reply(
-                Response(200, (_JSON, _NEVER_STORED), json.dumps(ready).encode())
-            )
+            # Which they are the log says: an id may be private.
+            ready = Status(status="ready", unusable_images=len(unusable) or None)
+            await reply(exchange, ready, (_NEVER_STORED,))
             return
         if self._metrics:
             self._metrics.store_error("failed")
@@ -95,5 +110,4 @@ class Operation:
 
     async def describe(self, exchange: Exchange) -> None:
         """The OpenAPI document of everything that is not bytes."""
-        fields = (_JSON, ("Cache-Control", "no-cache"))
-        await exchange.responder.reply(Response(200, fields, self._document))
+        await reply(exchange, self._document, (("Cache-Control", "no-cache"),))

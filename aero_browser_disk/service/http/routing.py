@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..stores.manifest import is_image_id
+from .api import Endpoint
 from .exchange import Exchange, Handler
 from .response import HttpError
 
@@ -31,7 +32,7 @@ class Route:
     """
 
     template: str
-    handlers: Mapping[Method, Handler]
+    handlers: Mapping[Method, Handler | Endpoint]
     counted: bool = True
     form: re.Pattern[str] = field(init=False, repr=False)
     methods: str = field(init=False, repr=False)
@@ -47,10 +48,10 @@ class Route:
 
     def handler(self, method: str) -> Handler | None:
         """What answers to the method."""
-        known: Handler | None = self.handlers.get(  # type: ignore[call-overload]
+        known: Handler | Endpoint | None = self.handlers.get(  # type: ignore[call-overload]
             "GET" if method == "HEAD" else method
         )
-        return known
+        return known.handler if isinstance(known, Endpoint) else known
 
 
 class Router:

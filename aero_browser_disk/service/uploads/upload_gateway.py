@@ -3,81 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, TypeVar
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
 from ..http.access_log import AccessLog
+from ..http.api import OF_BODY, Endpoint, moment, read_body, reply
 from ..http.exchange import Exchange
 from ..http.response import PRIVATE, HttpError, Response
 from ..http.routing import Route
 from ..outgoing import BlockingCalls
-from ..stores.manifest import is_image_id
-from .upload_records import OtherOwnerError, QuotaExceededError, Upload, parse_version_id
+from .upload_documents import (
+    PartAddress,
+    PartAddresses,
+    UploadChange,
+    UploadDocument,
+    UploadList,
+    WantedParts,
+    describe_upload,
+    new_upload_of_at_most,
+)
+from .upload_records import OtherOwnerError, QuotaExceededError, Upload
 from .uploaded_images import UploadedImages
 from .uploads import IncompleteUploadError, UploadEndedError, UploadRequest, Uploads
 
-_LONGEST_BODY: Final = 64 * 1024
-_MOST_LISTED: Final = 1000
-_MOST_URLS: Final = 1000
-_MOST_NAMED: Final = 100
+_MAX_LISTED: Final = 1000
+_MAX_NUMBERS: Final = 100
 _CLEANING_PAUSE_S: Final = 3600.0
 # A call to the bucket has shorter time-outs; some requests take several.
 _TIMEOUT_S: Final = 60.0
 _THREADS: Final = 16
 _CLEANING_TIMEOUT_S: Final = 3600.0
 _UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
-# Room for `.` and the upload's own id, which name one version.
-_LONGEST_ID: Final = 95
-_LARGEST_NUMBER: Final = (1 << 63) - 1
 
 T = TypeVar("T")
-Asked = TypeVar("Asked", bound=BaseModel)
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-def _image_id(value: str) -> str:
-    if not is_image_id(value) or len(value) > _LONGEST_ID:
-        raise ValueError(f"must be 1 to {_LONGEST_ID} of A-Z a-z 0-9 . _ - and neither . nor ..")
-    if parse_version_id(value) is not None:
-        raise ValueError("must not end in a dot and 32 hexadecimal digits: that names a version")
-    return value
-
-
-def _whole(value: object) -> object:
-    """1.0 as 1: JSON knows no difference."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_Whole = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=_LARGEST_NUMBER)]
-# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No separators of
-# lines and no directional formatting characters (UAX #9 §2) either: with them a page shows another
-# name than is there.
-_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
-
-
-class _NewUpload(_Body):
-    id: Annotated[str, AfterValidator(_image_id)]
-    size_bytes: _Whole
-    public: bool = False
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)] | None = None
-    description: Annotated[str, Field(max_length=2000, pattern=_TEXT)] | None = None
-
-
-class _Change(_Body):
-    public: bool
-
-
-class _WantedParts(_Body):
-    numbers: Annotated[list[_Whole], Field(min_length=1, max_length=_MOST_URLS)]
+_REFUSED: Final = {
+    401: "The credentials are missing or prove nothing.",
+    403: "These credentials do not let upload, or their owner has as much as he may.",
+}
+_OF_ONE: Final = {**_REFUSED, 404: "No such upload of this client's."}
+_ENDED: Final = {409: "It is not on its way any more, parts are missing, or the id is taken."}
 
 
 class UploadGateway:
@@ -105,19 +72,57 @@ class UploadGateway:
         self._cleaned_at = float("-inf")
         self._max_image_bytes = max_image_bytes
         self._url_lifetime_s = url_lifetime_s
+        self._new_upload = new_upload_of_at_most(max_image_bytes)
+        self.routes = self._routes()
+
+    def _routes(self) -> Sequence[Route]:
+        listing = Endpoint(self.list, "listUploads", "The client's uploads.", UploadList, _REFUSED)
+        creating = Endpoint(
+            self.create,
+            "beginUpload",
+            "A new upload.",
+            UploadDocument,
+            {**_REFUSED, **OF_BODY, 409: "The image belongs to somebody else."},
+            self._new_upload,
+            status=201,
+        )
+        showing = Endpoint(self.show, "showUpload", "One upload.", UploadDocument, _OF_ONE | _ENDED)
+        changing = Endpoint(
+            self.change,
+            "changeUpload",
+            "Who may read it.",
+            UploadDocument,
+            _OF_ONE | OF_BODY | _ENDED,
+            UploadChange,
+        )
+        summary = "It is given up, or deleted."
+        removing = Endpoint(
+            self.remove, "removeUpload", summary, None, _OF_ONE | _ENDED, status=204
+        )
+        addressing = Endpoint(
+            self.part_urls,
+            "getPartAddresses",
+            "Addresses to PUT parts to.",
+            PartAddresses,
+            _OF_ONE | OF_BODY | _ENDED,
+            WantedParts,
+        )
+        completing = Endpoint(
+            self.complete, "completeUpload", "It is an image now.", UploadDocument, _OF_ONE | _ENDED
+        )
         one = "/v1/uploads/{upload}"
-        self.routes = [
-            Route("/v1/uploads", {"GET": self.list, "POST": self.create}),
-            Route(one, {"GET": self.show, "PATCH": self.change, "DELETE": self.remove}),
-            Route(f"{one}/parts", {"POST": self.part_urls}),
-            Route(f"{one}/complete", {"POST": self.complete}),
+        return [
+            Route("/v1/uploads", {"GET": listing, "POST": creating}),
+            Route(one, {"GET": showing, "PATCH": changing, "DELETE": removing}),
+            Route(f"{one}/parts", {"POST": addressing}),
+            Route(f"{one}/complete", {"POST": completing}),
         ]
 
     async def create(self, exchange: Exchange) -> None:
         """Begins an upload: 201 with it."""
         owner = _owner(exchange)
         self._clean_up()
-        asked = await _read(exchange, _NewUpload)
+        asked = await read_body(exchange, self._new_upload)
         if asked.size_bytes > self._max_image_bytes:
             raise HttpError(
                 400,
@@ -136,50 +141,40 @@ class UploadGateway:
         )
         upload = await self._do(lambda: self._uploads.begin(request))
         location = ("Location", f"uploads/{upload.upload_id}")
-        await _reply(exchange, 201, _facts(upload), location)
+        await reply(exchange, describe_upload(upload), (PRIVATE, location), status=201)
 
     async def list(self, exchange: Exchange) -> None:
         """The client's own uploads, newest first."""
         owner = _owner(exchange)
-        uploads = await self._do(lambda: self._uploads.of_owner(owner, _MOST_LISTED))
-        await _reply(exchange, 200, {"uploads": [_facts(upload) for upload in uploads]})
+        uploads = await self._do(lambda: self._uploads.of_owner(owner, _MAX_LISTED))
+        listed = UploadList(uploads=[describe_upload(upload) for upload in uploads])
+        await reply(exchange, listed, (PRIVATE,))
 
     async def show(self, exchange: Exchange) -> None:
         """One upload; while it is on its way, with the numbers of the parts that are there."""
         upload = await self._find(exchange)
         upload, parts = await self._do(lambda: self._uploads.present(upload))
-        facts = _facts(upload)
-        if upload.state == "uploading":
-            facts["parts"] = [
-                {"number": number, "size_bytes": parts[number].length} for number in sorted(parts)
-            ]
-        await _reply(exchange, 200, facts)
+        shown = describe_upload(upload, parts if upload.state == "uploading" else None)
+        await reply(exchange, shown, (PRIVATE,))
 
     async def part_urls(self, exchange: Exchange) -> None:
         """Addresses to PUT parts to."""
         upload = await self._find(exchange)
-        wanted = await _read(exchange, _WantedParts)
+        wanted = await read_body(exchange, WantedParts)
         if max(wanted.numbers) > upload.part_count:
             raise HttpError(
                 400, "no_such_part", f"The upload has parts 1 to {upload.part_count} only."
             )
-        expires_at = datetime.now(UTC) + timedelta(seconds=self._url_lifetime_s)
+        expires_at = moment(time.time() + self._url_lifetime_s)
         urls = await self._do(
             lambda: self._uploads.part_urls(upload, wanted.numbers, self._url_lifetime_s)
         )
         parts = [
-            {"number": number, "url": url, "size_bytes": upload.part_length(number)}
+            PartAddress(number=number, url=url, size_bytes=upload.part_length(number))
             for number, url in urls.items()
         ]
-        await _reply(
-            exchange,
-            200,
-            {
-                "method": "PUT",
-                "parts": parts,
-                "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            },
-        )
+        addresses = PartAddresses(method="PUT", parts=parts, expires_at=expires_at)
+        await reply(exchange, addresses, (PRIVATE,))
 
     async def complete(self, exchange: Exchange) -> None:
         """Makes it ready."""
@@ -189,15 +184,15 @@ class UploadGateway:
             await self._check_id(found.image_id)
         upload = await self._do(lambda: self._uploads.complete(found))
         self._images.forget(upload)
-        await _reply(exchange, 200, _facts(upload))
+        await reply(exchange, describe_upload(upload), (PRIVATE,))
 
     async def change(self, exchange: Exchange) -> None:
         """Makes it public or private."""
         found = await self._find(exchange)
-        asked = await _read(exchange, _Change)
+        asked = await read_body(exchange, UploadChange)
         upload = await self._do(lambda: self._uploads.set_public(found, public=asked.public))
         self._images.forget(upload)
-        await _reply(exchange, 200, _facts(upload))
+        await reply(exchange, describe_upload(upload), (PRIVATE,))
 
     async def remove(self, exchange: Exchange) -> None:
         """Gives it up, or deletes it."""
@@ -257,7 +252,7 @@ class UploadGateway:
                 409,
                 "incomplete",
                 "Some parts are missing or have another length; numbers are the first of them.",
-                numbers=error.numbers[:_MOST_NAMED],
+                numbers=error.numbers[:_MAX_NUMBERS],
             ) from None
 
 
@@ -282,43 +277,3 @@ def _owner(exchange: Exchange) -> str:
             "These credentials do not let you upload: a token needs the scope, and a subject.",
         )
     return auth.grant.client
-
-
-async def _read(exchange: Exchange, kind: type[Asked]) -> Asked:
-    body = await exchange.request.body(_LONGEST_BODY)
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        reasons = [
-            f"{'.'.join(map(str, reason['loc']))}: {reason['msg']}".lstrip(": ")
-            for reason in error.errors(include_url=False, include_input=False)
-        ]
-        raise HttpError(400, "wrong_body", "; ".join(reasons[:5])) from None
-
-
-def _facts(upload: Upload) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "upload_id": upload.upload_id,
-        "id": upload.image_id,
-        "version_id": upload.version_id,
-        "state": upload.state,
-        "public": upload.public,
-        "name": upload.name,
-        "size_bytes": upload.size,
-        "part_size_bytes": upload.part_size,
-        "part_count": upload.part_count,
-    }
-    if upload.description is not None:
-        facts["description"] = upload.description
-    if upload.reason is not None:
-        facts["reason"] = upload.reason
-    return facts
-
-
-async def _reply(
-    exchange: Exchange, status: int, document: object, *fields: tuple[str, str]
-) -> None:
-    json_type = ("Content-Type", "application/json")
-    await exchange.responder.reply(
-        Response(status, (json_type, PRIVATE, *fields), json.dumps(document).encode())
-    )

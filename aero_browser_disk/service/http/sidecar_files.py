@@ -1,4 +1,4 @@
-"""What may lie beside an image for its readers: its digest list, and a boot profile of it.
+"""Files that belong to an image: its digest list, and a boot profile of it.
 
 A file that is wrong, or of another version of the image, is not offered: its readers would refuse
 every chunk, or fetch what no boot needs.
@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.digest_list import DigestList, pin_of
@@ -25,12 +27,36 @@ from ..stores.image_store import (
     OpenImage,
 )
 from .access_log import AccessLog
-from .exchange import Exchange
+from .api import OF_CACHED, OF_IMAGE, AnyObject, Document, Endpoint
+from .exchange import Exchange, Handler
 from .preconditions import is_answered
 from .response import HttpError
 from .routing import Route
 
 _REMEMBERED: Final = 1024
+
+
+class SidecarFacts(Document):
+    """What metadata says of one; `url` is relative to that of the metadata."""
+
+    url: Annotated[str, Field(description="Relative to this address.")]
+    size_bytes: int
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class DigestsFacts(SidecarFacts):
+    """Of a digest list."""
+
+    chunk_size_bytes: int
+    signed: bool
+
+
+class BootProfileFacts(SidecarFacts):
+    """Of a boot profile."""
+
+    block_size_bytes: int
+    blocks: int
+
 
 Facts = dict[str, object]
 
@@ -65,8 +91,8 @@ DIGESTS: Final = Kind("digests", DIGESTS_ENDING, 128 << 20, _describe_digests)
 BOOT_PROFILE: Final = Kind("boot-profile", BOOT_PROFILE_ENDING, 16 << 20, _describe_profile)
 
 
-class Companions:
-    """Answers for the files beside images, and says in metadata which there are."""
+class SidecarFiles:
+    """Answers for these files, and says in metadata which there are."""
 
     def __init__(self, store: ImageStore, log: AccessLog) -> None:
         self._store = store
@@ -74,8 +100,14 @@ class Companions:
         # By file, its version and the image's: None for those that are not offered.
         self._known: OrderedDict[tuple[str, str, str], Facts | None] = OrderedDict()
         self.routes = [
-            Route("/v1/images/{id}/digests", {"GET": self.digests}),
-            Route("/v1/images/{id}/boot-profile", {"GET": self.boot_profile}),
+            Route(
+                "/v1/images/{id}/digests",
+                {"GET": _endpoint(self.digests, "getDigests", "The digest list of an image.")},
+            ),
+            Route(
+                "/v1/images/{id}/boot-profile",
+                {"GET": _endpoint(self.boot_profile, "getBootProfile", "A boot profile of it.")},
+            ),
         ]
 
     async def digests(self, exchange: Exchange) -> None:
@@ -144,6 +176,11 @@ class Companions:
 
     def _reject(self, kind: Kind, image: Image, reason: str) -> None:
         self._log.event("not_offered", id=image.entry.id, file=kind.name, reason=reason)
+
+
+def _endpoint(handler: Handler, name: str, summary: str) -> Endpoint:
+    refusals = OF_CACHED | OF_IMAGE
+    return Endpoint(handler, name, summary, AnyObject, refusals, is_conditional=True)
 
 
 async def _send(exchange: Exchange, opened: OpenImage) -> None:

@@ -1,0 +1,149 @@
+"""What clients send to `/v1/uploads`, and what they get."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from ..http.api import Document, RequestBody, absent
+from ..stores.manifest import is_image_id
+from .multipart import Part
+from .upload_records import State, Upload, parse_version_id
+
+# Room for `.` and the upload's own id, which name one version.
+_MAX_ID_LENGTH: Final = 95
+_MAX_NUMBER: Final = (1 << 63) - 1
+_MAX_URLS: Final = 1000
+
+
+def _image_id(value: str) -> str:
+    if not is_image_id(value) or len(value) > _MAX_ID_LENGTH:
+        raise ValueError(f"must be 1 to {_MAX_ID_LENGTH} of A-Z a-z 0-9 . _ - and neither . nor ..")
+    if parse_version_id(value) is not None:
+        raise ValueError("must not end in a dot and 32 hexadecimal digits: that names a version")
+    return value
+
+
+def _whole(value: object) -> object:
+    """1.0 as 1: JSON knows no difference."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_ImageId = Annotated[
+    str,
+    AfterValidator(_image_id),
+    Field(
+        json_schema_extra={
+            "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,94}$",
+            "not": {"pattern": r"\.[0-9a-f]{32}$"},
+        }
+    ),
+]
+_Whole = Annotated[int, Field(ge=1, le=_MAX_NUMBER), BeforeValidator(_whole)]
+# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No separators of
+# lines and no directional formatting characters (UAX #9 §2) either: with them a page shows another
+# name than is there.
+_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
+
+
+class NewUpload(RequestBody):
+    """An image to upload, or another version of one."""
+
+    id: _ImageId
+    size_bytes: _Whole
+    public: bool = False
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)] | None = None
+    description: Annotated[str, Field(max_length=2000, pattern=_TEXT)] | None = None
+
+
+class UploadChange(RequestBody):
+    """What can be changed of a version."""
+
+    public: bool
+
+
+class WantedParts(RequestBody):
+    """Parts to get addresses for."""
+
+    numbers: Annotated[list[_Whole], Field(min_length=1, max_length=_MAX_URLS)]
+
+
+class PartDocument(Document):
+    """A part that is there."""
+
+    number: int
+    size_bytes: int
+
+
+class UploadDocument(Document):
+    """An upload."""
+
+    upload_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    id: str
+    version_id: Annotated[str, Field(description="Names this very version for ever.")]
+    state: State
+    public: bool
+    name: str
+    size_bytes: _Whole
+    part_size_bytes: _Whole
+    part_count: _Whole
+    description: str | SkipJsonSchema[None] = absent()
+    reason: str | SkipJsonSchema[None] = absent(description="Why it failed.")
+    parts: list[PartDocument] | SkipJsonSchema[None] = absent(
+        description="Those that are there, while it is on its way."
+    )
+
+
+class UploadList(Document):
+    """The client's own uploads."""
+
+    uploads: list[UploadDocument]
+
+
+class PartAddress(Document):
+    """Where to PUT a part, and its length."""
+
+    number: int
+    url: str
+    size_bytes: int
+
+
+class PartAddresses(Document):
+    """Where to PUT parts, until then."""
+
+    method: Literal["PUT"]
+    parts: list[PartAddress]
+    expires_at: datetime
+
+
+def describe_upload(upload: Upload, parts: dict[int, Part] | None = None) -> UploadDocument:
+    """The document of an upload, with those parts that are there if they are given."""
+    present = None
+    if parts is not None:
+        present = [PartDocument(number=n, size_bytes=parts[n].length) for n in sorted(parts)]
+    return UploadDocument(
+        upload_id=upload.upload_id,
+        id=upload.image_id,
+        version_id=upload.version_id,
+        state=upload.state,
+        public=upload.public,
+        name=upload.name,
+        size_bytes=upload.size,
+        part_size_bytes=upload.part_size,
+        part_count=upload.part_count,
+        description=upload.description,
+        reason=upload.reason,
+        parts=present,
+    )
+
+
+def new_upload_of_at_most(max_image_bytes: int) -> type[NewUpload]:
+    """`NewUpload`, whose schema has that limit."""
+
+    class LimitedUpload(NewUpload):
+        size_bytes: Annotated[_Whole, Field(json_schema_extra={"maximum": max_image_bytes})]
+
+    return LimitedUpload
