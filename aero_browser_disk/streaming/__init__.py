@@ -1,7 +1,9 @@
 """The read path of a remote image: shared memory, cache, a fetch under way, the network.
 
 - `open_remote`: from an address to a disk.
-- `streaming_disk`: the disk; `fetch_queue` and `block_fetch` are its requests.
+- `streaming_disk`: the disk; `fetch_queue` and `block_fetch` are its requests, `block_sink` takes
+  the blocks that these bring, `cache_growth` sees to space for them.
+- `boot_recorder`: what a guest reads first.
 - `readahead`, `strides`, `prefetch`, `boot_profile`: what is fetched before it is read.
 - `digest_list`, `ed25519`: the digests that an image's chunks are checked against.
 - `cache_folder`, `tab_sharing`: where the blocks go, and several tabs with one image.

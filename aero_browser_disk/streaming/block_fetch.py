@@ -15,11 +15,11 @@ The bytes are valid for the length of the call.
 """
 
 
-def plan_runs(missing: Iterable[int], most_blocks: int) -> list[range]:
-    """The fewest runs of adjacent blocks, of at most `most_blocks` each; `missing` is ascending."""
+def plan_runs(missing: Iterable[int], max_blocks: int) -> list[range]:
+    """The fewest runs of adjacent blocks, of at most `max_blocks` each; `missing` is ascending."""
     runs: list[range] = []
     for block in missing:
-        if runs and runs[-1].stop == block and len(runs[-1]) < most_blocks:
+        if runs and runs[-1].stop == block and len(runs[-1]) < max_blocks:
             runs[-1] = range(runs[-1].start, block + 1)
         else:
             runs.append(range(block, block + 1))
@@ -90,11 +90,11 @@ class BlockFetch:
         if read in readers:
             readers.remove(read)
 
-    def split(self, most_blocks: int) -> list[BlockFetch]:
+    def split(self, max_blocks: int) -> list[BlockFetch]:
         """The same in requests of at most so many blocks each; this one is of no use after."""
         parts = []
-        for start in range(self.left.start, self.left.stop, most_blocks):
-            blocks = range(start, min(start + most_blocks, self.left.stop))
+        for start in range(self.left.start, self.left.stop, max_blocks):
+            blocks = range(start, min(start + max_blocks, self.left.stop))
             part = BlockFetch(self._image, blocks, self._arrived)
             part._readers = {b: self._readers[b] for b in blocks if b in self._readers}
             parts.append(part)

@@ -20,11 +20,12 @@ from ..platform.byte_range import ByteRange
 from ..platform.event_loop import owned_task
 from ..remote.retry import RetryPolicy
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
+from .block_sink import BlockSink
 
 _LONGEST_REST_S = 60.0
 
 IsMissing = Callable[[int], bool]
-"""Whether a block of the image is neither held nor under way."""
+"""Whether a block of the image is neither cached nor under way."""
 
 
 class RangeSource(Protocol):
@@ -44,41 +45,35 @@ class BackgroundSource(Protocol):
 class FetchQueue:
     """The requests for one image's blocks.
 
-    At most `concurrency` run at a time, one place less for the background, each for at most
-    `most_blocks`. `arrived` takes blocks as they come in and makes them held; `asking` is told what
-    each request is for, and `settled`, after it, what of that did not come.
+    At most `concurrency` run at a time, one less for the background, each for at most `max_blocks`.
+    Each request reserves its blocks in the sink, puts them there as they come in, and commits at
+    its end, however it ended. What the sink refuses has not arrived.
     """
 
     def __init__(
         self,
         source: RangeSource,
         image: StoredImage,
+        sink: BlockSink,
         *,
-        is_held: Callable[[int], bool],
-        arrived: Arrived,
-        asking: Callable[[range], None],
-        settled: Callable[[range], None],
         clock: Clock,
         retry: RetryPolicy,
         concurrency: int,
-        most_blocks: int,
+        max_blocks: int,
     ) -> None:
         self.background: list[BackgroundSource] = []
         """Who wants blocks ahead of reads, the most important first."""
-        self.most_blocks = most_blocks
+        self.max_blocks = max_blocks
         self._source = source
         self._image = image
         self._blocks = -(-image.size // image.block_size)
-        self._is_held = is_held
-        self._arrived = arrived
-        self._asking = asking
-        self._settled = settled
+        self._sink = sink
         self._clock = clock
         self._retry = retry
         self._concurrency = concurrency
         self._waiting: deque[BlockFetch] = deque()
         self._running: set[BlockFetch] = set()
-        self._unasked: set[BlockFetch] = set()  # those of the background
+        self._background_fetches: set[BlockFetch] = set()  # those of the background
         self._arriving: dict[int, BlockFetch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._background_failures = 0
@@ -91,24 +86,22 @@ class FetchQueue:
         return self._arriving.keys()
 
     def is_missing(self, block: int) -> bool:
-        """Whether a block of the image is neither held nor under way."""
-        return (
-            0 <= block < self._blocks and block not in self._arriving and not self._is_held(block)
-        )
+        """Whether a block of the image is neither cached nor under way."""
+        return 0 <= block < self._blocks and block not in self._arriving and block not in self._sink
 
     async def read(self, read: PendingRead, ahead: Iterable[int] = ()) -> None:
         """Returns once all parts of `read` are filled; raises what kept one from coming.
 
         Blocks of `ahead` that are missing and adjacent to one that this read asks for come with it.
         """
-        unasked = []
+        unrequested = []
         for block in read.parts:
             fetch = self._arriving.get(block)
             if fetch is None:
-                unasked.append(block)
+                unrequested.append(block)
             else:
                 fetch.join(block, read)
-        for blocks in self._grown(unasked, ahead):
+        for blocks in self._grown(unrequested, ahead):
             fetch = self._enqueue(blocks)
             for block in blocks:
                 if block in read.parts:
@@ -145,7 +138,7 @@ class FetchQueue:
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
         """Runs for `blocks`, the last one grown by the missing blocks right behind it."""
-        runs = plan_runs(blocks, self.most_blocks)
+        runs = plan_runs(blocks, self.max_blocks)
         if runs:
             last = runs[-1]
             stop = last.stop
@@ -154,7 +147,7 @@ class FetchQueue:
                     if block > stop or not self.is_missing(block):
                         break
                     stop = block + 1
-            stop = min(stop, last.start + self.most_blocks)
+            stop = min(stop, last.start + self.max_blocks)
             runs[-1] = range(last.start, max(stop, last.stop))
         yield from runs
 
@@ -162,7 +155,7 @@ class FetchQueue:
         for source in self.background:
             blocks = source.next_run(self.is_missing)
             if blocks is not None:
-                return blocks[: self.most_blocks]
+                return blocks[: self.max_blocks]
         return None
 
     def _next(self) -> BlockFetch | None:
@@ -175,11 +168,11 @@ class FetchQueue:
         if blocks is None:
             return None
         fetch = self._admit(blocks)
-        self._unasked.add(fetch)
+        self._background_fetches.add(fetch)
         return fetch
 
     def _admit(self, blocks: range) -> BlockFetch:
-        fetch = BlockFetch(self._image, blocks, self._pass_on)
+        fetch = BlockFetch(self._image, blocks, self._arrived)
         for block in blocks:
             self._arriving[block] = fetch
         return fetch
@@ -202,15 +195,15 @@ class FetchQueue:
         self._tasks.discard(task)
         if not fetch.failures:
             self._forget(fetch)
-            self._unasked.discard(fetch)
-        self._settled(fetch.left)
+            self._background_fetches.discard(fetch)
+        self._sink.commit(fetch.left)
         self.pump()
 
     async def _run(self, fetch: BlockFetch) -> None:
         started = self._clock.now()
         try:
             fetch.begin()
-            self._asking(fetch.left)
+            self._sink.reserve(fetch.left)
             await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             self._failed(fetch, error, started)
@@ -253,16 +246,16 @@ class FetchQueue:
 
     def _shorten(self, fetch: BlockFetch) -> None:
         """Asks for what is left in shorter requests, from now on for everything."""
-        self.most_blocks = max(1, min(self.most_blocks, len(fetch.left)) // 2)
-        for part in reversed(fetch.split(self.most_blocks)):
+        self.max_blocks = max(1, min(self.max_blocks, len(fetch.left)) // 2)
+        for part in reversed(fetch.split(self.max_blocks)):
             for block in part.left:
                 self._arriving[block] = part
             self._waiting.appendleft(part)
 
     # ── what becomes of them ─────────────────────────────────────────────────────────────────────
 
-    def _pass_on(self, first: int, data: memoryview) -> None:
-        self._arrived(first, data)
+    def _arrived(self, first: int, data: memoryview) -> None:
+        self._sink.put(first, data)
         for block in range(first, first + -(-len(data) // self._image.block_size)):
             del self._arriving[block]
 
@@ -275,7 +268,7 @@ class FetchQueue:
                 fetch.leave(block, read)
                 left[fetch] = None
         for fetch in left:
-            if not fetch.has_readers and fetch not in self._unasked:
+            if not fetch.has_readers and fetch not in self._background_fetches:
                 self._give_up(fetch)
         self.pump()
 

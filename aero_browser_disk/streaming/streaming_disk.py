@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal
 
 from ..cache.block_cache import BlockCache
 from ..cache.block_store import StoredImage
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
-from ..errors import DiskClosedError, IntegrityError, InvalidOptionError, ReadOnlyError
+from ..errors import DiskClosedError, InvalidOptionError, ReadOnlyError
 from ..platform.base import Clock, File, ReadableBuffer, WritableBuffer
 from ..platform.opening import ClosesOnExit
 from ..remote.remote_image import ImageVersion, RemoteImage
@@ -17,7 +16,10 @@ from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from .activity import Activity
 from .background_reads import are_unasked
 from .block_fetch import PendingRead
+from .block_sink import VerifiedCache
 from .boot_profile import BootProfile
+from .boot_recorder import BootRecorder, SaveProfile
+from .cache_growth import CacheGrowth, MakeRoom
 from .digest_list import DigestList
 from .fetch_queue import FetchQueue, RangeSource
 from .prefetch import ProfileReplay, WholeImage, blocks_of
@@ -25,24 +27,22 @@ from .readahead import ReadAhead
 
 MIB = 1 << 20
 
-_MOST_SEEN = 1 << 16  # blocks whose first read is remembered
-_LONGEST_BOOT = 256 * MIB
-_ROOM_STEP = 8 * MIB
-_ROOM_RESTS_S = 15.0
 _PROFILE_REQUEST = MIB
 _WHOLE_IMAGE_REQUEST = 4 * MIB
 
+StorageKind = Literal["opfs", "folder", "memory"]
+
 
 class StreamingDisk(ClosesOnExit):
-    """A read-only `Disk` over a remote image, its blocks cached.
+    """A read-only `Disk` over a remote image.
 
-    Concurrent reads of one block make one request, adjacent missing blocks make one request of at
-    most `max_request` bytes, and at most `concurrency` requests run at a time. A block is served
-    and cached once its last byte is in, after `digests`, if given, have confirmed it. Blocks of
-    `profile` are fetched behind what reads ask for; once that is done, what `read_ahead` expects.
-    `source`, if given, has the bytes instead of the image's host. `make_room` is told how large the
-    cache is about to be and tells how large it may be, `save_profile` is told what was read first,
-    and `on_close` is called when all is given up.
+    A read takes cached blocks from the cache, in a plain call. For the others it waits: the
+    `FetchQueue` asks the server for them, or joins requests under way, and hands what comes to the
+    `BlockSink`, which checks and caches it. Blocks that no read waits for are fetched behind reads:
+    those of the boot profile, then what read-ahead expects, then the whole image if that is wanted.
+
+    `source` has the bytes, if given, instead of the image's server. `make_room` and `save_profile`
+    are what `CacheGrowth` and `BootRecorder` say; `on_close` is called at the end.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StreamingDisk(ClosesOnExit):
         cache: BlockCache,
         clock: Clock,
         *,
-        storage: Literal["opfs", "folder", "memory"],
+        storage: StorageKind,
         notices: Iterable[Notice] = (),
         retry: RetryPolicy = DEFAULT_RETRY,
         max_request: int = 8 * MIB,
@@ -60,8 +60,8 @@ class StreamingDisk(ClosesOnExit):
         profile: BootProfile | None = None,
         digests: DigestList | None = None,
         source: RangeSource | None = None,
-        save_profile: Callable[[BootProfile], Awaitable[None]] | None = None,
-        make_room: Callable[[int], Awaitable[int]] | None = None,
+        save_profile: SaveProfile | None = None,
+        make_room: MakeRoom | None = None,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.activity = Activity(clock.now)
@@ -69,49 +69,44 @@ class StreamingDisk(ClosesOnExit):
         self._version = ImageVersion(cache.image.size, cache.image.validator)
         self._cache = cache
         self._clock = clock
-        self._storage: Literal["opfs", "folder", "memory"] = storage
+        self._storage: StorageKind = storage
         self._opening_notices = tuple(notices)
         self._block_size = block_size = cache.image.block_size
         self._size = cache.image.size
-        self._digests = digests
         self._on_close = on_close
         self._watchers: list[Callable[[int, int], None]] = []
         self._closed = False
-        self._bytes_read = self._hits = self._misses = self._blocks_downloaded = 0
-        self._seen: set[int] = set()  # blocks whose first read was noted
-        self._boot: dict[int, None] = {}  # the first of them, in order
-        self._save_profile = save_profile
+        self._bytes_read = self._hits = self._misses = 0
         self._profile = boot = blocks_of(profile, block_size) if profile else ()
-        # Blocks of the longest boot that is known: a short session does not replace it.
-        self._saved = len(boot)
-        self._saving: asyncio.Task[None] | None = None
-        self._make_room = make_room
-        self._room = 0  # bytes that this cache may grow to beside the caches of other images
-        self._ask_room = 0.0  # when to ask for more, after there was not enough
-        self._making_room: asyncio.Task[None] | None = None
-        blocks = -(-self._size // block_size)
+        self._boot = BootRecorder(
+            self._size,
+            self._version.validator,
+            block_size,
+            known_blocks=len(boot),
+            save=save_profile,
+        )
+        self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
         self._queue = FetchQueue(
             self.activity.watched(source or image),
             cache.image,
-            is_held=lambda block: block in self._cache,
-            arrived=self._keep,
-            asking=self._expect,
-            settled=self._settled,
+            self._sink,
             clock=clock,
             retry=retry,
             concurrency=concurrency,
-            most_blocks=max(1, max_request // block_size),
+            max_blocks=max(1, max_request // block_size),
         )
+        self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
+        blocks = -(-self._size // block_size)
         self._read_ahead = ReadAhead(blocks, block_size) if read_ahead else None
-        most = max(1, _PROFILE_REQUEST // block_size)
-        # No more than leaves room for what is read: a replay must not drive that out again.
-        self._replay = ProfileReplay(boot[: cache.limit // 2 // block_size], most)
-        most = max(1, _WHOLE_IMAGE_REQUEST // block_size)
-        self._whole_image = WholeImage(blocks, most, self._has_room_for_more)
-        self._queue.background.append(self._replay)
-        if self._read_ahead is not None:
-            self._queue.background.append(self._read_ahead)
-        self._queue.background.append(self._whole_image)
+        # No more of the profile than leaves space for what is read: else it evicts itself.
+        self._replay = ProfileReplay(
+            boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
+        )
+        self._whole_image = WholeImage(
+            blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size), lambda: self._growth.has_room
+        )
+        ahead = [] if self._read_ahead is None else [self._read_ahead]
+        self._queue.background += [self._replay, *ahead, self._whole_image]
 
     @property
     def info(self) -> DiskInfo:
@@ -168,13 +163,12 @@ class StreamingDisk(ClosesOnExit):
         if self.activity.on:
             self.activity.note("miss", offset, len(target))
         first, last = offset // self._block_size, (offset + len(target) - 1) // self._block_size
-        unread = [block for block in range(first, last + 1) if block not in self._boot]
+        unread = self._boot.unrecorded(range(first, last + 1))
         ahead = self._note_first_read(first, last)
         try:
             await self._queue.read(missing, ahead)
         except BaseException:
-            for block in unread:
-                self._boot.pop(block, None)
+            self._boot.forget(unread)
             raise
         self._bytes_read += len(target)
 
@@ -203,9 +197,9 @@ class StreamingDisk(ClosesOnExit):
 
         Raises `IntegrityError` when the digests deny it.
         """
-        self._expect(range(1))
-        self._keep(0, memoryview(data))
-        self._settled(range(0))
+        self._sink.reserve(range(1))
+        self._sink.put(0, memoryview(data))
+        self._sink.commit(range(0))
 
     async def prime(self) -> None:
         """Fetches the first block, which every reader of a disk asks for, unless it is held.
@@ -219,13 +213,12 @@ class StreamingDisk(ClosesOnExit):
             await self._queue.read(missing)
         self._queue.pump()
 
-    def adopt(
-        self, cache: BlockCache, storage: Literal["opfs", "folder", "memory"], notices: list[Notice]
-    ) -> None:
+    def adopt(self, cache: BlockCache, storage: StorageKind, notices: list[Notice]) -> None:
         """Goes on with another cache of the same image; what was read goes along from the old."""
-        old, self._cache = self._cache, cache
+        old = self._cache
+        self._cache = self._sink.cache = self._growth.cache = cache
         self._storage, self._opening_notices = storage, tuple(notices)
-        for block in self._seen:
+        for block in self._boot.seen:
             data = bytearray(cache.image.block_length(block))
             if block not in cache and old.read_into(block, 0, data):
                 cache.put(block, data)
@@ -246,8 +239,7 @@ class StreamingDisk(ClosesOnExit):
             raise InvalidOptionError("cache_limit_bytes", self._cache.limit, expected)
         self._whole_image.wanted = True
         self._cache.try_to_grow()
-        self._ask_room = 0.0
-        self._ask_for_room()
+        self._growth.retry()
         self._queue.pump()
 
     def pause_keeping(self) -> None:
@@ -259,9 +251,7 @@ class StreamingDisk(ClosesOnExit):
 
         Of a long session only the beginning: at most 256 MiB.
         """
-        version = self._version
-        blocks = tuple(self._boot)
-        return BootProfile(self._size, version.validator, self._block_size, blocks)
+        return self._boot.profile()
 
     # ── who watches ──────────────────────────────────────────────────────────────────────────────
 
@@ -294,7 +284,7 @@ class StreamingDisk(ClosesOnExit):
             requests=traffic.requests,
             requests_in_flight=traffic.in_flight,
             bytes_downloaded=traffic.bytes_downloaded,
-            blocks_downloaded=self._blocks_downloaded,
+            blocks_downloaded=self._sink.blocks_taken,
             bytes_read=self._bytes_read,
             hits=self._hits,
             misses=self._misses,
@@ -323,11 +313,8 @@ class StreamingDisk(ClosesOnExit):
         self._closed = True
         try:
             await self._queue.close(DiskClosedError())
-            for task in (self._saving, self._making_room):
-                if task is not None:
-                    await task
-            if len(self._boot) > self._saved:
-                await self._save_boot()
+            await self._growth.close()
+            await self._boot.close()
         finally:  # also when the call is cancelled: files and lock are not to stay behind
             try:
                 self._cache.close()
@@ -366,7 +353,8 @@ class StreamingDisk(ClosesOnExit):
         self._bytes_read += length
         if self.activity.on:
             self.activity.note("hit", offset, length)
-        if block not in self._seen or last not in self._seen:
+        seen = self._boot.seen
+        if block not in seen or last not in seen:
             self._note_first_read(block, last)
             self._queue.pump()
 
@@ -381,77 +369,21 @@ class StreamingDisk(ClosesOnExit):
         """Tells the boot profile and read-ahead; returns what would best come with the read."""
         if are_unasked():
             return range(0)
-        if len(self._seen) > _MOST_SEEN:
-            self._seen.clear()
-        blocks = range(first, last + 1)
-        self._seen.update(blocks)
-        if (len(self._boot) + len(blocks)) * self._block_size <= _LONGEST_BOOT:
-            self._boot.update(dict.fromkeys(blocks))
+        self._boot.note(range(first, last + 1))
         # A profile knows better: guesses beside it would only take the link from it (measured).
         if self._read_ahead is None or not self._replay.is_done():
             return range(0)
         return self._read_ahead.note(first, last)
 
-    def _expect(self, blocks: range) -> None:
-        self._cache.expect(blocks)  # another cache may have taken the place of the first
+    def _fresh_until(self) -> float:
+        """Until when the server promises that this version is current; 0 without a promise."""
+        fresh_for_s = self._image.fresh_for_s
+        return self._clock.now() + fresh_for_s if fresh_for_s and not self._image.changed else 0
 
-    def _keep(self, first: int, data: memoryview) -> None:
-        if self._digests is not None:
-            self._confirm(self._digests, first * self._block_size, data)
-        self._blocks_downloaded += -(-len(data) // self._block_size)
-        self._cache.put(first, data)
-
-    def _confirm(self, digests: DigestList, offset: int, data: memoryview) -> None:
-        step = digests.chunk_size
-        for start in range(0, len(data), step):
-            chunk = data[start : start + step]
-            if not digests.verify((offset + start) // step, chunk):
-                raise IntegrityError(offset + start, len(chunk))
-
-    def _settled(self, missing: range) -> None:
-        self._cache.expect_no_more(missing)
-        vouched = self._image.fresh_for_s
-        fresh = vouched and not self._image.changed
-        self._cache.commit(self._clock.now() + vouched if fresh else 0)
-        # Twice as much each time, so that a boot of any length is saved a few times only.
-        if self._saving is None and len(self._boot) > 2 * self._saved and not self._closed:
-            self._saving = asyncio.ensure_future(self._save_boot())
-        self._ask_for_room()
-
-    def _ask_for_room(self) -> None:
-        wanted = self._cache.bytes + _ROOM_STEP
-        if wanted > self._room and self._making_room is None and self._clock.now() > self._ask_room:
-            self._making_room = asyncio.ensure_future(self._grow_room())
-
-    def _has_room_for_more(self) -> bool:
-        """Whether what no read asks for may be kept; not while that is being found out."""
-        return self._making_room is None and self._cache.has_room
-
-    async def _grow_room(self) -> None:
-        wanted = self._cache.bytes + 2 * _ROOM_STEP
-        try:
-            await self._make_room_for(wanted)
-        finally:
-            self._making_room = None
+    def _committed(self) -> None:
         if not self._closed:
-            self._queue.pump()
-
-    async def _make_room_for(self, wanted: int) -> None:
-        if self._make_room is not None and not self._closed:
-            room = await self._make_room(wanted)
-            self._room = min(room, wanted)  # others grow too, so that no more is taken at once
-            # Until it is refused it may grow further: what comes in while this waits for an answer
-            # must not drive out what is there.
-            self._cache.allow(room if room < wanted else self._cache.limit)
-            self._ask_room = self._clock.now() + _ROOM_RESTS_S if room < wanted else 0.0
-
-    async def _save_boot(self) -> None:
-        self._saved = len(self._boot)
-        try:
-            if self._save_profile is not None:
-                await self._save_profile(self.boot_profile())
-        finally:
-            self._saving = None
+            self._boot.save_if_grown()
+        self._growth.check()
 
     def _notices(self) -> Iterator[Notice]:
         for notice in self._opening_notices:
@@ -465,6 +397,6 @@ class StreamingDisk(ClosesOnExit):
             yield "storage-full"
 
     def _is_stopped_short(self) -> bool:
-        """Whether the whole image is wanted and the caches of others leave no room for it."""
-        is_refused = self._ask_room and not self._cache.has_room
-        return bool(self._whole_image.wanted and is_refused and self._cache.bytes < self._size)
+        """Whether the whole image is wanted and the caches of others leave no space for it."""
+        is_missing_some = self._cache.bytes < self._size
+        return self._whole_image.wanted and self._growth.is_refused and is_missing_some

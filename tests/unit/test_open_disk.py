@@ -308,7 +308,7 @@ async def test_a_full_storage_stops_the_keeping_of_the_whole_image(server, platf
 async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
     server, platform, open_url, monkeypatch
 ):
-    monkeypatch.setattr("aero_browser_disk.streaming.streaming_disk._ROOM_STEP", BLOCK)
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_growth._STEP", BLOCK)
     platform = replace(platform, storage=FullStorage(2 * IMAGE.size))  # half of it for all caches
     limit = {"platform": platform, "cache_limit_bytes": IMAGE.size}
     first = await open_url(server.url("disk.img"), **limit)
@@ -329,7 +329,7 @@ async def test_the_whole_image_is_not_kept_where_open_caches_have_the_room(
 async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
     server, open_url, monkeypatch
 ):
-    monkeypatch.setattr("aero_browser_disk.streaming.streaming_disk._ROOM_STEP", BLOCK)
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_growth._STEP", BLOCK)
     answers = asyncio.Event()
 
     async def slow(shelf, outside, needed):

@@ -525,7 +525,7 @@ async def test_a_boot_is_replayed_by_itself_at_the_next_visit(server, open_url):
     await short.close()
     last = await open_url(server.url("disk.img"), cache_limit_bytes=5 * BLOCK)
     assert last._replay is not None
-    assert last._saved == 3, "a short session does not replace a longer boot"
+    assert last._boot._saved == 3, "a short session does not replace a longer boot"
 
 
 async def test_a_replay_leaves_half_of_the_cache_alone(server, open_url):

@@ -1,0 +1,85 @@
+"""Lets a cache grow step by step, within the limit that the caches of all images share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ..cache.block_cache import BlockCache
+from ..platform.base import Clock
+
+_STEP = 8 << 20  # bytes
+_RETRY_AFTER_S = 15.0
+
+MakeRoom = Callable[[int], Awaitable[int]]
+"""Asked for so many bytes, says how many the cache may have. Caches that nobody has open may go."""
+
+
+class CacheGrowth:
+    """Asks for more space before a cache needs it.
+
+    The question takes time, so it is asked ahead, and not again for a while after it was refused.
+    `grown` is called when there may be more space than before.
+    """
+
+    def __init__(
+        self,
+        cache: BlockCache,
+        clock: Clock,
+        make_room: MakeRoom | None,
+        grown: Callable[[], None],
+    ) -> None:
+        self.cache = cache
+        """May be replaced by another cache of the same image."""
+        self._clock = clock
+        self._make_room = make_room
+        self._grown = grown
+        self._granted = 0  # bytes that the cache may grow to
+        self._ask_again_at = 0.0  # 0 unless the last question was refused
+        self._asking: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a block that no read waits for may be cached; not while that is being asked."""
+        return self._asking is None and self.cache.has_room
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the caches of other images leave no space for another block of this one."""
+        return bool(self._ask_again_at) and not self.cache.has_room
+
+    def check(self) -> None:
+        """Asks for more space if it is about to run out. To be called as the cache fills."""
+        is_short = self.cache.bytes + _STEP > self._granted
+        if is_short and self._asking is None and self._clock.now() > self._ask_again_at:
+            self._asking = asyncio.ensure_future(self._ask())
+
+    def retry(self) -> None:
+        """Asks now, even if it was refused a moment ago."""
+        self._ask_again_at = 0.0
+        self.check()
+
+    async def close(self) -> None:
+        """Asks no more; returns when nothing is being asked."""
+        self._closed = True
+        if self._asking is not None:
+            await self._asking
+
+    async def _ask(self) -> None:
+        wanted = self.cache.bytes + 2 * _STEP
+        try:
+            if self._make_room is not None and not self._closed:
+                self._take(wanted, await self._make_room(wanted))
+        finally:
+            self._asking = None
+        if not self._closed:
+            self._grown()
+
+    def _take(self, wanted: int, room: int) -> None:
+        is_refused = room < wanted
+        self._granted = min(room, wanted)  # other caches grow too: no more than this at once
+        # Until it is refused the cache may grow further: what comes in while a question is under
+        # way must not evict what is there.
+        self.cache.allow(room if is_refused else self.cache.limit)
+        self._ask_again_at = self._clock.now() + _RETRY_AFTER_S if is_refused else 0.0
