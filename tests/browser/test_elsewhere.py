@@ -14,6 +14,7 @@ from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from lib.project import NODE_MODULES
+from support.readme import EXAMPLE_URL, Block, blocks
 
 DISK = SyntheticImage(5 * 2**20 + 100, seed=12)
 PYSCRIPT = NODE_MODULES / "@pyscript" / "core" / "dist"
@@ -43,6 +44,13 @@ await micropip.install("aero-browser-disk", index_urls=index)
 `, { globals });
   await pyodide.runPythonAsync(code, { globals });
   return globals.get("seen").toJs();
+};
+window.runAsItStands = async (index, url, code) => {
+  const pyodide = await loadPyodide({ packages: ["micropip"] });
+  const globals = pyodide.toPy({ url });
+  pyodide.pyimport("micropip").set_index_urls(index);
+  await pyodide.runPythonAsync(code, { globals });
+  return await pyodide.runPythonAsync("disk.info.size", { globals });
 };
 window.ready = true;
 </script>"""
@@ -117,3 +125,34 @@ def test_pyscript_runs_it_on_the_page_and_in_its_worker(
         page.wait_for_function("document.querySelector('#seen')?.textContent", timeout=90_000)
         seen = json.loads(page.text_content("#seen") or "")
     check(seen, storage)
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in blocks("python") if "import micropip" in b.text], ids=str
+)
+def test_what_the_pages_say_of_micropip_runs_as_it_stands(
+    block: Block, page: Page, folder: Path, images: ImageServer
+) -> None:
+    with SiteServer(folder, isolated=False) as site:
+        page.goto(f"{site.url}bare.html")
+        page.wait_for_function("window.ready")
+        arguments = [f"{site.url}simple", images.url("disk.img"), block.text]
+        size = page.evaluate("(values) => window.runAsItStands(...values)", arguments)
+    assert size == DISK.size
+
+
+def test_the_tag_of_pyscript_runs_as_it_stands(
+    page: Page, folder: Path, images: ImageServer
+) -> None:
+    (tag,) = [block.text for block in blocks("html") if block.text.startswith("<script")]
+    with SiteServer(folder, isolated=True) as site:
+        (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
+        # PyPI has neither this wheel nor Pyodide here.
+        ours = f'"{site.url}simple/aero-browser-disk/{wheel.name}"], "interpreter": '
+        ours += f'"{site.url}pyodide/pyodide.mjs"'
+        tag = tag.replace('"aero-browser-disk"]', ours)
+        tag = tag.replace(EXAMPLE_URL, images.url("disk.img"))
+        head = TAGS.partition('<script type="py"')[0]
+        (folder / "tag.html").write_text(head + tag)
+        page.goto(f"{site.url}tag.html")
+        page.wait_for_function(f"document.title === '{DISK.size} bytes'", timeout=90_000)

@@ -50,7 +50,7 @@ OPENING = GUIDE / "opening-disks.md"
 EVERYTHING = "\n".join(map(source_of, PAGES))
 # Where the blocks of each language are run or checked.
 TESTED_LANGUAGES = {
-    "html": "tests/browser/test_readme.py, tests/browser/test_elsewhere.py",
+    "html": "tests/browser/test_readme.py, and tests/browser/test_elsewhere.py (PyScript)",
     "http": "here, as header fields or requests",
     "js": "tests/browser/test_readme.py",
     "json": "here, and tests/service/test_guide.py",
