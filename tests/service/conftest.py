@@ -140,8 +140,14 @@ def disk() -> bytes:
     return DISK
 
 
+# For tests of what HTTP promises: each server keeps it.
+on_each_server = pytest.mark.parametrize("service", ["uvicorn", "granian"], indirect=True)
+
+
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
     """One service for all tests that change nothing: a disk, an empty image and two huge ones."""
     images = tmp_path_factory.mktemp("images")
     (images / "disk.img").write_bytes(DISK)
@@ -153,7 +159,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
                 file.seek(offset)
                 file.write(offset.to_bytes(8, "big"))
     # Other tests, which come in between, may take longer than connections are idle otherwise.
-    with RunningService(images, "--set", "server.keep_alive_s=3600") as running:
+    kind = getattr(request, "param", "uvicorn")
+    options = ("--server", kind, "--set", "server.keep_alive_s=3600")
+    with RunningService(images, *options) as running:
         yield running
 
 

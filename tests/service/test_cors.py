@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .conftest import on_each_server
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -35,6 +37,7 @@ def names(value: str) -> set[str]:
     return {name.strip().lower() for name in value.split(",")}
 
 
+@on_each_server
 @pytest.mark.parametrize(("path", "headers", "status"), EVERY_STATUS)
 def test_every_page_may_read_public_images(
     service: RunningService, path: str, headers: dict[str, str], status: int
@@ -77,6 +80,7 @@ def preflight(origin: str, headers: str) -> dict[str, str]:
     }
 
 
+@on_each_server
 @pytest.mark.parametrize("path", ["/disks/disk.img/bytes", "/disks/nothing/bytes", "/v1/images"])
 def test_a_preflight(service: RunningService, path: str) -> None:
     asked = "if-match,if-modified-since,if-none-match,if-range,if-unmodified-since,range"
@@ -106,6 +110,7 @@ def test_a_preflight_from_a_page_that_is_not_listed(listed: RunningService) -> N
         assert "access-control-request-headers" in names(answer.headers["vary"])
 
 
+@on_each_server
 def test_an_options_that_is_no_preflight(service: RunningService) -> None:
     answer = service.ask("/disks/disk.img/bytes", method="OPTIONS")
     assert answer.status == 204

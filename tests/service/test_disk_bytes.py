@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from aero_browser_disk.remote.byte_ranges import EntityTag, parse_http_date
 
+from .conftest import on_each_server
+
 if TYPE_CHECKING:
     from .conftest import RunningService
+
+pytestmark = on_each_server
 
 DISK = "/disks/disk.img/bytes"
 positions = st.integers(0, 700_000)

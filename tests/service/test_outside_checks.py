@@ -62,14 +62,15 @@ def redbot_finds(url: str) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
 @pytest.mark.parametrize(
     "path",
     ["/disks/small.img/bytes", "/v1/images/small.img", "/v1/images", "/v1/images/small.img/meta"],
 )
 def test_redbot_finds_nothing(
-    images: Path, serve: Callable[..., RunningService], path: str
+    images: Path, serve: Callable[..., RunningService], path: str, server: str
 ) -> None:
-    service = serve(images, "--allow-origin", PAGE)
+    service = serve(images, "--allow-origin", PAGE, "--server", server)
     assert redbot_finds(f"http://{service.host}:{service.port}{path}") == []
 
 
@@ -123,8 +124,9 @@ def test_qemu_and_the_verify_script_through_nginx(
         assert [check for check in verify(url, PAGE) if not check.holds] == []
 
 
-def test_the_verify_script(images: Path, serve: Callable[..., RunningService]) -> None:
-    service = serve(images, "--allow-origin", PAGE)
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_the_verify_script(images: Path, serve: Callable[..., RunningService], server: str) -> None:
+    service = serve(images, "--allow-origin", PAGE, "--server", server)
     url = f"http://{service.host}:{service.port}/disks/disk.img/bytes"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,8 @@ from hypothesis import strategies
 
 from aero_browser_disk.remote.byte_ranges import format_http_date, parse_http_date
 
+from .conftest import on_each_server
+
 if TYPE_CHECKING:
     from .conftest import RunningService
 
@@ -64,6 +66,7 @@ TABLE = [
 ]
 
 
+@on_each_server
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("conditions", "status"), TABLE, ids=str)
 def test_the_table(

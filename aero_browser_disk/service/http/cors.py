@@ -1,4 +1,4 @@
-"""Which pages may read the answers: CORS, and the resource policy that COEP asks for."""
+"""Which pages may read the responses: CORS, and the resource policy that COEP asks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REQUEST_HEADERS: Final = (
     "Range, If-Range, If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since, "
     "Authorization, Cache-Control, Content-Type"
 )
-# What a client reads to check an answer before it trusts a byte of it.
+# What a client reads to check a response before it trusts a byte of it.
 _RESPONSE_HEADERS: Final = (
     "Accept-Ranges, Content-Range, Content-Length, Content-Encoding, ETag, Last-Modified, "
     "Link, Retry-After, Age, Date, WWW-Authenticate, X-Request-Id"
@@ -49,7 +49,7 @@ class CorsPolicy:
     def fields(
         self, origin: str | None, preflight_methods: str | None = None
     ) -> tuple[tuple[str, str], ...]:
-        """What an answer to `origin` carries, whatever its status, and more on a preflight."""
+        """What a response to `origin` carries, whatever its status, and more on a preflight."""
         fields = [
             ("Access-Control-Expose-Headers", _RESPONSE_HEADERS),
             ("Cross-Origin-Resource-Policy", self.resource_policy),
@@ -71,6 +71,6 @@ class CorsPolicy:
                 ("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
             ]
         elif self.allow_origins is not None:
-            # Also without a match: a cache must not hand this answer to an origin that is allowed.
+            # Also without a match: no cache may hand this response to an origin that is allowed.
             fields.append(("Vary", "Origin"))
         return tuple(fields)

@@ -1,6 +1,6 @@
 """Answers past ASGI: a server that offers it takes headers as they stand, and bytes on loan.
 
-ASGI has two messages for each answer, headers apart that every server checks and puts together
+ASGI has two messages for each response, headers apart that every server checks and puts together
 again, and bodies that are the server's for as long as it likes. For a range of 64 KiB that is more
 work than all the rest (measured).
 """
@@ -49,7 +49,7 @@ class Repeat(Protocol):
 
 
 class DirectResponse(Protocol):
-    """The answer to one request, instead of all messages of ASGI."""
+    """The response to one request, instead of all messages of ASGI."""
 
     def offer(self, repeat: Repeat) -> None:
         """Has the connection's next requests that are like this one answered by `repeat`."""
@@ -63,13 +63,13 @@ class DirectResponse(Protocol):
         """Writes the status with header lines (with the first piece of the body), and the piece.
 
         Returns how much of `body` it took: what the socket does, and hardly more. The rest is to be
-        written again once it is `writable`. Content-Length is the caller's: the answer is complete
-        when all of a piece without `more` was taken.
+        written again once it is `writable`. Content-Length is the caller's: the response is
+        complete when all of a piece without `more` was taken.
         """
 
 
 class RepeatedResponse(Protocol):
-    """The answer to a request that is like one before."""
+    """The response to a request that is like one before."""
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
         """Writes the status, the header lines with the empty one that ends them, and the body.

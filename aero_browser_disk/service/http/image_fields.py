@@ -1,4 +1,4 @@
-"""What answers say of one version of an image: put together once, for thousands of ranges."""
+"""What responses say of one version of an image: put together once, for thousands of ranges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOR_EVER_S: Final = 31_536_000
 
 @dataclass(frozen=True, slots=True)
 class ImageFields:
-    """The header fields of answers about an image. `of_304` are those without its Content-Type.
+    """The header fields of responses about an image. `of_304` are those without its Content-Type.
 
     The blocks come in two forms: for everybody, and for who showed credentials.
     """

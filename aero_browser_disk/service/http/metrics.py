@@ -57,7 +57,7 @@ class Metrics:
         )
         self._durations = Histogram(
             "aero_disk_request_duration_seconds",
-            "From a request's headers to the end of its answer.",
+            "From a request's headers to the end of its response.",
             ("route",),
             buckets=_DURATIONS_S,
             registry=registry,

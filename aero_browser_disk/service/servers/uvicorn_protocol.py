@@ -21,7 +21,7 @@ from .socket_writer import MAX_BUFFERED, SocketWriter
 
 # A request with one of these may have a body, or turn into something else.
 _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
-# What is remembered of each connection.
+# What is remembered of each connection, in bytes.
 _LONGEST_REMEMBERED: Final = 16 * 1024
 # What may be buffered for a client, of the response to a repeated request.
 _MAX_BUFFERED_REPEAT: Final = PIECE_LENGTH
@@ -91,7 +91,8 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """As `asyncio.Protocol.data_received`."""
-        if not self._gate.waiting and self._is_answered_again(data):
+        known = self._repeatable
+        if known is not None and not self._gate.waiting and self._is_answered_again(known, data):
             return
         self._gate.push(data)
         self._advance()
@@ -127,7 +128,8 @@ class Protocol(HttpToolsProtocol):
                 self._wait_for_headers()
             return False
         self._stop_waiting_for_headers()
-        if self._is_answered_again(head):
+        known = self._repeatable
+        if known is not None and self._is_answered_again(known, head):
             # Others get their turn.
             self.loop.call_soon(self._advance)
             return False
@@ -143,7 +145,7 @@ class Protocol(HttpToolsProtocol):
         if not self._has_headers:
             raise RefusedRequestError(400, "bad_request", "This is not an HTTP request.", head)
         if not self._is_whole:
-            self._request = None
+            self._repeatable = self._request = None
             fields = dict(self.headers)
             chunked = b"transfer-encoding" in fields
             self._body_left = None if chunked else int(fields.get(b"content-length", b"0"))
@@ -217,8 +219,8 @@ class Protocol(HttpToolsProtocol):
         cycle: Any = self.cycle
         if self._writer.is_direct:
             # Its task begins later.
-            answer: Any = _CycleResponse(cycle, self)
-            cycle.scope["extensions"] = {EXTENSION: answer}
+            response: Any = _CycleResponse(cycle, self)
+            cycle.scope["extensions"] = {EXTENSION: response}
 
     def on_body(self, body: bytes) -> None:
         """As the parser calls it."""
@@ -270,15 +272,12 @@ class Protocol(HttpToolsProtocol):
         if form is not None:
             self._repeatable = _Repeatable(form, repeat, cycle)
 
-    def _is_answered_again(self, request: bytes) -> bool:
+    def _is_answered_again(self, known: _Repeatable, request: bytes) -> bool:
         """Answers a whole request as one before was; False when it has to be parsed."""
-        known = self._repeatable
-        values = None if known is None else known.form.values(request)
+        values = known.form.values(request)
         if (
-            known is None
-            or values is None
+            values is None
             or not self.cycle.response_complete
-            or not self.cycle.keep_alive
             or self.flow.write_paused
             or self.transport.is_closing()
         ):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SCHEMES: Final = ("s3", "gs", "az")
 _CONNECT_TIMEOUT: Final = timedelta(seconds=3)
-# Without a byte. How long a whole answer takes is up to its reader.
+# Without a byte. How long a whole response takes is up to its reader.
 _READ_TIMEOUT: Final = timedelta(seconds=10)
 _WHOLE_TIMEOUT: Final = timedelta(days=7)
 _RETRY: Final[RetryConfig] = {

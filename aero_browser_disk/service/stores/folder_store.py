@@ -49,7 +49,7 @@ class FolderStore:
 
     With `nginx_validators` an image's ETag is the one that nginx gives the file, whatever the
     manifest says, so that nginx can send it. A manifest that changes is read again; while it is
-    wrong the last good one stays in force and `on_rejected_manifest` is told why. For one event
+    wrong the last good one stays in force and `on_rejected_manifest` is notified. For one event
     loop. Making it raises `ManifestError`, or `OSError` when the folder cannot be served.
     """
 
@@ -68,7 +68,7 @@ class FolderStore:
         self._nginx_validators = nginx_validators
         self._manifest: dict[str, ManifestEntry] | None = None
         self._manifest_version: FileVersion | None = None
-        # What was told last, if the manifest is still wrong.
+        # What was reported last, if the manifest is still wrong.
         self._rejected: tuple[FileVersion | None, str] | None = None
         self._read_manifest()
 
@@ -407,7 +407,7 @@ def _describe(entry: ManifestEntry, version: FileVersion) -> Image:
         entry,
         version.size,
         version.entity_tag if entry.etag is None else entry.etag,
-        # Never later than the answer (RFC 9110 §8.8.2.1).
+        # Never later than the response (RFC 9110 §8.8.2.1).
         min(
             modified_s if entry.last_modified_s is None else entry.last_modified_s, int(time.time())
         ),

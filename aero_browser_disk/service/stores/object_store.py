@@ -325,7 +325,7 @@ class _ObjectReader:
                 left_tries -= 1
 
     async def _begin(self, start: int, stop: int) -> GetResult:
-        """An answer with those bytes; raises `VersionChangedError` when it is another version."""
+        """A response with those bytes; raises `VersionChangedError` when it is another version."""
         options: GetOptions = {"range": (start, stop), "if_match": self._version.etag}
         try:
             async with _asking():
@@ -353,7 +353,7 @@ def _describe(entry: ManifestEntry, version: ObjectVersion) -> Image:
         entry,
         version.size,
         EntityTag(version.etag.strip('"')) if entry.etag is None else entry.etag,
-        # Never later than the answer (RFC 9110 §8.8.2.1).
+        # Never later than the response (RFC 9110 §8.8.2.1).
         min(modified_s, int(time.time())),
     )
 
