@@ -76,7 +76,9 @@ def test_metrics(images: Path, serve: Callable[..., RunningService]) -> None:
         sent += len(service.ask(DISK, {} if value is None else {"Range": value}).body)
     service.ask(DISK, method="HEAD")
     service.ask("/nothing/" + "x" * 100)
-    sent += len(service.ask("/disks/nothing/bytes?" + "y" * 100, method="BREW").body)
+    sent += len(service.ask("/disks/nothing/bytes?" + "y" * 100, method="PATCH").body)
+    # The parser knows none of that name, and ends the connection.
+    assert service.ask("/disks/nothing/bytes", method="BREW").status == 501
     for token in ("", "wrong", TOKEN + "x"):
         refused = scrape(service, token)
         assert refused.status == 401
@@ -94,6 +96,7 @@ def test_metrics(images: Path, serve: Callable[..., RunningService]) -> None:
     assert found[requests, route, "HEAD", "200"] == 1
     assert found[requests, "none", "GET", "404"] == 1
     assert found[requests, route, "other", "405"] == 1
+    assert found[requests, "none", "other", "501"] == 1
     assert found["requests_in_flight",] == 1
     for result, count in (
         ("satisfied", 2),

@@ -176,10 +176,12 @@ class Protocol(HttpToolsProtocol):
             # Refused silently (RFC 9110 §7.8): what follows is a request like any other.
             self.parser = httptools.HttpRequestParser(self)
             self._is_whole = True
-        except httptools.HttpParserError:
-            raise RefusedRequestError(
-                400, "bad_request", "This is not an HTTP request.", head
-            ) from None
+        except httptools.HttpParserError as error:
+            refusal = RefusedRequestError(400, "bad_request", "This is not an HTTP request.", head)
+            if refusal.method and isinstance(error, httptools.HttpParserInvalidMethodError):
+                # It is one, but the parser has a list of methods (RFC 9110 §15.6.2).
+                refusal.status, refusal.code = 501, "unknown_method"
+            raise refusal from None
 
     def _refuse(self, refusal: RefusedRequestError) -> None:
         """Has the application answer with the refusal, as the connection's last response."""
