@@ -23,6 +23,7 @@ from .errors import DiskError
 from .library.catalog import LibraryEntry, LibraryUsage
 from .library.library import ExportFile, Library
 from .library.open_image import LibraryDisk
+from .library.recovery import Recovery
 from .open_disk import open_disk
 from .platform import Platform, current_platform, host_platform
 from .remote.access import Grant
@@ -50,6 +51,7 @@ __all__ = [
     "LibraryUsage",
     "Notice",
     "Platform",
+    "Recovery",
     "RemoteOptions",
     "RetryPolicy",
     "StreamingDisk",

@@ -279,11 +279,34 @@ class SourceChangedError(DiskError):
 
 
 class NoSuchImageError(DiskError):
-    """There is no image, overlay or cache of that name."""
+    """There is no image, overlay or cache of that name.
 
-    def __init__(self, what: str, name: str) -> None:
-        super().__init__(f"There is no {what} {name!r}. See the library's list for what there is.")
+    `recovered` names those whose record was damaged, so that their names are lost.
+    """
+
+    def __init__(self, what: str, name: str, recovered: tuple[str, ...] = ()) -> None:
+        advice = "See the library's list for what there is."
+        if recovered:
+            advice = (
+                f"The record of another was damaged, and it may be that: {', '.join(recovered)}. "
+                "Rename it to go on with it."
+            )
+        super().__init__(f"There is no {what} {name!r}. {advice}")
         self.image = name
+        self.recovered = ", ".join(recovered)
+
+
+class RecoveredOverlayError(DiskError):
+    """A new overlay was asked for, and one is there whose name is lost: it may be that one."""
+
+    def __init__(self, name: str, base: str, recovered: tuple[str, ...]) -> None:
+        super().__init__(
+            f"There is no overlay {name!r} over {base!r}, but the data of an overlay over it whose "
+            f"record was damaged: {', '.join(recovered)}. Rename it to {name!r} to go on with it, "
+            "or to another name to begin a new overlay."
+        )
+        self.image = name
+        self.recovered = ", ".join(recovered)
 
 
 class NameTakenError(DiskError):
@@ -473,12 +496,13 @@ class DamagedDiskError(StorageError):
         offset: int | None = None,
         length: int | None = None,
         image: str | None = None,
+        advice: str = "Save what is intact with the library's recover().",
     ) -> None:
         part = "" if offset is None else f" (bytes {offset:,} to {offset + (length or 0):,})"
         DiskError.__init__(
             self,
             f"{repr(image) if image else path} is damaged{part}: {reason}. Nothing was changed or "
-            "deleted. Save what is intact with the library's recover().",
+            f"deleted. {advice}",
         )
         self.path = path
         self.reason = reason

@@ -11,9 +11,10 @@ from ..cache.budget import folder_facts
 from ..errors import ImageBusyError, NoSuchImageError
 from ..records.folders import LibraryShelf
 from ..records.record import CACHES, IMAGES, OVERLAYS, Media, Record
+from .recovered_overlays import find_bases
 
 EntryKind = Literal["image", "overlay", "cache"]
-EntryState = Literal["ready", "creating", "importing"]
+EntryState = Literal["ready", "creating", "importing", "recovered"]
 _KINDS: dict[str, EntryKind] = {IMAGES: "image", OVERLAYS: "overlay", CACHES: "cache"}
 
 
@@ -24,6 +25,8 @@ class LibraryEntry:
     `size` is the disk's, `used_bytes` the room that it takes here. `base` is the id of what an
     overlay lies over, `base_name` what that is called. A cache's name is its image's address,
     without what may be secret in it. `done` is how much of an import that broke off is safe.
+    `damage` is what was found wrong with its data. What is "recovered" has data, and lost its name
+    with a damaged record: `Library.rename` gives it one.
     """
 
     id: str
@@ -41,6 +44,7 @@ class LibraryEntry:
     base: str | None = None
     base_name: str | None = None
     done: int | None = None
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class LibraryCatalog:
         records: dict[str, Record] = {}
         for kind in (IMAGES, OVERLAYS):
             records |= await self._shelf.all(kind)
+        if any(r.state == "recovered" and f.startswith(OVERLAYS) for f, r in records.items()):
+            await find_bases(self._shelf)
+            records |= await self._shelf.all(OVERLAYS)
         for name in await self._storage.list(CACHES):
             records[f"{CACHES}/{name}"] = await self._cache_record(f"{CACHES}/{name}")
         held = await self._shelf.platform.locks.held(records)
@@ -171,11 +178,16 @@ class LibraryCatalog:
             base=record.base,
             base_name=record.base_name,
             done=record.done if record.state == "importing" else None,
+            damage=record.damage,
         )
 
 
 def _shown(record: Record) -> EntryState:
-    return "ready" if record.state == "removing" else record.state
+    match record.state:
+        case "removing" | "empty":
+            return "ready"
+        case state:
+            return state
 
 
 def _prune_kind(entry: LibraryEntry) -> str:

@@ -7,8 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from ..disk import SECTOR_SIZE, Disk, DiskInfo, data_ranges
+from ..disk import SECTOR_SIZE, Disk, data_ranges
 from ..errors import (
+    DamagedDiskError,
     HasOverlaysError,
     ImageBusyError,
     OddSizeError,
@@ -23,8 +24,10 @@ from ..records.record import IMAGES, OVERLAYS, Record
 from ..transfer.image_import import CopyProgress, Report
 from ..writable.local_image import LocalImage
 from .catalog import names_of
+from .damage import missing, note, note_met, noted
 from .open_bases import open_shared
-from .open_image import CD_SECTOR_SIZE, LibraryDisk, Refusal
+from .open_image import CD_SECTOR_SIZE, Closed, LibraryDisk, Refusal
+from .recovery import copy_intact, open_salvage
 
 MIB = 1 << 20
 _COPIED_AT_ONCE = 4 * MIB
@@ -76,11 +79,16 @@ class LibraryImages:
         noting = asyncio.ensure_future(self._note(folder))  # nobody need wait for that
         opened_at = self._shelf.platform.clock.now()
 
-        async def on_close(info: DiskInfo) -> None:
+        async def on_close(closed: Closed) -> None:
             try:
                 await noting
             finally:
                 release()
+            await note_met(self._shelf, closed.damage)
+            info = closed.info
+            if info is None:
+                self._shelf.tell(folder)
+                return
             is_noted = (record.size, record.version) == (info.size, info.version)
             if is_noted and self._shelf.platform.clock.now() - opened_at < _SAME_USE_S:
                 self._shelf.tell(folder)  # that it is not open any more
@@ -102,15 +110,17 @@ class LibraryImages:
             raise UnfinishedImportError(record.name)
         lock = await self._shelf.claim(folder, record.name)
         try:
-            image = await LocalImage.open(self._storage, folder)
-        except StorageBusyError as error:
+            image = await LocalImage.open(self._storage, folder, known_version=record.version)
+            if record.damage is not None:
+                await note(self._shelf, folder, None)  # what is still damaged is found again
+        except BaseException as error:
             lock.release()
-            raise ImageBusyError(record.name) from error
-        except FileNotFoundError as error:
-            lock.release()
-            raise StorageError(folder, "the image's file is not there any more") from error
-        except BaseException:
-            lock.release()
+            if isinstance(error, StorageBusyError):
+                raise ImageBusyError(record.name) from error
+            if isinstance(error, FileNotFoundError):
+                raise await missing(self._shelf, folder, record) from error
+            if isinstance(error, DamagedDiskError):
+                raise await noted(self._shelf, folder, record, error) from error
             raise
         return image, lock.release
 
@@ -148,6 +158,23 @@ class LibraryImages:
             await source.close()
             release()
         return made
+
+    async def recover(
+        self, name: str, new_name: str, *, report: Report | None = None
+    ) -> tuple[str, tuple[tuple[int, int], ...], bool]:
+        """Saves what is intact of an image in a new one: `Recovery`.
+
+        Returns its folder, what is lost, and whether the rest is as it was last.
+        """
+        folder, record = await self._shelf.find(IMAGES, name)
+        async with self._shelf.claimed(folder, record.name):
+            salvage = await open_salvage(self._shelf, folder, record)
+            with contextlib.closing(salvage):
+                options = {"media": record.media, "format": record.format}
+                size = salvage.contents.size
+                async with self.making(new_name, size, **options) as (made, image):
+                    lost = await copy_intact(salvage, image, report)
+        return made, lost, salvage.is_latest
 
     async def remove(self, name: str, *, drop_overlays: bool = False) -> None:
         """Removes an image, or an import that broke off.

@@ -36,6 +36,7 @@ from .catalog import LibraryCatalog, LibraryEntry, LibraryUsage
 from .images import LibraryImages, copy_disk
 from .open_image import LibraryDisk
 from .overlays import LibraryOverlays, OverlayBase
+from .recovery import Recovery
 from .transfers import LibraryImports
 
 
@@ -148,6 +149,17 @@ class Library(ClosesOnExit):
     ) -> None:
         """Makes an image larger or smaller: `LibraryImages.resize`."""
         await self._images.resize(name, size, cut=cut, drop_overlays=drop_overlays)
+
+    async def recover(self, name: str, new_name: str, *, report: Report | None = None) -> Recovery:
+        """Saves what is intact of a damaged image in a new one, or of an overlay, by its id.
+
+        The damaged one stays as it is. Where one bit was flipped it is flipped back; what is lost
+        is zeros in the new one, and listed. Raises `NoSuchImageError`, `ImageBusyError`,
+        `NameTakenError`, `DamagedDiskError` when nothing can be saved, and other `StorageError`s.
+        """
+        of = self.overlays if _kind(name) == OVERLAYS else self._images
+        folder, lost, is_latest = await of.recover(name, new_name, report=report)
+        return Recovery(await self._catalog.entry(folder), lost, is_latest)
 
     async def remove(self, name: str, *, drop_overlays: bool = False) -> None:
         """Removes an image, or by its id an overlay or a cache.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ..disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, data_ranges, locate
-from ..errors import DiskError, ReadOnlyError
+from ..disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
+from ..errors import DamagedDiskError, DiskError, ReadOnlyError
 from ..platform.base import File, ReadableBuffer, WritableBuffer
 from ..platform.opening import ClosesOnExit
 from ..streaming.activity import Activity
@@ -15,6 +15,16 @@ from ..writable.overlay import Overlay
 
 CD_SECTOR_SIZE = 2048
 
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A disk at its end: its info, None when its last flush failed, and the damage that it met."""
+
+    info: DiskInfo | None
+    damage: DamagedDiskError | None
+
+
+OnClose = Callable[[Closed], Awaitable[None]]
 Changed = Callable[[int, int], None]
 Refusal = Callable[[], DiskError]
 """Makes the error that says why a write is refused."""
@@ -24,8 +34,8 @@ class LibraryDisk(ClosesOnExit):
     """A `Disk` over the one that is opened, which it owns.
 
     `folder` is where the uppermost layer is kept. With `refuses` it takes no writes. `on_close` is
-    called once, after the disk was closed, with what its version was then. `remote` is the disk
-    that downloads, if there is one beneath.
+    called once, after the disk was closed. `remote` is the disk that downloads, if there is one
+    beneath.
     """
 
     def __init__(
@@ -36,7 +46,7 @@ class LibraryDisk(ClosesOnExit):
         sector_size: int = SECTOR_SIZE,
         refuses: Refusal | None = None,
         remote: StreamingDisk | None = None,
-        on_close: Callable[[DiskInfo], Awaitable[None]],
+        on_close: OnClose,
     ) -> None:
         self.disk = disk
         self.folder = folder
@@ -48,7 +58,8 @@ class LibraryDisk(ClosesOnExit):
         self.changes = 0
         """How often something was written, discarded or given up."""
         self._watchers: list[Changed] = []
-        self._on_close: Callable[[DiskInfo], Awaitable[None]] | None = on_close
+        self._on_close: OnClose | None = on_close
+        self._damage: DamagedDiskError | None = None
 
     @property
     def overlay(self) -> Overlay | None:
@@ -92,8 +103,12 @@ class LibraryDisk(ClosesOnExit):
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
-        if not self.disk.try_read_into(offset, target):
-            return False
+        try:
+            if not self.disk.try_read_into(offset, target):
+                return False
+        except DamagedDiskError as error:
+            self._damage = error
+            raise
         if self.activity.on:
             self.activity.note("hit", offset, len(target), told_from=1)
         return True
@@ -101,12 +116,17 @@ class LibraryDisk(ClosesOnExit):
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.activity.on:
             self.activity.note("miss", offset, len(target), told_from=1)
-        await self.disk.read_into(offset, target)
+        try:
+            await self.disk.read_into(offset, target)
+        except DamagedDiskError as error:
+            self._damage = error
+            raise
 
     async def read(self, offset: int, length: int) -> bytes:
-        if self.activity.on:
-            self.activity.note("miss", offset, length, told_from=1)
-        return await self.disk.read(offset, length)
+        check_bounds(offset, length, self.disk.info.size)
+        data = bytearray(length)
+        await self.read_into(offset, data)
+        return bytes(data)
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
@@ -181,15 +201,16 @@ class LibraryDisk(ClosesOnExit):
         on_close, self._on_close = self._on_close, None
         if on_close is None:
             return
+        info: DiskInfo | None = None
         try:
             await self.disk.flush()
-        finally:
             # After the flush, which makes the version that the next one to open it will see.
             info = self.disk.info
+        finally:
             try:
                 await self.disk.close()
             finally:
-                await on_close(info)
+                await on_close(Closed(info, self._damage))
 
     @property
     def _is_open(self) -> bool:

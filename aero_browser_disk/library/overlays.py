@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..disk import Disk, DiskInfo
 from ..errors import (
+    DamagedDiskError,
     HasOverlaysError,
     ImageBusyError,
     NameTakenError,
     NoSuchImageError,
     ReadOnlyError,
+    RecoveredOverlayError,
     StorageBusyError,
     StorageError,
 )
@@ -21,13 +24,18 @@ from ..platform.byte_source import ByteStream
 from ..records.folders import LibraryShelf
 from ..records.record import IMAGES, OVERLAYS, SECTORS, Record
 from ..streaming.streaming_disk import StreamingDisk
+from ..transfer.image_import import Report
 from ..writable.overlay import Overlay
 from ..writable.overlay_file import overlay_parts, store_from_parts
+from ..writable.sector_reader import Range
 from ..writable.sector_store import SectorStore
 from .catalog import names_of
+from .damage import missing, note, note_met, noted
 from .images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
 from .open_bases import SharedBase, naming_turn, open_shared
-from .open_image import LibraryDisk, Refusal
+from .open_image import Closed, LibraryDisk, Refusal
+from .recovered_overlays import find_bases
+from .recovery import copy_intact, open_salvage
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class LibraryOverlays:
             for name in names[:-1]:
                 base, top = await self._open_lower(base, top, name, releases)
             for name in names[-1:]:
-                folder, record = await self._find_or_name(base, name, top.info.size)
+                folder, record = await self._find_or_name(base, name, top.info)
                 top = await self._open_one(top, folder, record, releases)
                 base = OverlayBase(folder, record.name)
             refuses = await self._refusal(base, write_base=write_base)
@@ -100,9 +108,11 @@ class LibraryOverlays:
             _call(releases)
             raise
 
-        async def on_close(info: DiskInfo) -> None:
+        async def on_close(closed: Closed) -> None:
             _call(releases)
-            await self._note(base.folder, info)
+            await note_met(self._shelf, closed.damage)
+            if closed.info is not None:
+                await self._note(base.folder, closed.info)
 
         remote = disk if isinstance(disk, StreamingDisk) else None
         return LibraryDisk(
@@ -117,6 +127,7 @@ class LibraryOverlays:
         folder, record = await self._shelf.find(OVERLAYS, name, base)
         await self._check_overlays(folder, record)
         async with self._shelf.claimed(folder, record.name):
+            await self._shelf.update(folder, state="empty", version=None, damage=None)
             await self._storage.remove(f"{folder}/{SECTORS}")  # made anew when it is opened
         self._shelf.tell(folder)
 
@@ -187,9 +198,16 @@ class LibraryOverlays:
                     yield record, pieces
                 return
         async with self._shelf.claimed(folder, record.name):
-            store = await SectorStore.open(self._storage, f"{folder}/{SECTORS}")
-            if store is None:
+            try:
+                store = await SectorStore.open(
+                    self._storage, f"{folder}/{SECTORS}", known_version=record.version
+                )
+            except DamagedDiskError as error:
+                raise await noted(self._shelf, folder, record, error) from error
+            if store is None and record.state == "empty":
                 raise NoSuchImageError("overlay", record.name)  # it was reset, and holds nothing
+            if store is None:
+                raise await missing(self._shelf, folder, record)
             parts = overlay_parts(store)
             try:
                 yield record, parts
@@ -229,6 +247,43 @@ class LibraryOverlays:
                 raise
         return folder
 
+    async def recover(
+        self, name: str, new_name: str, *, report: Report | None = None
+    ) -> tuple[str, tuple[Range, ...], bool]:
+        """Saves what is intact of an overlay in a new one over the same base: `Recovery`.
+
+        Returns its folder, what is lost, and whether the rest is as it was last.
+        """
+        folder, record = await self._shelf.find(OVERLAYS, name)
+        made, now = self._shelf.new_folder(OVERLAYS), self._shelf.platform.clock.now()
+        new = Record(
+            new_name,
+            record.size,
+            now,
+            now,
+            "creating",
+            base=record.base,
+            base_name=record.base_name,
+        )
+        async with self._shelf.claimed(folder, record.name), self._shelf.claimed(made, new_name):
+            salvage = await open_salvage(self._shelf, folder, record)
+            with contextlib.closing(salvage):
+                await self._shelf.add(made, new)
+                try:
+                    contents = replace(
+                        salvage.contents, identity=secrets.token_hex(16), commit_mark=None
+                    )
+                    path = f"{made}/{SECTORS}"
+                    store = await SectorStore.create(self._storage, path, contents)
+                    with contextlib.closing(store):
+                        lost = await copy_intact(salvage, store, report)
+                        store.commit_and_close()
+                    await self._shelf.update(made, state="ready", size=contents.size)
+                except BaseException:
+                    await self._shelf.remove(made)
+                    raise
+        return made, lost, salvage.is_latest
+
     async def note_base_name(self, folder: str, name: str) -> None:
         """Notes what the image that overlays lie over is called now."""
         for overlay, record in (await self._shelf.all(OVERLAYS)).items():
@@ -237,11 +292,21 @@ class LibraryOverlays:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _find_or_name(self, base: OverlayBase, name: str, size: int) -> tuple[str, Record]:
+    async def _find_or_name(
+        self, base: OverlayBase, name: str, over: DiskInfo
+    ) -> tuple[str, Record]:
         """The overlay of that name, or a record for a new one, still being created."""
+        size = over.size
         try:
             return await self._shelf.find(OVERLAYS, name, base.folder)
         except NoSuchImageError:
+            await find_bases(self._shelf, {base.folder: (base.name, over.version)})
+            records = (await self._shelf.all(OVERLAYS)).values()
+            found = [r.name for r in records if r.state == "recovered" and r.base == base.folder]
+            if found and name not in found:
+                raise RecoveredOverlayError(name, base.name, tuple(found)) from None
+            if found:
+                return await self._shelf.find(OVERLAYS, name, base.folder)
             now = self._shelf.platform.clock.now()
             record = Record(
                 name, size, now, now, state="creating", base=base.folder, base_name=base.name
@@ -259,7 +324,7 @@ class LibraryOverlays:
     async def _open_named_lower(
         self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
     ) -> tuple[OverlayBase, Disk]:
-        folder, record = await self._find_or_name(base, name, over.info.size)
+        folder, record = await self._find_or_name(base, name, over.info)
         lower = OverlayBase(folder, record.name)
         if not isinstance(over, SharedBase):
             return lower, await self._open_one(over, folder, record, releases)
@@ -290,16 +355,25 @@ class LibraryOverlays:
                 await self._shelf.add(folder, record)
             except NameTakenError as error:  # made meanwhile, and open there
                 raise ImageBusyError(record.name) from error
+        is_new = record.state in ("creating", "empty")
         try:
-            overlay = await Overlay.open(over, self._storage, folder)
+            overlay = await Overlay.open(
+                over, self._storage, folder, create=is_new, known_version=record.version
+            )
         except StorageBusyError as error:
             raise ImageBusyError(record.name) from error
+        except FileNotFoundError as error:
+            raise await missing(self._shelf, folder, record) from error
+        except DamagedDiskError as error:
+            raise await noted(self._shelf, folder, record, error) from error
         except BaseException:
             if record.state == "creating":
                 await self._shelf.remove(folder)
             raise
-        if record.state == "creating":
+        if is_new:
             await self._shelf.update(folder, state="ready")
+        if record.damage is not None:
+            await note(self._shelf, folder, None)  # what is still damaged is found again
         return overlay
 
     async def _refusal(self, over: OverlayBase, *, write_base: bool) -> Refusal | None:

@@ -269,6 +269,13 @@ class FolderFile:
         self._path = path
         self._descriptor: int | None = descriptor
 
+    def is_at(self, path: Path) -> bool:
+        """Whether a path leads to this very file."""
+        try:
+            return os.path.samestat(os.fstat(self._open()), path.stat())
+        except FileNotFoundError:
+            return False
+
     def size(self) -> int:
         return os.fstat(self._open()).st_size
 
@@ -359,51 +366,87 @@ class FolderStorage:
                 full.parent.mkdir(parents=True, exist_ok=True)
         elif not full.exists():
             raise FileNotFoundError(path)
-        with _mapped(path):
+        try:
             descriptor = os.open(full, flags | getattr(os, "O_BINARY", 0), 0o600)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not create:
+                raise FileNotFoundError(path) from error
+            with _mapped(path):
+                raise
         if not _lock(descriptor):
             os.close(descriptor)
             raise StorageBusyError(path)
         return FolderFile(path, descriptor)
 
     async def list(self, path: str) -> list[str]:
-        folder = self._path(path)
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        try:
+            return sorted(path.name for path in self._path(path).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     async def facts(self, path: str) -> FileFacts | None:
         try:
             status = self._path(path).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return FileFacts(status.st_size, status.st_mtime)
 
     async def remove(self, path: str) -> None:
         full = self._path(path)
         if full.is_dir():
-            for file in full.rglob("*"):
-                if file.is_file():
-                    await self._check_free(file, path)
+            for file, _ in _files_below(full):
+                await self._check_free(file, path)
             with _mapped(path):
-                shutil.rmtree(full)
+                _remove_folder(full)
         elif full.exists():
             await self._check_free(full, path)
             with _mapped(path):
-                full.unlink()
+                full.unlink(missing_ok=True)
 
     async def estimate(self) -> StorageEstimate:
         roots = {self._root, *self._elsewhere.values()}
-        files = (file for root in roots for file in root.rglob("*"))
-        usage = sum(file.stat().st_size for file in files if file.is_file())
+        usage = sum(size for root in roots for _, size in _files_below(root))
         existing = next(p for p in (self._root, *self._root.parents) if p.exists())
         return StorageEstimate(usage=usage, quota=usage + shutil.disk_usage(existing).free)
 
     async def _check_free(self, file: Path, path: str) -> None:
         with _mapped(path):
-            descriptor = os.open(file, os.O_RDWR)
+            try:
+                descriptor = os.open(file, os.O_RDWR)
+            except FileNotFoundError:
+                return  # another process removed it
         free = _lock(descriptor)
         os.close(descriptor)
         if not free:
             raise StorageBusyError(path)
+
+
+def _files_below(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The files below a folder, and their sizes; what another process removes is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            found = list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in found:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(Path(entry.path))
+            else:
+                yield Path(entry.path), entry.stat().st_size
+        except FileNotFoundError:
+            continue
+
+
+def _remove_folder(folder: Path) -> None:
+    """Removes a folder, which another process may be removing too."""
+    for file, _ in _files_below(folder):
+        file.unlink(missing_ok=True)
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        if folder.exists():
+            raise
 
 
 def _lock(descriptor: int) -> bool:
@@ -419,26 +462,38 @@ def _lock(descriptor: int) -> bool:
 
 
 class FolderLock:
-    """A `Lock` that is a locked file; the system frees it when the process dies."""
+    """A `Lock` that is a locked file; the system frees it when the process dies.
 
-    def __init__(self, file: FolderFile) -> None:
-        self._file = file
+    The file is removed when the lock is released: else one would stay of each image that there was.
+    """
+
+    def __init__(self, file: FolderFile, path: Path) -> None:
+        self._file: FolderFile | None = file
+        self._path = path
 
     def release(self) -> None:
-        self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            self._path.unlink(missing_ok=True)  # while it is locked, so it is still this file
+            file.close()
 
 
 class FolderLocks:
     """`Locks` among the processes that share a folder."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._files = FolderStorage(folder)
 
     async def acquire(self, name: str, timeout_s: float | None) -> FolderLock | None:
         deadline = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+        file_name = name.replace("/", "-")
         while True:
             try:
-                return FolderLock(await self._files.open(name.replace("/", "-")))
+                file = await self._files.open(file_name)
+                if file.is_at(self._folder / file_name):
+                    return FolderLock(file, self._folder / file_name)
+                file.close()  # its last holder removed it: another one can be had there
             except StorageBusyError:
                 if time.monotonic() >= deadline:
                     return None

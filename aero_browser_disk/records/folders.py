@@ -97,6 +97,8 @@ class LibraryShelf:
                 others = await self._read_all(kind)
                 others.pop(folder, None)
                 self._check_free(kind, others, changes["name"], old.base)
+                if old.state == "recovered":
+                    changes.setdefault("state", "ready")
             record = replace(old, **changes)
             if record != old:
                 await write_record(self.storage, folder, record)
@@ -196,7 +198,8 @@ class LibraryShelf:
             if facts is None:
                 return None
             name = f"recovered-{folder.rpartition('/')[2][:8]}"
-            record = Record(name, 0, facts.modified_at, facts.modified_at)
+            at = facts.modified_at
+            record = Record(name, 0, at, at, state="recovered")
         return record
 
     async def _find(self, kind: str, name: str, base: str | None) -> tuple[str, Record]:
@@ -207,7 +210,12 @@ class LibraryShelf:
         for folder, record in records.items():
             if record.name == wanted and record.base == base and record.state != "creating":
                 return folder, record
-        raise NoSuchImageError(_KINDS[kind], name)
+        found = tuple(
+            record.name
+            for record in records.values()
+            if record.state == "recovered" and record.base == base
+        )
+        raise NoSuchImageError(_KINDS[kind], name, found)
 
     def _check_free(
         self, kind: str, records: Mapping[str, Record], name: str, base: str | None

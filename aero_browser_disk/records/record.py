@@ -1,7 +1,8 @@
 """What the library notes of each image and overlay: a small file beside its bytes.
 
-The file has two places. A record goes to the one that does not hold the newest, with a serial
-number and a checksum, so that a crash at any instant leaves the old one or the new one.
+The file has two places, both with the same record. It is written to the one and, once that is
+durable, to the other, each with a serial number and a checksum: a crash at any instant leaves the
+old record or the new one, and damage of one place loses nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..platform.byte_source import SourceIdentity
 
 State = Literal[
     "ready",
+    "empty",  # an overlay that was reset: its file is made anew when it is opened
+    "recovered",  # its record could not be read: this one was made up, until it is renamed
     "creating",  # nobody was told that it is there: if that was interrupted, it is cleared away
     "importing",  # it was not imported to the end: it can be continued, or removed
     "removing",  # the user removed it, and that was interrupted: it is removed for good
@@ -38,6 +41,7 @@ _LONGEST_TEXT = 200  # characters, each of at most 6 bytes in JSON, of a few fie
 class Record:
     """One image, overlay or cache. Sizes in bytes, times in seconds since the epoch.
 
+    `damage` is what was found wrong with its data.
     `base` is the folder of what an overlay lies over, which names that for good, and `base_name`
     what to call it. `format` is what an image was when it was imported, `version` the one that it
     had when it was closed last. Of an unfinished import, `source` tells of which file, and `done`
@@ -56,11 +60,12 @@ class Record:
     version: str | None = None
     source: SourceIdentity | None = None
     done: int = 0
+    damage: str | None = None
 
     def encode(self) -> bytes:
         """As JSON, at most as long as a place."""
         fields = asdict(self)
-        for name in ("name", "base_name", "version"):
+        for name in ("name", "base_name", "version", "damage"):
             if fields[name] is not None:
                 fields[name] = fields[name][:_LONGEST_TEXT]
         if self.source is not None:
@@ -104,16 +109,23 @@ async def write_record(storage: Storage, folder: str, record: Record) -> None:
     file = await storage.open(f"{folder}/record")
     try:
         data = bytearray(2 * _PLACE)
-        file.read_into(data, 0)
+        if file.read_into(data, 0):
+            file.flush()  # after a kill the newer place may not be durable yet
         newest = _newest(bytes(data))
         serial = newest[0] + 1 if newest else 1
-        head = _HEADER.pack(_MAGIC, serial, len(encoded), 0)
-        checksum = zlib.crc32(encoded, zlib.crc32(head))
-        place = _HEADER.pack(_MAGIC, serial, len(encoded), checksum) + encoded
-        file.write(place.ljust(_PLACE, b"\0"), serial % 2 * _PLACE)
+        file.write(_place(serial, encoded), serial % 2 * _PLACE)
         file.flush()
+        # Until this is durable the first is enough: it is flushed before that is written over.
+        file.write(_place(serial + 1, encoded), (serial + 1) % 2 * _PLACE)
     finally:
         file.close()
+
+
+def _place(serial: int, encoded: bytes) -> bytes:
+    head = _HEADER.pack(_MAGIC, serial, len(encoded), 0)
+    checksum = zlib.crc32(encoded, zlib.crc32(head))
+    whole = _HEADER.pack(_MAGIC, serial, len(encoded), checksum) + encoded
+    return whole.ljust(_PLACE, b"\0")
 
 
 def _newest(data: bytes) -> tuple[int, Record] | None:

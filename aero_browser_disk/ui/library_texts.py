@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KINDS = {"image": "disk", "cd": "CD", "overlay": "overlay", "cache": "cache of a remote image"}
-STATES = {"creating": "being made", "importing": "import not finished"}
+STATES = {
+    "creating": "being made",
+    "importing": "import not finished",
+    "recovered": "its name was lost: rename it",
+}
+DAMAGED = "damaged: {reason}"
 IS_OPEN = "open"
 USED_AT = "used {date}"
 FROM_FORMAT = "was {format}"
@@ -30,6 +35,7 @@ ACTIONS = {
     "importChanges": "Load changes",
     "rename": "Rename",
     "duplicate": "Duplicate",
+    "recover": "Recover",
     "resize": "Resize",
     "commit": "Commit",
     "reset": "Reset",
@@ -73,6 +79,12 @@ ASKS = {
         title="Duplicate {name}",
         text="The copy takes as much room as the original.",
         yes="Duplicate",
+    ),
+    "recover": Question(
+        title="Recover {name}",
+        text="{name} is damaged. What is intact of it is saved under another name; {name} is not "
+        "changed.",
+        yes="Recover",
     ),
     "resize": Question(
         title="Resize {name}",
@@ -136,6 +148,7 @@ LOSES_OVERLAYS = "Lost with it: {names}."
 PRUNE_NOTHING = "There is nothing to free: no cache is kept that could go."
 
 NAME_FIELD = "Name"
+RECOVERED_NAME = "{name} (recovered)"
 SIZE_FIELD = "Size"
 SIZE_HINT = "Such as 512 MiB or 40 GiB."
 COMPRESS_FIELD = "File"
@@ -149,4 +162,12 @@ PROGRESS = {
     "import": "Importing {name}: {done} of {size}",
     "export": "Exporting {name}: {done} of {size}",
     "duplicate": "Copying {name}: {done} of {size}",
+    "recover": "Recovering {name}: {done} of {size}",
 }
+
+RECOVERED = {
+    "title": "Not all could be saved",
+    "lost": "{bytes} bytes in {ranges} places could not be read, and are zeros now.",
+    "earlier": "The last changes could not be read: the disk is as it was before them.",
+}
+"""What recovering could not save; the page fills in the numbers."""

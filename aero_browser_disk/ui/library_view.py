@@ -35,6 +35,7 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
             for error, flag in _CONSENTS.items()
         },
         "progress": texts.PROGRESS,
+        "recovered": texts.RECOVERED,
     }
 
 
@@ -74,6 +75,8 @@ def _facts(entry: LibraryEntry) -> Iterable[str]:
         yield texts.FROM_FORMAT.format(format=entry.format)
     if entry.state != "ready":
         yield texts.STATES[entry.state]
+    if entry.damage:
+        yield texts.DAMAGED.format(reason=entry.damage)
     if entry.is_open:
         yield texts.IS_OPEN
     elif entry.used_at:
@@ -105,9 +108,9 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
             yield action("importChanges")
         yield action("forget", _ask("forget", name=entry.name, size=size, danger=True))
         return
+    for name, ask in _repairs(entry):
+        yield action(name, ask)
     if entry.state != "ready":
-        if entry.state == "importing":
-            yield action("continue")
         yield action("remove", _ask("remove", name=entry.name, size=size, loss="", danger=True))
         return
     if entry.kind == "overlay":
@@ -136,6 +139,17 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
         field = {**_SIZE_FIELD, "value": format_bytes(entry.size or 0)}
         yield action("resize", _ask("resize", name=entry.name, loss=loss, fields=[field]))
     yield action("remove", _ask("remove", name=entry.name, size=size, loss=loss, danger=True))
+
+
+def _repairs(entry: LibraryEntry) -> Iterable[tuple[str, View | None]]:
+    """What makes an image or overlay usable again that is not as it should be."""
+    if entry.state == "importing":
+        yield "continue", None
+    if entry.state == "recovered":
+        yield "rename", _ask("rename", name=entry.name, fields=[_name_field("")])
+    if entry.damage:
+        field = _name_field(texts.RECOVERED_NAME.format(name=entry.name))
+        yield "recover", _ask("recover", name=entry.name, fields=[field])
 
 
 def _is_whole_address(name: str) -> bool:

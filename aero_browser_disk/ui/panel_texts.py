@@ -151,6 +151,8 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.SourceError: "The file cannot be read",
     errors.SourceChangedError: "This is another file",
     errors.NoSuchImageError: "It is not there",
+    errors.RecoveredOverlayError: "An overlay without a name was found",
+    errors.DamagedDiskError: "The disk is damaged",
     errors.NameTakenError: "The name is taken",
     errors.UnfinishedImportError: "The import is not finished",
     errors.ImageBusyError: "It is open",

@@ -84,6 +84,7 @@ class LibraryOperations(Generic[AnyDisk]):
             "library.rename": self._rename,
             "library.duplicate": self._duplicate,
             "library.resize": self._resize,
+            "library.recover": self._recover,
             "library.remove": self._remove,
             "library.prune": self._prune,
             "library.import": self._import,
@@ -118,6 +119,13 @@ class LibraryOperations(Generic[AnyDisk]):
         async with _reporting(onProgress) as report:
             made = await library.duplicate(_text("name", name), _text("to", to), report=report)
         return _plain(made)
+
+    async def _recover(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Any]:
+        library = await self._library()
+        async with _reporting(onProgress) as report:
+            saved = await library.recover(_text("name", name), _text("to", to), report=report)
+        lost = [list(found) for found in saved.lost]
+        return {"entry": _plain(saved.entry), "lost": lost, "isLatest": saved.is_latest}
 
     async def _resize(self, name: Value, size: Value, **flags: Value) -> None:
         library = await self._library()

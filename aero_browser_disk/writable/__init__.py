@@ -3,5 +3,7 @@
 - `local_image`: a disk that is stored whole.
 - `overlay`: a disk over a disk; `overlay_file` and `overlay_digest` move and name one.
 - `sector_store`: the file that both keep their sectors in. Its parts: `sector_reader`,
-  `sector_writer`, `sector_journal`, `commit_log`, `transaction`, `slot_allocator`, `granule_table`.
+  `sector_writer`, `sector_journal`, `commit_log`, `transaction`, `slot_allocator`, `granule_table`,
+  `slot_checksums`.
+- `salvage`: reads what is intact of a damaged one, with `bit_repair`.
 """

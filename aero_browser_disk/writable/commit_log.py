@@ -28,6 +28,7 @@ from .sector_journal import (
     encode_units,
     number_behind,
     read_headers,
+    slot_with_bit_flipped_back,
     slots_for,
     unpacked_units,
 )
@@ -62,6 +63,8 @@ class BatchChain:
         self._path = path
         self._file = file
         self._space = space
+        self.has_snapshot = True
+        self.is_broken = False
         self._has_copy = True  # of the header
         self._is_header_durable = True
         self._units = UnitReader(checksums, 0)
@@ -139,6 +142,49 @@ class BatchChain:
         if self.commits < known:
             missing = known - self.commits
             raise self._damage(f"its journal breaks off: the last {missing} flushes are missing")
+
+    def replay_intact(self, header: Header) -> Iterator[Sequence[Record]]:
+        """As `replay`, as far as the chain goes, with single flipped bits flipped back.
+
+        `has_snapshot` says whether the snapshot was whole, `is_broken` whether anything behind what
+        was read is known to be lost. Nothing may be added after that.
+        """
+        self.header, self.commits = header, header.commits
+        self.has_snapshot, self.is_broken = False, False
+        before, next_slot = header.salt, header.chain
+        self._units = UnitReader(self._checksums, self._file.size() // SLOT_SIZE)
+        for _ in range(header.snapshot_slots):
+            found = self._repaired(next_slot, before)
+            if found is None:
+                self.is_broken = True
+                return
+            yield self._units.read(found)
+            before, next_slot = found.checksum, found.next_slot
+        self.has_snapshot = True
+        batch: list[Placed] = []
+        while found := self._repaired(next_slot, before):
+            batch.append((next_slot, found))
+            before, next_slot = found.checksum, found.next_slot
+            if found.flags & COMMIT:
+                yield from self._accept(batch)
+                batch = []
+        window = _Window(self._file)
+        slots = range(FIRST_SLOT, self._file.size() // SLOT_SIZE)
+        self.is_broken = any(
+            number_behind(window.slot(slot), header.salt, self.commits) > 1 for slot in slots
+        )
+
+    def _repaired(self, slot: int, before: int) -> JournalSlot | None:
+        data = bytearray(SLOT_SIZE)
+        self._file.read_into(data, slot * SLOT_SIZE)
+        with memoryview(data) as view:
+            found = decode_slot(view, before, self.header.salt)
+        if found is not None or not any(data):
+            return found
+        repaired = slot_with_bit_flipped_back(bytes(data))
+        if repaired is None:
+            return None
+        return decode_slot(memoryview(repaired), before, self.header.salt)
 
     def check_end(self) -> None:
         """Sees that the chain ends where it was read to; all slots that are not free are marked.

@@ -12,7 +12,7 @@ from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
 from .granule_table import GRANULE
 from .sector_journal import Contents
-from .sector_store import SectorStore, commits_in
+from .sector_store import SectorStore
 from .sector_writer import Put
 
 
@@ -47,7 +47,7 @@ class LocalImage(ClosesOnExit):
         `DamagedDiskError`, also for an earlier version, and other `StorageError`s.
         """
         path = f"{folder}/{SECTORS}"
-        store = await SectorStore.open(storage, path, known_commits=commits_in(known_version))
+        store = await SectorStore.open(storage, path, known_version=known_version)
         if store is None:
             raise FileNotFoundError(folder)
         if store.contents.base is not None:

@@ -25,7 +25,7 @@ from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
 from .sector_journal import Contents
 from .sector_reader import SECTOR, Range
-from .sector_store import SectorStore, commits_in
+from .sector_store import SectorStore
 from .transaction import RESERVED_WRITE
 
 _COPIED_AT_ONCE = RESERVED_WRITE
@@ -68,7 +68,7 @@ class Overlay(ClosesOnExit):
         """
         await base.flush()
         path = f"{folder}/{SECTORS}"
-        store = await SectorStore.open(storage, path, known_commits=commits_in(known_version))
+        store = await SectorStore.open(storage, path, known_version=known_version)
         if store is None and not create:
             raise FileNotFoundError(path)
         if store is None:

@@ -26,7 +26,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from ..platform.base import ReadableBuffer
-from ..records.journal_header import decode_header, encode_header, newest
+from ..records.journal_header import decode_header, encode_header
+from .bit_repair import with_bit_flipped_back
 from .granule_table import GRANULE
 from .slot_checksums import SlotChecksums
 
@@ -146,9 +147,13 @@ def read_headers(places: memoryview) -> tuple[Header | None, Header | None]:
     return first, second
 
 
-def newest_header(places: memoryview) -> Header | None:
-    """The header that counts, of the file's first two slots."""
-    return newest(Header.decode, (places[at : at + SLOT_SIZE] for at in (0, SLOT_SIZE)))
+def commits_in(version: str | None, identity: str) -> int:
+    """How many commits the disk of that identity had when this was its version; 0 if unknown."""
+    parts = (version or "").split(":")
+    if len(parts) < 3 or parts[1] != identity:
+        return 0
+    number = parts[2].partition(".")[0]
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0
 
 
 # ── slots ─────────────────────────────────────────────────────────────────────────────────────────
@@ -190,6 +195,17 @@ def _decode_slot_1(data: memoryview, before: int) -> JournalSlot | None:
         return None
     units = bytes(data[_SLOT_HEAD_1.size : _SLOT_HEAD_1.size + count * _UNIT.size])
     return JournalSlot(1, checksum, next_slot, flags, units, data_checksum)
+
+
+def slot_with_bit_flipped_back(data: bytes) -> bytes | None:
+    """A slot in which one bit was flipped, as it was; None when it is something else."""
+    checksum = int.from_bytes(data[4:8], "little")
+    checked = data[_CHECKED_FROM:]
+    differing = zlib.crc32(checked) ^ checksum
+    if differing.bit_count() <= 1:  # in the magic, or in the checksum itself
+        return _SLOT_MAGIC_2 + (checksum ^ differing).to_bytes(4, "little") + checked
+    repaired = with_bit_flipped_back(checked, checksum)
+    return None if repaired is None else data[:_CHECKED_FROM] + repaired
 
 
 def number_behind(data: memoryview, salt: int, commits: int) -> int:

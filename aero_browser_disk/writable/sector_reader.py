@@ -195,7 +195,7 @@ class SectorReader:
         for index in range(count):
             base = (first + index) * GRANULE
             slot = entry_at(entry, index) >> SECTORS
-            for start, stop, held in _sector_runs(entry & ALL):
+            for start, stop, held in sector_runs(entry & ALL):
                 low, high = max(base + start, offset), min(base + stop, end)
                 if low >= high:
                     continue
@@ -212,7 +212,7 @@ class SectorReader:
                 yield first * GRANULE, count * GRANULE, entry == ALL
                 continue
             for granule in range(first, first + count):
-                for low, high, held in _sector_runs(entry & ALL):
+                for low, high, held in sector_runs(entry & ALL):
                     if held:
                         yield granule * GRANULE + low, high - low, entry <= ALL
 
@@ -235,7 +235,7 @@ def _add(ranges: list[Range], start: int, stop: int) -> None:
 
 
 @cache
-def _sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
+def sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
     """The parts of a granule from start to stop, in bytes, that a mask has and that it has not."""
     bits = [mask >> index & 1 for index in range(SECTORS)]
     parts = []

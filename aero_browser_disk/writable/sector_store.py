@@ -24,7 +24,15 @@ from ..errors import DamagedDiskError, StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .commit_log import BatchChain
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
-from .sector_journal import SLOT_SIZE, Contents, Header, Record, slots_for, units_for
+from .sector_journal import (
+    SLOT_SIZE,
+    Contents,
+    Header,
+    Record,
+    commits_in,
+    slots_for,
+    units_for,
+)
 from .sector_reader import SECTOR, Range, SectorReader
 from .sector_writer import Edge, Put, SectorWriter
 from .slot_allocator import SlotSpace
@@ -79,12 +87,12 @@ class SectorStore:
 
     @classmethod
     async def open(
-        cls, storage: Storage, path: str, *, known_commits: int = 0
+        cls, storage: Storage, path: str, *, known_version: str | None = None
     ) -> SectorStore | None:
         """Opens the store in a file; None when none was ever made there.
 
-        `known_commits` is how many there were at least: `commits_in`. Raises `StorageBusyError`
-        when another tab has it, `DamagedDiskError`, and other `StorageError`s.
+        The disk is of `known_version` or a later one. Raises `StorageBusyError` when another tab
+        has it, `DamagedDiskError`, also for an earlier version, and other `StorageError`s.
         """
         try:
             file = await storage.open(path, create=False)
@@ -94,7 +102,7 @@ class SectorStore:
         try:
             header = store._chain.read_header()
             if header is not None:
-                store._replay(header, known_commits)
+                store._replay(header, known_version)
                 return store
         except BaseException:
             store.close()
@@ -467,10 +475,11 @@ class SectorStore:
             self._file.truncate(0)  # a header that is there in part may be all that it takes
             raise
 
-    def _replay(self, header: Header, known_commits: int) -> None:
+    def _replay(self, header: Header, known_version: str | None) -> None:
         """Reads the chain: what is in the store."""
+        known = commits_in(known_version, header.contents.identity)
         try:
-            for records in self._chain.replay(header, known_commits=known_commits):
+            for records in self._chain.replay(header, known_commits=known):
                 self._batch.snapshot_records += 2 * len(records)
                 gone = self._table.put_records(records)
                 self._space.give_back(gone)
@@ -500,10 +509,3 @@ class SectorStore:
                 self._writer.used -= 1
             granule += 1
         self._writer.replace(granule, -(-self.contents.size // GRANULE) - granule, 0)
-
-
-def commits_in(version: str | None) -> int:
-    """How many commits a disk had whose version this was; 0 when it does not tell."""
-    parts = (version or "").split(":")
-    number = parts[2].partition(".")[0] if len(parts) > 2 else ""
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else 0

@@ -21,7 +21,7 @@ PUBLIC = {
     "aero_browser_disk": """
         BootProfile Diagnosis DigestList Disk DiskError DiskFile DiskInfo DiskStats
         ExportFile Finding Grant Library LibraryDisk LibraryEntry LibraryUsage Notice
-        Platform RemoteOptions RetryPolicy StreamingDisk __version__ current_platform
+        Platform Recovery RemoteOptions RetryPolicy StreamingDisk __version__ current_platform
         diagnose errors host_platform open_disk
     """,
     "aero_browser_disk.errors": """
@@ -31,7 +31,8 @@ PUBLIC = {
         HasOverlaysError HttpStatusError ImageBusyError ImageChangedError IntegrityError
         InvalidDocumentError InvalidOptionError InvalidResponseError InvalidUrlError
         NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
-        OutOfRangeError RangeNotSupportedError ReadOnlyError RemoteImagesDisabledError
+        OutOfRangeError RangeNotSupportedError ReadOnlyError RecoveredOverlayError
+        RemoteImagesDisabledError
         RenewalError SourceChangedError SourceError StorageBusyError StorageError
         StorageFullError StorageUnavailableError UnfinishedImportError
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError

@@ -31,13 +31,21 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
  * @property {string | null} version
  * @property {Date | null} createdAt
  * @property {Date} usedAt
- * @property {"ready" | "creating" | "importing"} state "importing": it can be continued, or removed
+ * @property {"ready" | "creating" | "importing" | "recovered"} state "importing": it can be continued, or
+ *   removed; "recovered": its record was damaged and its name lost, `rename` gives it one
  * @property {"disk" | "cd"} media
  * @property {string} format what was imported
  * @property {boolean} isOpen here or in another tab
  * @property {string | null} base
  * @property {string | null} baseName
  * @property {number | null} done
+ * @property {string | null} damage what was found wrong with its data: `recover` saves what is intact
+ */
+
+/**
+ * What was saved of a damaged image or overlay. `lost` has offset and length of what could not be read, in
+ * order: zeros in the new one. Without `isLatest` the last changes are missing.
+ * @typedef {{ entry: LibraryEntry, lost: [number, number][], isLatest: boolean }} Recovery
  */
 
 /**
@@ -194,6 +202,19 @@ export class Library extends EventTarget {
     const signal = signalOf(options);
     const { onProgress } = optionsOf(options);
     return entryOf(await this.#ask("duplicate", { name, to, onProgress }, signal));
+  }
+
+  /**
+   * Saves what is intact of a damaged image in a new one, or of an overlay, by its id, in a new overlay.
+   * The damaged one stays as it is.
+   * @param {string} name
+   * @param {string} to the new one's name
+   * @param {{ onProgress?: OnProgress, signal?: AbortSignal }} [options]
+   * @returns {Promise<Recovery>}
+   */
+  async recover(name, to, { onProgress, signal } = {}) {
+    const saved = await this.#ask("recover", { name, to, onProgress }, signal);
+    return { ...saved, entry: entryOf(saved.entry) };
   }
 
   /**

@@ -16,7 +16,7 @@ import { Transfers } from "./transfers.mjs";
  *   used: { value: number, max: number, text: string }, overlays: Row[] }} Row
  * @typedef {{ flag: string, ask: Question }} Consent
  * @typedef {{ rows: Row[], overlays: string[], usage: string, create: Question, progress: Record<string, string>,
- *   consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
+ *   recovered: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
  */
 
 const GROWTH_MS = 2000;
@@ -164,6 +164,7 @@ export class LibraryList {
       importChanges: async () => this.#choose((file) => this.#importChanges(row, file)),
       rename: () => library.rename(id, values.name ?? ""),
       duplicate: async () => this.#later(this.#duplicate(row, values.name ?? "")),
+      recover: async () => this.#later(this.#recover(row, values.name ?? "")),
       resize: async () => {
         const size = await this.#bytes(values.size);
         return this.#consented((consent) => library.resize(id, size, consent));
@@ -251,6 +252,20 @@ export class LibraryList {
     return this.#transfers.run(this.#progress("duplicate", row.name), (told) =>
       library.duplicate(row.id, to, told),
     );
+  }
+
+  /** @param {Row} row @param {string} to */
+  async #recover(row, to) {
+    const saved = await this.#transfers.run(this.#progress("recover", row.name), (told) =>
+      library.recover(row.id, to, told),
+    );
+    const texts = this.#library?.recovered;
+    if (!saved || !texts || (!saved.lost.length && saved.isLatest)) return;
+    const { lost, isLatest } = saved;
+    const bytes = lost.reduce((sum, [, length]) => sum + length, 0);
+    const numbers = texts.lost?.replace("{bytes}", String(bytes)).replace("{ranges}", String(lost.length));
+    const text = [lost.length ? numbers : "", isLatest ? "" : texts.earlier].filter(Boolean).join(" ");
+    showFailure("library-error", { title: texts.title ?? "", text });
   }
 
   /** @param {string} name @param {string[]} overlays @param {string | undefined} compress */

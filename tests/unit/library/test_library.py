@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import random
 from collections.abc import AsyncIterator
@@ -36,6 +37,7 @@ from aero_browser_disk.platform.byte_source import BytesSource, SourceIdentity, 
 from aero_browser_disk.platform.chunks import CELL, BytesPiece
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.records.record import Record, read_record, write_record
+from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
 from aero_browser_disk.transfer.image_export import Hole
 from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
 from support.vhd_files import vhd_footer
@@ -567,18 +569,19 @@ async def test_data_without_a_record_is_kept_and_can_be_named(library, platform)
     assert (await named(library, "saved")).size == len(CONTENT)
 
 
-@pytest.mark.parametrize("torn", [0, 1])
-async def test_a_torn_record_leaves_the_one_before(platform, torn):
-    storage = platform.storage
+@pytest.mark.parametrize("change", [1, 2, 3, 4])
+async def test_a_record_that_is_being_written_is_the_old_one_or_the_new(change):
+    storage = FailingStorage()
     record = Record("one", 512, 1.0, 1.0)
     await write_record(storage, "images/x", record)
-    if torn:
-        await write_record(storage, "images/x", replace(record, name="two"))
-    await write_record(storage, "images/x", replace(record, name="three"))
-    file = await storage.open("images/x/record")
-    file.write(b"\xff", (8192 if torn else 0) + 100)
-    file.close()
-    assert (await read_record(storage, "images/x")).name == ("two" if torn else "one")
+    await write_record(storage, "images/x", replace(record, name="two"))
+    storage.cut_power_at(change)
+    with contextlib.suppress(PowerCutError):
+        await write_record(storage, "images/x", replace(record, name="three"))
+    for fate in FATES:
+        after = storage.after_power_cut(lambda _, fate=fate: fate)
+        name = (await read_record(after, "images/x")).name
+        assert name == "three" if change > 3 else name in ("two", "three")
 
 
 async def test_a_record_holds_the_longest_of_everything(platform):

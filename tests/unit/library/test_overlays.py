@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aero_browser_disk import open_disk
+from aero_browser_disk.disk import DiskInfo
 from aero_browser_disk.errors import (
     BaseChangedError,
     HasOverlaysError,
@@ -195,8 +196,8 @@ async def test_two_first_opens_of_one_lower_overlay_share_it(library, monkeypatc
     found, go_on = asyncio.Event(), asyncio.Event()
     find = overlays._find_or_name
 
-    async def find_slowly(base, name, size):
-        result = await find(base, name, size)
+    async def find_slowly(base, name, over):
+        result = await find(base, name, over)
         if name == "low" and not found.is_set():
             found.set()
             await go_on.wait()
@@ -218,7 +219,9 @@ async def test_two_first_opens_of_one_lower_overlay_share_it(library, monkeypatc
 async def test_an_overlay_that_another_tab_made_meanwhile_is_busy(library, platform):
     other = Library(replace(platform, storage=OtherWorker(platform.storage))).overlays
     base = await library.overlays.base_of("base")
-    folder, record = await other._find_or_name(base, "work", len(BASE))
+    folder, record = await other._find_or_name(
+        base, "work", DiskInfo(len(BASE), "1", 4096, read_only=True)
+    )
     disk = await library.open_image("base", ["work"])
     with pytest.raises(ImageBusyError):
         await other._open_one(disk, folder, record, [])

@@ -75,6 +75,17 @@ def test_overlays_are_with_what_they_lie_over() -> None:
     assert plain(library_view([overlay, image], None))["overlays"] == ["mine"]
 
 
+def test_what_is_damaged_or_lost_its_name_says_so_and_can_be_repaired() -> None:
+    damaged = entry(damage="its journal breaks off")
+    recovered = entry("image", "recovered-0123", state="recovered")
+    (row, found) = plain(library_view([damaged, recovered], USAGE))["rows"]
+    assert "damaged: its journal breaks off" in row["facts"]
+    assert actions_of(row)[0] == "recover"
+    assert row["actions"][0]["ask"]["fields"][0]["value"] == "work (recovered)"
+    assert "its name was lost" in found["facts"]
+    assert actions_of(found) == ["rename", "remove"]
+
+
 def test_every_action_that_loses_something_asks_and_says_what() -> None:
     image = entry()
     overlay = entry("overlay", "mine", base=image.id, base_name="work")
@@ -168,7 +179,7 @@ def test_no_text_of_the_library_is_left_unfilled() -> None:
         entry("cache", f"{HOST}/x.img", size=None),
     ]
     view = plain(library_view(entries, USAGE))
-    del view["progress"]  # a template, which the page fills
+    del view["progress"], view["recovered"]  # templates, which the page fills
 
     assert "{" not in "".join(texts_in(view))
 

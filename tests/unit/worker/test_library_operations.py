@@ -60,6 +60,9 @@ async def test_an_image_through_its_life(ask, refused):
     await ask("library.resize", name="copy", size=512, cut=True)
     (copy,) = [e for e in await ask("library.list") if e["name"] == "copy"]
     assert copy["size"] == 512
+    saved = await ask("library.recover", name="other", to="saved")
+    assert (saved["entry"]["name"], saved["lost"], saved["isLatest"]) == ("saved", [], True)
+    await ask("library.remove", name="saved")
     await ask("library.remove", name=copy["id"])
     assert [e["name"] for e in await ask("library.list")] == ["other"]
     assert (await ask("library.usage"))["images"] > 0
