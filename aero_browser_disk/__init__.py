@@ -30,7 +30,7 @@ from .remote.access import Grant
 from .remote.retry import RetryPolicy
 from .streaming.boot_profile import BootProfile
 from .streaming.digest_list import DigestList
-from .streaming.open_remote import RemoteOptions
+from .streaming.remote_options import RemoteOptions
 from .streaming.streaming_disk import StreamingDisk
 
 __all__ = [

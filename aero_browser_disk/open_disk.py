@@ -17,7 +17,8 @@ from .platform import current_platform
 from .platform.base import Platform
 from .platform.opening import Opening, opening
 from .remote.access import ImageAddress
-from .streaming.open_remote import DEFAULT_BLOCK_SIZE, RemoteOptions, cache_folder, open_remote_disk
+from .streaming.open_remote import cache_path, open_remote_disk
+from .streaming.remote_options import DEFAULT_BLOCK_SIZE, RemoteOptions, RemoteSettings
 from .streaming.streaming_disk import StreamingDisk
 
 __all__ = ["DEFAULT_BLOCK_SIZE", "open_disk"]
@@ -115,7 +116,7 @@ async def open_disk(
     if url is None:
         expected = "the address of an image, unless path or image names one"
         raise InvalidOptionError("url", None, expected)
-    disk = await open_remote_disk(url, platform=outside, **remote)
+    disk = await open_remote_disk(url, RemoteSettings(**remote), outside)
     if not names:
         return disk
     return await _with_overlays(
@@ -151,7 +152,7 @@ def _file_base(path: str | os.PathLike[str]) -> OverlayBase:
 def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
     """A remote image as what overlays lie over; raises `InvalidUrlError`."""
     address = ImageAddress.parse(url)
-    return OverlayBase(cache_folder(address, cache_key), address.shown)
+    return OverlayBase(cache_path(address, cache_key), address.shown)
 
 
 def _check_left_out(image: str, options: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ from .open_disk import open_disk as open_asynchronously
 from .platform import current_platform
 from .platform.base import Platform
 from .platform.waiting import runner
-from .streaming.open_remote import RemoteOptions
+from .streaming.remote_options import RemoteOptions
 
 __all__ = ["Disk", "FilePath", "Files", "Library", "open_disk", "open_library"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..disk import Disk
 from ..errors import DamagedFileSystemError
-from ..streaming.background_reads import unasked_reads
+from ..streaming.background_reads import background_reads
 
 _LONGEST_READ = 64 << 20
 _LONGEST_TURN_S = 0.02
@@ -39,7 +39,7 @@ class Volume:
         if time.monotonic() > self._turn_ends:
             await asyncio.sleep(0)
             self._turn_ends = time.monotonic() + _LONGEST_TURN_S
-        with unasked_reads():
+        with background_reads():
             return await self.disk.read(self.offset + offset, length)
 
     async def read_up_to(self, offset: int, length: int) -> bytes:

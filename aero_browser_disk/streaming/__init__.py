@@ -1,6 +1,6 @@
 """The read path of a remote image: shared memory, cache, a fetch under way, the network.
 
-- `open_remote`: from an address to a disk.
+- `open_remote`: from a URL to a disk; `remote_options`: its options.
 - `streaming_disk`: the disk; `fetch_queue` and `block_fetch` are its requests, `block_sink` takes
   the blocks that these bring, `cache_growth` sees to space for them.
 - `boot_recorder`: what a guest reads first.

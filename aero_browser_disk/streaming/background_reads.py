@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-_UNASKED: ContextVar[bool] = ContextVar("unasked", default=False)
+_BACKGROUND: ContextVar[bool] = ContextVar("background", default=False)
 
 
 @contextlib.contextmanager
-def unasked_reads() -> Iterator[None]:
+def background_reads() -> Iterator[None]:
     """Marks the reads within as ours: looking for files, not a guest's.
 
     They are not written into the boot profile, and nothing is read ahead of them: what lies behind
@@ -18,13 +18,13 @@ def unasked_reads() -> Iterator[None]:
     overlays and all, because it goes with the task. Not to be held across a `yield`: who takes
     what is yielded would be marked as well.
     """
-    before = _UNASKED.set(True)
+    before = _BACKGROUND.set(True)
     try:
         yield
     finally:
-        _UNASKED.reset(before)
+        _BACKGROUND.reset(before)
 
 
-def are_unasked() -> bool:
+def is_background() -> bool:
     """Whether the reads of this task are marked so."""
-    return _UNASKED.get()
+    return _BACKGROUND.get()

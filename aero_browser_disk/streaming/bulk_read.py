@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from ..disk import Disk
-from .background_reads import unasked_reads
+from .background_reads import background_reads
 from .boot_profile import BootProfile
 
 PIECE = 4 << 20
@@ -24,7 +24,7 @@ async def read_in_order(disk: Disk, spans: Spans) -> AsyncIterator[bytes]:
     under_way: list[asyncio.Task[bytes]] = []
     try:
         for offset, length in spans:
-            with unasked_reads():
+            with background_reads():
                 under_way.append(asyncio.ensure_future(disk.read(offset, length)))
             if len(under_way) >= _AT_ONCE:
                 yield await under_way.pop(0)

@@ -29,10 +29,10 @@ _TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let i
 
 
 @dataclass(slots=True)
-class CacheShelf:
+class CacheFolder:
     """Where the blocks of one image go: its files in the storage, else memory."""
 
-    folder: str
+    path: str
     storage: Storage
     store: BlockStore
     lock: Lock | None
@@ -45,52 +45,52 @@ class CacheShelf:
     taking_over: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, outside: Platform, folder: str) -> CacheShelf:
+    async def open(cls, platform: Platform, path: str) -> CacheFolder:
         """The image's own files if they can be had, else files in memory, with a notice why."""
-        if outside.storage.kind == "memory":
-            return await cls._in_memory(folder, "memory-cache")
-        lock = await outside.locks.acquire(folder, _TAB_LEAVES_WITHIN_S)
-        if lock is None and outside.channels is not None:
-            shelf = await cls._in_memory(folder, "shared-cache")
-            shelf.follows = True
-            return shelf
+        if platform.storage.kind == "memory":
+            return await cls._in_memory(path, "memory-cache")
+        lock = await platform.locks.acquire(path, _TAB_LEAVES_WITHIN_S)
+        if lock is None and platform.channels is not None:
+            opened = await cls._in_memory(path, "shared-cache")
+            opened.follows = True
+            return opened
         if lock is None:
-            return await cls._in_memory(folder, "cache-busy")
+            return await cls._in_memory(path, "cache-busy")
         try:
-            store = await BlockStore.open(outside.storage, folder)
+            store = await BlockStore.open(platform.storage, path)
         except StorageError as error:
             lock.release()
             busy = isinstance(error, StorageBusyError)
-            return await cls._in_memory(folder, "cache-busy" if busy else "storage-failed")
+            return await cls._in_memory(path, "cache-busy" if busy else "storage-failed")
         except BaseException:  # cancelled: nobody else would free the lock
             lock.release()
             raise
-        return cls(folder, outside.storage, store, lock, [])
+        return cls(path, platform.storage, store, lock, [])
 
     @classmethod
-    async def _in_memory(cls, folder: str, why: Notice) -> CacheShelf:
+    async def _in_memory(cls, path: str, why: Notice) -> CacheFolder:
         storage = MemoryStorage()
-        return cls(folder, storage, await BlockStore.open(storage, folder), None, [why])
+        return cls(path, storage, await BlockStore.open(storage, path), None, [why])
 
-    def vouched_image(
-        self, outside: Platform, access: Access, block_size: int
+    def fresh_image(
+        self, platform: Platform, access: Access, block_size: int
     ) -> RemoteImage | None:
         """The cached version, while its host vouches for it."""
-        fresh_for_s = self.store.fresh_until - outside.clock.now()
-        image = self.stored_image(outside, access, block_size) if fresh_for_s > 0 else None
+        fresh_for_s = self.store.fresh_until - platform.clock.now()
+        image = self.stored_image(platform, access, block_size) if fresh_for_s > 0 else None
         if image is not None:
             image.fresh_for_s = fresh_for_s
         return image
 
     def stored_image(
-        self, outside: Platform, access: Access, block_size: int
+        self, platform: Platform, access: Access, block_size: int
     ) -> RemoteImage | None:
         """The cached version, if there is one in blocks of that size."""
         stored = self.store.image
         if stored is None or stored.block_size != block_size:
             return None
         _, version = file_version(stored)
-        return RemoteImage(outside.http, access, version, Traffic())
+        return RemoteImage(platform.http, access, version, Traffic())
 
     def stored_disk(self, file: ImageVersion, block_size: int) -> tuple[str, int] | None:
         """As which format that version of a file was cached, and how many bytes the disk has."""
@@ -127,7 +127,7 @@ class CacheShelf:
 
     async def _move_to_memory(self, why: Notice) -> None:
         self.close()
-        fallback = await self._in_memory(self.folder, why)
+        fallback = await self._in_memory(self.path, why)
         self.storage, self.store, self.lock = fallback.storage, fallback.store, None
         self.notices += fallback.notices
 
@@ -141,7 +141,7 @@ class CacheShelf:
         """What all caches may have together: at least what was asked for this one."""
         return max(self.asked, min(_MOST_CACHED, (await self.storage.estimate()).quota // 2))
 
-    async def make_room(self, outside: Platform, needed: int) -> int:
+    async def make_room(self, platform: Platform, needed: int) -> int:
         """How many bytes this cache may have, at most `needed` if others have the rest.
 
         Caches of images that nobody has open go, as far as the limit for all asks for it.
@@ -149,54 +149,58 @@ class CacheShelf:
         if self.storage.kind == "memory":
             return needed
         total = await self._limit_for_all()
-        return await CacheBudget(self.storage, outside.locks, total).make_room(self.folder, needed)
+        return await CacheBudget(self.storage, platform.locks, total).make_room(self.path, needed)
 
     def share(
-        self, outside: Platform, disk: StreamingDisk, source: SharedSource | None, limit: int | None
+        self,
+        platform: Platform,
+        disk: StreamingDisk,
+        source: SharedSource | None,
+        limit: int | None,
     ) -> None:
         """Lets other tabs read through this one, or waits to take the files over from another."""
         if source is not None:
-            self.taking_over = asyncio.ensure_future(self._take_over(outside, disk, source, limit))
-        elif self.lock is not None and outside.channels is not None:
-            self.server = BlockServer(outside.channels, self.folder, disk)
+            self.taking_over = asyncio.ensure_future(self._take_over(platform, disk, source, limit))
+        elif self.lock is not None and platform.channels is not None:
+            self.server = BlockServer(platform.channels, self.path, disk)
 
     async def _take_over(
-        self, outside: Platform, disk: StreamingDisk, source: SharedSource, limit: int | None
+        self, platform: Platform, disk: StreamingDisk, source: SharedSource, limit: int | None
     ) -> None:
-        lock = await outside.locks.acquire(self.folder, None)
+        lock = await platform.locks.acquire(self.path, None)
         assert lock is not None
         source.holder_is_gone()
         try:
-            store = await BlockStore.open(outside.storage, self.folder)
+            store = await BlockStore.open(platform.storage, self.path)
         except StorageError:
             lock.release()  # this tab goes on in memory
             return
         except BaseException:
             lock.release()
             raise
-        self.storage, self.store, self.lock = outside.storage, store, lock
+        self.storage, self.store, self.lock = platform.storage, store, lock
         try:
             cache = BlockCache(store, disk.stored_image, await self._limit(limit))
         except StorageError:
             store.close()
             return
         self.notices.remove("shared-cache")
-        disk.adopt(cache, outside.storage.kind, self.notices)
-        self.share(outside, disk, None, limit)
+        disk.adopt(cache, platform.storage.kind, self.notices)
+        self.share(platform, disk, None, limit)
 
-    async def note(self, outside: Platform, name: str, version: ImageVersion) -> None:
+    async def note(self, platform: Platform, name: str, version: ImageVersion) -> None:
         """Notes for the library's list what image this is of; `name` has nothing secret in it."""
         if self.storage.kind == "memory":
             return
-        now = outside.clock.now()
+        now = platform.clock.now()
         record = Record(name, version.size, now, now, version=str(version))
         with contextlib.suppress(StorageError):
-            await LibraryShelf(outside).note_cache(self.folder, record)
+            await LibraryShelf(platform).note_cache(self.path, record)
 
     async def load_profile(self) -> BootProfile | None:
         """The boot profile that an earlier session recorded; None when there is none to be read."""
         try:
-            file = await self.storage.open(f"{self.folder}/profile", create=False)
+            file = await self.storage.open(f"{self.path}/profile", create=False)
         except (FileNotFoundError, StorageError):
             return None
         try:
@@ -214,7 +218,7 @@ class CacheShelf:
             return
         encoded = profile.encode()
         try:
-            file = await self.storage.open(f"{self.folder}/profile")
+            file = await self.storage.open(f"{self.path}/profile")
             try:
                 file.truncate(0)
                 file.write(encoded, 0)

@@ -14,7 +14,7 @@ from ..platform.opening import ClosesOnExit
 from ..remote.remote_image import ImageVersion, RemoteImage
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from .activity import Activity
-from .background_reads import are_unasked
+from .background_reads import is_background
 from .block_fetch import PendingRead
 from .block_sink import VerifiedCache
 from .boot_profile import BootProfile
@@ -367,7 +367,7 @@ class StreamingDisk(ClosesOnExit):
 
     def _note_first_read(self, first: int, last: int) -> range:
         """Tells the boot profile and read-ahead; returns what would best come with the read."""
-        if are_unasked():
+        if is_background():
             return range(0)
         self._boot.note(range(first, last + 1))
         # A profile knows better: guesses beside it would only take the link from it (measured).

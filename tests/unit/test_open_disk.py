@@ -337,7 +337,7 @@ async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
             await answers.wait()
         return needed
 
-    monkeypatch.setattr("aero_browser_disk.streaming.cache_folder.CacheShelf.make_room", slow)
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_folder.CacheFolder.make_room", slow)
     disk = await open_url(server.url("disk.img"))
     for offset in range(0, IMAGE.size, 2 * BLOCK):
         await disk.read(offset, 2 * BLOCK)

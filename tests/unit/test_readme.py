@@ -22,7 +22,7 @@ from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.cpython import host_platform
 from aero_browser_disk.service import cli as service_cli
-from aero_browser_disk.streaming.open_remote import RemoteOptions
+from aero_browser_disk.streaming.remote_options import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
 from benchmarks import readme as measured
 from benchmarks.charts import CHARTS
