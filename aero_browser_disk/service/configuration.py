@@ -36,7 +36,7 @@ _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _HEADER_NAME = re.compile(r"[a-z0-9-]+")
 # A secret that protects disks is not a word that somebody thought of.
 _SHORTEST_TOKEN = 16
-# A piece of a body is 256 KiB; slower than this it would take longer than clients wait.
+# A chunk of a body is 256 KiB; slower than this it would take longer than clients wait.
 _SLOWEST_BYTES_PER_S = 64 * 1024
 
 Seconds = Annotated[int, Field(ge=0)]
@@ -72,7 +72,7 @@ class ServerOptions(Section):
     tls_client_authorities: Path | None = None
     grace_s: Seconds = 30
     # Longer than browsers pause between reads of a disk. Also the time that a request's headers may
-    # take, its body, and on uvicorn each piece of an answer.
+    # take, its body, and on uvicorn each chunk of an answer.
     keep_alive_s: Annotated[int, Field(ge=1)] = 75
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
     max_url_length: Annotated[int, Field(ge=256)] = 2048

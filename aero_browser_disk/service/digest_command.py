@@ -24,7 +24,7 @@ from .stores.image_store import DIGESTS_ENDING
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-_PIECE_LENGTH = 1 << 20
+_CHUNK_LENGTH = 1 << 20
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: int) -> str:
     """Writes it beside the image and returns its pin; raises `OSError` and `ValueError`."""
     with image.open("rb") as file:
-        digests = digests_of(_pieces(file), chunk_size)
+        digests = digests_of(_chunks(file), chunk_size)
     if signer is not None:
         digests = replace(digests, signature=signer.sign(digests.signed_bytes))
     encoded = digests.encode()
@@ -89,6 +89,6 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_PIECE_LENGTH):
-        yield piece
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_LENGTH):
+        yield chunk

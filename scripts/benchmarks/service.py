@@ -36,7 +36,7 @@ import obstore
 import uvloop
 from obstore.store import S3Store
 
-from aero_browser_disk.service.http.direct_bytes import read_pieces
+from aero_browser_disk.service.http.direct_bytes import read_chunks
 from aero_browser_disk.service.stores.object_store import ObjectStore
 from benchmarks.results import Measure, measures_table
 from deploy.local_store import fill
@@ -315,9 +315,9 @@ def _store_read(store: LocalObjectStore, name: str) -> Read:
     async def read(start: int, stop: int) -> int:
         async with (
             images.open(name) as opened,
-            aclosing(read_pieces(opened, start, stop)) as pieces,
+            aclosing(read_chunks(opened, start, stop)) as chunks,
         ):
-            return sum([len(piece) async for piece in pieces])
+            return sum([len(chunk) async for chunk in chunks])
 
     return read
 

@@ -118,7 +118,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 _NUMBERS = itertools.count()
 
-# No multiple of 512, and more than two pieces of what the service reads at a time.
+# No multiple of 512, and more than two chunks of what the service reads at a time.
 DISK = random.Random(2).randbytes(600_123)
 
 

@@ -13,7 +13,7 @@ from aero_browser_disk.service.configuration import Configuration
 from aero_browser_disk.service.http.access_log import AccessLog
 from aero_browser_disk.service.stores.image_file import FileVersion
 from aero_browser_disk.service.stores.image_store import (
-    PIECE_LENGTH,
+    CHUNK_LENGTH,
     Image,
     OpenImage,
     VersionChangedError,
@@ -23,7 +23,7 @@ from aero_browser_disk.service.stores.manifest import ManifestEntry
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-VERSION = FileVersion(1, 2, 3_000_000_000, 3_000_000_000, 3 * PIECE_LENGTH)
+VERSION = FileVersion(1, 2, 3_000_000_000, 3_000_000_000, 3 * CHUNK_LENGTH)
 IMAGE = Image(
     ManifestEntry("disk", "disk", "disk", public=True), VERSION.size, VERSION.entity_tag, 3
 )
@@ -36,9 +36,9 @@ class FailingReader:
         self.good_reads = good_reads
         self.error = error
 
-    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+    async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         for _ in range(self.good_reads):
-            yield bytes(PIECE_LENGTH)
+            yield bytes(CHUNK_LENGTH)
         raise self.error
 
 
@@ -99,6 +99,6 @@ async def test_a_later_read_that_fails_leaves_the_body_unfinished() -> None:
     ):
         sent, lines = await ask(2, error)
         assert sent[0]["status"] == 200
-        assert sum(len(message["body"]) for message in sent[1:]) == 2 * PIECE_LENGTH
+        assert sum(len(message["body"]) for message in sent[1:]) == 2 * CHUNK_LENGTH
         assert all(message["more_body"] for message in sent[1:])
-        assert (lines[-1]["cut"], lines[-1]["bytes"]) == (cut, 2 * PIECE_LENGTH)
+        assert (lines[-1]["cut"], lines[-1]["bytes"]) == (cut, 2 * CHUNK_LENGTH)

@@ -142,8 +142,8 @@ def test_a_whole_image_takes_little_memory(service: RunningService, bucket: Buck
     connection.request("GET", DISK)
     response = connection.getresponse()
     received = 0
-    while piece := response.read(1 << 20):
-        received += len(piece)
+    while chunk := response.read(1 << 20):
+        received += len(chunk)
     connection.close()
     assert received == size
     assert service.peak_bytes() - before < 32 << 20

@@ -221,8 +221,8 @@ def test_requests_that_come_together_are_answered_in_order(uvicorn: RunningServi
         client.sendall(asked + b"Content-Length: 3\r\n\r\nxyz")
         client.sendall(f"GET {DISK} HTTP/1.1\r\nHost: x\r\n".encode())
         client.sendall(b"Range: bytes=4-4\r\nConnection: close\r\n\r\n")
-        while piece := client.recv(1 << 20):
-            received += piece
+        while chunk := client.recv(1 << 20):
+            received += chunk
     bodies = []
     while received:
         head, _, rest = received.partition(b"\r\n\r\n")

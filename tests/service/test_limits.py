@@ -100,7 +100,7 @@ async def test_bytes_a_second_pace_a_body_and_refuse_what_follows() -> None:
         assert pace is not None
         for _ in range(40):
             await pace(250_000)
-    # Ten million bytes: two seconds' worth at once, and the last piece on credit.
+    # Ten million bytes: two seconds' worth at once, and the last chunk on credit.
     assert clock.now == pytest.approx(7.75)
     error = await refused(counted)
     assert (error.limit, error.retry_after_s) == ("bytes_per_s", 1)

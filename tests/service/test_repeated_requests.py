@@ -205,7 +205,7 @@ async def test_one_that_comes_in_parts(running: Running) -> None:
 
 
 async def test_those_that_come_together(running: Running) -> None:
-    """In one piece, and in pieces that end anywhere, faster than they are answered."""
+    """In one chunk, and in chunks that end anywhere, faster than they are answered."""
     async with running.connected() as connection:
         await connection.ask(asked("0-9"))
         await connection.ask(asked("1-9"))

@@ -187,8 +187,8 @@ class TestObjectStore(ImageStoreSuite):
         before = self.bucket.connections()
         async with store.open("disk") as opened:
             for start in range(0, 40_000, 1000):
-                pieces = [piece async for piece in opened.reader.pieces(start, start + 1000)]
-                assert b"".join(pieces) == OLD[start : start + 1000]
+                chunks = [chunk async for chunk in opened.reader.chunks(start, start + 1000)]
+                assert b"".join(chunks) == OLD[start : start + 1000]
             assert self.bucket.connections() - before <= 2
         store.close()
 
@@ -199,8 +199,8 @@ class TestObjectStore(ImageStoreSuite):
             flaky = ObjectStore(open_bucket(address), self.rejected.append)
             async with flaky.open("disk") as opened:
                 proxy.break_after(300_000, times=2)
-                pieces = [piece async for piece in opened.reader.pieces(0, len(OLD))]
-                assert b"".join(pieces) == OLD
+                chunks = [chunk async for chunk in opened.reader.chunks(0, len(OLD))]
+                assert b"".join(chunks) == OLD
                 assert proxy.left == 0
         store.close()
 
@@ -212,7 +212,7 @@ class TestObjectStore(ImageStoreSuite):
             async with flaky.open("disk") as opened:
                 proxy.break_after(0, times=1000)
                 with pytest.raises(StoreError):
-                    async for _ in opened.reader.pieces(0, len(OLD)):
+                    async for _ in opened.reader.chunks(0, len(OLD)):
                         pass
                 assert proxy.left > 0
         store.close()
@@ -222,8 +222,8 @@ class TestObjectStore(ImageStoreSuite):
 
         async def read(start: int) -> bytes:
             async with store.open("disk") as opened:
-                pieces = opened.reader.pieces(start, start + 3000)
-                return b"".join([piece async for piece in pieces])
+                chunks = opened.reader.chunks(start, start + 3000)
+                return b"".join([chunk async for chunk in chunks])
 
         parts = await asyncio.gather(*(read(start) for start in range(0, 300_000, 3000)))
         assert b"".join(parts) == OLD[:300_000]

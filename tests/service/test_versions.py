@@ -137,8 +137,8 @@ def test_a_whole_image_takes_little_memory(running: RunningService, image: Path)
     connection.request("GET", DISK)
     response = connection.getresponse()
     received = 0
-    while piece := response.read(1 << 20):
-        received += len(piece)
+    while chunk := response.read(1 << 20):
+        received += len(chunk)
     connection.close()
     assert received == 256 << 20
     assert running.peak_bytes() - before < 16 << 20

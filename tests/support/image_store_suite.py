@@ -12,7 +12,7 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aero_browser_disk.service.stores.image_store import (
-    PIECE_LENGTH,
+    CHUNK_LENGTH,
     NoSuchImageError,
     OpenImage,
     PrivateImageError,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SIZE = 3 * PIECE_LENGTH + 777
+_SIZE = 3 * CHUNK_LENGTH + 777
 OLD = random.Random(1).randbytes(_SIZE)
 NEW = random.Random(2).randbytes(_SIZE)
 ENTRIES: tuple[dict[str, Any], ...] = (
@@ -121,7 +121,7 @@ class ImageStoreSuite:
 
     async def test_every_range_is_exact(self) -> None:
         store = await self._store()
-        edges = (0, 1, 511, PIECE_LENGTH - 1, PIECE_LENGTH, PIECE_LENGTH + 1, _SIZE - 1, _SIZE)
+        edges = (0, 1, 511, CHUNK_LENGTH - 1, CHUNK_LENGTH, CHUNK_LENGTH + 1, _SIZE - 1, _SIZE)
         async with store.open("disk") as opened:
             for start in edges:
                 for stop in edges:
@@ -140,8 +140,8 @@ class ImageStoreSuite:
         store = await self._store()
         async with store.open("disk") as opened:
             for _ in range(20):
-                async with aclosing(opened.reader.pieces(0, _SIZE)) as pieces:
-                    first = await anext(pieces)
+                async with aclosing(opened.reader.chunks(0, _SIZE)) as chunks:
+                    first = await anext(chunks)
                     assert first == OLD[: len(first)]
             assert await _read(opened, 5, 9) == OLD[5:9]
         store.close()
@@ -168,12 +168,12 @@ class ImageStoreSuite:
     async def test_no_read_mixes_versions(self) -> None:
         store = await self._store()
         async with store.open("disk") as opened:
-            pieces = opened.reader.pieces(0, _SIZE)
-            read = await anext(pieces)
+            chunks = opened.reader.chunks(0, _SIZE)
+            read = await anext(chunks)
             await self.put("disk.img", NEW)
             try:
-                async for piece in pieces:
-                    read += piece
+                async for chunk in chunks:
+                    read += chunk
                 assert len(read) == _SIZE
             except VersionChangedError:
                 pass
@@ -268,16 +268,16 @@ async def _bytes(store: ImageStore, image_id: str) -> bytes:
 
 
 async def _read(opened: OpenImage, start: int, stop: int) -> bytes:
-    pieces = [piece async for piece in _checked(opened.reader.pieces(start, stop))]
-    assert sum(map(len, pieces)) == stop - start
-    return b"".join(pieces)
+    chunks = [chunk async for chunk in _checked(opened.reader.chunks(start, stop))]
+    assert sum(map(len, chunks)) == stop - start
+    return b"".join(chunks)
 
 
-async def _checked(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
+async def _checked(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
         # A slow client costs about this much, not the length of what it asked for.
-        assert 0 < len(piece) <= 4 * PIECE_LENGTH
-        yield piece
+        assert 0 < len(chunk) <= 4 * CHUNK_LENGTH
+        yield chunk
 
 
 async def _raises(kind: type[Exception], call: Awaitable[object]) -> bool:

@@ -150,8 +150,8 @@ class _Download:
         body = b""
         # The configuration allows https, and http to this machine.
         with self._closing_errors(), opener.open(self._url, timeout=_FETCH_TIMEOUT_S) as response:
-            while piece := response.read1(_MAX_JWKS_BYTES):
-                body += piece
+            while chunk := response.read1(_MAX_JWKS_BYTES):
+                body += chunk
                 if len(body) > _MAX_JWKS_BYTES:
                     raise ValueError("the JWK set is too long")
                 if time.monotonic() > deadline:

@@ -50,7 +50,7 @@ class ClientLimits(Protocol):
     def admitted(self, client: str) -> AbstractAsyncContextManager[Pace | None]:
         """A request of the client, as long as the block lasts; raises `LimitExceededError`.
 
-        Awaiting what it gives before each piece of a body keeps the client to its bytes a second.
+        Awaiting what it gives before each chunk of a body keeps the client to its bytes a second.
         """
 
     def allows_at_once(self, client: str) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from ..stores.image_store import LENT_LENGTH, PIECE_LENGTH, OpenImage
+from ..stores.image_store import CHUNK_LENGTH, LENT_LENGTH, OpenImage
 from .exchange import Exchange
 
 _LEAST_LENT: Final = 64 * 1024
@@ -41,16 +41,16 @@ async def lend_bytes(
         while start < stop:
             length = min(stop - start, wanted)
             if exchange.responder.pace is not None:
-                length = min(length, PIECE_LENGTH)
+                length = min(length, CHUNK_LENGTH)
                 await exchange.responder.pace(length - allowed)
                 allowed = length
             if not await direct.writable():
                 return
-            piece = lender.lend(start, start + length)
-            if piece is None:
-                length = min(length, PIECE_LENGTH)
-                piece = memoryview(await opened.reader.read(start, start + length))
-            taken = exchange.responder.send_directly(head, piece, more=start + length < stop)
+            chunk = lender.lend(start, start + length)
+            if chunk is None:
+                length = min(length, CHUNK_LENGTH)
+                chunk = memoryview(await opened.reader.read(start, start + length))
+            taken = exchange.responder.send_directly(head, chunk, more=start + length < stop)
             start, allowed = start + taken, allowed - taken
             # What a slow client does not take would be read in vain.
             wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
@@ -64,29 +64,29 @@ async def pass_on_bytes(
     head: tuple[int, Sequence[bytes]],
     span: tuple[int, int],
 ) -> None:
-    """As `lend_bytes`, of an image whose bytes are not in memory: piece by piece as they come."""
+    """As `lend_bytes`, of an image whose bytes are not in memory: chunk by chunk as they come."""
     direct = exchange.responder.direct
     assert direct is not None
     left = span[1] - span[0]
-    async with aclosing(read_pieces(opened, *span)) as pieces:
+    async with aclosing(read_chunks(opened, *span)) as chunks:
         while left:
             with exchange.record.cutting_short():
-                piece = memoryview(await anext(pieces))
+                chunk = memoryview(await anext(chunks))
             if exchange.responder.pace is not None:
-                await exchange.responder.pace(len(piece))
-            while piece:
+                await exchange.responder.pace(len(chunk))
+            while chunk:
                 if not await direct.writable():
                     return
-                taken = exchange.responder.send_directly(head, piece, more=len(piece) < left)
-                piece, left = piece[taken:], left - taken
+                taken = exchange.responder.send_directly(head, chunk, more=len(chunk) < left)
+                chunk, left = chunk[taken:], left - taken
             await exchange.responder.take_turns()
 
 
-async def read_pieces(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:
+async def read_chunks(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:
     """The bytes from `start` up to `stop`, by the reader of the image, as it raises."""
-    if stop - start <= PIECE_LENGTH:
+    if stop - start <= CHUNK_LENGTH:
         yield await opened.reader.read(start, stop)
         return
-    async with aclosing(opened.reader.pieces(start, stop)) as pieces:
-        async for piece in pieces:
-            yield piece
+    async with aclosing(opened.reader.chunks(start, stop)) as chunks:
+        async for chunk in chunks:
+            yield chunk

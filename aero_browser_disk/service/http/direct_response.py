@@ -60,11 +60,11 @@ class DirectResponse(Protocol):
     def write(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, *, more: bool
     ) -> int:
-        """Writes the status with header lines (with the first piece of the body), and the piece.
+        """Writes the status with header lines (with the first chunk of the body), and the chunk.
 
         Returns how much of `body` it took: what the socket does, and hardly more. The rest is to be
         written again once it is `writable`. Content-Length is the caller's: the response is
-        complete when all of a piece without `more` was taken.
+        complete when all of a chunk without `more` was taken.
         """
 
 

@@ -17,7 +17,7 @@ from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
 
 from ..configuration import BytesOptions
 from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
-from .direct_bytes import lend_bytes, pass_on_bytes, read_pieces
+from .direct_bytes import lend_bytes, pass_on_bytes, read_chunks
 from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
 from .image_fields import ImageFields, validators
@@ -94,7 +94,7 @@ class DiskBytes:
                 await exchange.responder.start_encoded(status, (*fields, *links))
                 await exchange.responder.send(b"", more=False)
             else:
-                await _send_pieces(exchange, opened, status, fields, (start, stop))
+                await _send_chunks(exchange, opened, status, fields, (start, stop))
 
     async def _links(self, exchange: Exchange, image: Image) -> Fields:
         """Where the boot profile is, if one is offered (RFC 8288).
@@ -223,7 +223,7 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
         ) from None
 
 
-async def _send_pieces(
+async def _send_chunks(
     exchange: Exchange,
     opened: OpenImage,
     status: int,
@@ -232,11 +232,11 @@ async def _send_pieces(
 ) -> None:
     """Answers with the bytes of the span, which is not empty."""
     start, stop = span
-    async with aclosing(read_pieces(opened, start, stop)) as pieces:
+    async with aclosing(read_chunks(opened, start, stop)) as chunks:
         # Before the status: as long as nothing is sent, a failed read can still be said.
-        piece = await anext(pieces)
+        chunk = await anext(chunks)
         await exchange.responder.start_encoded(status, fields)
-        left = stop - start - len(piece)
-        await exchange.responder.send(piece, more=left > 0)
+        left = stop - start - len(chunk)
+        await exchange.responder.send(chunk, more=left > 0)
         if left:
-            await exchange.responder.send_all(pieces, left)
+            await exchange.responder.send_all(chunks, left)

@@ -10,7 +10,7 @@ from .exchange import Exchange, Handler
 
 
 class LentRanges:
-    """As `RangeResponse`: a 206 with `lines`, and bytes that are in memory, in one piece."""
+    """As `RangeResponse`: a 206 with `lines`, and bytes that are in memory, in one chunk."""
 
     __slots__ = ("_lender", "_limit", "_opened", "_size", "form")
 
@@ -33,12 +33,12 @@ class LentRanges:
         if not 0 < stop - first <= self._limit or not self._lender.is_current():
             return None
         try:
-            piece = self._lender.lend(first, stop)
+            chunk = self._lender.lend(first, stop)
         except VersionChangedError:
             return None
-        if piece is None:
+        if chunk is None:
             return None
-        return (first, stop - 1, stop - first), piece
+        return (first, stop - 1, stop - first), chunk
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
         """As `RangeResponse.rest`."""

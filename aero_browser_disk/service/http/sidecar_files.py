@@ -164,8 +164,8 @@ class SidecarFiles:
         if size > kind.longest:
             self._reject(kind, image, f"it has more than {kind.longest} bytes")
             return None
-        async with aclosing(opened.reader.pieces(0, size)) as pieces:
-            encoded = b"".join([piece async for piece in pieces])
+        async with aclosing(opened.reader.chunks(0, size)) as chunks:
+            encoded = b"".join([chunk async for chunk in chunks])
         try:
             # Decoding a large one takes a while.
             facts = await asyncio.to_thread(kind.describe, encoded, image, opened.image)
@@ -190,13 +190,13 @@ async def _send(exchange: Exchange, opened: OpenImage) -> None:
         return
     left = 0 if exchange.request.method == "HEAD" else file.size
     typed = (("Content-Type", "application/json"), ("Content-Length", str(file.size)))
-    async with aclosing(opened.reader.pieces(0, file.size)) as pieces:
+    async with aclosing(opened.reader.chunks(0, file.size)) as chunks:
         # Before the status: as long as nothing is sent, a failed read can still be said.
-        first = await anext(pieces) if left else b""
+        first = await anext(chunks) if left else b""
         await exchange.responder.start(200, (*fields, *typed))
         left -= len(first)
         await exchange.responder.send(first, more=left > 0)
-        await exchange.responder.send_all(pieces, left)
+        await exchange.responder.send_all(chunks, left)
 
 
 _NOT_OFFERED: Final = HttpError(404, "no_such_file", "There is none for this image.")

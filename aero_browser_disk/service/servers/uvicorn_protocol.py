@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from ..http.direct_response import EXTENSION, REFUSAL, Repeat
 from ..http.request_form import RequestForm
-from ..stores.image_store import PIECE_LENGTH
+from ..stores.image_store import CHUNK_LENGTH
 from .request_gate import RefusedRequestError, RequestGate, RequestLimits
 from .socket_writer import MAX_BUFFERED, SocketWriter
 
@@ -24,7 +24,7 @@ _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encodin
 # What is remembered of each connection, in bytes.
 _LONGEST_REMEMBERED: Final = 16 * 1024
 # What may be buffered for a client, of the response to a repeated request.
-_MAX_BUFFERED_REPEAT: Final = PIECE_LENGTH
+_MAX_BUFFERED_REPEAT: Final = CHUNK_LENGTH
 # What may wait behind a response under way before reading stops.
 _MAX_WAITING: Final = 64 * 1024
 # How long, and how many bytes, a client may go on sending to a connection that is over: closed at
@@ -328,7 +328,7 @@ class Protocol(HttpToolsProtocol):
 
     # ── direct responses ──
 
-    def write_piece(
+    def write_chunk(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, ending: bytes
     ) -> int:
         """Writes the status, the headers of the server and those of `head`, `ending`, the body.
@@ -391,7 +391,7 @@ class _CycleResponse:
             cycle.response_started = True
             cycle.waiting_for_100_continue = False
         ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        taken = self._protocol.write_piece(head, body, ending)
+        taken = self._protocol.write_chunk(head, body, ending)
         if not more and taken == len(body):
             cycle.response_complete = True
             cycle.message_event.set()

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
-from .image_store import LENT_LENGTH, OpenImage, VersionChangedError, piece_stop
+from .image_store import LENT_LENGTH, OpenImage, VersionChangedError, chunk_stop
 from .manifest import ManifestEntry
 
 
@@ -74,33 +74,33 @@ class ImageFile:
         self._is_unlinked = False
         self._tries_page_cache = sys.platform == "linux"
 
-    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
-        """As `ImageReader.pieces`."""
+    async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """As `ImageReader.chunks`."""
         begin = start
         while start < stop:
-            piece = await self.read(start, piece_stop(begin, start, stop))
-            start += len(piece)
-            yield piece
+            chunk = await self.read(start, chunk_stop(begin, start, stop))
+            start += len(chunk)
+            yield chunk
 
     async def read(self, start: int, stop: int) -> bytes:
         """As `ImageReader.read`: from the page cache at once, from the device in a thread."""
         length = stop - start
         # Copied out before anything else runs.
-        piece = bytes(self._read_page_cache(start, length))
-        if len(piece) < length:
+        chunk = bytes(self._read_page_cache(start, length))
+        if len(chunk) < length:
             # When this is cancelled the thread goes on, at worst on a descriptor that was closed
             # or reused since; nobody sees what it reads.
-            piece += await asyncio.get_running_loop().run_in_executor(
+            chunk += await asyncio.get_running_loop().run_in_executor(
                 self._threads,
                 _read_fully,
                 self._descriptor,
-                start + len(piece),
-                length - len(piece),
+                start + len(chunk),
+                length - len(chunk),
             )
-        if len(piece) < length:
+        if len(chunk) < length:
             raise VersionChangedError
         self._check_version()
-        return piece
+        return chunk
 
     def lend(self, start: int, stop: int) -> memoryview | None:
         """As `Lender.lend`."""
@@ -165,9 +165,9 @@ _SCRATCH: Final = memoryview(mmap.mmap(-1, LENT_LENGTH))
 
 
 def _read_fully(descriptor: int, offset: int, length: int) -> bytes:
-    pieces = []
-    while length and (piece := os.pread(descriptor, length, offset)):
-        pieces.append(piece)
-        offset += len(piece)
-        length -= len(piece)
-    return b"".join(pieces)
+    chunks = []
+    while length and (chunk := os.pread(descriptor, length, offset)):
+        chunks.append(chunk)
+        offset += len(chunk)
+        length -= len(chunk)
+    return b"".join(chunks)

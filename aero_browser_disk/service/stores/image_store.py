@@ -20,23 +20,23 @@ from .manifest import ManifestEntry
 MayRead = Callable[[ManifestEntry], bool]
 
 # About what is read and handed to the server at a time, in bytes.
-PIECE_LENGTH: Final = 128 * 1024
-# What is lent at a time: a range of 1 MiB in one go. In eight pieces that takes a third longer
+CHUNK_LENGTH: Final = 128 * 1024
+# What is lent at a time: a range of 1 MiB in one go. In eight chunks that takes a third longer
 # (measured).
 LENT_LENGTH: Final = 1024 * 1024
-# What players ask for goes in few pieces. Whoever asks for more is in no hurry, and may stall with
-# several pieces in the server's hands: 200 such clients take granian from 59 to 195 MB with pieces
+# What players ask for goes in few chunks. Whoever asks for more is in no hurry, and may stall with
+# several chunks in the server's hands: 200 such clients take granian from 59 to 195 MB with chunks
 # of 64 KiB, to 147 with 24, to 140 with 16 and to 122 with 8 (measured).
 _QUICK_LENGTH: Final = 1 << 20
-_LATER_PIECE_LENGTH: Final = 16 * 1024
+_LATER_CHUNK_LENGTH: Final = 16 * 1024
 # What may lie beside an image, under its name and one of these.
 DIGESTS_ENDING: Final = ".digests"
 BOOT_PROFILE_ENDING: Final = ".boot-profile"
 
 
-def piece_stop(begin: int, start: int, stop: int) -> int:
-    """Where the piece from `start` ends, of a body from `begin` up to `stop`."""
-    length = PIECE_LENGTH if start - begin < _QUICK_LENGTH else _LATER_PIECE_LENGTH
+def chunk_stop(begin: int, start: int, stop: int) -> int:
+    """Where the chunk from `start` ends, of a body from `begin` up to `stop`."""
+    length = CHUNK_LENGTH if start - begin < _QUICK_LENGTH else _LATER_CHUNK_LENGTH
     return min(stop, start + length)
 
 
@@ -81,15 +81,15 @@ class ImageReader(Protocol):
     """The bytes of one version."""
 
     async def read(self, start: int, stop: int) -> bytes:
-        """The bytes from `start` up to `stop`: from one to `PIECE_LENGTH`, inside the image.
+        """The bytes from `start` up to `stop`: from one to `CHUNK_LENGTH`, inside the image.
 
-        Raises what `pieces` does.
+        Raises what `chunks` does.
         """
 
-    def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+    def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """The bytes from `start` up to `stop`, which lie inside the image, in order.
 
-        None of the pieces is empty or much longer than `PIECE_LENGTH`; all of them together have
+        None of the chunks is empty or much longer than `CHUNK_LENGTH`; all of them together have
         every byte. Raises `VersionChangedError`, and `OSError` when reading fails. Whoever stops
         early closes the generator.
         """
@@ -141,7 +141,7 @@ class ImageStore(Protocol):
         its name and that ending. A private image needs `may_read`. Raises `NoSuchImageError`, also
         when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError` when
         it is being written all the time. A version that the store remembered may turn out to be
-        gone at the first piece; the store has then forgotten it, and opening again finds the new
+        gone at the first chunk; the store has then forgotten it, and opening again finds the new
         one.
         """
 

@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError, NotModifiedError, PreconditionError
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .image_store import (
-    PIECE_LENGTH,
+    CHUNK_LENGTH,
     Image,
     MayRead,
     NoSuchImageError,
@@ -46,7 +46,7 @@ _LISTING_REQUESTS: Final = 16
 # Requests that fail have obstore's own retries.
 _RESUMPTIONS: Final = 2
 _READY_TIMEOUT_S: Final = 5.0
-# For a request until its response begins, retries included, and for each piece of the body. The
+# For a request until its response begins, retries included, and for each chunk of the body. The
 # time-outs of obstore are from byte to byte.
 _RESPONSE_TIMEOUT_S: Final = 20.0
 _TOO_SLOW: Final = f"the bucket did not respond within {_RESPONSE_TIMEOUT_S:g} s"
@@ -295,26 +295,26 @@ class _ObjectReader:
                 body = await result.bytes_async()
             if len(body) == stop - start:
                 return bytes(body)
-        return b"".join([piece async for piece in self.pieces(start, stop)])
+        return b"".join([chunk async for chunk in self.chunks(start, stop)])
 
-    async def pieces(self, start: int, stop: int) -> AsyncGenerator[bytes]:
-        """As `ImageReader.pieces`; one request, and another one for what a broken body lacks."""
+    async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+        """As `ImageReader.chunks`; one request, and another one for what a broken body lacks."""
         left_tries = _RESUMPTIONS
         while start < stop:
             result = await self._begin(start, stop)
             # Nothing is fetched ahead of its reader but what the connection holds.
-            stream = aiter(result.stream(min_chunk_size=PIECE_LENGTH))
+            stream = aiter(result.stream(min_chunk_size=CHUNK_LENGTH))
             reason = "the bucket sent less than it said"
             try:
                 # Not to its end, which would be one more trip to another thread.
                 while start < stop:
                     async with asyncio.timeout(_RESPONSE_TIMEOUT_S):
-                        piece = await anext(stream, None)
-                    if piece is None:
+                        chunk = await anext(stream, None)
+                    if chunk is None:
                         break
-                    start += len(piece)
+                    start += len(chunk)
                     left_tries = _RESUMPTIONS
-                    yield piece
+                    yield chunk
             except TimeoutError:
                 raise StoreError(_TOO_SLOW) from None
             except BaseError as error:
