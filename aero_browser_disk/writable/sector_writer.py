@@ -235,9 +235,9 @@ class SectorWriter:
 
         try:
             batch.reserve(edges, edges, is_new=is_new)
-            slots = batch.take_unproven_run(count, is_new=is_new)
+            slots = batch.take_unallocated_run(count, is_new=is_new)
             if slots is not None:
-                self._put(put, slots, batch.give_back_unproven)
+                self._put(put, slots, batch.give_back_unallocated)
         except StorageFullError:
             slots = None
         if slots is None:

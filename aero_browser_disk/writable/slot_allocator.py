@@ -1,4 +1,9 @@
-"""Which slots of a store's file are free, and where the next ones are to be had."""
+"""Allocates slots in a store's file.
+
+A store's file is a row of slots of 4 KiB. This module knows the state of each slot, finds free
+ones, and makes the file longer when there are none. The device has storage for a slot before the
+slot is given away, so that a write that was accepted never fails for want of space.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,9 @@ from ..errors import StorageFullError
 from ..platform.base import File
 from .sector_journal import SLOT_SIZE
 
-FREE, SETTLED, FRESH, HELD, UNPROVEN = 0, 1, 2, 3, 4
-"""What a slot is: nobody's; part of what was committed; written since; kept for the store's use;
-nobody's, and nobody knows whether the device has storage for it."""
+FREE, SETTLED, FRESH, HELD, UNALLOCATED = 0, 1, 2, 3, 4
+"""The state of a slot: free; part of what was committed; written since the last commit; kept for
+the store's use; free, but the device may have no storage for it."""
 
 _GROWTH: Final = 64  # slots at least that a file grows by, where there is room for them
 _FEW: Final = 256  # free slots that are not worth to be looked for
@@ -20,22 +25,22 @@ _MOST_GROWTH: Final = 2048
 
 
 class SlotSpace:
-    """A byte for each slot of a file.
+    """The state of each slot of a file, one byte a slot.
 
-    A slot is free only once storage was allocated for it: whoever takes it can write it, though the
-    device or the quota be full by then. What a file had free when it was opened is `UNPROVEN`, and
-    made free as it is needed, as the file grows: before a slot is given away, not when it is used.
-    `reserve` is how many free slots are never given away by `take`.
+    Storage is allocated for a slot before it is `FREE`: whoever takes it can write to it, even if
+    the device or the quota is full by then. Slots that nobody used when the file was opened are
+    `UNALLOCATED`. They are allocated when they are needed, before the file grows. `reserve` is the
+    number of free slots that `take` never gives away.
     """
 
     def __init__(self, file: File) -> None:
-        self.states = bytearray((UNPROVEN,)) * (file.size() // SLOT_SIZE)
+        self.states = bytearray((UNALLOCATED,)) * (file.size() // SLOT_SIZE)
         self.reserve = 0
         self._file = file
         self._free = 0
-        self._unproven = len(self.states)
-        self._first_unproven = 0  # none comes before
-        self._end = 0  # of the file, before the last `take_unproven`
+        self._unallocated = len(self.states)
+        self._first_unallocated = 0  # none comes before
+        self._end = 0  # of the file, before the last `take_unallocated`
         self._cursor = 0  # where to look for free ones next
 
     @property
@@ -52,16 +57,16 @@ class SlotSpace:
         """Says what slots are; the file is taken to reach there."""
         missing = slot + count - len(self.states)
         if missing > 0:
-            self.states.extend(_UNPROVEN * missing)
-            self._unproven += missing
+            self.states.extend(_UNALLOCATED * missing)
+            self._unallocated += missing
         self._free -= self.states.count(FREE, slot, slot + count)
-        self._unproven -= self.states.count(UNPROVEN, slot, slot + count)
+        self._unallocated -= self.states.count(UNALLOCATED, slot, slot + count)
         self.states[slot : slot + count] = bytes((state,)) * count
         if state == FREE:
             self._free += count
-        elif state == UNPROVEN:
-            self._unproven += count
-            self._first_unproven = min(self._first_unproven, slot)
+        elif state == UNALLOCATED:
+            self._unallocated += count
+            self._first_unallocated = min(self._first_unallocated, slot)
 
     def give_back(self, slots: Iterable[int]) -> None:
         """Frees slots."""
@@ -92,8 +97,8 @@ class SlotSpace:
     def recount(self) -> None:
         """Counts the free slots anew."""
         self._free = self.states.count(FREE)
-        self._unproven = self.states.count(UNPROVEN)
-        self._first_unproven = 0
+        self._unallocated = self.states.count(UNALLOCATED)
+        self._first_unallocated = 0
 
     def settle(self, start: int, stop: int) -> None:
         """Makes those from `start` to `stop` that are fresh settled."""
@@ -126,7 +131,7 @@ class SlotSpace:
         """Takes the next slots from as far forward as there are some."""
         self._cursor = 0
 
-    def take_unproven(self, wanted: int) -> list[tuple[int, int]]:
+    def take_unallocated(self, wanted: int) -> list[tuple[int, int]]:
         """Gives away slots that the device may have no storage for: from the first to behind the
         last of each run.
 
@@ -134,9 +139,9 @@ class SlotSpace:
         """
         runs: list[tuple[int, int]] = []
         self._end = len(self.states)
-        if self._unproven > self._few():
+        if self._unallocated > self._few():
             while wanted:
-                slot, count = self._find_unproven(wanted)
+                slot, count = self._find_unallocated(wanted)
                 if slot == len(self.states):
                     break
                 self.mark(slot, count, HELD)
@@ -148,15 +153,15 @@ class SlotSpace:
             runs.append((slot, slot + wanted))
         return runs
 
-    def give_back_unproven(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Takes slots back of the last `take_unproven`, which could not be written."""
+    def give_back_unallocated(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Takes slots back of the last `take_unallocated`, which could not be written."""
         for start, stop in runs:
-            self.mark(start, stop - start, UNPROVEN)
+            self.mark(start, stop - start, UNALLOCATED)
         self._drop(self._end)
 
     def free_runs(self, max_slots: int) -> Iterator[tuple[int, int]]:
         """Free slots from start to stop, in order, at most so many at once."""
-        free = self.states.replace(_UNPROVEN, _FREE)
+        free = self.states.replace(_UNALLOCATED, _FREE)
         stop = 0
         while (start := free.find(FREE, stop)) >= 0:
             stop = start + _run(free, start, max_slots, _FREE)
@@ -164,7 +169,7 @@ class SlotSpace:
 
     def cut(self) -> None:
         """Gives the room of the free slots at the file's end back, but for the reserve."""
-        end = len(self.states.rstrip(_NOBODYS))
+        end = len(self.states.rstrip(_UNUSED))
         spare = max(0, self.reserve - self.states.count(FREE, 0, end))
         if end + spare + _GROWTH < len(self.states):
             self._drop(end + spare)
@@ -201,7 +206,7 @@ class SlotSpace:
         most = max(most, needed, min(max(_GROWTH, len(self.states) // 64), _MOST_GROWTH))
         first = -1
         while needed > 0:
-            slot, count = self._allocate(*self._find_unproven(most), needed)
+            slot, count = self._allocate(*self._find_unallocated(most), needed)
             self.mark(slot, count, FREE)
             first = slot if first < 0 else first
             needed -= count
@@ -221,18 +226,18 @@ class SlotSpace:
             else:
                 return slot, count
 
-    def _find_unproven(self, most: int) -> tuple[int, int]:
-        """The first of some adjacent slots, unproven or behind the file's end, and how many."""
-        slot = self.states.find(UNPROVEN, self._first_unproven) if self._unproven else -1
+    def _find_unallocated(self, most: int) -> tuple[int, int]:
+        """The first of some adjacent slots, unallocated or behind the file's end, and how many."""
+        slot = self.states.find(UNALLOCATED, self._first_unallocated) if self._unallocated else -1
         if slot < 0:
             return len(self.states), most
-        self._first_unproven = slot
-        return slot, _run(self.states, slot, most, _UNPROVEN)
+        self._first_unallocated = slot
+        return slot, _run(self.states, slot, most, _UNALLOCATED)
 
 
 _FREE: Final = bytes((FREE,))
-_UNPROVEN: Final = bytes((UNPROVEN,))
-_NOBODYS: Final = _FREE + _UNPROVEN
+_UNALLOCATED: Final = bytes((UNALLOCATED,))
+_UNUSED: Final = _FREE + _UNALLOCATED
 
 
 def _run(states: bytearray, slot: int, most: int, state: bytes) -> int:

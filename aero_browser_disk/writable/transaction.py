@@ -1,8 +1,9 @@
-"""What was written to a sector store since its last commit, and the room that it and more need.
+"""The changes since the last commit, and the space that a commit of them takes.
 
-Room is taken before anything is written: slots for the data, for the records that the commit adds,
-and for a snapshot of all records. So a commit never fails for want of it. Besides, what is written
-over what was there may use slots that new data may not: a disk that is full can still be used.
+A transaction begins with the first write after a commit and ends with the next commit. Space is
+reserved before anything is written: slots for the data, for the records that the commit adds to the
+log, and for a snapshot of all records. So a commit never fails for want of space. What overwrites
+existing data may use slots that new data may not: a full disk can still be used.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ class OpenBatch:
         self._chain = chain
         self._checksums = checksums
         self._pending: list[Range] = []  # granules
-        self._most_records = 0
-        self._most_granules = 0  # with data
+        self._max_records = 0
+        self._max_granules = 0  # with data
         self._fresh: list[Range] = []  # slots
-        self._leaving = array("I")  # slots that the commit frees
+        self._replaced = array("I")  # slots that the commit frees
         self._pool: list[int] = []  # slots for small writes to come, the first last
 
     @property
@@ -74,7 +75,7 @@ class OpenBatch:
         return (
             self.fresh_slots >= _MOST_FRESH
             or len(self._pending) >= _MOST_PENDING
-            or len(self._leaving) >= _MOST_LEAVING
+            or len(self._replaced) >= _MOST_LEAVING
         )
 
     # ── room ─────────────────────────────────────────────────────────────────────────────────────
@@ -160,28 +161,28 @@ class OpenBatch:
             raise
         return runs
 
-    def take_unproven_run(self, wanted: int, *, is_new: bool) -> list[Range] | None:
+    def take_unallocated_run(self, wanted: int, *, is_new: bool) -> list[Range] | None:
         """As `take_run`, but writing them will tell whether there is storage for them.
 
         So it is not written to twice. None where free slots are worth to be used first.
-        Otherwise they are the caller's to `give_back_unproven`.
+        Otherwise they are the caller's to `give_back_unallocated`.
         """
         if self._space.has_gaps:
             return None
         spare = _FOR_OVERWRITING if is_new else 0
         self._space.provide(self._space.reserve + spare)
-        runs = self._space.take_unproven(wanted)
+        runs = self._space.take_unallocated(wanted)
         try:
             granules = wanted + OVERWRITABLE_AT_ONCE
             self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, granules, spare)
         except BaseException:
-            self.give_back_unproven(runs)
+            self.give_back_unallocated(runs)
             raise
         return runs
 
-    def give_back_unproven(self, runs: Iterable[Range]) -> None:
+    def give_back_unallocated(self, runs: Iterable[Range]) -> None:
         """Takes slots back that could not be written."""
-        self._space.give_back_unproven(runs)
+        self._space.give_back_unallocated(runs)
 
     def give_back(self, runs: Iterable[Range]) -> None:
         """Frees slots that nothing was written to."""
@@ -200,7 +201,7 @@ class OpenBatch:
 
     def _units(self, records: int, granules: int) -> int:
         """At most so many units has the commit, with so much more."""
-        return units_for(self._most_records + records, self._most_granules + granules)
+        return units_for(self._max_records + records, self._max_granules + granules)
 
     def _take_for_records(self, places: int, granules: int, spare: int) -> None:
         units = self._units(2 * places, granules)
@@ -230,10 +231,10 @@ class OpenBatch:
         `data` is how many of them have data.
         """
         self._pending.append((start, stop))
-        self._most_records += 2 + (stop - start) // _MOST_IN_RECORD
-        self._most_granules += data
+        self._max_records += 2 + (stop - start) // _MOST_IN_RECORD
+        self._max_granules += data
         # Those of this batch too stay taken until it is committed: they may be buffered still.
-        self._leaving.extend(gone)
+        self._replaced.extend(gone)
 
     def write_out(self, *, if_more_than: int = 0) -> None:
         """Writes what is buffered to the file."""
@@ -273,14 +274,14 @@ class OpenBatch:
         """Says that all of it is durable: what it replaced is free, and the next batch begins."""
         for start, stop in self._fresh:
             self._space.settle(start, stop)
-        self._space.give_back(self._leaving)
+        self._space.give_back(self._replaced)
         self._fresh.clear()
-        del self._leaving[:]
+        del self._replaced[:]
         self._pending.clear()
         self.fresh_slots = 0
-        self.snapshot_records += self._most_records
-        self.snapshot_granules += self._most_granules
-        self._most_records = self._most_granules = 0
+        self.snapshot_records += self._max_records
+        self.snapshot_granules += self._max_granules
+        self._max_records = self._max_granules = 0
 
     def _note_fresh(self, start: int, stop: int) -> None:
         self.fresh_slots += stop - start
