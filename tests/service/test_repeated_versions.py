@@ -43,7 +43,11 @@ def put_bytes(folder: Path, content: bytes) -> None:
         os.utime(file.fileno(), (LONG_AGO, LONG_AGO))
 
 
-@pytest.mark.parametrize("write", [put_copy, put_bytes, partial(put, at_s=LONG_AGO)], ids=str)
+@pytest.mark.parametrize(
+    "write",
+    [put_copy, put_bytes, partial(put, at_s=LONG_AGO)],
+    ids=["copied", "in place", "set back"],
+)
 async def test_a_date_that_is_set_back_is_a_new_version_all_the_same(
     running: Running, folder: Path, write: Callable[[Path, bytes], None]
 ) -> None:
