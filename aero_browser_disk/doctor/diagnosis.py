@@ -185,7 +185,7 @@ class _Examination:
             raise await self._why_nothing_came(head, error) from None
         if first.status != 206:
             raise self._why_no_part(first)
-        self._ok("answer", "a part was asked for and a part came (206)")
+        self._ok("answer", "the server sent the requested range (206)")
         if head is None:
             self._note("head-refused", "HEAD gets no answer")
         elif head.status != 200:
@@ -215,7 +215,11 @@ class _Examination:
         if status == 200 and answer.length == 0:
             return self._fail("empty", "the image has no bytes")
         if status == 200:
-            self._note("ranges-ignored", "a part was asked for, everything came (200)", "fails")
+            self._note(
+                "ranges-ignored",
+                "the server ignored the Range header and sent the whole file (200)",
+                "fails",
+            )
             if not answer.coding:
                 self._look_at_format(answer.body, b"", answer.length)
             else:

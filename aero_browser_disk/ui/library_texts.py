@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 KINDS = {"image": "disk", "cd": "CD", "overlay": "overlay", "cache": "cache of a remote image"}
 STATES = {
-    "creating": "being made",
-    "importing": "import not finished",
+    "creating": "being created",
+    "importing": "import incomplete",
     "recovered": "its name was lost: rename it",
 }
 DAMAGED = "damaged: {reason}"
 IS_OPEN = "open"
 USED_AT = "used {date}"
-FROM_FORMAT = "was {format}"
+FROM_FORMAT = "from {format}"
 USED = "{size} used"
 IMPORTED = "{percent} imported"
 USAGE = {
@@ -31,8 +31,8 @@ ACTIONS = {
     "overlay": "New overlay",
     "export": "Export",
     "exportOverlay": "Export",
-    "exportChanges": "Save changes",
-    "importChanges": "Load changes",
+    "exportChanges": "Export overlay",
+    "importChanges": "Import overlay",
     "rename": "Rename",
     "duplicate": "Duplicate",
     "recover": "Recover",
@@ -56,18 +56,18 @@ class Question:
 
 ASKS = {
     "create": Question(
-        title="A new blank disk",
-        text="It takes next to no room until something is written to it.",
-        yes="Make it",
+        title="New blank disk",
+        text="It takes almost no space until something is written to it.",
+        yes="Create",
     ),
     "overlay": Question(
-        title="A new overlay over {name}",
-        text="It takes what is written from now on; {name} stays as it is. It opens at once.",
-        yes="Open it",
+        title="New overlay over {name}",
+        text="Writes go to the overlay; {name} is not changed. It opens at once.",
+        yes="Create and open",
     ),
     "export": Question(
         title="Export {name}",
-        text="The whole disk as a file. Parts that were never written go quickly.",
+        text="The whole disk as a file. Parts that were never written are quick.",
         yes="Export",
     ),
     "rename": Question(
@@ -77,7 +77,7 @@ ASKS = {
     ),
     "duplicate": Question(
         title="Duplicate {name}",
-        text="The copy takes as much room as the original.",
+        text="The copy takes as much space as the original.",
         yes="Duplicate",
     ),
     "recover": Question(
@@ -88,69 +88,70 @@ ASKS = {
     ),
     "resize": Question(
         title="Resize {name}",
-        text="A larger disk has zeros at its end. A smaller one is refused while something "
-        "is written beyond its end. {loss}",
+        text="A larger disk gets zeros at its end. If data lies beyond a smaller size, you are "
+        "asked first. {loss}",
         yes="Resize",
     ),
     "pad": Question(
         title="Add zeros at its end?",
-        text="Its size is no multiple of 512 bytes, the size of a sector, so it may have been cut "
-        "off. If it is as it should be, zeros can be added at its end.",
+        text="Its size is not a multiple of 512 bytes, the size of a sector, so it may be "
+        "truncated. If it is complete, zeros can be added at its end.",
         yes="Add zeros",
     ),
     "cut": Question(
-        title="Cut off what is there?",
-        text="Something is written beyond the new end. It is lost for good.",
-        yes="Cut it off",
+        title="Cut off data?",
+        text="There is data beyond the new end. It will be permanently lost.",
+        yes="Cut off",
     ),
     "dropOverlays": Question(
-        title="Lose its overlays?",
-        text="Overlays lie over this disk and hold what differs from it as it is now. They, and "
-        "all that was written to them, are lost for good.",
-        yes="Lose them",
+        title="Delete its overlays?",
+        text="Overlays depend on this disk as it is now. They and everything written to them "
+        "will be permanently lost.",
+        yes="Delete them",
     ),
     "commit": Question(
         title="Commit {name} into {base}?",
-        text="What {name} holds is written to {base} for good, and {name} is empty "
-        "afterwards. Make a copy of {base} first if you may want it back.",
+        text="The changes in {name} are permanently written to {base}, and {name} is empty "
+        "afterwards. Duplicate {base} first if you may want it back.",
         yes="Commit",
     ),
     "reset": Question(
         title="Reset {name}?",
-        text="Everything written to it is lost for good: {size}. The disk beneath is not touched.",
-        yes="Reset it",
+        text="Everything written to it will be permanently lost: {size}. The base disk is not "
+        "changed.",
+        yes="Reset",
     ),
     "remove": Question(
         title="Delete {name}?",
-        text="The disk and all that is on it are lost for good: {size}. {loss}",
-        yes="Delete it",
+        text="The disk and everything on it will be permanently lost: {size}. {loss}",
+        yes="Delete",
     ),
     "removeOverlay": Question(
         title="Delete {name}?",
-        text="Everything written to it is lost for good: {size}. The disk beneath is not "
-        "touched. {loss}",
-        yes="Delete it",
+        text="Everything written to it will be permanently lost: {size}. The base disk is not "
+        "changed. {loss}",
+        yes="Delete",
     ),
     "forget": Question(
         title="Delete the cache?",
-        text="{size} of {name} are downloaded again when they are needed. Nothing that you "
-        "made is lost.",
-        yes="Delete it",
+        text="{size} of {name} will be downloaded again when needed. Nothing that you made is "
+        "lost.",
+        yes="Delete",
     ),
     "prune": Question(
         title="Free some space?",
-        text="These caches go, {size} in all, and are downloaded again when they are needed:"
-        " {names}. Your disks and overlays stay.",
+        text="These caches will be deleted, {size} in all, and downloaded again when needed: "
+        "{names}. Your disks and overlays stay.",
         yes="Delete the caches",
     ),
 }
-LOSES_OVERLAYS = "Lost with it: {names}."
-PRUNE_NOTHING = "There is nothing to free: no cache is kept that could go."
+LOSES_OVERLAYS = "These overlays will be lost too: {names}."
+PRUNE_NOTHING = "Nothing to free: there are no unused caches."
 
 NAME_FIELD = "Name"
 RECOVERED_NAME = "{name} (recovered)"
 SIZE_FIELD = "Size"
-SIZE_HINT = "Such as 512 MiB or 40 GiB."
+SIZE_HINT = "For example 512 MiB or 40 GiB."
 COMPRESS_FIELD = "File"
 COMPRESSIONS = {
     "": "Raw, as it is",

@@ -7,20 +7,20 @@ it is readable before a script runs; a test compares the two.
 from __future__ import annotations
 
 FIXED: dict[str, object] = {
-    "purpose": "Open a disk image of any size, from any web server, and download only the blocks "
-    "you touch.",
+    "purpose": "Open a disk image of any size from any web server, and download only the "
+    "blocks you read.",
     "openHeading": "What can I open?",
     "doingHeading": "What is it doing?",
     "insideHeading": "What is inside?",
     "bootHeading": "Does it boot?",
     "remoteHeading": "An image on a web server",
     "libraryHeading": "Disks in this browser",
-    "libraryEmpty": "None yet. Drop an image here, choose a file, or make a blank disk. Nothing "
-    "leaves this browser.",
-    "overlay": "Keep changes in",
-    "noOverlay": "nothing: read-only",
-    "overlayHint": "The name of an overlay, new or old: it takes what is written, and the image "
-    "stays as it is.",
+    "libraryEmpty": "None yet. Drop an image here, import a file, or create a blank disk. "
+    "Nothing leaves this browser.",
+    "overlay": "Save changes to",
+    "noOverlay": "None (read-only)",
+    "overlayHint": "The name of a new or existing overlay. Writes go to it; the image is not "
+    "changed.",
     "settings": "Settings",
     "samples": "Samples",
     "samplesTry": "Open a sample",
@@ -33,10 +33,10 @@ FIXED: dict[str, object] = {
     "zoomIn": "Zoom in",
     "zoomOut": "Zoom out",
     "zoomAll": "Whole disk",
-    "mapEmpty": "Each square will be a piece of the disk.",
+    "mapEmpty": "Each square will be a part of the disk.",
     "mapLabel": "Map of the disk",
-    "mapKeys": "Arrow keys go from square to square, plus and minus zoom, Escape shows the whole "
-    "disk.",
+    "mapKeys": "Arrow keys move from square to square, plus and minus zoom, Escape shows the "
+    "whole disk.",
     "timeline": "The last minute",
     "saveTrace": "Save the trace",
     "saveProfile": "Save the boot profile",
@@ -44,33 +44,33 @@ FIXED: dict[str, object] = {
     "saving": "Reading {name}: {percent} %",
     "folders": "Folders",
     "readHeading": "Bytes at an offset",
-    "boot": "Boot it",
+    "boot": "Boot",
+    "footer": "Nothing is sent anywhere but to the server of the image that you open. "
+    "Downloaded blocks stay in this browser until you clear them.",
     "guide": "Guide and API reference",
-    "footer": "Nothing is sent anywhere but to the host of the image that you open. What is read "
-    "stays in this browser until you clear it.",
     "settingsHeading": "Settings",
-    "settingsHint": "For the next image that is opened. Kept in this browser.",
+    "settingsHint": "They apply to the next image you open, and are remembered in this browser.",
     "integrity": "Integrity",
-    "integrityHint": "Every answer is checked against the version of the image in any case. With "
-    "a digest list (a file that “aero-disk-service digest” makes) each block is proved before it "
-    "is kept or read. The list is not remembered.",
+    "integrityHint": "Every response is always checked against the version of the image. With "
+    "a digest list (a file made by “aero-disk-service digest”), each block is also verified "
+    "before it is cached or read. The list is not remembered.",
     "digestsChoose": "Choose a digest list",
-    "digestsRemove": "Do without {name}",
+    "digestsRemove": "Remove {name}",
     "done": "Done",
     "reset": "Reset to defaults",
     "lacks": {
-        "isolation": "This page is not cross-origin isolated, so there is no shared memory: reads "
-        "go by messages, which is slower.",
-        "save": "This browser cannot write to a file that you choose: what is exported is "
-        "downloaded instead.",
+        "isolation": "This page is not cross-origin isolated, so there is no shared memory: "
+        "reads use messages, which is slower.",
+        "save": "This browser cannot write to a file that you choose: exports are downloaded "
+        "instead.",
     },
 }
 
 # ── the map ───────────────────────────────────────────────────────────────────────────────────────
 
 LEGEND = {
-    "missing": "not here",
-    "held": "kept here",
+    "missing": "not cached",
+    "held": "cached",
     "fetched": "being fetched",
     "read": "just read",
     "profile": "in the boot profile",
@@ -84,13 +84,13 @@ CELL = "{start} – {stop}: {states}"
 CELL_STATES = {
     "fetched": "being fetched",
     "read": "just read",
-    "missing": "not here",
-    "partly": "kept in part",
-    "held": "kept here",
+    "missing": "not cached",
+    "partly": "partly cached",
+    "held": "cached",
     "profile": "in the boot profile",
 }
 
-CELL_STATES_LOCAL = {"missing": "empty", "partly": "written in part", "held": "written"}
+CELL_STATES_LOCAL = {"missing": "empty", "partly": "partly written", "held": "written"}
 
 # ── the timeline ──────────────────────────────────────────────────────────────────────────────────
 
@@ -100,29 +100,29 @@ BYTES_RATE = "{size}/s"
 
 # ── the whole image ───────────────────────────────────────────────────────────────────────────────
 
-KEEP_ALL = "Download all of it"
+KEEP_ALL = "Download the whole image"
 KEEP_ALL_PAUSE = "Pause the download"
-KEEP_ALL_DONE = "All of it is here"
+KEEP_ALL_DONE = "Fully downloaded"
 
 # ── samples ───────────────────────────────────────────────────────────────────────────────────────
 
 SAMPLES_OFF = (
-    "{host} has some. To open one turns “Use remote image” on: that host sees your address, what "
-    "you read and when."
+    "{host} has some. Opening one turns on “Use remote image”: that server then sees your IP "
+    "address, what you read, and when."
 )
-SAMPLES_ON = "{host} has some. It is asked for its list when you press the button."
-SAMPLES_SHOWN = "From {host}. Press one to open it."
+SAMPLES_ON = "{host} has some. Press the button to load its list."
+SAMPLES_SHOWN = "From {host}. Choose one to open it."
 SAMPLES_NONE = "{host} has none."
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────
 
-FILES_CLOSED = "Open a disk to look into its partitions and folders."
-FILES_READY = "Only the blocks that hold the folders you open are read."
+FILES_CLOSED = "Open a disk to browse its partitions and folders."
+FILES_READY = "Only the blocks of the folders you open are read."
 FILES_COLUMNS = ("Name", "Size", "Changed")
 FILES_EMPTY = "This folder is empty."
-FILES_NONE = "No partition or file system that can be read was found on this disk."
+FILES_NONE = "No readable partition or file system was found on this disk."
 FILES_COUNT = "{entries} here."
-FILES_MORE = "The first {entries}; there are more."
+FILES_MORE = "The first {entries} of more."
 FILES_TOP = "Disk"
 FILES_VOLUME = "Partition {name}"
 FILES_WHERE = "partition {volume}, {kind}"
@@ -130,23 +130,23 @@ DOWNLOAD = "Download {name}"
 
 # ── boot ──────────────────────────────────────────────────────────────────────────────────────────
 
-BOOT_CLOSED = "Open a disk to start a PC with it, here in the page."
-BOOT_READY = "Starts v86, an emulated PC, with this disk. What it writes goes to the overlay."
+BOOT_CLOSED = "Open a disk to boot a PC from it, here in the page."
+BOOT_READY = "Starts v86, an emulated PC, from this disk. Its writes go to the overlay."
 BOOT_READ_ONLY = (
-    "Starts v86, an emulated PC, with this disk. It is open read-only: what the PC writes is "
-    "forgotten when it stops."
+    "Starts v86, an emulated PC, from this disk. The disk is open read-only: what the PC "
+    "writes is lost when it stops."
 )
 
 # ── the doctor ────────────────────────────────────────────────────────────────────────────────────
 
 DIAGNOSE = "Check this address"
-FIND_OUT_WHY = "Find out why"
+FIND_OUT_WHY = "Find the cause"
 DIAGNOSIS_GOOD = "This address can be streamed."
 DIAGNOSIS_BAD = "This address cannot be streamed."
-DIAGNOSIS_COST = "Found out with {requests}, {bytes} downloaded."
-DIAGNOSIS_RIGHT = "As it should be: {count}"
+DIAGNOSIS_COST = "Checked using {requests}, {bytes} downloaded."
+DIAGNOSIS_RIGHT = "Checks passed: {count}"
 DIAGNOSIS_REMEDY = "What to add to the server"
-LEVELS = {"fails": "Prevents it", "note": "Could be better", "ok": "Right"}
+LEVELS = {"fails": "Problem", "note": "Warning", "ok": "OK"}
 SERVERS = {
     "nginx": "nginx",
     "s3": "S3 (CORS configuration)",

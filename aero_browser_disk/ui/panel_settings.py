@@ -44,8 +44,8 @@ SETTINGS = (
         "blockSize",
         "block_size",
         "Block size",
-        "What is fetched and kept as one. Small blocks download less, large ones ask less often. "
-        "Another size starts this image’s cache anew.",
+        "The unit of downloading and caching. Small blocks download less, large ones need "
+        "fewer requests. Another size starts a new cache for this image.",
         "16 KiB (default)",
         [4 * KIB, 64 * KIB, 128 * KIB, 256 * KIB, MIB],
     ),
@@ -53,7 +53,8 @@ SETTINGS = (
         "cacheLimit",
         "cache_limit_bytes",
         "Cache of an image",
-        "How much of it is kept in this browser. What was used longest ago goes first.",
+        "The most that is cached of it in this browser. The least recently used blocks are "
+        "removed first.",
         "2 GiB, or half of what the browser offers (default)",
         [64 * MIB, 256 * MIB, GIB, 4 * GIB, 16 * GIB, 64 * GIB],
     ),
@@ -61,7 +62,7 @@ SETTINGS = (
         "concurrency",
         "concurrency",
         "Requests at once",
-        "How many of them the image’s host gets at the same time.",
+        "How many requests the image’s server gets at the same time.",
         {
             AUTOMATIC: "6, or 16 over HTTP/2 (default)",
             **{str(n): str(n) for n in (1, 2, 4, 8, 16, 32)},
@@ -72,24 +73,25 @@ SETTINGS = (
         "readAhead",
         "read_ahead",
         "Read ahead",
-        "Fetches what is likely to be read next, while the link has nothing else to do.",
-        {_ON: "On (default)", _OFF: "Off: only what is asked for"},
+        "Downloads what is likely to be read next while the connection is idle.",
+        {_ON: "On (default)", _OFF: "Off: only what is read"},
         {_ON: None, _OFF: False},
     ),
     Setting(
         "bootProfile",
         "boot_profile",
         "Boot profile",
-        "A list of the blocks that a boot needs, recorded here or offered by the host. They are "
-        "fetched before they are asked for.",
-        {AUTOMATIC: "Use it when there is one (default)", _OFF: "Do not use one"},
+        "A list of the blocks that a boot needs, recorded here or offered by the server. They "
+        "are downloaded before they are read.",
+        {AUTOMATIC: "Use one if available (default)", _OFF: "Do not use one"},
         {AUTOMATIC: "auto", _OFF: None},
     ),
     Setting(
         "sharedMemory",
         "",
         "Shared memory",
-        "Blocks that a booted machine reads without asking the worker. It is memory of this page.",
+        "Memory of this page from which a booted machine reads blocks without a request to the "
+        "worker.",
         {AUTOMATIC: "64 MiB (default)", "0": "None"}
         | {str(size): format_bytes(size) for size in (16 * MIB, 256 * MIB)},
         {AUTOMATIC: None, "0": 0, str(16 * MIB): 16 * MIB, str(256 * MIB): 256 * MIB},

@@ -19,12 +19,12 @@ FIXED: dict[str, object] = {
     "warningTitle": "What this means",
     "warning": [
         "The image is untrusted: whoever made it decides what it does when it runs.",
-        "Its host sees your address, what you read and when.",
+        "Its server sees your IP address, what you read, and when.",
         "Open only images that you own or are licensed to use.",
     ],
     "image": "Image",
     "cache": "Cache",
-    "activity": "Since it was opened",
+    "activity": "Since opening",
     "read": "Read",
     "offset": "Offset",
     "length": "Length",
@@ -35,15 +35,17 @@ FIXED: dict[str, object] = {
     "startFailedTitle": "Python did not start",
     "startFailed": "Reload the page. If that does not help, the files of this site are incomplete "
     "or this browser is too old for WebAssembly.",
-    "unexpectedTitle": "Something went wrong that should not",
+    "unexpectedTitle": "Unexpected error",
 }
 
-REMOTE_OFF_HINT = "Off. Nothing is fetched from anywhere else."
+REMOTE_OFF_HINT = "Off. Nothing is downloaded from other servers."
 REMOTE_ON_HINT = "On, until you leave this page."
-URL_HINT = "A raw disk image on a server that answers range requests and lets this page read them."
+URL_HINT = (
+    "A disk image on a server that supports range requests and allows this page to read it (CORS)."
+)
 URL_SECRET = (
-    "This address may hold a secret. It will not be remembered, and is shown without it once "
-    "opened."
+    "This address may contain a secret. It is not remembered, and the secret is hidden once "
+    "the image is open."
 )
 URL_PARTLY_HIDDEN = "Part of this address is hidden (…). Paste the whole address to change it."
 READ_HINT = "In bytes: 512, 0x200, 64 KiB."
@@ -58,126 +60,126 @@ OPENING = "Opening {name}…"
 OPEN = "{name} is open: {size}."
 READING = "Reading {name}…"
 READ = "Read {length} of {name}."
-READ_FAILED = "That did not work. The image is still open."
+READ_FAILED = "The read failed. The image is still open."
 NOT_OPEN = "The image was not opened."
-CACHE_CLEARED = "The cache of this image is empty now."
+CACHE_CLEARED = "The cache of this image was cleared."
 
 IMAGE_LABELS = ("Size", "Block size", "Version", "Access")
 READ_ONLY = "read-only"
 WRITABLE = "read and write"
 ACTIVITY_LABELS = ("Downloaded", "Requests", "Hit rate", "Read")
-IN_FLIGHT = "{count:,} under way"
+IN_FLIGHT = "{count:,} in flight"
 HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
-ALL_HERE = "Not needed: the disk is here, {size} of it written"
-STORAGE_LOCAL = "Kept in this browser until you delete it."
+ALL_HERE = "Not needed: the disk is stored here, {size} written"
+STORAGE_LOCAL = "Stored in this browser until you delete it."
 WRITTEN = "{size} written"
 CACHE_LIMIT = "{percent} of {limit}"
 
 STORAGE: dict[Literal["opfs", "folder", "memory"], str] = {
-    "opfs": "Kept in this browser, there after a reload.",
-    "folder": "Kept in a folder of this machine.",
-    "memory": "Kept in memory until this page is closed.",
+    "opfs": "Stored in this browser. It survives a reload.",
+    "folder": "Stored in a folder on this machine.",
+    "memory": "In memory until this page is closed.",
 }
 
 NOTICES: dict[Notice, dict[str, str]] = {
     "memory-cache": {
-        "title": "Nothing lasts in this window",
-        "text": "This browser offers no lasting storage here, as in some private windows. What is "
-        "downloaded is kept in memory and is gone when the page is closed.",
+        "title": "No persistent storage in this window",
+        "text": "This browser offers no persistent storage here, as in some private windows. "
+        "Downloaded blocks stay in memory and are lost when the page is closed.",
     },
     "shared-cache": {
-        "title": "Open in another tab too",
-        "text": "The other tab holds this image’s cache, and this one reads through it. When that "
-        "tab is closed, this one takes the cache over.",
+        "title": "Also open in another tab",
+        "text": "The other tab owns this image’s cache, and this tab reads through it. When "
+        "that tab is closed, this one takes over the cache.",
     },
     "cache-busy": {
-        "title": "Open in another tab too",
-        "text": "The other tab holds this image’s cache. This tab keeps its own in memory until it "
-        "is closed.",
+        "title": "Also open in another tab",
+        "text": "The other tab owns this image’s cache. This tab has its own in memory until "
+        "it is closed.",
     },
     "offline": {
-        "title": "The host cannot be reached",
-        "text": "What is cached of the image is open. What is not fails until the host answers "
-        "again.",
+        "title": "The server cannot be reached",
+        "text": "The cached part of the image can be read. Reads of other parts fail until the "
+        "server responds again.",
     },
     "other-profile": {
-        "title": "The boot profile does not fit",
+        "title": "The boot profile does not match",
         "text": "It was recorded from another version of the image, so it is not used.",
     },
     "storage-full": {
-        "title": "No room for more",
-        "text": "This browser’s storage is full. Reading goes on, but what finds no room is "
-        "downloaded again next time. Clear the cache or free some space.",
+        "title": "Storage is full",
+        "text": "This browser’s storage is full. Reading continues, but blocks that do not fit "
+        "are downloaded again next time. Clear the cache or free some space.",
     },
     "storage-failed": {
-        "title": "The cache broke",
-        "text": "This browser’s storage failed. Reading goes on without it. Close the image and "
-        "open it again to try once more.",
+        "title": "Cache failed",
+        "text": "This browser’s storage failed. Reading continues without a cache. Close the "
+        "image and open it again to retry.",
     },
     "no-validator": {
-        "title": "Kept for this session only",
-        "text": "The host does not say which version of the image it sends (no readable ETag or "
-        "Last-Modified), so what is downloaded cannot be trusted later.",
+        "title": "Cached for this session only",
+        "text": "The server does not say which version of the image it sends (no readable ETag "
+        "or Last-Modified), so cached blocks cannot be used later.",
     },
     "odd-size": {
         "title": "An unusual size",
-        "text": "The size is no multiple of 512, the size of a sector. The image can be read to "
-        "its last byte, but it may have been cut off.",
+        "text": "The size is not a multiple of 512 bytes, the size of a sector. The image can "
+        "be read to its last byte, but it may be truncated.",
     },
 }
 
 _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.RemoteImagesDisabledError: "Remote images are off",
-    errors.InvalidUrlError: "This is not an address of an image",
-    errors.InvalidOptionError: "That cannot be used",
+    errors.InvalidUrlError: "Not the address of an image",
+    errors.InvalidOptionError: "Invalid value",
     errors.OutOfRangeError: "Outside the disk",
     errors.ReadOnlyError: "The image is read-only",
     errors.DiskClosedError: "The image is closed",
-    errors.NetworkError: "No answer",
-    errors.BrokenAnswerError: "The answer broke off",
-    errors.HttpStatusError: "The host refused",
+    errors.NetworkError: "No response",
+    errors.BrokenAnswerError: "The response ended early",
+    errors.HttpStatusError: "The server refused",
     errors.RenewalError: "Access has ended",
-    errors.RangeNotSupportedError: "The host cannot send parts of the image",
-    errors.InvalidResponseError: "The host sent something else",
-    errors.UnreadableHeaderError: "The host hides what is needed",
+    errors.RangeNotSupportedError: "The server does not support range requests",
+    errors.InvalidResponseError: "The server sent something else",
+    errors.UnreadableHeaderError: "The server hides a response header",
     errors.ImageChangedError: "The image has changed",
     errors.EmptyImageError: "The image is empty",
     errors.IntegrityError: "The image was tampered with, or damaged",
-    errors.InvalidDocumentError: "A document beside the image is wrong",
-    errors.UnsupportedImageError: "This is no raw disk image",
+    errors.InvalidDocumentError: "A sidecar file of the image is invalid",
+    errors.UnsupportedImageError: "Unsupported image format",
     errors.DamagedImageError: "The file is damaged",
     errors.OddSizeError: "An unusual size",
     errors.SourceError: "The file cannot be read",
     errors.SourceChangedError: "This is another file",
-    errors.NoSuchImageError: "It is not there",
+    errors.NoSuchImageError: "Not found",
     errors.RecoveredOverlayError: "An overlay without a name was found",
     errors.DamagedDiskError: "The disk is damaged",
-    errors.NameTakenError: "The name is taken",
+    errors.NameTakenError: "This name is already in use",
     errors.UnfinishedImportError: "The import is not finished",
-    errors.ImageBusyError: "It is open",
+    errors.ImageBusyError: "It is in use",
     errors.UnversionedBaseError: "This image cannot take an overlay",
-    errors.BaseChangedError: "The image beneath has changed",
+    errors.BaseChangedError: "The base image has changed",
     errors.UnreadableImageError: "The disk cannot be read",
-    errors.HasOverlaysError: "Overlays need it as it is",
-    errors.DataCutError: "Something would be cut off",
+    errors.HasOverlaysError: "Other overlays depend on it",
+    errors.DataCutError: "Data would be cut off",
     errors.UnknownFileSystemError: "These files cannot be read here",
     errors.DamagedFileSystemError: "The file system is damaged",
     errors.NoSuchFileError: "There is no such file",
     errors.UnreadableFileError: "This file cannot be read",
     errors.CannotWaitError: "This browser cannot wait for bytes",
-    errors.StorageFullError: "No room is left",
-    errors.StorageBusyError: "Another tab uses the cache",
-    errors.StorageUnavailableError: "No storage here",
-    errors.StorageError: "The storage failed",
-    errors.DiskError: "That did not work",
+    errors.StorageFullError: "Storage is full",
+    errors.StorageBusyError: "Another tab is using the cache",
+    errors.StorageUnavailableError: "No storage available",
+    errors.StorageError: "Storage failed",
+    errors.DiskError: "Operation failed",
 }
 
-_UNREADABLE = "That cannot be read"
+_UNREADABLE = "Invalid number"
 # Where the error's own words speak to a programmer.
 _ERROR_TEXTS: dict[type[errors.DiskError], str] = {
-    errors.RemoteImagesDisabledError: "Turn on “Use remote image” first. The image’s host will see "
-    "your address, what you read and when.",
+    errors.RemoteImagesDisabledError: "Turn on “Use remote image” first. The image’s server "
+    "will see your IP address, what you read, and when.",
 }
 
 

@@ -63,7 +63,7 @@ class PanelPage:
         self.button("New blank disk").click()
         self.page.get_by_role("textbox", name="Name", exact=True).fill(name)
         self.page.get_by_role("textbox", name="Size", exact=True).fill(size)
-        self.button("Make it").click()
+        self.button("Create").click()
         expect(self.disk(name)).to_be_visible()
 
     def answer(self, agree: str, **fields: str) -> None:

@@ -47,8 +47,8 @@ def test_axe_finds_nothing_in_failures_and_with_an_open_image(
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.start_opening(images.url("missing.img"))
-    panel.expect_error("The host refused")
-    panel.button("Find out why").click()
+    panel.expect_error("The server refused")
+    panel.button("Find the cause").click()
     expect(page.get_by_role("heading", name="This address cannot be streamed.")).to_be_visible()
     assert violations(page) == []
 
@@ -110,7 +110,7 @@ def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: Ima
     keyboard.tab_to("First bytes")
     keyboard.tab_to("Clear cache", "Shift+Tab")
     keyboard.press("Enter")
-    panel.expect_status("The cache of this image is empty now.")
+    panel.expect_status("The cache of this image was cleared.")
     keyboard.tab_to("Close image", "Shift+Tab")
     keyboard.press("Space")
     panel.expect_status("Ready to open.")
@@ -141,11 +141,11 @@ def test_dialogs_library_and_map_by_keyboard(
     expect(keyboard.focused).to_have_attribute("aria-valuetext", "One square is 16 KiB.")
     keyboard.press("ArrowRight")
     expect(keyboard.focused).to_have_attribute(
-        "aria-valuetext", re.compile("^0 bytes – 16 KiB: .*kept here")
+        "aria-valuetext", re.compile("^0 bytes – 16 KiB: .*cached")
     )
     keyboard.press("End")
     expect(keyboard.focused).to_have_attribute(
-        "aria-valuetext", re.compile("^1 MiB – 1 MiB: not here")
+        "aria-valuetext", re.compile("^1 MiB – 1 MiB: not cached")
     )
     keyboard.press("+")
     keyboard.press("Escape")
@@ -188,7 +188,7 @@ def test_no_width_scrolls_sideways(page: Page, site: SiteServer, images: ImageSe
 
     panel.turn_on()
     panel.start_opening(f"{images.origin}/{'x' * 300}?{'y' * 300}")
-    panel.expect_error("The host refused")
+    panel.expect_error("The server refused")
     assert overflowing_widths(page) == []
 
     (long_name,) = (name for name in images.images if name != "disk.img")

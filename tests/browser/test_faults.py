@@ -21,11 +21,11 @@ DISK = SyntheticImage(64 * 2**20, seed=3)
 # What a browser itself says of a request that fails: the one thing that the console may hold.
 NETWORK_LINE = re.compile(r"Failed to load resource|blocked by CORS policy|net::ERR_")
 
-REFUSED = "The host refused"
-NO_PARTS = "The host cannot send parts of the image"
-WRONG = "The host sent something else"
+REFUSED = "The server refused"
+NO_PARTS = "The server does not support range requests"
+WRONG = "The server sent something else"
 OUTSIDE = ("Outside the disk", f"which has {DISK.size} bytes")
-UNREADABLE = "That cannot be read"
+UNREADABLE = "Invalid number"
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def read_is_exact(panel: PanelPage, offset: int, length: int) -> None:
 def test_an_address_that_is_none(panel: PanelPage, url: str, advice: str) -> None:
     panel.start_opening(url)
 
-    panel.expect_error("This is not an address of an image", advice)
+    panel.expect_error("Not the address of an image", advice)
     panel.expect_status("The image was not opened.")
     expect(panel.url).to_have_attribute("aria-invalid", "true")
     expect(panel.url).to_have_accessible_description(re.compile(advice))
@@ -94,7 +94,7 @@ def test_a_host_that_does_not_answer(panel: PanelPage) -> None:
 
     panel.start_opening(f"http://127.0.0.1:{port}/disk.img")
 
-    panel.expect_error("No answer", f"127.0.0.1:{port}", "Check the address and the connection")
+    panel.expect_error("No response", f"127.0.0.1:{port}", "Check the address and the connection")
 
 
 @pytest.mark.parametrize(
@@ -104,17 +104,17 @@ def test_a_host_that_does_not_answer(panel: PanelPage) -> None:
         (Behaviour(status=403), REFUSED, "ask its owner"),
         (Behaviour(status=404), REFUSED, "check the spelling"),
         (Behaviour(status=500), REFUSED, "try again later"),
-        (Behaviour(reset=True), "No answer", "Check the address and the connection"),
-        (Behaviour(cors="none"), "No answer", "Access-Control-Allow-Origin"),
+        (Behaviour(reset=True), "No response", "Check the address and the connection"),
+        (Behaviour(cors="none"), "No response", "Access-Control-Allow-Origin"),
         (Behaviour(ignore_range=True), NO_PARTS, "206 Partial Content"),
         (Behaviour(ignore_range=True, head_status=405), NO_PARTS, "206 Partial Content"),
-        (Behaviour(cors="hidden"), "The host hides what is needed", "Expose-Headers"),
-        (Behaviour(content_range="missing"), "The host hides what is needed", "Content-Range"),
+        (Behaviour(cors="hidden"), "The server hides a response header", "Expose-Headers"),
+        (Behaviour(content_range="missing"), "The server hides a response header", "Content-Range"),
         (Behaviour(content_range="shifted"), WRONG, "Content-Range"),
         (Behaviour(content_range="malformed"), WRONG, "Content-Range"),
         (Behaviour(short_by=1), WRONG, "length"),
         (Behaviour(long_by=1), WRONG, "length"),
-        (Behaviour(close_after=100), "The answer broke off", "try again"),
+        (Behaviour(close_after=100), "The response ended early", "try again"),
         (Behaviour(multipart=True), WRONG, "several parts"),
         (Behaviour(coding="gzip-lie"), WRONG, "Content-Encoding"),
         (Behaviour(coding="gzip"), WRONG, "Content-Encoding"),
@@ -212,7 +212,7 @@ def test_a_host_without_a_validator(panel: PanelPage, images: ImageServer) -> No
     panel.open_image(images.url("disk.img"))
 
     expect(panel.notice("no-validator")).to_contain_text("no readable ETag or Last-Modified")
-    expect(panel.page.get_by_text("Kept in memory until this page is closed.")).to_be_visible()
+    expect(panel.page.get_by_text("In memory until this page is closed.")).to_be_visible()
     read_is_exact(panel, 1, 200_000)
 
 
@@ -228,7 +228,7 @@ def test_an_image_that_changes_between_two_reads(panel: PanelPage, images: Image
     panel.read_range("1 MiB", "64 KiB")
 
     panel.expect_error("The image has changed", "Open it again")
-    panel.expect_status("That did not work. The image is still open.")
+    panel.expect_status("The read failed. The image is still open.")
     expect(panel.digest).to_have_text("–")
     read_is_exact(panel, 0, 65536)  # what was kept is still of the version that was opened
 
@@ -274,7 +274,7 @@ def test_a_range_that_cannot_be_read(
         (Behaviour(status=500), REFUSED),
         (Behaviour(short_by=1), WRONG),
         (Behaviour(content_range="shifted"), WRONG),
-        (Behaviour(reset_after=10_000), "The answer broke off"),
+        (Behaviour(reset_after=10_000), "The response ended early"),
         (Behaviour(ignore_range=True), NO_PARTS),
     ],
     ids=lambda value: str(value.to_json()) if isinstance(value, Behaviour) else None,
@@ -301,7 +301,7 @@ def test_a_read_that_hangs_ends_when_the_image_is_closed(
     images.behaviour = Behaviour(stall_after=1000)
     panel.read_range("8 MiB", "1 MiB")
     panel.expect_status("Reading disk.img…")
-    expect(panel.row("Requests")).to_contain_text("1 under way")
+    expect(panel.row("Requests")).to_contain_text("1 in flight")
 
     panel.close.click()
 

@@ -102,7 +102,7 @@ def test_clearing_the_cache_downloads_again(
     images.forget()
 
     panel.clear.click()
-    panel.expect_status("The cache of this image is empty now.")
+    panel.expect_status("The cache of this image was cleared.")
     expect(page.get_by_text("0 bytes in 0 blocks")).to_be_visible()
     panel.read_range("0", "1 MiB")
     panel.expect_digest(hashlib.sha256(DISK.read(0, 2**20)).hexdigest())

@@ -58,12 +58,12 @@ def test_a_blank_disk_is_made_changed_and_deleted_after_asking(panel: PanelPage)
     expect(panel.disk("play")).to_contain_text("disk · 1 GiB")
 
     panel.button("Delete play").click()
-    expect(dialog).to_contain_text("all that is on it are lost for good")
+    expect(dialog).to_contain_text("everything on it will be permanently lost")
     expect(panel.button("Cancel")).to_be_focused()
     panel.button("Cancel").click()
     expect(panel.disk("play")).to_be_visible()
     panel.button("Delete play").click()
-    panel.answer("Delete it")
+    panel.answer("Delete")
     expect(panel.disk("play")).to_have_count(0)
     expect(panel.page.get_by_text("None yet.")).to_be_visible()
 
@@ -99,7 +99,7 @@ def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Pat
     progress = page.locator("#library-progress-text")
     expect(progress).to_have_text(re.compile("Importing large.img: .* of 96.0 MiB"))
     panel.button("Cancel").click()
-    expect(panel.disk("large")).to_contain_text("import not finished", timeout=30_000)
+    expect(panel.disk("large")).to_contain_text("import incomplete", timeout=30_000)
 
     with page.expect_file_chooser() as chosen:
         panel.button("Continue large").click()
@@ -150,17 +150,17 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
 def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> None:
     panel.create_disk("base", "64 MiB")
     panel.button("New overlay base").click()
-    panel.answer("Open it", name="tries")
+    panel.answer("Create and open", name="tries")
     panel.expect_status("base is open: 64 MiB.")
     expect(panel.row("Access")).to_have_text("read and write")
     panel.close.click()
 
     panel.button("Reset tries").click()
     expect(panel.page.get_by_role("dialog")).to_contain_text("Everything written to it is lost")
-    panel.answer("Reset it")
+    panel.answer("Reset")
     panel.button("Delete base").click()
-    expect(panel.page.get_by_role("dialog")).to_contain_text("Lost with it: tries.")
-    panel.answer("Delete it")
+    expect(panel.page.get_by_role("dialog")).to_contain_text("These overlays will be lost too: tries.")
+    panel.answer("Delete")
     expect(panel.disk("tries")).to_have_count(0)
 
 
@@ -191,7 +191,7 @@ def test_a_remote_image_is_opened_with_an_overlay_and_its_cache_is_listed(
     panel: PanelPage, images: ImageServer
 ) -> None:
     panel.turn_on()
-    panel.page.get_by_label("Keep changes in").fill("work")
+    panel.page.get_by_label("Save changes to").fill("work")
     panel.open_image(images.url("sample.img"))
     expect(panel.row("Access")).to_have_text("read and write")
     panel.close.click()
@@ -199,7 +199,7 @@ def test_a_remote_image_is_opened_with_an_overlay_and_its_cache_is_listed(
     cached = panel.page.locator('#library-list [data-kind="cache"]')
     expect(cached.first).to_contain_text("sample.img")
     panel.button("Use the address work").click()
-    expect(panel.page.get_by_label("Keep changes in")).to_have_value("work")
+    expect(panel.page.get_by_label("Save changes to")).to_have_value("work")
     expect(panel.url).to_have_value(images.url("sample.img"))
 
 
@@ -211,19 +211,19 @@ def test_what_was_written_over_a_remote_image_is_saved_and_loaded_again(
     work = {"url": url, "allowRemote": True, "overlay": "work"}
     page.evaluate(WRITE_AND_KEEP_OPEN, work)
     page.evaluate("() => globalThis.disk.close()")
-    panel.button("Save changes work").wait_for()
+    panel.button("Export overlay work").wait_for()
     with page.expect_download() as saved:
-        panel.button("Save changes work").click()
+        panel.button("Export overlay work").click()
     assert saved.value.suggested_filename == "work.overlay"
     panel.button("Delete work").click()
-    panel.answer("Delete it")
-    expect(panel.button("Save changes work")).to_have_count(0)
+    panel.answer("Delete")
+    expect(panel.button("Export overlay work")).to_have_count(0)
 
     with page.expect_file_chooser() as chosen:
-        panel.button(f"Load changes {url}").click()
+        panel.button(f"Import overlay {url}").click()
     content = saved.value.path().read_bytes()
     chosen.value.set_files({"name": "work.overlay", "mimeType": "", "buffer": content})
-    panel.button("Save changes work").wait_for()
+    panel.button("Export overlay work").wait_for()
     read = """async (options) => {
       const { openDisk } = await import("./aero-disk.mjs");
       const disk = await openDisk(options);

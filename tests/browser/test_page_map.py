@@ -59,10 +59,10 @@ def test_the_map_fills_with_what_is_read_and_says_what_a_square_is(
     square.press("Home")
     expect(square).to_have_attribute("aria-valuetext", re.compile("^0 bytes – .* kept"))
     square.press("End")
-    expect(square).to_have_attribute("aria-valuetext", re.compile("– 64 MiB: not here"))
+    expect(square).to_have_attribute("aria-valuetext", re.compile("– 64 MiB: not cached"))
     square.press("+")
     square.press("Home")
-    expect(square).to_have_attribute("aria-valuetext", re.compile("^48 MiB – .*: not here"))
+    expect(square).to_have_attribute("aria-valuetext", re.compile("^48 MiB – .*: not cached"))
     panel.button("Whole disk").click()
     square.press("Home")
     expect(square).to_have_attribute("aria-valuetext", re.compile("^0 bytes – "))
@@ -125,10 +125,10 @@ def test_the_boot_profile_is_saved_as_a_file_that_opens_with_the_image(
 
 def test_the_whole_image_is_downloaded_and_paused(panel: PanelPage, images: ImageServer) -> None:
     images.behaviour = Behaviour(bandwidth_bytes_per_s=8 * MIB)
-    panel.button("Download all of it").click()
+    panel.button("Download the whole image").click()
     panel.button("Pause the download").click()
     images.behaviour = Behaviour()
-    panel.button("Download all of it").click()
+    panel.button("Download the whole image").click()
 
-    expect(panel.button("All of it is here")).to_be_visible(timeout=30_000)
+    expect(panel.button("Fully downloaded")).to_be_visible(timeout=30_000)
     expect(panel.page.get_by_text("64 MiB in 4,096 blocks")).to_be_visible()

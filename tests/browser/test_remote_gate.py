@@ -30,7 +30,7 @@ def test_remote_images_are_off_and_the_warning_stands_beside_the_switch(
     expect(panel.open).to_be_disabled()
     panel.expect_status("Remote images are off.")
     expect(panel.remote).to_have_accessible_description(
-        re.compile("untrusted.*sees your address, what you read and when.*licensed to use")
+        re.compile("untrusted.*sees your IP address, what you read, and when.*licensed to use")
     )
 
 
@@ -71,7 +71,7 @@ def test_markup_in_an_address_stays_text(page: Page, site: SiteServer, images: I
     panel = PanelPage(page).visit(f"{site.url}?image={quote(markup, safe='')}").turn_on()
     panel.open.click()
 
-    panel.expect_error("The host refused", "<img src=x onerror=alert(1)>")
+    panel.expect_error("The server refused", "<img src=x onerror=alert(1)>")
     expect(panel.url).to_have_value(markup)
     expect(page.locator("img")).to_have_count(0)
 
@@ -141,7 +141,9 @@ def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them
     page: Page, site: SiteServer, images: ImageServer
 ) -> None:
     panel = visit_with_sample(page, site, images, "<b>One</b>")
-    expect(page.get_by_text("that host sees your address, what you read and when")).to_be_visible()
+    expect(
+        page.get_by_text("that server then sees your IP address, what you read, and when")
+    ).to_be_visible()
     panel.button("Show the samples").click(force=True)
     panel.turn_on()
     assert images.requests == []

@@ -59,7 +59,7 @@ def test_a_secret_address_is_used_and_shown_redacted_once_opened(
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.url.fill(secret_url)
-    expect(panel.url).to_have_accessible_description(re.compile("It will not be remembered"))
+    expect(panel.url).to_have_accessible_description(re.compile("It is not remembered"))
     panel.open.click()
     panel.expect_status("disk.img is open: 1 MiB.")
 
@@ -113,7 +113,7 @@ def test_an_error_tells_nothing_secret(
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.start_opening(secret_url)
 
-    panel.expect_error("The host refused", "status 403", "/disk.img?…")
+    panel.expect_error("The server refused", "status 403", "/disk.img?…")
 
     assert secrets_in(panel.error.inner_text()) == []
     assert secrets_in(page.evaluate(STORED)) == []
@@ -134,7 +134,7 @@ def test_a_plain_address_is_remembered_only_once_it_was_opened(
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.start_opening(images.url("missing.img"))
-    panel.expect_error("The host refused")
+    panel.expect_error("The server refused")
     panel.reload()
     expect(panel.url).to_have_value("")
 

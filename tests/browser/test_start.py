@@ -20,7 +20,9 @@ def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
         page.goto(site.url)
     panel = PanelPage(page)
     panel.expect_status("Starting Python in this browser…")
-    expect(page.get_by_text("Its host sees your address, what you read and when.")).to_be_visible()
+    expect(
+        page.get_by_text("Its server sees your IP address, what you read, and when.")
+    ).to_be_visible()
     expect(panel.remote).to_be_disabled()
     for button in (panel.open, panel.close, panel.clear, panel.read):
         expect(button).to_be_disabled()
@@ -67,11 +69,11 @@ def test_a_defect_is_shown_as_text_and_stays(page: Page, site_folder: Path, tmp_
     with SiteServer(tmp_path) as site:
         panel = PanelPage(page).visit(site.url)
         panel.open.click()
-        panel.expect_error("Something went wrong that should not", "<b>a defect</b>")
+        panel.expect_error("Unexpected error", "<b>a defect</b>")
 
         with page.expect_response("**/panel-first-view.json"):
             pass  # the panel is looked at again, and the view knows of no error
-        panel.expect_error("Something went wrong that should not", "<b>a defect</b>")
+        panel.expect_error("Unexpected error", "<b>a defect</b>")
 
 
 def test_the_site_works_in_a_sub_folder(page: Page, site_folder: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ export async function loadState(name) {
   } catch (error) {
     throw new SavedStateError("The saved machine is damaged.", { cause: error });
   }
-  if (state.byteLength !== found.header.stateBytes) throw new SavedStateError("The saved machine is not whole.");
+  if (state.byteLength !== found.header.stateBytes) throw new SavedStateError("The saved machine is incomplete.");
   return state;
 }
 
@@ -80,7 +80,7 @@ export async function removeState(name) {
 
 async function folder() {
   if (!navigator.storage?.getDirectory) {
-    throw new SavedStateError("This browser has no private files here, so no machine can be saved.");
+    throw new SavedStateError("This browser offers no private file system (OPFS) here, so no machine can be saved.");
   }
   let found = await navigator.storage.getDirectory();
   for (const part of FOLDER) found = await found.getDirectoryHandle(part, { create: true });

@@ -58,7 +58,7 @@ export class Failure {
 
   /** Lets the guest see an error of its disk, and go on. */
   refuse() {
-    if (!this.#refuse) throw new TypeError("There is no way to tell the guest.");
+    if (!this.#refuse) throw new TypeError("The guest cannot be told of the error.");
     this.#refuse();
   }
 }

@@ -99,11 +99,11 @@ def test_every_action_that_loses_something_asks_and_says_what() -> None:
 
     lost = asks["work", "remove"]
     assert lost["danger"]
-    assert "lost for good: 1 GiB" in lost["text"]
-    assert "Lost with it: mine." in lost["text"]
-    assert "lost for good: 1 GiB" in asks["mine", "reset"]["text"]
-    assert "lost for good: 1 GiB" in asks["mine", "remove"]["text"]
-    assert "for good" in asks["mine", "commit"]["text"]
+    assert "permanently lost: 1 GiB" in lost["text"]
+    assert "These overlays will be lost too: mine." in lost["text"]
+    assert "permanently lost: 1 GiB" in asks["mine", "reset"]["text"]
+    assert "permanently lost: 1 GiB" in asks["mine", "remove"]["text"]
+    assert "permanently" in asks["mine", "commit"]["text"]
     assert "Nothing that you made is lost" in asks["cache", "forget"]["text"]
     assert all(
         ask["danger"]
@@ -167,7 +167,7 @@ def test_pruning_asks_only_when_something_would_go() -> None:
     assert plain(prune_view([])) == {"ask": None, "text": library_texts.PRUNE_NOTHING}
     ask = plain(prune_view([entry("cache", HOST), entry("cache", "b")]))["ask"]
     assert ask["danger"]
-    assert f"2 GiB in all, and are downloaded again when they are needed: {HOST}, b." in ask["text"]
+    assert f"2 GiB in all, and downloaded again when needed: {HOST}, b." in ask["text"]
 
 
 def test_no_text_of_the_library_is_left_unfilled() -> None:
@@ -259,11 +259,11 @@ def test_a_huge_folder_says_that_there_is_more() -> None:
     view = plain(files_view("/1/", Listing(many)))
 
     assert len(view["rows"]) == MOST_ROWS
-    assert view["text"] == "The first 2,000 entries; there are more."
+    assert view["text"] == "The first 2,000 entries of more."
 
 
 def test_a_disk_without_volumes_says_so() -> None:
-    assert "No partition" in plain(files_view("/", Listing(())))["text"]
+    assert "No readable partition" in plain(files_view("/", Listing(())))["text"]
 
 
 # ── the doctor ────────────────────────────────────────────────────────────────────────────────────
@@ -284,7 +284,7 @@ def test_what_prevents_streaming_comes_before_what_is_right() -> None:
     view = plain(diagnosis_view(found))
 
     assert view["title"] == "This address cannot be streamed."
-    assert view["cost"] == "Found out with 3 requests, 2 KiB downloaded."
+    assert view["cost"] == "Checked using 3 requests, 2 KiB downloaded."
     assert [finding["code"] for finding in view["findings"]] == ["ranges", "etag"]
     assert [finding["code"] for finding in view["right"]] == ["scheme"]
     assert view["findings"][0]["remedy"] == [
@@ -305,7 +305,7 @@ def test_a_service_is_asked_for_samples_only_with_consent() -> None:
     off = samples_part(f"{HOST}:8443/v1/images?token=TOKEN", None, remote=False)
     assert (off["shown"], off["disabled"]) == (True, True)
     assert off["hint"].startswith(
-        "disks.example:8443 has some. To open one turns “Use remote image”"
+        "disks.example:8443 has some. Opening one turns on “Use remote image”"
     )
     assert samples_part(f"{HOST}/v1/images", None, remote=True)["disabled"] is False
 
@@ -319,6 +319,6 @@ def test_the_machine_says_whether_what_it_writes_lasts() -> None:
     writable = DiskInfo(4096, "v", 4096, read_only=False)
 
     assert boot_part(None)["disabled"] is True
-    assert "forgotten" in str(boot_part(read_only)["hint"])
-    assert "forgotten" not in str(boot_part(writable)["hint"])
+    assert "lost" in str(boot_part(read_only)["hint"])
+    assert "lost" not in str(boot_part(writable)["hint"])
     assert map_part("x.img", read_only)["title"] == "x.img, 4 KiB"

@@ -86,8 +86,8 @@ def test_the_warning_has_its_three_lines_before_anything_is_turned_on() -> None:
     untrusted, privacy, licence = view_of(Panel())["texts"]["warning"]
 
     assert "untrusted" in untrusted
-    assert "sees your address" in privacy
-    assert "what you read and when" in privacy
+    assert "sees your IP address" in privacy
+    assert "what you read, and when" in privacy
     assert "own or are licensed to use" in licence
 
 
@@ -143,7 +143,7 @@ def test_a_secret_address_is_shown_redacted_once_it_is_being_opened() -> None:
 
 
 def test_the_field_says_that_a_secret_address_is_not_remembered() -> None:
-    assert "not be remembered" in view_of(ready(SECRET))["url"]["hint"]
+    assert "not remembered" in view_of(ready(SECRET))["url"]["hint"]
     assert view_of(ready(SECRET))["url"]["secret"] is True
     assert "remembered" not in view_of(ready(PLAIN))["url"]["hint"]
 
@@ -259,11 +259,11 @@ def test_the_indicator_tells_what_was_downloaded_and_what_is_cached() -> None:
         "max": 2**30,
         "text": "256 MiB in 4,096 blocks",
         "limit": "25 % of 1 GiB",
-        "note": "Kept in this browser, there after a reload.",
+        "note": "Stored in this browser. It survives a reload.",
     }
     assert [(row["label"], row["value"], row["note"]) for row in view["activity"]] == [
         ("Downloaded", "1.5 MiB", "24 blocks"),
-        ("Requests", "3", "2 under way"),
+        ("Requests", "3", "2 in flight"),
         ("Hit rate", "75 %", "3 of 4 block reads"),
         ("Read", "4 KiB", ""),
     ]
@@ -311,7 +311,7 @@ def test_a_failed_read_leaves_the_image_open_and_shows_no_bytes() -> None:
 
     view = view_of(panel)
     assert view["phase"] == "open"
-    assert view["status"] == {"text": "That did not work. The image is still open.", "tone": "bad"}
+    assert view["status"] == {"text": "The read failed. The image is still open.", "tone": "bad"}
     assert view["error"]["title"] == "Outside the disk"
     assert view["read"] == {"disabled": False, "hint": view["read"]["hint"], "range": None}
 
@@ -331,7 +331,7 @@ def test_a_failed_opening_leaves_nothing_open() -> None:
     assert view["open"]["disabled"] is False
     assert view["error"] == {
         "name": "HttpStatusError",
-        "title": "The host refused",
+        "title": "The server refused",
         "text": f"{PLAIN} answered with status 404. There is no image at this address: check the "
         "spelling.",
     }
@@ -353,7 +353,7 @@ def test_clearing_the_cache_is_said() -> None:
 
     panel.cleared(stats(cached_bytes=0, cached_blocks=0))
 
-    assert view_of(panel)["status"]["text"] == "The cache of this image is empty now."
+    assert view_of(panel)["status"]["text"] == "The cache of this image was cleared."
     assert view_of(panel)["cache"]["text"] == "0 bytes in 0 blocks"
 
 
