@@ -117,12 +117,14 @@ def write_first_view(making: Making) -> None:
 
 
 def write_api_reference(making: Making) -> None:
-    """Writes the reference of the package."""
+    """Writes the references of the package and of the ES modules."""
     if making.documented:
         # What they are made with takes a while to load.
         from building.api_reference import write_reference
+        from building.script_reference import write_script_reference
 
         write_reference(making.site)
+        write_script_reference(making.site)
 
 
 def write_guide_pages(making: Making) -> None:

@@ -159,7 +159,9 @@ def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> N
     expect(panel.page.get_by_role("dialog")).to_contain_text("Everything written to it is lost")
     panel.answer("Reset")
     panel.button("Delete base").click()
-    expect(panel.page.get_by_role("dialog")).to_contain_text("These overlays will be lost too: tries.")
+    expect(panel.page.get_by_role("dialog")).to_contain_text(
+        "These overlays will be lost too: tries."
+    )
     panel.answer("Delete")
     expect(panel.disk("tries")).to_have_count(0)
 

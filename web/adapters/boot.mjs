@@ -29,6 +29,8 @@
  * clock in such a worker). v86 and the BIOS files are looked for in `v86/` beside this module; the demo
  * puts them there, `scripts/build` does not: their licences are v86's (BSD-2-Clause) and SeaBIOS's
  * (LGPL-3.0), which ask something of those who pass them on.
+ *
+ * @module boot.mjs
  */
 
 import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
@@ -39,6 +41,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
 /**
  * @typedef {import("./v86-machine.mjs").V86} V86
  * @typedef {import("./v86-disk.mjs").BlockDisk} BlockDisk
+ * @typedef {import("./machine-states.mjs").StateHeader} StateHeader
  * @typedef {import("./v86-disk.mjs").V86Disk} V86Disk
  * @typedef {import("./boot-view.mjs").State} State
  *

@@ -17,6 +17,8 @@
  * What the guest writes is durable when the guest flushes its disk, when nothing was written for a
  * second, at the latest after five, and at `settle()`. For a saved state: `await hda.settle()` with the
  * machine stopped, before `save_state()` and before `restore_state()`.
+ *
+ * @module v86-disk.mjs
  */
 
 import { awaitsWrite, driveOf, failRead, failWrite, passFlushesOn } from "./v86-machine.mjs";
@@ -42,6 +44,7 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 /**
  * @typedef {(bytes: Uint8Array) => void} OnRead
  * @typedef {import("./v86-machine.mjs").V86} V86
+ * @typedef {import("./v86-transfers.mjs").TransferKind} TransferKind
  */
 
 /**

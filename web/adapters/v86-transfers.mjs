@@ -6,11 +6,11 @@
 import { MachineHold } from "./v86-machine.mjs";
 
 /**
- * @typedef {"read" | "write" | "flush"} Kind
+ * @typedef {"read" | "write" | "flush"} TransferKind
  * @typedef {import("./v86-machine.mjs").V86} V86
  *
- * @typedef {object} Request
- * @property {Kind} kind
+ * @typedef {object} GuestRequest
+ * @property {TransferKind} kind
  * @property {number} offset in bytes
  * @property {number} length in bytes
  * @property {AbortSignal} [signal] aborted when the guest resets its drive
@@ -18,7 +18,7 @@ import { MachineHold } from "./v86-machine.mjs";
  * @property {(result: any) => void} finish hands the result to the guest
  * @property {() => (() => void) | null} refusal a way to tell the guest that it failed, if it can be told
  *
- * @typedef {Request & { after: Transfer[], done: Promise<unknown>, resolve: () => void }} Transfer
+ * @typedef {GuestRequest & { after: Transfer[], done: Promise<unknown>, resolve: () => void }} Transfer
  *   `after`: earlier writes that it must see, or must not overtake
  */
 
@@ -33,7 +33,8 @@ export class Failure {
   #refuse;
 
   /**
-   * @param {Request} request
+   * @internal
+   * @param {GuestRequest} request
    * @param {Error} error
    * @param {{ retry?: () => void, refuse?: () => void }} [ways]
    */
@@ -121,7 +122,7 @@ export class Transfers {
     while (this.#open.size) await Promise.all([...this.#open].map(({ done }) => done));
   }
 
-  /** @param {Request} request */
+  /** @param {GuestRequest} request */
   begin(request) {
     let resolve = () => {};
     const done = new Promise((/** @type {(value?: unknown) => void} */ settle) => (resolve = settle));

@@ -4,6 +4,8 @@
  *     import { openDisk } from "./aero-disk.mjs";
  *     const disk = await openDisk({ url, allowRemote: true });
  *     const sector = await disk.read(0, 512);
+ *
+ * @module aero-disk.mjs
  */
 
 import { optionsOf, urlOf } from "./arguments.mjs";
@@ -22,7 +24,18 @@ export { Library, library } from "./library.mjs";
  * @typedef {import("./disk.mjs").DiskStats} DiskStats
  * @typedef {import("./disk.mjs").Offset} Offset
  * @typedef {import("./disk-worker.mjs").StartFacts} StartFacts
- * @typedef {import("./disk-worker.mjs").WorkerOptions} WorkerOptions
+ * @typedef {import("./disk-worker.mjs").DiskWorkerOptions} DiskWorkerOptions
+ * @typedef {import("./doctor.mjs").Diagnosis} Diagnosis
+ * @typedef {import("./doctor.mjs").DiagnosisOptions} DiagnosisOptions
+ * @typedef {import("./doctor.mjs").Finding} Finding
+ * @typedef {import("./export-sink.mjs").Target} ExportTarget
+ * @typedef {import("./library.mjs").ExportOptions} ExportOptions
+ * @typedef {import("./library.mjs").Importable} Importable
+ * @typedef {import("./library.mjs").ImportOptions} ImportOptions
+ * @typedef {import("./library.mjs").LibraryEntry} LibraryEntry
+ * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
+ * @typedef {import("./library.mjs").OnProgress} OnProgress
+ * @typedef {import("./library.mjs").RemoteFile} RemoteFile
  */
 
 /**
@@ -62,13 +75,13 @@ export { Library, library } from "./library.mjs";
 
 /**
  * Opens a disk image: from a server, or from the library.
- * @param {DiskOptions & WorkerOptions} options
+ * @param {DiskOptions & DiskWorkerOptions} options
  * @returns {Promise<Disk>} rejects with a `DiskError` whose `name` says what was wrong
  */
 export async function openDisk(options) {
   const calledAt = performance.now();
   const { workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...wanted } =
-    /** @type {DiskOptions & WorkerOptions} */ (optionsOf(options));
+    /** @type {DiskOptions & DiskWorkerOptions} */ (optionsOf(options));
   const { url, renew, expiresAt, bootProfile, ...plain } = wanted;
   const values = {
     ...plain,

@@ -7,7 +7,7 @@
 
 /** What went wrong: `name` is the Python class, and the error's fields are its properties. */
 export class DiskError extends Error {
-  /** @param {Failure} failure */
+  /** @internal @param {Failure} failure */
   constructor({ name, message, fields }) {
     super(message);
     Object.assign(this, fields);

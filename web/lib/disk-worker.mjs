@@ -5,7 +5,7 @@ import { DiskError, invalidOption, workerFailed } from "./disk-error.mjs";
 
 /**
  * Where the worker and what it needs are; each is found beside this module unless given.
- * @typedef {object} WorkerOptions
+ * @typedef {object} DiskWorkerOptions
  * @property {string | URL | undefined} [workerUrl] `worker.mjs`, or a module that imports it
  * @property {string | URL | undefined} [pyodideUrl] the folder of Pyodide's files, ending with `/`
  * @property {string | URL | undefined} [wheelUrl] another wheel of this package than the build's, which takes longer
@@ -21,14 +21,14 @@ export class DiskWorker {
   /** How Python came up, once it has. @type {Promise<StartFacts>} */
   started = new Promise((resolve) => (this.#reportStart = resolve));
 
-  /** @param {WorkerOptions} [options] */
+  /** @param {DiskWorkerOptions} [options] */
   constructor({ workerUrl, pyodideUrl, wheelUrl } = {}) {
     const start = {
       pyodideUrl: absolute("pyodideUrl", pyodideUrl ?? "./pyodide/"),
       wheelUrl: wheelUrl ? absolute("wheelUrl", wheelUrl) : null,
     };
     this.#worker = startWorker(workerUrl);
-    /** What goes to the worker and comes back. */
+    /** @internal What goes to the worker and comes back. */
     this.calls = new Calls(this.#worker);
     this.#worker.onmessage = ({ data }) => {
       if (data.started) this.#reportStart(data.started);
@@ -67,7 +67,7 @@ let shared = null;
 
 /**
  * The worker that all disks of this page share; started at the first call, with that call's options.
- * @param {WorkerOptions} [options]
+ * @param {DiskWorkerOptions} [options]
  */
 export function connect(options) {
   shared ??= new DiskWorker(options);

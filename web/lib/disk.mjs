@@ -57,6 +57,7 @@ export class Disk {
   #startMs = null;
 
   /**
+   * @internal `openDisk` and `attachDisk` make disks.
    * @param {DiskWorker | Calls} worker
    * @param {import("./shared-client.mjs").DiskFacts} facts
    * @param {Belongings} [belongings]

@@ -9,6 +9,8 @@
  * A path begins with the number of a volume: `/` has the volumes, `/1/` is the root of the first
  * partition. Only the blocks that are touched are downloaded. Names come from the image: show them
  * as text, never as markup.
+ *
+ * @module files.mjs
  */
 
 import { lengthOf, offsetOf, signalOf } from "./arguments.mjs";

@@ -4,6 +4,8 @@
  *
  *     import { installSiteWorker } from "./offline.mjs";
  *     await installSiteWorker();
+ *
+ * @module offline.mjs
  */
 
 const TRIED = "aero-browser-disk.isolated";

@@ -190,7 +190,7 @@ const MOST_WAITING = 1 << 20; // bytes of a body that wait for Python, about
  * The body of a response, taken in while Python is busy with what came before: pieces that have
  * come in meanwhile are handed over as one.
  */
-export class Body {
+export class ResponseBody {
   /** @type {Uint8Array[]} */
   #pieces = [];
   #ended = false;

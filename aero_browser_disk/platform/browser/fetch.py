@@ -103,7 +103,7 @@ class _PlainBody:
 
 def _body(stream: Any) -> _Body:
     found = bridge()
-    return _PlainBody(stream) if found is None else _BridgedBody(found.Body.new(stream))
+    return _PlainBody(stream) if found is None else _BridgedBody(found.ResponseBody.new(stream))
 
 
 _landing = Room()

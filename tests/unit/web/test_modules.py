@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk import errors
-from lib.project import WEB_FOLDERS, WEB_LIB
+from lib.project import NODE_MODULES, WEB_FOLDERS, WEB_LIB
 
 MODULES = [path for folder in WEB_FOLDERS for path in folder.glob("*.mjs")]
 # What types say of one another (`import("…")` in a comment) does not run.
@@ -34,6 +34,21 @@ def test_the_library_knows_no_emulator_and_no_page() -> None:
     for module in MODULES:
         for imported in imports_of(module):
             assert imported.parent.name in allowed[module.parent.name], f"{module}: {imported}"
+
+
+def test_no_exported_name_shadows_the_browsers() -> None:
+    types = NODE_MODULES / "typescript" / "lib" / "lib.dom.d.ts"
+    declared = re.compile(r"^(?:interface|type|declare (?:var|function)) (\w+)", re.MULTILINE)
+    browsers = set(declared.findall(types.read_text(encoding="utf-8")))
+    assert {"Location", "Request", "WorkerOptions"} <= browsers
+    for module in MODULES:
+        text = module.read_text(encoding="utf-8")
+        ours = set(re.findall(r"@typedef \{.*\} (\w+)(?:$| )", text, re.MULTILINE))
+        ours |= set(re.findall(r"@typedef \{object\} (\w+)", text))
+        ours |= set(
+            re.findall(r"^export (?:async )?(?:class|function|const) (\w+)", text, re.MULTILINE)
+        )
+        assert not ours & browsers, module
 
 
 SAMPLES: dict[str, tuple[str, errors.DiskError]] = {

@@ -1,0 +1,28 @@
+"""Writes the reference of the ES modules, from the types in their comments: `api/js/` of the site.
+
+TypeDoc makes it; `web/typedoc.json` says of which modules. A type that a public one names and that
+is not exported fails the build. Its pages load nothing from elsewhere and have no inline script:
+they work under the site's own Content-Security-Policy. The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from building.wheels import run
+from lib.project import NODE_MODULES, WEB
+
+FOLDER = Path("api", "js")
+# It hides the page until its scripts have run, which a strict policy forbids; they do without.
+_INLINE_SCRIPT = re.compile(r"<script>.*?</script>", re.DOTALL)
+
+
+def write_script_reference(site: Path) -> None:
+    """Writes the reference into the folder `api/js` of a site."""
+    folder = site / FOLDER
+    run([NODE_MODULES / ".bin" / "typedoc", "--options", WEB / "typedoc.json", "--out", folder])
+    (folder / ".nojekyll").unlink(missing_ok=True)
+    for page in folder.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_INLINE_SCRIPT.sub("", text), encoding="utf-8")
