@@ -74,7 +74,7 @@ def read_is_exact(panel: PanelPage, offset: int, length: int) -> None:
         ("disk.img", "must start with https:// or http://"),
         ("file:///disk.img", "must start with https:// or http://"),
         ("javascript:alert(1)", "must start with https:// or http://"),
-        ("https://", "names no host"),
+        ("https://", "not a well-formed URL"),
         ("http://[::1/disk.img", "not a well-formed URL"),
         ("http://host:port/disk.img", "not a well-formed URL"),
     ],
@@ -191,7 +191,7 @@ def test_a_size_that_is_no_multiple_of_a_sector(panel: PanelPage, images: ImageS
 
     panel.open_image(images.url("odd.img"))
 
-    expect(panel.notice("odd-size")).to_contain_text("no multiple of 512")
+    expect(panel.notice("odd-size")).to_contain_text("not a multiple of 512")
     panel.read_range("0", "100001")
     panel.expect_digest(hashlib.sha256(odd).hexdigest())
     panel.read_range("100000", "1")

@@ -141,7 +141,7 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
     page.evaluate("() => globalThis.disk.close()")
 
     panel.button("Commit tries").click()
-    expect(page.get_by_role("dialog")).to_contain_text("written to dropped for good")
+    expect(page.get_by_role("dialog")).to_contain_text("permanently written to dropped")
     panel.answer("Commit")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert exported("dropped", "dropped.img") == after
@@ -156,12 +156,11 @@ def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> N
     panel.close.click()
 
     panel.button("Reset tries").click()
-    expect(panel.page.get_by_role("dialog")).to_contain_text("Everything written to it is lost")
+    dialog = panel.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Everything written to it will be permanently lost")
     panel.answer("Reset")
     panel.button("Delete base").click()
-    expect(panel.page.get_by_role("dialog")).to_contain_text(
-        "These overlays will be lost too: tries."
-    )
+    expect(dialog).to_contain_text("These overlays will be lost too: tries.")
     panel.answer("Delete")
     expect(panel.disk("tries")).to_have_count(0)
 

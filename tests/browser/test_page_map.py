@@ -57,7 +57,7 @@ def test_the_map_fills_with_what_is_read_and_says_what_a_square_is(
     page.evaluate(HELD_PIXELS, 1000)
 
     square.press("Home")
-    expect(square).to_have_attribute("aria-valuetext", re.compile("^0 bytes – .* kept"))
+    expect(square).to_have_attribute("aria-valuetext", re.compile("^0 bytes – .* cached"))
     square.press("End")
     expect(square).to_have_attribute("aria-valuetext", re.compile("– 64 MiB: not cached"))
     square.press("+")

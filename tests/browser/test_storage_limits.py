@@ -60,7 +60,7 @@ def test_without_lasting_storage_it_works_from_memory(
     panel = PanelPage(page).visit(limited_site.url).turn_on()
     panel.open_image(images.url("disk.img"))
 
-    expect(panel.notice("memory-cache")).to_contain_text("kept in memory")
+    expect(panel.notice("memory-cache")).to_contain_text("stay in memory")
     expect(page.get_by_text("In memory until this page is closed.")).to_be_visible()
     panel.read_range("1 MiB", "1 MiB")
     panel.expect_digest(digest(2**20, 2**20))
@@ -97,6 +97,6 @@ def test_storage_that_fills_up_while_reading_is_said(
     panel.read_range("0", "8 MiB")
     panel.expect_digest(digest(0, 8 * 2**20))
 
-    expect(panel.notice("storage-full")).to_contain_text("Reading goes on")
+    expect(panel.notice("storage-full")).to_contain_text("Reading continues")
     panel.read_range("8 MiB", "8 MiB")
     panel.expect_digest(digest(8 * 2**20, 8 * 2**20))
