@@ -44,7 +44,7 @@ FIXED: dict[str, object] = {
     "saving": "Reading {name}: {percent} %",
     "folders": "Folders",
     "readHeading": "Bytes at an offset",
-    "boot": "Boot",
+    "boot": "Boot this disk",
     "footer": "Nothing is sent anywhere but to the server of the image that you open. "
     "Downloaded blocks stay in this browser until you clear them.",
     "guide": "Guide and API reference",

@@ -122,7 +122,7 @@ def tell(site: SiteServer, service: ImageService, images: list[Path], bootable: 
     first = (bootable or images)[0]
     query = urlencode({"image": service.image_url(first), "catalog": catalog})
     print(f"\nOpen {site.url}?{query}")
-    then = ', press Open, then "Boot"' if bootable else " and press Open"
+    then = ', press Open, then "Boot this disk"' if bootable else " and press Open"
     print(f'Turn on "Use remote image"{then}. These addresses can be entered there:')
     for image in images:
         print(f"    {service.image_url(image)}")
