@@ -21,6 +21,7 @@ from lib.project import BUILDING
 
 CONFIGURATION = BUILDING / "guide.yml"
 FOLDER = "guide"
+_PICTURE = re.compile(r'<p>(<img [^>]*src="([^"]+)"[^>]*>)</p>')
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 
 
@@ -45,6 +46,8 @@ def write_guide(site: Path) -> None:
         # Wide tables and long lines scroll by themselves, also by keyboard.
         text = _TABLE.sub(r'<div class="scroll" tabindex="0">\g<0></div>', text)
         text = text.replace("<pre>", '<pre tabindex="0">')
+        # On a phone a picture's text is small: it opens alone when touched.
+        text = _PICTURE.sub(r'<p><a href="\2">\1</a></p>', text)
         page.write_text(text, encoding="utf-8")
 
 
