@@ -87,7 +87,7 @@ class ImageLayout(Protocol):
     async def segment(self, offset: int, stop: int) -> Segment:
         """The segment that begins at `offset` of the disk and ends at `stop` or before.
 
-        It is as long as can be told without much work. `offset` < `stop` <= `size`. Raises
+        It is as long as can be found without much work. `offset` < `stop` <= `size`. Raises
         `DamagedImageError` and what the source raises.
         """
 

@@ -1,4 +1,4 @@
-"""What a file is, told from its first and last bytes, in words for people.
+"""What a file is, by its first and last bytes, in words for people.
 
 An import, the doctor of addresses and the page ask here before they take bytes for those of a disk:
 a compressed file or a virtual machine's container read as a raw disk would boot nothing, and a page
@@ -51,9 +51,9 @@ from .vhdx import begins_vhdx
 from .vmdk import VmdkHeader
 
 HEAD_LENGTH = 68 * 1024
-"""How many of a file's first bytes tell what it is: the header of a VHDX is behind 64 KiB."""
+"""How many of a file's first bytes `recognise` needs: the header of a VHDX is behind 64 KiB."""
 TAIL_LENGTH = 1024
-"""How many of its last bytes do."""
+"""How many of its last bytes it needs."""
 
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
 _NO_DISK = "It is no disk image: check that it is the right file."

@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<4s6xH2sHH")
 _BEGIN = b"\x1f\x8b\x08\x04"  # deflate, with an extra field (RFC 1952 §2.3)
 _TRAILER_LENGTH = 8
 _LONGEST_BLOCK = 1 << 16  # unpacked
-_MOST_BLOCKS = 1 << 22  # whose offsets are found without an index: some 256 GiB in 64 MiB
+_MAX_BLOCKS = 1 << 22  # whose offsets are found without an index: some 256 GiB in 64 MiB
 
 
 def begins_bgzf(head: bytes) -> bool:
@@ -109,7 +109,7 @@ class _FoundBlocks:
     async def find_all(cls, source: ByteSource) -> _FoundBlocks:
         offsets, starts = array("Q", [0]), array("Q", [0])
         async for offset, start in _walk(source, 0, 0):
-            if len(offsets) > _MOST_BLOCKS:
+            if len(offsets) > _MAX_BLOCKS:
                 raise UnsupportedImageError(
                     BGZF.name,
                     BGZF.title,

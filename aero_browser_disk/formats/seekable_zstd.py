@@ -18,7 +18,7 @@ _MAGIC = 0x8F92EAB1
 _SKIPPABLE = struct.Struct("<II")
 _SKIPPABLE_MAGIC = 0x184D2A5E
 _HAS_CHECKSUMS, _RESERVED = 0x80, 0x7C
-_MOST_FRAMES = 1 << 24
+_MAX_FRAMES = 1 << 24
 _STEP = 1024  # frames from one whose offsets are kept in memory to the next
 
 
@@ -69,7 +69,7 @@ class SeekableZstdLayout:
         frames, descriptor, _ = _FOOTER.unpack(footer)
         entry = 12 if descriptor & _HAS_CHECKSUMS else 8
         table = end - frames * entry
-        if frames > _MOST_FRAMES or table < _SKIPPABLE.size:
+        if frames > _MAX_FRAMES or table < _SKIPPABLE.size:
             raise _damaged(f"its seek table has {frames:,} frames")
         head = await read_exactly(source, table - _SKIPPABLE.size, _SKIPPABLE.size, ZSTD_SEEKABLE)
         expected = _SKIPPABLE_MAGIC, frames * entry + _FOOTER.size
@@ -103,12 +103,12 @@ class SeekableZstdLayout:
     async def segment(self, offset: int, stop: int) -> Segment:
         index = bisect_right(self._starts, offset, hi=len(self._starts) - 1) - 1
         frames = await self._group(index)
-        place, start, packed, length = frames[bisect_right(frames, offset, key=_start_of) - 1]
+        stored_at, start, packed, length = frames[bisect_right(frames, offset, key=_start_of) - 1]
         return Segment(
             offset,
             min(stop, start + length),
             self._pages.source,
-            place,
+            stored_at,
             packed,
             _unpack(length),
             offset - start,
@@ -120,11 +120,11 @@ class SeekableZstdLayout:
         if self._cached_group[0] != index:
             first = index * _STEP
             count = min(_STEP, self._frames - first)
-            place, start = self._offsets[index], self._starts[index]
+            stored_at, start = self._offsets[index], self._starts[index]
             frames = []
             for packed, length in await _sizes(self._pages, self._table, self._entry, first, count):
-                frames.append((place, start, packed, length))
-                place, start = place + packed, start + length
+                frames.append((stored_at, start, packed, length))
+                stored_at, start = stored_at + packed, start + length
             self._cached_group = index, frames
         return self._cached_group[1]
 

@@ -14,7 +14,7 @@ from ..platform.byte_source import ByteStream
 from .image_format import BGZF, BZIP2, GZIP, XZ, ZSTD, ZSTD_SEEKABLE, ImageFormat
 from .zstandard import zstd_module
 
-_PIECE = 1 << 20  # bytes unpacked at once, however much they were before
+_CHUNK = 1 << 20  # bytes unpacked at once, however much they were before
 _FED = 64 << 10  # bytes given at once: zlib copies what it has not used yet each time
 _LARGEST_XZ_MEMORY = 256 << 20  # xz -9 needs 65 MiB
 
@@ -61,7 +61,7 @@ class GzipMember:
 
 
 async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
-    """What the compressed `stream` holds, in pieces of at most 1 MiB.
+    """What the compressed `stream` holds, in chunks of at most 1 MiB.
 
     Members, frames and streams that follow one another are read as one, as the formats' own tools
     do. Raises `DamagedImageError` when the stream breaks off or is not what it was packed as, and
@@ -69,7 +69,7 @@ async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
     """
     make = decompressor_of(packed)
     run: Decompressor | None = None
-    async for data in _in_pieces(stream):
+    async for data in _in_chunks(stream):
         rest = data
         while rest or (run is not None and not run.needs_input):
             if run is None:
@@ -78,20 +78,20 @@ async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
                     break
                 run = make()
             try:
-                piece = run.decompress(rest, _PIECE)
+                chunk = run.decompress(rest, _CHUNK)
             except _FAILURES as error:
                 raise DamagedImageError(packed.title, str(error)) from error
             rest = run.unused_data if run.eof else b""
             if run.eof:
                 run = None
-            if piece:
-                yield piece
+            if chunk:
+                yield chunk
                 await asyncio.sleep(0)  # a stream in memory must not keep others from their turn
     if run is not None:
         raise DamagedImageError(packed.title, "it breaks off before its end")
 
 
-async def _in_pieces(stream: ByteStream) -> ByteStream:
+async def _in_chunks(stream: ByteStream) -> ByteStream:
     async for data in stream:
         for start in range(0, len(data), _FED):
             yield data[start : start + _FED]

@@ -21,9 +21,9 @@ _HEADER = struct.Struct("<4sIQ16s16s16sHHIQ")
 _HEADER_LENGTH = 4096
 _REGION_TABLES = (192 << 10, 256 << 10)
 _REGION_TABLE_LENGTH = 64 << 10
-_MOST_REGIONS = 2047
+_MAX_REGIONS = 2047
 _METADATA_TABLE_LENGTH = 64 << 10
-_MOST_ITEMS = 2047
+_MAX_ITEMS = 2047
 _LARGEST_METADATA = 64 << 20
 _CHECKSUM_AT = 4
 
@@ -148,8 +148,8 @@ def _entry(entry: int) -> tuple[int, int]:
 async def _check_headers(pages: PageCache) -> None:
     """Takes the header of the two that is whole and newer (§2.2.2)."""
     newest: tuple[int, bytes] | None = None
-    for place in _HEADERS:
-        data = await pages.read(place, _HEADER_LENGTH, "a header")
+    for header_offset in _HEADERS:
+        data = await pages.read(header_offset, _HEADER_LENGTH, "a header")
         signature, checksum, sequence, _, _, log, _, version, _, _ = _HEADER.unpack_from(data)
         if signature != b"head" or checksum != _checksum(data) or version != 1:
             continue
@@ -166,10 +166,10 @@ async def _check_headers(pages: PageCache) -> None:
 
 async def _read_regions(pages: PageCache) -> dict[bytes, _Region]:
     """The regions of the file by their ids (§2.2.3)."""
-    for place in _REGION_TABLES:
-        data = await pages.read(place, _REGION_TABLE_LENGTH, "a table of regions")
+    for table_offset in _REGION_TABLES:
+        data = await pages.read(table_offset, _REGION_TABLE_LENGTH, "a table of regions")
         signature, checksum, count = struct.unpack_from("<4sII", data)
-        if signature != b"regi" or checksum != _checksum(data) or count > _MOST_REGIONS:
+        if signature != b"regi" or checksum != _checksum(data) or count > _MAX_REGIONS:
             continue
         found = {}
         for number in range(count):
@@ -194,7 +194,7 @@ async def _read_metadata(pages: PageCache, region: _Region) -> dict[bytes, bytes
         raise _damaged(f"its metadata have {region.length:,} bytes")
     data = await pages.read(region.offset, _METADATA_TABLE_LENGTH, "its metadata")
     signature, count = struct.unpack_from("<8s2xH", data)
-    if signature != b"metadata" or count > _MOST_ITEMS:
+    if signature != b"metadata" or count > _MAX_ITEMS:
         raise _damaged("its metadata have no table")
     items = {}
     for number in range(count):

@@ -25,7 +25,7 @@ _HAS_LINE_ENDS, _HAS_ZERO_GRAINS, _IS_COMPRESSED, _HAS_MARKERS = 1, 1 << 2, 1 <<
 _DEFLATE = 1
 _AT_END = (1 << 64) - 1
 _FOOTER_AT = 1024  # from the end of the file
-_MOST_ENTRIES = 512  # of a grain table
+_MAX_ENTRIES = 512  # of a grain table
 _LARGEST_DESCRIPTOR = 1 << 20  # bytes
 _LARGEST_DIRECTORY = 64 << 20  # bytes
 _MARKER = struct.Struct("<QI")
@@ -79,7 +79,7 @@ class VmdkHeader:
             raise _damaged(f"its grains have {grain:,} sectors")
         if not 0 < capacity <= LARGEST_DISK // SECTOR:
             raise _damaged(f"its disk has {capacity:,} sectors")
-        if not 0 < entries <= _MOST_ENTRIES:
+        if not 0 < entries <= _MAX_ENTRIES:
             raise _damaged(f"its grain tables have {entries:,} entries")
         return cls(
             flags,
@@ -147,9 +147,9 @@ class VmdkLayout:
             return Segment(offset, min(stop, (index + 1) * self._covered))
         grains = struct.unpack(f"<{header.entries}I", data)
         wanted = min(-(-(stop - base) // header.grain), header.entries - number)
-        first, run = self._place(grains[number]), 1
+        first, run = self._stored_at(grains[number]), 1
         if not first:
-            while run < wanted and not self._place(grains[number + run]):
+            while run < wanted and not self._stored_at(grains[number + run]):
                 run += 1
             return Segment(offset, min(stop, base + run * header.grain))
         if self._is_packed:
@@ -174,29 +174,31 @@ class VmdkLayout:
         data = await self._pages.read(at, count * 4, "its grain directory")
         return struct.unpack(f"<{count}I", data)
 
-    def _place(self, entry: int) -> int:
+    def _stored_at(self, entry: int) -> int:
         """Where a grain is in the file; 0 for one of zeros."""
         if entry == _ZEROS and self._header.flags & _HAS_ZERO_GRAINS:
             return 0
         return entry * SECTOR
 
-    def _packed(self, offset: int, stop: int, place: int, following: int) -> Segment:
-        """A compressed grain. Its length is only told by its marker, which is read along with it.
+    def _packed(self, offset: int, stop: int, stored_at: int, following: int) -> Segment:
+        """A compressed grain. Only its marker says how long it is, which is read along with it.
 
         Deflate makes data that does not compress a little longer; the next grain, which mostly
         follows, bounds it too.
         """
         grain, source = self._header.grain, self._pages.source
         longest = _MARKER.size + grain + grain // 1000 + 64
-        if following > place:
-            longest = min(longest, following - place)
-        length = min(longest, source.size - place)
+        if following > stored_at:
+            longest = min(longest, following - stored_at)
+        length = min(longest, source.size - stored_at)
         if length <= _MARKER.size:
-            raise _damaged(f"a grain is at byte {place:,}, past the file's end")
+            raise _damaged(f"a grain is at byte {stored_at:,}, past the file's end")
         skip = offset % grain
         least = min(grain, self.size - (offset - skip))  # the disk may end inside its last grain
         unpack = _unpack_grain((offset - skip) // SECTOR, grain, least)
-        return Segment(offset, stop, source, place, length, unpack, skip, grain, own_length=SECTOR)
+        return Segment(
+            offset, stop, source, stored_at, length, unpack, skip, grain, own_length=SECTOR
+        )
 
 
 def _unpack_grain(sector: int, grain: int, least: int) -> Unpack:

@@ -19,7 +19,7 @@ MIB = 1 << 20
 Compression = Literal["gzip", "zstd"]
 SUFFIXES: dict[str | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
-_PIECE = 4 * MIB
+_CHUNK = 4 * MIB
 _HELD = 32 * MIB  # at once from a file to the page: each way there takes its time (measured)
 _HOLE = 16 * MIB  # zeros that are packed once, and then repeated
 _SMALL_ZEROS = 64 << 10
@@ -55,8 +55,8 @@ class HoldingFile(Protocol):
 class Packer(Protocol):
     """Makes a file of data and of zeros."""
 
-    def data(self, piece: bytearray) -> bytes | bytearray:
-        """What goes out for a piece; may be nothing for now."""
+    def data(self, chunk: bytearray) -> bytes | bytearray:
+        """What goes out for a chunk; may be nothing for now."""
 
     def zeros(self, length: int) -> Iterator[Part]:
         """What goes out for so many zeros."""
@@ -81,10 +81,10 @@ async def exported(
     packer = packer_for(compression)
     for start, stop, is_data in _runs(disk):
         if is_data:
-            for offset in range(start, stop, _PIECE):
-                piece = await _read(disk, offset, min(_PIECE, stop - offset))
-                reached(offset + len(piece))
-                if packed := packer.data(piece):
+            for offset in range(start, stop, _CHUNK):
+                chunk = await _read(disk, offset, min(_CHUNK, stop - offset))
+                reached(offset + len(chunk))
+                if packed := packer.data(chunk):
                     yield packed
         else:
             reached(stop)
@@ -107,9 +107,9 @@ async def exported_held(
         while offset < stop:
             part = _held(disk, offset, min(_HELD, stop - offset))
             if part is None:
-                part = _held(disk, offset, min(_PIECE, stop - offset))
+                part = _held(disk, offset, min(_CHUNK, stop - offset))
             if part is None:
-                part = await _read(disk, offset, min(_PIECE, stop - offset))
+                part = await _read(disk, offset, min(_CHUNK, stop - offset))
             offset += len(part)
             reached(offset)
             yield part
@@ -123,9 +123,9 @@ def _held(disk: Disk, offset: int, length: int) -> HeldPart | None:
 
 
 async def _read(disk: Disk, offset: int, length: int) -> bytearray:
-    piece = bytearray(length)
-    await disk.read_into(offset, piece)
-    return piece
+    chunk = bytearray(length)
+    await disk.read_into(offset, chunk)
+    return chunk
 
 
 def _runs(disk: Disk) -> Iterator[tuple[int, int, bool]]:
@@ -160,8 +160,8 @@ def packer_for(compression: object) -> Packer:
 class RawPacker:
     """The bytes as they are."""
 
-    def data(self, piece: bytearray) -> bytearray:
-        return piece
+    def data(self, chunk: bytearray) -> bytearray:
+        return chunk
 
     def zeros(self, length: int) -> Iterator[Part]:
         yield Hole(length)
@@ -205,10 +205,10 @@ class MemberPacker:
         self._member: Compressor | None = None
         self._hole = b""  # the member for `_HOLE` zeros, once there was need of it
 
-    def data(self, piece: bytes | bytearray) -> bytes:
+    def data(self, chunk: bytes | bytearray) -> bytes:
         if self._member is None:
             self._member = self._begin()
-        return self._member.compress(piece)
+        return self._member.compress(chunk)
 
     def zeros(self, length: int) -> Iterator[Part]:
         holes, rest = divmod(length, _HOLE)

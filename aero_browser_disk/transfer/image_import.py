@@ -32,9 +32,9 @@ _CHECKPOINT_EVERY_S = 5.0
 _PROGRESS_EVERY_S = 0.1
 _FOOTER = 512
 _FILLED = 64 << 10  # bytes at least that are not worth to be gathered with others
-_HELD_AHEAD = 3  # pieces: a browser reads several of a file in half the time (measured)
+_CHUNKS_AHEAD = 3  # chunks: a browser reads several of a file in half the time (measured)
 
-Pieces = AsyncIterator[tuple[int, Piece]]
+Chunks = AsyncIterator[tuple[int, Piece]]
 """Offsets on the disk and what is there, in order; what is left out is zeros."""
 
 
@@ -61,17 +61,17 @@ class OpenedFile:
         self.disk = disk
         """What is in it, which is something else where it was compressed."""
         self.disk_size = size
-        """Bytes of the disk; None where only the end of the file will tell."""
+        """Bytes of the disk; None where only the end of the file says it."""
         self.position = 0
         """Bytes of the file that were read, for the progress."""
         self.is_pinned = False
         """Whether what was imported of it before is known to be its, and can be passed over."""
-        self._pieces: Callable[[int], Pieces] | None = None
+        self._chunks: Callable[[int], Chunks] | None = None
 
-    def pieces(self, start: int = 0) -> Pieces:
+    def chunks(self, start: int = 0) -> Chunks:
         """The disk, from `start` on if the file is pinned; once."""
-        assert self._pieces is not None
-        return self._pieces(start // CELL * CELL if self.is_pinned else 0)
+        assert self._chunks is not None
+        return self._chunks(start // CELL * CELL if self.is_pinned else 0)
 
     @classmethod
     async def of_source(
@@ -88,12 +88,12 @@ class OpenedFile:
         if found.treatment == "convert":
             layout = await open_layout(source, format=found.name)
             opened = cls(identity, found, found, layout.size)
-            opened._pieces = lambda start: opened._converted(layout, start)
+            opened._chunks = lambda start: opened._converted(layout, start)
         elif found.treatment == "unpack":
             return await cls.of_stream(stream_of(source), identity)
         else:
             opened = cls(identity, found, found, size)
-            opened._pieces = lambda start: opened._raw(source, start)
+            opened._chunks = lambda start: opened._raw(source, start)
         opened.is_pinned = is_pinned
         return opened
 
@@ -122,21 +122,21 @@ class OpenedFile:
             )
         opened = cls(identity, found, disk, identity.size if disk is found else None)
         counted.file = opened
-        opened._pieces = lambda _: _aligned(content)
+        opened._chunks = lambda _: _aligned(content)
         return opened
 
-    async def _raw(self, source: ByteSource, start: int) -> Pieces:
+    async def _raw(self, source: ByteSource, start: int) -> Chunks:
         if isinstance(source, HoldingSource):
-            pieces = in_order(source.hold, source.size, start, _HELD_AHEAD)
+            chunks = in_order(source.hold, source.size, start, _CHUNKS_AHEAD)
         else:
-            pieces = in_order(_in_memory(source), source.size, start)
+            chunks = in_order(_in_memory(source), source.size, start)
         self.position = offset = start
-        async for piece in pieces:
-            self.position += len(piece)
-            yield offset, piece
-            offset += len(piece)
+        async for chunk in chunks:
+            self.position += len(chunk)
+            yield offset, chunk
+            offset += len(chunk)
 
-    async def _converted(self, layout: ImageLayout, start: int) -> Pieces:
+    async def _converted(self, layout: ImageLayout, start: int) -> Chunks:
         total = self.identity.size or 1
         reader = LayoutReader(layout)
         async for found in data_ranges(layout):
@@ -149,7 +149,7 @@ class OpenedFile:
 
 
 class _Counter:
-    """A stream that tells the file how much was read of it, once there is one."""
+    """A stream that notes in the file how much was read of it, once there is one."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -160,11 +160,11 @@ class _Counter:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await anext(self._stream)
-        self._read += len(piece)
+        chunk = await anext(self._stream)
+        self._read += len(chunk)
         if self.file is not None:
             self.file.position = self._read
-        return piece
+        return chunk
 
 
 def _refuse(found: ImageFormat) -> None:
@@ -179,11 +179,11 @@ def _in_memory(source: ByteSource) -> Callable[[int, int], Coroutine[Any, Any, P
     return hold
 
 
-async def _aligned(stream: ByteStream) -> Pieces:
-    """The stream in pieces of whole cells, but for the last; small ones are put together."""
+async def _aligned(stream: ByteStream) -> Chunks:
+    """The stream in chunks of whole cells, but for the last; small ones are put together."""
     offset, rest = 0, b""
-    async for piece in stream:
-        data = rest + piece if rest else piece
+    async for chunk in stream:
+        data = rest + chunk if rest else chunk
         whole = len(data) // CELL * CELL if len(data) >= MIB else 0
         rest = data[whole:]
         if whole:
@@ -229,25 +229,25 @@ class ImageImport:
         What was written until then stays in the image.
         """
         end = 0
-        async for offset, piece in self._file.pieces(self._done):
-            end = offset + len(piece)
+        async for offset, chunk in self._file.chunks(self._done):
+            end = offset + len(chunk)
             if end > self._image.info.size:
                 await self._image.resize(2 * end)
-            await self._take(offset, piece)
-            await self._tell(end)
+            await self._write_chunk(offset, chunk)
+            await self._report_progress(end)
         await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
 
-    async def _take(self, offset: int, piece: Piece) -> None:
-        known = 0 if self._file.is_pinned else max(0, min(len(piece), self._done - offset))
-        if known and await self._image.read(offset, known) != piece.copy(0, known):
+    async def _write_chunk(self, offset: int, chunk: Piece) -> None:
+        known = 0 if self._file.is_pinned else max(0, min(len(chunk), self._done - offset))
+        if known and await self._image.read(offset, known) != chunk.copy(0, known):
             raise SourceChangedError(
                 self._name, f"content up to byte {offset + known:,}", "another", "not the same"
             )
         # Written again from where the crash was: some of it may be there, and be the same.
-        for start, stop in piece.data_runs(known // CELL * CELL):
-            await _write_run(self._image, offset, piece, start, stop)
+        for start, stop in chunk.data_runs(known // CELL * CELL):
+            await _write_run(self._image, offset, chunk, start, stop)
 
-    async def _tell(self, end: int) -> None:
+    async def _report_progress(self, end: int) -> None:
         now = self._clock.now()
         if self._report is not None and now - self._reported_at >= _PROGRESS_EVERY_S:
             self._report(CopyProgress(self._file.position, self._file.identity.size))
@@ -270,7 +270,7 @@ class ImageImport:
             self._report(CopyProgress(self._file.position, self._file.identity.size))
 
     async def _without_footer(self, size: int) -> int:
-        """The size without the end of a fixed VHD, which only the end of a stream tells of."""
+        """The size without the end of a fixed VHD, which only the end of a stream shows."""
         if self._file.disk_size is not None and self._file.format is self._file.disk:
             return size  # its end was looked at before
         if size <= _FOOTER:
@@ -294,10 +294,10 @@ def _sectors(size: int) -> int:
     return -(-size // SECTOR_SIZE) * SECTOR_SIZE
 
 
-async def _write_run(image: LocalImage, offset: int, piece: Piece, start: int, stop: int) -> None:
-    """Writes a run of a piece that begins at `offset` of the image; raises as `LocalImage.write`.
+async def _write_run(image: LocalImage, offset: int, chunk: Piece, start: int, stop: int) -> None:
+    """Writes a run of a chunk that begins at `offset` of the image; raises as `LocalImage.write`.
 
-    Long ones go from where they are held straight into the image's file.
+    Long ones go from their memory straight into the image's file.
     """
     whole = start + (stop - start) // CELL * CELL
     if whole - start >= _FILLED and not (offset + start) % CELL:
@@ -305,10 +305,12 @@ async def _write_run(image: LocalImage, offset: int, piece: Piece, start: int, s
             image.fill(
                 offset + start,
                 whole - start,
-                lambda begin, end, file, place: piece.put(start + begin, start + end, file, place),
+                lambda begin, end, file, offset: chunk.put(
+                    start + begin, start + end, file, offset
+                ),
             )
             start = whole
         except StorageFullError:
-            pass  # there may be room to write it over what is there, little by little
+            pass  # smaller writes may still fit over what is there
     if stop > start:
-        await image.write(offset + start, piece.copy(start, stop))
+        await image.write(offset + start, chunk.copy(start, stop))
