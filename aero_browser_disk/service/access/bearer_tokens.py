@@ -17,8 +17,8 @@ from .issuer_keys import KEY_TYPES, KeySource
 # What some libraries call Ed25519 since RFC 9864.
 _ED25519: Final = "Ed25519"
 # Good tokens remembered, because checking a signature costs more than sending 64 KiB.
-_MOST_TOKENS: Final = 4096
-_LONGEST_TOKEN: Final = 8192
+_MAX_TOKENS: Final = 4096
+_MAX_TOKEN_LENGTH: Final = 8192
 
 
 class BearerTokens:
@@ -47,7 +47,7 @@ class BearerTokens:
         if known is None or known[0] <= self._clock():
             known = await self._check(token.strip())
             self._known[name] = known
-            if len(self._known) > _MOST_TOKENS:
+            if len(self._known) > _MAX_TOKENS:
                 self._known.popitem(last=False)
         self._known.move_to_end(name)
         return known[1]
@@ -70,7 +70,7 @@ class BearerTokens:
         return min(until, ends), grant
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        if len(token) > _LONGEST_TOKEN:
+        if len(token) > _MAX_TOKEN_LENGTH:
             raise jwt.InvalidTokenError
         header = jwt.get_unverified_header(token)
         algorithm = "EdDSA" if header.get("alg") == _ED25519 else header.get("alg")

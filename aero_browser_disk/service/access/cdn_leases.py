@@ -57,7 +57,7 @@ class CdnLeases:
         self.routes = [Route("/v1/images/{id}/cdn", {"POST": endpoint})]
 
     async def respond(self, exchange: Exchange) -> None:
-        """Answers with `url` and `expires_at`, which is null when the image is public."""
+        """Responds with `url` and `expires_at`, which is null when the image is public."""
         asked = await read_body(exchange, CdnRequest, CdnRequest())
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:

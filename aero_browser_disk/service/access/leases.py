@@ -40,7 +40,7 @@ class Leases:
         self.routes = [Route("/v1/images/{id}/lease", {"POST": endpoint})]
 
     async def respond(self, exchange: Exchange) -> None:
-        """Answers with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
+        """Responds with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
         image_id = exchange.request.parameters["id"]
         grant = exchange.auth.grant
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:

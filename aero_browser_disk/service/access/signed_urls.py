@@ -23,7 +23,7 @@ _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BEARER: Final = re.compile(r"[A-Za-z0-9_-]{0,32}")
 _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
 # The block of SHA-256 would be more than anybody needs; less than its output is too little.
-_SHORTEST_KEY: Final = 32
+_MIN_KEY_BYTES: Final = 32
 # Addresses whose signature was right, as long as the keys stay the same.
 _REMEMBERED: Final = 4096
 _SCOPES: Final[Mapping[str, frozenset[Action]]] = {
@@ -61,9 +61,9 @@ def read_signing_keys(file: Path) -> SigningKeys:
         if not _KEY_ID.fullmatch(key_id):
             raise ValueError(f"{file.name}: a key id has 1 to 64 of A-Z a-z 0-9 . _ -")
         key = _decode(text) if isinstance(text, str) else None
-        if key is None or len(key) < _SHORTEST_KEY:
+        if key is None or len(key) < _MIN_KEY_BYTES:
             raise ValueError(
-                f"{file.name}: keys.{key_id} must be base64url of {_SHORTEST_KEY} bytes or more"
+                f"{file.name}: keys.{key_id} must be base64url of {_MIN_KEY_BYTES} bytes or more"
             )
         keys[key_id] = key
     return SigningKeys(current, keys)

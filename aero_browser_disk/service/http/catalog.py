@@ -57,7 +57,7 @@ class ImageList(Document):
 
 
 class Catalog:
-    """Answers for the metadata of the images in `store`."""
+    """Serves the metadata of the images in `store`."""
 
     def __init__(self, store: ImageStore, sidecars: SidecarFiles, max_range_bytes: int) -> None:
         self._store = store
@@ -80,7 +80,7 @@ class Catalog:
         ]
 
     async def list(self, exchange: Exchange) -> None:
-        """Answers with those that are public or that the client has a grant for."""
+        """Responds with those that are public or that the client has a grant for."""
         images = [
             ImageDocument(**self._facts(image))
             for image in await self._store.images(may_read=exchange.may("meta"))
@@ -88,7 +88,7 @@ class Catalog:
         await reply_revalidated(exchange, ImageList(images=images))
 
     async def meta(self, exchange: Exchange) -> None:
-        """Answers with the facts about one image, and about its sidecar files."""
+        """Responds with the facts about one image, and about its sidecar files."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image

@@ -32,7 +32,7 @@ class Status(Document):
 
 
 class Operation:
-    """Answers /healthz, /readyz, /metrics and /openapi.json."""
+    """Serves /healthz, /readyz, /metrics and /openapi.json."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Which handler answers which path and method."""
+"""Which handler is for which path and method."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NoSuchPageError(HttpError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path and what answers to it, by method; GET's handler answers HEAD as well.
+    """A path and its handlers by method; that of GET is for HEAD as well.
 
     In `template`, `{id}` is an image's id, which is checked, and other names in braces stand for
     one segment of the path. Requests to a route that is not `counted` are under no limits.
@@ -47,7 +47,7 @@ class Route:
         object.__setattr__(self, "methods", ", ".join((*methods, "OPTIONS")))
 
     def handler(self, method: str) -> Handler | None:
-        """What answers to the method."""
+        """The handler of the method, None if there is none."""
         known: Handler | Endpoint | None = self.handlers.get(  # type: ignore[call-overload]
             "GET" if method == "HEAD" else method
         )

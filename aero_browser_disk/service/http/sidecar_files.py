@@ -67,7 +67,7 @@ class Kind:
 
     name: str
     ending: str
-    longest: int
+    max_bytes: int
     describe: Callable[[bytes, Image, Image], Facts]
 
 
@@ -92,7 +92,7 @@ BOOT_PROFILE: Final = Kind("boot-profile", BOOT_PROFILE_ENDING, 16 << 20, _descr
 
 
 class SidecarFiles:
-    """Answers for these files, and says in metadata which there are."""
+    """Serves these files, and says in metadata which there are."""
 
     def __init__(self, store: ImageStore, log: AccessLog) -> None:
         self._store = store
@@ -111,11 +111,11 @@ class SidecarFiles:
         ]
 
     async def digests(self, exchange: Exchange) -> None:
-        """Answers with the digest list as it lies there."""
+        """Responds with the digest list as it lies there."""
         await self._respond(exchange, DIGESTS)
 
     async def boot_profile(self, exchange: Exchange) -> None:
-        """Answers with the boot profile as it lies there."""
+        """Responds with the boot profile as it lies there."""
         await self._respond(exchange, BOOT_PROFILE)
 
     async def facts(self, image: Image) -> Facts:
@@ -161,8 +161,8 @@ class SidecarFiles:
 
     async def _read(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:
         size = opened.image.size
-        if size > kind.longest:
-            self._reject(kind, image, f"it has more than {kind.longest} bytes")
+        if size > kind.max_bytes:
+            self._reject(kind, image, f"it has more than {kind.max_bytes} bytes")
             return None
         async with aclosing(opened.reader.chunks(0, size)) as chunks:
             encoded = b"".join([chunk async for chunk in chunks])

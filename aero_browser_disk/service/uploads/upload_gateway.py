@@ -48,7 +48,7 @@ _ENDED: Final = {409: "It is not on its way any more, parts are missing, or the 
 
 
 class UploadGateway:
-    """Answers below `/v1/uploads`, to those whose credentials let them upload.
+    """Serves `/v1/uploads` to those whose credentials let them upload.
 
     `images` remembers what this changes; `is_reserved` says which ids are not for uploads now.
     """
