@@ -24,7 +24,7 @@ settings.load_profile("house")
 
 # Fast ones first. Playwright's event loop stays in this thread once started, and pytest-asyncio
 # cannot start another beside it, so what needs a browser also comes after what needs asyncio.
-FOLDERS = ("unit", "service", "pyodide", "browser")
+FOLDERS = ("unit", "fuzz", "service", "pyodide", "browser")
 TESTS = Path(__file__).parent
 
 

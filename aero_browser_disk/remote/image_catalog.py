@@ -14,10 +14,10 @@ from ..errors import (
 )
 from ..platform.base import HttpClient
 from ..platform.printable import printable
-from ..platform.redaction import redact_url
 from .access import ImageAddress
 from .documents import is_whole
 from .numbers import MAX_IMAGE_SIZE
+from .receiving import stall_limit
 
 _LARGEST: Final = 1 << 20
 _MOST_IMAGES: Final = 200
@@ -35,27 +35,33 @@ class CatalogImage:
     size: int
 
 
-async def fetch_catalog(url: str, http: HttpClient, *, allow_remote: bool) -> list[CatalogImage]:
+async def fetch_catalog(
+    url: str, http: HttpClient, *, allow_remote: bool, timeout_s: float = 30.0
+) -> list[CatalogImage]:
     """The images that the service at `url` lists, at most 200 of them.
 
     Raises `RemoteImagesDisabledError` without the user's consent, `InvalidUrlError`,
-    `NetworkError`, `HttpStatusError`, and `InvalidDocumentError` when it is no such list or longer
-    than 1 MiB.
+    `NetworkError`, also when nothing comes for `timeout_s`, `HttpStatusError`, and
+    `InvalidDocumentError` when it is no such list or longer than 1 MiB.
     """
     if not allow_remote:
         raise RemoteImagesDisabledError
-    ImageAddress.parse(url)  # raises for what is none
-    response = await http.request("GET", url)
+    address = ImageAddress.parse(url, timeout_s=timeout_s)
+    response = None
     try:
-        if response.status != 200:
-            raise HttpStatusError(redact_url(url), response.status)
-        document = bytearray()
-        while (piece := await response.read()) is not None:
-            document += piece
-            if len(document) > _LARGEST:
-                raise InvalidDocumentError(_KIND, "it is longer than 1 MiB")
+        async with stall_limit(address) as limit:
+            response = await http.request("GET", address.url)
+            if response.status != 200:
+                raise HttpStatusError(address.shown, response.status)
+            document = bytearray()
+            while (piece := await response.read()) is not None:
+                limit.moved()
+                document += piece
+                if len(document) > _LARGEST:
+                    raise InvalidDocumentError(_KIND, "it is longer than 1 MiB")
     finally:
-        response.abort()
+        if response is not None:
+            response.abort()
     return read_catalog(url, bytes(document))
 
 

@@ -94,6 +94,8 @@ class FetchQueue:
 
         Blocks of `ahead` that are missing and adjacent to one that this read asks for come with it.
         """
+        if not read.parts:  # storage that failed a moment ago gave all of it the second time
+            return
         unrequested = []
         for block in read.parts:
             fetch = self._arriving.get(block)

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 from ..cache.budget import CACHES
 from ..errors import (
     DiskError,
+    ImageChangedError,
     IntegrityError,
     InvalidDocumentError,
     NetworkError,
@@ -45,6 +46,18 @@ async def open_remote_disk(
     url: str, options: RemoteSettings, platform: Platform | None = None
 ) -> StreamingDisk:
     """Opens the disk image at `url`, read-only, its blocks cached: see `open_disk`."""
+    try:
+        return await _open(url, options, platform, trusts_freshness=True)
+    except ImageChangedError:
+        # The server vouched for a version (`max-age`) that it has not got any more; or the image
+        # changed between two requests. Nobody has read anything yet, so the new one will do.
+        return await _open(url, options, platform, trusts_freshness=False)
+
+
+async def _open(
+    url: str, options: RemoteSettings, platform: Platform | None, *, trusts_freshness: bool
+) -> StreamingDisk:
+    """Opens it, without a request if the cached version may still be trusted to be fresh."""
     if not options.allow_remote:
         raise RemoteImagesDisabledError
     options.check()
@@ -58,7 +71,7 @@ async def open_remote_disk(
     access = Access(address, platform.clock, options.renew, options.expires_at)
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
-        image = folder.fresh_image(platform, access, block_size)
+        image = folder.fresh_image(platform, access, block_size) if trusts_freshness else None
         if image is None:
             image = await _probe(platform, access, retry, folder, block_size)
         chosen = await _choose_format(options.format, platform, folder, image, block_size, retry)

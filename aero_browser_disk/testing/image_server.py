@@ -175,6 +175,11 @@ class ImageServer:
         with self._lock:
             self._faults.append(_Fault(behaviour, times, only_when, image))
 
+    def forget_faults(self) -> None:
+        """Forgets the one-shot faults that nothing has met yet."""
+        with self._lock:
+            self._faults.clear()
+
     @property
     def faults_left(self) -> int:
         """How many one-shot faults nothing has met yet."""

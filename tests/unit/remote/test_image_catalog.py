@@ -8,6 +8,7 @@ import pytest
 
 from aero_browser_disk import errors
 from aero_browser_disk.remote.image_catalog import fetch_catalog, read_catalog
+from aero_browser_disk.testing.behaviour import Behaviour
 
 URL = "https://disks.example/base/v1/images"
 ENTRY = {"id": "a b.img", "name": "A", "size_bytes": 4096, "description": "first"}
@@ -88,3 +89,23 @@ async def test_a_list_without_end_is_not_read_to_it(platform, server) -> None:
 async def test_only_the_web_is_asked(platform, url: str) -> None:
     with pytest.raises(errors.InvalidUrlError):
         await fetch_catalog(url, platform.http, allow_remote=True)
+
+
+@pytest.mark.parametrize("silence", [{"stall": True}, {"stall_after": 10}])
+async def test_a_service_that_falls_silent_is_not_waited_for(platform, server, silence) -> None:
+    server.add("list", listed(ENTRY))
+    server.behaviour = Behaviour(**silence)
+
+    with pytest.raises(errors.NetworkError, match="nothing came"):
+        await fetch_catalog(server.url("list"), platform.http, allow_remote=True, timeout_s=0.1)
+
+
+@pytest.mark.parametrize("size", [2**53, 10**4000, -1, True, 1.0, "1"])
+def test_a_size_beyond_reason_is_refused(size: object) -> None:
+    with pytest.raises(errors.InvalidDocumentError):
+        read_catalog(URL, listed({"id": "x", "size_bytes": size}))
+
+
+def test_a_list_of_endless_depth_is_refused() -> None:
+    with pytest.raises(errors.InvalidDocumentError):
+        read_catalog(URL, b"[" * 100_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.samples import IMAGE
+from support.storms import LastingStorage
 
 BLOCK = 65536
 PLAIN = {"block_size": BLOCK, "read_ahead": False, "retry": RetryPolicy(tries=1)}
@@ -307,3 +309,14 @@ async def test_stats_count_what_happened(disk, server):
     assert (stats.hits, stats.misses) == (1, 2)
     assert stats.cached_blocks == 3
     assert stats.storage == "folder"
+
+
+async def test_a_block_that_storage_gives_the_second_time_is_read(server, platform):
+    """A read that found nothing missing at its second look waited for ever."""
+    storage = LastingStorage()
+    outside = replace(platform, storage=storage)
+    disk = await open_disk(server.url("disk.img"), allow_remote=True, platform=outside, **PLAIN)
+    storage.fail("read")
+    async with asyncio.timeout(10):
+        assert await disk.read(0, 100) == IMAGE.read(0, 100)
+    await disk.close()

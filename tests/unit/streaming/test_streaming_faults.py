@@ -275,6 +275,18 @@ async def test_access_is_renewed_before_it_ends_and_once_for_all(server, open_ur
     assert {r.headers["x-token"] for r in server.requests} == {"new"}
 
 
+async def test_a_version_that_was_vouched_for_and_is_gone_is_not_opened(server, open_url):
+    """Its cache says that it is fresh, and the server has another by now."""
+    server.behaviour = Behaviour(cache_control="max-age=1000")
+    disk = await open_url(server.url("disk.img"))
+    await disk.clear_cache()
+    await disk.close()
+    new = SyntheticImage(size=IMAGE.size, seed=51)
+    server.image("disk.img").replace(new)
+    disk = await open_url(server.url("disk.img"))
+    assert await disk.read(100, 1000) == new.read(100, 1000)
+
+
 async def test_an_address_that_is_signed_for_get_alone_is_not_renewed(server, open_url):
     async def renew():
         raise AssertionError("nothing was refused")

@@ -1,0 +1,396 @@
+"""A round of remote disks: a server that misbehaves, files that fail, kills, damage, cancellation.
+
+What must hold: every read gives bytes of the version that the disk was opened with, or raises a
+`DiskError`; nothing hangs; and once server and storage behave again, all of the image can be read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import Any
+
+from aero_browser_disk import Grant, Library, StreamingDisk, diagnose, open_disk
+from aero_browser_disk.errors import DiskError
+from aero_browser_disk.platform.base import HttpClient
+from aero_browser_disk.remote.byte_ranges import format_http_date
+from aero_browser_disk.remote.image_catalog import fetch_catalog
+from aero_browser_disk.remote.retry import RetryPolicy
+from aero_browser_disk.streaming.digest_list import digests_of
+from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.storms import KilledError, Machine
+
+SECTOR = 512
+PLENTY = 1 << 40
+LONG = "9" * 5000
+NUMBERS = ["", "0", "-1", "1e9", LONG, "0x10", "12 13", "\xb2", str(2**53), str(2**64)]
+STATUSES = [200, 204, 206, 304, 400, 401, 403, 404, 408, 410, 412, 413, 416, 425, 429, 500, 503]
+
+
+def a_header(chance: random.Random, size: int) -> tuple[str, str]:
+    number = chance.choice([*NUMBERS, str(size), str(size + 1)])
+    return chance.choice(
+        [
+            ("Content-Length", number),
+            ("Content-Range", f"bytes 0-0/{number}"),
+            ("Content-Range", f"bytes {number}-{number}/{number}"),
+            (
+                "Content-Range",
+                chance.choice(["", "bytes", "bytes */*", "x 0-1/2", "bytes 1-0/5"]),
+            ),
+            ("Content-Encoding", chance.choice(["gzip", "identity", "br, gzip", "", "\xff"])),
+            ("Content-Type", chance.choice(["multipart/byteranges; boundary=x", "", "text/html"])),
+            ("Cache-Control", f"max-age={number}"),
+            ("Age", number),
+            ("Retry-After", number),
+            ("Accept-Ranges", chance.choice(["none", "bytes", "", "\xff"])),
+            ("Last-Modified", chance.choice(["", "yesterday", "Thu, 01 Jan 1970 00:00:00 GMT"])),
+            ("Date", chance.choice(["", "now", format_http_date(chance.randrange(2**33))])),
+            ("Link", chance.choice(["<http://[::1>; rel=x", "<", '<a b>; rel="x y"', "é"])),
+            ("Transfer-Encoding", chance.choice(["chunked", "gzip", ""])),
+        ]
+    )
+
+
+def a_behaviour(chance: random.Random, size: int, block: int) -> Behaviour:
+    """A server with up to three faults."""
+    at = chance.choice([0, 1, block - 1, block, chance.randrange(size + 1)])
+    faults: list[dict[str, Any]] = [
+        {"status": chance.choice(STATUSES), "retry_after_s": chance.choice([None, 0, 3, 10**6])},
+        {"head_status": chance.choice(STATUSES)},
+        {
+            "redirect_status": chance.choice([301, 302, 303, 307, 308]),
+            "redirect_to": chance.choice(
+                [
+                    "/disk.img",
+                    "/gone.img",
+                    "http://[::1",
+                    "http://127.0.0.1:99999/",
+                    "a b",
+                    "é",
+                    "//",
+                ]
+            ),
+        },
+        {"max_range": max(1, at)},
+        {"ignore_range": True},
+        {"accept_ranges": False},
+        {
+            "content_range": chance.choice(
+                ["shifted", "missing", "malformed", "wrong-size", "no-size"]
+            )
+        },
+        {"head_length": False},
+        {"chunked": True},
+        {"multipart": True},
+        {"short_by": chance.choice([1, block])},
+        {"long_by": chance.choice([1, block])},
+        {"coding": chance.choice(["gzip", "gzip-lie"])},
+        {"validators": chance.choice(["etag", "last-modified", "weak", "changing", "none"])},
+        {"cache_control": chance.choice(["max-age=60", "no-store", f"max-age={LONG}"])},
+        {"headers": tuple(a_header(chance, size) for _ in range(chance.choice([1, 1, 2])))},
+        {"reset": True},
+        {"reset_after": at},
+        {"close_after": at},
+        {"stall_after": at},
+        {"drip_bytes": max(4096, at), "drip_interval_s": 0.0},
+    ]
+    chosen: dict[str, Any] = {}
+    for fault in chance.sample(faults, chance.choice([0, 1, 1, 1, 2, 3])):
+        chosen |= fault
+    return Behaviour(**chosen)
+
+
+class RemoteRound:
+    """One image on one server, and the disks that one process after another opens of it."""
+
+    def __init__(self, seed: int, server: ImageServer, http: HttpClient) -> None:
+        self.chance = random.Random(seed)
+        self.machine = Machine(self.chance, http)
+        self.server = server
+        self.size = self.chance.choice([1, 512, 4096, 70_000, 300_001, 1 << 20])
+        self.block = self.chance.choice([4096, 8192, 16384, 65536])
+        self.versions: dict[str, SyntheticImage] = {}
+        self.disk: StreamingDisk | None = None
+        self.allowed: list[SyntheticImage] = []
+        self.digests: bytes | None = None
+        self._replace()
+
+    async def run(self) -> None:
+        """Raises when something does not hold."""
+        steps = [
+            *([self._read] * 12),
+            *([self._misbehave] * 5),
+            self._read_several,
+            self._cancel,
+            self._clear,
+            self._keep_all,
+            self._reopen,
+            self._reopen,
+            self._fail_storage,
+            self._fill,
+            self._damage,
+            self._kill,
+            self._replace_image,
+            self._diagnose,
+            self._import,
+            self._listen_to_catalog,
+        ]
+        for _ in range(self.chance.randrange(4, 30)):
+            step = self.chance.choice(steps)
+            try:
+                with contextlib.suppress(DiskError):
+                    await step()
+            except KilledError:
+                await self._restart()
+        await self._end()
+
+    # ── opening ──
+
+    def _replace(self) -> None:
+        image = SyntheticImage(self.size, self.chance.randrange(1 << 30))
+        if "disk.img" in self.server.images:
+            self.server.image("disk.img").replace(image)
+        else:
+            self.server.add("disk.img", image)
+        version = self.server.image("disk.img").version()
+        for validator in (version.etag, format_http_date(version.modified_s)):
+            self.versions[validator] = image
+        self.current = image
+
+    async def _open(self) -> StreamingDisk:
+        if self.disk is not None:
+            return self.disk
+        chance = self.chance
+
+        async def renew() -> Grant:
+            if chance.random() < 0.3:
+                raise OSError("no renewal")
+            return Grant(self.server.url("disk.img") + "?renewed")
+
+        options: dict[str, Any] = {
+            "block_size": self.block,
+            "cache_limit_bytes": chance.choice([None, None, 0, self.block, self.size // 2]),
+            "concurrency": chance.choice([None, 1, 2, 6]),
+            "max_request_bytes": chance.choice([65536, 1 << 20]),
+            "read_ahead": chance.random() < 0.5,
+            "boot_profile": chance.choice(["auto", None]),
+            "timeout_s": 0.2,
+            "retry": RetryPolicy(tries=chance.choice([1, 3]), base_s=0.001, cap_s=0.01),
+        }
+        self.digests = None
+        if chance.random() < 0.3:
+            self.digests = digests_of(self.current.pieces(), 4096).encode()
+            options["digests"] = self.digests
+            if chance.random() < 0.3:
+                self.server.behaviour = Behaviour(corrupt_at=chance.randrange(self.size))
+        if chance.random() < 0.2:
+            options["renew"] = renew
+            options["expires_at"] = self.machine.clock.time + chance.choice([0, 10, 1000])
+        digested = self.current
+        try:
+            disk = await self.machine.call(
+                f"open {options | {'digests': self.digests is not None}}",
+                open_disk(
+                    self.server.url("disk.img"),
+                    allow_remote=True,
+                    platform=self.machine.platform,
+                    **options,
+                ),
+            )
+        except OSError:
+            raise DiskError from None  # what `renew` raised
+        finally:
+            if self.digests is not None and self.server.behaviour.corrupt_at is not None:
+                self.server.behaviour = Behaviour()
+        self.disk = disk
+        assert disk.info.size == self.size
+        known = self.versions.get(disk.stored_image.validator)
+        self.allowed = [known] if known else list(self.versions.values())
+        if self.digests is not None:
+            self.allowed = [digested]
+        return disk
+
+    # ── steps ──
+
+    def _a_range(self) -> tuple[int, int]:
+        offset = self.chance.randrange(self.size)
+        longest = self.size - offset
+        length = self.chance.choice([0, 1, SECTOR, self.block, self.chance.randrange(longest + 1)])
+        return offset, min(length, longest)
+
+    async def _read(self) -> None:
+        disk = await self._open()
+        offset, length = self._a_range()
+        self._check(offset, await self._call_read(disk, offset, length))
+
+    async def _call_read(self, disk: StreamingDisk, offset: int, length: int) -> bytes:
+        try:
+            return await self.machine.call(f"read {offset} {length}", disk.read(offset, length))
+        except OSError:
+            raise DiskError from None  # what `renew` raised
+
+    def _check(self, offset: int, data: bytes) -> None:
+        if len(self.allowed) == 1:
+            expected = self.allowed[0].read(offset, len(data))
+            assert data == expected, f"wrong bytes from {offset}"
+            return
+        # Nothing told the versions apart: each sector is of one of them.
+        wanted = [image.read(offset, len(data)) for image in self.allowed]
+        at = 0
+        while at < len(data):
+            stop = min(len(data), at + SECTOR - (offset + at) % SECTOR)
+            assert any(data[at:stop] == one[at:stop] for one in wanted), f"wrong at {offset + at}"
+            at = stop
+
+    async def _read_several(self) -> None:
+        disk = await self._open()
+        ranges = [self._a_range() for _ in range(self.chance.randrange(2, 7))]
+
+        async def read_all() -> list[bytes | BaseException]:
+            reads = [disk.read(offset, length) for offset, length in ranges]
+            return await asyncio.gather(*reads, return_exceptions=True)
+
+        found = await self.machine.call(f"read {ranges}", read_all())
+        for (offset, _), data in zip(ranges, found, strict=True):
+            if isinstance(data, bytes):
+                self._check(offset, data)
+            else:
+                assert isinstance(data, DiskError | OSError), repr(data)
+
+    async def _cancel(self) -> None:
+        disk = await self._open()
+        offset, length = self._a_range()
+        reading = asyncio.ensure_future(disk.read(offset, length))
+        for _ in range(self.chance.choice([0, 1, 2, 3, 5, 20, 100])):
+            await asyncio.sleep(0)
+        reading.cancel()
+
+        async def ended() -> None:
+            await asyncio.wait({reading})
+
+        await self.machine.call(f"cancel a read of {length} at {offset}", ended())
+        if not reading.cancelled():
+            reading.exception()
+
+    async def _clear(self) -> None:
+        await self.machine.call("clear", (await self._open()).clear_cache())
+
+    async def _keep_all(self) -> None:
+        disk = await self._open()
+        disk.stats()
+        disk.boot_profile()
+        disk.keep_whole_image()
+        await asyncio.sleep(0.01)
+
+    async def _close(self) -> None:
+        disk, self.disk = self.disk, None
+        if disk is not None:
+            await self.machine.call("close", disk.close())
+
+    async def _reopen(self) -> None:
+        await self._close()
+        await self._open()
+
+    async def _misbehave(self) -> None:
+        behaviour = a_behaviour(self.chance, self.size, self.block)
+        times = self.chance.choice([1, 1, 3, 0])
+        self.machine.note(f"server, {times} times: {behaviour.to_json()}")
+        if times:
+            self.server.fail_next(behaviour, times=times)
+        else:
+            self.server.behaviour = behaviour
+
+    async def _replace_image(self) -> None:
+        self.machine.note("another version")
+        self._replace()
+
+    async def _fail_storage(self) -> None:
+        operation = self.chance.choice(["open", "read", "write", "truncate", "flush", "remove"])
+        at, times = self.chance.randrange(1, 5), self.chance.choice([1, 3, 1000])
+        self.machine.note(f"storage: {operation} fails from call {at} on, {times} times")
+        self.machine.storage.fail(operation, at=at, times=times)
+
+    async def _fill(self) -> None:
+        storage = self.machine.storage
+        free = self.chance.choice([0, 4096, 65536, PLENTY])
+        self.machine.note(f"{free} bytes free")
+        storage.quota = storage.used + free if self.chance.random() < 0.5 else PLENTY
+        storage.device = storage.used_on_device + free
+
+    async def _damage(self) -> None:
+        await self._close()  # a block is checked when it is first read in a session
+        self.machine.damage("cache")
+
+    async def _kill(self) -> None:
+        at = self.chance.randrange(1, 12)
+        self.machine.note(f"killed in change {at} from here")
+        self.machine.storage.cut_power_at(at)
+        if self.chance.random() < 0.3:
+            raise KilledError
+
+    async def _restart(self) -> None:
+        await self.machine.restart()
+        self.disk = None  # its process is dead
+
+    async def _diagnose(self) -> None:
+        await self.machine.call(
+            "diagnose",
+            diagnose(
+                self.server.url("disk.img"),
+                allow_remote=True,
+                origin=self.chance.choice([None, "https://page.example"]),
+                timeout_s=0.2,
+                platform=self.machine.platform,
+            ),
+        )
+
+    async def _import(self) -> None:
+        library = await Library.open(self.machine.platform)
+        work = library.import_url(
+            self.server.url("disk.img"), allow_remote=True, timeout_s=0.2, pad=True
+        )
+        entry = await self.machine.call("import", work)
+        await self.machine.call("remove", library.remove(entry.id))
+
+    async def _listen_to_catalog(self) -> None:
+        http = self.machine.platform.http
+        await self.machine.call(
+            "catalog",
+            fetch_catalog(self.server.url("disk.img"), http, allow_remote=True, timeout_s=0.2),
+        )
+
+    async def _end(self) -> None:
+        """All is well again, so all must be there."""
+        self.machine.note("all is well")
+        self.server.behaviour = Behaviour()
+        self.server.forget_faults()
+        self.server.release()
+        self.machine.storage._faults.clear()
+        self.machine.storage._cut_at = None
+        self.machine.storage.quota = self.machine.storage.device = PLENTY
+        with contextlib.suppress(DiskError):
+            await self._close()
+        disk = await self.machine.call(
+            "open",
+            open_disk(
+                self.server.url("disk.img"),
+                allow_remote=True,
+                block_size=self.block,
+                platform=self.machine.platform,
+                timeout_s=20,
+            ),
+        )
+        known = self.versions.get(disk.stored_image.validator)
+        self.allowed = [known] if known else list(self.versions.values())
+        if known is not self.current:
+            # Reopened without asking, as `max-age` allows.
+            assert disk.info.version
+            with contextlib.suppress(DiskError):
+                self._check(0, await self.machine.call("read all", disk.read(0, self.size)))
+        else:
+            self._check(0, await self.machine.call("read all", disk.read(0, self.size)))
+        await self.machine.call("close", disk.close())
