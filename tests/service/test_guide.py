@@ -88,9 +88,10 @@ def test_configurations_are_accepted(block: Block, tmp_path: Path) -> None:
         load_configuration(file)
 
 
-def test_the_manifest_is_one() -> None:
-    (text,) = [block.text for block in blocks("json") if '"images"' in block.text]
-    (entry,) = parse_manifest(text).values()
+@pytest.mark.parametrize("block", [b for b in blocks("json") if '"file"' in b.text], ids=str)
+def test_manifests_and_their_entries_are_accepted(block: Block) -> None:
+    is_whole = '"images"' in block.text
+    (entry,) = parse_manifest(block.text if is_whole else f'{{"images": [{block.text}]}}').values()
     assert entry.public
 
 

@@ -40,6 +40,7 @@ from support.readme import (
     blocks,
     links,
     named_tests,
+    prose,
     section,
     slugs,
     source_of,
@@ -84,6 +85,11 @@ def test_the_readme_is_short():
 def test_every_block_has_a_language_that_is_tested():
     for block in all_blocks():
         assert block.language in TESTED_LANGUAGES, block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_code_hides_from_the_tests_by_being_indented(page):
+    assert not re.findall(r"\n\n {4}\S.*", prose(page))
 
 
 def test_every_test_that_is_named_is_there():
