@@ -185,11 +185,12 @@ class Library(ClosesOnExit):
         is_pinned: bool = False,
         name: str | None = None,
         pad: bool = False,
+        format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
         """Imports what can be read anywhere: `OpenedFile.of_source`, `LibraryImports.run`."""
-        file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned)
+        file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned, format=format)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
 
@@ -219,12 +220,13 @@ class Library(ClosesOnExit):
         *,
         name: str | None = None,
         pad: bool = False,
+        format: str = "auto",  # noqa: A002
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports a file of the host."""
+        """Imports a file of the host, as the disk of that format: see `open_layout`."""
         with PathSource(path) as source:
             return await self.import_source(
-                source, source.identity, name=name, pad=pad, keep=True, report=report
+                source, source.identity, name=name, pad=pad, format=format, keep=True, report=report
             )
 
     async def import_url(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..disk import SECTOR_SIZE
 from ..errors import OddSizeError, SourceChangedError, StorageFullError, UnsupportedImageError
-from ..formats.image_format import EMPTY, ImageFormat
+from ..formats.image_format import EMPTY, UNKNOWN, ImageFormat
 from ..formats.layout import ImageLayout, LayoutReader, data_ranges
 from ..formats.opening import open_layout, recognise_source
 from ..formats.recognition import HEAD_LENGTH, recognise
@@ -75,18 +75,26 @@ class OpenedFile:
 
     @classmethod
     async def of_source(
-        cls, source: ByteSource, identity: SourceIdentity, *, is_pinned: bool = False
+        cls,
+        source: ByteSource,
+        identity: SourceIdentity,
+        *,
+        is_pinned: bool = False,
+        format: str = "auto",  # noqa: A002
     ) -> OpenedFile:
         """Looks at a file that can be read anywhere.
 
-        `is_pinned` says that the identity is proof of the content. Raises `UnsupportedImageError`,
+        `is_pinned` says that the identity is proof of the content. `format` is "auto", "raw", or
+        the name of a format: see `open_layout`. Raises `UnsupportedImageError`,
         `DamagedImageError`, and what the source raises.
         """
         size = source.size
-        found = await recognise_source(source)
+        found = await recognise_source(source) if format == "auto" else UNKNOWN
         _refuse(found)
-        if found.treatment == "convert":
-            layout = await open_layout(source, format=found.name)
+        if format not in ("auto", "raw") or found.treatment == "convert":
+            name = found.name if format == "auto" else format
+            layout = await open_layout(source, format=name)
+            found = layout.format
             opened = cls(identity, found, found, layout.size)
             opened._chunks = lambda start: opened._converted(layout, start)
         elif found.treatment == "unpack":

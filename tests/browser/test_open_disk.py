@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from playwright.sync_api import BrowserContext, Page
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.qemu import needs_qemu, patchy_disk, qemu_img
 
 DISK = SyntheticImage(8 * 2**20 + 100, seed=9)
 
@@ -78,6 +80,41 @@ def test_a_disk_is_opened_read_counted_cleared_and_closed(run: Any, images: Imag
     assert seen["profile"]["size"] == DISK.size
     assert seen["cleared"] == 0
     assert seen["gone"]["name"] == "DiskClosedError"
+
+
+@needs_qemu
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_a_disk_of_another_format_is_read_in_place(
+    run: Any, images: ImageServer, tmp_path: Path
+) -> None:
+    raw, made = patchy_disk(tmp_path / "disk.img", 8 * 2**20), tmp_path / "disk.qcow2"
+    options = ["-c", "-o", "compression_type=zstd"]
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, made)
+    images.image("other.img").replace(made.read_bytes())
+    seen = run("""
+      const disk = await openDisk({ url: other, allowRemote: true });
+      const whole = await digest(await disk.read(0, disk.size));
+      const { size, version } = disk;
+      const { storage, bytesDownloaded } = await disk.stats();
+      await disk.close();
+      const again = await openDisk({ url: other, allowRemote: true });
+      const cached = await digest(await again.read(0, again.size));
+      const { blocksDownloaded } = await again.stats();
+      await again.close();
+      const file = await openDisk({ url: other, allowRemote: true, format: "raw" });
+      const vmdk = { url: other, allowRemote: true, format: "vmdk" };
+      const wrong = await failure(() => openDisk(vmdk));
+      return { whole, size, version, storage, bytesDownloaded, cached, blocksDownloaded,
+               fileSize: file.size, wrong };
+    """)
+    expected = hashlib.sha256(raw.read_bytes()).hexdigest()
+    assert (seen["whole"], seen["cached"]) == (expected, expected)
+    assert (seen["size"], seen["storage"]) == (8 * 2**20, "opfs")
+    assert seen["version"].startswith("qcow2 ")
+    assert seen["bytesDownloaded"] < made.stat().st_size + 2**18
+    assert seen["blocksDownloaded"] == 0
+    assert seen["fileSize"] == made.stat().st_size
+    assert seen["wrong"]["name"] == "DamagedImageError"
 
 
 def test_access_is_renewed_by_the_page(run: Any, images: ImageServer) -> None:

@@ -334,6 +334,22 @@ async def test_what_is_no_disk_is_refused_and_leaves_nothing(library, platform, 
     assert await platform.storage.list("images") == []
 
 
+async def test_a_file_may_be_imported_as_what_it_is_said_to_be(library, tmp_path: Path):
+    """What begins like another format and is none, and what a guest made look like one."""
+    pretender = b"QFI\xfb\0\0\0\3" + bytes(1016)
+    path = tmp_path / "pretender.img"
+    path.write_bytes(pretender)
+    with pytest.raises(UnsupportedImageError, match="name its format: raw"):
+        await library.import_path(path)
+    entry = await library.import_path(path, format="raw")
+    assert await content(library, entry.name) == pretender
+    with pytest.raises(DamagedImageError):
+        await library.import_path(path, name="other", format="vmdk")
+    with pytest.raises(InvalidOptionError):
+        await library.import_path(path, name="other", format="nothing")
+    assert [image.name for image in await library.list()] == ["pretender"]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_file_of_an_odd_size_is_padded_with_consent(library, packed):
     data = gzip.compress(b"x" * 1000) if packed else b"x" * 1000
