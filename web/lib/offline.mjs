@@ -1,5 +1,5 @@
 /**
- * Makes the page open without the network from its second visit on, and isolates it where the host does
+ * Makes the page open without the network from its second visit on, and isolates it where the server does
  * not: by `site-worker.mjs`, a service worker for the folder of this module.
  *
  *     import { installSiteWorker } from "./offline.mjs";

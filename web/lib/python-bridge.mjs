@@ -253,18 +253,20 @@ export class ResponseBody {
   }
 }
 
-const [HEAD, PIECE, END] = [0, 1, 2];
-const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with the answer's head
+const HEAD = 0;
+const CHUNK = 1;
+const END = 2;
+const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with the response's head
 
 /**
  * What Python is told of a download, in a plain call. HEAD: the status, and the headers as lines,
- * names and values by turns. PIECE: how many bytes wait to be taken. END: 0, and why it ended early.
+ * names and values by turns. CHUNK: how many bytes wait to be taken. END: 0, and why it ended early.
  * Answers whether to go on.
  * @typedef {(id: number, what: number, number: number, text: string) => boolean} Tell
  */
 
 /**
- * A GET whose answer is pushed to Python: no await of Python's, each of which goes through two event
+ * A GET whose response is pushed to Python: no await of Python's, each of which goes through two event
  * loops. Past the browser's own cache, which adds and splits range requests of its own accord.
  */
 export class Download {
@@ -296,7 +298,7 @@ export class Download {
       credentials,
       signal,
       cache: "no-store",
-      referrerPolicy: "no-referrer", // the host learns this page's origin, which CORS needs, only
+      referrerPolicy: "no-referrer", // the server learns this page's origin, which CORS needs, only
     });
     this.#run(fetch(url, options), (what, number, text) => tell(id, what, number, text));
   }
@@ -338,7 +340,7 @@ export class Download {
         this.#movedAt = performance.now();
         this.#piece = value;
         if (this.#isGivenUp) return;
-        if (!tell(PIECE, value.length, "")) return this.abort();
+        if (!tell(CHUNK, value.length, "")) return this.abort();
       }
       why = "";
     } catch {

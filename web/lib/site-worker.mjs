@@ -12,7 +12,7 @@
 const worker = /** @type {any} */ (self);
 const CACHES = `aero-browser-disk ${worker.registration.scope} `;
 const MANIFEST = "manifest.json";
-/** What a browser asks a host for in other words, or not at all; and what is for developers. */
+/** What a browser requests in other words, or not at all; and what is for developers. */
 const NOT_KEPT = /\.(br|gz|map|d\.mts)$|^(api|guide)\//;
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -87,7 +87,7 @@ async function builds() {
 /** @type {Promise<void> | null} */
 let underWay = null;
 
-/** Keeps the build that the host has now, unless it is kept already. */
+/** Caches the build that the server has now, unless it is cached already. */
 function update() {
   underWay ??= keepBuild().finally(() => (underWay = null));
   return underWay.catch(() => {}); // no network, a full disk, a build that is just being put there

@@ -236,7 +236,7 @@ async function download({ path, encodings }) {
 }
 
 /**
- * The best encoding that this browser undoes. The worker does it, because a host may know of none.
+ * The best encoding that this browser undoes. The worker does it, because a server may know of none.
  * @param {string[]} encodings
  * @returns {[string, ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>]}
  */

@@ -1,5 +1,5 @@
 /**
- * Small steps on the page's elements. Text is only ever set as text: what a host or an image says is
+ * Small steps on the page's elements. Text is only ever set as text: what a server or an image says is
  * never markup here.
  */
 

@@ -17,7 +17,8 @@ from .interop import Room, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
 """Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
-_HEAD, _PIECE = 0, 1  # what a download tells of, as in web/lib/python-bridge.mjs
+# What a download reports, as in web/lib/python-bridge.mjs: a test compares them.
+_HEAD, _CHUNK = 0, 1
 
 
 class FetchHeaders(Mapping[str, str]):
@@ -137,7 +138,7 @@ class _Download:
         if self.ended.done():
             return False
         try:
-            if what == _PIECE:
+            if what == _CHUNK:
                 piece, address = _landing.of(value)
                 self.raw.take(address)
                 self._receiver.piece(piece)

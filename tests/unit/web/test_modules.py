@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk import errors
+from aero_browser_disk.platform.browser import fetch, interop
+from aero_browser_disk.records.folders import CHANNEL
 from lib.project import NODE_MODULES, WEB_FOLDERS, WEB_LIB
 
 MODULES = [path for folder in WEB_FOLDERS for path in folder.glob("*.mjs")]
@@ -74,3 +76,18 @@ def test_an_error_says_the_same_in_both_languages(sample: str) -> None:
     assert {k: str(v) for k, v in found.items()} == {
         k: str(v) for k, v in expected.fields().items()
     }
+
+
+def constants_of(module: str) -> dict[str, int]:
+    text = (WEB_LIB / module).read_text(encoding="utf-8")
+    found = re.findall(r"^(?:export )?const (\w+) = (\d+);", text, re.MULTILINE)
+    return {name: int(value) for name, value in found}
+
+
+def test_both_sides_know_the_same_names_and_numbers() -> None:
+    """`test_shared_disk` compares those of the shared memory."""
+    reports = constants_of("python-bridge.mjs")
+    assert (reports["HEAD"], reports["CHUNK"]) == (fetch._HEAD, fetch._CHUNK)
+    namespace = interop.ROOT
+    assert f'BroadcastChannel("{namespace}/{CHANNEL}")' in (WEB_LIB / "library.mjs").read_text()
+    assert f"`{namespace}/client/${{name}}`" in (WEB_LIB / "shared-client.mjs").read_text()
