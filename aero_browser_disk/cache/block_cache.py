@@ -1,4 +1,4 @@
-"""Which blocks of an image are kept: the budget, and who goes when it is spent."""
+"""Which blocks of an image are cached, within a limit: the least recently used are evicted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
 class BlockCache:
-    """The blocks of one image that are held, least recently used ones going first.
+    """The cached blocks of one image, within a limit in bytes.
 
-    A cache never fails a read or a write: what it cannot keep it does not hold, and says why. When
-    the storage is full, blocks take the room of others, and when not even their records fit, of
-    the blocks at the end of the file; then it goes on without keeping more, until there is room.
-    `limit` is in bytes.
+    A new block takes a free slot of the file. Where there is none the file grows, and at the limit
+    the least recently used block is evicted.
+
+    Storage failures never fail a read or a write: `failure` has the reason, and nothing is cached
+    from then on. A full storage is no failure: `is_full` is set, and new blocks replace old ones.
+    If not even the journal's records fit, blocks at the end of the file make room for them. From
+    time to time the cache tries whether it can grow again.
     """
 
     def __init__(self, store: BlockStore, image: StoredImage, limit: int) -> None:
@@ -26,17 +29,17 @@ class BlockCache:
         self.image = image
         self.limit = limit
         self.is_full = False
-        """Whether the storage has no room for a block within the limit."""
+        """Whether the storage had no space for a block within the limit."""
         self.failure: StorageError | None = None
-        """Why nothing is kept any more, after the storage failed."""
+        """Why nothing is cached any more, after the storage failed."""
         self._store = store
         self._block_size = image.block_size
         self._allowed = limit  # of the limit, beside the caches of other images
-        self._most_slots = limit // image.block_size
+        self._max_slots = limit // image.block_size
         self._puts_before_retry = 0
         self._has_holes = False  # free slots that could not be written are passed over
-        self._is_stuck = False  # giving room back did not help: keep what is there
-        self._expected: dict[int, int] = {}  # slots set aside for blocks on their way
+        self._is_stuck = False  # shrinking the file did not help: keep what is there
+        self._reserved: dict[int, int] = {}  # slots set aside for blocks on their way
         # Blocks that were read and are not yet in the order of use, each once, the last one last.
         self._uses: dict[int | range, None] = {}
         self._uses_noted = 0
@@ -46,37 +49,37 @@ class BlockCache:
         self._fit()
 
     @property
-    def held(self) -> Collection[int]:
-        """The blocks that are held, in no order."""
-        return self._store.held.keys()
+    def cached(self) -> Collection[int]:
+        """The blocks that are cached, in no order."""
+        return self._store.slot_of.keys()
 
     @property
     def blocks(self) -> int:
-        """How many blocks are held."""
-        return len(self._store.held)
+        """How many blocks are cached."""
+        return len(self._store.slot_of)
 
     @property
     def bytes(self) -> int:
-        """Bytes in the blocks that are held."""
-        held, block_size = self._store.held, self.image.block_size
+        """Bytes in the cached blocks."""
+        stored, block_size = self._store.slot_of, self.image.block_size
         last = (self.image.size - 1) // block_size
-        short = block_size - self.image.block_length(last) if last in held else 0
-        return len(held) * block_size - short
+        short = block_size - self.image.block_length(last) if last in stored else 0
+        return len(stored) * block_size - short
 
     @property
     def has_room(self) -> bool:
-        """Whether one more block would be kept at no other's cost."""
-        free = self._store.free_slots or self._slots < self._most_slots
+        """Whether one more block can be cached without evicting another."""
+        free = self._store.free_slots or self._slots < self._max_slots
         return bool(free) and self.failure is None
 
     def __contains__(self, block: int) -> bool:
-        return block in self._store.held
+        return block in self._store.slot_of
 
     def read_into(self, block: int, start: int, target: WritableBuffer) -> bool:
         """Fills `target` from byte `start` of a block and on into the blocks after it.
 
-        False, without a word on which, when one of them is not held or does not lie behind the one
-        before in the file; `target` is undefined then. Read one block at a time to be told.
+        False, and `target` is undefined, when one of them is not cached or not stored behind the
+        one before. Read one block at a time to find out which.
         """
         try:
             if not self._store.read_into(block, start, target):
@@ -88,50 +91,50 @@ class BlockCache:
         return True
 
     def locate(self, block: int, start: int, length: int) -> tuple[File, int] | None:
-        """The file, and the place in it, of what `read_into` would read; None where it would not.
+        """The file and the offset in it of what `read_into` would read; None where it would not.
 
         For whoever can read the file into memory that this process has no view of.
         """
         try:
-            place = self._store.locate(block, start, length)
+            offset = self._store.locate(block, start, length)
         except StorageError as error:
             self.failure = error
             return None
-        if place is None:
+        if offset is None:
             return None
         self._note_use(block, start + length)
-        return self._store.file, place
+        return self._store.file, offset
 
-    def expect(self, blocks: range) -> None:
+    def reserve(self, blocks: range) -> None:
         """Sets places aside that lie one behind the other, for blocks that are on their way.
 
         So what several requests bring by turns still lies together, and is read in one go. Only
         where the file can grow: in a full one, blocks take the places of those that went.
         """
         stop = self._slots + len(blocks)
-        if self._store.free_slots or stop > self._most_slots or self.is_full or self.failure:
+        if self._store.free_slots or stop > self._max_slots or self.is_full or self.failure:
             return
-        self._expected.update(zip(blocks, range(self._slots, stop), strict=True))
+        self._reserved.update(zip(blocks, range(self._slots, stop), strict=True))
         self._slots = stop
 
-    def expect_no_more(self, blocks: range) -> None:
-        """Takes `expect` back, as far as the blocks did not come."""
-        if self._expected:
-            unused = [self._expected.pop(block) for block in blocks if block in self._expected]
+    def release(self, blocks: range) -> None:
+        """Takes `reserve` back, as far as the blocks did not come."""
+        if self._reserved:
+            unused = [self._reserved.pop(block) for block in blocks if block in self._reserved]
             self._store.free_slots += unused
 
     def allow(self, room: int) -> None:
         """From now on grows to `room` bytes at most, or as far as it has, within its limit."""
         self._allowed = room
         if not self.is_full:
-            self._most_slots = self._slots_allowed()
+            self._max_slots = self._slots_allowed()
 
     def try_to_grow(self) -> None:
-        """Has the next block that comes try whether a full storage has room again."""
-        if self._has_holes and not self._expected:
+        """Lets the next block try whether a full storage has space again."""
+        if self._has_holes and not self._reserved:
             self._store.note_free_slots()
             self._has_holes = False
-        self._most_slots = self._slots_allowed()
+        self._max_slots = self._slots_allowed()
 
     def put(self, block: int, data: ReadableBuffer) -> None:
         """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
@@ -154,13 +157,13 @@ class BlockCache:
                 self.failure = error
 
     def commit(self, fresh_until: float) -> None:
-        """Makes what was put survive this session; notes until when the host vouches for it."""
+        """Makes what was put survive this session. The version is current until `fresh_until`."""
         if self.failure is None:
-            self._store.vouch(fresh_until)
-            self._settle()
+            self._store.mark_fresh(fresh_until)
+            self._commit_in_order()
 
     def clear(self) -> None:
-        """Forgets every block and gives their room back. Raises `StorageError`."""
+        """Removes every block. Raises `StorageError`."""
         try:
             self._store.begin(self.image)
             self.failure = None
@@ -168,9 +171,9 @@ class BlockCache:
             self.failure = error
             raise
         finally:
-            self._expected.clear()
+            self._reserved.clear()
             self._slots = self._store.slots()
-            self._most_slots = self._slots_allowed()
+            self._max_slots = self._slots_allowed()
             self._is_stuck = self.is_full = False
 
     def close(self) -> None:
@@ -194,29 +197,29 @@ class BlockCache:
         uses[read] = None
         self._uses_noted += 1
         if self._uses_noted > _USES_AT_ONCE:
-            self._settle()
+            self._commit_in_order()
 
     def _missing(self, block: int, length: int) -> Iterator[range]:
-        """The runs of blocks that are not held, of those in `length` bytes."""
-        held = self._store.held
+        """The runs of blocks that are not cached, of those in `length` bytes."""
+        stored = self._store.slot_of
         end = block + -(-length // self.image.block_size)
         start = block
         while start < end:
-            if start in held:
+            if start in stored:
                 start += 1
                 continue
             stop = start + 1
-            while stop < end and stop not in held:
+            while stop < end and stop not in stored:
                 stop += 1
             yield range(start, stop)
             start = stop
 
     def _put(self, block: int, data: memoryview) -> None:
         block_size = self.image.block_size
-        most = len(data)
+        longest = len(data)
         while len(data):
-            wanted = -(-min(len(data), most) // block_size)
-            expected = self._expected_slots(block, wanted)
+            wanted = -(-min(len(data), longest) // block_size)
+            expected = self._reserved_slots(block, wanted)
             if expected is None and not self._make_room(wanted):
                 return
             slot, count = expected or self._next_slots(wanted)
@@ -226,10 +229,10 @@ class BlockCache:
                 self._store.write(block, slot, data[:length])
             except StorageFullError as error:
                 if slot + count > self._store.slots() and not grows:
-                    self._expect_nothing()
+                    self._release_all()
                     continue
-                # as many as fit; when not even one does, blocks take the room of others
-                most = (count + 1) // 2 * block_size
+                # as many as fit; if not even one does, blocks replace others
+                longest = (count + 1) // 2 * block_size
                 if count == 1:
                     self._give_back(slot, error)
                 elif not grows:
@@ -241,26 +244,26 @@ class BlockCache:
             block += count
             data = data[length:]
 
-    def _expected_slots(self, block: int, wanted: int) -> tuple[int, int] | None:
-        """The places that `expect` set aside for a block and those behind it."""
-        slot = self._expected.pop(block, None)
+    def _reserved_slots(self, block: int, wanted: int) -> tuple[int, int] | None:
+        """The places that `reserve` set aside for a block and those behind it."""
+        slot = self._reserved.pop(block, None)
         if slot is None:
             return None
         count = 1
-        while count < wanted and self._expected.get(block + count) == slot + count:
-            del self._expected[block + count]
+        while count < wanted and self._reserved.get(block + count) == slot + count:
+            del self._reserved[block + count]
             count += 1
         return slot, count
 
-    def _expect_nothing(self) -> None:
+    def _release_all(self) -> None:
         """Gives up all that was set aside: the file cannot grow that far."""
-        if self._expected or self._slots > self._store.slots():
-            self._expected.clear()
+        if self._reserved or self._slots > self._store.slots():
+            self._reserved.clear()
             self._slots = self._store.slots()
             self._store.note_free_slots()
 
     def _give_back(self, slot: int, error: StorageFullError) -> None:
-        """Notes that there was no room to write a slot; raises `error` if others will not do.
+        """Notes that a slot could not be written; raises `error` if others cannot either.
 
         The file's last slot has to grow when the image's last block was in it; and on a full device
         there may be no storage for a hole of the file.
@@ -269,7 +272,7 @@ class BlockCache:
             if self._store.is_allocated(slot):
                 self._store.free_slots.append(slot)
                 raise error
-            self._has_holes = True  # it is passed over until there may be room again
+            self._has_holes = True  # it is passed over until there may be space again
         elif slot < self._slots:
             self._slots = slot
             self._store.cut_slots(slot)
@@ -283,45 +286,45 @@ class BlockCache:
         """
         store = self._store
         self._commit()  # first: a journal that cannot grow must not cost one block after the other
-        while not store.free_slots and self._slots >= self._most_slots:
-            if store.eldest() is None:
+        while not store.free_slots and self._slots >= self._max_slots:
+            if store.least_recent() is None:
                 return False
             for _ in range(wanted):
-                eldest = store.eldest()
-                if eldest is None:
+                least_recent = store.least_recent()
+                if least_recent is None:
                     break
-                store.free(eldest)
+                store.free(least_recent)
             self._commit()  # may take those very slots away
         return True
 
     def _next_slots(self, wanted: int) -> tuple[int, int]:
-        """At most so many adjacent slots that no block holds: the first, and how many."""
+        """At most so many adjacent free slots: the first, and how many."""
         if self.is_full:
-            wanted = 1  # only to see whether there is room again
+            wanted = 1  # only to see whether there is space again
         free = self._store.free_slots
         if not free:
-            return self._slots, min(wanted, self._most_slots - self._slots)
+            return self._slots, min(wanted, self._max_slots - self._slots)
         slot, count = free.pop(), 1
         while count < wanted and free and free[-1] == slot - 1:
             slot, count = free.pop(), count + 1
         return slot, count
 
     def _commit(self) -> None:
-        """Writes the journal, if need be in the room of blocks: at most half of them, once."""
+        """Writes the journal, if need be in place of blocks: at most half of them, once."""
         spare = 0 if self._is_stuck else (self._slots + 1) // 2
         cut = 1
         while True:
             try:
                 self._store.commit()
             except StorageFullError:
-                self._expect_nothing()
+                self._release_all()
                 self._note_full()
                 if cut > spare:
                     self._is_stuck = True
                     raise
                 self._slots = max(0, self._slots - cut)
                 self._store.cut_slots(self._slots)
-                self._most_slots = self._slots
+                self._max_slots = self._slots
                 spare -= cut
                 cut *= 2
             else:
@@ -334,10 +337,10 @@ class BlockCache:
 
     def _note_full(self) -> None:
         self.is_full = True
-        self._most_slots = min(self._slots, self.limit // self._block_size)
+        self._max_slots = min(self._slots, self.limit // self._block_size)
         self._puts_before_retry = _PUTS_BEFORE_RETRY
 
-    def _settle(self) -> None:
+    def _commit_in_order(self) -> None:
         """Commits, with the order of use."""
         self._order_uses()
         if self.failure is not None:
@@ -360,23 +363,23 @@ class BlockCache:
                 blocks.append(use)
             else:
                 blocks += use
-        self._store.note_use(blocks)
+        self._store.mark_used(blocks)
 
     def _fit(self) -> None:
         """Brings a store that was filled under a larger limit within this one."""
-        store, most = self._store, self._most_slots
-        if self._slots <= most:
+        store, limit = self._store, self._max_slots
+        if self._slots <= limit:
             return
-        for block in list(store.held)[: max(0, len(store.held) - most)]:
+        for block in list(store.slot_of)[: max(0, len(store.slot_of) - limit)]:
             store.free(block)
-        free = sorted(slot for slot in store.free_slots if slot < most)
+        free = sorted(slot for slot in store.free_slots if slot < limit)
         try:
-            for block in [block for block, slot in store.held.items() if slot >= most]:
+            for block in [block for block, slot in store.slot_of.items() if slot >= limit]:
                 if store.move(block, free[-1]):
                     free.pop()
             store.flush()  # before the places that they had are gone; in the order of use, too
         except StorageFullError:
             self._note_full()  # those that could not move go
         store.free_slots[:] = free
-        store.cut_slots(most)
+        store.cut_slots(limit)
         self._slots = store.slots()

@@ -21,7 +21,7 @@ from ..records.journal_header import decode_header, encode_header, newest
 HEADER_PLACE: Final = 4096
 RECORDS_START: Final = 2 * HEADER_PLACE
 RECORD_SIZE: Final = 32
-HELD, FREED, FRESH = 1, 2, 3
+STORED, FREED, FRESH = 1, 2, 3
 
 _MAGIC: Final = b"AEROBLK2"
 _RECORD: Final = struct.Struct("<QIIIIII")
@@ -52,7 +52,7 @@ class StoredImage:
 class Header:
     """Where the records begin, and of which image. The valid one with the higher serial counts.
 
-    The first `count` records are a snapshot, one for each block held, and have a checksum as a
+    The first `count` records are a snapshot, one for each stored block, and have a checksum as a
     whole; `fresh_until` is as it was then.
     """
 
@@ -123,7 +123,7 @@ def decode_records(
 def encode_snapshot(
     salt: int, blocks: Collection[int], slots: Iterable[int], checksums: Iterable[int]
 ) -> tuple[bytes, int]:
-    """A record for each block held, and the checksum of them all."""
+    """A record for each stored block, and the checksum of them all."""
     count = len(blocks)
     # Column by column: a call for each record takes five times as long, and nobody can read then.
     words = array("I", bytes(count * RECORD_SIZE))
@@ -131,7 +131,7 @@ def encode_snapshot(
     words[1::_WORDS] = array("I", [block >> 32 for block in blocks])
     words[2::_WORDS] = array("I", slots)
     words[3::_WORDS] = array("I", checksums)
-    words[4::_WORDS] = array("I", [HELD]) * count
+    words[4::_WORDS] = array("I", [STORED]) * count
     _swap_if_big_endian(words)
     crc32, starts = zlib.crc32, range(0, count * RECORD_SIZE, RECORD_SIZE)
     with memoryview(words).cast("B") as view:

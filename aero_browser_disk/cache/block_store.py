@@ -1,16 +1,16 @@
-"""Blocks of one image in two files: packed slots, and the journal that says what lies in them.
+"""The blocks of one image in two files: packed slots, and a journal that says what is in them.
 
-`blocks` holds one block a slot, the last block of the image short. `journal` starts with two header
-places, of which the valid one with the higher serial counts, and goes on with records: block, slot,
-checksum of the data, each with a checksum of its own; see `block_journal`. The data's checksum is
-seeded with the version and the block's number and the record's with its header's salt, so that
-nothing can be taken for something else or be left over from before.
+`blocks` has slots of one block each; the image's last block may be short. `journal` begins with two
+copies of a header, of which the valid one with the higher serial counts. Records follow: block,
+slot, checksum of the data, each with a checksum of its own (see `block_journal`). Checksums are
+seeded, the data's with version and block number, a record's with its header's salt, so that nothing
+left from before is taken for current.
 
 A block is written, then its record. A record that is not whole is passed over, and a block is
-served once its checksum was seen to match in this session. So after a crash at any instant, in
-whatever order the writes before it reached the disk, a block is there or it is missing; it is never
-wrong. What was committed survives the end of the process, and, once flushed, of the power.
-Compaction writes the live records to a free part of the journal and then switches headers.
+served once its checksum matched in this session. So after a crash at any instant, in whatever order
+the writes before it reached the disk, a block is there or missing; it is never wrong. What was
+committed survives the end of the process and, once flushed, a power failure. Compaction writes the
+live records to a free part of the journal, then switches headers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..records.journal_header import new_salt
 from .block_journal import (
     FREED,
     FRESH,
-    HELD,
     RECORD_SIZE,
     RECORDS_START,
+    STORED,
     Header,
     StoredImage,
     block_checksum,
@@ -43,20 +43,24 @@ __all__ = ["BlockStore", "StoredImage"]
 
 _FEW_RECORDS = 1024  # after a snapshot that are not worth another
 _LATEST = 0xFFFFFFFF  # the last second that a record can hold
-_ELDEST_AT_ONCE = 256
+_OLDEST_AT_ONCE = 256
 _DOUBTFUL = array("q", [1 << 62])
 
 
 class BlockStore:
-    """The files. Which blocks are worth keeping is for `BlockCache` to say."""
+    """Writes, finds and frees blocks in the two files. `BlockCache` decides which blocks to keep.
+
+    `slot_of` is the index in memory, in order of use. Every change of it is a journal record, in
+    memory first; `commit` writes the records, `flush` makes them durable.
+    """
 
     def __init__(self, blocks: File, journal: File) -> None:
-        self.held: dict[int, int] = {}
-        """The slot of each block held, least recently used first; changed by the methods only."""
+        self.slot_of: dict[int, int] = {}
+        """The slot of each stored block, least recently used first. Only methods change it."""
         self.free_slots: list[int] = []
-        """Slots of the file that no block holds."""
+        """Slots of the file without a block."""
         self.fresh_until = 0
-        """Until when the host vouches for the version, in seconds since the epoch."""
+        """Until when the server promised the version to be current, in seconds since the epoch."""
         self.damaged_records = 0
         """Records passed over when the store was opened."""
         self.file = blocks
@@ -66,7 +70,7 @@ class BlockStore:
         self._header: Header | None = None
         self._is_header_lost = False  # after a failure, none knows which header is in the file
         self._block_size = self._seed = 0
-        self._eldest: dict[int, None] = {}  # the head of `held`, as far as it is known
+        self._oldest: dict[int, None] = {}  # the head of `slot_of`, as far as it is known
         self._checksums = array("I")
         # By slot: how far its block is ahead of it, once its checksum matched in this session. So
         # blocks lie one behind the other, all of them trusted, where a run of these is equal.
@@ -77,7 +81,7 @@ class BlockStore:
         self._pending = bytearray()  # records not yet in the journal
         self._is_behind = False  # too many were pending: only a snapshot will do
         self._end = RECORDS_START
-        self._snapshot_waits_for = 0  # records, after want of room
+        self._snapshot_waits_for = 0  # records, after there was no space
 
     @classmethod
     async def open(cls, storage: Storage, folder: str) -> BlockStore:
@@ -113,8 +117,8 @@ class BlockStore:
         header = Header(serial, salt, RECORDS_START, 0, salt, 0, image)
         self._switch(header)
         self._bind(header)
-        self.held.clear()
-        self._eldest.clear()
+        self.slot_of.clear()
+        self._oldest.clear()
         self._shifts, self._used, self._checksums = array("q"), bytearray(), array("I")
         self._allocated = bytearray()
         self.fresh_until = self._written_since = self._snapshot_waits_for = 0
@@ -130,26 +134,26 @@ class BlockStore:
     # ── blocks ───────────────────────────────────────────────────────────────────────────────────
 
     def read_into(self, block: int, start: int, target: WritableBuffer) -> bool:
-        """Fills `target` from byte `start` of a held block, and on into those that lie behind it.
+        """Fills `target` from byte `start` of a stored block and on into the blocks after it.
 
-        False when a block that it takes is not held, does not lie behind the one before, or is not
-        what was written: such a block is not held any more.
+        False when one of them is not stored, is not stored behind the one before, or is not what
+        was written: such a block is freed.
         """
         length = len(target)
-        place = self.locate(block, start, length)
-        if place is None:
+        offset = self.locate(block, start, length)
+        if offset is None:
             return False
-        if self._blocks.read_into(target, place) == length:
+        if self._blocks.read_into(target, offset) == length:
             return True
         self.free(block)
         return False
 
     def locate(self, block: int, start: int, length: int) -> int | None:
-        """Where in the file of the blocks lie `length` bytes from byte `start` of a held block.
+        """The offset in the file `blocks` of `length` bytes from byte `start` of a stored block.
 
         None where `read_into` says False.
         """
-        slot = self.held.get(block)
+        slot = self.slot_of.get(block)
         if slot is None:
             return None
         block_size = self._block_size
@@ -162,10 +166,10 @@ class BlockStore:
         return slot * block_size + start
 
     def write(self, block: int, slot: int, data: ReadableBuffer) -> None:
-        """Puts blocks, one behind the other, into slots that no held block has.
+        """Writes adjacent blocks to adjacent slots that are free.
 
         `block` and `slot` are the first of as many as `data` holds. Raises `StorageFullError` when
-        there is no room for all: then none of them is held, and the file has not grown.
+        there is no space for all: then none of them is stored, and the file has not grown.
         """
         self.commit()  # what was in those slots must be gone from the journal before its bytes are
         block_size = self._block_size
@@ -173,90 +177,90 @@ class BlockStore:
             count = -(-len(view) // block_size)
             self._make_slots(slot + count)
             self._write_slots(slot, view)
-            held, checksums, seed = self.held, self._checksums, self._seed
+            stored, checksums, seed = self.slot_of, self._checksums, self._seed
             for index in range(count):
-                piece = view[index * block_size : (index + 1) * block_size]
-                checksums[slot + index] = block_checksum(seed, block + index, piece)
-                before = held.pop(block + index, slot)
+                part = view[index * block_size : (index + 1) * block_size]
+                checksums[slot + index] = block_checksum(seed, block + index, part)
+                before = stored.pop(block + index, slot)
                 self._shifts[before] = _DOUBTFUL[0]
-                held[block + index] = slot + index
+                stored[block + index] = slot + index
             self._append_run(block, slot, count)
         self._shifts[slot : slot + count] = array("q", [block - slot]) * count
         self._written_since += count
-        if self._written_since > len(self.held) // 2:
+        if self._written_since > len(self.slot_of) // 2:
             # From now on a use of any block is news again: half of the others came after the last.
             self._used, self._written_since = bytearray(len(self._used)), 0
         self._used[slot : slot + count] = b"\1" * count
 
     def move(self, block: int, slot: int) -> bool:
-        """Brings a held block to a slot that no held block has; its place in the order stays.
+        """Moves a stored block to a free slot; its place in the order of use stays.
 
-        False when it is not what was written: such a block is not held any more. Raises as `write`.
+        False when it is not what was written: it is freed then. Raises as `write`.
         """
         data = bytearray(self._bound().block_length(block))
         if not self.read_into(block, 0, data):
             return False
         self.commit()
-        before = self.held[block]
+        before = self.slot_of[block]
         self._write_slots(slot, memoryview(data))
         self._checksums[slot] = self._checksums[before]
         self._shifts[slot] = block - slot
-        self.held[block] = slot
+        self.slot_of[block] = slot
         self.free_slots.append(before)
-        self._append(block, slot, HELD)
+        self._append(block, slot, STORED)
         return True
 
     def free(self, block: int) -> None:
-        """Forgets a held block; its slot may be written from now on."""
-        slot = self.held.pop(block)
+        """Forgets a stored block; its slot may be written from now on."""
+        slot = self.slot_of.pop(block)
         self._shifts[slot] = _DOUBTFUL[0]
-        self._eldest.pop(block, None)
+        self._oldest.pop(block, None)
         self.free_slots.append(slot)
         self._append(block, slot, FREED)
 
-    def eldest(self) -> int | None:
-        """The least recently used block; None when none is held."""
-        if not self._eldest:
+    def least_recent(self) -> int | None:
+        """The least recently used block; None when the store is empty."""
+        if not self._oldest:
             # Not one by one: the head of a dict that lost its first items is slow to find.
-            self._eldest = dict.fromkeys(islice(self.held, _ELDEST_AT_ONCE))
-        return next(iter(self._eldest), None)
+            self._oldest = dict.fromkeys(islice(self.slot_of, _OLDEST_AT_ONCE))
+        return next(iter(self._oldest), None)
 
-    def note_use(self, blocks: Sequence[int]) -> None:
-        """Makes held blocks the most recently used, in this order.
+    def mark_used(self, blocks: Sequence[int]) -> None:
+        """Makes stored blocks the most recently used, in this order.
 
         The first use of each is journaled, and again once half of the store has been written anew.
         So the order survives a kill about as it was, at the cost of few records a block.
         """
-        held, eldest, used = self.held, self._eldest, self._used
+        stored, least_recent, used = self.slot_of, self._oldest, self._used
         last_uses = dict.fromkeys(reversed(blocks))  # only the last use of each counts
-        moved = [block for block in reversed(last_uses) if block in held]
+        moved = [block for block in reversed(last_uses) if block in stored]
         # All at once, which takes a third of the time that one after the other does.
-        slots = list(map(held.pop, moved))
-        held.update(zip(moved, slots, strict=True))
-        for block in eldest.keys() & last_uses.keys():
-            del eldest[block]
+        slots = list(map(stored.pop, moved))
+        stored.update(zip(moved, slots, strict=True))
+        for block in least_recent.keys() & last_uses.keys():
+            del least_recent[block]
         if all(map(used.__getitem__, slots)):
             return
         for block, slot in zip(moved, slots, strict=True):
             if not used[slot]:
                 used[slot] = 1
-                self._append(block, slot, HELD)
+                self._append(block, slot, STORED)
 
     def slots(self) -> int:
         """How many slots the file has, free ones included."""
         return -(-self._blocks.size() // self._block_size)
 
     def note_free_slots(self) -> None:
-        """Looks anew for the slots of the file that no block holds."""
+        """Looks anew for the slots of the file without a block."""
         is_taken = bytearray(self.slots())
-        for slot in self.held.values():
+        for slot in self.slot_of.values():
             is_taken[slot] = 1
         self.free_slots = [slot for slot, taken in enumerate(is_taken) if not taken]
 
     def cut_slots(self, count: int) -> None:
-        """Gives the room of the slots from `count` on back, with the blocks that lie there."""
+        """Cuts the file after `count` slots, and frees the blocks in those that go."""
         if self.slots() > count:
-            for block in [block for block, slot in self.held.items() if slot >= count]:
+            for block in [block for block, slot in self.slot_of.items() if slot >= count]:
                 self.free(block)
             self._blocks.truncate(count * self._block_size)
             self._allocated[count:] = bytes(len(self._allocated) - count)
@@ -268,8 +272,8 @@ class BlockStore:
 
     # ── the journal ──────────────────────────────────────────────────────────────────────────────
 
-    def vouch(self, fresh_until: float) -> None:
-        """Notes until when the host vouches for the version, in seconds since the epoch."""
+    def mark_fresh(self, fresh_until: float) -> None:
+        """Notes until when the version is promised to be current, in seconds since the epoch."""
         until = max(0, min(int(fresh_until), _LATEST))
         if until != self.fresh_until:
             self.fresh_until = until
@@ -278,7 +282,7 @@ class BlockStore:
     def commit(self) -> None:
         """Writes the records that are not yet in the journal: they survive this process then.
 
-        Raises `StorageFullError` when there is no room for them; they are kept for the next time.
+        Raises `StorageFullError` when there is no space for them; they are kept for the next time.
         """
         self._check_header()
         if self._is_behind:
@@ -289,19 +293,19 @@ class BlockStore:
             self._pending.clear()
             header = self._bound_header()
             records = (self._end - header.start) // RECORD_SIZE - header.count
-            if records > max(_FEW_RECORDS + len(self.held) // 2, self._snapshot_waits_for):
+            if records > max(_FEW_RECORDS + len(self.slot_of) // 2, self._snapshot_waits_for):
                 self._try_to_compact(records)
 
     def compact(self) -> None:
-        """Rewrites the journal with one record for each held block, in order of recency.
+        """Rewrites the journal with one record for each stored block, in order of use.
 
-        Raises `StorageFullError` when there is no room for both; nothing has changed then.
+        Raises `StorageFullError` when there is no space for both; nothing has changed then.
         """
         self._check_header()
         header, salt = self._bound_header(), new_salt()
-        slots = self.held.values()
+        slots = self.slot_of.values()
         checksums = map(self._checksums.__getitem__, slots)
-        snapshot, checksum = encode_snapshot(salt, self.held.keys(), slots, checksums)
+        snapshot, checksum = encode_snapshot(salt, self.slot_of.keys(), slots, checksums)
         is_front = header.start - RECORDS_START >= len(snapshot)
         start = RECORDS_START if is_front else self._end
         self._write_journal(snapshot, start)
@@ -311,7 +315,7 @@ class BlockStore:
             serial=header.serial + 1,
             salt=salt,
             start=start,
-            count=len(self.held),
+            count=len(self.slot_of),
             checksum=checksum,
             fresh_until=self.fresh_until,
         )
@@ -344,22 +348,22 @@ class BlockStore:
             self._snapshot_waits_for = 2 * records
 
     def _append(self, block: int, slot: int, kind: int) -> None:
-        checksum = self._checksums[slot] if kind == HELD else 0
+        checksum = self._checksums[slot] if kind == STORED else 0
         seconds = self.fresh_until if kind == FRESH else 0
         salt = self._bound_header().salt
         self._pending += encode_record(salt, block, slot, checksum, kind, seconds)
         self._bound_pending()
 
     def _append_run(self, block: int, slot: int, count: int) -> None:
-        """Notes that blocks are held, one behind the other."""
+        """Appends a record for each of adjacent blocks in adjacent slots."""
         salt = self._bound_header().salt
         checksums = self._checksums[slot : slot + count]
         for index, checksum in enumerate(checksums):
-            self._pending += encode_record(salt, block + index, slot + index, checksum, HELD, 0)
+            self._pending += encode_record(salt, block + index, slot + index, checksum, STORED, 0)
         self._bound_pending()
 
     def _bound_pending(self) -> None:
-        if len(self._pending) > 2 * (_FEW_RECORDS + len(self.held)) * RECORD_SIZE:
+        if len(self._pending) > 2 * (_FEW_RECORDS + len(self.slot_of)) * RECORD_SIZE:
             # The storage must have been full for long. A snapshot will say it all in less.
             self._pending.clear()
             self._is_behind = True
@@ -369,7 +373,7 @@ class BlockStore:
             self._journal.write(records, offset)
         except StorageFullError:
             if self._journal.size() > self._end:
-                self._journal.truncate(self._end)  # a part of it: others need the room
+                self._journal.truncate(self._end)  # a part of it was written: others need the space
             raise
 
     def _switch(self, header: Header) -> None:
@@ -390,7 +394,7 @@ class BlockStore:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _replay(self) -> None:
-        """Reads the journal: what is held, as far as it can be believed."""
+        """Reads the journal: what is stored, as far as its records are whole."""
         data = bytearray(self._journal.size())
         view = memoryview(data)[: self._journal.read_into(data, 0)]
         header = newest_header(view)
@@ -405,7 +409,7 @@ class BlockStore:
             records = records[header.count * RECORD_SIZE :]
         if records:
             self._replay_records(records, header)
-        for block, slot in self.held.items():
+        for block, slot in self.slot_of.items():
             self._allocated[slot] = header.image.block_length(block) == self._block_size
         self.note_free_slots()
 
@@ -417,7 +421,7 @@ class BlockStore:
         blocks, slots, checksums = found
         if slots and max(slots) >= self.slots():
             return False
-        self.held = dict(zip(blocks, slots, strict=True))
+        self.slot_of = dict(zip(blocks, slots, strict=True))
         for slot, checksum in zip(slots, checksums, strict=True):
             self._checksums[slot] = checksum
         return True
@@ -425,7 +429,7 @@ class BlockStore:
     def _replay_records(self, records: memoryview, header: Header) -> None:
         blocks_in_image = -(-header.image.size // header.image.block_size)
         slots = self.slots()
-        held, block_in = self.held, dict(zip(self.held.values(), self.held, strict=True))
+        stored, block_in = self.slot_of, dict(zip(self.slot_of.values(), self.slot_of, strict=True))
         for record in decode_records(records, header.salt):
             if record is None or record[0] >= blocks_in_image:
                 self.damaged_records += 1
@@ -434,13 +438,13 @@ class BlockStore:
             if kind == FRESH:
                 self.fresh_until = seconds
                 continue
-            held.pop(block, None)
+            stored.pop(block, None)
             # a slot that changed hands, in case the record that freed it was lost
             before = block_in.get(slot, block)
-            if before != block and held.get(before) == slot:
-                del held[before]
-            if kind == HELD and slot < slots:
-                held[block] = slot
+            if before != block and stored.get(before) == slot:
+                del stored[before]
+            if kind == STORED and slot < slots:
+                stored[block] = slot
                 block_in[slot] = block
                 self._checksums[slot] = checksum
 
@@ -449,14 +453,14 @@ class BlockStore:
         shift = block - slot
         if self._shifts[slot : slot + count] == array("q", [shift]) * count:
             return True
-        slots = list(map(self.held.get, range(block, block + count)))
+        slots = list(map(self.slot_of.get, range(block, block + count)))
         if slots != list(range(slot, slot + count)):
             return False
         doubtful = [i for i in range(count) if self._shifts[slot + i] != shift]
         return all(self._verify(block + i, slot + i) for i in doubtful)
 
     def _verify(self, block: int, slot: int) -> bool:
-        """Whether a slot holds its block; if not, the block is not held any more."""
+        """Whether a slot has what was written to it; if not, its block is freed."""
         image = self._bound()
         data = bytearray(image.block_length(block))
         whole = self._blocks.read_into(data, slot * image.block_size) == len(data)
@@ -474,7 +478,7 @@ class BlockStore:
             self._blocks.write(data, slot * self._block_size)
         except StorageFullError:
             if self._blocks.size() > size:
-                self._blocks.truncate(size)  # a part of them: the journal needs the room
+                self._blocks.truncate(size)  # a part was written: the journal needs the space
             raise
         whole = len(data) // self._block_size
         self._allocated[slot : slot + whole] = b"\1" * whole

@@ -55,7 +55,7 @@ class VerifiedCache:
         return block in self.cache
 
     def reserve(self, blocks: range) -> None:
-        self.cache.expect(blocks)
+        self.cache.reserve(blocks)
 
     def put(self, first: int, data: memoryview) -> None:
         block_size = self.cache.image.block_size
@@ -65,7 +65,7 @@ class VerifiedCache:
         self.cache.put(first, data)
 
     def commit(self, missing: range) -> None:
-        self.cache.expect_no_more(missing)
+        self.cache.release(missing)
         self.cache.commit(self._fresh_until())
         self._committed()
 

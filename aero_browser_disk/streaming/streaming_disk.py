@@ -266,7 +266,7 @@ class StreamingDisk(ClosesOnExit):
 
     def held_blocks(self) -> Collection[int]:
         """The blocks that are cached, in no order."""
-        return self._cache.held
+        return self._cache.cached
 
     def blocks_under_way(self) -> Collection[int]:
         """The blocks that requests are out for, or will be."""

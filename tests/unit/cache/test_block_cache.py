@@ -230,8 +230,8 @@ async def test_junk_in_the_journal_starts_empty(storage, junk):
 
 async def test_what_comes_by_turns_lies_together_and_is_read_at_once(storage):
     cache = await open_cache(storage)
-    cache.expect(range(4))
-    cache.expect(range(8, 12))
+    cache.reserve(range(4))
+    cache.reserve(range(8, 12))
     for block in (0, 8, 1, 9, 10, 2, 3, 11):
         cache.put(block, content(block))
     for first in (0, 8):
@@ -242,9 +242,9 @@ async def test_what_comes_by_turns_lies_together_and_is_read_at_once(storage):
 
 async def test_places_that_were_not_needed_are_used_by_others(storage):
     cache = await open_cache(storage)
-    cache.expect(range(12))
+    cache.reserve(range(12))
     cache.put(11, content(11))
-    cache.expect_no_more(range(11))
+    cache.release(range(11))
     for block in range(12, BLOCKS - 1):
         cache.put(block, content(block))
     assert cache.blocks == BLOCKS - 12
@@ -404,9 +404,9 @@ async def test_holes_of_a_file_on_a_full_device_do_not_end_the_cache(reopened: b
     """Places set aside for blocks that never came, below others that did."""
     files = FailingStorage()
     cache = await open_cache(files)
-    cache.expect(range(8))
+    cache.reserve(range(8))
     cache.put(6, content(6) + content(7))
-    cache.expect_no_more(range(8))
+    cache.release(range(8))
     cache.put(10, content(10) + content(11))
     cache.commit(fresh_until=0)
     if reopened:
@@ -469,9 +469,9 @@ async def test_the_least_recently_used_of_many_is_known_to_the_last(storage):
     image = await fill(storage, 4000, 16)
     store = await BlockStore.open(storage, "cache/x")
     for expected in range(image.size // 16):
-        assert store.eldest() == expected
+        assert store.least_recent() == expected
         store.free(expected)
-    assert store.eldest() is None
+    assert store.least_recent() is None
 
 
 # ── as a whole ────────────────────────────────────────────────────────────────────────────────────

@@ -136,14 +136,14 @@ class CrashMachine(RuleBasedStateMachine):
             self.cache.put(block, bytes_of(self.version, block, count))
 
     @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
-    def expect(self, block: int, count: int) -> None:
+    def reserve(self, block: int, count: int) -> None:
         blocks = range(block, min(block + count, BLOCKS))
-        self.cache.expect_no_more(blocks)
-        self.cache.expect(blocks)
+        self.cache.release(blocks)
+        self.cache.reserve(blocks)
 
     @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 6))
-    def expect_no_more(self, block: int, count: int) -> None:
-        self.cache.expect_no_more(range(block, block + count))
+    def release(self, block: int, count: int) -> None:
+        self.cache.release(range(block, block + count))
 
     @rule(block=st.integers(0, BLOCKS - 1), count=st.integers(1, 4), skip=st.integers(0, 600))
     def read(self, block: int, count: int, skip: int) -> None:
@@ -247,7 +247,7 @@ class CrashMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_given_up_is_not_promised(self) -> None:
-        held = set(self.cache._store.held)
+        held = set(self.cache._store.slot_of)
         self.promised &= held
         self.durable &= held
 
@@ -263,7 +263,7 @@ class CrashMachine(RuleBasedStateMachine):
         file = self.storage.content(BLOCKS_FILE)
         return {
             block
-            for block, slot in self.cache._store.held.items()
+            for block, slot in self.cache._store.slot_of.items()
             if file[slot * BLOCK : (slot + 1) * BLOCK].startswith(bytes_of(self.version, block))
         }
 
@@ -394,11 +394,11 @@ class Life:
 
     def commit(self) -> None:
         self.opened.commit(fresh_until=0)
-        self.promised = set(self.opened._store.held)
+        self.promised = set(self.opened._store.slot_of)
 
     def close(self) -> None:
         self.opened.close()
-        self.promised = set(self.opened._store.held)
+        self.promised = set(self.opened._store.slot_of)
         self.durable = set(self.promised)
 
     def give_up(self) -> None:
@@ -406,7 +406,7 @@ class Life:
 
     def keep_to_what_is_held(self) -> None:
         if self.cache is not None:
-            held = set(self.cache._store.held)
+            held = set(self.cache._store.slot_of)
             self.promised &= held
             self.durable &= held
 
