@@ -33,6 +33,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {import("./library.mjs").Importable} Importable
  * @typedef {import("./library.mjs").ImportOptions} ImportOptions
  * @typedef {import("./library.mjs").LibraryEntry} LibraryEntry
+ * @typedef {import("./library.mjs").Recovery} Recovery
  * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
