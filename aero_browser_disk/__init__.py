@@ -25,8 +25,8 @@ from .library.library import ExportFile, Library
 from .library.open_image import LibraryDisk
 from .library.recovery import Recovery
 from .open_disk import open_disk
-from .platform import Platform, current_platform, host_platform
-from .remote.access import Grant
+from .platform import Platform, cpython_platform, current_platform
+from .remote.access import RenewedAccess
 from .remote.retry import RetryPolicy
 from .streaming.boot_profile import BootProfile
 from .streaming.digest_list import DigestList
@@ -44,7 +44,6 @@ __all__ = [
     "DiskStats",
     "ExportFile",
     "Finding",
-    "Grant",
     "Library",
     "LibraryDisk",
     "LibraryEntry",
@@ -53,13 +52,14 @@ __all__ = [
     "Platform",
     "Recovery",
     "RemoteOptions",
+    "RenewedAccess",
     "RetryPolicy",
     "StreamingDisk",
     "__version__",
+    "cpython_platform",
     "current_platform",
     "diagnose",
     "errors",
-    "host_platform",
     "open_disk",
 ]
 

@@ -100,7 +100,7 @@ class NetworkError(DiskError):
         self.reason = reason
 
 
-class BrokenAnswerError(NetworkError):
+class BrokenResponseError(NetworkError):
     """An answer broke off before its end."""
 
     def __init__(self, url: str) -> None:

@@ -17,7 +17,7 @@ from ..errors import InvalidDocumentError, InvalidOptionError
 from ..file_systems import DiskFiles, Entry
 from ..formats.local_file import LocalFileDisk, open_file_disk
 from ..open_disk import open_disk
-from ..platform import current_platform, host_platform
+from ..platform import cpython_platform, current_platform
 from ..platform.printable import printable
 from ..progress import Progress, TerminalBar, Unwatched
 from ..streaming.boot_profile import BootProfile
@@ -60,7 +60,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[AnyDisk]:
         async with local:
             yield local
         return
-    platform = host_platform(options.cache) if options.cache else await current_platform()
+    platform = cpython_platform(options.cache) if options.cache else await current_platform()
     try:
         disk = await open_disk(
             options.source,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..errors import BrokenAnswerError
+from ..errors import BrokenResponseError
 from ..platform.base import HttpClient, HttpResponse
 from ..platform.byte_range import ByteRange
 from ..platform.stall_limit import StallLimit
@@ -104,7 +104,7 @@ class Questions:
                 limit.moved()
                 body += piece
                 self.bytes_downloaded += len(piece)
-        except BrokenAnswerError:
+        except BrokenResponseError:
             return bytes(body), True
         finally:
             response.abort()

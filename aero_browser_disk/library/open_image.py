@@ -169,15 +169,15 @@ class LibraryDisk(ClosesOnExit):
         """Whether no image on the net lies beneath."""
         return self.remote is None
 
-    def held_ranges(self) -> Iterable[tuple[int, int]]:
+    def local_ranges(self) -> Iterable[tuple[int, int]]:
         """What was written here."""
         if self.remote is None:
             return self.data_ranges()
         return self.disk.written_ranges() if isinstance(self.disk, Overlay) else ()
 
-    def held_blocks(self) -> Collection[int]:
+    def cached_blocks(self) -> Collection[int]:
         """The blocks that are cached of the image on the net, if there is one beneath."""
-        return () if self.remote is None else self.remote.held_blocks()
+        return () if self.remote is None else self.remote.cached_blocks()
 
     def blocks_under_way(self) -> Collection[int]:
         """The blocks that requests are out for."""

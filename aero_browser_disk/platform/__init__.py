@@ -57,9 +57,9 @@ __all__ = [
     "Storage",
     "StorageEstimate",
     "cache_folder",
+    "cpython_platform",
     "current_platform",
     "data_folder",
-    "host_platform",
 ]
 
 _IN_BROWSER = sys.platform == "emscripten"
@@ -76,15 +76,15 @@ async def current_platform() -> Platform:
 
         return await browser_platform()
     cache, data = cache_folder(), data_folder()
-    old = host_platform(cache)
+    old = cpython_platform(cache)
     try:
         await move_lasting_files(cache, data, old.storage, old.locks)
     finally:
         await old.http.close()
-    return host_platform(cache, data)
+    return cpython_platform(cache, data)
 
 
-def host_platform(
+def cpython_platform(
     folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None
 ) -> Platform:
     """CPython's platform: files below `folder`, an HTTP client, locks, and a clock.
@@ -92,7 +92,7 @@ def host_platform(
     Images and overlays are below `data` if it is given. Folders are created when something is
     stored. Close the platform's `http` when you are done with all disks on it.
     """
-    from .cpython import host_platform as made  # not in a browser: it needs sockets and `fcntl`
+    from .cpython import cpython_platform as made  # not in a browser: it needs sockets and `fcntl`
 
     return made(folder, data)
 

@@ -10,13 +10,13 @@ from .byte_source import ByteSource
 CELL: Final = 4096
 """The unit in which zeros are found, and in which an image has room."""
 
-Range = tuple[int, int]
+Run = tuple[int, int]
 """From start to stop in bytes."""
 
 _ZEROS: Final = bytes(CELL)
 
 
-class Piece(Protocol):
+class Chunk(Protocol):
     """Bytes in memory that need not be Python's, so that a copy may pass it by."""
 
     def __len__(self) -> int:
@@ -25,7 +25,7 @@ class Piece(Protocol):
     def copy(self, start: int, stop: int) -> bytes:
         """Some of them, from start to stop."""
 
-    def data_runs(self, start: int = 0) -> list[Range]:
+    def data_runs(self, start: int = 0) -> list[Run]:
         """Where it is not zeros from `start` on: runs of whole cells, but for the last."""
 
     def put(self, start: int, stop: int, file: File, place: int) -> None:
@@ -36,12 +36,12 @@ class Piece(Protocol):
 class HoldingSource(ByteSource, Protocol):
     """A source whose bytes can be held where they are."""
 
-    async def hold(self, offset: int, length: int) -> Piece:
+    async def hold(self, offset: int, length: int) -> Chunk:
         """As `read`, in memory of the source's choice."""
 
 
-class BytesPiece:
-    """A `Piece` in Python's memory."""
+class BytesChunk:
+    """A `Chunk` in Python's memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -52,7 +52,7 @@ class BytesPiece:
     def copy(self, start: int, stop: int) -> bytes:
         return self._data[start:stop]
 
-    def data_runs(self, start: int = 0) -> list[Range]:
+    def data_runs(self, start: int = 0) -> list[Run]:
         return data_runs(self._data, start)
 
     def put(self, start: int, stop: int, file: File, place: int) -> None:
@@ -60,10 +60,10 @@ class BytesPiece:
             file.write(part, place)
 
 
-def data_runs(data: bytes, start: int = 0) -> list[Range]:
+def data_runs(data: bytes, start: int = 0) -> list[Run]:
     """Where `data` from `start` on is not zeros: runs of whole cells, but for the last."""
     whole = start + (len(data) - start) // CELL * CELL
-    runs: list[Range] = []
+    runs: list[Run] = []
     # A search for that many bytes passes over as many at a time: most data is seen to have no holes
     # at next to no cost. Where there are some it is quicker to look at each cell.
     begin = start if data.find(_ZEROS, start, whole) < 0 else -1

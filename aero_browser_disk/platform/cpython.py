@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..errors import (
-    BrokenAnswerError,
+    BrokenResponseError,
     InvalidUrlError,
     NetworkError,
     StorageBusyError,
@@ -41,7 +41,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 20  # as fetch has it
 
 
-def host_platform(
+def cpython_platform(
     folder: str | os.PathLike[str], data: str | os.PathLike[str] | None = None
 ) -> Platform:
     """The platform of a CPython process that keeps its files in `folder`.
@@ -51,7 +51,7 @@ def host_platform(
     root = Path(folder)
     lasting = root if data is None else Path(data)
     storage = FolderStorage(root, dict.fromkeys(LASTING, lasting))
-    return Platform(HostHttp(), storage, FolderLocks(lasting / "locks"), HostClock())
+    return Platform(CpythonHttp(), storage, FolderLocks(lasting / "locks"), CpythonClock())
 
 
 # ── HTTP ──────────────────────────────────────────────────────────────────────────────────────────
@@ -99,11 +99,11 @@ class _Connection:
             self._answer.close()
 
 
-class HostResponse:
+class CpythonResponse:
     """An `HttpResponse` read from a socket in a thread."""
 
     def __init__(
-        self, client: HostHttp, url: WebUrl, connection: _Connection, raw: HTTPResponse
+        self, client: CpythonHttp, url: WebUrl, connection: _Connection, raw: HTTPResponse
     ) -> None:
         self._client = client
         self._url = url
@@ -119,7 +119,7 @@ class HostResponse:
             piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
         except NetworkError as error:
             self.abort()
-            raise BrokenAnswerError(redact_url(self._url.plain)) from error
+            raise BrokenResponseError(redact_url(self._url.plain)) from error
         except BaseException:
             self.abort()
             raise
@@ -127,7 +127,7 @@ class HostResponse:
             return memoryview(piece)
         if self._raw.length:  # bytes that were announced and did not come
             self.abort()
-            raise BrokenAnswerError(redact_url(self._url.plain))
+            raise BrokenResponseError(redact_url(self._url.plain))
         self.abort()
         return None
 
@@ -143,7 +143,7 @@ class HostResponse:
         self._connection = None
 
 
-class HostHttp:
+class CpythonHttp:
     """An `HttpClient` over `http.client`, with kept-alive connections, each call in a thread."""
 
     def __init__(self, threads: int = 16) -> None:
@@ -158,7 +158,7 @@ class HostHttp:
         url: str,
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
-    ) -> HostResponse:
+    ) -> CpythonResponse:
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         current = parse_web_url(url)
         if current is None:
@@ -215,7 +215,7 @@ class HostHttp:
         connection.cut()
         self._connections.discard(connection)
 
-    async def _send(self, method: str, url: WebUrl, headers: Mapping[str, str]) -> HostResponse:
+    async def _send(self, method: str, url: WebUrl, headers: Mapping[str, str]) -> CpythonResponse:
         idle = self._idle.get(url.origin, [])
         while True:
             kept = bool(idle)
@@ -233,7 +233,7 @@ class HostHttp:
             except BaseException:
                 self.drop(connection)
                 raise
-            return HostResponse(self, url, connection, raw)
+            return CpythonResponse(self, url, connection, raw)
 
 
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────
@@ -510,7 +510,7 @@ class FolderLocks:
         return held
 
 
-class HostClock:
+class CpythonClock:
     """The system's clock."""
 
     def now(self) -> float:

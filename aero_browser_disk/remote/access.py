@@ -87,7 +87,7 @@ class ImageAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class RenewedAccess:
     """What a renewal gives: an address, headers if they change too, and until when they serve.
 
     Without `headers` those of before are sent on; to another origin without the credentials among
@@ -100,7 +100,7 @@ class Grant:
     expires_at: float | None = None
 
 
-Renew = Callable[[], Awaitable[Grant]]
+Renew = Callable[[], Awaitable[RenewedAccess]]
 
 
 class Access:
@@ -149,7 +149,7 @@ class Access:
     async def _renew_once(self) -> None:
         """Renews; whoever asks meanwhile waits for the same renewal."""
         if self._renewal is None:
-            self._renewal = asyncio.ensure_future(self._take_grant())
+            self._renewal = asyncio.ensure_future(self._take_renewal())
             self._renewal.add_done_callback(self._renewal_ended)
         await asyncio.shield(self._renewal)
 
@@ -158,21 +158,21 @@ class Access:
         if not renewal.cancelled():
             renewal.exception()  # who waited has it; asyncio is not to complain if nobody did
 
-    async def _take_grant(self) -> None:
+    async def _take_renewal(self) -> None:
         assert self._renew is not None
         old = self._address
         try:
             async with asyncio.timeout(old.timeout_s):
-                grant = await self._renew()
+                renewed = await self._renew()
         except TimeoutError as error:
             raise RenewalError(f"nothing came for {old.timeout_s:g} s.") from error
-        new = ImageAddress.parse(grant.url, grant.headers, old.credentials, old.timeout_s)
-        if grant.headers is None:
+        new = ImageAddress.parse(renewed.url, renewed.headers, old.credentials, old.timeout_s)
+        if renewed.headers is None:
             same = new.web_url.origin == old.web_url.origin
             kept = old.headers if same else without_credentials(old.headers)
-            new = ImageAddress.parse(grant.url, kept, old.credentials, old.timeout_s)
+            new = ImageAddress.parse(renewed.url, kept, old.credentials, old.timeout_s)
         self._address = new
-        self._expires_at = grant.expires_at
+        self._expires_at = renewed.expires_at
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -24,7 +24,12 @@ from .http.response import CutShortError, HttpError, Response
 from .http.routing import Route, Router
 from .http.service_context import ServiceContext
 from .http.sidecar_files import SidecarFiles
-from .stores.image_store import ImageStore, NoSuchImageError, PrivateImageError, VersionChangedError
+from .stores.image_store import (
+    ImageNotFoundError,
+    ImageStore,
+    PrivateImageError,
+    VersionChangedError,
+)
 
 
 class Service:
@@ -137,7 +142,7 @@ class Service:
             exchange.record.cut = str(error)
         except HttpError as error:
             await _say(exchange, error)
-        except NoSuchImageError as error:
+        except ImageNotFoundError as error:
             self._unusable.report(exchange.request.image_id, str(error))
             await _say(exchange, _NO_SUCH_IMAGE)
         except PrivateImageError:
@@ -173,7 +178,7 @@ class Service:
                 (("Allow", exchange.request.methods),),
             )
         if "id" in exchange.request.parameters and exchange.request.image_id is None:
-            raise NoSuchImageError
+            raise ImageNotFoundError
         if self._gate.is_configured:
             exchange.auth = await self._gate.examine(exchange.asked)
             # A proxy's word is a credential as well.

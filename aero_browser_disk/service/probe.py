@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from aero_browser_disk.doctor.diagnosis import Diagnosis, Finding, Level, diagnose
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 
 _TIMEOUT_S: Final = 20.0
 _SENT_HEADERS: Final = ("range", "if-range", "if-match", "authorization")
@@ -53,7 +53,7 @@ async def probe(url: str, origin: str, authorization: str | None = None) -> Diag
         raise ProbeError("not an address of http or https")
     sent = {} if authorization is None else {"Authorization": authorization}
     with tempfile.TemporaryDirectory() as unused:
-        platform = host_platform(unused)
+        platform = cpython_platform(unused)
         try:
             found = await diagnose(
                 url,

@@ -23,7 +23,7 @@ MOST_CELLS = 1 << 15
 _MOST_HOT = 2000  # events that a look at the map goes through
 _REST = 30  # times the time that counting what is held takes, between two counts
 
-Range = tuple[int, int]  # offset and length in bytes
+LocalRange = tuple[int, int]  # offset and length in bytes
 
 
 class MappedDisk(Protocol):
@@ -41,10 +41,10 @@ class MappedDisk(Protocol):
     def is_all_here(self) -> bool:
         """Whether nothing of it comes from the net, so that what is not written is zeros."""
 
-    def held_ranges(self) -> Iterable[Range]:
+    def local_ranges(self) -> Iterable[LocalRange]:
         """What of it is kept here otherwise than in blocks."""
 
-    def held_blocks(self) -> Collection[int]:
+    def cached_blocks(self) -> Collection[int]:
         """The blocks that are kept here, in no order."""
 
     def blocks_under_way(self) -> Iterable[int]:
@@ -110,13 +110,13 @@ class DiskMap:
             return self._shares
         info = self.disk.info
         in_blocks = held_shares(
-            self.disk.held_blocks(),
+            self.disk.cached_blocks(),
             first=start // info.block_size,
             per_cell=cell_size // info.block_size,
             count=count,
             blocks=-(-info.size // info.block_size),
         )
-        written = range_shares(self.disk.held_ranges(), start, cell_size, count, info.size)
+        written = range_shares(self.disk.local_ranges(), start, cell_size, count, info.size)
         self._shares = bytes(map(max, in_blocks, written))
         ended = time.monotonic()
         self._place, self._count_after = place, ended + _REST * (ended - began)
@@ -159,7 +159,7 @@ def held_shares(
 
 
 def range_shares(
-    ranges: Iterable[Range], start: int, cell_size: int, count: int, size: int
+    ranges: Iterable[LocalRange], start: int, cell_size: int, count: int, size: int
 ) -> bytes:
     """As `held_shares`, for ranges of bytes of a disk of `size` bytes."""
     held = [0] * count

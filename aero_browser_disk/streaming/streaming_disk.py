@@ -260,11 +260,11 @@ class StreamingDisk(ClosesOnExit):
         """It is not, however much of it is cached."""
         return False
 
-    def held_ranges(self) -> Collection[tuple[int, int]]:
+    def local_ranges(self) -> Collection[tuple[int, int]]:
         """None: all that is kept is in blocks."""
         return ()
 
-    def held_blocks(self) -> Collection[int]:
+    def cached_blocks(self) -> Collection[int]:
         """The blocks that are cached, in no order."""
         return self._cache.cached
 

@@ -4,7 +4,7 @@
     storage.cut_power_at(7)                        # in the seventh change from now
     with contextlib.suppress(PowerCutError):
         await something_that_writes(storage)
-    after = storage.after_power_cut(lambda piece: random.choice(FATES))
+    after = storage.after_power_cut(lambda fragment: random.choice(FATES))
     ...  # open `after`: what must hold then?
 
 Everything is deterministic. With Hypothesis let it draw the fates, and the number of the change:
@@ -29,7 +29,7 @@ Operation = Literal["open", "read", "write", "truncate", "allocate", "flush", "r
 Calls = list[tuple[Operation, str]]
 
 Fate = Literal["kept", "lost", "zeros", "junk"]
-"""What a power cut makes of a piece that was not flushed: it is there; it is not, and what was
+"""What a power cut makes of a fragment that was not flushed: it is there; it is not, and what was
 there before still is; its place holds zeros, or bytes that nobody wrote."""
 FATES: tuple[Fate, ...] = ("kept", "lost", "zeros", "junk")
 
@@ -47,13 +47,13 @@ class PowerCutError(BaseException):
     """The power went. Not an Exception, because no handler in the code under test sees it."""
 
 
-class Piece(NamedTuple):  # the quickest to make: tests of crashes make millions
+class Fragment(NamedTuple):  # the quickest to make: tests of crashes make millions
     """A part of a change that was not flushed, which the disk may or may not have kept.
 
     `create`, `truncate` and `allocate` are kept or lost whole (`zeros` and `junk` mean kept); a
-    `write` comes in pieces that no disk tears, each within one sector of the file. `change` numbers
-    the changes of a storage in the order they were made, `offset` and `length` are those of the
-    piece; of a `truncate`, `offset` is the new size.
+    `write` comes in fragments that no disk tears, each within one sector of the file. `change`
+    numbers the changes of a storage in the order they were made, `offset` and `length` are those of
+    the fragment; of a `truncate`, `offset` is the new size.
     """
 
     path: str
@@ -202,23 +202,23 @@ class FailingStorage:
 
     # ── after it ──
 
-    def unflushed(self) -> tuple[Piece, ...]:
-        """The pieces whose fate a power cut decides now, in the order they were written."""
-        pieces = [
-            piece
+    def unflushed(self) -> tuple[Fragment, ...]:
+        """The fragments whose fate a power cut decides now, in the order they were written."""
+        fragments = [
+            fragment
             for path, node in self._nodes.items()
             for change in node.unflushed
-            for piece, _ in change.pieces(path, self._atom)
+            for fragment, _ in change.fragments(path, self._atom)
         ]
-        return tuple(sorted(pieces, key=lambda piece: piece.change))
+        return tuple(sorted(fragments, key=lambda fragment: fragment.change))
 
-    def after_power_cut(self, fate: Callable[[Piece], Fate]) -> FailingStorage:
+    def after_power_cut(self, fate: Callable[[Fragment], Fate]) -> FailingStorage:
         """The storage as the next start finds it, all of it durable and nothing open.
 
         `fate` is asked about each of `unflushed()`, in that order. Of a file whose creation was
         lost nothing is there. This storage stays as it is: ask for as many outcomes as you like.
         """
-        fates = {piece: fate(piece) for piece in self.unflushed()}
+        fates = {fragment: fate(fragment) for fragment in self.unflushed()}
         after = FailingStorage(quota=self.quota, device=self.device, atom=self._atom)
         for path, node in self._nodes.items():
             left = node.after_power_cut(path, self._atom, fates)
@@ -352,15 +352,16 @@ class _Change:
     offset: int
     data: bytes
 
-    def pieces(self, path: str, atom: int) -> list[tuple[Piece, bytes]]:
-        """Its untearable pieces with their bytes, cut where the file's atoms end."""
+    def fragments(self, path: str, atom: int) -> list[tuple[Fragment, bytes]]:
+        """The untearable fragments with their bytes, cut where the file's atoms end."""
         if self.kind != "write":
-            return [(Piece(path, self.kind, self.number, self.offset, len(self.data)), self.data)]
+            whole = Fragment(path, self.kind, self.number, self.offset, len(self.data))
+            return [(whole, self.data)]
         stop = self.offset + len(self.data)
         starts = [self.offset, *range((self.offset // atom + 1) * atom, stop, atom)]
         return [
             (
-                Piece(path, "write", self.number, start, end - start),
+                Fragment(path, "write", self.number, start, end - start),
                 self.data[start - self.offset : end - self.offset],
             )
             for start, end in zip(starts, [*starts[1:], stop], strict=True)
@@ -407,27 +408,27 @@ class _Node:
         self.durable_blocks = set(self.blocks)
         self.unflushed.clear()
 
-    def after_power_cut(self, path: str, atom: int, fates: dict[Piece, Fate]) -> _Node | None:
+    def after_power_cut(self, path: str, atom: int, fates: dict[Fragment, Fate]) -> _Node | None:
         """The file as the next start finds it; None when its creation was lost."""
         after = _Node()
         data, blocks = after.data, after.blocks
         data[:] = self.durable
         blocks |= self.durable_blocks
         for change in self.unflushed:
-            for piece, written in change.pieces(path, atom):
-                fate = fates[piece]
+            for fragment, written in change.fragments(path, atom):
+                fate = fates[fragment]
                 if fate == "lost":
-                    if piece.kind == "create":
+                    if fragment.kind == "create":
                         return None
-                elif piece.kind == "write":
-                    _store(data, piece.offset, _by_fate(written, fate))
-                    blocks.update(_blocks(piece.offset, piece.length))
-                elif piece.kind == "allocate":
-                    _store(data, piece.offset, written)
-                    blocks.update(_blocks(piece.offset, piece.length))
-                elif piece.kind == "truncate":
-                    _resize(data, piece.offset)
-                    _cut_blocks(blocks, piece.offset)
+                elif fragment.kind == "write":
+                    _store(data, fragment.offset, _by_fate(written, fate))
+                    blocks.update(_blocks(fragment.offset, fragment.length))
+                elif fragment.kind == "allocate":
+                    _store(data, fragment.offset, written)
+                    blocks.update(_blocks(fragment.offset, fragment.length))
+                elif fragment.kind == "truncate":
+                    _resize(data, fragment.offset)
+                    _cut_blocks(blocks, fragment.offset)
         after.durable[:] = data
         after.durable_blocks |= blocks
         return after

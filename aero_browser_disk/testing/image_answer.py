@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .behaviour import Behaviour
-    from .image_content import Content, ImageVersion
+    from .image_content import ServedContent, ServedVersion
 
 SHIFT = 512
 BOUNDARY = "aero-test-boundary"
@@ -38,7 +38,7 @@ class Body:
     """`before`, then the image's bytes from `start` to `stop`, then `after`."""
 
     before: bytes = b""
-    content: Content | None = None
+    content: ServedContent | None = None
     start: int = 0
     stop: int = 0
     after: bytes = b""
@@ -87,7 +87,7 @@ class Answer:
 
 
 def answer_image(
-    request: RequestHead, version: ImageVersion, behaviour: Behaviour, count: int
+    request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
 ) -> Answer:
     """The answer to a request for an image. `count` tells answers apart that must differ."""
     if request.method == "OPTIONS":
@@ -111,7 +111,7 @@ def answer_text(status: int, request: RequestHead, behaviour: Behaviour) -> Answ
 
 
 def _answer_bytes(
-    request: RequestHead, version: ImageVersion, behaviour: Behaviour, count: int
+    request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
 ) -> Answer:
     size = version.content.size
     validators = _validators(version, behaviour, count)
@@ -252,7 +252,7 @@ def _date(text: str | None) -> float | None:
 # ── headers ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _validators(version: ImageVersion, behaviour: Behaviour, count: int) -> dict[str, str]:
+def _validators(version: ServedVersion, behaviour: Behaviour, count: int) -> dict[str, str]:
     date = {"Last-Modified": formatdate(version.modified_s, usegmt=True)}
     match behaviour.validators:
         case "both":

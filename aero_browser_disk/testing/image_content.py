@@ -21,7 +21,7 @@ _EPOCH_S = 1_600_000_000
 _DAY_S = 86_400
 
 
-class Content(Protocol):
+class ServedContent(Protocol):
     """Bytes by offset."""
 
     @property
@@ -33,15 +33,15 @@ class Content(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageVersion:
+class ServedVersion:
     """One state of an image. `etag` has its quotes; `modified_s` is in seconds since 1970."""
 
-    content: Content
+    content: ServedContent
     etag: str
     modified_s: int
 
 
-class Image:
+class ServedImage:
     """An image that a server has under one name."""
 
     def __init__(self, data: ImageData) -> None:
@@ -63,11 +63,11 @@ class Image:
         self._content = _content(data)
         self._generation += 1
 
-    def version(self) -> ImageVersion:
+    def version(self) -> ServedVersion:
         """The version that a request gets now."""
         content = self._content
         name = hashlib.sha256(content.identity()).hexdigest()[:16]
-        return ImageVersion(
+        return ServedVersion(
             content,
             etag=f'"{self._generation}-{name}"',
             # Never the same for two versions, though a clock of seconds would say so.

@@ -29,7 +29,7 @@ from .answer_sender import AnswerSender, head_bytes
 from .behaviour import Behaviour
 from .http_connection import HttpConnection, MalformedRequestError
 from .image_answer import Answer, RequestHead, answer_image, answer_text
-from .image_content import Image, ImageData
+from .image_content import ImageData, ServedImage
 from .image_control import CONTROL_PATH, MAX_CONTROL_BODY, answer_control
 from .request_log import Request, RequestLog
 from .synthetic_image import SyntheticImage
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Behaviour",
-    "Image",
     "ImageServer",
     "Request",
     "RequestHead",
+    "ServedImage",
     "SyntheticImage",
 ]
 
@@ -68,7 +68,7 @@ class ImageServer:
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         """How everything is answered that has no behaviour of its own."""
-        self._images: dict[str, Image] = {}
+        self._images: dict[str, ServedImage] = {}
         for name, data in (images or {}).items():
             self.add(name, data)
         self._host = host
@@ -141,19 +141,19 @@ class ImageServer:
         """Where the image of this name is, or would be; `host` to name this machine otherwise."""
         return f"http://{host or self._host}:{self._port}/{quote(name)}"
 
-    def add(self, name: str, data: ImageData) -> Image:
+    def add(self, name: str, data: ImageData) -> ServedImage:
         """Serves another image. Raises ValueError for a name that is taken or cannot be one."""
         if not name or name in self._images or f"/{name}".startswith(CONTROL_PATH):
             raise ValueError(f"no image can be added by the name {name!r}")
-        image = self._images[name] = Image(data)
+        image = self._images[name] = ServedImage(data)
         return image
 
-    def image(self, name: str) -> Image:
+    def image(self, name: str) -> ServedImage:
         """The image, to replace its bytes or set its behaviour. Raises KeyError."""
         return self._images[name]
 
     @property
-    def images(self) -> Mapping[str, Image]:
+    def images(self) -> Mapping[str, ServedImage]:
         """All images by name."""
         return dict(self._images)
 
@@ -303,7 +303,7 @@ class ImageServer:
             self._log.aborted(number)
             raise
 
-    def _behaviour(self, name: str, image: Image, head: RequestHead) -> Behaviour:
+    def _behaviour(self, name: str, image: ServedImage, head: RequestHead) -> Behaviour:
         with self._lock:
             for fault in self._faults:
                 if fault.meets(name, head):

@@ -24,7 +24,7 @@ from ..platform.byte_source import (
     in_order,
     stream_of,
 )
-from ..platform.chunks import CELL, BytesPiece, HoldingSource, Piece
+from ..platform.chunks import CELL, BytesChunk, Chunk, HoldingSource
 from ..writable.local_image import LocalImage
 
 MIB = 1 << 20
@@ -34,7 +34,7 @@ _FOOTER = 512
 _FILLED = 64 << 10  # bytes at least that are not worth to be gathered with others
 _CHUNKS_AHEAD = 3  # chunks: a browser reads several of a file in half the time (measured)
 
-Chunks = AsyncIterator[tuple[int, Piece]]
+Chunks = AsyncIterator[tuple[int, Chunk]]
 """Offsets on the disk and what is there, in order; what is left out is zeros."""
 
 
@@ -152,7 +152,7 @@ class OpenedFile:
                 data = await reader.read(offset, min(PIECE, found.stop - offset))
                 # Where in the file that lay, nobody knows: the disk's own progress stands for it.
                 self.position = total * (offset + len(data)) // layout.size
-                yield offset, BytesPiece(data)
+                yield offset, BytesChunk(data)
         self.position = total
 
 
@@ -180,9 +180,9 @@ def _refuse(found: ImageFormat) -> None:
         raise UnsupportedImageError(found.name, found.title, found.advice)
 
 
-def _in_memory(source: ByteSource) -> Callable[[int, int], Coroutine[Any, Any, Piece]]:
-    async def hold(offset: int, length: int) -> Piece:
-        return BytesPiece(await source.read(offset, length))
+def _in_memory(source: ByteSource) -> Callable[[int, int], Coroutine[Any, Any, Chunk]]:
+    async def hold(offset: int, length: int) -> Chunk:
+        return BytesChunk(await source.read(offset, length))
 
     return hold
 
@@ -195,10 +195,10 @@ async def _aligned(stream: ByteStream) -> Chunks:
         whole = len(data) // CELL * CELL if len(data) >= MIB else 0
         rest = data[whole:]
         if whole:
-            yield offset, BytesPiece(data[:whole] if rest else data)
+            yield offset, BytesChunk(data[:whole] if rest else data)
             offset += whole
     if rest:
-        yield offset, BytesPiece(rest)
+        yield offset, BytesChunk(rest)
 
 
 class ImageImport:
@@ -245,7 +245,7 @@ class ImageImport:
             await self._report_progress(end)
         await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
 
-    async def _write_chunk(self, offset: int, chunk: Piece) -> None:
+    async def _write_chunk(self, offset: int, chunk: Chunk) -> None:
         known = 0 if self._file.is_pinned else max(0, min(len(chunk), self._done - offset))
         if known and await self._image.read(offset, known) != chunk.copy(0, known):
             raise SourceChangedError(
@@ -302,7 +302,7 @@ def _sectors(size: int) -> int:
     return -(-size // SECTOR_SIZE) * SECTOR_SIZE
 
 
-async def _write_run(image: LocalImage, offset: int, chunk: Piece, start: int, stop: int) -> None:
+async def _write_run(image: LocalImage, offset: int, chunk: Chunk, start: int, stop: int) -> None:
     """Writes a run of a chunk that begins at `offset` of the image; raises as `LocalImage.write`.
 
     Long ones go from their memory straight into the image's file.

@@ -137,7 +137,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.ReadOnlyError: "The image is read-only",
     errors.DiskClosedError: "The image is closed",
     errors.NetworkError: "No response",
-    errors.BrokenAnswerError: "The response ended early",
+    errors.BrokenResponseError: "The response ended early",
     errors.HttpStatusError: "The server refused",
     errors.RenewalError: "Access has ended",
     errors.RangeNotSupportedError: "The server does not support range requests",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InvalidOptionError, RenewalError
 from ..platform.failures import Value
-from ..remote.access import Grant, Renew
+from ..remote.access import Renew, RenewedAccess
 from ..remote.retry import RetryPolicy
 from .operations import checked, function
 
@@ -84,15 +84,15 @@ def _retry(value: Value) -> RetryPolicy:
 
 
 def _renewal(ask: Any) -> Renew:
-    """The page's function, which answers with the fields of a `Grant` or with an `error`."""
+    """The page's function. It returns the fields of a `RenewedAccess`, or an `error`."""
 
     called = function("renew", ask)
 
-    async def renew() -> Grant:
+    async def renew() -> RenewedAccess:
         answer = await called()
         if "error" in answer:
             raise RenewalError(str(answer["error"]))
         expires_at = answer.get("expiresAt")
-        return Grant(str(answer["url"]), answer.get("headers"), expires_at)
+        return RenewedAccess(str(answer["url"]), answer.get("headers"), expires_at)
 
     return renew

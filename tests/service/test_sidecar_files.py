@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.service.cli import main
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.digest_list import DigestList, digests_of
@@ -78,7 +78,7 @@ async def test_the_client_takes_the_boot_profile_that_is_offered(
     service = serve(folder)
     (folder / "disk.img.boot-profile").write_bytes(profile_of(service).encode())
     for path in ("/disks/disk.img/bytes", "/v1/images/disk.img"):
-        platform = host_platform(tmp_path / "client")
+        platform = cpython_platform(tmp_path / "client")
         disk = await open_disk(
             f"http://{service.host}:{service.port}{path}",
             allow_remote=True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from aero_browser_disk.service.stores.image_store import (
     CHUNK_LENGTH,
-    NoSuchImageError,
+    ImageNotFoundError,
     OpenImage,
     PrivateImageError,
     VersionChangedError,
@@ -83,7 +83,7 @@ class ImageStoreSuite:
             *("nothing", "missing", "disk.img", "manifest.json", "", ".", "..", "a/b", "x" * 129),
             *("../disk", "disk\0", "disk\n", "%2e%2e", "é"),
         ):
-            assert await _raises(NoSuchImageError, store.open(image_id).__aenter__()), image_id
+            assert await _raises(ImageNotFoundError, store.open(image_id).__aenter__()), image_id
         store.close()
 
     async def test_a_private_image_is_for_those_who_may(self) -> None:
@@ -107,7 +107,7 @@ class ImageStoreSuite:
 
     async def test_a_file_beside_an_image(self) -> None:
         store = await self._store()
-        assert await _raises(NoSuchImageError, store.open("disk", ".digests").__aenter__())
+        assert await _raises(ImageNotFoundError, store.open("disk", ".digests").__aenter__())
         await self.put("disk.img.digests", b"digests")
         async with store.open("disk", ".digests") as opened:
             assert await _read(opened, 0, opened.image.size) == b"digests"
@@ -188,9 +188,9 @@ class ImageStoreSuite:
         store = await self._store()
         await self.remove("disk.img")
         # The first when it was remembered.
-        with suppress(VersionChangedError, NoSuchImageError):
+        with suppress(VersionChangedError, ImageNotFoundError):
             raise AssertionError(await _bytes(store, "disk"))
-        assert await _raises(NoSuchImageError, store.open("disk").__aenter__())
+        assert await _raises(ImageNotFoundError, store.open("disk").__aenter__())
         store.close()
 
     # ── the manifest ──
@@ -200,7 +200,7 @@ class ImageStoreSuite:
         await self._put_manifest({"id": "new", "file": "disk.img", "public": True})
         await store.refresh()
         assert await _bytes(store, "new") == OLD
-        assert await _raises(NoSuchImageError, store.open("deep").__aenter__())
+        assert await _raises(ImageNotFoundError, store.open("deep").__aenter__())
         store.close()
 
     async def test_a_wrong_manifest_is_not_used(self) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import random
 from typing import Any
 
-from aero_browser_disk import Grant, Library, StreamingDisk, diagnose, open_disk
+from aero_browser_disk import Library, RenewedAccess, StreamingDisk, diagnose, open_disk
 from aero_browser_disk.errors import DiskError
 from aero_browser_disk.platform.base import HttpClient
 from aero_browser_disk.remote.byte_ranges import format_http_date
@@ -166,10 +166,10 @@ class RemoteRound:
             return self.disk
         chance = self.chance
 
-        async def renew() -> Grant:
+        async def renew() -> RenewedAccess:
             if chance.random() < 0.3:
                 raise OSError("no renewal")
-            return Grant(self.server.url("disk.img") + "?renewed")
+            return RenewedAccess(self.server.url("disk.img") + "?renewed")
 
         options: dict[str, Any] = {
             "block_size": self.block,

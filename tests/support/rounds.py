@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from aero_browser_disk.errors import DiskError
-from aero_browser_disk.platform.cpython import HostHttp
+from aero_browser_disk.platform.cpython import CpythonHttp
 from aero_browser_disk.testing.failing_files import PowerCutError
 from aero_browser_disk.testing.image_server import ImageServer
 from support.library_round import LibraryRound
@@ -33,7 +33,7 @@ class Round(Protocol):
         """Raises when something does not hold."""
 
 
-Kind = Callable[[int, ImageServer, HostHttp], Round]
+Kind = Callable[[int, ImageServer, CpythonHttp], Round]
 KINDS: dict[str, Kind] = {"remote": RemoteRound, "library": LibraryRound}
 
 
@@ -57,7 +57,7 @@ def play(kind: str, seed: int) -> None:
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(hear)
         with ImageServer({}) as server:
-            http = HostHttp(threads=4)
+            http = CpythonHttp(threads=4)
             made.append(KINDS[kind](seed, server, http))
             try:
                 await made[0].run()

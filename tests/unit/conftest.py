@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.testing.image_server import ImageServer
 from support.samples import IMAGE
 
@@ -38,7 +38,7 @@ class EagerClock:
 @pytest.fixture
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     """CPython's HTTP client, files and locks."""
-    made = host_platform(tmp_path / "storage")
+    made = cpython_platform(tmp_path / "storage")
     yield made
     await made.http.close()
 

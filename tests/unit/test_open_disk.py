@@ -17,7 +17,7 @@ from aero_browser_disk.errors import (
     StorageFullError,
 )
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.platform.memory import MemoryStorage
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.testing.behaviour import Behaviour
@@ -249,7 +249,7 @@ async def test_without_lasting_storage_memory_serves(server, platform, open_url)
 async def test_a_second_holder_works_and_harms_nothing(server, platform, open_url, tmp_path: Path):
     first = await open_url(server.url("disk.img"))
     await first.read(0, 4 * BLOCK)
-    other_tab = host_platform(tmp_path / "storage")
+    other_tab = cpython_platform(tmp_path / "storage")
     second = await open_url(server.url("disk.img"), platform=other_tab)
     assert await second.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
     assert second.stats().notices == ("cache-busy",)
@@ -261,7 +261,7 @@ async def test_a_second_holder_works_and_harms_nothing(server, platform, open_ur
 
 async def test_a_holder_that_leaves_in_time_is_waited_for(server, platform, open_url, tmp_path):
     first = await open_url(server.url("disk.img"))
-    other_tab = host_platform(tmp_path / "storage")
+    other_tab = cpython_platform(tmp_path / "storage")
     opening = asyncio.ensure_future(open_url(server.url("disk.img"), platform=other_tab))
     await asyncio.sleep(0)
     await first.close()

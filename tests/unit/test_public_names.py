@@ -20,12 +20,12 @@ from support.readme import blocks
 PUBLIC = {
     "aero_browser_disk": """
         BootProfile Diagnosis DigestList Disk DiskError DiskFile DiskInfo DiskStats
-        ExportFile Finding Grant Library LibraryDisk LibraryEntry LibraryUsage Notice
+        ExportFile Finding RenewedAccess Library LibraryDisk LibraryEntry LibraryUsage Notice
         Platform Recovery RemoteOptions RetryPolicy StreamingDisk __version__ current_platform
-        diagnose errors host_platform open_disk
+        diagnose errors cpython_platform open_disk
     """,
     "aero_browser_disk.errors": """
-        BaseChangedError BrokenAnswerError CannotWaitError DamagedDiskError
+        BaseChangedError BrokenResponseError CannotWaitError DamagedDiskError
         DamagedFileSystemError DamagedImageError DataCutError DiskClosedError DiskError
         EmptyImageError
         HasOverlaysError HttpStatusError ImageBusyError ImageChangedError IntegrityError
@@ -49,7 +49,7 @@ PUBLIC = {
     "aero_browser_disk.platform": """
         Channel Channels Clock File FileFacts HttpClient HttpResponse Lock Locks
         MemoryChannels MemoryLocks MemoryStorage Platform Storage StorageEstimate
-        cache_folder current_platform data_folder host_platform
+        cache_folder current_platform data_folder cpython_platform
     """,
     "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",
     "aero_browser_disk.testing": """

@@ -20,7 +20,7 @@ from aero_browser_disk import errors, open_disk, sync
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.service import cli as service_cli
 from aero_browser_disk.streaming.remote_options import RemoteOptions
 from aero_browser_disk.testing.image_server import ImageServer
@@ -311,10 +311,10 @@ async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     made: list[Platform] = []
 
     def make(folder: str | Path, data: str | Path | None = None) -> Platform:
-        made.append(host_platform(folder, data))
+        made.append(cpython_platform(folder, data))
         return made[-1]
 
-    monkeypatch.setattr("aero_browser_disk.platform.cpython.host_platform", make)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.cpython_platform", make)
     sync._session_of.cache_clear()
     yield
     await asyncio.to_thread(sync._session().close)

@@ -22,7 +22,7 @@
  */
 
 import { awaitsWrite, driveOf, failRead, failWrite, passFlushesOn } from "./v86-machine.mjs";
-import { Transfers } from "./v86-transfers.mjs";
+import { PendingTransfers } from "./v86-transfers.mjs";
 
 export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
@@ -126,7 +126,7 @@ export class V86Disk extends EventTarget {
     if (disk.size < SECTOR) throw new RangeError("v86 needs a disk of at least one sector");
     if (disk.size > LARGEST) throw new RangeError("v86 reaches no more than 2 TiB of a disk");
     this.#disk = disk;
-    this.#transfers = new Transfers(this, patienceMs);
+    this.#transfers = new PendingTransfers(this, patienceMs);
     /** In bytes; of a last sector that is not whole the guest sees nothing. */
     this.byteLength = disk.size - (disk.size % SECTOR);
   }

@@ -74,7 +74,7 @@ export class DiskFailureEvent extends Event {
 }
 
 /** All that is under way, and what has failed of it. */
-export class Transfers {
+export class PendingTransfers {
   /** @type {V86 | null} */
   machine = null;
 

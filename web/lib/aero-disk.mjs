@@ -54,7 +54,7 @@ export { Library, library } from "./library.mjs";
  * @property {string} [cacheKey] names the image where its address changes, as a signed one does
  * @property {Record<string, string>} [headers] sent with every request, never stored
  * @property {"omit" | "same-origin" | "include"} [credentials] as `fetch` has it
- * @property {() => Promise<Grant> | Grant} [renew] another address when this one expires or is refused
+ * @property {() => Promise<RenewedAccess> | RenewedAccess} [renew] another address when this one expires or is refused
  * @property {Date | number} [expiresAt] when the address expires, if that is known
  * @property {number} [timeoutS] how long the server may stay silent, in seconds
  * @property {{ tries?: number, baseS?: number, capS?: number, totalS?: number }} [retry]
@@ -71,7 +71,7 @@ export { Library, library } from "./library.mjs";
 
 /**
  * Renewed access. `expiresAt` is a Date or milliseconds since the epoch.
- * @typedef {{ url: string | URL, headers?: Record<string, string>, expiresAt?: Date | number }} Grant
+ * @typedef {{ url: string | URL, headers?: Record<string, string>, expiresAt?: Date | number }} RenewedAccess
  */
 
 /**
@@ -111,7 +111,7 @@ export async function openDisk(options) {
 
 /**
  * The page's function as Python calls it.
- * @param {() => Promise<Grant> | Grant} renew
+ * @param {() => Promise<RenewedAccess> | RenewedAccess} renew
  */
 function renewal(renew) {
   if (typeof renew !== "function") throw invalidOption("renew", renew, "a function");

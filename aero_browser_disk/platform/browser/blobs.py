@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import SourceError
 from ..base import File
 from ..byte_source import SourceIdentity
-from ..chunks import CELL, BytesPiece, Piece, Range
+from ..chunks import CELL, BytesChunk, Chunk, Run
 from .interop import bridge, js_exception
 from .opfs import OpfsFile
 
@@ -30,13 +30,13 @@ class BlobSource:
         data: bytes = buffer.to_bytes()
         return data
 
-    async def hold(self, offset: int, length: int) -> Piece:
+    async def hold(self, offset: int, length: int) -> Chunk:
         """The bytes in JavaScript's memory, where our bridge to it is there."""
         between = bridge()
         if between is None:
-            return BytesPiece(await self.read(offset, length))
+            return BytesChunk(await self.read(offset, length))
         with self._source_errors():
-            return BlobPiece(await between.holdBlob(self._blob, offset, length))
+            return BlobChunk(await between.holdBlob(self._blob, offset, length))
 
     @contextmanager
     def _source_errors(self) -> Iterator[None]:
@@ -47,8 +47,8 @@ class BlobSource:
             raise SourceError(name, str(getattr(error, "message", error))) from error
 
 
-class BlobPiece:
-    """A `Piece` in JavaScript's memory."""
+class BlobChunk:
+    """A `Chunk` in JavaScript's memory."""
 
     def __init__(self, held: Any) -> None:
         self._held = held
@@ -61,7 +61,7 @@ class BlobPiece:
         data: bytes = self._held.copy(start, stop).to_bytes()
         return data
 
-    def data_runs(self, start: int = 0) -> list[Range]:
+    def data_runs(self, start: int = 0) -> list[Run]:
         ends = self._held.dataRuns(start, CELL).to_py()
         return list(pairwise(ends))[::2]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from ctypes import addressof
 from typing import Any, ClassVar, Literal, Protocol
 
-from ...errors import BrokenAnswerError, NetworkError
+from ...errors import BrokenResponseError, NetworkError
 from ..base import Credentials, Receiver
 from ..event_loop import bare_future
 from ..redaction import redact_url
@@ -58,7 +58,7 @@ class FetchResponse:
         try:
             piece = await self._body.read()
         except js_exception() as error:
-            raise BrokenAnswerError(redact_url(self._url)) from error
+            raise BrokenResponseError(redact_url(self._url)) from error
         if piece is None:
             self._body = self._controller = None
         return piece
@@ -234,7 +234,7 @@ class FetchHttp:
         if failure == "stalled":
             raise TimeoutError
         if failure:
-            raise (NetworkError if failure == "no answer" else BrokenAnswerError)(redact_url(url))
+            raise (NetworkError if failure == "no answer" else BrokenResponseError)(redact_url(url))
 
     async def answers(self, url: str) -> bool:
         import js

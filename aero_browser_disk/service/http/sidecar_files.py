@@ -22,8 +22,8 @@ from ..stores.image_store import (
     BOOT_PROFILE_ENDING,
     DIGESTS_ENDING,
     Image,
+    ImageNotFoundError,
     ImageStore,
-    NoSuchImageError,
     OpenImage,
 )
 from .access_log import AccessLog
@@ -129,7 +129,7 @@ class SidecarFiles:
                     image.entry.id, kind.ending, may_read=lambda entry: entry.file == file
                 ) as opened:
                     facts = await self._examine(kind, image, opened)
-            except NoSuchImageError:
+            except ImageNotFoundError:
                 continue
             if facts is not None:
                 offered[kind.name.replace("-", "_")] = {"url": kind.name, **facts}
@@ -145,7 +145,7 @@ class SidecarFiles:
                 if await self._examine(kind, image, opened) is None:
                     raise _NOT_OFFERED
                 await _send(exchange, opened)
-        except NoSuchImageError:
+        except ImageNotFoundError:
             raise _NOT_OFFERED from None
 
     async def _examine(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:

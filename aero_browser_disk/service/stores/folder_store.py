@@ -24,8 +24,8 @@ from .image_store import (
     BOOT_PROFILE_ENDING,
     DIGESTS_ENDING,
     Image,
+    ImageNotFoundError,
     MayRead,
-    NoSuchImageError,
     OpenImage,
     PrivateImageError,
     StoreError,
@@ -98,10 +98,10 @@ class FolderStore:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
         try:
             file = await self._settled_file(entry)
-        except NoSuchImageError:
+        except ImageNotFoundError:
             if self._manifest is None:
                 # Whoever asks for what is not there has made the name up.
-                raise NoSuchImageError from None
+                raise ImageNotFoundError from None
             raise
         file.users += 1
         if file.described is None or file.described[0] is not entry:
@@ -114,7 +114,7 @@ class FolderStore:
         """Whether `use` would come to that file for that entry."""
         try:
             same = self._entry(entry.id) is entry and file.version.is_of(self._status(entry))
-        except (NoSuchImageError, OSError):
+        except (ImageNotFoundError, OSError):
             return False
         if not same or self._files.get(entry.file) is not file:
             return False
@@ -139,7 +139,7 @@ class FolderStore:
                 if is_readable(entry, may_read):
                     self._path_inside(entry.file)
                     images.append(self._describe(entry, self._version(entry)))
-            except NoSuchImageError:
+            except ImageNotFoundError:
                 continue
         return images
 
@@ -160,7 +160,7 @@ class FolderStore:
             try:
                 self._path_inside(entry.file)
                 self._version(entry)
-            except NoSuchImageError as error:
+            except ImageNotFoundError as error:
                 found[entry.id] = str(error)
         return found
 
@@ -218,10 +218,10 @@ class FolderStore:
         if self._manifest is not None:
             entry = self._manifest.get(image_id)
             if entry is None:
-                raise NoSuchImageError
+                raise ImageNotFoundError
             return entry
         if not _is_plain_id(image_id):
-            raise NoSuchImageError
+            raise ImageNotFoundError
         return _plain_entry(image_id)
 
     def _describe(self, entry: ManifestEntry, version: FileVersion) -> Image:
@@ -238,10 +238,10 @@ class FolderStore:
             status = self._status(entry)
         except OSError as error:
             if error.errno in _NO_IMAGE:
-                raise NoSuchImageError(_reason(error)) from None
+                raise ImageNotFoundError(_reason(error)) from None
             raise
         if not stat.S_ISREG(status.st_mode):
-            raise NoSuchImageError("it is not a file")
+            raise ImageNotFoundError("it is not a file")
         return FileVersion.of(status)
 
     async def _settled_file(self, entry: ManifestEntry) -> ImageFile:
@@ -289,7 +289,7 @@ class FolderStore:
         with _missing_is_no_image():
             path = Path(os.path.realpath(self._root / name, strict=True))
         if not path.is_relative_to(self._root):
-            raise NoSuchImageError("it is outside the folder of images")
+            raise ImageNotFoundError("it is outside the folder of images")
         return path.relative_to(self._root).parts
 
     def _open_inside(self, names: tuple[str, ...]) -> int:
@@ -378,7 +378,7 @@ def _missing_is_no_image() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_IMAGE:
-            raise NoSuchImageError(_reason(error)) from None
+            raise ImageNotFoundError(_reason(error)) from None
         raise
 
 

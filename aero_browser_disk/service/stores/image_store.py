@@ -40,7 +40,7 @@ def chunk_stop(begin: int, start: int, stop: int) -> int:
     return min(stop, start + length)
 
 
-class NoSuchImageError(Exception):
+class ImageNotFoundError(Exception):
     """No image has this id.
 
     When the manifest names it all the same, the message says what is wrong with its file.
@@ -138,11 +138,10 @@ class ImageStore(Protocol):
         """The image's version of now, readable until the block ends.
 
         With `beside`, which starts with a dot, not the image but the file that lies beside it under
-        its name and that ending. A private image needs `may_read`. Raises `NoSuchImageError`, also
-        when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError` when
-        it is being written all the time. A version that the store remembered may turn out to be
-        gone at the first chunk; the store has then forgotten it, and opening again finds the new
-        one.
+        its name and that ending. A private image needs `may_read`. Raises `ImageNotFoundError`,
+        also when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError`
+        when it is being written all the time. A version that the store remembered may be gone at
+        the first chunk; the store has then forgotten it, and opening again finds the new one.
         """
 
     async def images(self, *, may_read: MayRead | None = None) -> list[Image]:

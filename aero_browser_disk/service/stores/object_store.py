@@ -18,8 +18,8 @@ from aero_browser_disk.remote.byte_ranges import EntityTag
 from .image_store import (
     CHUNK_LENGTH,
     Image,
+    ImageNotFoundError,
     MayRead,
-    NoSuchImageError,
     OpenImage,
     PrivateImageError,
     StoreError,
@@ -120,10 +120,10 @@ class ObjectStore:
             entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
         try:
             version = await self._version(entry.file)
-        except NoSuchImageError:
+        except ImageNotFoundError:
             if not beside:
                 self._missing.add(image_id)
-            raise NoSuchImageError(f"there is no object {entry.file}") from None
+            raise ImageNotFoundError(f"there is no object {entry.file}") from None
         self._missing.discard(image_id)
         reader = _ObjectReader(
             self._bucket, entry.file, version, lambda: self._forget(entry.file, version)
@@ -145,7 +145,7 @@ class ObjectStore:
             async with slots:
                 try:
                     return _describe(entry, await self._version(entry.file))
-                except NoSuchImageError:
+                except ImageNotFoundError:
                     return None
 
         images = await asyncio.gather(*map(describe, entries))
@@ -172,7 +172,7 @@ class ObjectStore:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 await self._ask()
                 await self._reread_manifest(_MANIFEST_LIFE_S)
-        except NoSuchImageError:
+        except ImageNotFoundError:
             raise StoreError("the bucket is not there, or has no manifest.json") from None
         except TimeoutError:
             raise StoreError(f"the bucket did not answer in {_READY_TIMEOUT_S:g} s") from None
@@ -183,7 +183,7 @@ class ObjectStore:
         try:
             async with _asking():
                 await obstore.head_async(self._bucket, MANIFEST)
-        except NoSuchImageError:
+        except ImageNotFoundError:
             if self._more is None:
                 raise
             # There need be none; the bucket itself must be there.
@@ -194,13 +194,13 @@ class ObjectStore:
 
     async def _entry(self, image_id: str) -> ManifestEntry:
         if not is_image_id(image_id):
-            raise NoSuchImageError
+            raise ImageNotFoundError
         await self._reread_manifest(_MANIFEST_LIFE_S)
         entry = self._known_manifest().get(image_id)
         if entry is None and self._more is not None:
             entry = await self._more.find(image_id)
         if entry is None:
-            raise NoSuchImageError
+            raise ImageNotFoundError
         return entry
 
     def _known_manifest(self) -> dict[str, ManifestEntry]:
@@ -222,10 +222,10 @@ class ObjectStore:
             try:
                 await self._read_manifest()
                 self._manifest_error = None
-            except (ManifestError, OSError, NoSuchImageError) as error:
+            except (ManifestError, OSError, ImageNotFoundError) as error:
                 reason = (
                     "there is no manifest.json in the bucket"
-                    if isinstance(error, NoSuchImageError)
+                    if isinstance(error, ImageNotFoundError)
                     else str(error)
                 )
                 if reason != self._manifest_error:
@@ -246,7 +246,7 @@ class ObjectStore:
                 text = bytes(await result.bytes_async())
         except NotModifiedError:
             return
-        except NoSuchImageError:
+        except ImageNotFoundError:
             if self._more is None or self._manifest_etag is not None:
                 raise
             self._manifest = {}
@@ -330,7 +330,7 @@ class _ObjectReader:
         try:
             async with _asking():
                 result = await obstore.get_async(self._bucket, self._key, options=options)
-        except (NoSuchImageError, PreconditionError):
+        except (ImageNotFoundError, PreconditionError):
             self._on_changed()
             raise VersionChangedError from None
         # Some stores take If-Match and do not heed it.
@@ -377,7 +377,7 @@ def _errors_mapped() -> Iterator[None]:
     except (PreconditionError, NotModifiedError):
         raise
     except FileNotFoundError:
-        raise NoSuchImageError from None
+        raise ImageNotFoundError from None
     except BaseError as error:
         raise StoreError(_reason(error)) from error
 

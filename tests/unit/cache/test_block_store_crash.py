@@ -22,7 +22,7 @@ from aero_browser_disk.testing.failing_files import (
     FATES,
     FailingStorage,
     Fate,
-    Piece,
+    Fragment,
     PowerCutError,
 )
 from support.fuzz import fuzz, rounds
@@ -94,13 +94,13 @@ def found_in(storage: FailingStorage, version: int) -> set[int]:
     return found
 
 
-def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Piece], Fate]:
-    """All that was written is there; of the write it died in, the first `kept` pieces."""
+def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Fragment], Fate]:
+    """All that was written is there; of the write it died in, the first `kept` fragments."""
     seen = 0
 
-    def fate(piece: Piece) -> Fate:
+    def fate(fragment: Fragment) -> Fate:
         nonlocal seen
-        if piece.change < storage.changes:
+        if fragment.change < storage.changes:
             return "kept"
         seen += 1
         return "kept" if seen <= kept else "lost"
@@ -295,7 +295,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.check()
         self.storage.quota, self.storage.device = quota, device
 
-    def random_fate(self) -> Callable[[Piece], Fate]:
+    def random_fate(self) -> Callable[[Fragment], Fate]:
         """Mostly one fate, so that every mixture comes, and the pure ones often."""
         usual = self.randomness.choice(FATES)
         odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
@@ -445,8 +445,8 @@ def test_the_scenario_is_worth_it():
 def test_killed_in_any_change_nothing_committed_is_lost(atom):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, atom)
-        pieces = sum(p.change == life.storage.changes for p in life.storage.unflushed())
-        for kept in {0, 1, pieces // 2, pieces - 1, pieces}:
+        fragments = sum(p.change == life.storage.changes for p in life.storage.unflushed())
+        for kept in {0, 1, fragments // 2, fragments - 1, fragments}:
             after = life.storage.after_power_cut(fates_of_a_kill(life.storage, kept))
             check_all_versions(after, life.version, life.promised)
 

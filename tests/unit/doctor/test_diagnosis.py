@@ -13,7 +13,7 @@ import pytest
 from aero_browser_disk.doctor.diagnosis import Diagnosis, diagnose
 from aero_browser_disk.errors import RemoteImagesDisabledError
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 
@@ -41,7 +41,7 @@ def server(host: ImageServer) -> Iterator[ImageServer]:
 @pytest.fixture
 async def look(tmp_path: Path) -> AsyncIterator[Any]:
     """Asks the doctor as a page of `PAGE` would."""
-    platform: Platform = host_platform(tmp_path)
+    platform: Platform = cpython_platform(tmp_path)
 
     async def ask(url: str, origin: str | None = PAGE, **options: Any) -> Diagnosis:
         return await diagnose(
@@ -178,7 +178,7 @@ async def test_tiny_images_are_read_whole(server: ImageServer, look: Any) -> Non
 
 async def test_a_host_that_hangs(server: ImageServer, look: Any) -> None:
     server.behaviour = Behaviour(stall=True)
-    platform = host_platform("unused")
+    platform = cpython_platform("unused")
     found = await diagnose(
         server.url("disk.img"), allow_remote=True, origin=PAGE, timeout_s=0.2, platform=platform
     )

@@ -34,7 +34,7 @@ from aero_browser_disk.formats.recognition import TAIL_LENGTH
 from aero_browser_disk.formats.zstandard import zstd_module
 from aero_browser_disk.library.library import Library
 from aero_browser_disk.platform.byte_source import BytesSource, SourceIdentity, pulled
-from aero_browser_disk.platform.chunks import CELL, BytesPiece
+from aero_browser_disk.platform.chunks import CELL, BytesChunk
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.records.record import Record, read_record, write_record
 from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
@@ -395,7 +395,7 @@ class Unreliable(BytesSource):
 class Held:
     """A source whose bytes are held elsewhere than in Python's memory, as a browser's are."""
 
-    def __init__(self, source: BytesSource, piece: type[BytesPiece] = BytesPiece) -> None:
+    def __init__(self, source: BytesSource, piece: type[BytesChunk] = BytesChunk) -> None:
         self.size = source.size
         self.read = source.read
         self.piece = piece
@@ -404,7 +404,7 @@ class Held:
         return self.piece(await self.read(offset, length))
 
 
-class UncopiedPiece(BytesPiece):
+class UncopiedChunk(BytesChunk):
     """Gives no more to Python than a few cells at a time."""
 
     def copy(self, start, stop):
@@ -533,7 +533,7 @@ async def test_what_is_held_elsewhere_is_imported_without_a_copy(library, tail):
     data = chance.randbytes(5 * MIB) + b"".join(cells) + bytes(2 * MIB) + chance.randbytes(MIB)
     data += chance.randbytes(tail)
     identity = SourceIdentity("held.img", len(data), "")
-    made = await library.import_source(Held(BytesSource(data), UncopiedPiece), identity, pad=True)
+    made = await library.import_source(Held(BytesSource(data), UncopiedChunk), identity, pad=True)
     assert (await content(library, "held")).rstrip(b"\0") == data.rstrip(b"\0")
     assert made.size == -(-len(data) // 512) * 512
     dense = sum(any(data[at : at + CELL]) for at in range(0, len(data), CELL)) * CELL

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from aero_browser_disk.errors import BaseChangedError, DamagedDiskError, DiskError
 from aero_browser_disk.library.library import Library
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.cpython import HostClock, HostHttp
+from aero_browser_disk.platform.cpython import CpythonClock, CpythonHttp
 from aero_browser_disk.platform.memory import MemoryLocks, MemoryStorage
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class LibraryMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.storage = MemoryStorage()
-        self.library = Library(Platform(HostHttp(), self.storage, MemoryLocks(), HostClock()))
+        self.library = Library(Platform(CpythonHttp(), self.storage, MemoryLocks(), CpythonClock()))
         self.images: dict[str, Disk] = {}
 
     def teardown(self) -> None:

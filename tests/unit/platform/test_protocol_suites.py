@@ -14,11 +14,11 @@ import pytest
 
 from aero_browser_disk import open_disk
 from aero_browser_disk.platform.cpython import (
+    CpythonHttp,
+    CpythonResponse,
     FolderLocks,
     FolderStorage,
-    HostHttp,
-    HostResponse,
-    host_platform,
+    cpython_platform,
 )
 from aero_browser_disk.platform.memory import MemoryFile, MemoryLock, MemoryLocks, MemoryStorage
 from aero_browser_disk.testing.disk_suite import DiskSuite
@@ -135,8 +135,8 @@ class TestHostHttp(HttpSuite):
             self.origin, self.other_origin, self.refusing_origin = origins
             yield
 
-    async def make(self) -> HostHttp:
-        return HostHttp()
+    async def make(self) -> CpythonHttp:
+        return CpythonHttp()
 
 
 class StreamingDiskSuite(DiskSuite):
@@ -151,7 +151,7 @@ class StreamingDiskSuite(DiskSuite):
         self.server = ImageServer({"disk.img": image})
         self.server.start()
         self.folder = TemporaryDirectory()
-        self.platform = host_platform(self.folder.name)
+        self.platform = cpython_platform(self.folder.name)
         return await open_disk(
             self.server.url("disk.img"),
             allow_remote=True,
@@ -235,12 +235,12 @@ async def test_locks_suite_finds_a_wait_that_gives_up_before_it_is_answered() ->
 
 
 async def test_http_suite_finds_a_client_that_never_aborts() -> None:
-    class Hopeless(HostHttp):
+    class Hopeless(CpythonHttp):
         def __init__(self) -> None:
             super().__init__()
             self.aborts: list[Callable[[], None]] = []
 
-        async def request(self, *arguments: object, **options: object) -> HostResponse:
+        async def request(self, *arguments: object, **options: object) -> CpythonResponse:
             answer = await super().request(*arguments, **options)  # type: ignore[arg-type]
             self.aborts.append(answer.abort)
             answer.abort = lambda: None  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aero_browser_disk import Library, current_platform, host_platform
+from aero_browser_disk import Library, cpython_platform, current_platform
 from aero_browser_disk.platform import user_folders
 from aero_browser_disk.records.record import IMAGES, OVERLAYS
 
@@ -25,7 +25,7 @@ def folders(tmp_path, monkeypatch):
 
 async def make_old(cache: Path) -> None:
     """An image and an overlay over it, where version 0.1.0 kept them."""
-    old = host_platform(cache)
+    old = cpython_platform(cache)
     async with Library.open(old) as library:
         await library.create("work", MIB)
         async with library.open_image("work") as disk:
@@ -98,7 +98,7 @@ async def test_what_an_earlier_version_kept_moves_once(folders, rename_works, mo
 async def test_an_image_that_is_open_stays_and_moves_later(folders):
     cache, _ = folders
     await make_old(cache)
-    old = host_platform(cache)
+    old = cpython_platform(cache)
     async with Library.open(old) as library, library.open_image("work", ["changes"]):
         before = await current_platform()
         await before.http.close()

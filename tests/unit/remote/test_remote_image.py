@@ -24,7 +24,7 @@ from aero_browser_disk.errors import (
 )
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.byte_range import ByteRange
-from aero_browser_disk.platform.cpython import HostClock
+from aero_browser_disk.platform.cpython import CpythonClock
 from aero_browser_disk.remote.access import Access, ImageAddress
 from aero_browser_disk.remote.byte_ranges import format_http_date
 from aero_browser_disk.remote.numbers import decimal_number
@@ -42,7 +42,7 @@ SPAN = ByteRange(1000, 201_000)
 
 
 def access(url: str) -> Access:
-    return Access(ImageAddress.parse(url), HostClock())
+    return Access(ImageAddress.parse(url), CpythonClock())
 
 
 async def probe(server: ImageServer, platform: Platform, name: str = "disk.img") -> RemoteImage:
@@ -132,7 +132,7 @@ async def test_nobody_listens(platform):
         port = taken.getsockname()[1]
     address = ImageAddress.parse(f"http://127.0.0.1:{port}/disk.img?token=hidden")
     with pytest.raises(NetworkError) as caught:
-        await RemoteImage.probe(platform.http, Access(address, HostClock()))
+        await RemoteImage.probe(platform.http, Access(address, CpythonClock()))
     assert "hidden" not in str(caught.value)
 
 
@@ -140,7 +140,7 @@ async def test_a_host_that_stays_silent_is_not_waited_for_for_ever(server, platf
     server.behaviour = Behaviour(stall=True)
     address = ImageAddress.parse(server.url("disk.img"), timeout_s=0.05)
     with pytest.raises(NetworkError, match="nothing came"):
-        await RemoteImage.probe(platform.http, Access(address, HostClock()))
+        await RemoteImage.probe(platform.http, Access(address, CpythonClock()))
 
 
 # ── fetching ──────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +206,7 @@ async def test_a_whole_image_is_not_downloaded_where_a_part_was_asked_for(server
 
 async def test_a_body_that_stalls_is_given_up(server, platform):
     address = ImageAddress.parse(server.url("disk.img"), timeout_s=0.05)
-    image = await RemoteImage.probe(platform.http, Access(address, HostClock()))
+    image = await RemoteImage.probe(platform.http, Access(address, CpythonClock()))
     server.behaviour = Behaviour(stall_after=5000)
     with pytest.raises(NetworkError, match="nothing came"):
         await fetch(image)

@@ -37,10 +37,10 @@ class FakeDisk:
         self.under_way: list[int] = []
         self.profile: list[int] = []
 
-    def held_ranges(self) -> list[tuple[int, int]]:
+    def local_ranges(self) -> list[tuple[int, int]]:
         return self.ranges
 
-    def held_blocks(self) -> Collection[int]:
+    def cached_blocks(self) -> Collection[int]:
         return self.held
 
     def blocks_under_way(self) -> list[int]:

@@ -26,7 +26,7 @@ from aero_browser_disk.formats import open_layout
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.byte_source import BytesSource
-from aero_browser_disk.platform.cpython import host_platform
+from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.remote.remote_image import ImageVersion
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.layout_source import disk_version, file_version
@@ -126,7 +126,7 @@ async def test_reads_in_any_order_and_at_once_are_those_of_the_raw_disk(expected
     reads = data.draw(st.lists(st.tuples(st.integers(0, 4 * MIB), st.integers(1, 200_000))))
     size = data.draw(st.sampled_from([4096, 16384, 131072]))
     with ImageServer(files) as server, tempfile.TemporaryDirectory() as folder:
-        made = host_platform(folder)
+        made = cpython_platform(folder)
         url = server.url(name)
         disk = await open_disk(url, allow_remote=True, block_size=size, platform=made)
         done = await asyncio.gather(*(disk.read(offset, length) for offset, length in reads))

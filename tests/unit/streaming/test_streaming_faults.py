@@ -19,7 +19,7 @@ from aero_browser_disk.errors import (
     RenewalError,
 )
 from aero_browser_disk.open_disk import open_disk
-from aero_browser_disk.remote.access import Grant
+from aero_browser_disk.remote.access import RenewedAccess
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.digest_list import digests_of
@@ -229,7 +229,7 @@ async def test_a_limit_below_a_block_is_an_error(server, open_url):
 
 async def test_a_refusal_is_answered_with_a_renewed_address(server, open_url):
     async def renew():
-        return Grant(server.url("disk.img") + "?token=new")
+        return RenewedAccess(server.url("disk.img") + "?token=new")
 
     disk = await open_url(server.url("disk.img") + "?token=old", renew=renew)
     server.forget()
@@ -246,7 +246,7 @@ async def test_a_second_refusal_is_final(server, open_url):
 
     async def renew():
         renewals.append(1)
-        return Grant(server.url("disk.img") + f"?token={len(renewals)}")
+        return RenewedAccess(server.url("disk.img") + f"?token={len(renewals)}")
 
     disk = await open_url(server.url("disk.img"), renew=renew)
     server.behaviour = Behaviour(status=401)
@@ -262,7 +262,9 @@ async def test_access_is_renewed_before_it_ends_and_once_for_all(server, open_ur
     async def renew():
         renewals.append(1)
         await asyncio.sleep(0)
-        return Grant(server.url("disk.img"), {"X-Token": "new"}, expires_at=clock.time + 1000)
+        return RenewedAccess(
+            server.url("disk.img"), {"X-Token": "new"}, expires_at=clock.time + 1000
+        )
 
     disk = await open_url(
         server.url("disk.img"), headers={"X-Token": "old"}, renew=renew, expires_at=clock.time + 100
@@ -328,7 +330,7 @@ async def test_a_renewal_takes_no_credentials_to_another_origin(server, open_url
     with ImageServer({"disk.img": IMAGE}) as other:
 
         async def renew():
-            return Grant(other.url("disk.img"))
+            return RenewedAccess(other.url("disk.img"))
 
         headers = {"authorization": "Bearer secret", "X-Other": "kept"}
         disk = await open_url(server.url("disk.img"), headers=headers, renew=renew)
@@ -345,7 +347,7 @@ async def test_a_renewed_address_must_lead_to_the_same_version(server, open_url)
     server.add("other.img", SyntheticImage(size=IMAGE.size, seed=77))
 
     async def renew():
-        return Grant(server.url("other.img"))
+        return RenewedAccess(server.url("other.img"))
 
     disk = await open_url(server.url("disk.img"), renew=renew)
     server.fail_next(Behaviour(status=403))

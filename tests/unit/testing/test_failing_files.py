@@ -17,7 +17,7 @@ from aero_browser_disk.testing.failing_files import (
     FATES,
     FailingFile,
     FailingStorage,
-    Piece,
+    Fragment,
     PowerCutError,
 )
 from aero_browser_disk.testing.storage_suite import StorageSuite
@@ -177,8 +177,8 @@ def test_a_device_is_full_where_a_quota_is_not() -> None:
 def test_an_allocation_is_kept_or_lost() -> None:
     storage, file = flushed(b"x" * 100)
     file.allocate(4096, 8192)
-    (piece,) = storage.unflushed()
-    assert (piece.kind, piece.offset, piece.length) == ("allocate", 4096, 8192)
+    (fragment,) = storage.unflushed()
+    assert (fragment.kind, fragment.offset, fragment.length) == ("allocate", 4096, 8192)
     kept, lost = storage.after_kill(), storage.after_power_cut(lambda _: "lost")
     assert (kept.used, kept.used_on_device) == (12288, 3 * DEVICE_BLOCK)
     assert (lost.used, lost.used_on_device) == (100, DEVICE_BLOCK)
@@ -218,28 +218,28 @@ def test_later_writes_may_be_kept_without_earlier_ones() -> None:
     for number, text in enumerate((b"one", b"two", b"three")):
         file.write(text, 4 * number)
     first = storage.unflushed()[0].change
-    after = storage.after_power_cut(lambda piece: "lost" if piece.change == first else "kept")
+    after = storage.after_power_cut(lambda fragment: "lost" if fragment.change == first else "kept")
     assert after.content("file") == b"....two.three"
 
 
 def test_writes_tear_between_sectors_only() -> None:
     storage, file = flushed(b"o" * 2000)
     file.write(b"n" * 1200, 500)
-    pieces = storage.unflushed()
-    assert [(piece.offset, piece.length) for piece in pieces] == [
+    fragments = storage.unflushed()
+    assert [(fragment.offset, fragment.length) for fragment in fragments] == [
         (500, 12),
         (512, 512),
         (1024, 512),
         (1536, 164),
     ]
-    after = storage.after_power_cut(lambda piece: "kept" if piece.offset == 1024 else "lost")
+    after = storage.after_power_cut(lambda fragment: "kept" if fragment.offset == 1024 else "lost")
     assert after.content("file") == b"o" * 1024 + b"n" * 512 + b"o" * 464
 
 
 def test_every_byte_may_tear_if_asked() -> None:
     storage, file = flushed(b"old", atom=1)
     file.write(b"NEW", 0)
-    after = storage.after_power_cut(lambda piece: "kept" if piece.offset == 1 else "lost")
+    after = storage.after_power_cut(lambda fragment: "kept" if fragment.offset == 1 else "lost")
     assert after.content("file") == b"oEd"
 
 
@@ -258,7 +258,7 @@ def test_a_kept_write_beyond_a_lost_one_leaves_zeros() -> None:
     storage, file = flushed(b"")
     file.write(b"a", 0)
     file.write(b"b", 3)
-    after = storage.after_power_cut(lambda piece: "kept" if piece.offset == 3 else "lost")
+    after = storage.after_power_cut(lambda fragment: "kept" if fragment.offset == 3 else "lost")
     assert after.content("file") == b"\0\0\0b"
 
 
@@ -353,12 +353,12 @@ def play(steps: list[tuple[int, bytes] | None], cut_at: int) -> tuple[FailingSto
 def test_a_power_cut_leaves_old_or_new_sectors(
     steps: list[tuple[int, bytes] | None], cut_at: int, random: Random
 ) -> None:
-    """Of "kept" and "lost" pieces each sector is one of its states since the last flush."""
+    """Of "kept" and "lost" fragments each sector is one of its states since the last flush."""
     storage, durable, written = play(steps, cut_at)
     after = storage.after_power_cut(lambda _: random.choice(("kept", "lost")))
     found = after.content("file")
     assert len(durable) <= len(found) <= len(written)
-    touched = {piece.offset // 512 for piece in storage.unflushed()}
+    touched = {fragment.offset // 512 for fragment in storage.unflushed()}
     for sector in range(-(-len(durable) // 512)):
         if sector not in touched:
             at = slice(sector * 512, min((sector + 1) * 512, len(durable)))
@@ -372,8 +372,8 @@ def test_it_is_deterministic(steps: list[tuple[int, bytes] | None], cut_at: int,
         storage, _, _ = play(steps, cut_at)
         random, asked = Random(seed), []
 
-        def fate(piece: Piece, random: Random = random, asked: list[Piece] = asked) -> str:
-            asked.append(piece)
+        def fate(fragment: Fragment, random: Random = random, asked: list[Fragment] = asked) -> str:
+            asked.append(fragment)
             return random.choice(FATES)
 
         contents.append(storage.after_power_cut(fate).content("file"))  # type: ignore[arg-type]

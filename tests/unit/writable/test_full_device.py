@@ -14,7 +14,7 @@ from aero_browser_disk import open_disk
 from aero_browser_disk.disk import Disk
 from aero_browser_disk.errors import StorageFullError
 from aero_browser_disk.library.library import Library
-from aero_browser_disk.platform.cpython import FolderStorage, host_platform
+from aero_browser_disk.platform.cpython import FolderStorage, cpython_platform
 from aero_browser_disk.testing.failing_files import FailingStorage
 from aero_browser_disk.writable.local_image import LocalImage
 from support.readme import ROOT
@@ -160,7 +160,7 @@ async def test_a_file_of_format_1_with_holes_stays_sound_on_a_full_device(room: 
 
 
 async def test_an_overlay_in_a_library_on_a_full_device(device: Path) -> None:
-    platform = host_platform(device / "storage")
+    platform = cpython_platform(device / "storage")
     library = Library(platform)
     await library.create("vm", SIZE)
     written = Written(await open_disk(image="vm", overlay="work", platform=platform))

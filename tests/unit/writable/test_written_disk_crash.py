@@ -22,7 +22,7 @@ from aero_browser_disk.testing.failing_files import (
     FATES,
     FailingStorage,
     Fate,
-    Piece,
+    Fragment,
     PowerCutError,
 )
 from aero_browser_disk.writable import (
@@ -142,13 +142,13 @@ def sectors_of(content: bytes) -> list[bytes]:
     return [bytes(content[at : at + SECTOR]) for at in range(0, len(content), SECTOR)]
 
 
-def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Piece], Fate]:
-    """All that was written is there; of the write it died in, the first `kept` pieces."""
+def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Fragment], Fate]:
+    """All that was written is there; of the write it died in, the first `kept` fragments."""
     seen = 0
 
-    def fate(piece: Piece) -> Fate:
+    def fate(fragment: Fragment) -> Fate:
         nonlocal seen
-        if piece.change < storage.changes:
+        if fragment.change < storage.changes:
             return "kept"
         seen += 1
         return "kept" if seen <= kept else "lost"
@@ -385,15 +385,15 @@ class CrashMachine(RuleBasedStateMachine):
         self.storage.quota = quota
         self.reopen()
 
-    def random_fate(self) -> Callable[[Piece], Fate]:
+    def random_fate(self) -> Callable[[Fragment], Fate]:
         """Mostly one fate, so that every mixture comes, and the pure ones often.
 
         Or all but one change are there: a medium takes up writes in an order of its own.
         """
-        changes = sorted({piece.change for piece in self.storage.unflushed()})
+        changes = sorted({fragment.change for fragment in self.storage.unflushed()})
         if changes and self.randomness.random() < 0.5:
             odd_one, fate = self.randomness.choice(changes), self.randomness.choice(FATES)
-            return lambda piece: fate if piece.change == odd_one else "kept"
+            return lambda fragment: fate if fragment.change == odd_one else "kept"
         usual = self.randomness.choice(FATES)
         odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
         return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual
@@ -597,8 +597,8 @@ def test_the_scenario_is_worth_it():
 def test_killed_in_any_change_nothing_flushed_is_lost_and_nothing_torn(atom):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, atom)
-        pieces = sum(p.change == life.storage.changes for p in life.storage.unflushed())
-        for kept in {0, 1, pieces // 2, pieces - 1, pieces}:
+        fragments = sum(p.change == life.storage.changes for p in life.storage.unflushed())
+        for kept in {0, 1, fragments // 2, fragments - 1, fragments}:
             life.check(life.storage.after_power_cut(fates_of_a_kill(life.storage, kept)))
 
 

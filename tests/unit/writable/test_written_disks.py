@@ -22,7 +22,7 @@ from aero_browser_disk.errors import (
     StorageError,
     StorageFullError,
 )
-from aero_browser_disk.platform.cpython import FolderStorage, host_platform
+from aero_browser_disk.platform.cpython import FolderStorage, cpython_platform
 from aero_browser_disk.platform.memory import MemoryStorage
 from aero_browser_disk.testing.failing_files import FailingStorage
 from aero_browser_disk.testing.image_server import ImageServer
@@ -123,7 +123,7 @@ class TestOverlayOverARemoteImage(OverlaySuite):
         self.server = ImageServer({"disk.img": image})
         self.server.start()
         self.folder = TemporaryDirectory()
-        self.platform = host_platform(Path(self.folder.name))
+        self.platform = cpython_platform(Path(self.folder.name))
         return await self.reopen(None)
 
     async def reopen(self, disk: Disk | None) -> Disk:
