@@ -41,7 +41,7 @@ def boot(page: Page, folder: Path) -> None:
     """Opens the image in the address and boots it; keeps a picture of every moment in `folder`."""
     page.get_by_label("Use remote image").check(timeout=_PATIENCE_MS)
     page.get_by_role("button", name="Open", exact=True).click()
-    button = page.get_by_role("button", name="Boot it")
+    button = page.get_by_role("button", name="Boot this disk")
     expect(button).to_be_enabled(timeout=_PATIENCE_MS)
     clip = map_and_machine(page)
     numbers = iter(range(10_000))
