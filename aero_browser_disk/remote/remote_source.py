@@ -1,4 +1,4 @@
-"""An image on a host as a file to be imported: by ranges where it has them, else in one answer."""
+"""An image on a server as a file to import: by ranges if it serves those, else in one response."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
-from ..errors import DiskError, RangeNotSupportedError
+from ..errors import RangeNotSupportedError
 from ..platform.base import Clock, Platform
 from ..platform.byte_range import ByteRange
 from ..platform.byte_source import ByteStream, Lookahead, SourceIdentity
 from .access import Access
 from .remote_image import ImageVersion, RemoteImage, Traffic
-from .retry import DEFAULT_RETRY, RetryPolicy
+from .retry import DEFAULT_RETRY, Retries, RetryPolicy
 
 
 class RemoteSource:
-    """A `ByteSource` of one version of an image on a host that serves ranges."""
+    """A `ByteSource` of one version of an image on a server that serves ranges."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class RemoteSource:
         self.identity = identity
         self.size = image.version.size
         self.is_pinned = bool(image.version.validator)
-        """Whether the host tells versions apart, so that what was imported need not be compared."""
+        """Whether the server tells versions apart: then what was imported need not be compared."""
         self._image = image
         self._clock = clock
         self._retry = retry
@@ -36,34 +36,29 @@ class RemoteSource:
     async def read(self, offset: int, length: int) -> bytes:
         stop = min(offset + length, self.size)
         data = bytearray()
-        failures, started = 0, self._clock.now()
+        retries = Retries(self._retry, self._clock)
 
-        def deliver(_: int, piece: memoryview) -> None:
-            nonlocal failures, started
-            data.extend(piece)
-            failures, started = 0, self._clock.now()
+        def deliver(_: int, chunk: memoryview) -> None:
+            data.extend(chunk)
+            retries.progress()
 
-        while offset + len(data) < stop:
-            try:
+        async def fetch_rest() -> None:
+            if offset + len(data) < stop:
                 await self._image.fetch(ByteRange(offset + len(data), stop), deliver)
-            except DiskError as error:
-                failures += 1
-                delay = self._retry.delay_s(error, failures, self._clock.now() - started)
-                if delay is None:
-                    raise
-                await self._clock.sleep(delay)
+
+        await retries.run(fetch_rest)
         return bytes(data)
 
 
 class RemoteStream:
-    """An image in one answer of a host that serves no ranges."""
+    """An image in one response of a server that ignores ranges."""
 
-    def __init__(self, image: RemoteImage, name: str, place: str) -> None:
-        self.identity = SourceIdentity(name, None, place)
+    def __init__(self, image: RemoteImage, name: str, address_digest: str) -> None:
+        self.identity = SourceIdentity(name, None, address_digest)
         self._image = image
 
     async def open(self) -> ByteStream:
-        """Asks for it; returns once its first bytes are here. Raises what the host does."""
+        """Requests it; returns once its first bytes are here; raises as `RemoteImage.download`."""
 
         def begun(size: int | None, validator: str) -> None:
             modified = f"{self.identity.modified} {validator}"
@@ -74,27 +69,29 @@ class RemoteStream:
         return stream
 
 
-async def remote_file(outside: Platform, access: Access) -> RemoteSource | RemoteStream:
-    """The image at an address, by ranges; as a stream where its host ignores them.
+async def remote_file(platform: Platform, access: Access) -> RemoteSource | RemoteStream:
+    """The image at an address, by ranges; as a stream where its server ignores those.
 
     Raises what `RemoteImage.probe` does.
     """
     address = await access.address()
     path = address.web_url.path
     name = unquote(path.rpartition("/")[2])
-    place = hashlib.sha256(address.url.encode()).hexdigest()[:32]  # the address may be a secret
+    address_digest = hashlib.sha256(address.url.encode()).hexdigest()[
+        :32
+    ]  # the address may be a secret
     try:
-        image = await RemoteImage.probe(outside.http, access)
+        image = await RemoteImage.probe(platform.http, access)
         version = image.version
-        identity = SourceIdentity(name, version.size, f"{place} {version.validator}")
-        source = RemoteSource(image, identity, outside.clock)
-        await source.read(0, 1)  # that a host tells the size is no promise that it serves ranges
+        identity = SourceIdentity(name, version.size, f"{address_digest} {version.validator}")
+        source = RemoteSource(image, identity, platform.clock)
+        await source.read(0, 1)  # a server that sends the size may still ignore ranges
     except RangeNotSupportedError:
-        unknown = RemoteImage(outside.http, access, ImageVersion(0, ""), Traffic())
-        return RemoteStream(unknown, name, place)
+        unknown = RemoteImage(platform.http, access, ImageVersion(0, ""), Traffic())
+        return RemoteStream(unknown, name, address_digest)
     return source
 
 
-async def _as_bytes(pieces: AsyncIterator[memoryview]) -> ByteStream:
-    async for piece in pieces:
-        yield bytes(piece)
+async def _as_bytes(chunks: AsyncIterator[memoryview]) -> ByteStream:
+    async for chunk in chunks:
+        yield bytes(chunk)

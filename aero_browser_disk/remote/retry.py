@@ -1,12 +1,16 @@
-"""Which failures of a host pass, and how long to wait for that."""
+"""Which failures of a server are transient, and trying again after those."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ..errors import HttpStatusError, IntegrityError, NetworkError
+from ..errors import DiskError, HttpStatusError, IntegrityError, NetworkError
+from ..platform.base import Clock
 
+Result = TypeVar("Result")
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 
 
@@ -15,8 +19,8 @@ class RetryPolicy:
     """Exponential backoff with full jitter, within bounds.
 
     `tries` counts the first one. The n-th wait is a random time up to `base_s` doubled n-1 times,
-    at most `cap_s`, or what the host asks for if that is longer. All tries and waits since the last
-    progress take at most `total_s`.
+    at most `cap_s`, or what the server asks for if that is longer (Retry-After). All tries and
+    waits since the last progress take at most `total_s`.
     """
 
     tries: int = 5
@@ -25,9 +29,9 @@ class RetryPolicy:
     total_s: float = 60.0
 
     def delay_s(self, error: Exception, failures: int, elapsed_s: float) -> float | None:
-        """How long to wait after the failure of that number; None when it is final."""
+        """Seconds to wait after the failure of that number; None when it is final."""
         if isinstance(error, IntegrityError):
-            return 0.0 if failures == 1 else None  # damage on the way may pass, a forgery does not
+            return 0.0 if failures == 1 else None  # damage in transit is rare; a forgery stays
         if failures >= self.tries or not is_transient(error):
             return None
         # SystemRandom: a memory snapshot would give every visitor the same jitter
@@ -40,6 +44,46 @@ class RetryPolicy:
 
 
 DEFAULT_RETRY = RetryPolicy()
+
+
+class Retries:
+    """Counts the failures of one operation since its last progress, by a retry policy.
+
+    `run` tries an operation again by itself. Who schedules its own tries calls `begin` for each,
+    `progress` whenever something came, and `delay_s` after a failure.
+    """
+
+    def __init__(self, policy: RetryPolicy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._failures = 0
+        self._since = clock.now()
+
+    def begin(self) -> None:
+        """A try begins. The first one after progress starts the time that `total_s` bounds."""
+        if not self._failures:
+            self._since = self._clock.now()
+
+    def progress(self) -> None:
+        """Something came that need not be asked for again: failures before it do not count."""
+        self._failures, self._since = 0, self._clock.now()
+
+    def delay_s(self, error: Exception) -> float | None:
+        """Counts a failure; returns the seconds to wait before another try, None for no other."""
+        self._failures += 1
+        return self._policy.delay_s(error, self._failures, self._clock.now() - self._since)
+
+    async def run(self, operation: Callable[[], Awaitable[Result]]) -> Result:
+        """What `operation` returns, tried again after transient errors; raises the last one."""
+        while True:
+            self.begin()
+            try:
+                return await operation()
+            except DiskError as error:
+                delay = self.delay_s(error)
+                if delay is None:
+                    raise
+            await self._clock.sleep(delay)
 
 
 def is_transient(error: Exception) -> bool:

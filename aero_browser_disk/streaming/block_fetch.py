@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from ..cache.block_store import StoredImage
 from ..platform.event_loop import bare_future
+from ..remote.retry import Retries
 
 Arrived = Callable[[int, memoryview], None]
 """Takes the number of a block, and its bytes and those of blocks behind it, whole blocks only.
@@ -56,18 +57,24 @@ class PendingRead:
 class BlockFetch:
     """A request for a run of adjacent blocks, and who waits for each of them."""
 
-    def __init__(self, image: StoredImage, blocks: range, arrived: Arrived) -> None:
+    def __init__(
+        self,
+        image: StoredImage,
+        blocks: range,
+        arrived: Arrived,
+        make_retries: Callable[[], Retries],
+    ) -> None:
         self.left = blocks
         """The blocks that have not arrived yet."""
-        self.failures = 0
-        """Tries that failed since the last block arrived."""
-        self.stuck_since = 0.0
-        """When the first of them began, in seconds since the epoch."""
+        self.retries = make_retries()
+        self.is_retrying = False
+        """Whether it failed and is to be tried again."""
         self.task: asyncio.Task[None] | None = None
         self._image = image
         self._arrived = arrived
+        self._make_retries = make_retries
         self._readers: dict[int, list[PendingRead]] = {}
-        self._partial = bytearray()  # the beginning of a block whose end is in the next piece
+        self._partial = bytearray()  # the beginning of a block whose end is in the next chunk
 
     @property
     def span(self) -> tuple[int, int]:
@@ -95,29 +102,30 @@ class BlockFetch:
         parts = []
         for start in range(self.left.start, self.left.stop, max_blocks):
             blocks = range(start, min(start + max_blocks, self.left.stop))
-            part = BlockFetch(self._image, blocks, self._arrived)
+            part = BlockFetch(self._image, blocks, self._arrived, self._make_retries)
             part._readers = {b: self._readers[b] for b in blocks if b in self._readers}
             parts.append(part)
         return parts
 
     def begin(self) -> None:
-        """A try begins: the answer starts with the first block that is left."""
+        """A try begins: the response starts with the first block that is left."""
+        self.retries.begin()
         self._partial.clear()
 
-    def receive(self, offset: int, piece: memoryview) -> None:
-        """Takes the next bytes of the answer, in order; passes on the blocks that they complete."""
-        ends_image = offset + len(piece) >= self._image.size
+    def receive(self, offset: int, chunk: memoryview) -> None:
+        """Takes the next bytes of the response, in order; hands over the blocks they complete."""
+        ends_image = offset + len(chunk) >= self._image.size
         if self._partial:
-            self._partial += piece
+            self._partial += chunk
             if len(self._partial) < self._image.block_length(self.left.start):
                 return
             # In one go with what is behind it: to keep a block on its own costs more than a copy.
-            piece, self._partial = memoryview(self._partial), bytearray()
+            chunk, self._partial = memoryview(self._partial), bytearray()
         block_size = self._image.block_size
-        stop = len(piece) if ends_image else len(piece) // block_size * block_size
+        stop = len(chunk) if ends_image else len(chunk) // block_size * block_size
         if stop:
-            self._complete(piece[:stop])
-        self._partial += piece[stop:]
+            self._complete(chunk[:stop])
+        self._partial += chunk[stop:]
 
     def fail(self, error: Exception) -> None:
         """Fails every read that still waits for a block of this request."""
@@ -131,7 +139,7 @@ class BlockFetch:
         count = -(-len(data) // block_size)
         self._arrived(first, data)  # first: what it refuses has not arrived
         self.left = range(first + count, self.left.stop)
-        self.failures = 0
+        self.retries.progress()
         if not self._readers:
             return
         for index in range(count):

@@ -18,7 +18,7 @@ from ..errors import HttpStatusError
 from ..platform.base import Clock
 from ..platform.byte_range import ByteRange
 from ..platform.event_loop import owned_task
-from ..remote.retry import RetryPolicy
+from ..remote.retry import Retries, RetryPolicy
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
 from .block_sink import BlockSink
 
@@ -69,7 +69,7 @@ class FetchQueue:
         self._blocks = -(-image.size // image.block_size)
         self._sink = sink
         self._clock = clock
-        self._retry = retry
+        self._make_retries = partial(Retries, retry, clock)
         self._concurrency = concurrency
         self._waiting: deque[BlockFetch] = deque()
         self._running: set[BlockFetch] = set()
@@ -174,7 +174,7 @@ class FetchQueue:
         return fetch
 
     def _admit(self, blocks: range) -> BlockFetch:
-        fetch = BlockFetch(self._image, blocks, self._arrived)
+        fetch = BlockFetch(self._image, blocks, self._arrived, self._make_retries)
         for block in blocks:
             self._arriving[block] = fetch
         return fetch
@@ -186,6 +186,7 @@ class FetchQueue:
 
     def _start(self, fetch: BlockFetch) -> None:
         self._running.add(fetch)
+        fetch.is_retrying = False
         task = owned_task(self._run(fetch), partial(self._ended, fetch), eager=True)
         if not task.done():  # else it may have been followed by one that tries again
             fetch.task = task
@@ -195,38 +196,33 @@ class FetchQueue:
         """Gives back what a request took when it was started, even if it never ran."""
         self._running.discard(fetch)
         self._tasks.discard(task)
-        if not fetch.failures:
+        if not fetch.is_retrying:
             self._forget(fetch)
             self._background_fetches.discard(fetch)
         self._sink.commit(fetch.left)
         self.pump()
 
     async def _run(self, fetch: BlockFetch) -> None:
-        started = self._clock.now()
         try:
             fetch.begin()
             self._sink.reserve(fetch.left)
             await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-            self._failed(fetch, error, started)
+            self._failed(fetch, error)
         else:
             self._background_failures = 0
 
-    def _failed(self, fetch: BlockFetch, error: Exception, started: float) -> None:
-        """Tries again later if that may help and somebody waits, else tells who waits."""
+    def _failed(self, fetch: BlockFetch, error: Exception) -> None:
+        """Tries again later if that may help and a read waits; else those reads fail."""
         if isinstance(error, HttpStatusError) and error.status == 413 and len(fetch.left) > 1:
             self._shorten(fetch)
             return
         self._rest()
-        if not fetch.failures:
-            fetch.stuck_since = started
-        fetch.failures += 1
-        elapsed = self._clock.now() - fetch.stuck_since
-        delay = self._retry.delay_s(error, fetch.failures, elapsed)
+        delay = fetch.retries.delay_s(error)
         if fetch.has_readers and delay is not None:
+            fetch.is_retrying = True
             fetch.task = self._spawn(self._again(fetch, delay))
             return
-        fetch.failures = 0
         fetch.fail(error)
 
     async def _again(self, fetch: BlockFetch, delay_s: float) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ..cache.budget import CACHES
 from ..errors import (
@@ -26,7 +25,7 @@ from ..platform import current_platform
 from ..platform.base import Clock, Platform
 from ..remote.access import Access, ImageAddress
 from ..remote.remote_image import ImageVersion, RemoteImage
-from ..remote.retry import RetryPolicy
+from ..remote.retry import Retries, RetryPolicy
 from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_folder import CacheFolder
 from .digest_list import DigestList
@@ -38,8 +37,7 @@ from .tab_sharing import SharedSource
 
 MIB = 1 << 20
 _LARGEST_PROFILE = 4 * MIB
-Result = TypeVar("Result")
-_MOST_PROBES = 3  # somebody is waiting to be told
+_MAX_PROBES = 3  # a user is waiting for the disk to open, or for the reason why it does not
 
 
 async def open_remote_disk(
@@ -178,12 +176,12 @@ async def _choose_format(
     if name == "auto" and cached is not None and not first_block:
         name = cached[0]
     elif name == "auto":
-        first_block = first_block or await _retried(
-            lambda: _read_first_block(platform, folder, image, block_size), retry, clock
+        first_block = first_block or await _retries(retry, clock).run(
+            lambda: _read_first_block(platform, folder, image, block_size)
         )
         found = recognise(first_block, size=file.size)
         if found.treatment == "unpack":  # its end tells whether it can be read in the middle
-            found = await _retried(lambda: recognise_source(file), retry, clock)
+            found = await _retries(retry, clock).run(lambda: recognise_source(file))
         if not found.is_streamable:
             raise UnsupportedImageError(found.name, found.title, found.advice)
         name = RAW if found.treatment in ("raw", "cd") else found.name
@@ -196,7 +194,7 @@ async def _choose_format(
     if cached is not None and cached[0] == name:
         size = cached[1]  # its tables are read when a block is missing
         return _Chosen(disk_version(name, size, image.version), LayoutSource(image, size, opened))
-    layout = await _retried(opened, retry, clock)
+    layout = await _retries(retry, clock).run(opened)
 
     async def known() -> ImageLayout:
         return layout
@@ -205,20 +203,9 @@ async def _choose_format(
     return _Chosen(version, LayoutSource(image, layout.size, known))
 
 
-async def _retried(
-    operation: Callable[[], Awaitable[Result]], retry: RetryPolicy, clock: Clock
-) -> Result:
-    """What it returns; tried again as a probe is, after errors that may pass."""
-    started, failures = clock.now(), 0
-    while True:
-        try:
-            return await operation()
-        except DiskError as error:
-            failures += 1
-            delay = retry.delay_s(error, failures, clock.now() - started)
-            if delay is None or failures >= _MOST_PROBES:
-                raise
-        await clock.sleep(delay)
+def _retries(policy: RetryPolicy, clock: Clock) -> Retries:
+    """Those of a request that opening waits for: fewer than for a read."""
+    return Retries(replace(policy, tries=min(policy.tries, _MAX_PROBES)), clock)
 
 
 async def _probe(
@@ -236,7 +223,7 @@ async def _probe(
             folder.notices.append("offline")
             return stored
 
-    return await _retried(probe, retry, platform.clock)
+    return await _retries(retry, platform.clock).run(probe)
 
 
 def _check_size(digests: DigestList | None, version: ImageVersion) -> None:

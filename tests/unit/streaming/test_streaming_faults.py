@@ -121,6 +121,38 @@ async def test_total_time_is_bounded(server, open_url, clock):
     assert sum(clock.slept) <= QUICK.total_s
 
 
+class SlowBodies:
+    """The client of a platform over a slow link: each chunk of a body takes some of the clock."""
+
+    def __init__(self, http, clock, chunk_s):
+        self._http, self._clock, self._chunk_s = http, clock, chunk_s
+
+    def __getattr__(self, name):
+        return getattr(self._http, name)
+
+    async def request(self, *args, **options):
+        response = await self._http.request(*args, **options)
+        read = response.read
+
+        async def slow_read():
+            chunk = await read()
+            self._clock.time += self._chunk_s
+            return chunk
+
+        response.read = slow_read
+        return response
+
+
+async def test_the_total_time_counts_from_the_last_progress(server, open_url, clock, platform):
+    """A request that brought blocks for longer than `total_s`, and then broke off, was final."""
+    slow = replace(platform, clock=clock, http=SlowBodies(platform.http, clock, 2 * QUICK.total_s))
+    disk = await open_url(server.url("disk.img"), platform=slow)
+    server.forget()
+    server.fail_next(Behaviour(reset_after=3 * BLOCK))
+    assert await disk.read(2 * BLOCK, 8 * BLOCK) == IMAGE.read(2 * BLOCK, 8 * BLOCK)
+    assert [r.status for r in server.requests] == [206, 206]
+
+
 @pytest.mark.parametrize("concurrency", [1, 2, 6])
 async def test_a_read_that_fails_takes_no_request_slot_with_it(server, open_url, concurrency):
     """Requests that are given up before they began: `concurrency=1` needed one such failure."""
