@@ -2,6 +2,6 @@
 
 - `block_cache`: which blocks are cached, in order of use, within the limit.
 - `block_store`: the two files, slots and journal; a block is served once its checksum matched.
-- `block_journal`: the bytes of the journal.
+- `journal_file`: the journal as a file; `block_journal`: its bytes.
 - `budget`: one limit for the caches of all images of an origin.
 """

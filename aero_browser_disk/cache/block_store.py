@@ -17,32 +17,25 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 
-from ..errors import StorageError, StorageFullError
+from ..errors import StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
-from ..records.journal_header import new_salt
 from .block_journal import (
     FREED,
     FRESH,
     RECORD_SIZE,
-    RECORDS_START,
     STORED,
     Header,
     StoredImage,
     block_checksum,
     decode_records,
     decode_snapshot,
-    encode_record,
-    encode_snapshot,
-    newest_header,
 )
+from .journal_file import BlockIndex, JournalFile
 
 __all__ = ["BlockStore", "StoredImage"]
 
-_FEW_RECORDS = 1024  # after a snapshot that are not worth another
-_LATEST = 0xFFFFFFFF  # the last second that a record can hold
 _OLDEST_AT_ONCE = 256
 _DOUBTFUL = array("q", [1 << 62])
 
@@ -55,33 +48,26 @@ class BlockStore:
     """
 
     def __init__(self, blocks: File, journal: File) -> None:
-        self.slot_of: dict[int, int] = {}
+        index = BlockIndex()
+        self.slot_of = index.slot_of
         """The slot of each stored block, least recently used first. Only methods change it."""
         self.free_slots: list[int] = []
         """Slots of the file without a block."""
-        self.fresh_until = 0
-        """Until when the server promised the version to be current, in seconds since the epoch."""
         self.damaged_records = 0
         """Records passed over when the store was opened."""
         self.file = blocks
         """The file that the blocks lie in, for reading only."""
         self._blocks = blocks
-        self._journal = journal
-        self._header: Header | None = None
-        self._is_header_lost = False  # after a failure, none knows which header is in the file
+        self._journal = JournalFile(journal, index)
         self._block_size = self._seed = 0
         self._oldest: dict[int, None] = {}  # the head of `slot_of`, as far as it is known
-        self._checksums = array("I")
+        self._checksums = index.checksums
         # By slot: how far its block is ahead of it, once its checksum matched in this session. So
         # blocks lie one behind the other, all of them trusted, where a run of these is equal.
         self._shifts = array("q")
         self._used = bytearray()  # by slot: 1 once a use of it was journaled
         self._allocated = bytearray()  # by slot: 1 once the device has storage for all of it
         self._written_since = 0  # blocks, since that began anew
-        self._pending = bytearray()  # records not yet in the journal
-        self._is_behind = False  # too many were pending: only a snapshot will do
-        self._end = RECORDS_START
-        self._snapshot_waits_for = 0  # records, after there was no space
 
     @classmethod
     async def open(cls, storage: Storage, folder: str) -> BlockStore:
@@ -106,27 +92,23 @@ class BlockStore:
     @property
     def image(self) -> StoredImage | None:
         """The image that the blocks belong to; None in a new store."""
-        return self._header.image if self._header else None
+        header = self._journal.header
+        return header.image if header else None
 
     def begin(self, image: StoredImage) -> None:
         """Empties the store and binds it to `image`.
 
         Raises `StorageError`; then the store is as it was, or it is empty.
         """
-        salt, serial = new_salt(), self._header.serial + 1 if self._header else 1
-        header = Header(serial, salt, RECORDS_START, 0, salt, 0, image)
-        self._switch(header)
-        self._bind(header)
+        self._journal.begin(image)
+        self._bind(image)
         self.slot_of.clear()
         self._oldest.clear()
-        self._shifts, self._used, self._checksums = array("q"), bytearray(), array("I")
-        self._allocated = bytearray()
-        self.fresh_until = self._written_since = self._snapshot_waits_for = 0
-        self._pending.clear()
-        self._is_behind = False
-        self._end = RECORDS_START
+        del self._checksums[:]
+        self._shifts, self._used, self._allocated = array("q"), bytearray(), bytearray()
+        self._written_since = 0
         try:
-            self._journal.truncate(RECORDS_START)
+            self._journal.cut()
             self._blocks.truncate(0)
         finally:
             self.note_free_slots()
@@ -184,7 +166,7 @@ class BlockStore:
                 before = stored.pop(block + index, slot)
                 self._shifts[before] = _DOUBTFUL[0]
                 stored[block + index] = slot + index
-            self._append_run(block, slot, count)
+            self._journal.append_run(block, slot, count)
         self._shifts[slot : slot + count] = array("q", [block - slot]) * count
         self._written_since += count
         if self._written_since > len(self.slot_of) // 2:
@@ -207,7 +189,7 @@ class BlockStore:
         self._shifts[slot] = block - slot
         self.slot_of[block] = slot
         self.free_slots.append(before)
-        self._append(block, slot, STORED)
+        self._journal.append(block, slot, STORED)
         return True
 
     def free(self, block: int) -> None:
@@ -216,7 +198,7 @@ class BlockStore:
         self._shifts[slot] = _DOUBTFUL[0]
         self._oldest.pop(block, None)
         self.free_slots.append(slot)
-        self._append(block, slot, FREED)
+        self._journal.append(block, slot, FREED)
 
     def least_recent(self) -> int | None:
         """The least recently used block; None when the store is empty."""
@@ -244,7 +226,7 @@ class BlockStore:
         for block, slot in zip(moved, slots, strict=True):
             if not used[slot]:
                 used[slot] = 1
-                self._append(block, slot, STORED)
+                self._journal.append(block, slot, STORED)
 
     def slots(self) -> int:
         """How many slots the file has, free ones included."""
@@ -272,67 +254,31 @@ class BlockStore:
 
     # ── the journal ──────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def fresh_until(self) -> int:
+        """Until when the server promised the version to be current, in seconds since the epoch."""
+        return self._journal.fresh_until
+
     def mark_fresh(self, fresh_until: float) -> None:
         """Notes until when the version is promised to be current, in seconds since the epoch."""
-        until = max(0, min(int(fresh_until), _LATEST))
-        if until != self.fresh_until:
-            self.fresh_until = until
-            self._append(0, 0, FRESH)
+        self._journal.mark_fresh(fresh_until)
 
     def commit(self) -> None:
         """Writes the records that are not yet in the journal: they survive this process then.
 
         Raises `StorageFullError` when there is no space for them; they are kept for the next time.
         """
-        self._check_header()
-        if self._is_behind:
-            self.compact()
-        elif self._pending:
-            self._write_journal(self._pending, self._end)
-            self._end += len(self._pending)
-            self._pending.clear()
-            header = self._bound_header()
-            records = (self._end - header.start) // RECORD_SIZE - header.count
-            if records > max(_FEW_RECORDS + len(self.slot_of) // 2, self._snapshot_waits_for):
-                self._try_to_compact(records)
+        self._journal.commit()
 
     def compact(self) -> None:
-        """Rewrites the journal with one record for each stored block, in order of use.
-
-        Raises `StorageFullError` when there is no space for both; nothing has changed then.
-        """
-        self._check_header()
-        header, salt = self._bound_header(), new_salt()
-        slots = self.slot_of.values()
-        checksums = map(self._checksums.__getitem__, slots)
-        snapshot, checksum = encode_snapshot(salt, self.slot_of.keys(), slots, checksums)
-        is_front = header.start - RECORDS_START >= len(snapshot)
-        start = RECORDS_START if is_front else self._end
-        self._write_journal(snapshot, start)
-        self._journal.flush()
-        fresh = replace(
-            header,
-            serial=header.serial + 1,
-            salt=salt,
-            start=start,
-            count=len(self.slot_of),
-            checksum=checksum,
-            fresh_until=self.fresh_until,
-        )
-        self._switch(fresh)
-        self._header = fresh
-        self._pending.clear()
-        self._is_behind = False
-        self._snapshot_waits_for = 0
-        self._end = start + len(snapshot)
-        if is_front:
-            self._journal.truncate(self._end)
+        """Rewrites the journal with one record for each stored block; raises as `commit`."""
+        self._journal.compact()
 
     def flush(self) -> None:
-        """Returns once all that was written is durable, the order of recency too."""
-        if self._header:
-            self.commit()
-            self._try_to_compact(0)
+        """Returns once all that was written is durable, the order of use too."""
+        if self.image is not None:
+            self._journal.commit()
+            self._journal.try_to_compact()
         self._blocks.flush()
         self._journal.flush()
 
@@ -341,70 +287,15 @@ class BlockStore:
         self._blocks.close()
         self._journal.close()
 
-    def _try_to_compact(self, records: int) -> None:
-        try:
-            self.compact()
-        except StorageFullError:  # a longer journal does no harm: try again much later
-            self._snapshot_waits_for = 2 * records
-
-    def _append(self, block: int, slot: int, kind: int) -> None:
-        checksum = self._checksums[slot] if kind == STORED else 0
-        seconds = self.fresh_until if kind == FRESH else 0
-        salt = self._bound_header().salt
-        self._pending += encode_record(salt, block, slot, checksum, kind, seconds)
-        self._bound_pending()
-
-    def _append_run(self, block: int, slot: int, count: int) -> None:
-        """Appends a record for each of adjacent blocks in adjacent slots."""
-        salt = self._bound_header().salt
-        checksums = self._checksums[slot : slot + count]
-        for index, checksum in enumerate(checksums):
-            self._pending += encode_record(salt, block + index, slot + index, checksum, STORED, 0)
-        self._bound_pending()
-
-    def _bound_pending(self) -> None:
-        if len(self._pending) > 2 * (_FEW_RECORDS + len(self.slot_of)) * RECORD_SIZE:
-            # The storage must have been full for long. A snapshot will say it all in less.
-            self._pending.clear()
-            self._is_behind = True
-
-    def _write_journal(self, records: ReadableBuffer, offset: int) -> None:
-        try:
-            self._journal.write(records, offset)
-        except StorageFullError:
-            if self._journal.size() > self._end:
-                self._journal.truncate(self._end)  # a part of it was written: others need the space
-            raise
-
-    def _switch(self, header: Header) -> None:
-        """Makes `header` the one that counts. When that fails, nobody knows which one does."""
-        try:
-            encoded = header.encode()
-        except ValueError as error:
-            raise StorageError("journal", str(error)) from error
-        self._is_header_lost = True
-        self._journal.write(encoded, header.place)
-        self._journal.flush()
-        self._is_header_lost = False
-
-    def _check_header(self) -> None:
-        if self._is_header_lost:  # a record might follow a header that does not count
-            raise StorageError("journal", "its header could not be written")
-
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _replay(self) -> None:
         """Reads the journal: what is stored, as far as its records are whole."""
-        data = bytearray(self._journal.size())
-        view = memoryview(data)[: self._journal.read_into(data, 0)]
-        header = newest_header(view)
-        if header is None:
+        records, header = self._journal.read(), self._journal.header
+        if records is None or header is None:
             return
-        self._bind(header)
-        self.fresh_until = header.fresh_until
+        self._bind(header.image)
         self._make_slots(self.slots())
-        records = view[header.start :]
-        self._end = header.start + len(records) // RECORD_SIZE * RECORD_SIZE
         if self._replay_snapshot(records, header):
             records = records[header.count * RECORD_SIZE :]
         if records:
@@ -421,7 +312,7 @@ class BlockStore:
         blocks, slots, checksums = found
         if slots and max(slots) >= self.slots():
             return False
-        self.slot_of = dict(zip(blocks, slots, strict=True))
+        self.slot_of.update(zip(blocks, slots, strict=True))
         for slot, checksum in zip(slots, checksums, strict=True):
             self._checksums[slot] = checksum
         return True
@@ -436,7 +327,7 @@ class BlockStore:
                 continue
             block, slot, checksum, kind, seconds = record
             if kind == FRESH:
-                self.fresh_until = seconds
+                self._journal.fresh_until = seconds
                 continue
             stored.pop(block, None)
             # a slot that changed hands, in case the record that freed it was lost
@@ -491,13 +382,10 @@ class BlockStore:
             self._used.extend(bytes(missing))
             self._allocated.extend(bytes(missing))
 
-    def _bind(self, header: Header) -> None:
-        self._header = header
-        self._block_size, self._seed = header.image.block_size, header.image.seed
-
-    def _bound_header(self) -> Header:
-        assert self._header is not None, "begin() comes first"
-        return self._header
+    def _bind(self, image: StoredImage) -> None:
+        self._block_size, self._seed = image.block_size, image.seed
 
     def _bound(self) -> StoredImage:
-        return self._bound_header().image
+        image = self.image
+        assert image is not None, "begin() comes first"
+        return image
