@@ -213,6 +213,14 @@ class InvalidDocumentError(DiskError):
         self.reason = reason
 
 
+class SignaturesUnavailableError(DiskError):
+    """The signature of a digest list is to be checked, and nothing here can do it."""
+
+    def __init__(self, advice: str) -> None:
+        super().__init__(f"The digest list's signature cannot be checked here: {advice}.")
+        self.advice = advice
+
+
 class EmptyImageError(DiskError):
     """The image has no bytes."""
 

@@ -10,6 +10,7 @@
 - `opening`: what can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
+- `signatures`: Ed25519, by WebCrypto or `cryptography`.
 - `failures`: errors as plain values. `printable`: text of others, without what hides in it.
 """
 

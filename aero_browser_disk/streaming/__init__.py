@@ -5,7 +5,7 @@
   the blocks that these bring, `cache_growth` sees to space for them.
 - `boot_recorder`: what a guest reads first.
 - `readahead`, `strides`, `prefetch`, `boot_profile`: what is fetched before it is read.
-- `digest_list`, `ed25519`: the digests that an image's chunks are checked against.
+- `digest_list`: the digests that an image's chunks are checked against.
 - `cache_folder`, `tab_sharing`: where the blocks go, and several tabs with one image.
 - `bulk_read`, `background_reads`: a whole disk in order, and reads that count as nobody's.
 - `shared_disk`, `shared_blocks`: a disk that other threads read through shared memory.

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ..platform.signatures import SIGNATURE_LENGTH, verify_ed25519
 from ..remote.documents import read_document, whole_number
-from . import ed25519
 
 FORMAT: Final = "aero-disk-digests"
 DIGEST_LENGTH: Final = 32  # bytes of a SHA-256
@@ -54,10 +54,8 @@ class DigestList:
                 f"{self.chunk_count} chunks have {self.chunk_count * DIGEST_LENGTH} bytes of "
                 f"digests, not {len(self.digests)}"
             )
-        if self.signature is not None and len(self.signature) != ed25519.SIGNATURE_LENGTH:
-            raise ValueError(
-                f"a signature has {ed25519.SIGNATURE_LENGTH} bytes, not {len(self.signature)}"
-            )
+        if self.signature is not None and len(self.signature) != SIGNATURE_LENGTH:
+            raise ValueError(f"a signature has {SIGNATURE_LENGTH} bytes, not {len(self.signature)}")
 
     @property
     def chunk_count(self) -> int:
@@ -70,9 +68,12 @@ class DigestList:
         said = f"{FORMAT} {_VERSION}\nsize {self.size}\nchunk_size {self.chunk_size}\nsha256 "
         return said.encode() + hashlib.sha256(self.digests).hexdigest().encode() + b"\n"
 
-    def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the owner of an Ed25519 public key (32 bytes) signed all that the list says."""
-        return self.signature is not None and ed25519.verify(
+    async def is_signed_by(self, public_key: bytes) -> bool:
+        """Whether the owner of an Ed25519 public key (32 bytes) signed all that the list says.
+
+        Raises `SignaturesUnavailableError` where nothing can check a signature.
+        """
+        return self.signature is not None and await verify_ed25519(
             public_key, self.signature, self.signed_bytes
         )
 

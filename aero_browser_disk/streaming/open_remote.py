@@ -60,7 +60,7 @@ async def _open(
         raise RemoteImagesDisabledError
     options.check()
     address = ImageAddress.parse(url, options.headers, options.credentials, options.timeout_s)
-    trusted = options.read_digests()
+    trusted = await options.read_digests()
     given = options.read_profile()
     block_size, retry = options.block_size, options.retry
     if trusted is not None:

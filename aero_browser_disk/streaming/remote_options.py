@@ -9,9 +9,9 @@ from typing import Final, Literal, TypedDict
 from ..errors import InvalidDocumentError, InvalidOptionError
 from ..formats.opening import FORMAT_NAMES
 from ..platform.base import Credentials
+from ..platform.signatures import PUBLIC_KEY_LENGTH
 from ..remote.access import Renew
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
-from . import ed25519
 from .boot_profile import BootProfile
 from .digest_list import DigestList, pin_of
 
@@ -84,12 +84,12 @@ class RemoteSettings:
             expected = f"one of {', '.join(STREAMED_FORMATS)}"
             raise InvalidOptionError("format", self.format, expected)
 
-    def read_digests(self) -> DigestList | None:
+    async def read_digests(self) -> DigestList | None:
         """The digest list, if it is the one that the pin and the key name.
 
-        Raises `InvalidDocumentError` and `InvalidOptionError`.
+        Raises `InvalidDocumentError`, `InvalidOptionError` and `SignaturesUnavailableError`.
         """
-        return _read_digests(self.digests, self.digests_sha256, self.digests_key)
+        return await _read_digests(self.digests, self.digests_sha256, self.digests_key)
 
     def read_profile(self) -> BootProfile | None:
         """The boot profile that was given, if one was; raises `InvalidDocumentError`."""
@@ -102,7 +102,9 @@ class RemoteSettings:
             raise InvalidDocumentError("boot profile", str(error)) from error
 
 
-def _read_digests(encoded: bytes | None, pin: str | None, key: str | None) -> DigestList | None:
+async def _read_digests(
+    encoded: bytes | None, pin: str | None, key: str | None
+) -> DigestList | None:
     """The list, if it is the one that the pin and the key say."""
     if encoded is None:
         for option, value in (("digests_sha256", pin), ("digests_key", key)):
@@ -115,7 +117,7 @@ def _read_digests(encoded: bytes | None, pin: str | None, key: str | None) -> Di
         digests = DigestList.decode(encoded)
     except ValueError as error:
         raise InvalidDocumentError("digest list", str(error)) from error
-    if key is not None and not digests.is_signed_by(_read_key(key)):
+    if key is not None and not await digests.is_signed_by(_read_key(key)):
         raise InvalidDocumentError("digest list", "it is not signed by the key that was given")
     return digests
 
@@ -125,6 +127,6 @@ def _read_key(key: str) -> bytes:
         encoded = bytes.fromhex(key)
     except ValueError:
         encoded = b""
-    if len(encoded) != ed25519.PUBLIC_KEY_LENGTH:
+    if len(encoded) != PUBLIC_KEY_LENGTH:
         raise InvalidOptionError("digests_key", key, "an Ed25519 public key, 64 hexadecimal digits")
     return encoded

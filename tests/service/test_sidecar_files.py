@@ -209,7 +209,7 @@ def test_the_list_is_signed(folder: Path, tmp_path: Path, capsys: pytest.Capture
     digests = DigestList.decode(encoded)
     assert digests.signature is not None
     key.public_key().verify(digests.signature, digests.signed_bytes)
-    assert digests.is_signed_by(key.public_key().public_bytes_raw())
+    assert asyncio.run(digests.is_signed_by(key.public_key().public_bytes_raw()))
     said = json.loads(capsys.readouterr().out)
     assert said == {
         "file": "disk.img.digests",

@@ -33,7 +33,8 @@ PUBLIC = {
         NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
         OutOfRangeError RangeNotSupportedError ReadOnlyError RecoveredOverlayError
         RemoteImagesDisabledError
-        RenewalError SourceChangedError SourceError StorageBusyError StorageError
+        RenewalError SignaturesUnavailableError SourceChangedError SourceError StorageBusyError
+        StorageError
         StorageFullError StorageUnavailableError UnfinishedImportError
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError
         UnreadableImageError UnsupportedImageError UnversionedBaseError
