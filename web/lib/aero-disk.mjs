@@ -1,5 +1,5 @@
 /**
- * Disks for emulators in the browser. Python does the work in a worker; this module is the way to it.
+ * Disks for emulators in the browser. Python does the work in a worker; this module talks to it.
  *
  *     import { openDisk } from "./aero-disk.mjs";
  *     const disk = await openDisk({ url, allowRemote: true });
@@ -40,33 +40,33 @@ export { Library, library } from "./library.mjs";
  */
 
 /**
- * Either `url` or `image`, with or without `overlay`; all else is for a `url`.
+ * Either `url` or `image`, with or without `overlay`. All other options are for a `url`.
  * @typedef {object} DiskOptions
  * @property {string | URL} [url] the image; it may hold secrets, which stay in memory
  * @property {string} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
  * @property {string} [image] a local image of the library, by name or id
- * @property {string | string[]} [overlay] takes the writes, and is made when it is not there yet;
- *   of several, each lies over the one before, and the last takes the writes
+ * @property {string | string[]} [overlay] takes the writes, and is created if it does not exist;
+ *   in a list each is based on the one before, and the last takes the writes
  * @property {boolean} [writeBase] lets an image take writes that make its overlays useless
- * @property {boolean} [allowRemote] the user's consent: without it nothing is asked of the network
- * @property {number} [cacheLimitBytes] the most that is cached of this image
+ * @property {boolean} [allowRemote] the user's consent: without it no request is made
+ * @property {number} [cacheLimitBytes] max. bytes cached of this image
  * @property {number} [blockSize] the unit of caching in bytes: a power of two, 16 KiB by default
- * @property {string} [cacheKey] names the image where its address changes, as a signed one does
+ * @property {string} [cacheKey] identifies the image if its URL changes, as signed URLs do
  * @property {Record<string, string>} [headers] sent with every request, never stored
  * @property {"omit" | "same-origin" | "include"} [credentials] as `fetch` has it
- * @property {() => Promise<RenewedAccess> | RenewedAccess} [renew] another address when this one expires or is refused
- * @property {Date | number} [expiresAt] when the address expires, if that is known
+ * @property {() => Promise<RenewedAccess> | RenewedAccess} [renew] returns a new URL when this one expires or is refused
+ * @property {Date | number} [expiresAt] when the URL expires, if known
  * @property {number} [timeoutS] how long the server may stay silent, in seconds
  * @property {{ tries?: number, baseS?: number, capS?: number, totalS?: number }} [retry]
- * @property {number} [concurrency] requests at once, 6 by default
- * @property {number} [maxRequestBytes] the longest range to ask for
- * @property {boolean} [readAhead] whether to fetch what is likely to be read next; on by default
- * @property {Uint8Array | "auto" | null} [bootProfile] what `bootProfile()` gave; "auto" by default
+ * @property {number} [concurrency] concurrent requests, 6 by default
+ * @property {number} [maxRequestBytes] max. length of a range request
+ * @property {boolean} [readAhead] fetches what is likely to be read next; on by default
+ * @property {Uint8Array | "auto" | null} [bootProfile] the result of `bootProfile()`; "auto" by default
  * @property {Uint8Array} [digests] a digest list: every byte is checked against it
  * @property {string} [digestsSha256] what that list must hash to, in hex
  * @property {string} [digestsKey] the Ed25519 public key that it must be signed by, in hex
  * @property {number} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
- * @property {boolean} [persist] asks the browser not to clear this site's storage by itself
+ * @property {boolean} [persist] asks the browser not to evict this site's storage
  */
 
 /**
@@ -77,7 +77,7 @@ export { Library, library } from "./library.mjs";
 /**
  * Opens a disk image: from a server, or from the library.
  * @param {DiskOptions & DiskWorkerOptions} options
- * @returns {Promise<Disk>} rejects with a `DiskError` whose `name` says what was wrong
+ * @returns {Promise<Disk>} rejects with a `DiskError`; its `name` is the kind of error
  */
 export async function openDisk(options) {
   const calledAt = performance.now();

@@ -1,6 +1,6 @@
 /**
- * Checks of what a caller passes in. Whatever cannot work is an `InvalidOptionError`, as a bad option
- * of Python's is, and never a `TypeError` from somewhere within.
+ * Checks the arguments of public functions. An invalid one is an `InvalidOptionError`, as in Python, and
+ * never a `TypeError` from somewhere inside.
  */
 
 import { invalidOption } from "./disk-error.mjs";
@@ -10,7 +10,7 @@ export const MAX_WRITE = 256 << 20;
 
 /**
  * @param {unknown} offset a number or BigInt
- * @returns {number} NaN, a fraction and what is no number are refused; the range is not checked
+ * @returns {number} rejects NaN, fractions and other types; does not check the range
  */
 export function offsetOf(offset) {
   const number = typeof offset === "bigint" ? Number(offset) : offset;

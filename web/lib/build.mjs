@@ -1,12 +1,12 @@
 /**
- * What belongs to this worker: `scripts/build` writes this module anew, with the names of what it
- * built. As it stands here there is no snapshot, and whoever starts a worker names the wheel.
+ * The files of this build. `scripts/build` replaces this module with one that names what it built. This
+ * version has no snapshot, so whoever starts a worker must name the wheel.
  */
 
 /**
  * A memory snapshot of Pyodide with this package imported (see `snapshot.mjs`).
  * @typedef {object} SnapshotFacts
- * @property {string} path of the compressed files beside this module, less `.gzip` and `.brotli`
+ * @property {string} path of the compressed files next to this module, without `.gzip` and `.brotli`
  * @property {string[]} encodings how it was compressed: `gzip`, and maybe `brotli`
  * @property {number} bytes its length, not compressed
  * @property {string} head what Pyodide has in front of the memory, in base64

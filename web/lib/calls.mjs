@@ -1,6 +1,6 @@
 /**
- * Calls to the disk worker, from the page that started it or over a port that was handed on: the
- * messages that `worker.mjs` describes, and who waits for their responses.
+ * Calls to the disk worker, from the page that started it or over a port: sends the messages that
+ * `worker.mjs` describes and matches the responses to the callers.
  */
 
 import { DiskError, invalidOption } from "./disk-error.mjs";
@@ -43,7 +43,7 @@ export class Calls {
   }
 
   /**
-   * Runs an operation with values that were lent, whose functions stay callable after it.
+   * Runs an operation with lent values. Their functions stay callable afterwards.
    * @param {string} operation
    * @param {ReturnType<Calls["lend"]>} lent
    * @param {AbortSignal} [signal] cancels the operation
@@ -54,8 +54,8 @@ export class Calls {
   }
 
   /**
-   * What can be posted of `values`: functions by number, which the worker may call until they are
-   * taken back, and nothing that is undefined.
+   * A copy of `values` that can be posted. Functions become numbers, which the worker may call until
+   * they are released; undefined values are left out.
    * @param {Record<string, unknown>} values
    */
   lend(values) {
@@ -167,9 +167,9 @@ export class Calls {
       value = { error: error instanceof Error ? error.message : String(error) };
     }
     try {
-      this.post({ answer: id, value });
+      this.post({ response: id, value });
     } catch {
-      this.post({ answer: id, value: { error: "a function returned what cannot be sent to a worker" } });
+      this.post({ response: id, value: { error: "a function returned what cannot be sent to a worker" } });
     }
   }
 }

@@ -4,21 +4,21 @@ import { Calls } from "./calls.mjs";
 import { DiskError, invalidOption, workerFailed } from "./disk-error.mjs";
 
 /**
- * Where the worker and what it needs are; each is found beside this module unless given.
+ * Where the worker and its files are. By default each is next to this module.
  * @typedef {object} DiskWorkerOptions
  * @property {string | URL | undefined} [workerUrl] `worker.mjs`, or a module that imports it
  * @property {string | URL | undefined} [pyodideUrl] the folder of Pyodide's files, ending with `/`
- * @property {string | URL | undefined} [wheelUrl] another wheel of this package than the build's, which takes longer
+ * @property {string | URL | undefined} [wheelUrl] another wheel than the build's; starting takes longer
  */
 
 /** @typedef {import("./python.mjs").StartFacts} StartFacts */
 
-/** The worker, and who waits for its responses. */
+/** The worker, and the calls that wait for its responses. */
 export class DiskWorker {
   #worker;
   /** @type {(facts: StartFacts) => void} */
   #reportStart = () => {};
-  /** How Python came up, once it has. @type {Promise<StartFacts>} */
+  /** How Python started, once it has. @type {Promise<StartFacts>} */
   started = new Promise((resolve) => (this.#reportStart = resolve));
 
   /** @param {DiskWorkerOptions} [options] */
@@ -28,7 +28,7 @@ export class DiskWorker {
       wheelUrl: wheelUrl ? absolute("wheelUrl", wheelUrl) : null,
     };
     this.#worker = startWorker(workerUrl);
-    /** @internal What goes to the worker and comes back. */
+    /** @internal Calls to the worker. */
     this.calls = new Calls(this.#worker);
     this.#worker.onmessage = ({ data }) => {
       if (data.started) this.#reportStart(data.started);
@@ -50,7 +50,7 @@ export class DiskWorker {
     return this.calls.call(operation, values, signal);
   }
 
-  /** Ends the worker at once. Whatever is under way fails; what was cached stays. */
+  /** Ends the worker at once. Calls under way fail; cached blocks stay. */
   terminate() {
     this.#fail("it was ended");
     this.#worker.terminate();

@@ -8,7 +8,7 @@ import { SharedMemoryClient } from "./shared-client.mjs";
 import { BUFFER_BYTES, canWait } from "./shared-protocol.mjs";
 
 const MAX_READ = 2 ** 31;
-const READ_PART = 64 << 20; // bytes that the worker has in its memory for one read, at most
+const READ_PART = 64 << 20; // max. bytes in the worker's memory for one read
 
 /** @typedef {number | bigint} Offset */
 
@@ -26,8 +26,8 @@ const READ_PART = 64 << 20; // bytes that the worker has in its memory for one r
  * @property {number} cacheLimitBytes
  * @property {"opfs" | "memory"} storage
  * @property {string[]} notices
- * @property {number | null} startMs from `openDisk` to the first bytes that `read` gave, Python's start
- *   included; null until then
+ * @property {number | null} startMs from `openDisk` to the first bytes that `read` returned,
+ *   including the start of Python; null until then
  */
 
 /**
@@ -35,15 +35,15 @@ const READ_PART = 64 << 20; // bytes that the worker has in its memory for one r
  * @typedef {object} Belongings
  * @property {SharedMemoryClient} [client]
  * @property {number | undefined} [sharedMemoryBytes]
- * @property {number} [calledAt] when `openDisk` was called, as `performance.now()` has it
- * @property {() => void} [whenClosed] called once it is closed
+ * @property {number} [calledAt] when `openDisk` was called (`performance.now()`)
+ * @property {() => void} [whenClosed] called when the disk has closed
  */
 
 /**
  * An open disk. Offsets are numbers or BigInts, in bytes and of any alignment.
  *
- * What another thread reads too is shared with it where the page is cross-origin isolated: then
- * `tryRead` answers from memory, and `readSync` and its kin are to be had in workers.
+ * In a cross-origin isolated page, threads share the blocks in memory: `tryRead` reads from there, and
+ * workers can use `readSync` and the other synchronous methods.
  */
 export class Disk {
   #calls;
@@ -71,17 +71,17 @@ export class Disk {
       belongings.client ?? new SharedMemoryClient(this.#calls, disk, belongings.sharedMemoryBytes);
     /** In bytes. */
     this.size = size;
-    /** Names the one state of the image that every read is of. */
+    /** The version of the image that all reads come from. */
     this.version = version;
     /** In bytes. */
     this.blockSize = blockSize;
     this.readOnly = readOnly;
-    /** What a guest must be told: 512, or 2,048 for a CD. */
+    /** The sector size for the guest: 512, or 2,048 for a CD. */
     this.sectorSize = sectorSize ?? 512;
   }
 
   /**
-   * The `length` bytes at `offset`; any that lie inside the disk, up to 2 GiB.
+   * Reads `length` bytes at `offset`. The range must be inside the disk, and at most 2 GiB.
    * @param {Offset} offset
    * @param {number} length
    * @param {{ signal?: AbortSignal | undefined }} [options] an aborted signal always rejects, with its reason
@@ -100,8 +100,8 @@ export class Disk {
   }
 
   /**
-   * Fills `target` at once, or says false and leaves it undefined: then `read` brings the bytes, and
-   * the next try finds them unless they have made way for others. Always false without isolation.
+   * Fills `target` at once. If that is not possible, returns false and leaves `target` undefined: use
+   * `read`, after which `tryRead` usually succeeds. Always false without isolation.
    * @param {Offset} offset
    * @param {Uint8Array} target
    * @returns {boolean}
@@ -112,7 +112,7 @@ export class Disk {
   }
 
   /**
-   * Fills `target`; the thread is blocked until that is done. In workers of isolated pages only.
+   * Fills `target`, and blocks the thread until done. Only in workers of isolated pages.
    * @param {Offset} offset
    * @param {Uint8Array | Uint8Array[]} target one view, or several that are filled one after the other
    */
@@ -125,8 +125,8 @@ export class Disk {
   }
 
   /**
-   * Writes `data` if that can be done at once; when it says false, nothing was written. Waits for the
-   * worker a fifth of a millisecond at most. Always false without isolation.
+   * Writes `data` if that is possible at once; if it returns false, nothing was written. Waits for the
+   * worker 0.2 ms at most. Always false without isolation.
    * @param {Offset} offset
    * @param {Uint8Array} data
    * @returns {boolean}
@@ -165,7 +165,7 @@ export class Disk {
 
   /**
    * Writes `data`, of at most 256 MiB. Reads see it at once; `flush` makes it durable. Rejects with a
-   * `StorageFullError` when there is no space: then nothing of it is written.
+   * `StorageFullError` if there is no space; then none of it was written.
    * @param {Offset} offset
    * @param {Uint8Array} data
    * @returns {Promise<void>}
@@ -194,7 +194,7 @@ export class Disk {
   }
 
   /**
-   * Discards all that was written to the overlay that this disk was opened with.
+   * Discards all writes to the overlay that this disk was opened with.
    * @returns {Promise<void>}
    */
   resetOverlay() {
@@ -202,8 +202,8 @@ export class Disk {
   }
 
   /**
-   * Names what the overlay makes of its image: the same digest, the same disk. A machine's saved
-   * state belongs to one digest.
+   * The digest of the disk's content, image and overlay together. A machine's saved state belongs to
+   * one digest.
    * @returns {Promise<string>} SHA-256 in hex
    */
   overlayDigest() {
@@ -212,7 +212,7 @@ export class Disk {
 
   /**
    * A port to this disk for another thread: `postMessage(port, [port])` there, `attachDisk(port)` in
-   * it. Whoever has it can do with this disk, and with no other, what can be done here.
+   * it. The port gives full access to this disk, and to no other.
    * @returns {MessagePort}
    */
   port() {
@@ -222,7 +222,7 @@ export class Disk {
   }
 
   /**
-   * Downloads all that is missing, after everything else; continues where it was after a reload.
+   * Downloads all missing blocks in the background. Continues after a reload.
    * @returns {Promise<void>}
    */
   keepWholeImage() {
@@ -235,7 +235,7 @@ export class Disk {
   }
 
   /**
-   * The blocks read so far, in the order of their first read: a small file for `openDisk`.
+   * The blocks read so far, in the order of their first read, as a small file for `openDisk`.
    * @returns {Promise<Uint8Array<ArrayBuffer>>}
    */
   bootProfile() {
@@ -265,7 +265,7 @@ export class Disk {
   }
 
   /**
-   * Closes the disk; of an attached one only this end. What is under way rejects with a
+   * Closes the disk; an attached disk closes only its own end. Calls under way reject with a
    * `DiskClosedError`. Closing again does nothing.
    * @returns {Promise<void>}
    */
@@ -283,7 +283,7 @@ export class Disk {
   }
 
   /**
-   * Reads in parts what would be long for the worker's memory.
+   * Reads a long range in parts, to limit the worker's memory.
    * @param {number} offset
    * @param {number} length
    * @param {AbortSignal} [signal]
@@ -327,7 +327,7 @@ export class Disk {
 }
 
 /**
- * The disk that a port leads to: `disk.port()` made it, and it was posted to this thread.
+ * Attaches the disk behind a port that `disk.port()` created in another thread.
  * @param {MessagePort} port
  * @returns {Promise<Disk>}
  */
@@ -340,7 +340,7 @@ export async function attachDisk(port) {
 }
 
 /**
- * Bytes that are no part of a larger buffer, all of which would be copied with them, nor shared.
+ * Copies bytes of a shared or larger buffer; posting a view would copy the whole buffer.
  * @param {Uint8Array} data
  */
 function alone(data) {

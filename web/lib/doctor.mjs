@@ -16,7 +16,7 @@ import { connect } from "./disk-worker.mjs";
  * @typedef {object} Finding
  * @property {string} code
  * @property {"ok" | "note" | "fails"} level
- * @property {string} what was seen
+ * @property {string} what was observed
  * @property {string} meaning
  * @property {Record<string, string>} remedy
  */
@@ -24,8 +24,8 @@ import { connect } from "./disk-worker.mjs";
 /**
  * `fault` is the code of the first finding that fails.
  * @typedef {object} Diagnosis
- * @property {string} url as it may be shown
- * @property {Finding[]} findings in the order of looking
+ * @property {string} url without secrets
+ * @property {Finding[]} findings in the order of the checks
  * @property {boolean} isStreamable
  * @property {string | null} fault
  * @property {number | null} size of the image in bytes
@@ -35,7 +35,7 @@ import { connect } from "./disk-worker.mjs";
 
 /**
  * @typedef {object} DiagnosisOptions
- * @property {boolean} [allowRemote] the user's consent: without it nothing is asked of the network
+ * @property {boolean} [allowRemote] the user's consent: without it no request is made
  * @property {Record<string, string>} [headers] sent with every request
  * @property {RequestCredentials} [credentials]
  * @property {number} [timeoutS] how long the server may stay silent, in seconds

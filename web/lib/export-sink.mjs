@@ -3,8 +3,8 @@
  */
 
 /**
- * A stream to write to, a file to be written, or what becomes of it otherwise: "picker" asks the user,
- * "download" puts it among the downloads, "blob" gives it back.
+ * A stream, a file, or a way to deliver the result: "picker" asks the user for a file, "download" downloads
+ * it, "blob" returns it.
  * @typedef {WritableStream<Uint8Array> | FileSystemFileHandle | "picker" | "download" | "blob"} Target
  */
 
@@ -12,7 +12,7 @@
  * @typedef {object} Sink
  * @property {number} written bytes so far
  * @property {(bytes: Uint8Array<ArrayBuffer>) => Promise<void>} write
- * @property {(length: number) => Promise<void>} skip writes zeros, as a hole where that can be
+ * @property {(length: number) => Promise<void>} skip writes zeros, as a hole if possible
  * @property {(fileName: string) => Promise<Blob | null>} close
  * @property {(reason: unknown) => Promise<void>} abort
  */
@@ -38,12 +38,12 @@ export async function openSink(to, suggestedName) {
   return new StreamSink(await target.createWritable());
 }
 
-/** Whether the user can be asked for a file: the browser can, and they have just done something. */
+/** Whether a file picker can be shown: the browser has one, and the user has just done something. */
 function canAsk() {
   return "showSaveFilePicker" in page && page.navigator.userActivation?.isActive;
 }
 
-/** Writes to a stream; where it is that of a file, zeros are left out. */
+/** Writes to a stream; a file's stream skips zeros. */
 class StreamSink {
   written = 0;
   #writer;
@@ -86,7 +86,7 @@ class StreamSink {
   }
 }
 
-/** Gathers a Blob, whose bytes the browser may put on disk, and in which zeros are there once. */
+/** Collects a Blob. The browser may store its bytes on disk; zeros are stored once. */
 class BlobSink {
   written = 0;
   /** @type {Blob[]} */
@@ -108,7 +108,7 @@ class BlobSink {
   /** @param {number} length */
   async skip(length) {
     this.#parts.push(this.#zeros.slice(0, length % ZEROS));
-    let zeros = this.#zeros; // of twice the size each time, so that a hole of any size takes few parts
+    let zeros = this.#zeros; // doubled each time, so that a hole of any size takes few parts
     for (let count = Math.floor(length / ZEROS); count > 0; count = Math.floor(count / 2)) {
       if (count % 2) this.#parts.push(zeros);
       zeros = new Blob([zeros, zeros]);

@@ -7,7 +7,7 @@
  *     const blob = await files.blob("/1/etc/hostname");
  *
  * A path begins with the number of a volume: `/` has the volumes, `/1/` is the root of the first
- * partition. Only the blocks that are touched are downloaded. Names come from the image: show them
+ * partition. Only the blocks that are read are downloaded. Names come from the image: show them
  * as text, never as markup.
  *
  * @module files.mjs
@@ -17,7 +17,7 @@ import { lengthOf, offsetOf, signalOf } from "./arguments.mjs";
 import { DiskError } from "./disk-error.mjs";
 
 const CHUNK = 2 << 20;
-const MAX_REQUESTED = 2; // chunks: the next one is on its way while one is taken
+const MAX_REQUESTED = 2; // chunks: one is fetched while the one before is used
 
 /**
  * @typedef {object} Entry
@@ -27,7 +27,7 @@ const MAX_REQUESTED = 2; // chunks: the next one is on its way while one is take
  * @property {number | null} modified in seconds since the epoch
  * @property {string | null} target where a link leads
  * @property {string} label a volume's own name
- * @property {string} description what a volume holds, in words
+ * @property {string} description what a volume contains, in words
  * @property {number | null} offset where a volume begins on the disk, in bytes
  * @property {string | null} cannot why a volume's files cannot be shown, in words
  */
@@ -46,7 +46,7 @@ export class Files {
   }
 
   /**
-   * What is in a folder, in the order of the disk; `complete` is false where there is more.
+   * Lists a folder, in the order of the disk; `complete` is false if there is more.
    * @param {string} path
    * @param {{ signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<Listing>}
@@ -56,7 +56,7 @@ export class Files {
   }
 
   /**
-   * What a path leads to, links followed.
+   * The entry at a path; follows links.
    * @param {string} path
    * @param {{ signal?: AbortSignal | undefined }} [options]
    * @returns {Promise<Entry>}
@@ -66,7 +66,7 @@ export class Files {
   }
 
   /**
-   * The `length` bytes at `offset` of a file, fewer where it ends; at most 16 MiB.
+   * Reads `length` bytes at `offset` of a file, at most 16 MiB; fewer at its end.
    * @param {string} path
    * @param {number} offset
    * @param {number} length
@@ -89,8 +89,8 @@ export class Files {
   }
 
   /**
-   * What lies at a byte of the disk. The file is told once it was listed (ext with extents, ISO 9660)
-   * or its extents were asked for: nothing is searched, so it may be asked while a pointer moves.
+   * What is at an offset of the disk. It names a file only after the file was listed (ext with extents,
+   * ISO 9660) or its extents were requested. It searches nothing, so it may be called while a pointer moves.
    * @param {number} offset
    * @returns {Promise<DiskLocation>}
    */
@@ -99,7 +99,7 @@ export class Files {
   }
 
   /**
-   * The bytes of a file as a stream, read as they are taken.
+   * A file as a stream, read on demand.
    * @param {string} path
    * @param {Options} [options]
    * @returns {ReadableStream<Uint8Array<ArrayBuffer>>}
@@ -122,7 +122,7 @@ export class Files {
   }
 
   /**
-   * A file as a Blob, which the browser keeps on its disk when it is large.
+   * A file as a Blob, which the browser stores on disk if it is large.
    * @param {string} path
    * @param {Options} [options]
    * @returns {Promise<Blob>}
@@ -130,7 +130,7 @@ export class Files {
   async blob(path, options) {
     /** @type {Blob[]} */
     const parts = [];
-    // Blobs of chunks, so that what was read leaves the memory.
+    // Blobs of chunks, so that chunks can leave the memory.
     for await (const chunk of this.#chunks(path, options)) parts.push(new Blob([chunk]));
     return new Blob(parts, { type: "application/octet-stream" });
   }
@@ -149,7 +149,7 @@ export class Files {
     for (let done = 0; done < size; ) {
       while (next < size && requested.length < MAX_REQUESTED) {
         const chunk = this.read(path, next, Math.min(CHUNK, size - next), { signal });
-        chunk.catch(() => {}); // whoever takes it hears of it; nobody may
+        chunk.catch(() => {}); // reported when it is taken, which may never happen
         requested.push(chunk);
         next += CHUNK;
       }

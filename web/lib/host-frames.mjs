@@ -1,7 +1,7 @@
 /**
  * The frames of a disk's shared memory, as the disk's own worker fills and empties them: see
- * `shared-protocol.mjs` for the protocol. The heads are the table. In a set, the frame goes that was not
- * read since it was looked at last (the clock algorithm; readers leave marks).
+ * `shared-protocol.mjs` for the protocol. The heads are the table. A set evicts a frame that was
+ * not read since it was last examined (the clock algorithm; readers set marks).
  */
 
 import { areaLayout, FRAME_SHIFT, HEADS, SET_SHIFT, SIZE_HIGH, SIZE_LOW, WAYS } from "./shared-protocol.mjs";
@@ -13,7 +13,7 @@ const NOTHING = -1;
 const place = { at: 0 };
 
 /**
- * Whether a file gave all bytes from `at` on that fit into `target`.
+ * Fills `target` from `at` on; false if the file returned fewer bytes.
  * @param {SyncFile} file
  * @param {number} at
  * @param {Uint8Array} target
@@ -23,7 +23,7 @@ export function readWhole(file, at, target) {
     place.at = at;
     return file.read(target, place) === target.length;
   } catch {
-    return false; // Python reads again, and then hears why
+    return false; // Python reads again and gets the error
   }
 }
 
@@ -61,7 +61,7 @@ export class HostFrames {
     for (let frame = 0; frame < frames; frame++) this.#heads[2 * frame + 1] = NOTHING;
   }
 
-  /** How many frames hold a block. */
+  /** How many frames contain a block. */
   get used() {
     return this.#heads.reduce((used, word, at) => used + Number(at % 2 === 1 && word !== NOTHING), 0);
   }
@@ -72,8 +72,8 @@ export class HostFrames {
   }
 
   /**
-   * Whether a block that is in no frame was asked for before, about as many misses ago at most as
-   * there are frames: to bring in whatever is asked for once would drive out what is asked for often.
+   * Whether a block that is in no frame was requested recently, within about as many misses as there are
+   * frames. Loading blocks that are requested only once would evict the ones requested often.
    * @param {number} block
    */
   isWanted(block) {
@@ -85,11 +85,11 @@ export class HostFrames {
   }
 
   /**
-   * Puts a block that lies in a file into a frame.
+   * Reads a block from a file into a frame.
    * @param {number} block
    * @param {SyncFile} file
    * @param {number} at
-   * @returns {boolean} false when the file did not give all of it
+   * @returns {boolean} false if the file returned fewer bytes
    */
   fill(block, file, at) {
     const frame = this.#open(block);
@@ -129,7 +129,7 @@ export class HostFrames {
   }
 
   /**
-   * The frame that holds a block; below 0 when none does.
+   * The frame of a block; negative if it is in none.
    * @param {number} block
    */
   #find(block) {
@@ -141,7 +141,7 @@ export class HostFrames {
   }
 
   /**
-   * Opens the frame that a block is to go to, at the cost of the block in it.
+   * Picks the frame for a block, evicting the block in it, and opens it for writing.
    * @param {number} block
    */
   #open(block) {

@@ -7,8 +7,8 @@
  *     await library.export("my-disk", { compress: "gzip" });
  *     library.addEventListener("change", redraw); // here or in another tab
  *
- * Images go by name or id, overlays and caches by id. What is open, here or in another tab, is not
- * changed or removed: that is an `ImageBusyError`.
+ * Name images by name or id, overlays and caches by id. Changing or removing anything that is open, here
+ * or in another tab, is an `ImageBusyError`.
  */
 
 import { connect } from "./disk-worker.mjs";
@@ -20,31 +20,31 @@ import { openSink } from "./export-sink.mjs";
 const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 
 /**
- * Sizes in bytes. `base` is the id of what an overlay lies over, `done` how much of an
- * interrupted import is saved.
+ * Sizes in bytes. `base` is the id of an overlay's base, `done` how many bytes of an
+ * interrupted import are saved.
  * @typedef {object} LibraryEntry
  * @property {string} id
  * @property {"image" | "overlay" | "cache"} kind
  * @property {string} name
  * @property {number | null} size of the disk
- * @property {number} usedBytes what it takes of the storage
+ * @property {number} usedBytes storage that it uses
  * @property {string | null} version
  * @property {Date | null} createdAt
  * @property {Date} usedAt
- * @property {"ready" | "creating" | "importing" | "recovered"} state "importing": it can be continued, or
- *   removed; "recovered": its record was damaged and its name lost, `rename` gives it one
+ * @property {"ready" | "creating" | "importing" | "recovered"} state "importing": the import can be
+ *   continued or removed; "recovered": its record was damaged and its name lost, use `rename`
  * @property {"disk" | "cd"} media
  * @property {string} format what was imported
  * @property {boolean} isOpen here or in another tab
  * @property {string | null} base
  * @property {string | null} baseName
  * @property {number | null} done
- * @property {string | null} damage what was found wrong with its data: `recover` saves what is intact
+ * @property {string | null} damage what is wrong with its data: `recover` saves the intact parts
  */
 
 /**
- * What was saved of a damaged image or overlay. `lost` has offset and length of what could not be read, in
- * order: zeros in the new one. Without `isLatest` the last changes are missing.
+ * The result of recovering a damaged image or overlay. `lost` lists offset and length of unreadable ranges,
+ * which are zeros in the new one. If `isLatest` is false, the last changes are missing.
  * @typedef {{ entry: LibraryEntry, lost: [number, number][], isLatest: boolean }} Recovery
  */
 
@@ -55,10 +55,10 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 
 /**
  * @typedef {object} ImportOptions
- * @property {string} [name] what to call the image; else it is called after the file
+ * @property {string} [name] the image's name; by default the file's
  * @property {boolean} [pad] accepts a size that is not a multiple of 512 bytes, and adds zeros
- * @property {boolean} [keep] leaves what a cancelled import has, so that it can be continued
- * @property {string} [fileName] of bytes and streams: what the image is called after
+ * @property {boolean} [keep] keeps the data of a cancelled import, so that it can be continued
+ * @property {string} [fileName] names an image made from bytes or a stream
  * @property {OnProgress} [onProgress]
  * @property {AbortSignal} [signal]
  */
@@ -77,11 +77,11 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 
 /**
  * @typedef {object} ExportOptions
- * @property {string | string[]} [overlays] exports what the image is with these over it
+ * @property {string | string[]} [overlays] exports the image with these overlays applied
  * @property {"gzip" | "zstd"} [compress]
- * @property {import("./export-sink.mjs").Target} [to] by default the user is asked where the browser
- *   can do that, else it is downloaded
- * @property {string} [fileName] what to call it, or to suggest
+ * @property {import("./export-sink.mjs").Target} [to] by default the browser asks the user for a
+ *   file, or downloads if it cannot ask
+ * @property {string} [fileName] the file's name, or the suggested one
  * @property {(done: number, total: number) => void} [onProgress] bytes of the disk
  * @property {AbortSignal} [signal]
  */
@@ -115,13 +115,8 @@ export class Library extends EventTarget {
   }
 
   /**
-<<<<<<< HEAD
-   * Makes an image of a file, of any format that is known: raw, ISO 9660, qcow2, VHD, VHDX, VMDK, VDI, BIN,
-   * or compressed. An import that broke off goes on when it is asked for again with the same file.
-=======
-   * Creates an image from a file, of any format that is known: raw, ISO 9660, qcow2, VHD, or compressed. An
-   * interrupted import continues when the same file is imported again.
->>>>>>> 7e164fb (Leave nothing behind when a disk closes, and have every public call of JavaScript fail with our errors)
+   * Creates an image from a file in any supported format: raw, ISO 9660, qcow2, VHD, VHDX, VMDK, VDI, BIN, or
+   * compressed. An interrupted import continues when the same file is imported again.
    * @param {Importable} file
    * @param {ImportOptions} [options]
    * @returns {Promise<LibraryEntry>}
@@ -133,8 +128,8 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Creates a local image from an open disk as it is now, with what its overlay holds; of a remote one all
-   * that is missing is downloaded.
+   * Creates a local image from the current content of an open disk, overlay included. Missing blocks of a
+   * remote disk are downloaded.
    * @param {import("./disk.mjs").Disk} disk
    * @param {{ name: string, onProgress?: OnProgress, signal?: AbortSignal | undefined }} options
    * @returns {Promise<LibraryEntry>}
@@ -147,9 +142,9 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Writes an image to a file, as it is or compressed; nothing else can open it meanwhile. What this tab
-   * has open goes out as it is now, unless it is written to before the end. The id of an overlay gives a
-   * file of what it holds, for `importOverlay`.
+   * Writes an image to a file, optionally compressed. Nothing else can open the image meanwhile. An image
+   * that this tab has open is exported as it is now, and fails if it is written to before the end. The id
+   * of an overlay exports the overlay alone, for `importOverlay`.
    * @param {string} name
    * @param {ExportOptions} [options]
    * @returns {Promise<{ fileName: string, bytes: number, blob: Blob | null }>} `blob` where `to` asks for it
@@ -205,7 +200,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Saves what is intact of a damaged image in a new one, or of an overlay, by its id, in a new overlay.
+   * Saves the intact parts of a damaged image in a new image, or of an overlay (by id) in a new overlay.
    * The damaged one stays as it is.
    * @param {string} name
    * @param {string} to the new one's name
@@ -228,7 +223,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Removes an image, an overlay or a cache, for good.
+   * Removes an image, an overlay or a cache permanently.
    * @param {string} name
    * @param {{ dropOverlays?: boolean }} [consent] to losing the overlays over it
    * @returns {Promise<void>}
@@ -238,7 +233,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Removes what can be downloaded again; only lists it unless `dryRun` is false. Images and
+   * Removes everything that can be downloaded again, or only lists it unless `dryRun` is false. Images and
    * overlays stay.
    * @param {{ unusedForS?: number, keepBytes?: number, kinds?: ("cache" | "import")[], dryRun?: boolean }} [options]
    * @returns {Promise<LibraryEntry[]>}
@@ -248,7 +243,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * The overlays over a local image, or over the one at an address.
+   * The overlays of a local image, or of the image at a URL.
    * @param {{ image: string } | { url: string | URL, cacheKey?: string }} base
    * @returns {Promise<LibraryEntry[]>}
    */
@@ -257,8 +252,8 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Creates an overlay from a file that `export` made. It belongs to the version of the image that it
-   * was begun over, which is checked when it is opened.
+   * Creates an overlay from a file that `export` made. It only works with the image version that it
+   * was created for, which is checked when it is opened.
    * @param {File | Blob | Uint8Array} file
    * @param {{ name: string } & ({ image: string } | { url: string | URL, cacheKey?: string })} options
    * @returns {Promise<LibraryEntry>}
@@ -268,7 +263,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Discards all that was written to an overlay, whatever its image is now.
+   * Discards all writes to an overlay, even if its image has changed.
    * @param {string} id
    * @returns {Promise<void>}
    */
@@ -277,7 +272,7 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Writes what is in an overlay into the local image, or the overlay, that it lies over.
+   * Writes an overlay's content into its base, a local image or another overlay.
    * @param {string} id
    * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over that
    * @returns {Promise<void>}
@@ -323,7 +318,7 @@ export class Library extends EventTarget {
 export const library = new Library();
 
 /**
- * An entry with dates, and null for what Python has as None, which arrives as undefined.
+ * An entry with Date objects, and null instead of undefined (Python's None).
  * @param {any} sent
  * @returns {LibraryEntry}
  */

@@ -1,6 +1,6 @@
 /**
- * Makes the page open without the network from its second visit on, and isolates it where the server does
- * not: by `site-worker.mjs`, a service worker for the folder of this module.
+ * Installs `site-worker.mjs`, a service worker for the folder of this module. The page then opens without
+ * the network from its second visit on, and is isolated even if the server does not isolate it.
  *
  *     import { installSiteWorker } from "./offline.mjs";
  *     await installSiteWorker();
@@ -11,7 +11,7 @@
 const TRIED = "aero-browser-disk.isolated";
 
 /**
- * Installs the service worker. A page that is not cross-origin isolated yet is loaded once more, which
+ * Installs the service worker. A page that is not cross-origin isolated yet is reloaded once, which
  * isolates it.
  * @param {Promise<unknown>} [quiet] when the page has loaded what it needs: an isolated page waits for
  *   it, so that nothing is fetched twice at the same time
@@ -19,7 +19,7 @@ const TRIED = "aero-browser-disk.isolated";
  */
 export async function installSiteWorker(quiet) {
   const container = navigator.serviceWorker;
-  if (!container) return false; // a private window, no secure context
+  if (!container) return false; // a private window, or no secure context
   if (crossOriginIsolated) await quiet;
   try {
     await container.register(new URL("./site-worker.mjs", import.meta.url));

@@ -1,10 +1,10 @@
 /**
- * What Python asks of JavaScript where a plain call through Pyodide would cost too much: bytes that
- * go between a file or a response and Python's memory without a copy on the way. `worker.mjs` makes
- * it Python's module `aero_browser_disk_bridge`; without it the package does the same, slower.
+ * Fast paths between JavaScript and Python: moves bytes between a file or a response and Python's memory
+ * without an extra copy. `worker.mjs` registers it as the Python module `aero_browser_disk_bridge`;
+ * without it the package works too, but slower.
  *
- * An `address` is where bytes lie in Python's memory; it is only used for the time of the call, since
- * that memory moves when it grows. Pyodide's own way to a buffer takes as long as reading 64 KiB.
+ * An `address` points into Python's memory. It is only valid during the call, since that memory moves
+ * when it grows. Pyodide's own access to a buffer takes as long as reading 64 KiB.
  */
 
 export { SharedHost } from "./shared-host.mjs";
@@ -18,7 +18,7 @@ const place = { at: 0 };
 let python = null;
 
 /**
- * Says whose memory addresses are of; answers whether it can be reached.
+ * Sets the module whose memory addresses refer to. Returns whether that memory is accessible.
  * @param {{ HEAPU8?: Uint8Array } | undefined} module Pyodide's Emscripten module
  */
 export function useMemory(module) {
@@ -35,9 +35,8 @@ function bytesAt(address, length) {
   return /** @type {{ HEAPU8: Uint8Array }} */ (python).HEAPU8.subarray(address, address + length);
 }
 
-// Processors copy several times more slowly to a place that lies less than 32 bytes behind the one
-// they copy from, as the lowest 12 bits of both have it: what they load seems to be what they stored
-// just before. Files and JavaScript's buffers begin with a page, large ones of Python 16 bytes in.
+// Processors copy several times more slowly if, in the lowest 12 bits, the target address is less than
+// 32 bytes behind the source address: a load then seems to depend on the store just before. Files and JavaScript's buffers begin with a page, large ones of Python 16 bytes in.
 const PAGE = 4096;
 const NEAR = 32;
 const ASIDE = 1 << 20;
@@ -49,7 +48,7 @@ const ASIDE = 1 << 20;
 let aside;
 
 /**
- * A function that reads a file to an address, as far as the file goes, and answers how many bytes.
+ * Returns a function that reads a file to an address, up to the file's end, and returns the bytes read.
  * @param {SyncFile} file
  * @returns {(at: number, address: number, length: number) => number}
  */
@@ -82,8 +81,8 @@ function readAside(file, from, target) {
 }
 
 /**
- * A function that writes to a file what lies at an address, and answers how many bytes were written,
- * if the browser says so: it may be fewer.
+ * Returns a function that writes bytes at an address to a file and returns the bytes written, which the
+ * browser may report as fewer.
  * @param {SyncFile} file
  * @returns {(at: number, address: number, length: number) => number}
  */
@@ -96,9 +95,9 @@ export function writerOf(file) {
 }
 
 /**
- * Bytes of a file in new memory; undefined when it has not all of them.
+ * Reads bytes of a file into new memory; undefined if the file is too short.
  * @param {SyncFile} file
- * @param {number} at where in the file, in bytes
+ * @param {number} at offset in the file
  * @param {number} length
  */
 export function readNew(file, at, length) {
@@ -130,8 +129,8 @@ export class HeldBytes {
    * @param {SyncFile} file
    * @param {number} start
    * @param {number} stop
-   * @param {number} at where in the file, in bytes
-   * @returns {number} bytes written, if the browser says so: it may be fewer
+   * @param {number} at offset in the file
+   * @returns {number} bytes written, which the browser may report as fewer
    */
   write(file, start, stop, at) {
     place.at = at;
@@ -139,8 +138,8 @@ export class HeldBytes {
   }
 
   /**
-   * Where they are not all zeros from `start` on, by cells: starts and stops by turns. What is left
-   * behind the last whole cell is a cell too.
+   * The ranges of cells that are not all zeros, from `start` on: start and stop alternate. The rest after
+   * the last whole cell counts as a cell.
    * @param {number} start
    * @param {number} cell bytes, a multiple of 4
    */
@@ -184,11 +183,11 @@ export async function holdBlob(blob, offset, length) {
   return new HeldBytes(new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()));
 }
 
-const MOST_WAITING = 1 << 20; // bytes of a body that wait for Python, about
+const MAX_WAITING = 1 << 20; // bytes of a body that wait for Python, approximately
 
 /**
- * The body of a response, taken in while Python is busy with what came before: pieces that have
- * come in meanwhile are handed over as one.
+ * Receives a response's body while Python is busy with earlier bytes. Chunks that arrive meanwhile are
+ * handed over as one.
  */
 export class ResponseBody {
   /** @type {Uint8Array[]} */
@@ -209,8 +208,8 @@ export class ResponseBody {
   }
 
   /**
-   * Resolves when there are bytes to take, or at the end. Rejects when the body broke off, once what
-   * came before was taken.
+   * Resolves when there are bytes to take, or at the end. Rejects if the body broke off, after the bytes
+   * before that were taken.
    */
   async wait() {
     if (!this.length && !this.#ended) await new Promise((wake) => (this.#wakeReader = () => wake(0)));
@@ -218,7 +217,7 @@ export class ResponseBody {
   }
 
   /**
-   * Moves all that waits to an address with room for `length` bytes.
+   * Moves all waiting bytes to an address with space for `length` bytes.
    * @param {number} address
    */
   take(address) {
@@ -243,7 +242,7 @@ export class ResponseBody {
         this.#pieces.push(value);
         this.length += value.length;
         this.#wakeReader?.();
-        if (this.length >= MOST_WAITING) await new Promise((wake) => (this.#wakePump = () => wake(0)));
+        if (this.length >= MAX_WAITING) await new Promise((wake) => (this.#wakePump = () => wake(0)));
       }
     } catch (error) {
       this.#failure = error;
@@ -259,15 +258,15 @@ const END = 2;
 const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with the response's head
 
 /**
- * What Python is told of a download, in a plain call. HEAD: the status, and the headers as lines,
- * names and values by turns. CHUNK: how many bytes wait to be taken. END: 0, and why it ended early.
- * Answers whether to go on.
- * @typedef {(id: number, what: number, number: number, text: string) => boolean} Tell
+ * Reports the progress of a download to Python, in a plain call. HEAD: the status, and the headers as
+ * lines, alternating name and value. CHUNK: how many bytes wait. END: 0, and why it ended early. Returns
+ * whether to continue.
+ * @typedef {(id: number, what: number, number: number, text: string) => boolean} OnDownload
  */
 
 /**
- * A GET whose response is pushed to Python: no await of Python's, each of which goes through two event
- * loops. Past the browser's own cache, which adds and splits range requests of its own accord.
+ * A GET whose response is pushed to Python. Python awaits nothing: each await goes through two event
+ * loops. Bypasses the browser's cache, which adds and splits range requests.
  */
 export class Download {
   #controller = new AbortController();
@@ -281,14 +280,14 @@ export class Download {
   #piece = null;
 
   /**
-   * @param {Tell} tell
+   * @param {OnDownload} report
    * @param {number} id
    * @param {string} url
    * @param {RequestCredentials} credentials
-   * @param {number} timeoutMs how long nothing may come
-   * @param {...string} headers names and values by turns
+   * @param {number} timeoutMs max. time without data
+   * @param {...string} headers alternating name and value
    */
-  constructor(tell, id, url, credentials, timeoutMs, ...headers) {
+  constructor(report, id, url, credentials, timeoutMs, ...headers) {
     const sent = /** @type {Record<string, string>} */ ({});
     for (let at = 0; at < headers.length; at += 2) sent[`${headers[at]}`] = `${headers[at + 1]}`;
     this.#watch(timeoutMs);
@@ -298,12 +297,12 @@ export class Download {
       credentials,
       signal,
       cache: "no-store",
-      referrerPolicy: "no-referrer", // the server learns this page's origin, which CORS needs, only
+      referrerPolicy: "no-referrer", // the server only learns this page's origin, which CORS needs
     });
-    this.#run(fetch(url, options), (what, number, text) => tell(id, what, number, text));
+    this.#run(fetch(url, options), (what, number, text) => report(id, what, number, text));
   }
 
-  /** Gives it up; nothing is told any more. */
+  /** Aborts the download; nothing is reported any more. */
   abort() {
     this.#isGivenUp = true;
     clearTimeout(this.#timer);
@@ -312,7 +311,7 @@ export class Download {
   }
 
   /**
-   * Copies the piece that was just told to an address with room for it.
+   * Copies the chunk that was just reported to an address with space for it.
    * @param {number} address
    */
   take(address) {
@@ -321,17 +320,17 @@ export class Download {
   }
 
   /**
-   * @param {Promise<Response>} answer
-   * @param {(what: number, number: number, text: string) => boolean} tell
+   * @param {Promise<Response>} responding
+   * @param {(what: number, number: number, text: string) => boolean} report
    */
-  async #run(answer, tell) {
-    let why = "no answer";
+  async #run(responding, report) {
+    let why = "no response";
     try {
-      const response = await answer;
+      const response = await responding;
       this.#isAnswered = true;
       this.#movedAt = performance.now();
       why = "broken off";
-      if (!tell(HEAD, response.status, [...response.headers].flat().join("\n"))) return this.abort();
+      if (!report(HEAD, response.status, [...response.headers].flat().join("\n"))) return this.abort();
       const reader = response.body?.getReader();
       while (reader) {
         const { done, value } = await reader.read();
@@ -340,7 +339,7 @@ export class Download {
         this.#movedAt = performance.now();
         this.#piece = value;
         if (this.#isGivenUp) return;
-        if (!tell(CHUNK, value.length, "")) return this.abort();
+        if (!report(CHUNK, value.length, "")) return this.abort();
       }
       why = "";
     } catch {
@@ -348,10 +347,10 @@ export class Download {
     }
     if (this.#isGivenUp) return;
     clearTimeout(this.#timer);
-    tell(END, 0, why);
+    report(END, 0, why);
   }
 
-  /** One timer for all of it, which looks when something came last. */
+  /** One timer for the whole download, which checks when data last came. */
   #watch(/** @type {number} */ timeoutMs) {
     const look = () => {
       const left = this.#movedAt + timeoutMs - performance.now();

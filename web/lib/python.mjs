@@ -6,13 +6,13 @@ import { build } from "./build.mjs";
 import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } from "./snapshot.mjs";
 
 /**
- * Where things are. Null leaves it to the build that this module is of.
+ * URLs of the files; null for those of this module's build.
  * @typedef {{ pyodideUrl: string, wheelUrl: string | null }} Places
  */
 
 /**
- * How Python came up: from the snapshot that was kept, from one that was fetched, or from the wheel,
- * and then why not from a snapshot.
+ * How Python started: from the stored snapshot, from a fetched one, or from the wheel, with the reason
+ * why no snapshot was used.
  * @typedef {{ from: "kept snapshot" | "snapshot" | "wheel", ms: number, reason?: string }} StartFacts
  */
 
@@ -46,13 +46,12 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
     }
   }
   const wheel = wheelUrl ?? (build.wheel && new URL(build.wheel, import.meta.url).href);
-  if (!wheel) throw new Error("no wheel is named, and this is no site that scripts/build made");
+  if (!wheel) throw new Error("no wheel is named, and scripts/build did not make this site");
   return done(await install(pyodideUrl, wheel), { from: "wheel", reason });
 }
 
 /**
- * Pyodide as it was when the snapshot was made. Python does not run before its memory was seen to be
- * right.
+ * Restores Pyodide from the snapshot. Python does not run before the memory's checksum was verified.
  * @param {string} pyodideUrl
  * @param {SnapshotFacts} facts
  * @param {Promise<Snapshot>} opening
@@ -60,7 +59,7 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
  */
 async function wake(pyodideUrl, facts, opening) {
   let trampoline = () => {};
-  opening.catch(() => {}); // told below, if it comes that far
+  opening.catch(() => {}); // reported below
   const pyodide = await load(pyodideUrl, { _loadSnapshot: headOf(facts) }, async (settings, make) => {
     const linked = linkForPython(facts, settings);
     const module = await make(settings);
@@ -70,29 +69,29 @@ async function wake(pyodideUrl, facts, opening) {
     return module;
   });
   trampoline();
-  pyodide.pyimport("random").seed(); // else all who start from this snapshot draw the same numbers
+  pyodide.pyimport("random").seed(); // or every start from this snapshot draws the same numbers
   return pyodide;
 }
 
 /**
- * Pyodide with the wheel in it.
+ * Loads Pyodide and installs the wheel.
  * @param {string} pyodideUrl
  * @param {string} wheel
  * @returns {Promise<Pyodide>}
  */
 async function install(pyodideUrl, wheel) {
   const [pyodide, response] = await Promise.all([load(pyodideUrl, {}), fetch(wheel)]);
-  if (!response.ok) throw new Error(`${wheel} answered with status ${response.status}`);
+  if (!response.ok) throw new Error(`${wheel} returned status ${response.status}`);
   pyodide.unpackArchive(await response.arrayBuffer(), "wheel");
   return pyodide;
 }
 
 /**
- * `loadPyodide`, which fetches its parts one after the other and compiles last: here all of it starts
- * at once.
+ * Runs `loadPyodide` faster: it fetches its parts one after the other and compiles last, here everything
+ * starts at once.
  * @param {string} pyodideUrl
  * @param {Record<string, unknown>} options
- * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] what makes
+ * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] creates
  *   Emscripten's module
  * @returns {Promise<Pyodide>}
  */
@@ -100,7 +99,7 @@ async function load(pyodideUrl, options, making = (settings, make) => make(setti
   const wasmUrl = new URL("pyodide.asm.wasm", pyodideUrl).href;
   const compiled = WebAssembly.compileStreaming(fetch(wasmUrl));
   const factory = import(new URL("pyodide.asm.mjs", pyodideUrl).href);
-  const failed = Promise.all([compiled, factory]).then(() => new Promise(() => {})); // never answers
+  const failed = Promise.all([compiled, factory]).then(() => new Promise(() => {})); // never resolves
   const loader = import(new URL("pyodide.mjs", pyodideUrl).href);
   const giveBack = handOver(wasmUrl, compiled);
   try {
@@ -108,7 +107,7 @@ async function load(pyodideUrl, options, making = (settings, make) => make(setti
     const createPyodideModule = async (settings) => making(settings, (await factory).default);
     const { loadPyodide } = await Promise.race([loader, failed]);
     const loading = loadPyodide({ indexURL: pyodideUrl, createPyodideModule, ...options });
-    // Without this race a module that does not compile leaves Pyodide waiting for ever.
+    // Without this race Pyodide waits forever if the module does not compile.
     return await Promise.race([loading, failed]);
   } finally {
     giveBack();
@@ -116,8 +115,8 @@ async function load(pyodideUrl, options, making = (settings, make) => make(setti
 }
 
 /**
- * Has Pyodide take a module that is being compiled for what it fetches and compiles itself. There is no
- * setting for that which leaves the module's private imports to Pyodide.
+ * Makes Pyodide use a module that is already being compiled, instead of fetching and compiling it. No
+ * setting does that and leaves the module's private imports to Pyodide.
  * @param {string} wasmUrl
  * @param {Promise<WebAssembly.Module>} compiled
  */
@@ -141,15 +140,15 @@ function handOver(wasmUrl, compiled) {
 }
 
 /**
- * Has Emscripten link Pyodide for Python alone: the work that only side modules would need is left out.
+ * Makes Emscripten link Pyodide for Python alone, without the work that only side modules need.
  *
- * It would give each of the 7,000 functions that Pyodide exports a place in the function table, and
+ * It would give each of the 7,000 functions that Pyodide exports a slot in the function table, and
  * make a WebAssembly function of each of WebGL's 280: half of what linking takes (measured: 65 of
- * 95 ms). Nothing in a snapshot points to those places, as nothing has loaded a side module. What does
- * have a place has the same one: the table is as long as it was.
+ * 95 ms). Nothing in a snapshot points to those slots, since no side module was loaded. All other slots
+ * stay the same: the table keeps its length.
  * @param {SnapshotFacts} facts
- * @param {any} settings what Pyodide gives to Emscripten
- * @returns {() => void} to be called when the module is there
+ * @param {any} settings settings that Pyodide passes to Emscripten
+ * @returns {() => void} call it when the module is ready
  */
 function linkForPython({ table: places }, settings) {
   const { instantiateWasm } = settings;
@@ -167,7 +166,7 @@ function linkForPython({ table: places }, settings) {
       }
       table = instance.exports.__indirect_function_table;
       table.grow(places - table.length);
-      // Else it is searched for functions that are there already.
+      // Otherwise the table is searched for existing functions.
       Object.defineProperty(table, "length", { value: 0, configurable: true });
       return receive(instance, module);
     });
@@ -175,11 +174,11 @@ function linkForPython({ table: places }, settings) {
 }
 
 /**
- * Saves the place of the function by which Python calls C functions of another signature: a snapshot
- * overwrites it with that of the engine that it was made in. Without it Python is a third slower
+ * Saves the slot of the function that Python uses to call C functions of another signature. A snapshot
+ * overwrites it with the slot of the engine that made the snapshot. Without this Python is a third slower
  * (measured: 0.45 against 0.70 s for a loop of such calls).
  * @param {any} module
- * @returns {() => void} writes it again
+ * @returns {() => void} restores it
  */
 function trampolineOf(module) {
   const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET / 4];
@@ -191,7 +190,7 @@ function trampolineOf(module) {
 }
 
 /**
- * Keeps the snapshot once the first answers are out.
+ * Stores the snapshot after the first responses.
  * @param {SnapshotFacts} facts
  * @param {Uint8Array<ArrayBuffer>} bytes
  */

@@ -1,6 +1,6 @@
 /**
- * The blocks of one disk, as one thread reads and writes them through shared memory: see
- * `shared-protocol.mjs`. `disk.mjs` has checked that what is asked for lies inside the disk.
+ * One thread's access to a disk's blocks through shared memory: see `shared-protocol.mjs`. `disk.mjs` has
+ * checked that ranges are inside the disk.
  */
 
 import { Frames } from "./shared-frames.mjs";
@@ -19,10 +19,10 @@ import {
 } from "./shared-protocol.mjs";
 import { diskClosed } from "./disk-error.mjs";
 
-const AT_ONCE_MS = 0.2; // how long a write may take that is to be done at once
+const AT_ONCE_MS = 0.2; // max. duration of `tryWrite`
 
 /**
- * Offsets and lengths in bytes, of any alignment. What goes wrong is a `DiskError`.
+ * Offsets and lengths in bytes, of any alignment. Errors are `DiskError`s.
  */
 export class SharedBlocks {
   /** @type {Pick<Frames, "read">} */
@@ -41,12 +41,12 @@ export class SharedBlocks {
     this.canAwait = typeof Atomics.waitAsync === "function";
   }
 
-  /** Tells every client of the disk that nobody responds any more: their worker has ended. */
+  /** Tells every client of the disk that the worker has ended and nobody responds any more. */
   end() {
     this.#mailbox?.end();
   }
 
-  /** Lets go of the memory. What is under way, and every later call, fails as closed. */
+  /** Releases the memory. Calls under way and later ones fail as closed. */
   leave() {
     this.#mailbox?.leave();
     this.#mailbox = null;
@@ -112,7 +112,7 @@ export class SharedBlocks {
   }
 
   /**
-   * Writes `data` if the worker responds at once and need not wait either. When it says false, nothing
+   * Writes `data` if the worker can do so at once, without waiting itself. If it returns false, nothing
    * was written.
    * @param {number} offset
    * @param {Uint8Array} data more than `BUFFER_BYTES` is never written at once

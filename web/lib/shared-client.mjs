@@ -1,4 +1,4 @@
-/** How a thread comes to share a disk's memory, and how it leaves. */
+/** How a thread joins and leaves a disk's shared memory. */
 
 import { SharedBlocks } from "./shared-blocks.mjs";
 
@@ -14,8 +14,8 @@ import { SharedBlocks } from "./shared-blocks.mjs";
  */
 
 /**
- * One thread's part in a disk's shared memory. The Web Lock that it holds tells the worker that it is
- * still there, and is free as soon as the thread has ended in whatever way.
+ * One thread's membership in a disk's shared memory. It holds a Web Lock, which shows the worker that the
+ * thread is alive, and which the browser releases when the thread ends in any way.
  */
 export class SharedMemoryClient {
   #releaseLock = () => {};
@@ -24,7 +24,7 @@ export class SharedMemoryClient {
   /**
    * @param {Calls} calls
    * @param {number} disk
-   * @param {number} [memoryBytes] for the frames, if this is the first to come: 64 MiB by default
+   * @param {number} [memoryBytes] for the frames, if this thread joins first: 64 MiB by default
    */
   constructor(calls, disk, memoryBytes) {
     /** What is shared; null before it is joined, and where memory cannot be shared.
@@ -32,10 +32,10 @@ export class SharedMemoryClient {
     this.blocks = null;
     /** @type {Promise<DiskFacts>} */
     this.joined = this.#join(calls, disk, memoryBytes);
-    this.joined.catch(() => {}); // whoever needs it hears of it
+    this.joined.catch(() => {}); // callers that await it get the error
   }
 
-  /** Leaves, once it has joined, and lets go of the memory. */
+  /** Leaves, once it has joined, and releases the memory. */
   async leave() {
     await this.joined.catch(() => {});
     this.#stopListening();
@@ -67,7 +67,7 @@ export class SharedMemoryClient {
     return facts;
   }
 
-  /** @returns {Promise<string | undefined>} the name of a lock that is held; none without isolation */
+  /** @returns {Promise<string | undefined>} the name of the held lock; undefined without isolation */
   #holdLock() {
     return new Promise((resolve, reject) => {
       if (!globalThis.crossOriginIsolated) {

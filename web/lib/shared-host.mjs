@@ -1,7 +1,7 @@
 /**
- * The disk's own worker's side of `shared-protocol.mjs`, where the protocol is described: it hears the
- * doorbell and moves bytes. What goes where is decided in Python, which calls the methods of
- * `SharedHost` and is called for each request, in plain calls.
+ * The disk worker's side of the protocol in `shared-protocol.mjs`: it waits for the doorbell and moves
+ * bytes. Python decides what goes where. It calls the methods of `SharedHost`, and is called for each
+ * request, both in plain calls.
  */
 
 import { HostFrames, readWhole } from "./host-frames.mjs";
@@ -39,21 +39,21 @@ import {
 
 /** @typedef {import("./python-bridge.mjs").SyncFile} SyncFile */
 /**
- * Python's answer to a request: its result, or 0 when `finish` will be called later.
+ * Python's handler of requests. Returns the result, or 0 if `finish` will be called later.
  * @typedef {(client: number, entry: number, kind: number, offset: number, length: number,
- *   extra: number) => number} Answer
+ *   extra: number) => number} Respond
  */
 
 const HALF = 2 ** 32;
-const FRAMED = 64 * 1024; // reads up to that fill frames; longer ones are rarely read again
-const LONGEST_TURN_MS = 4; // of answering before others in this worker have theirs
+const FRAMED = 64 * 1024; // reads up to this length fill frames; longer ones are rarely repeated
+const LONGEST_TURN_MS = 4; // of responding before other tasks of this worker run
 
 /** @type {Set<SharedHost>} */
 const hosts = new Set();
 
-/** Answers what clients have posted: for where the doorbell cannot be heard. */
-export function answerAll() {
-  for (const host of hosts) host.answerPosted();
+/** Responds to all posted requests, in browsers without `Atomics.waitAsync`. */
+export function respondToAll() {
+  for (const host of hosts) host.respondToPosted();
 }
 
 /** A client's mailbox. */
@@ -89,12 +89,12 @@ export class SharedHost {
   #mailboxes = new Map();
   /** @type {SyncFile | null} */
   #file = null;
-  #place;
-  #answer;
+  #locate;
+  #respond;
   #giveUp;
   #others = new Others();
-  /** When a thread that stands still got its last answer. */
-  #answeredAt = -Infinity;
+  /** When a blocked thread got its last response. */
+  #respondedAt = -Infinity;
   /** Whether it asked again soon after the one before. */
   #soon = false;
 
@@ -102,18 +102,18 @@ export class SharedHost {
    * @param {number} frameShift
    * @param {number} setShift
    * @param {number} size of the disk in bytes
-   * @param {(block: number) => number} place where a block lies in the file; below 0 when nowhere
-   * @param {Answer} answer to what the frames and the file do not answer
-   * @param {(client: number, entry: number) => void} giveUp a request that was left for later
+   * @param {(block: number) => number} locate a block's offset in the file; negative if it is not there
+   * @param {Respond} respond handles requests that the frames and the file cannot serve
+   * @param {(client: number, entry: number) => void} giveUp cancels a request that is still under way
    */
-  constructor(frameShift, setShift, size, place, answer, giveUp) {
+  constructor(frameShift, setShift, size, locate, respond, giveUp) {
     this.#frames = new HostFrames(frameShift, setShift, size);
     this.area = this.#frames.area;
     /** Where Python and this object hand bytes to each other. */
     this.scratch = new Uint8Array(BUFFER_BYTES);
     this.#words = new Int32Array(this.area, 0, HEADS / 4);
-    this.#place = place;
-    this.#answer = answer;
+    this.#locate = locate;
+    this.#respond = respond;
     this.#giveUp = giveUp;
     hosts.add(this);
     if (typeof Atomics.waitAsync === "function") this.#listen();
@@ -123,7 +123,7 @@ export class SharedHost {
   // ── frames ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Names the file that `place` speaks of.
+   * Sets the file that `locate` refers to.
    * @param {SyncFile} file
    */
   use(file) {
@@ -152,7 +152,7 @@ export class SharedHost {
     this.#frames.forget(offset, length);
   }
 
-  /** How many frames hold a block. */
+  /** How many frames contain a block. */
   used() {
     return this.#frames.used;
   }
@@ -170,7 +170,7 @@ export class SharedHost {
   }
 
   /**
-   * Forgets a client; what it has asked for is answered no more.
+   * Forgets a client; its requests get no response any more.
    * @param {number} client
    */
   removeClient(client) {
@@ -178,7 +178,7 @@ export class SharedHost {
   }
 
   /**
-   * What a client found in frames since it came.
+   * What a client has read from frames since it joined.
    * @param {number} client
    * @returns {number[]} reads, bytes
    */
@@ -194,7 +194,7 @@ export class SharedHost {
    * @param {SyncFile} file
    * @param {number} at
    * @param {number} length
-   * @returns {boolean} false when the file did not give all of it
+   * @returns {boolean} false if the file returned fewer bytes
    */
   fillBuffer(client, entry, start, file, at, length) {
     const mailbox = this.#mailboxes.get(client);
@@ -224,7 +224,7 @@ export class SharedHost {
   }
 
   /**
-   * Answers a request that was left for later.
+   * Completes a request whose handler returned 0.
    * @param {number} client
    * @param {number} entry
    * @param {number} result
@@ -236,7 +236,7 @@ export class SharedHost {
     mailbox.words[at + RESULT] = result;
     Atomics.store(mailbox.words, at, DONE);
     Atomics.notify(mailbox.words, at);
-    if (entry === 0) this.#answeredAt = performance.now();
+    if (entry === 0) this.#respondedAt = performance.now();
   }
 
   /**
@@ -251,17 +251,17 @@ export class SharedHost {
     if (mailbox) mailbox.words[entry * ENTRY_WORDS + FAILURE_LENGTH] = length;
   }
 
-  /** Answers nothing more; Python answers what was taken, and what is posted now. */
+  /** Stops listening. Python still responds to requests that are taken or posted now. */
   close() {
     Atomics.store(this.#words, AREA_STATE, CLOSED);
     this.#frames.forget(0, this.#frames.size);
-    this.answerPosted();
+    this.respondToPosted();
     hosts.delete(this);
     this.#others.close();
-    Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it for ever
+    Atomics.notify(this.#words, DOORBELL); // so that nothing waits for it forever
   }
 
-  /** Lets go of all memory, once everything that was taken got its response. Nothing is called after it. */
+  /** Frees all memory, after every taken request got its response. Call nothing after it. */
   free() {
     this.#mailboxes.clear();
     this.#frames = new HostFrames(0, 0, 0);
@@ -273,8 +273,8 @@ export class SharedHost {
 
   // ── requests ───────────────────────────────────────────────────────────────────────────────────
 
-  /** Answers what clients have posted. */
-  answerPosted() {
+  /** Responds to all posted requests. */
+  respondToPosted() {
     for (const [client, mailbox] of this.#mailboxes) {
       for (let entry = 0; entry < ENTRIES; entry++) this.#take(client, mailbox, entry);
     }
@@ -294,10 +294,10 @@ export class SharedHost {
       const length = wide(mailbox.word(at + LENGTH_LOW), mailbox.word(at + LENGTH_HIGH));
       const extra = mailbox.word(at + EXTRA) >>> 0;
       const kind = mailbox.word(at + KIND);
-      if (entry === 0) this.#soon = performance.now() - this.#answeredAt < SOON_MS;
+      if (entry === 0) this.#soon = performance.now() - this.#respondedAt < SOON_MS;
       const result =
         (kind === READ && length + extra <= FRAMED && this.#readFile(mailbox, entry, offset, length)) ||
-        this.#answer(client, entry, kind, offset, length, extra);
+        this.#respond(client, entry, kind, offset, length, extra);
       if (result) this.finish(client, entry, result);
     }
     if (words[at + CANCELLED] && Atomics.load(words, at) === TAKEN) {
@@ -307,9 +307,9 @@ export class SharedHost {
   }
 
   /**
-   * Answers a short read, as far as its blocks lie in the file: brings them into frames, or, when a
-   * thread waits for a small part of a block that nobody asked for lately, only that part into the
-   * entry's buffer. A client that does not wait may count on the frames: it tries again.
+   * Serves a short read if its blocks are in the file. It copies the blocks into frames. If a blocked
+   * thread wants a small part of a block that was not requested lately, it copies only that part, into
+   * the entry's buffer. A client that does not block always gets frames: it tries `tryRead` again.
    * @param {Mailbox} mailbox
    * @param {number} entry
    * @param {number} offset
@@ -324,7 +324,7 @@ export class SharedHost {
     const last = Math.floor((offset + length - 1) / size);
     for (let block = first; block <= last; block++) {
       if (frames.has(block)) continue;
-      const at = this.#place(block);
+      const at = this.#locate(block);
       const file = this.#file;
       if (at < 0 || !file) return 0;
       if (entry === 0 && length <= size / 4 && first === last && !frames.isWanted(block)) {
@@ -337,11 +337,11 @@ export class SharedHost {
   }
 
   /**
-   * Looks for a moment whether the doorbell rings again.
+   * Spins briefly, in case the doorbell rings again.
    * @param {number} rung
    */
   #look(rung) {
-    const until = this.#answeredAt + LOOK_MS;
+    const until = this.#respondedAt + LOOK_MS;
     while (Atomics.load(this.#words, DOORBELL) === rung && performance.now() < until);
   }
 
@@ -350,7 +350,7 @@ export class SharedHost {
     let turn = performance.now();
     while (Atomics.load(words, AREA_STATE) === OPEN) {
       const rung = Atomics.load(words, DOORBELL);
-      this.answerPosted();
+      this.respondToPosted();
       if (this.#soon) this.#look(rung);
       const waiting = Atomics.waitAsync(words, DOORBELL, rung);
       if (waiting.async) await waiting.value;
@@ -361,7 +361,7 @@ export class SharedHost {
   }
 }
 
-/** Lets whatever else waits in this thread's event loop run. */
+/** Lets other tasks of this thread's event loop run. */
 class Others {
   #channel = new MessageChannel();
 

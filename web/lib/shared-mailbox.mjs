@@ -35,7 +35,7 @@ import {
 } from "./shared-protocol.mjs";
 
 const HALF = 2 ** 32;
-const CHECK_AGAIN_MS = 1000; // whether the worker is still there, while waiting for it
+const CHECK_AGAIN_MS = 1000; // while waiting, check that the worker is still running
 const MAX_EXTRA = 2 ** 31;
 
 export class Mailbox {
@@ -67,7 +67,7 @@ export class Mailbox {
     for (let entry = ENTRIES - 1; entry > 0; entry--) this.#free.push(entry);
   }
 
-  /** Tells every client of the area that nobody responds any more: their worker has ended. */
+  /** Tells every client that the worker has ended and nobody responds any more. */
   end() {
     Atomics.store(this.#area, AREA_STATE, ENDED);
     this.#wake();
@@ -110,19 +110,19 @@ export class Mailbox {
       while (Atomics.load(words, 0) !== DONE && performance.now() - posted < LOOK_MS);
     }
     for (let state; (state = Atomics.load(words, 0)) !== DONE; ) {
-      if (Atomics.wait(words, 0, state, CHECK_AGAIN_MS) === "timed-out") this.#checkAnswerable(0);
+      if (Atomics.wait(words, 0, state, CHECK_AGAIN_MS) === "timed-out") this.#checkReachable(0);
     }
     this.#soon = performance.now() - posted < SOON_MS;
     return this.#result(0);
   }
 
   /**
-   * Makes a request that must be done within `ms`, or is taken back.
+   * Makes a request, and withdraws it if nobody has taken it within `ms`.
    * @param {number} kind
    * @param {number} offset
    * @param {number} length
    * @param {number} ms
-   * @returns {number | null} null when it was taken back
+   * @returns {number | null} null if it was withdrawn
    */
   requestWithin(kind, offset, length, ms) {
     this.#post(0, kind, offset, length, 0);
@@ -130,8 +130,8 @@ export class Mailbox {
     while (Atomics.load(this.#words, 0) !== DONE) {
       if (performance.now() < until) continue;
       if (Atomics.compareExchange(this.#words, 0, POSTED, FREE) === POSTED) return null;
-      // It is being done this instant, in a plain call.
-      if (Atomics.load(this.#area, AREA_STATE) !== OPEN) this.#checkAnswerable(0);
+      // The worker is handling it right now, in a plain call.
+      if (Atomics.load(this.#area, AREA_STATE) !== OPEN) this.#checkReachable(0);
     }
     return this.#result(0);
   }
@@ -193,7 +193,7 @@ export class Mailbox {
     for (let state; (state = Atomics.load(this.#words, at)) !== DONE; ) {
       if (this.#hasLeft) throw diskClosed();
       const waiting = Atomics.waitAsync(this.#words, at, state, CHECK_AGAIN_MS);
-      if (waiting.async && (await waiting.value) === "timed-out") this.#checkAnswerable(entry);
+      if (waiting.async && (await waiting.value) === "timed-out") this.#checkReachable(entry);
     }
   }
 
@@ -230,7 +230,7 @@ export class Mailbox {
     words[at + CANCELLED] = 0;
     Atomics.store(words, at, POSTED);
     this.#ring();
-    if (Atomics.load(this.#area, AREA_STATE) !== OPEN) this.#checkAnswerable(entry);
+    if (Atomics.load(this.#area, AREA_STATE) !== OPEN) this.#checkReachable(entry);
   }
 
   #ring() {
@@ -239,7 +239,7 @@ export class Mailbox {
     if (this.#area[BY_MESSAGE]) this.#sendRing();
   }
 
-  /** Has whoever waits for a response look again. */
+  /** Wakes everyone who waits for a response. */
   #wake() {
     for (let entry = 0; entry < ENTRIES; entry++) Atomics.notify(this.#words, entry * ENTRY_WORDS);
   }
@@ -274,10 +274,10 @@ export class Mailbox {
   }
 
   /**
-   * Throws unless the request may still get a response, or has one. A closing host responds to all it finds.
+   * Throws unless the request has a response or may still get one. A closing host responds to all requests.
    * @param {number} entry
    */
-  #checkAnswerable(entry) {
+  #checkReachable(entry) {
     const at = entry * ENTRY_WORDS;
     const state = Atomics.load(this.#area, AREA_STATE);
     if (state === OPEN) return;

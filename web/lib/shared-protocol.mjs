@@ -1,7 +1,7 @@
 /**
- * A disk's blocks in memory that threads share. What is there is read without a message, and what is
- * not there is requested without one. This module has what both sides know. `shared-blocks.mjs` is the
- * side of the page and of any worker that reads; `shared-host.mjs` is that of the disk's own worker,
+ * A disk's blocks in memory that threads share. Clients read blocks there, and request missing ones,
+ * without messages. This module has the protocol and its constants. `shared-blocks.mjs` is the client
+ * side, for the page and for workers that read; `shared-host.mjs` is the side of the disk's worker,
  * where Python decides (`shared_disk.py`).
  *
  * # The protocol
@@ -26,8 +26,8 @@
  *
  * Block b may be in any of the 8 frames of set (b ^ b >> s ^ b >> 2s) mod 2^s, s = word 2, which are
  * neighbours: their heads are one cache line. A block is the frame's size of bytes of the disk, the
- * last one less. It is in one frame at most. Neighbours are spread evenly over the sets; of blocks
- * that lie at random and fill half of the frames one in a hundred or two has to make way for another.
+ * last one less. It is in one frame at most. Neighbours are spread evenly over the sets. If random blocks
+ * fill half of the frames, one in a hundred or two is evicted early.
  *
  * A frame is a seqlock. To write it the host adds 1 to the sequence number (odd: under way), stores
  * block -1, writes the bytes, stores the block, adds 1. To read it a client finds the block among
@@ -36,11 +36,11 @@
  * number loaded before. The addition is what makes it exact: the plain reads of the bytes come
  * before it in program order, and a host that goes on to write must read from it, so that they
  * happen before the host's writes (a load there would not order them: Boehm, "Can seqlocks get along
- * with programming language memory models?", 2012). No client holds anything: one that dies leaves
+ * with programming language memory models?", 2012). Clients hold no locks: one that dies leaves
  * nothing behind.
  *
- * Whatever changes the disk has the frames that it concerns dropped (block -1, under the seqlock)
- * before the change is acknowledged to anyone.
+ * A change of the disk empties the frames of its range (block -1, under the seqlock) before it is
+ * acknowledged to anyone.
  *
  * ## The mailbox: one for each client, its requests
  *
@@ -59,27 +59,27 @@
  *     byte 4096  a buffer of 256 KiB for each entry
  *
  * A client writes a free entry's words and buffer, stores state 1, adds 1 to the doorbell and notifies
- * it (or sends a message, see word 3), and then looks at the area's state: an area that is not open
- * answers no more. The host takes an entry by exchanging 1 for 2, and answers by writing the result
- * and buffer, storing 3 and notifying the state; the client reads them and stores 0. A client may take
- * back what nobody has taken, by exchanging 1 for 0. Entry 0 is for what its thread waits for, which
- * is one thing at a time; the others are for what it awaits. Nobody but client and host knows a mailbox,
- * so its buffers have one writer at a time, and each handing over is a store that the other side loads.
- * The host forgets a mailbox when the Web Lock that its client holds becomes free.
+ * it (or sends a message, see word 3), and then checks the area's state: nobody responds in
+ * an area that is not open. The host takes an entry by exchanging 1 for 2. It responds by writing the
+ * result and buffer, storing 3 and notifying the state; the client reads them and stores 0. A client may
+ * withdraw a request that nobody has taken, by exchanging 1 for 0. Entry 0 is for the one request that
+ * its thread blocks on; the others are for requests that it awaits. Only client and host know a mailbox,
+ * so its buffers have one writer at a time, and each handover is a store that the other side loads. The
+ * host forgets a mailbox when the Web Lock of its client is released.
  *
- * To be woken takes longer than a read. So whoever waited little the last time looks again and again
- * for a moment (`LOOK_MS`) before it sleeps: a thread that reads one block after another and the host
- * meet without a wake-up. Who asks now and then costs nobody that.
+ * Waking a thread takes longer than a read. So a thread whose last wait was short spins for `LOOK_MS`
+ * before it sleeps: the host and a thread that reads block after block then need no wake-up. Occasional
+ * requests cost no spinning.
  *
- * Kinds: 1 read, by way of frames if it is short (but what a thread that stands still wants of a
- * block for the first time goes into the buffer: a block that is read once is not worth a frame); 2 read
- * into the buffer (after a frame was taken for another block before its bytes were copied); 3 write;
+ * Kinds: 1 read, through frames if it is short (but the first read of a block by a blocked thread goes
+ * into the buffer: a block that is read once is not worth a frame); 2 read into the buffer (after a
+ * frame was reused for another block before its bytes were copied); 3 write;
  * 4 write at once or refuse; 5 stage bytes of a write longer than the buffer; 6 flush; 7 discard.
  */
 
-/** How long a thread looks for what is likely to come at once before it sleeps, in milliseconds. */
+/** How long a thread spins before it sleeps, in milliseconds. */
 export const LOOK_MS = 0.05;
-/** A wait that ended within this, woken up or not, makes the next one likely to end soon. */
+/** After a wait shorter than this, the next one is likely to be short too; in milliseconds. */
 export const SOON_MS = 0.2;
 
 export const WAYS = 8;
@@ -145,9 +145,9 @@ export function areaLayout(frameShift, setShift) {
 /** @type {boolean | undefined} */
 let mayWait;
 
-/** Whether this thread may stand still until another one answers; a page's may not. */
+/** Whether this thread may block until another one responds; a page's main thread may not. */
 export function canWait() {
-  return (mayWait ??= triesToWait()); // asked before each read, and memory is not made at once
+  return (mayWait ??= triesToWait()); // called before each read, and allocating memory takes time
 }
 
 function triesToWait() {

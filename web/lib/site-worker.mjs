@@ -1,18 +1,18 @@
 /**
  * The site's service worker (see `offline.mjs`): after the first visit the site opens without the
- * network, and it is cross-origin isolated on hosts that cannot send the two headers.
+ * network, and it is cross-origin isolated on servers that cannot send the two headers.
  *
- * With a network every file comes from there. Kept are the files that `manifest.json` names, one whole
- * build at a time: another build is fetched beside it, each file checked against its digest, and only
- * then is the old one dropped. What else is asked for is never kept, least of all bytes of images:
- * other origins, ranges and anything but GET are not even looked at.
+ * With a network, every file comes from the server. The files in `manifest.json` are cached, one whole
+ * build at a time: a new build is fetched separately, each file is checked against its digest, and only
+ * then the old build is deleted. Nothing else is cached, least of all bytes of images: requests to other
+ * origins, range requests and anything but GET are ignored.
  */
 
-/** Not a module, since not every browser runs a service worker that is one. */
+/** Not a module: not every browser runs module service workers. */
 const worker = /** @type {any} */ (self);
 const CACHES = `aero-browser-disk ${worker.registration.scope} `;
 const MANIFEST = "manifest.json";
-/** What a browser requests in other words, or not at all; and what is for developers. */
+/** Files that a browser requests under another URL or not at all, and files for developers. */
 const NOT_KEPT = /\.(br|gz|map|d\.mts)$|^(api|guide)\//;
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -33,7 +33,7 @@ worker.addEventListener("activate", (/** @type {any} */ event) => {
 
 worker.addEventListener("fetch", (/** @type {any} */ event) => {
   if (!isOfSite(event.request)) return;
-  event.respondWith(answer(event.request));
+  event.respondWith(respond(event.request));
   if (event.request.mode === "navigate") event.waitUntil(update());
 });
 
@@ -43,7 +43,7 @@ function isOfSite({ method, url, headers }) {
 }
 
 /** @param {Request} request */
-async function answer(request) {
+async function respond(request) {
   try {
     return isolated(await fetch(request));
   } catch (error) {
@@ -63,7 +63,7 @@ function isolated(response) {
 }
 
 /**
- * The kept file at an address, whatever its query.
+ * The cached file at a URL, whatever its query.
  * @param {string} address
  * @returns {Promise<Response | undefined>}
  */
@@ -90,7 +90,7 @@ let underWay = null;
 /** Caches the build that the server has now, unless it is cached already. */
 function update() {
   underWay ??= keepBuild().finally(() => (underWay = null));
-  return underWay.catch(() => {}); // no network, a full disk, a build that is just being put there
+  return underWay.catch(() => {}); // no network, a full disk, or a build that is being deployed
 }
 
 async function keepBuild() {
@@ -107,7 +107,7 @@ async function keepBuild() {
       if (isNeeded(path)) await keepFile(cache, new URL(path, manifestUrl), sha256);
     }
     const headers = { "Content-Type": "application/json" };
-    await cache.put(manifestUrl, new Response(text, { headers })); // last: now it is whole
+    await cache.put(manifestUrl, new Response(text, { headers })); // last: the build is complete now
   }
   for (const other of await builds()) if (other !== name) await caches.delete(other);
 }
@@ -119,7 +119,7 @@ function isNeeded(path) {
   return !NOT_KEPT.test(path);
 }
 
-/** As `snapshot.mjs` finds out. */
+/** As in `snapshot.mjs`. */
 function undoesBrotli() {
   try {
     return Boolean(new DecompressionStream(/** @type {CompressionFormat} */ ("brotli")));
@@ -134,12 +134,12 @@ function undoesBrotli() {
  * @param {string} sha256
  */
 async function keepFile(cache, url, sha256) {
-  if (await cache.match(url)) return; // of an attempt that broke off
+  if (await cache.match(url)) return; // from an interrupted attempt
   const response = await fetch(url, { cache: "no-cache" });
   const bytes = await response.arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const hex = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (hex !== sha256) throw new Error(`${url} is not of this build`);
+  if (hex !== sha256) throw new Error(`${url} does not belong to this build`);
   const type = response.headers.get("Content-Type") ?? "application/octet-stream";
   await cache.put(url, new Response(bytes, { headers: { "Content-Type": type } }));
 }

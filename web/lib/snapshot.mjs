@@ -1,39 +1,39 @@
 /**
- * The memory snapshot that Python starts from: fetched once, then kept in this origin's private files.
+ * The memory snapshot that Python starts from: fetched once, then stored in this origin's private files.
  *
  * Every snapshot is checked against the checksum in `build.mjs` before Python runs, so a torn file, a
- * changed one and one of another build are all the same: there is none. It holds what is not zero (see
- * `scripts/building/make_snapshot.mjs`): half of Pyodide's memory is.
+ * changed one and one of another build all count as missing. It leaves out zeros, half of
+ * Pyodide's memory (see `scripts/building/make_snapshot.mjs`).
  */
 
 /** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */
 
 /**
- * A snapshot in hand.
+ * An open snapshot.
  * @typedef {object} Snapshot
  * @property {boolean} kept whether it came from the private files
- * @property {Uint8Array<ArrayBuffer> | null} bytes all of it, where it is in memory
- * @property {(target: Uint8Array, at: number) => boolean} read fills `target` with its bytes from `at`
- *   on; false when they are not all there
+ * @property {Uint8Array<ArrayBuffer> | null} bytes all of it, if it is in memory
+ * @property {(target: Uint8Array, at: number) => boolean} read fills `target` with bytes from `at`
+ *   on; false if some are missing
  * @property {() => void} close
  */
 
-/** Beside `cache/`, `images/` and `overlays/` of the package: clearing those leaves it alone. */
+/** Next to the package's `cache/`, `images/` and `overlays/`; clearing those leaves it alone. */
 const FOLDER = ["aero-browser-disk", "quick-start"];
 const DAMAGED = "the snapshot is damaged";
-const PIECE = 1 << 20; // bytes written between two looks at the worker's messages
+const CHUNK = 1 << 20; // bytes written before the worker handles messages again
 
 /**
- * The snapshot of that build, from the private files or else from the site.
+ * Opens the snapshot of a build, from the private files or else from the site.
  * @param {SnapshotFacts} facts
- * @returns {Promise<Snapshot>} rejects when it is in neither place
+ * @returns {Promise<Snapshot>} rejects if it is in neither
  */
 export async function openSnapshot(facts) {
   return (await openKept(facts)) ?? inMemory(await download(facts), false);
 }
 
 /**
- * What Pyodide takes for a snapshot: its head, with no memory after it. `restoreMemory` does that part.
+ * The snapshot's head alone, which Pyodide accepts as a snapshot. `restoreMemory` restores the memory.
  * @param {SnapshotFacts} facts
  */
 export function headOf({ head }) {
@@ -41,11 +41,11 @@ export function headOf({ head }) {
 }
 
 /**
- * Puts the memory back as it was, straight into the module: by way of Pyodide it would be copied twice,
- * zeros and all. Throws when the snapshot is not the one that was built.
+ * Restores the memory directly in the module; Pyodide would copy it twice, with all zeros. Throws if the
+ * snapshot is not the one that was built.
  * @param {SnapshotFacts} facts
  * @param {Snapshot} snapshot
- * @param {any} module Emscripten's, which has not run Python yet
+ * @param {any} module Emscripten's module, before Python has run
  */
 export function restoreMemory({ memory, runs, check }, snapshot, module) {
   if (memory > module.HEAPU8.length) module.growMemory(memory);
@@ -65,8 +65,8 @@ export function restoreMemory({ memory, runs, check }, snapshot, module) {
 }
 
 /**
- * The checksum of a run in the module's memory, which goes on from that of the run before: zstd's XXH64,
- * as Pyodide has it. (SHA-256 takes ten times as long, with the copy that it needs.)
+ * The checksum of a run in the module's memory, continued from the run before: zstd's XXH64, which
+ * Pyodide includes. (SHA-256 takes ten times as long, with the copy that it needs.)
  * @param {any} module
  * @param {number} at
  * @param {number} length
@@ -74,14 +74,14 @@ export function restoreMemory({ memory, runs, check }, snapshot, module) {
  * @returns {bigint}
  */
 export function checksum(module, at, length, seed) {
-  // What is at address 0 it takes for nothing at all.
+  // It treats address 0 as a null pointer.
   const first = new DataView(module.HEAPU8.buffer, at, 8).getBigInt64(0, true);
   return module._ZSTD_XXH64(at + 8, length - 8, seed ^ first);
 }
 
 /**
- * Keeps a snapshot for the next visit, in place of those of other builds. Where that is not to be had,
- * the next visit fetches it again.
+ * Stores a snapshot for the next visit and removes those of other builds. If that fails, the next visit
+ * fetches it again.
  * @param {SnapshotFacts} facts
  * @param {Uint8Array<ArrayBuffer>} bytes
  */
@@ -99,7 +99,7 @@ export async function keepSnapshot(facts, bytes) {
 }
 
 /**
- * Forgets a snapshot that is no good.
+ * Removes a damaged snapshot.
  * @param {SnapshotFacts} facts
  */
 export async function forgetSnapshot(facts) {
@@ -124,7 +124,7 @@ async function openFolder(options) {
 
 /**
  * @param {SnapshotFacts} facts
- * @returns {Promise<Snapshot | null>} null unless a file of the right length is there
+ * @returns {Promise<Snapshot | null>} null unless a file of the right length exists
  */
 async function openKept(facts) {
   try {
@@ -172,7 +172,7 @@ function inMemory(bytes, kept) {
 }
 
 /**
- * TypeScript knows of these handles in workers' types only, which exclude the page's.
+ * TypeScript has these handles only in its worker types, which exclude the page's.
  * @typedef {object} SyncHandle
  * @property {() => number} getSize
  * @property {(bytes: Uint8Array, options: { at: number }) => number} read
@@ -211,8 +211,8 @@ async function write(folder, name, bytes) {
   const handle = await openHandle(file);
   try {
     handle.truncate(0);
-    for (let at = 0; at < bytes.length; at += PIECE) {
-      const piece = bytes.subarray(at, at + PIECE);
+    for (let at = 0; at < bytes.length; at += CHUNK) {
+      const piece = bytes.subarray(at, at + CHUNK);
       if (handle.write(piece, { at }) !== piece.length) return false;
       await new Promise((resolve) => setTimeout(resolve));
     }
@@ -231,12 +231,12 @@ async function download({ path, encodings }) {
   const [encoding, stream] = decompressor(encodings);
   const url = new URL(`${path}.${encoding}`, import.meta.url);
   const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url} answered with status ${response.status}`);
+  if (!response.ok || !response.body) throw new Error(`${url} returned status ${response.status}`);
   return new Uint8Array(await new Response(response.body.pipeThrough(stream)).arrayBuffer());
 }
 
 /**
- * The best encoding that this browser undoes. The worker does it, because a server may know of none.
+ * The best encoding that this browser can decode. The worker decodes it, because a server may support none.
  * @param {string[]} encodings
  * @returns {[string, ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>]}
  */

@@ -1,31 +1,31 @@
 /**
- * The worker: starts Python with the package, and passes messages on to `worker.py`.
+ * The worker: starts Python with the package, and passes messages to `aero_browser_disk.worker`.
  *
  * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`, `{ cancel: id }`.
- * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in no given order.
+ * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
- * `{ answer: id, value }` comes back. `{ port, disk }` has another thread talk in the same way through
- * that port, about that disk only. `{ ring }` stands for the doorbell of `shared-protocol.mjs` where it
- * cannot be heard.
+ * `{ response: id, value }` comes back. `{ port, disk }` lets another thread use the same messages over
+ * that port, for that disk only. `{ ring }` replaces the doorbell of `shared-protocol.mjs` in browsers
+ * without `Atomics.waitAsync`.
  */
 
 import * as bridge from "./python-bridge.mjs";
 import { startPython } from "./python.mjs";
-import { answerAll } from "./shared-host.mjs";
+import { respondToAll } from "./shared-host.mjs";
 
 /**
  * @typedef {{ name: string, message: string, fields: Record<string, unknown> }} Failure
- * @typedef {{ value?: unknown, error?: Failure }} Answer
+ * @typedef {{ value?: unknown, error?: Failure }} CallResponse
  * @typedef {{ start: import("./python.mjs").Places }} Start
  * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number> }} Call
  * @typedef {{ cancel: number }} Cancel
- * @typedef {{ answer: number, value: unknown }} PageAnswer
+ * @typedef {{ response: number, value: unknown }} PageResponse
  * @typedef {{ port: MessagePort, disk: number }} Port
  * @typedef {{ ring: number }} Ring
  * @typedef {object} Caller
- * @property {((event: MessageEvent<Start | Call | Cancel | PageAnswer | Port | Ring>) => void) | null} onmessage
+ * @property {((event: MessageEvent<Start | Call | Cancel | PageResponse | Port | Ring>) => void) | null} onmessage
  * @property {(message: unknown, transfer: Transferable[]) => void} postMessage
- * @typedef {{ call: (caller: Caller, call: Call) => Promise<Answer>, cancel: (id: number) => void }} Python
+ * @typedef {{ call: (caller: Caller, call: Call) => Promise<CallResponse>, cancel: (id: number) => void }} Python
  */
 
 /** @type {Map<number, (value: unknown) => void>} */
@@ -39,12 +39,12 @@ let start = () => {};
 const python = new Promise((resolve, reject) => {
   start = (places) => connectPython(places).then(resolve, reject);
 });
-python.catch(() => {}); // each call tells of it
+python.catch(() => {}); // each call reports it
 
 let callers = 0;
 
 /**
- * Hears a caller: the page, or whoever has a port to one disk.
+ * Listens to a caller: the page, or a thread with a port to one disk.
  * @param {Caller} caller
  * @param {number} [only] the disk that it may call
  */
@@ -52,20 +52,20 @@ function listen(caller, only) {
   const calls = callers++ * 2 ** 32; // so that their numbers differ from those of other callers
   caller.onmessage = async ({ data }) => {
     if ("start" in data) start(data.start);
-    else if ("answer" in data) takeAnswer(data);
+    else if ("response" in data) takeResponse(data);
     else if ("port" in data) listen(data.port, only ?? data.disk);
-    else if ("ring" in data) answerAll();
+    else if ("ring" in data) respondToAll();
     else if ("cancel" in data) (await python.catch(() => null))?.cancel(calls + data.cancel);
     else {
       const refusal = only === undefined ? null : narrow(data, only);
       const call = { ...data, id: calls + data.id };
-      reply(caller, data.id, refusal ? { error: refusal } : await answerOf(caller, call));
+      reply(caller, data.id, refusal ? { error: refusal } : await respond(caller, call));
     }
   };
 }
 
 /**
- * Makes a call be about one disk; says what is wrong if it cannot be.
+ * Restricts a call to one disk; returns a failure if the operation is not allowed.
  * @param {Call} call
  * @param {number} disk
  * @returns {Failure | null}
@@ -81,9 +81,9 @@ function narrow(call, disk) {
 /**
  * @param {Caller} caller
  * @param {Call} call
- * @returns {Promise<Answer>}
+ * @returns {Promise<CallResponse>}
  */
-async function answerOf(caller, call) {
+async function respond(caller, call) {
   let running;
   try {
     running = await python;
@@ -93,7 +93,7 @@ async function answerOf(caller, call) {
   try {
     return await running.call(caller, call);
   } catch (error) {
-    // Python's operations answer with their errors: this is about the values, on their way in or out.
+    // Operations return their errors. An exception here means that a value could not be converted.
     const isTooMuch = error instanceof RangeError || /MemoryError/.test(messageOf(error));
     const name = isTooMuch ? "InvalidOptionError" : "InternalError";
     const what = isTooMuch ? "more than fits into the worker's memory" : "values that cannot be passed on";
@@ -104,7 +104,7 @@ async function answerOf(caller, call) {
 /**
  * @param {string} name
  * @param {string} message
- * @returns {Answer}
+ * @returns {CallResponse}
  */
 function failure(name, message) {
   return { error: { name, message, fields: {} } };
@@ -137,21 +137,21 @@ async function connectPython(places) {
         pyodide.toPy(await ask(caller, number, values)),
       );
     }
-    const answer = await worker.call(operation, sent, id);
+    const response = await worker.call(operation, sent, id);
     try {
-      return answer.toJs(toObjects);
+      return response.toJs(toObjects);
     } finally {
-      answer.destroy();
+      response.destroy();
       sent.destroy();
     }
   };
   return { call, cancel: (/** @type {number} */ id) => worker.cancel(id) };
 }
 
-/** @param {PageAnswer} message */
-function takeAnswer({ answer, value }) {
-  asked.get(answer)?.(value);
-  asked.delete(answer);
+/** @param {PageResponse} message */
+function takeResponse({ response, value }) {
+  asked.get(response)?.(value);
+  asked.delete(response);
 }
 
 /**
@@ -171,15 +171,15 @@ function ask(caller, number, values) {
 /**
  * @param {Caller} caller
  * @param {number} id
- * @param {Answer} answer
+ * @param {CallResponse} response
  */
-function reply(caller, id, answer) {
-  const bytes = bytesIn(answer.value);
-  caller.postMessage({ id, ...answer }, bytes ? [bytes.buffer] : []);
+function reply(caller, id, response) {
+  const bytes = bytesIn(response.value);
+  caller.postMessage({ id, ...response }, bytes ? [bytes.buffer] : []);
 }
 
 /**
- * The one run of bytes in an answer, which is handed over instead of copied.
+ * The bytes in a response, which are transferred instead of copied.
  * @param {unknown} value
  */
 function bytesIn(value) {

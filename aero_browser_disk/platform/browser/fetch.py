@@ -234,7 +234,9 @@ class FetchHttp:
         if failure == "stalled":
             raise TimeoutError
         if failure:
-            raise (NetworkError if failure == "no answer" else BrokenResponseError)(redact_url(url))
+            raise (NetworkError if failure == "no response" else BrokenResponseError)(
+                redact_url(url)
+            )
 
     async def answers(self, url: str) -> bool:
         import js
