@@ -27,13 +27,13 @@ class RemoteImagesDisabledError(DiskError):
     def __init__(self) -> None:
         super().__init__(
             "Remote images are off. Turn them on (allow_remote=True in Python, allowRemote: true "
-            "in JavaScript) after the user has agreed: the image's host will see their address and "
-            "what they read and when."
+            "in JavaScript) after the user has agreed: the image's server will see their IP "
+            "address, and what they read and when."
         )
 
 
 class InvalidUrlError(DiskError):
-    """The address is not one an image can be read from."""
+    """No image can be read from this address."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"This address cannot be used: {reason}")
@@ -77,7 +77,7 @@ class DiskClosedError(DiskError):
         super().__init__("This disk is closed. Open it again to go on.")
 
 
-# ── the image's host ──────────────────────────────────────────────────────────────────────────────
+# ── the image's server ────────────────────────────────────────────────────────────────────────────
 
 
 class NetworkError(DiskError):
@@ -101,33 +101,33 @@ class NetworkError(DiskError):
 
 
 class BrokenResponseError(NetworkError):
-    """An answer broke off before its end."""
+    """The connection closed before the end of a response."""
 
     def __init__(self, url: str) -> None:
         DiskError.__init__(
             self,
-            f"The answer from {url} broke off before its end. Check the connection and try again.",
+            f"The connection to {url} closed before the end of the response. Try again.",
         )
         self.url = url
-        self.reason = "the answer broke off"
+        self.reason = "the connection closed early"
 
 
 class HttpStatusError(DiskError):
-    """The host refused, or could not find or serve, the image."""
+    """The server refused to send the image, or could not find or read it."""
 
     def __init__(self, url: str, status: int, retry_after_s: float | None = None) -> None:
         advice = {
-            401: "It asks who you are: sign in, or use an address that carries access.",
-            403: "It does not let you read this image: ask its owner, or renew the address.",
+            401: "Sign in, or use an address that includes access, such as a signed URL.",
+            403: "You have no access to this image: ask its owner, or renew the address.",
             404: "There is no image at this address: check the spelling.",
             410: "The image was removed.",
         }.get(
             status,
-            "The host has a problem: try again later."
+            "The server has a problem: try again later."
             if status >= 500
-            else "Check the address with the host's owner.",
+            else "Ask the owner of the server whether the address is right.",
         )
-        super().__init__(f"{url} answered with status {status}. {advice}")
+        super().__init__(f"{url} returned status {status}. {advice}")
         self.url = url
         self.status = status
         self.retry_after_s = retry_after_s
@@ -142,24 +142,24 @@ class RenewalError(DiskError):
 
 
 class RangeNotSupportedError(DiskError):
-    """The host sends the whole image where a part of it was asked for."""
+    """The server ignores range requests and sends the whole image."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url} ignores range requests: it answered 200 with the whole image. It cannot be "
-            "streamed from there; its host must answer Range with 206 Partial Content, without "
-            "compression."
+            f"{url} ignored the Range header and sent the whole file (200), so the image cannot be "
+            "streamed. Have the server respond to ranges with 206 Partial Content, uncompressed, "
+            "or import the image."
         )
         self.url = url
 
 
 class InvalidResponseError(DiskError):
-    """The host's answer is not the bytes that were asked for; nothing of it was used."""
+    """The response does not have the bytes that were requested; none of it was used."""
 
     def __init__(self, url: str, what: str, expected: str, found: str) -> None:
         super().__init__(
-            f"{url} sent a wrong answer, so nothing of it was used: {what} should be {expected} "
-            f"but is {found}. The host, or a proxy before it, must be mended."
+            f"{url} sent a wrong response, and none of it was used: {what} should be {expected}, "
+            f"but is {found}. Fix the server or the proxy in front of it."
         )
         self.url = url
         self.what = what
@@ -168,11 +168,11 @@ class InvalidResponseError(DiskError):
 
 
 class UnreadableHeaderError(DiskError):
-    """A header that the browser hides, or that the host does not send, is needed."""
+    """A header is needed that the browser hides, or that the server does not send."""
 
     def __init__(self, url: str, header: str) -> None:
         super().__init__(
-            f"{url} does not let this page read {header}. If the host sends it, it must also send "
+            f"{url} does not let this page read {header}. Have the server send it, together with "
             f"Access-Control-Expose-Headers: {header}."
         )
         self.url = url
@@ -180,7 +180,7 @@ class UnreadableHeaderError(DiskError):
 
 
 class ImageChangedError(DiskError):
-    """The image on the host is no longer the version that was opened."""
+    """The image on the server is no longer the version that was opened."""
 
     def __init__(self, url: str, pinned: str, found: str) -> None:
         super().__init__(
@@ -198,7 +198,7 @@ class IntegrityError(DiskError):
     def __init__(self, offset: int, length: int) -> None:
         super().__init__(
             f"The {length} bytes at offset {offset} are not what the image's digest list says, so "
-            "they were not used. The image was changed or damaged on its way: tell its owner."
+            "they were not used. The image was changed, or damaged in transit: tell its owner."
         )
         self.offset = offset
         self.length = length
@@ -233,7 +233,7 @@ class EmptyImageError(DiskError):
 
 
 class UnsupportedImageError(DiskError):
-    """A file that is recognised, and that nothing here makes a disk of."""
+    """A file of a known format that cannot be opened as a disk here."""
 
     def __init__(self, format: str, title: str, advice: str) -> None:  # noqa: A002
         super().__init__(f"This is {title}. {advice}")
@@ -242,7 +242,7 @@ class UnsupportedImageError(DiskError):
 
 
 class DamagedImageError(DiskError):
-    """A file that says of itself what cannot be."""
+    """A file whose header or tables contradict themselves."""
 
     def __init__(self, title: str, reason: str) -> None:
         super().__init__(f"This is {title}, and it is damaged or cut off: {reason}.")
@@ -250,12 +250,12 @@ class DamagedImageError(DiskError):
 
 
 class OddSizeError(DiskError):
-    """A disk whose size is no whole number of sectors."""
+    """A disk whose size is not a multiple of 512 bytes."""
 
     def __init__(self, size: int) -> None:
         super().__init__(
-            f"{size} bytes are no whole number of sectors of 512 bytes. The file may be cut off; "
-            "if it is as it should be, have it padded with zeros (pad=True in Python, pad: true in "
+            f"The size, {size} bytes, is not a multiple of 512 bytes. The file may be cut off. "
+            "If it is complete, have it padded with zeros (pad=True in Python, pad: true in "
             "JavaScript)."
         )
         self.size = size
@@ -270,12 +270,13 @@ class SourceError(DiskError):
 
 
 class SourceChangedError(DiskError):
-    """An import was to be continued with another file than it was begun with."""
+    """An import cannot be continued with a different file."""
 
     def __init__(self, name: str, what: str, begun: str, found: str) -> None:
         super().__init__(
-            f"The import of {name!r} was begun with another file: its {what} was {begun}, and is "
-            f"{found} now. Choose that file again, or remove the unfinished import and start anew."
+            f"The import of {name!r} was started with a different file: its {what} was {begun}, "
+            f"and is {found} now. Choose the same file, or remove the unfinished import and start "
+            "again."
         )
         self.image = name
         self.what = what
@@ -350,27 +351,27 @@ class ImageBusyError(DiskError):
 
 
 class HasOverlaysError(DiskError):
-    """A change would make the overlays over an image useless."""
+    """A change would make the overlays of an image unusable."""
 
     def __init__(self, name: str, overlays: list[str], consent: str) -> None:
         listed = ", ".join(map(repr, overlays))
         super().__init__(
-            f"{name!r} has overlays: {listed}. They hold what differs from it as it is now, and "
-            "would be useless. Commit, export or remove them first, open one of them instead, or "
-            f"consent to losing them ({consent})."
+            f"{name!r} has overlays: {listed}. They store the differences from it as it is now, "
+            "so a change would make them unusable. Commit, export or remove them first, open one "
+            f"of them instead, or agree to lose them ({consent})."
         )
         self.image = name
         self.overlays = ", ".join(overlays)
 
 
 class UnversionedBaseError(DiskError):
-    """An overlay over an image whose host does not tell its versions apart."""
+    """An overlay needs an image whose server tells its versions apart."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"{url} has neither a strong ETag nor Last-Modified, so a change of it could not be "
-            "told, and an overlay over it would be destroyed unseen. Import the image, or have its "
-            "host send one of them."
+            f"{url} has neither a strong ETag nor Last-Modified, so a change of the image would go "
+            "unnoticed and destroy an overlay over it. Import the image, or have the server send "
+            "one of them."
         )
         self.url = url
 
@@ -383,7 +384,7 @@ class UnknownFileSystemError(DiskError):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"The files of this volume cannot be shown: it holds {found}. FAT, exFAT, NTFS, ext2, "
+            f"The files of this volume cannot be shown: it has {found}. FAT, exFAT, NTFS, ext2, "
             "ext3, ext4 and ISO 9660 can be read."
         )
         self.found = found
@@ -394,14 +395,14 @@ class DamagedFileSystemError(DiskError):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"The file system is damaged, or in use and not written out: {what}. Check it from "
-            "the system that it belongs to."
+            f"The file system is damaged, or in use with changes not yet written: {what}. Check it "
+            "with the system that it belongs to."
         )
         self.what = what
 
 
 class NoSuchFileError(DiskError):
-    """There is nothing of that name."""
+    """No file or folder has that path."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"There is no {path} on this disk.")
@@ -409,7 +410,7 @@ class NoSuchFileError(DiskError):
 
 
 class UnreadableFileError(DiskError):
-    """Something is there, and its content is not to be had this way."""
+    """The file is there, but its content cannot be read this way."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be read: {reason}.")
@@ -418,7 +419,7 @@ class UnreadableFileError(DiskError):
 
 
 class UnreadableImageError(DiskError):
-    """A file of this machine that cannot be opened or read as a disk image."""
+    """A local file cannot be opened or read as a disk image."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be read as a disk image: {reason}.")
@@ -427,10 +428,12 @@ class UnreadableImageError(DiskError):
 
 
 class CannotWaitError(DiskError):
-    """Bytes that are not cached were asked for where nothing can wait for them."""
+    """Bytes that are not cached were read where the caller cannot wait for them."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"These bytes are not cached, and it cannot be waited for them: {reason}")
+        super().__init__(
+            f"These bytes are not cached, and this call cannot wait for them: {reason}"
+        )
         self.reason = reason
 
 
@@ -438,14 +441,14 @@ class CannotWaitError(DiskError):
 
 
 class BaseChangedError(DiskError):
-    """An overlay was made over another version of its base; nothing of it was touched."""
+    """An overlay was made over another version of its base. It was left as it is."""
 
     def __init__(self, pinned: str, found: str) -> None:
         super().__init__(
             f"This overlay was made over another version of its image ({pinned} then, {found} "
-            "now), and what is written in it fits that version only. It is kept as it is. Open it "
-            "over that version again, export it, start another overlay under a new name over the "
-            "image as it is now, or reset this one, which gives up what was written."
+            "now) and fits only that version. It is kept as it is. Open it over that version "
+            "again, export it, start another overlay under a new name, or reset this one, which "
+            "deletes what was written to it."
         )
         self.pinned = pinned
         self.found = found
@@ -467,7 +470,7 @@ class DataCutError(DiskError):
 
 
 class StorageError(DiskError):
-    """The browser's storage (or the folder that stands for it) failed."""
+    """The browser's storage failed, or in CPython the folder."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"The storage failed at {path}: {reason}")
@@ -476,17 +479,17 @@ class StorageError(DiskError):
 
 
 class StorageFullError(StorageError):
-    """No room is left."""
+    """The storage is full."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, "no room is left. Free some, or set a smaller cache limit.")
+        super().__init__(path, "no space is left. Free some, or set a smaller cache limit.")
 
 
 class StorageBusyError(StorageError):
-    """Another tab holds the file."""
+    """Another tab or worker has the file open."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, "another tab or worker uses it. Close that one first.")
+        super().__init__(path, "another tab or worker has it open. Close that first.")
 
 
 class DamagedDiskError(StorageError):

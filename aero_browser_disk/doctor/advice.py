@@ -1,4 +1,4 @@
-"""What each finding of the doctor means, and the line that mends it, for each kind of server."""
+"""What each finding of the doctor means, and the line that fixes it, for each kind of server."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ _EXPOSE: Final[Mapping[str, str]] = {
     "s3": _S3_CORS,
     "cloudfront": _CLOUDFRONT_CORS,
     "caddy": f'header Access-Control-Expose-Headers "{EXPOSED}"',
-    "service": "nothing to add: it exposes them; a proxy before it takes them away",
+    "service": "nothing to add: it exposes them; a proxy in front of it removes them",
 }
 _NO_COMPRESSION: Final[Mapping[str, str]] = {
     "nginx": "gzip off;",
     "s3": "aws s3 cp disk.img s3://BUCKET/disk.img  # again, without --content-encoding",
     "cloudfront": "Behavior → Compress objects automatically: No",
     "caddy": "encode gzip { match not path *.img }  # or no encode for images at all",
-    "service": "nothing to add: it never compresses and says no-transform; a proxy before it does",
+    "service": "nothing to add: it never compresses; a proxy in front of it does",
 }
 _RANGES: Final[Mapping[str, str]] = {
     "nginx": "proxy_set_header Range $http_range;  # and no max_ranges 0, no gzip",
-    "s3": "nothing to add: S3 answers ranges; what is before it drops the Range header",
+    "s3": "nothing to add: S3 serves ranges; what is in front of it drops the Range header",
     "cloudfront": "Behavior → Compress objects automatically: No; no function that drops Range",
-    "caddy": "file_server  # answers ranges; after encode it cannot",
-    "service": "nothing to add: it answers ranges; what is before it drops the Range header",
+    "caddy": "file_server  # serves ranges; after encode it cannot",
+    "service": "nothing to add: it serves ranges; what is in front of it drops the Range header",
 }
 _ETAG: Final[Mapping[str, str]] = {
     "nginx": "etag on; gzip off;",
-    "s3": "nothing to add: S3 sends an ETag; what is before it takes it away",
+    "s3": "nothing to add: S3 sends an ETag; what is in front of it removes it",
     "cloudfront": "nothing to add: it passes the origin's ETag on, unless it compresses",
     "caddy": "file_server  # sends an ETag; encode makes it weak",
-    "service": "nothing to add: it sends a strong ETag; a proxy before it changes it",
+    "service": "nothing to add: it sends a strong ETag; a proxy in front of it changes it",
 }
 _UPLOAD_RAW: Final[Mapping[str, str]] = {
-    "nginx": "root /srv/images;  # where the raw image lies",
+    "nginx": "root /srv/images;  # the folder of the raw image",
     "s3": "aws s3 cp disk.img s3://BUCKET/disk.img --content-type application/octet-stream",
     "cloudfront": "aws cloudfront create-invalidation --distribution-id ID --paths /disk.img",
     "caddy": "root * /srv/images",
     "service": '"file": "disk.img"  # of the image in manifest.json',
 }
 _LARGER_RANGES: Final[Mapping[str, str]] = {
-    "nginx": "client_max_body_size has no say here: look for a limit in the proxied server",
+    "nginx": "client_max_body_size does not matter here: look for a limit in the proxied server",
     "s3": "nothing to add: S3 has no limit",
     "cloudfront": "nothing to add: look for a limit in a function or a firewall rule",
     "caddy": "nothing to add: Caddy has no limit",
@@ -70,7 +70,7 @@ _LARGER_RANGES: Final[Mapping[str, str]] = {
 _ISOLATE: Final[Mapping[str, str]] = {
     "nginx": 'add_header Cross-Origin-Opener-Policy "same-origin" always; '
     'add_header Cross-Origin-Embedder-Policy "require-corp" always;',
-    "s3": "S3 cannot send them: put CloudFront before the page",
+    "s3": "S3 cannot send them: put CloudFront in front of the page",
     "cloudfront": "Response headers policy → Custom headers: "
     "Cross-Origin-Opener-Policy same-origin, Cross-Origin-Embedder-Policy require-corp",
     "caddy": "header { Cross-Origin-Opener-Policy same-origin\n"
@@ -85,65 +85,68 @@ _TLS: Final[Mapping[str, str]] = {
 }
 _ACCESS: Final[Mapping[str, str]] = {
     "nginx": "location /images/ { allow all; auth_basic off; }",
-    "s3": "aws s3 presign s3://BUCKET/disk.img  # or let everybody read it by the bucket's policy",
+    "s3": "aws s3 presign s3://BUCKET/disk.img  # or a bucket policy that lets everybody read it",
     "cloudfront": "Behavior → Restrict viewer access: No  # or signed cookies",
     "caddy": "no basic_auth for the images",
     "service": '"public": true  # in manifest.json; or a lease: POST /v1/images/ID/lease',
 }
 
 _MEANINGS: Final[Mapping[str, str]] = {
-    "invalid-url": "No image can be asked for at this address.",
-    "mixed-content": "A page on https may not read from plain http: the browser blocks the request "
+    "invalid-url": "No image can be read from this address.",
+    "mixed-content": "A page on https cannot read from plain http: the browser blocks the request "
     "before it is sent.",
-    "unreachable": "The name is wrong, the host is down, or something between refuses the "
-    "connection. A browser does not say which; in a page that is cross-origin isolated it may also "
-    "be a host that sends neither Access-Control-Allow-Origin nor Cross-Origin-Resource-Policy.",
-    "silent": "The host takes the request and does not answer it in time: it hangs, or a firewall "
-    "swallows the traffic.",
-    "cors": "The host answers, but does not say that this page may read what it says.",
-    "cut-off": "The connection ends in the middle of an answer: a crash, a time-out of a proxy, or "
-    "a wrong Content-Length.",
-    "wants-credentials": "The host does not let everybody read this image.",
+    "unreachable": "The name is wrong, the server is down, or something in between refuses the "
+    "connection. A browser does not say which; in a page that is cross-origin isolated it may "
+    "also be a server that sends neither Access-Control-Allow-Origin nor "
+    "Cross-Origin-Resource-Policy.",
+    "silent": "The server accepts the request and does not respond in time: it hangs, or a "
+    "firewall drops the traffic.",
+    "cors": "The server responds, but does not allow this page to read its responses.",
+    "cut-off": "The connection closes in the middle of a response: a crash, a time-out of a "
+    "proxy, or a wrong Content-Length.",
+    "wants-credentials": "The server does not let everybody read this image.",
     "not-found": "There is nothing at this address: check its spelling and capitals.",
-    "busy": "The host turns requests away because there are too many. A disk needs several a "
+    "busy": "The server rejects requests because there are too many. A disk needs several a "
     "second.",
-    "server-error": "The host fails; its log says why.",
-    "redirected": "The address leads to another, and a browser may be kept from following: use the "
-    "last address.",
-    "odd-status": "The answer is no image.",
-    "ranges-ignored": "Asked for a part, the host sends all of it. A disk of gigabytes would be "
-    "downloaded whole for its first sector.",
+    "server-error": "The server fails; its log says why.",
+    "redirected": "The address redirects to another, which a browser may not be allowed to "
+    "follow: use the last address.",
+    "odd-status": "The response is not an image.",
+    "ranges-ignored": "Asked for a range, the server sends the whole file. A disk of gigabytes "
+    "would be downloaded whole for its first sector.",
     "empty": "There are no bytes to make a disk of.",
     "compressed": "Offsets mean nothing in compressed bytes.",
-    "multipart": "One range was asked for, and several parts came: a proxy rewrites the request.",
-    "content-range-unreadable": "Without Content-Range nothing proves which bytes an answer holds. "
-    "It is not sent, or the page may not see it.",
-    "content-range-wrong": "The answer says that it holds other bytes than those asked for.",
-    "size-unknown": "The answer does not say how large the image is (`*` in Content-Range).",
-    "length-wrong": "The answer has more or fewer bytes than it says or than were asked for.",
-    "end-wrong": "The last bytes cannot be read as Content-Range promised: the size it tells is "
-    "wrong, or ranges far into the image fail.",
-    "sizes-differ": "HEAD and GET tell two sizes: two versions, or a cache with an old one.",
-    "validator-changing": "Two answers name two versions: servers behind the address disagree, or "
-    "the image changes all the time. Reading ends with an error then, so that versions never mix.",
+    "multipart": "One range was requested, and several parts came: a proxy rewrites the request.",
+    "content-range-unreadable": "Without Content-Range nothing proves which bytes a response has. "
+    "It is not sent, or the page may not read it.",
+    "content-range-wrong": "The response says that it has other bytes than those requested.",
+    "size-unknown": "The response does not say how large the image is (`*` in Content-Range).",
+    "length-wrong": "The response has more or fewer bytes than it says, or than were requested.",
+    "end-wrong": "The last bytes cannot be read as Content-Range promised: its size is wrong, or "
+    "ranges far into the image fail.",
+    "sizes-differ": "HEAD and GET give different sizes: two versions, or a cache with an old one.",
+    "validator-changing": "Two responses are of two versions: servers behind the address "
+    "disagree, or the image changes all the time. Reading ends with an error then, so that "
+    "versions never mix.",
     "validator-weak": "A weak ETag proves nothing about bytes, so versions cannot be told apart: "
     "the cache lasts for the session only.",
     "validator-missing": "Without a readable ETag or Last-Modified versions cannot be told apart: "
     "the cache lasts for the session only.",
     "validator-new": "Last-Modified proves nothing within a second of the change (RFC 9110 "
-    "§8.8.2.2), or within a minute where the page cannot read Date. Until then blocks are kept for "
-    "the session only.",
-    "validator-date": "Last-Modified will do, if no two versions are of the same second. An ETag "
-    "would be exact. It is not sent, or the page may not see it.",
+    "§8.8.2.2), or within a minute where the page cannot read Date. Until then blocks are kept "
+    "for the session only.",
+    "validator-date": "Last-Modified works unless two versions are of the same second. An ETag "
+    "would be exact. It is not sent, or the page may not read it.",
     "range-limit": "Longer ranges are refused, so a sequential read takes more requests. Set "
     "maxRequestBytes to the limit.",
-    "not-raw": "What lies there is no raw disk image.",
-    "odd-size": "The size is no multiple of 512 bytes: no real disk's is, so the file may be cut.",
-    "head-refused": "HEAD is not answered as GET is. Opening takes one request more.",
+    "not-raw": "The file is not a raw disk image.",
+    "odd-size": "The size is not a multiple of 512 bytes, as that of every disk is: the file may "
+    "be cut off.",
+    "head-refused": "HEAD does not work as GET does. Opening takes one more request.",
     "ranges-denied": "Accept-Ranges says `none`, so clients may not even try.",
-    "errors-unreadable": "An error of the host lacks CORS headers, so the page cannot tell what "
+    "errors-unreadable": "An error of the server lacks CORS headers, so the page cannot tell what "
     "went wrong when something does.",
-    "end-odd": "A range behind the end should be refused with 416.",
+    "end-odd": "A range past the end should be refused with 416.",
     "slow": "Each read that is not cached waits at least this long.",
     "not-isolated": "The page is not cross-origin isolated, so there is no shared memory: an "
     "emulator's cached reads go through messages.",
@@ -185,7 +188,7 @@ _REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def meaning_of(code: str) -> str:
-    """What a finding of this code means; empty for what is right."""
+    """What a finding of this code means; empty if there is nothing to explain."""
     return _MEANINGS.get(code, "")
 
 

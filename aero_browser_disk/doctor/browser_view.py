@@ -1,4 +1,4 @@
-"""What a page would see of an image's host, for who looks from outside a browser."""
+"""What a page would see of an image's server, for programs outside a browser."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _ALWAYS_READABLE: Final = frozenset(
 
 
 class BrowserView:
-    """An `HttpClient` that shows of another what a page of `origin` may see (Fetch standard).
+    """An `HttpClient` over another; shows what a page of `origin` may see (Fetch standard).
 
-    An answer that the page may not read is a `NetworkError`, as in a browser. Requests that would
+    A response that the page may not read is a `NetworkError`, as in a browser. Requests that would
     need a preflight are sent without one.
     """
 
@@ -54,8 +54,8 @@ class BrowserView:
             raise NetworkError(redact_url(url))
         return _Shown(response, _readable(response.headers, credentials))
 
-    async def answers(self, url: str) -> bool:
-        return await self._http.answers(url)
+    async def responds(self, url: str) -> bool:
+        return await self._http.responds(url)
 
     def is_multiplexed(self, url: str) -> bool:
         return self._http.is_multiplexed(url)
@@ -77,7 +77,7 @@ class BrowserView:
 
 
 class _Shown:
-    """An answer with the headers that may be read."""
+    """A response with the headers that the page may read."""
 
     def __init__(self, response: HttpResponse, headers: Mapping[str, str]) -> None:
         self._response = response

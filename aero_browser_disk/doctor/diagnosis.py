@@ -1,4 +1,4 @@
-"""Why an image can or cannot be streamed from an address: what was tried, in order, and found."""
+"""Why an image can or cannot be streamed from an address: what was tried, and what was found."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from ..remote.response_headers import has_aged
 from ..units import format_bytes
 from .advice import meaning_of, remedy_of
 from .browser_view import BrowserView
-from .requests import Questions, Seen
+from .probe import Prober, ProbeResult
 
 Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
 _LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
-# What is asked for to see how long a range may be and how fast it comes, and less if it is refused.
-# With the first and the last bytes it stays below `MOST_BYTES`, whatever is refused.
+# Requested to see how long a range may be and how fast it comes; the shorter if one is refused.
+# With the first and the last bytes it stays below `MAX_BYTES`, whatever is refused.
 _LONG_RANGES: Final = (512 << 10, 128 << 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was looked at. `level`: it is right, could be better, or prevents streaming.
+    """The result of one check. `level`: it is right, could be better, or prevents streaming.
 
-    `code` names it for programs, `what` says what was seen, `meaning` what follows from it, and
-    `remedy` has the line to add, by server: nginx, s3, cloudfront, caddy, service.
+    `code` names it for programs, `what` says what was seen, `meaning` what that means, and `remedy`
+    has the line to add, by server: nginx, s3, cloudfront, caddy, service.
     """
 
     code: str
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings in the order of looking, about an address as it may be shown."""
+    """All findings, in the order of the checks. `url` has no secrets: it may be shown."""
 
     url: str
     findings: tuple[Finding, ...]
@@ -63,12 +63,12 @@ class Diagnosis:
 
     @property
     def is_streamable(self) -> bool:
-        """Whether nothing prevents it."""
+        """Whether the image can be streamed."""
         return all(finding.level != "fails" for finding in self.findings)
 
     @property
     def fault(self) -> str | None:
-        """The code of what prevents it first."""
+        """The code of the first finding that prevents streaming."""
         return next((found.code for found in self.findings if found.level == "fails"), None)
 
 
@@ -82,17 +82,18 @@ async def diagnose(
     timeout_s: float = 10.0,
     platform: Platform | None = None,
 ) -> Diagnosis:
-    """Looks at an address as a page would, and downloads at most 1 MiB. What it finds, it returns.
+    """Examines an address as a page would, and returns what it found. Downloads at most 1 MiB.
 
     `allow_remote` is the user's consent, as in `open_disk`; raises `RemoteImagesDisabledError`
     without it. In a browser the page is the one that this runs in. Elsewhere `origin` names a page
-    (`https://app.example.com`), and of each answer only what it could see counts; without it there
-    is no page, and CORS does not matter. `headers` and `credentials` are as in `open_disk`.
+    (`https://app.example.com`), and of each response only what that page may read counts. Without
+    it there is no page, and CORS does not matter. `headers` and `credentials` are as in
+    `open_disk`.
     """
     if not allow_remote:
         raise RemoteImagesDisabledError
-    outside = platform or await current_platform()
-    page, http = outside.page, outside.http
+    platform = platform or await current_platform()
+    page, http = platform.page, platform.http
     if page is None and origin is not None:
         page, http = PageFacts(origin), BrowserView(http, origin)
     try:
@@ -113,23 +114,23 @@ class _Examination:
     def __init__(self, http: HttpClient, address: ImageAddress, page: PageFacts | None) -> None:
         self._address = address
         self._page = page
-        self._ask = Questions(http, address)
+        self._prober = Prober(http, address)
         self._findings: list[Finding] = []
         self._size: int | None = None
-        self._seen: list[Seen] = []
+        self._responses: list[ProbeResult] = []
 
     async def examine(self) -> Diagnosis:
-        """All of it."""
+        """Runs every check."""
         try:
             self._look_at_address()
             head = await self._head()
             first = await self._first_bytes(head)
-            size = self._what_it_holds(first)
+            size = self._check_first_bytes(first)
             self._size = size
             self._compare_sizes(head, size)
             last = await self._last_bytes(size)
             await self._long_range(size)
-            await self._behind_the_end(size)
+            await self._past_the_end(size)
             self._look_at_validators()
             self._look_at_format(first.body, last, size)
         except _Stop:
@@ -139,8 +140,8 @@ class _Examination:
             self._address.shown,
             tuple(self._findings),
             self._size,
-            self._ask.requests,
-            self._ask.bytes_downloaded,
+            self._prober.requests,
+            self._prober.bytes_downloaded,
         )
 
     # ── findings ─────────────────────────────────────────────────────────────────────────────────
@@ -155,7 +156,7 @@ class _Examination:
         self._note(code, what, "ok")
 
     def _fail(self, code: str, what: str) -> _Stop:
-        """Notes what prevents streaming; raise what it returns if nothing more can be learned."""
+        """Notes what prevents streaming. The caller raises the result to end the examination."""
         self._note(code, what, "fails")
         return _Stop()
 
@@ -166,53 +167,55 @@ class _Examination:
         secure_page = self._page is not None and self._page.origin.startswith("https:")
         if url.scheme == "http" and secure_page and not _is_local(url.hostname):
             raise self._fail("mixed-content", "the page is on https, the image on http")
-        self._ok("address", f"{url.scheme} is asked")
+        self._ok("address", f"it is an {url.scheme} address")
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _head(self) -> Seen | None:
+    async def _head(self) -> ProbeResult | None:
         try:
-            head = await self._ask.ask("HEAD")
+            head = await self._prober.request("HEAD")
         except NetworkError:
-            return None  # some hosts drop what they do not serve: the range request tells
-        self._seen.append(head)
+            return None  # some servers drop HEAD: the range request decides
+        self._responses.append(head)
         return head
 
-    async def _first_bytes(self, head: Seen | None) -> Seen:
+    async def _first_bytes(self, head: ProbeResult | None) -> ProbeResult:
         try:
-            first = await self._ask.ask("GET", ByteRange(0, HEAD_LENGTH), HEAD_LENGTH + 1)
+            first = await self._prober.request("GET", ByteRange(0, HEAD_LENGTH), HEAD_LENGTH + 1)
         except NetworkError as error:
             raise await self._why_nothing_came(head, error) from None
         if first.status != 206:
             raise self._why_no_part(first)
         self._ok("answer", "the server sent the requested range (206)")
         if head is None:
-            self._note("head-refused", "HEAD gets no answer")
+            self._note("head-refused", "there is no response to HEAD")
         elif head.status != 200:
-            self._note("head-refused", f"HEAD is answered with {head.status}")
+            self._note("head-refused", f"the response to HEAD has status {head.status}")
         elif head.headers.get("accept-ranges", "").strip().lower() == "none":
             self._note("ranges-denied", "Accept-Ranges is `none`", "fails")
-        self._seen.append(first)
+        self._responses.append(first)
         return first
 
-    async def _why_nothing_came(self, head: Seen | None, error: NetworkError) -> _Stop:
+    async def _why_nothing_came(self, head: ProbeResult | None, error: NetworkError) -> _Stop:
         if head is not None:
             # Chromium shows nothing of a part that it cannot decode.
             if head.coding:
-                return self._fail("compressed", f"the answer is compressed ({head.coding})")
+                return self._fail("compressed", f"the response is compressed ({head.coding})")
             if error.reason.startswith("nothing came"):
-                return self._fail("silent", f"HEAD is answered, but to GET {error.reason}")
-            return self._fail("cut-off", "HEAD is answered, GET ends without an answer")
+                return self._fail("silent", f"HEAD works, but for GET {error.reason}")
+            return self._fail("cut-off", "HEAD works, but GET ends without a response")
         if error.reason.startswith("nothing came"):
             return self._fail("silent", error.reason)
-        if self._page is not None and await self._ask.is_answered():
-            return self._fail("cors", f"the host answers, but not so that {self._page.origin} may")
+        if self._page is not None and await self._prober.responds():
+            return self._fail(
+                "cors", f"the server does not let {self._page.origin} read its responses"
+            )
         reason = f" ({error.reason})" if error.reason else ""
-        return self._fail("unreachable", f"no answer{reason}")
+        return self._fail("unreachable", f"no response{reason}")
 
-    def _why_no_part(self, answer: Seen) -> _Stop:
-        status = answer.status
-        if status == 200 and answer.length == 0:
+    def _why_no_part(self, response: ProbeResult) -> _Stop:
+        status = response.status
+        if status == 200 and response.length == 0:
             return self._fail("empty", "the image has no bytes")
         if status == 200:
             self._note(
@@ -220,28 +223,30 @@ class _Examination:
                 "the server ignored the Range header and sent the whole file (200)",
                 "fails",
             )
-            if not answer.coding:
-                self._look_at_format(answer.body, b"", answer.length)
+            if not response.coding:
+                self._look_at_format(response.body, b"", response.length)
             else:
-                self._note("compressed", f"the answer is compressed ({answer.coding})", "fails")
+                self._note("compressed", f"the response is compressed ({response.coding})", "fails")
             return _Stop()
-        if status == 416 and _told_size(answer) == 0:
+        if status == 416 and _size_of(response) == 0:
             return self._fail("empty", "the image has no bytes")
         if status == 413:
             return self._fail("range-limit", f"a range of {format_bytes(HEAD_LENGTH)} is refused")
-        return self._fail(_code_of(status), f"the host answers with status {status}")
+        return self._fail(_code_of(status), f"the server returned status {status}")
 
     async def _last_bytes(self, size: int) -> bytes:
         span = ByteRange(max(0, size - TAIL_LENGTH), size)
         try:
-            last = await self._ask.ask("GET", span, span.length + 1)
+            last = await self._prober.request("GET", span, span.length + 1)
         except NetworkError as error:
-            raise self._fail("end-wrong", f"its last bytes do not come: {error.reason}") from None
-        told = _told_range(last)
-        right = last.status == 206 and told is not None and told == ContentRange(span, size)
+            raise self._fail(
+                "end-wrong", f"its last bytes cannot be read: {error.reason}"
+            ) from None
+        found = _content_range(last)
+        right = last.status == 206 and found is not None and found == ContentRange(span, size)
         if not right or len(last.body) != span.length:
-            raise self._fail("end-wrong", f"its last bytes do not come (status {last.status})")
-        self._seen.append(last)
+            raise self._fail("end-wrong", f"its last bytes cannot be read (status {last.status})")
+        self._responses.append(last)
         self._ok("end", f"the last of its {size} bytes can be read")
         return last.body
 
@@ -250,86 +255,88 @@ class _Examination:
             start = HEAD_LENGTH if size > HEAD_LENGTH else 0
             span = ByteRange(start, min(size, start + length))
             try:
-                answer = await self._ask.ask("GET", span, span.length)
+                response = await self._prober.request("GET", span, span.length)
             except NetworkError:
-                self._note("range-limit", f"no answer to a range of {format_bytes(span.length)}")
+                self._note("range-limit", f"no response to a range of {format_bytes(span.length)}")
                 continue
-            if answer.status == 206:
-                self._measured(answer, span)
+            if response.status == 206:
+                self._measured(response, span)
                 return
-            what = f"a range of {format_bytes(span.length)} is refused ({answer.status})"
+            what = f"a range of {format_bytes(span.length)} is refused ({response.status})"
             self._note("range-limit", what)
 
-    def _measured(self, answer: Seen, span: ByteRange) -> None:
-        self._seen.append(answer)
-        if answer.is_broken or len(answer.body) < span.length:
-            self._fail("cut-off", f"of {span.length} bytes {len(answer.body)} came")
+    def _measured(self, response: ProbeResult, span: ByteRange) -> None:
+        self._responses.append(response)
+        if response.is_broken or len(response.body) < span.length:
+            self._fail("cut-off", f"only {len(response.body)} of {span.length} bytes came")
             return
-        took_s = max(answer.duration_s - answer.latency_s, 1e-6)
+        took_s = max(response.duration_s - response.latency_s, 1e-6)
         rate = format_bytes(int(span.length / took_s))
-        latency_s = min(seen.latency_s for seen in self._seen)
-        what = f"an answer begins after {latency_s * 1000:.0f} ms, and comes at {rate} a second"
+        latency_s = min(each.latency_s for each in self._responses)
+        what = f"a response starts after {latency_s * 1000:.0f} ms and comes at {rate}/s"
         if latency_s > _SLOW_S:
             self._note("slow", what)
         else:
             self._ok("speed", what)
 
-    async def _behind_the_end(self, size: int) -> None:
+    async def _past_the_end(self, size: int) -> None:
         try:
-            answer = await self._ask.ask("GET", ByteRange(size, size + 1), 0)
+            response = await self._prober.request("GET", ByteRange(size, size + 1), 0)
         except NetworkError:
             if self._page is not None:
-                self._note("errors-unreadable", "the page cannot read the answer 416")
+                self._note("errors-unreadable", "the page cannot read the response 416")
             return
-        if answer.status != 416:
-            self._note("end-odd", f"a range behind the end gets {answer.status}")
+        if response.status != 416:
+            self._note("end-odd", f"a range past the end gets status {response.status}")
 
-    # ── answers ──────────────────────────────────────────────────────────────────────────────────
+    # ── responses ────────────────────────────────────────────────────────────────────────────────
 
-    def _what_it_holds(self, first: Seen) -> int:
-        """The size; raises when the answer is not the part that was asked for."""
+    def _check_first_bytes(self, first: ProbeResult) -> int:
+        """The size of the image; raises when the response is not the requested range."""
         if first.headers.get("content-type", "").strip().lower().startswith("multipart/"):
-            raise self._fail("multipart", "the part comes in several (multipart/byteranges)")
+            raise self._fail("multipart", "one range came in several parts (multipart/byteranges)")
         if first.coding:
-            raise self._fail("compressed", f"the answer is compressed ({first.coding})")
+            raise self._fail("compressed", f"the response is compressed ({first.coding})")
         text = first.headers.get("content-range")
         if text is None:
             raise self._fail("content-range-unreadable", "Content-Range cannot be read")
-        told = _told_range(first)
-        if told is None or told.range is None:
+        found = _content_range(first)
+        if found is None or found.range is None:
             raise self._fail("content-range-wrong", f"Content-Range is {text!r}")
-        if told.size is None:
+        if found.size is None:
             raise self._fail("size-unknown", f"Content-Range is {text!r}")
-        expected = ByteRange(0, min(HEAD_LENGTH, told.size))
-        if told.range != expected:
+        expected = ByteRange(0, min(HEAD_LENGTH, found.size))
+        if found.range != expected:
             raise self._fail("content-range-wrong", f"Content-Range is {text!r}")
         if first.is_broken:
-            raise self._fail("cut-off", f"of {expected.length} bytes {len(first.body)} came")
+            raise self._fail("cut-off", f"only {len(first.body)} of {expected.length} bytes came")
         if len(first.body) != expected.length or first.length not in (None, expected.length):
             count = max(len(first.body), first.length or 0)
-            raise self._fail("length-wrong", f"{expected.length} bytes were due, {count} came")
-        self._ok("content-range", f"Content-Range can be read: {format_bytes(told.size)}")
-        return told.size
+            raise self._fail("length-wrong", f"{count} bytes came instead of {expected.length}")
+        self._ok("content-range", f"Content-Range can be read: {format_bytes(found.size)}")
+        return found.size
 
-    def _compare_sizes(self, head: Seen | None, size: int) -> None:
+    def _compare_sizes(self, head: ProbeResult | None, size: int) -> None:
         useful = head is not None and head.status == 200 and not head.coding
         if useful and head is not None and head.length not in (None, size):
-            self._note("sizes-differ", f"HEAD tells {head.length} bytes, GET {size}", "fails")
+            self._note("sizes-differ", f"HEAD says {head.length} bytes, GET {size}", "fails")
         if size % 512:
             self._note("odd-size", f"it has {size} bytes")
 
     def _look_at_validators(self) -> None:
-        answers = [seen for seen in self._seen if seen.status in (200, 206)]
-        tags = {seen.headers.get("etag") for seen in answers}
-        dates = {seen.headers.get("last-modified") for seen in answers}
-        tag = answers[-1].headers.get("etag")
-        date = answers[-1].headers.get("last-modified")
+        responses = [each for each in self._responses if each.status in (200, 206)]
+        tags = {each.headers.get("etag") for each in responses}
+        dates = {each.headers.get("last-modified") for each in responses}
+        tag = responses[-1].headers.get("etag")
+        date = responses[-1].headers.get("last-modified")
         strong = tag is not None and _is_strong(tag)
         dated = date is not None and parse_http_date(date) is not None
-        aged = has_aged(answers[-1].headers, time.time())
+        aged = has_aged(responses[-1].headers, time.time())
         if len(tags) > 1 or (not strong and dated and len(dates) > 1):
             found = " and ".join(sorted(str(each) for each in (tags if len(tags) > 1 else dates)))
-            self._note("validator-changing", f"two answers have two validators: {found}", "fails")
+            self._note(
+                "validator-changing", f"responses have different validators: {found}", "fails"
+            )
         elif strong:
             self._ok("validator", f"it has a strong ETag: {tag}")
         elif dated and not aged:
@@ -370,16 +377,16 @@ def _code_of(status: int) -> str:
     return "redirected" if 300 <= status < 400 else "odd-status"
 
 
-def _told_range(answer: Seen) -> ContentRange | None:
+def _content_range(response: ProbeResult) -> ContentRange | None:
     try:
-        return parse_content_range(answer.headers.get("content-range", ""))
+        return parse_content_range(response.headers.get("content-range", ""))
     except ValueError:
         return None
 
 
-def _told_size(answer: Seen) -> int | None:
-    told = _told_range(answer)
-    return None if told is None else told.size
+def _size_of(response: ProbeResult) -> int | None:
+    found = _content_range(response)
+    return None if found is None else found.size
 
 
 def _is_strong(tag: str) -> bool:

@@ -55,7 +55,7 @@ class HttpClient(Protocol):
         no answer came, or none that the platform shows.
         """
 
-    async def answers(self, url: str) -> bool:
+    async def responds(self, url: str) -> bool:
         """Whether any answer comes from `url`, even one that the platform does not show.
 
         Asks for no body. In a browser a page that is cross-origin isolated is told of a host only

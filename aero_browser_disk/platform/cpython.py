@@ -178,7 +178,7 @@ class CpythonHttp:
             current = target
         raise NetworkError(redact_url(url), "it redirects without end")
 
-    async def answers(self, url: str) -> bool:
+    async def responds(self, url: str) -> bool:
         try:
             (await self.request("HEAD", url)).abort()
         except NetworkError:

@@ -77,9 +77,8 @@ async def remote_file(platform: Platform, access: Access) -> RemoteSource | Remo
     address = await access.address()
     path = address.web_url.path
     name = unquote(path.rpartition("/")[2])
-    address_digest = hashlib.sha256(address.url.encode()).hexdigest()[
-        :32
-    ]  # the address may be a secret
+    # A digest: the address may hold a secret.
+    address_digest = hashlib.sha256(address.url.encode()).hexdigest()[:32]
     try:
         image = await RemoteImage.probe(platform.http, access)
         version = image.version

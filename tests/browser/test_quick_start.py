@@ -136,7 +136,7 @@ def test_without_private_files_the_snapshot_is_fetched_each_time(
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ({"status": 404}, "answered with status 404"),
+        ({"status": 404}, "returned status 404"),
         ({"body": b"this is not gzip"}, "."),
         ({"body": b""}, "."),
     ],

@@ -46,7 +46,7 @@ def test_nothing_is_wrong_with_this_service(
         ({"cors": "hidden"}, "Content-Range cannot be read"),
         ({"preflight_status": 405}, "a preflight fails (405)"),
         ({"headers": (("Vary", "Accept"),), "cors": "credentials"}, "Vary lacks Origin"),
-        ({"reset": True}, "no answer (Connection reset by peer)"),
+        ({"reset": True}, "no response (Connection reset by peer)"),
     ],
 )
 def test_what_is_wrong_is_said(

@@ -396,7 +396,7 @@ export class Boot extends EventTarget {
 /** @param {URL} url */
 async function fetchFile(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.pathname} answered with status ${response.status}: v86 and its BIOS files are not on this site.`);
+  if (!response.ok) throw new Error(`${url.pathname} returned status ${response.status}: v86 and its BIOS files are not on this site.`);
   return response;
 }
 

@@ -238,7 +238,7 @@ class FetchHttp:
                 redact_url(url)
             )
 
-    async def answers(self, url: str) -> bool:
+    async def responds(self, url: str) -> bool:
         import js
 
         # Shown or not, an answer to such a request is an answer (Fetch standard, "opaque").

@@ -332,7 +332,7 @@ def test_a_failed_opening_leaves_nothing_open() -> None:
     assert view["error"] == {
         "name": "HttpStatusError",
         "title": "The server refused",
-        "text": f"{PLAIN} answered with status 404. There is no image at this address: check the "
+        "text": f"{PLAIN} returned status 404. There is no image at this address: check the "
         "spelling.",
     }
     panel.set_url(PLAIN + "x")

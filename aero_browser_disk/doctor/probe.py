@@ -1,4 +1,4 @@
-"""What the doctor asks of a host: few requests, each short, all of them bounded."""
+"""The doctor's requests: few, each short, all of them bounded."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..remote.access import ImageAddress
 from ..remote.numbers import decimal_number
 from ..remote.receiving import stall_limit
 
-MOST_BYTES: Final = 1 << 20
-"""All that an examination downloads, at most."""
+MAX_BYTES: Final = 1 << 20
+"""What an examination downloads, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An answer as far as it was taken.
+class ProbeResult:
+    """A response, as much of it as was read.
 
-    `is_broken`: it ended before its announced end. `latency_s` is the time until its headers came,
-    `duration_s` until its last byte did.
+    `is_broken`: it ended before its announced length. `latency_s` is the time until its headers
+    came, `duration_s` until its last byte did.
     """
 
     status: int
@@ -46,8 +46,8 @@ class Seen:
         return "" if coding == "identity" else coding
 
 
-class Questions:
-    """Asks for one image, and counts."""
+class Prober:
+    """Sends the requests for one image, and counts them."""
 
     def __init__(self, http: HttpClient, address: ImageAddress) -> None:
         self.requests = 0
@@ -55,15 +55,15 @@ class Questions:
         self._http = http
         self._address = address
 
-    async def ask(
+    async def request(
         self,
         method: Literal["GET", "HEAD"],
         span: ByteRange | None = None,
-        most: int = 0,
-    ) -> Seen:
-        """The answer, and of its body no more than `most` bytes and one piece.
+        max_bytes: int = 0,
+    ) -> ProbeResult:
+        """The response, and of its body at most `max_bytes` and one chunk.
 
-        Raises `NetworkError` when none came that may be seen.
+        Raises `NetworkError` when none came, or none that the page may read.
         """
         self.requests += 1
         address = self._address
@@ -73,8 +73,8 @@ class Questions:
             response = await self._http.request(method, address.url, headers, address.credentials)
             latency_s = time.perf_counter() - started
             limit.moved()
-            body, is_broken = await self._read(response, most, limit)
-        return Seen(
+            body, is_broken = await self._read(response, max_bytes, limit)
+        return ProbeResult(
             response.status,
             response.headers,
             body,
@@ -83,27 +83,27 @@ class Questions:
             time.perf_counter() - started,
         )
 
-    async def is_answered(self) -> bool:
-        """Whether the host answers at all, readable or not."""
+    async def responds(self) -> bool:
+        """Whether the server responds at all, readable or not."""
         try:
             async with StallLimit(self._address.timeout_s):
-                return await self._http.answers(self._address.url)
+                return await self._http.responds(self._address.url)
         except TimeoutError:
             return False
 
     async def _read(
-        self, response: HttpResponse, most: int, limit: StallLimit
+        self, response: HttpResponse, max_bytes: int, limit: StallLimit
     ) -> tuple[bytes, bool]:
         body = bytearray()
-        most = min(most, MOST_BYTES - self.bytes_downloaded)
+        max_bytes = min(max_bytes, MAX_BYTES - self.bytes_downloaded)
         try:
-            while len(body) < most:
-                piece = await response.read()
-                if piece is None:
+            while len(body) < max_bytes:
+                chunk = await response.read()
+                if chunk is None:
                     return bytes(body), False
                 limit.moved()
-                body += piece
-                self.bytes_downloaded += len(piece)
+                body += chunk
+                self.bytes_downloaded += len(chunk)
         except BrokenResponseError:
             return bytes(body), True
         finally:
