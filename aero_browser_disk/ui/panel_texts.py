@@ -147,6 +147,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.EmptyImageError: "The image is empty",
     errors.IntegrityError: "The image was tampered with, or damaged",
     errors.InvalidDocumentError: "A sidecar file of the image is invalid",
+    errors.SignaturesUnavailableError: "Signatures cannot be checked here",
     errors.UnsupportedImageError: "Unsupported image format",
     errors.DamagedImageError: "The file is damaged",
     errors.OddSizeError: "An unusual size",
