@@ -1,6 +1,5 @@
 /**
- * The elements of the boot component, and every text that it shows. `boot.mjs` says which classes they
- * have.
+ * The elements and texts of the boot component. `boot.mjs` lists the classes.
  */
 
 /**
@@ -80,7 +79,7 @@ function makeParts(texts) {
   return { root, screen, failure, failureTitle, failureText, retry, refuse, bar, ...buttons, speed, light, pace, status, typing };
 }
 
-/** What the user sees of a machine. It decides nothing. */
+/** Draws a machine. It decides nothing. */
 export class BootView {
   #texts;
   #hasSaved = false;
@@ -103,7 +102,7 @@ export class BootView {
 
   /**
    * @param {State} state
-   * @param {string} [note] what there is to say besides
+   * @param {string} [note] an additional message
    */
   show(state, note = "") {
     this.#state = state;
@@ -120,20 +119,20 @@ export class BootView {
     speed.disabled = !isOn;
   }
 
-  /** Whether there is a machine that was saved. @param {boolean} has */
+  /** Sets whether a saved machine exists. @param {boolean} has */
   showSaved(has) {
     this.#hasSaved = has;
     this.show(this.#state, this.#note);
   }
 
-  /** What the disk could not do. @param {Failure} failure */
+  /** Shows a failure of the disk. @param {Failure} failure */
   showDiskFailure(failure) {
     const { readFailed, writeFailed, flushFailed } = this.#texts;
     const titles = { read: readFailed, write: writeFailed, flush: flushFailed };
     this.showFailure(titles[failure.kind], failure.message, failure);
   }
 
-  /** What failed; nothing, without a title. @param {string} [title] @param {string} [text] @param {Failure} [failure] */
+  /** Shows what failed; nothing without a title. @param {string} [title] @param {string} [text] @param {Failure} [failure] */
   showFailure(title = "", text = "", failure) {
     const { failure: box, failureTitle, failureText, retry, refuse } = this.parts;
     box.dataset.of = failure ? "disk" : "";
@@ -144,7 +143,7 @@ export class BootView {
     refuse.hidden = !failure?.canRefuse;
   }
 
-  /** Takes away what was shown of the disk, and nothing else. */
+  /** Hides the disk's failure, and nothing else. */
   hideDiskFailure() {
     if (this.parts.failure.dataset.of === "disk") this.showFailure();
   }
@@ -162,7 +161,7 @@ export class BootView {
     setText(this.parts.pace, millions === null ? "" : `${millions.toFixed(millions < 10 ? 1 : 0)} MIPS`);
   }
 
-  /** Puts the focus on the first thing that can be done with the machine. */
+  /** Focuses the first available control. */
   focusBar() {
     [...this.parts.bar.querySelectorAll("button")].find((button) => !button.hidden)?.focus();
   }
@@ -175,12 +174,12 @@ export class BootView {
 }
 
 /**
- * The two elements that v86 draws on, made anew for each machine.
+ * The two elements that v86 draws on, recreated for each machine.
  * @param {HTMLElement} screen
  */
 export function makeScreen(screen) {
   const text = make("div", "boot-text");
-  // Without this the letters are in no grid. A strict policy allows it: no style sheet, no attribute.
+  // Without this the letters are not in a grid. A strict CSP allows it: no style sheet, no attribute.
   text.style.whiteSpace = "pre";
   screen.replaceChildren(text, make("canvas", "boot-graphics"));
   return screen;

@@ -1,34 +1,34 @@
 /**
- * A machine that boots an open disk, as a component for a page: screen, keyboard, controls, and what to
- * do when the disk fails.
+ * A page component that boots an open disk in a machine: screen, keyboard, controls, and choices when the
+ * disk fails.
  *
  *     import { Boot } from "./boot.mjs";
  *     const boot = new Boot(container, { disk });
  *     await boot.start();
  *
- * It makes these elements in `container` and leaves their style to the page, which gives the screen a
- * font of one width; all text is in `TEXTS` of boot-view.mjs.
+ * It creates these elements in `container`. The page styles them, with a monospaced font for the screen.
+ * All texts are in `TEXTS` of boot-view.mjs.
  *
  *     .boot [data-state=off|starting|running|waiting|failed|paused|saving]
  *       .boot-screen               takes the keyboard while it has the focus; Ctrl+Alt+G leaves it
  *         .boot-text               the text mode: a div for each row, spans of letters with colours
  *         canvas.boot-graphics     the graphics mode
- *       .boot-failure [role=alert] what failed; empty when nothing did
+ *       .boot-failure [role=alert] what failed; empty if nothing did
  *         strong, p, button.boot-retry, button.boot-refuse
  *       .boot-bar [role=group]
  *         button.boot-start, .boot-pause, .boot-resume, .boot-save, .boot-stop
  *         label > select.boot-speed
  *         .boot-light [data-on=read|write|""]   lit while the guest reads or writes
- *         .boot-pace               what the machine does, in millions of instructions a second
- *       .boot-status [role=status] a sentence on what the machine does
+ *         .boot-pace               the machine's speed, in millions of instructions a second
+ *       .boot-status [role=status] what the machine is doing, in a sentence
  *       label.boot-typing > textarea.phone_keyboard   for screens without keys
  *
  * Events: "state" (`boot.state` has changed), "activity" (DiskActivityEvent: kind, offset, length).
  *
  * The page's Content-Security-Policy must allow `'wasm-unsafe-eval'` and `worker-src blob:` (v86 has its
- * clock in such a worker). v86 and the BIOS files are looked for in `v86/` beside this module; the demo
- * puts them there, `scripts/build` does not: their licences are v86's (BSD-2-Clause) and SeaBIOS's
- * (LGPL-3.0), which ask something of those who pass them on.
+ * clock in such a worker). v86 and the BIOS files are loaded from `v86/` next to this module. The demo puts
+ * them there; `scripts/build` does not, because the licences of v86 (BSD-2-Clause) and SeaBIOS (LGPL-3.0)
+ * have conditions for redistribution.
  *
  * @module boot.mjs
  */
@@ -46,10 +46,10 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @typedef {import("./boot-view.mjs").State} State
  *
  * @typedef {object} BootOptions
- * @property {BlockDisk} disk what is booted; the component does not close it
- * @property {"hda" | "cdrom"} [drive] what its sectors are of by default
- * @property {string} [name] saved machines are found by it; by default the disk names them
- * @property {number} [memoryBytes] of the machine, 256 MiB by default; v86 wants a power of two
+ * @property {BlockDisk} disk the disk to boot; the component does not close it
+ * @property {"hda" | "cdrom"} [drive] by default from the sector size
+ * @property {string} [name] the name of its saved machine; by default the disk's
+ * @property {number} [memoryBytes] the machine's memory, 256 MiB by default; a power of two
  * @property {string | URL} [filesUrl] the folder with `libv86.mjs`, `v86.wasm`, `bios.bin` and
  *   `vgabios.bin`, ending with `/`
  * @property {number} [patienceMs] as `v86Disk` has it
@@ -106,7 +106,7 @@ export class Boot extends EventTarget {
     return /** @type {string[]} */ (adapter?.get_text_screen() ?? []);
   }
 
-  /** Switches the machine on. Rejects with what was wrong, which the page shows as well. */
+  /** Switches the machine on. Rejects with the error, which the page shows too. */
   async start() {
     if (this.#state !== "off") return;
     await this.#switchOn(async () => {});
@@ -119,7 +119,7 @@ export class Boot extends EventTarget {
     this.#update();
   }
 
-  /** Goes on: with the machine that is paused, else with the one that was saved for this disk. */
+  /** Resumes the paused machine, or else the one saved for this disk. */
   async resume() {
     if (this.#running) {
       await MachineHold.of(this.#running.machine).release(this);
@@ -128,7 +128,7 @@ export class Boot extends EventTarget {
     }
     await this.#switchOn(async (machine, disk) => {
       const saved = await this.saved();
-      if (saved) disk.set_state(saved.disk); // v86 would be half restored when it finds out
+      if (saved) disk.set_state(saved.disk); // v86 itself would only notice when half restored
       if (saved && saved.memoryBytes !== this.#memory) {
         throw new StateMismatchError(`The saved machine has ${saved.memoryBytes >> 20} MiB of memory.`);
       }
@@ -137,8 +137,8 @@ export class Boot extends EventTarget {
   }
 
   /**
-   * Saves the machine so that it can be resumed after a reload, and pauses it. When it goes on and
-   * writes to its disk, what was saved is of no use any more and is refused.
+   * Saves the machine so that it can be resumed after a reload, and pauses it. If it continues and writes
+   * to its disk, the saved machine no longer fits and is refused.
    */
   async save() {
     if (!this.#running) throw new Error(this.#texts.off);
@@ -147,7 +147,7 @@ export class Boot extends EventTarget {
     this.#become("saving");
     try {
       await MachineHold.of(machine).hold(this);
-      await disk.settle();
+      await disk.flushForState();
       const facts = { disk: disk.get_state(), memoryBytes: this.#memory };
       await saveState(this.#name, facts, await machine.save_state());
       this.#note = this.#texts.saved;
@@ -159,7 +159,7 @@ export class Boot extends EventTarget {
     }
   }
 
-  /** What `resume` would go on with: a header with `savedAt`, or null. */
+  /** The header of the saved machine, with `savedAt`, or null. */
   saved() {
     return findState(this.#name);
   }
@@ -171,8 +171,8 @@ export class Boot extends EventTarget {
   }
 
   /**
-   * Switches the machine off, after what it wrote is durable. What failed is lost. When it cannot be
-   * made durable the machine stays on and this rejects, the first time.
+   * Makes the machine's writes durable and switches it off. Failed writes are lost. If the flush fails,
+   * the first call rejects and the machine stays on.
    */
   async stop() {
     if (!this.#running) return;
@@ -201,8 +201,8 @@ export class Boot extends EventTarget {
   }
 
   /**
-   * Switches the machine off, be its disk still open or not, and takes its elements out of the page.
-   * Called before the disk is closed nothing is lost that the machine wrote.
+   * Switches the machine off, even if its disk is closed, and removes its elements. Call it before the
+   * disk is closed, and no writes are lost.
    */
   async dispose() {
     this.#end.abort();
@@ -218,7 +218,7 @@ export class Boot extends EventTarget {
     return this.#options.drive ?? (this.#options.disk.sectorSize === CD_SECTOR ? "cdrom" : "hda");
   }
 
-  /** A version of what can be written to has a number that grows with each flush. */
+  /** The version of a writable disk contains a number that grows with each flush. */
   get #name() {
     return this.#options.name ?? this.#options.disk.version.replace(/\b(overlay|local):(\w+):\d+/g, "$1:$2");
   }
@@ -253,7 +253,7 @@ export class Boot extends EventTarget {
     }
   }
 
-  /** @param {V86Disk} disk @returns {Promise<V86>} one that is loaded and stands still */
+  /** @param {V86Disk} disk @returns {Promise<V86>} a loaded machine, not running */
   async #build(disk) {
     const files = new URL(this.#options.filesUrl ?? "./v86/", import.meta.url);
     const [{ V86 }, wasm, bios, vgaBios] = await Promise.all([
@@ -309,7 +309,7 @@ export class Boot extends EventTarget {
   #listen() {
     const { screen, typing, speed, start, pause, resume, save, stop, retry, refuse } = this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
-      button.addEventListener("click", () => void action.call(this).catch(() => {})); // it is shown
+      button.addEventListener("click", () => void action.call(this).catch(() => {})); // the page shows it
     act(start, this.start);
     act(pause, this.pause);
     act(resume, this.resume);
@@ -333,7 +333,7 @@ export class Boot extends EventTarget {
     document.addEventListener("visibilitychange", () => this.#flushHidden(), { signal });
   }
 
-  /** A hidden page may be ended at any time. */
+  /** The browser may end a hidden page at any time. */
   #flushHidden() {
     const disk = this.#running?.disk;
     if (document.hidden && disk && !disk.failures.length) disk.flush().catch(() => {}); // tried again soon
@@ -356,7 +356,7 @@ export class Boot extends EventTarget {
     if (!on) machine?.keyboard_send_scancodes(LET_GO);
   }
 
-  /** v86 takes every key while the screen has the focus, so one must lead out of it. @param {KeyboardEvent} event */
+  /** v86 takes every key while the screen has the focus, so one key must leave it. @param {KeyboardEvent} event */
   #leave(event) {
     if (!(event.ctrlKey && event.altKey && event.code === "KeyG")) return;
     event.preventDefault();
@@ -367,11 +367,11 @@ export class Boot extends EventTarget {
   // ── what it does ────────────────────────────────────────────────────────────────────────────────
 
   async #lookForSaved() {
-    const saved = await this.saved().catch(() => null); // where nothing can be saved nothing is
+    const saved = await this.saved().catch(() => null); // nothing is saved where saving is impossible
     this.#view.showSaved(saved !== null);
   }
 
-  /** Finds out what the machine does. */
+  /** Updates the state from the machine. */
   #update() {
     if (!this.#running) return;
     const { machine, disk } = this.#running;
@@ -396,7 +396,7 @@ export class Boot extends EventTarget {
 /** @param {URL} url */
 async function fetchFile(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.pathname} returned status ${response.status}: v86 and its BIOS files are not on this site.`);
+  if (!response.ok) throw new Error(`${url.pathname} returned status ${response.status}: v86 or its BIOS files are missing on this site.`);
   return response;
 }
 

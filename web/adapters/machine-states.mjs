@@ -1,6 +1,6 @@
 /**
- * Saved machines: what v86 has in memory, compressed, in this browser's private files. The disk's
- * bytes are not among it; the header says which disk with which content a machine belongs to.
+ * Saved machines: v86's memory, compressed, in this browser's private files. The disk's bytes are not
+ * included; the header names the disk and the content that a machine belongs to.
  */
 
 const FOLDER = ["aero-browser-disk", "states"];
@@ -9,23 +9,23 @@ const FORMAT = 1;
 /**
  * @typedef {object} StateHeader
  * @property {number} format
- * @property {string} name of what was saved, as `save` had it
- * @property {unknown[]} disk what the disk said of itself
+ * @property {string} name as passed to `save`
+ * @property {unknown[]} disk the disk's own state
  * @property {number} memoryBytes
  * @property {number} savedAt milliseconds since the epoch
  * @property {number} stateBytes before compression
  */
 
-/** A saved machine cannot be used: it is damaged, of another version, or was made with other settings. */
+/** A saved machine cannot be used: it is damaged, has another version, or was made with other settings. */
 export class SavedStateError extends Error {
   name = "SavedStateError";
 }
 
 /**
- * Saves a machine in place of the one saved under this name before, which stays whole until this one is.
+ * Saves a machine and replaces the one saved under this name, which stays intact until then.
  * @param {string} name
  * @param {Pick<StateHeader, "disk" | "memoryBytes">} facts
- * @param {ArrayBuffer} state what v86's `save_state` gave
+ * @param {ArrayBuffer} state the result of v86's `save_state`
  * @returns {Promise<StateHeader>}
  */
 export async function saveState(name, facts, state) {
@@ -34,14 +34,14 @@ export async function saveState(name, facts, state) {
   const text = new TextEncoder().encode(JSON.stringify(header));
   const length = new Uint8Array(new Uint32Array([text.length]).buffer);
   const file = await (await folder()).getFileHandle(await fileName(name), { create: true });
-  const target = await file.createWritable(); // takes the file's place when it is closed
+  const target = await file.createWritable(); // replaces the file when it is closed
   await target.write(new Blob([length, text]));
   await new Blob([state]).stream().pipeThrough(new CompressionStream("gzip")).pipeTo(target);
   return header;
 }
 
 /**
- * What is saved under a name, without its content. Null if there is nothing that can be read.
+ * The header of a saved machine. Null if there is none that can be read.
  * @param {string} name
  * @returns {Promise<StateHeader | null>}
  */
@@ -71,7 +71,7 @@ export async function loadState(name) {
 }
 
 /**
- * Forgets what is saved under a name, if anything is.
+ * Removes the machine saved under a name, if any.
  * @param {string} name
  */
 export async function removeState(name) {
@@ -110,7 +110,7 @@ async function readHeader(file) {
   }
 }
 
-/** A name may hold anything, a file's name not. @param {string} name */
+/** A name may contain any characters, a file name may not. @param {string} name */
 async function fileName(name) {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(name));
   return Array.from(new Uint8Array(digest, 0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,5 +1,5 @@
 /**
- * A disk as v86 takes it.
+ * Connects a disk to v86.
  *
  *     import { openDisk } from "./aero-disk.mjs";
  *     import { v86Disk } from "./v86-disk.mjs";
@@ -8,15 +8,16 @@
  *     hda.attach(machine);
  *     hda.addEventListener("failure", ({ failure }) => show(failure.message, () => failure.retry()));
  *
- * The guest sees the disk's bytes or an error. While an answer is late the machine stands still, so
- * that the guest's own time-outs do not fire. When the disk gives up reading, the machine stops with a
- * "failure" event and goes on after `failure.retry()`; `failure.refuse()` lets the guest see a bad
- * sector instead. A write that the disk refuses for good (no room, read-only) is a write error for the
- * guest, told by a "refused" event.
+ * The guest gets the disk's bytes or an error. While a response is late the machine is stopped, so that
+ * the guest's own time-outs do not fire. When the disk gives up reading, the machine stops with a
+ * "failure" event and continues after `failure.retry()`; `failure.refuse()` reports a bad sector to the
+ * guest instead. A write that the disk refuses for good (no free space, read-only) is a write error for
+ * the guest, reported by a "refused" event.
  *
- * What the guest writes is durable when the guest flushes its disk, when nothing was written for a
- * second, at the latest after five, and at `settle()`. For a saved state: `await hda.settle()` with the
- * machine stopped, before `save_state()` and before `restore_state()`.
+ * The guest's writes become durable when the guest flushes its disk, when nothing was written for a
+ * second, at the latest after five, and at `flush()` and `flushForState()`. For a saved state, call
+ * `await hda.flushForState()` with the machine stopped, before `save_state()` and before
+ * `restore_state()`.
  *
  * @module v86-disk.mjs
  */
@@ -27,14 +28,14 @@ import { PendingTransfers } from "./v86-transfers.mjs";
 export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
- * What is asked of a disk; `Disk` of aero-disk.mjs has it. All offsets and lengths are in bytes.
+ * What an adapter needs of a disk; `Disk` of aero-disk.mjs has it. All offsets and lengths are in bytes.
  * @typedef {object} BlockDisk
  * @property {number} size
  * @property {string} version
  * @property {boolean} [readOnly]
  * @property {number} [sectorSize] in bytes; 2048 for a CD
  * @property {(offset: number, length: number, options?: { signal?: AbortSignal }) => Promise<Uint8Array>} read
- * @property {(offset: number, target: Uint8Array) => boolean} [tryRead] what is at hand, or false
+ * @property {(offset: number, target: Uint8Array) => boolean} [tryRead] reads from memory, or returns false
  * @property {(offset: number, data: Uint8Array) => Promise<void>} [write]
  * @property {(offset: number, data: Uint8Array) => boolean} [tryWrite]
  * @property {() => Promise<void>} [flush]
@@ -49,7 +50,7 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
  * @typedef {object} V86DiskOptions
- * @property {number} [patienceMs] how long an answer may take before the machine stands still: less
+ * @property {number} [patienceMs] how long a response may take before the machine is stopped: less
  *   than any guest waits for its disk, 5 seconds by default
  */
 
@@ -59,28 +60,28 @@ const LARGEST = (2 ** 32 - 1) * SECTOR;
 const PATIENCE_MS = 5000;
 const IDLE_FLUSH_MS = 1000;
 const LATEST_FLUSH_MS = 5000;
-/** So many answers of `get_and_cache` are kept; v86 asks for one, the first sector. */
-const MOST_KEPT = 16;
+/** Max. results of `get_and_cache` to keep; v86 requests one, the first sector. */
+const MAX_KEPT = 16;
 const STATE_FORMAT = 1;
 
 /**
- * Makes a disk one for v86's `hda`, `hdb` or `cdrom`.
+ * Wraps a disk for v86's `hda`, `hdb` or `cdrom`.
  * @param {BlockDisk} disk
  * @param {V86DiskOptions} [options]
  * @returns {Promise<V86Disk>} rejects as the disk does when its first sector cannot be read
  */
 export async function v86Disk(disk, options) {
   const made = new V86Disk(disk, options);
-  await made.settle();
+  await made.flushForState();
   return made;
 }
 
-/** A saved state that belongs to another disk, or to this one with another content. */
+/** The saved state belongs to another disk, or to other content of this disk. */
 export class StateMismatchError extends Error {
   name = "StateMismatchError";
 }
 
-/** "activity": the guest has its bytes, or has handed some over. */
+/** "activity": the guest has read or written. */
 export class DiskActivityEvent extends Event {
   /** @param {"read" | "write"} kind @param {number} offset @param {number} length in bytes */
   constructor(kind, offset, length) {
@@ -92,8 +93,8 @@ export class DiskActivityEvent extends Event {
 }
 
 /**
- * The object that v86 gets. Events: "activity", "waiting" and "arrived" (the machine stands still for
- * a late answer, and goes on), "failure", "refused".
+ * The object that v86 gets. Events: "activity", "waiting" and "arrived" (the machine
+ * stops for a late response, and continues), "failure", "refused".
  */
 export class V86Disk extends EventTarget {
   /** Set by v86. @type {((event: object) => void) | undefined} */
@@ -112,9 +113,9 @@ export class V86Disk extends EventTarget {
   #flushTimer;
   #flushing = Promise.resolve();
   #flushes = false;
-  /** How many writes there were when this disk was last settled. */
-  #settledAt = -1;
-  /** What this disk held then. @type {string | null} */
+  /** `#writesBegun` at the last `flushForState()`. */
+  #flushedAt = -1;
+  /** The content's name at that time. @type {string | null} */
   #content = null;
 
   /**
@@ -124,16 +125,16 @@ export class V86Disk extends EventTarget {
   constructor(disk, { patienceMs = PATIENCE_MS } = {}) {
     super();
     if (disk.size < SECTOR) throw new RangeError("v86 needs a disk of at least one sector");
-    if (disk.size > LARGEST) throw new RangeError("v86 reaches no more than 2 TiB of a disk");
+    if (disk.size > LARGEST) throw new RangeError("v86 supports at most 2 TiB");
     this.#disk = disk;
     this.#transfers = new PendingTransfers(this, patienceMs);
-    /** In bytes; of a last sector that is not whole the guest sees nothing. */
+    /** In bytes, without an incomplete last sector. */
     this.byteLength = disk.size - (disk.size % SECTOR);
   }
 
   /**
-   * Tells the disk its machine, so that it can stop it. Called once, before the machine runs or at any
-   * time after.
+   * Connects the disk to its machine, so that it can stop the machine. Call it once, before the machine
+   * runs or at any time after.
    * @param {V86} machine
    */
   attach(machine) {
@@ -148,12 +149,12 @@ export class V86Disk extends EventTarget {
     return this.#flushes;
   }
 
-  /** What has failed and holds the machine. */
+  /** The failures that stop the machine. */
   get failures() {
     return this.#transfers.failures;
   }
 
-  /** Tries everything again that has failed. */
+  /** Retries everything that has failed. */
   retry() {
     for (const failure of this.failures) failure.retry();
   }
@@ -167,7 +168,7 @@ export class V86Disk extends EventTarget {
   /**
    * @param {number} offset
    * @param {number} length
-   * @param {OnRead} callback called at once with what is at hand, never with wrong bytes
+   * @param {OnRead} callback called at once if the bytes are in memory, never with wrong bytes
    * @param {{ signal?: AbortSignal }} [options]
    */
   get(offset, length, callback, { signal } = {}) {
@@ -175,7 +176,7 @@ export class V86Disk extends EventTarget {
       callback(bytes);
       this.dispatchEvent(new DiskActivityEvent("read", offset, length));
     };
-    const bytes = this.#atHand(offset, length);
+    const bytes = this.#fromMemory(offset, length);
     if (bytes) return finish(bytes);
     this.#transfers.begin({
       kind: "read",
@@ -203,7 +204,7 @@ export class V86Disk extends EventTarget {
     const keep = (/** @type {Uint8Array} */ bytes) => {
       this.#kept.set(offset, bytes.slice());
       for (const first of this.#kept.keys()) {
-        if (this.#kept.size > MOST_KEPT) this.#kept.delete(first);
+        if (this.#kept.size > MAX_KEPT) this.#kept.delete(first);
       }
       callback(bytes);
     };
@@ -211,7 +212,7 @@ export class V86Disk extends EventTarget {
   }
 
   /**
-   * What can be had without waiting, or undefined.
+   * The bytes if they are available without waiting, else undefined.
    * @param {number} offset
    * @param {number} length
    * @returns {Uint8Array | undefined}
@@ -219,12 +220,12 @@ export class V86Disk extends EventTarget {
   get_from_cache(offset, length) {
     const kept = this.#kept.get(offset);
     if (kept && kept.length >= length) return kept.slice(0, length);
-    return this.#atHand(offset, length);
+    return this.#fromMemory(offset, length);
   }
 
   /**
    * @param {number} offset
-   * @param {Uint8Array} data v86 uses it again when this returns
+   * @param {Uint8Array} data v86 reuses it when this returns
    * @param {() => void} callback
    */
   set(offset, data, callback) {
@@ -234,7 +235,7 @@ export class V86Disk extends EventTarget {
       if (at < offset + length && offset < at + kept.length) this.#kept.delete(at);
     }
     const finish = () => {
-      this.#soil();
+      this.#markDirty();
       callback();
       this.dispatchEvent(new DiskActivityEvent("write", offset, length));
     };
@@ -254,32 +255,32 @@ export class V86Disk extends EventTarget {
     });
   }
 
-  /** For a saved state: which disk with which content, never the content itself. */
+  /** For a saved state: names the disk and its content, and never contains the content. */
   get_state() {
-    return [STATE_FORMAT, this.#settled(), this.byteLength];
+    return [STATE_FORMAT, this.#contentId(), this.byteLength];
   }
 
   /**
-   * Throws `StateMismatchError` unless the disk is the one of the saved state, with the same content.
+   * Throws `StateMismatchError` unless the saved state belongs to this disk with this content.
    * @param {unknown[]} state
    */
   set_state([format, content, size]) {
-    if (format !== STATE_FORMAT) throw new StateMismatchError("The saved state is of another kind of disk.");
-    if (content === this.#settled() && size === this.byteLength) return;
+    if (format !== STATE_FORMAT) throw new StateMismatchError("The saved state is from another kind of disk.");
+    if (content === this.#contentId() && size === this.byteLength) return;
     throw new StateMismatchError(
-      "The saved state belongs to another disk, or to what this disk held before it was written to: " +
-        "going on with it would destroy the guest's files. Start the machine anew, or bring that disk back.",
+      "The saved state belongs to another disk, or to older content of this disk: resuming it would " +
+        "destroy the guest's files. Restart the machine, or restore that disk.",
     );
   }
 
-  /** @param {(buffer?: ArrayBuffer) => void} callback gets nothing: the disk may be larger than memory */
+  /** @param {(buffer?: ArrayBuffer) => void} callback called without a buffer: the disk may be larger than memory */
   get_buffer(callback) {
     callback();
   }
 
-  // ── what lasts ──────────────────────────────────────────────────────────────────────────────────
+  // ── durability ──────────────────────────────────────────────────────────────────────────────────
 
-  /** Resolves when all that the guest has written so far is durable. Rejects as the disk does. */
+  /** Resolves when all writes of the guest so far are durable. Rejects as the disk does. */
   async flush() {
     await Promise.all(this.#transfers.writes().map((write) => write.done));
     clearTimeout(this.#flushTimer);
@@ -290,11 +291,11 @@ export class V86Disk extends EventTarget {
   /** @param {Promise<void>} earlier */
   async #flushAfter(earlier) {
     this.#isDirty = false;
-    await earlier.catch(() => {}); // it was told to who asked for it
+    await earlier.catch(() => {}); // reported to its own caller
     try {
       await this.#disk.flush?.();
     } catch (error) {
-      this.#soil();
+      this.#markDirty();
       throw error;
     }
   }
@@ -313,8 +314,8 @@ export class V86Disk extends EventTarget {
     });
   }
 
-  /** Nobody waits for it, but who looks at the machine is told when it fails. */
-  #flushUnasked() {
+  /** Flushes in the background; a failure stops the machine and is shown. */
+  #flushInBackground() {
     this.#transfers.begin({
       kind: "flush",
       offset: 0,
@@ -326,49 +327,50 @@ export class V86Disk extends EventTarget {
   }
 
   /**
-   * Waits until nothing is under way, makes all of it durable, and learns what the disk now holds.
-   * What has failed must have been tried again with success, or refused, before this resolves.
+   * Waits until nothing is under way, makes all writes durable, and records which content the disk now has,
+   * for `save_state()` and `restore_state()`. It resolves only after every failure was retried with
+   * success or refused.
    */
-  async settle() {
-    await this.#transfers.settle();
+  async flushForState() {
+    await this.#transfers.finished();
     await this.flush();
     const writes = this.#writesBegun;
     const first = this.#kept.get(0) ?? (await this.#read(0, SECTOR));
     const content = await this.#identify();
     if (writes === this.#writesBegun) this.#kept.set(0, first);
     this.#content = content;
-    this.#settledAt = writes;
+    this.#flushedAt = writes;
   }
 
-  /** Names this disk and what it holds. Null for a writable disk that cannot tell. */
+  /** Names this disk's content. Null for a writable disk without `overlayDigest`. */
   async #identify() {
     if (this.#disk.readOnly || !this.#disk.write) return this.#disk.version;
     return (await this.#disk.overlayDigest?.()) ?? null;
   }
 
-  /** What identifies this disk and its content. Throws unless it is settled. */
-  #settled() {
-    if (this.#settledAt !== this.#writesBegun || this.#transfers.count) {
-      throw new Error("The disk is not settled: stop the machine and await settle() first.");
+  /** Names this disk's content. Throws if it was written to after `flushForState()`. */
+  #contentId() {
+    if (this.#flushedAt !== this.#writesBegun || this.#transfers.count) {
+      throw new Error("The disk has writes that are not flushed: stop the machine and await flushForState() first.");
     }
-    if (this.#content === null) throw new Error("The disk cannot say what it holds, so no state can name it.");
+    if (this.#content === null) throw new Error("The disk has no overlayDigest(), so a saved state cannot name its content.");
     return this.#content;
   }
 
-  /** Something was written that is not durable yet. */
-  #soil() {
+  /** Notes a write that is not durable yet, and schedules a flush. */
+  #markDirty() {
     const now = performance.now();
     if (!this.#isDirty) this.#dirtySince = now;
     this.#isDirty = true;
     clearTimeout(this.#flushTimer);
     const latest = this.#dirtySince + LATEST_FLUSH_MS - now;
-    this.#flushTimer = setTimeout(() => this.#flushUnasked(), Math.max(0, Math.min(IDLE_FLUSH_MS, latest)));
+    this.#flushTimer = setTimeout(() => this.#flushInBackground(), Math.max(0, Math.min(IDLE_FLUSH_MS, latest)));
   }
 
   // ── the disk ────────────────────────────────────────────────────────────────────────────────────
 
   /** @param {number} offset @param {number} length */
-  #atHand(offset, length) {
+  #fromMemory(offset, length) {
     if (!this.#disk.tryRead || this.#transfers.writes(offset, length).length) return undefined;
     const bytes = new Uint8Array(length);
     return this.#disk.tryRead(offset, bytes) ? bytes : undefined;
@@ -377,7 +379,7 @@ export class V86Disk extends EventTarget {
   /** @param {number} offset @param {number} length @param {AbortSignal} [signal] */
   async #read(offset, length, signal) {
     const bytes = await this.#disk.read(offset, length, { signal });
-    if (bytes.length !== length) throw new Error(`The disk gave ${bytes.length} bytes instead of ${length}.`);
+    if (bytes.length !== length) throw new Error(`The disk returned ${bytes.length} bytes instead of ${length}.`);
     return bytes;
   }
 

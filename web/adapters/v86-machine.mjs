@@ -35,16 +35,16 @@ const UNCORRECTABLE = 0x40;
 const ABORTED = 0x04;
 const DMA_ACTIVE = 0x01;
 const WRITE_CACHE = 1 << 5;
-const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of what IDENTIFY DEVICE answers
+const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of the response to IDENTIFY DEVICE
 const COMMANDS_ENABLED = 85 * 2;
 
-/** Why a machine stands still. It runs when it is meant to run and nothing holds it. */
+/** The reasons to stop a machine. It runs if it should run and nothing holds it. */
 export class MachineHold {
   /** @type {WeakMap<V86, MachineHold>} */
   static #holds = new WeakMap();
 
   /**
-   * The one hold of a machine, which all who stop it share.
+   * The machine's hold, shared by everyone who stops it.
    * @param {V86} machine
    */
   static of(machine) {
@@ -74,14 +74,14 @@ export class MachineHold {
     return this.#reasons.has(reason);
   }
 
-  /** Lets the machine run, at once or when nothing holds it any more. */
+  /** Lets the machine run, now or when nothing holds it any more. */
   run() {
     this.#wanted = true;
     return this.#apply();
   }
 
   /**
-   * Stops the machine until `release`. Resolves when it stands still.
+   * Stops the machine until `release`. Resolves when it has stopped.
    * @param {unknown} reason
    */
   hold(reason) {
@@ -96,7 +96,7 @@ export class MachineHold {
     return this.#apply();
   }
 
-  /** One after the other: v86 forgets a stop when it is told to run before it has stopped. */
+  /** In sequence: v86 forgets a stop if it has to run before it has stopped. */
   #apply() {
     this.#turn = this.#turn.then(async () => {
       if (this.isHeld) await this.#machine.stop();
@@ -107,7 +107,7 @@ export class MachineHold {
 }
 
 /**
- * The drive that has this buffer as its disk, or null.
+ * The drive with this buffer, or null.
  * @param {V86 | null} machine
  * @param {unknown} buffer
  * @returns {Drive | null}
@@ -123,11 +123,11 @@ export function driveOf(machine, buffer) {
 }
 
 /**
- * Makes the drive pass FLUSH CACHE on and say that it has a write cache. v86 answers a flush at once
- * and says that it has none, so guests take a write for durable that is not.
+ * Makes the drive pass on FLUSH CACHE and report a write cache. v86 completes a flush at once and reports
+ * no cache, so guests believe that a write is durable when it is not.
  * @param {Drive} drive
- * @param {() => Promise<void>} flush resolves once all that was written is durable; if it rejects, the
- *   guest sees its flush fail
+ * @param {() => Promise<void>} flush resolves once all writes are durable; if it rejects, the
+ *   guest's flush fails
  * @returns {boolean} whether the guest's flushes arrive
  */
 export function passFlushesOn(drive, flush) {
@@ -179,8 +179,8 @@ async function flushDrive(drive, command, flush) {
 }
 
 /**
- * Whether the guest still waits for this write, so that it can be told that it failed. Without DMA
- * v86 has told it before that all is well.
+ * Whether the guest still waits for this write, so that an error can be reported. Without DMA v86 has
+ * already reported success.
  * @param {Drive | null} drive
  * @returns {drive is Drive}
  */
@@ -189,7 +189,7 @@ export function awaitsWrite(drive) {
 }
 
 /**
- * Ends the write that the drive is at with an error, as a real drive does.
+ * Ends the drive's current write with an error, as a real drive does.
  * @param {Drive} drive
  */
 export function failWrite(drive) {
@@ -197,9 +197,9 @@ export function failWrite(drive) {
 }
 
 /**
- * Ends the read that the drive is at with an error, as a drive with a bad sector does.
+ * Ends the drive's current read with an error, as a drive with a bad sector does.
  * @param {Drive} drive
- * @param {AbortSignal} signal what v86 gave with the read
+ * @param {AbortSignal} signal passed by v86 with the read
  */
 export function failRead(drive, signal) {
   for (const [id, { signal: own }] of drive.in_progress_io_ids) {
@@ -217,7 +217,7 @@ function endTransfer(drive, error) {
   drive.push_irq();
 }
 
-/** How much of the processor a machine may use. The guest's clocks keep the right time. */
+/** Limits the processor share of a machine. The guest's clocks stay correct. */
 export class Pace {
   #share = 1;
   #restUntil = 0;
@@ -248,7 +248,7 @@ export class Pace {
   }
 
   set share(share) {
-    if (!(share > 0 && share <= 1)) throw new RangeError(`${share} is no share of the processor`);
+    if (!(share > 0 && share <= 1)) throw new RangeError(`${share} is not a share of the processor (above 0, at most 1)`);
     this.#share = share;
   }
 }

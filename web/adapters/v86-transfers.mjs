@@ -1,6 +1,6 @@
 /**
- * What a guest has asked of its disk and what takes time: in the right order, with the machine standing
- * still while an answer is late, and stopped until someone decides when it has failed.
+ * The guest's disk requests that take time. Keeps them in order, stops the machine while a response is
+ * late, and after a failure until someone decides what to do.
  */
 
 import { MachineHold } from "./v86-machine.mjs";
@@ -16,18 +16,19 @@ import { MachineHold } from "./v86-machine.mjs";
  * @property {AbortSignal} [signal] aborted when the guest resets its drive
  * @property {() => Promise<unknown>} perform
  * @property {(result: any) => void} finish hands the result to the guest
- * @property {() => (() => void) | null} refusal a way to tell the guest that it failed, if it can be told
+ * @property {() => (() => void) | null} refusal returns a function that reports the failure to
+ *   the guest, or null if that is not possible
  *
  * @typedef {GuestRequest & { after: Transfer[], done: Promise<unknown>, resolve: () => void }} Transfer
- *   `after`: earlier writes that it must see, or must not overtake
+ *   `after`: earlier writes that must finish first
  */
 
-/** Writes that v86 does not wait for (those without DMA) may hold so much memory. */
-const MOST_WRITING = 16 << 20;
-/** What trying again cannot change, and every guest knows from real disks. */
+/** Max. memory of writes that v86 does not wait for (those without DMA). */
+const MAX_WRITING = 16 << 20;
+/** Errors that a retry cannot fix, and that guests know from real disks. */
 const REFUSALS = new Set(["StorageFullError", "ReadOnlyError"]);
 
-/** What a disk could not do while the machine waits for it. */
+/** A request that failed, for which the machine is stopped. */
 export class Failure {
   #retry;
   #refuse;
@@ -46,25 +47,25 @@ export class Failure {
     this.length = length;
     this.error = error;
     this.message = error.message;
-    /** Whether the guest can be told; else trying again is the only way on. */
+    /** Whether the error can be reported to the guest; otherwise only a retry helps. */
     this.canRefuse = refuse !== undefined;
     this.#retry = retry;
     this.#refuse = refuse;
   }
 
-  /** Tries again, and lets the machine go on when that works. */
+  /** Tries again, and lets the machine continue if that works. */
   retry() {
     this.#retry?.();
   }
 
-  /** Lets the guest see an error of its disk, and go on. */
+  /** Reports a disk error to the guest, and lets the machine continue. */
   refuse() {
-    if (!this.#refuse) throw new TypeError("The guest cannot be told of the error.");
+    if (!this.#refuse) throw new TypeError("The error cannot be reported to the guest.");
     this.#refuse();
   }
 }
 
-/** "failure" (the machine stands still) and "refused" (the guest was told). */
+/** "failure" (the machine is stopped) and "refused" (the guest got an error). */
 export class DiskFailureEvent extends Event {
   /** @param {"failure" | "refused"} type @param {Failure} failure */
   constructor(type, failure) {
@@ -73,7 +74,7 @@ export class DiskFailureEvent extends Event {
   }
 }
 
-/** All that is under way, and what has failed of it. */
+/** All requests under way, including failed ones. */
 export class PendingTransfers {
   /** @type {V86 | null} */
   machine = null;
@@ -90,14 +91,14 @@ export class PendingTransfers {
 
   /**
    * @param {EventTarget} target gets "waiting", "arrived", "failure", "refused"
-   * @param {number} patienceMs how long an answer may take before the machine stands still
+   * @param {number} patienceMs how long a response may take before the machine is stopped
    */
   constructor(target, patienceMs) {
     this.#target = target;
     this.#patienceMs = patienceMs;
   }
 
-  /** How many have not come to their end, be they failed or under way. */
+  /** How many are under way or have failed. */
   get count() {
     return this.#open.size;
   }
@@ -107,7 +108,7 @@ export class PendingTransfers {
   }
 
   /**
-   * Writes that have not come to their end.
+   * Writes that are under way or have failed.
    * @param {number} [offset]
    * @param {number} [length]
    */
@@ -117,21 +118,21 @@ export class PendingTransfers {
     return [...this.#open].filter(touches);
   }
 
-  /** Resolves when there is none. */
-  async settle() {
+  /** Resolves when nothing is under way. */
+  async finished() {
     while (this.#open.size) await Promise.all([...this.#open].map(({ done }) => done));
   }
 
   /** @param {GuestRequest} request */
   begin(request) {
     let resolve = () => {};
-    const done = new Promise((/** @type {(value?: unknown) => void} */ settle) => (resolve = settle));
+    const done = new Promise((/** @type {(value?: unknown) => void} */ finish) => (resolve = finish));
     const after = this.writes(request.offset, request.length);
     const transfer = { ...request, after, done, resolve };
     this.#open.add(transfer);
     transfer.signal?.addEventListener("abort", () => this.#end(transfer), { once: true });
     if (transfer.kind === "write") this.#writing += transfer.length;
-    if (this.#writing > MOST_WRITING) this.#wait(this);
+    if (this.#writing > MAX_WRITING) this.#wait(this);
     this.#perform(transfer);
   }
 
@@ -150,26 +151,26 @@ export class PendingTransfers {
   }
 
   /**
-   * Does nothing for what the guest has given up.
+   * Ends a request; does nothing if the guest has cancelled it.
    * @param {Transfer} transfer
-   * @param {() => void} [tell] what the guest gets, before the machine goes on: its clock has not stopped
+   * @param {() => void} [notify] responds to the guest, before the machine continues
    */
-  #end(transfer, tell) {
+  #end(transfer, notify) {
     if (!this.#open.delete(transfer)) return;
     this.#failures.delete(transfer);
     if (transfer.kind === "write") this.#writing -= transfer.length;
-    tell?.();
+    notify?.();
     transfer.resolve();
     this.#release(transfer);
-    if (this.#writing <= MOST_WRITING) this.#release(this);
+    if (this.#writing <= MAX_WRITING) this.#release(this);
   }
 
   /** @param {Transfer} transfer @param {Error} error */
   #fail(transfer, error) {
     if (!this.#open.has(transfer)) return;
-    const tell = transfer.refusal();
-    if (transfer.kind === "write" && REFUSALS.has(error.name) && tell) {
-      this.#end(transfer, tell);
+    const notify = transfer.refusal();
+    if (transfer.kind === "write" && REFUSALS.has(error.name) && notify) {
+      this.#end(transfer, notify);
       this.#target.dispatchEvent(new DiskFailureEvent("refused", new Failure(transfer, error)));
       return;
     }
@@ -177,11 +178,11 @@ export class PendingTransfers {
       retry: () => {
         if (this.#failures.delete(transfer)) this.#perform(transfer);
       },
-      ...(tell && { refuse: () => this.#end(transfer, tell) }),
+      ...(notify && { refuse: () => this.#end(transfer, notify) }),
     });
     this.#failures.set(transfer, failure);
     this.#hold(transfer);
-    if (!this.machine) console.error(`A disk failed that is attached to no machine: ${error.message}`);
+    if (!this.machine) console.error(`A disk without a machine failed: ${error.message}`);
     this.#target.dispatchEvent(new DiskFailureEvent("failure", failure));
   }
 

@@ -1,6 +1,6 @@
 /**
- * Asks the user before something is done: one dialog for every question. What is asked is made by
- * Python; agreeing gives the values of the fields.
+ * Asks the user to confirm an action: one dialog for every question. Python provides the question;
+ * confirming returns the values of the fields.
  */
 
 import { element, make, setText, showFailure } from "./elements.mjs";
@@ -10,8 +10,8 @@ import { element, make, setText, showFailure } from "./elements.mjs";
 /** @typedef {{ title: string, text: string, yes: string, danger: boolean, fields: Field[] }} Question */
 
 /**
- * Resolves with the values once the user agrees and `act` was done, else with null. What `act` throws
- * is shown in the dialog, which stays.
+ * Resolves with the values once the user confirms and `act` is done, else with null. The dialog shows an
+ * error of `act` and stays open.
  * @template T
  * @param {Question} question
  * @param {(values: Record<string, string>) => Promise<T>} act
@@ -36,7 +36,7 @@ export function ask(question, act, explain) {
     form.addEventListener("submit", submitted, { signal: done.signal });
     dialog.addEventListener("close", closed, { signal: done.signal });
     dialog.showModal();
-    // Where losing something is a key press away, that key is not Enter.
+    // Enter must not confirm the loss of data.
     if (question.danger) no.focus();
     else dialog.querySelector("input")?.select();
 

@@ -1,5 +1,5 @@
 /**
- * Boots the open disk in the page. Nothing of the machine is fetched before it is asked for.
+ * Boots the open disk in the page. The emulator is only fetched when the user boots.
  */
 
 import { element, onPress } from "./elements.mjs";
@@ -8,7 +8,7 @@ import { element, onPress } from "./elements.mjs";
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
 /** @typedef {import("../adapters/boot.mjs").Boot} Boot */
 
-const TELL_MS = 200;
+const REPORT_MS = 200;
 const CD_SECTOR = 2048;
 
 /** @param {PageSession} session */
@@ -27,10 +27,10 @@ export function wireBoot(session) {
     try {
       const boot = await machine;
       button.hidden = true;
-      // With a saved machine it is the user's to say whether that goes on or the disk boots anew.
+      // If a machine is saved, the user chooses to resume it or to boot.
       if (!(await boot.saved())) await boot.start();
     } catch (error) {
-      if (button.hidden) return; // the component says what is wrong
+      if (button.hidden) return; // the component shows the error
       machine = null;
       session.report(error);
     }
@@ -53,34 +53,34 @@ export function wireBoot(session) {
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
     const boot = new Boot(container, { disk: image, drive });
-    tellOf(boot, facts.disk);
+    reportActivity(boot, facts.disk);
     return boot;
   }
 
   /**
-   * Tells the worker what the machine reads and writes: much of it never reaches the worker, since
-   * it is in shared memory, and the map would not show it.
+   * Reports the machine's reads and writes to the worker. Many are served from shared memory, so the
+   * worker would not see them and the map would not show them.
    * @param {Boot} boot
    * @param {number} disk
    */
-  function tellOf(boot, disk) {
+  function reportActivity(boot, disk) {
     /** @type {[kind: string, offset: number, length: number][]} */
     let events = [];
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
-    const tell = () => {
+    const report = () => {
       timer = undefined;
-      const told = events;
+      const sent = events;
       events = [];
-      session.worker.call("activity.tell", { disk, events: told }).catch(() => {}); // it is closed
+      session.worker.call("activity.tell", { disk, events: sent }).catch(() => {}); // it is closed
     };
     boot.addEventListener("activity", (event) => {
       const { kind, offset, length } = /** @type {import("../adapters/v86-disk.mjs").DiskActivityEvent} */ (event);
       events.push([kind, offset, length]);
-      timer ??= setTimeout(tell, TELL_MS);
+      timer ??= setTimeout(report, REPORT_MS);
     });
     boot.addEventListener("state", () => {
-      if (boot.state === "off") tell(); // nothing more: the disk tells again
+      if (boot.state === "off") report(); // the last report
     });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The demo page: what the user does goes to the worker, and the view that comes back is drawn.
+ * The demo page: sends the user's actions to the worker and draws the views that it returns.
  */
 
 import { wireBoot } from "./boot-part.mjs";
@@ -26,7 +26,7 @@ const session = new PageSession();
 
 /** @type {View} */
 const first = await (await fetch("panel-first-view.json")).json();
-// Not before Python is there, so that nothing is fetched twice at the same time.
+// Only after Python has started, so that nothing is fetched twice.
 const started = start();
 installSiteWorker(started);
 await started;
@@ -57,12 +57,12 @@ async function start() {
     return;
   }
   libraryList.refresh();
-  // Typed, or come with this page's address, while Python was starting.
+  // Typed, or taken from this page's URL, while Python was starting.
   if (url.value) await session.edit("panel.setUrl", { url: url.value });
   const catalog = asked.get("catalog");
   if (catalog) await session.act("panel.setCatalog", { url: catalog });
   session.ready();
-  // A secret in this page's own address is not left there to be copied or reloaded.
+  // Remove a secret from this page's URL, so that it is not copied or reloaded.
   if (prefilled && session.view?.url.secret) history.replaceState(null, "", location.pathname);
 }
 
@@ -92,13 +92,13 @@ function listen() {
 
 async function read() {
   const started = performance.now();
-  const answer = await session.act("panel.read", {
+  const response = await session.act("panel.read", {
     offset: element("offset", HTMLInputElement).value,
     length: element("length", HTMLInputElement).value,
   });
   const seconds = (performance.now() - started) / 1000;
-  const range = answer?.view.read.range;
-  if (answer?.bytes && range) await showReadResult(answer.bytes, range.offset, seconds);
+  const range = response?.view.read.range;
+  if (response?.bytes && range) await showReadResult(response.bytes, range.offset, seconds);
 }
 
 /** @param {View} view @param {{ editing: boolean }} state */
@@ -112,7 +112,7 @@ function readKept() {
   try {
     return JSON.parse(localStorage.getItem(KEPT) ?? "{}");
   } catch {
-    return {}; // storage is forbidden here, or something else wrote there
+    return {}; // no access to storage, or something else wrote there
   }
 }
 
@@ -122,6 +122,6 @@ function keep(remembered) {
     const text = JSON.stringify(remembered);
     if (text !== (localStorage.getItem(KEPT) ?? "{}")) localStorage.setItem(KEPT, text);
   } catch {
-    // Without storage the page works and remembers nothing.
+    // Without storage the page works but remembers nothing.
   }
 }

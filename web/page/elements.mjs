@@ -1,10 +1,10 @@
 /**
- * Small steps on the page's elements. Text is only ever set as text: what a server or an image says is
- * never markup here.
+ * Small operations on the page's elements. Text is always set as text: strings from a server or an image
+ * are never parsed as markup.
  */
 
 /**
- * The element with that id, which must be of that kind.
+ * The element with an id; throws unless it has the given type.
  * @template {Element} T
  * @param {string} id
  * @param {new () => T} kind
@@ -12,7 +12,7 @@
  */
 export function element(id, kind) {
   const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new TypeError(`#${id} is no ${kind.name}`);
+  if (!(found instanceof kind)) throw new TypeError(`#${id} is not a ${kind.name}`);
   return found;
 }
 
@@ -32,7 +32,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * A new button that does something when pressed.
+ * A new button with an action.
  * @param {string} text
  * @param {() => unknown} press
  * @param {Record<string, string>} [attributes]
@@ -60,8 +60,8 @@ export function matchChildren(list, count, build) {
 }
 
 /**
- * Redraws the children of an element when what they are made of has changed, and only then: a live
- * region speaks whenever it is written to, and focus would be lost.
+ * Redraws the children of an element only if their data has changed: a live region speaks on every
+ * write, and focus would be lost.
  * @param {HTMLElement} target
  * @param {unknown} source
  * @param {() => (Node | string)[]} build
@@ -76,8 +76,8 @@ export function redraw(target, source, build) {
 }
 
 /**
- * Whether a button takes a press. A button that does not keeps its place in the tab order, so that a
- * keyboard finds it and a screen reader says why not.
+ * Whether a button can be pressed. One that cannot stays in the tab order, so that keyboard users find it
+ * and a screen reader says why.
  * @param {Element} button
  */
 export function isAvailable(button) {
@@ -91,7 +91,7 @@ export function setAvailable(control, available) {
 }
 
 /**
- * Does something at each press of a button that takes one.
+ * Runs an action at each press, if the button can be pressed.
  * @param {string} id
  * @param {() => unknown} press
  */
@@ -101,7 +101,7 @@ export function onPress(id, press) {
 }
 
 /**
- * Shows a failure in its place, or takes it away.
+ * Shows a failure in its element, or hides it.
  * @param {string} id
  * @param {{ title: string, text: string } | null | undefined} failure
  */

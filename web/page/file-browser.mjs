@@ -78,7 +78,7 @@ export class FileBrowser {
     this.#table.hidden = folder.rows.length === 0;
     redraw(this.#table, folder, () => [this.#build(folder)]);
     this.#table.scrollTop = 0;
-    // The folder that was pressed is gone: the keyboard goes on at the first of those in it.
+    // The pressed folder is gone from the list: focus its first entry.
     if (hadFocus) (this.#table.querySelector("button") ?? navigation.querySelector("button"))?.focus();
   }
 

@@ -1,6 +1,6 @@
 /**
- * What the doctor finds out about an address: what prevents streaming, what could be better, and the
- * lines to add to the server.
+ * The doctor's findings about a URL: problems, possible improvements, and the lines to add to the server's
+ * configuration.
  */
 
 import { element, make, onPress } from "./elements.mjs";
@@ -34,7 +34,7 @@ export function wireDoctor(session) {
 
   let underWay = new AbortController();
   session.onView((view) => {
-    // What was found out is of that address, and of no use once an image is open.
+    // The findings are about one URL, and useless once an image is open.
     const isOver = view.phase === "open" || !view.remote.checked || (shownFor && view.url.value !== shownFor);
     if (!isOver) return;
     underWay.abort();

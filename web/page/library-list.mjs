@@ -1,6 +1,5 @@
 /**
- * The library: what is kept in this browser, as a list with its actions. What an action asks first,
- * and every word, comes from Python.
+ * The library: the disks in this browser, as a list with actions. Questions and texts come from Python.
  */
 
 import { ask } from "./ask.mjs";
@@ -49,7 +48,7 @@ export class LibraryList {
       this.#wasOpen = isOpen;
       this.#cached = view.cache.value;
     });
-    library.addEventListener("change", () => this.refresh()); // in another tab
+    library.addEventListener("change", () => this.refresh()); // of another tab
   }
 
   /** Looks at the library anew; one look at a time, and one more if something changed meanwhile. */
@@ -94,7 +93,7 @@ export class LibraryList {
     for (const [index, row] of library.rows.entries()) {
       const item = /** @type {HTMLElement} */ (this.#list.children[index]);
       item.dataset.kind = row.kind;
-      redraw(item, row, () => this.#build(row)); // only what changed: a press may be under way
+      redraw(item, row, () => this.#build(row)); // only changed rows: a press may be under way
     }
     if (focused && focusKey(document.activeElement) !== focused) {
       const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
@@ -171,7 +170,7 @@ export class LibraryList {
       },
       commit: () => this.#consented((consent) => library.commitOverlay(id, consent)),
       reset: () => library.resetOverlay(id),
-      // What is lost with it was said and agreed to.
+      // The user was told what is lost, and confirmed.
       remove: () => library.remove(id, { dropOverlays: true }),
       forget: () => library.remove(id),
       continue: async () => this.#choose((file) => this.#import(file)),
@@ -208,7 +207,7 @@ export class LibraryList {
     element("url", HTMLInputElement).focus();
   }
 
-  // ── in and out ─────────────────────────────────────────────────────────────────────────────────
+  // ── transfers ──────────────────────────────────────────────────────────────────────────────────
 
   /** @param {(file: File) => unknown} take */
   #choose(take) {
@@ -294,7 +293,7 @@ export class LibraryList {
   }
 
   /**
-   * Lets a dialog close before what it began has ended.
+   * Lets a dialog close before its action has ended.
    * @param {Promise<unknown>} work
    */
   async #later(work) {
@@ -314,7 +313,7 @@ export class LibraryList {
   }
 
   /**
-   * Does something; when it fails for want of the user's consent, asks for that and does it again.
+   * Runs an action. If it needs the user's consent, asks for it and runs the action again.
    * @param {(consent: Record<string, boolean>) => Promise<unknown>} act
    * @param {Record<string, boolean>} [consent]
    * @returns {Promise<unknown>}

@@ -1,12 +1,12 @@
 /**
- * Draws the map of a disk: one square for each cell, as large as they fit.
+ * Draws the map of a disk: one square for each cell, as large as possible.
  *
- * What a square tells is in its form as well as in its colour: what is being fetched is hollow, what
- * the boot profile names has a dot.
+ * Shape as well as colour shows a square's state: a square being fetched is hollow, one in the boot
+ * profile has a dot.
  */
 
 /**
- * @typedef {object} Cells what `activity_view.map_view` makes
+ * @typedef {object} Cells the result of `activity_view.map_view`
  * @property {number} start
  * @property {number} stop
  * @property {number} size of the disk
@@ -23,7 +23,7 @@ const IN_PROFILE = 2;
 const LARGEST_PITCH = 26;
 const SMALLEST_PITCH = 8;
 const EMPTY_PITCH = 13;
-const LEAST_SHARE = 0.3; // of a colour: a cell that holds little is seen all the same
+const LEAST_SHARE = 0.3; // of a colour: a cell with few cached blocks is visible too
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Square */
 /** @typedef {Record<"missing" | "held" | "read" | "now" | "ink" | "paper", string>} Palette */
@@ -72,7 +72,7 @@ export class MapCanvas {
   }
 
   /**
-   * The cell at a place of the canvas; -1 where there is none.
+   * The cell at a point of the canvas; -1 if there is none.
    * @param {number} x
    * @param {number} y
    */
@@ -130,7 +130,7 @@ export class MapCanvas {
 
   /**
    * Where a cell is drawn. Its borders are borders of the screen's pixels, so that none is blurred
-   * beside one that is not; columns differ by a pixel, so that the last one ends where the map does.
+   * next to a sharp one; columns differ by a pixel, so that the last one ends where the map does.
    * @param {number} cell
    * @returns {Square}
    */
@@ -160,7 +160,7 @@ export class MapCanvas {
     fill(context, palette.missing, 1, square);
     if (held) fill(context, palette.held, LEAST_SHARE + (1 - LEAST_SHARE) * held, square);
     if (heat) {
-      // It shrinks as it cools, so that it shows for how long ago it was read.
+      // It shrinks as it cools, which shows how long ago it was read.
       fill(context, palette.read, 1, inset(square, Math.round(0.3 * (1 - heat) * square.height)));
     }
     if (marks & FETCHED_NOW) {
@@ -175,7 +175,7 @@ export class MapCanvas {
   }
 
   /**
-   * Without a disk: a field of blocks in which the mark of this page can be read.
+   * Without a disk: a field of blocks that shows this page's logo.
    * @param {CanvasRenderingContext2D} context
    * @param {Palette} palette
    */
@@ -192,7 +192,7 @@ export class MapCanvas {
 }
 
 /**
- * The largest squares of which so many fit, in whole pixels of the screen.
+ * The largest squares of which `count` fit, in whole screen pixels.
  * @param {number} count
  * @param {number} width
  * @param {number} height
@@ -212,7 +212,7 @@ function gapOf(pitch) {
 }
 
 /**
- * Whether a place (from 0 to 1 either way) lies in one of the three bars of the page's mark.
+ * Whether a point (0 to 1 in both directions) is in one of the three bars of the logo.
  * @param {number} y
  * @param {number} x
  */

@@ -1,6 +1,6 @@
 /**
- * The map of the open disk, live: looks at the worker a few times a second, and goes from square to
- * square by pointer and by keyboard.
+ * The live map of the open disk: polls the worker a few times a second, and moves from square to square by
+ * pointer and keyboard.
  */
 
 import { element, onPress, setAttribute, setAvailable, setText } from "./elements.mjs";
@@ -78,7 +78,7 @@ export class DiskMap {
     const { most } = this.#map;
     if (disk === null || !most || document.hidden) return;
     if (this.#looking) {
-      this.#again = true; // what is to be shown has changed since it was asked for
+      this.#again = true; // the shown range changed since the request
       return;
     }
     this.#looking = true;
@@ -93,7 +93,7 @@ export class DiskMap {
         this.#tell();
       }
     } catch {
-      // The disk was closed meanwhile, or the worker is gone, which the panel says.
+      // The disk was closed meanwhile, or the worker is gone, which the panel reports.
     } finally {
       this.#looking = false;
       const wait = this.#again ? 0 : quiet ? QUIET_MS : BUSY_MS;
@@ -102,7 +102,7 @@ export class DiskMap {
     }
   }
 
-  // ── where ──────────────────────────────────────────────────────────────────────────────────────
+  // ── range ──────────────────────────────────────────────────────────────────────────────────────
 
   /** @param {PointerEvent} event */
   #point(event) {
@@ -125,7 +125,7 @@ export class DiskMap {
     setAttribute(this.#canvas, "aria-valuemax", String(cells.held.length - 1));
     setAttribute(this.#canvas, "aria-valuenow", String(Math.max(at, 0)));
     if (at < 0) return this.#say(cells.hint);
-    if (this.#asked >= 0) return; // the answer looks again
+    if (this.#asked >= 0) return; // the response triggers the next look
     this.#asked = at;
     try {
       const offset = cells.start + at * cells.cellSize;
@@ -178,7 +178,7 @@ export class DiskMap {
   }
 
   /**
-   * Goes to a square, and takes the part that is shown along at its ends.
+   * Moves to a square, and scrolls at the ends of the shown range.
    * @param {number} cell
    */
   #step(cell) {
@@ -197,7 +197,7 @@ export class DiskMap {
     this.#look();
   }
 
-  // ── how near ───────────────────────────────────────────────────────────────────────────────────
+  // ── zoom ───────────────────────────────────────────────────────────────────────────────────────
 
   /** @param {WheelEvent} event */
   #wheel(event) {
@@ -207,7 +207,7 @@ export class DiskMap {
   }
 
   /**
-   * Shows so many times as much, around the square that is looked at.
+   * Zooms by a factor, around the current square.
    * @param {number} factor
    */
   #zoom(factor) {

@@ -1,6 +1,6 @@
 /**
- * The page's side of the panel: sends what the user does to the worker, and hands the view that comes
- * back to all who draw it.
+ * The page's side of the panel: sends the user's actions to the worker, and passes the returned view to
+ * everything that draws it.
  */
 
 import { connect } from "../lib/aero-disk.mjs";
@@ -11,7 +11,7 @@ import { messageOf } from "./elements.mjs";
 /** @typedef {(view: View, state: { editing: boolean }) => void} Drawer */
 
 const BUSY_MS = 250;
-const OPEN_MS = 1000; // an emulator reads without saying so here
+const OPEN_MS = 1000; // an emulator reads without calling the page
 
 export class PageSession {
   worker = connect();
@@ -22,7 +22,7 @@ export class PageSession {
   /** @type {Drawer[]} */
   #drawers = [];
   #underWay = 0;
-  #editsUnderWay = 1; // until the worker has what was typed while Python was starting
+  #editsUnderWay = 1; // until the worker has the text typed while Python was starting
   /** @type {ReturnType<typeof setTimeout> | null} */
   #poll = null;
   #polledBusy = false;
@@ -47,7 +47,7 @@ export class PageSession {
   }
 
   /**
-   * Asks the worker and draws the view in its answer. Answers come in the order in which they were made.
+   * Calls the worker and draws the view in its response. Responses arrive in order.
    * @param {string} operation
    * @param {Record<string, unknown>} [values]
    * @returns {Promise<{ view: View, bytes?: Uint8Array<ArrayBuffer> }>}
@@ -56,8 +56,8 @@ export class PageSession {
     this.#underWay += 1;
     this.#keepLooking();
     try {
-      const answer = await this.worker.call(operation, values);
-      const result = "view" in answer ? answer : { view: answer };
+      const response = await this.worker.call(operation, values);
+      const result = "view" in response ? response : { view: response };
       this.#draw(result.view);
       return result;
     } finally {
@@ -66,16 +66,16 @@ export class PageSession {
   }
 
   /**
-   * Sends an event of the user's and draws what came of it; what should not happen is shown too.
+   * Sends a user's action and draws the result; shows unexpected errors too.
    * @param {string} operation
    * @param {Record<string, unknown>} [values]
    */
   async act(operation, values = {}) {
     this.#defect = null;
-    const answer = this.call(operation, values);
-    this.#look(); // at once, so that what has begun is seen
+    const responding = this.call(operation, values);
+    this.#look(); // at once, to show that it has begun
     try {
-      return await answer;
+      return await responding;
     } catch (error) {
       await this.#look();
       if (!this.view?.error) this.report(error);
@@ -84,7 +84,7 @@ export class PageSession {
   }
 
   /**
-   * Sends what the user set; until the worker has it, no view undoes it on the page.
+   * Sends a setting. Until the worker has it, no view overwrites it on the page.
    * @param {string} operation
    * @param {Record<string, unknown>} values
    */
@@ -102,7 +102,7 @@ export class PageSession {
   }
 
   /**
-   * Shows an error that the panel knows nothing of, until the user does something else.
+   * Shows an error from outside the panel, until the next action.
    * @param {unknown} error
    */
   report(error) {
@@ -123,7 +123,7 @@ export class PageSession {
     try {
       await this.call("panel.view");
     } catch {
-      // The operation that is under way says what is wrong.
+      // The operation under way reports the error.
     }
   }
 

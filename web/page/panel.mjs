@@ -1,6 +1,5 @@
 /**
- * Draws the image panel from the view that `panel.py` makes. It decides nothing and writes nothing
- * but text.
+ * Draws the image panel from the view of `panel.py`. It decides nothing and writes only text.
  */
 
 import { element, make, matchChildren, redraw, setAttribute, setAvailable, setText } from "./elements.mjs";
@@ -14,11 +13,11 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Setting */
 
 /**
- * What `Panel.view()` returns. Python's None comes as null in JSON and as undefined from the worker.
+ * What `Panel.view()` returns. Python's None arrives as null in JSON and as undefined from the worker.
  * @typedef {object} View
  * @property {"closed" | "opening" | "open"} phase
  * @property {boolean} busy
- * @property {DiskFacts | null | undefined} disk what is open, for a `Disk`
+ * @property {DiskFacts | null | undefined} disk the open disk, for a `Disk`
  * @property {{ checked: boolean, disabled: boolean, hint: string }} remote
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
@@ -44,8 +43,8 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  */
 
 /**
- * Shows `view`. What the user sets (the switch, the address) is left alone while `editing`: it has not
- * come back in a view yet.
+ * Shows `view`. While `editing`, leaves the user's inputs (the switch, the URL) alone: the view does not have
+ * them yet.
  * @param {View} view
  * @param {{ editing?: boolean }} [options]
  */
@@ -96,7 +95,7 @@ export function renderPanel(view, { editing = false } = {}) {
 }
 
 /**
- * Shows the panel before Python is there: it can be read, and an address typed, but nothing opened.
+ * Shows the panel before Python has started: the user can read it and type a URL, but not open anything.
  * @param {View} view the first view, made when the site was built
  */
 export function renderStarting(view) {

@@ -1,5 +1,5 @@
 /**
- * Shows bytes that were read: their digest, how long they took, and the first of them as a hex dump.
+ * Shows the result of a read: digest, duration, and a hex dump of the first bytes.
  */
 
 import { element } from "./elements.mjs";
@@ -40,7 +40,7 @@ function drawDump() {
 }
 
 /**
- * Lines of `address  bytes  text`, as hexdump -C has them.
+ * Lines of `address  bytes  text`, as in hexdump -C.
  * @param {Uint8Array} bytes
  * @param {number} offset
  * @param {number} width bytes in a line

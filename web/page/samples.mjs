@@ -1,5 +1,5 @@
 /**
- * The samples of the service that the page was told of. It is asked when the user wants to see them.
+ * The samples of the configured service. They are requested when the user wants to see them.
  */
 
 import { element, make, makeButton, onPress, redraw, setAvailable } from "./elements.mjs";
@@ -31,11 +31,11 @@ export function wireSamples(session) {
     );
   });
 
-  /** One press is consent enough: what it turns on is said beside it. */
+  /** One press is enough consent: the text next to it says what it turns on. */
   async function openFirst() {
     await session.edit("panel.setRemote", { enabled: true });
-    const answer = await session.act("panel.loadSamples");
-    const sample = answer?.view.samples.images[0];
+    const response = await session.act("panel.loadSamples");
+    const sample = response?.view.samples.images[0];
     if (sample) await open(sample.url);
   }
 

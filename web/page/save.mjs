@@ -1,5 +1,5 @@
 /**
- * Gives the user a file: to a place that they choose where the browser can, else as a download.
+ * Saves a file for the user: where they choose, if the browser can ask, else as a download.
  */
 
 /**
@@ -13,6 +13,6 @@ export function download(content, name, type = "application/octet-stream") {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  // The browser has taken the blob by then; a later revocation costs memory only.
+  // The browser has read the blob by then; revoking late only costs memory.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

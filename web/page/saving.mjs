@@ -1,5 +1,5 @@
 /**
- * What can be saved of a session: the trace of what the disk did, and the boot profile.
+ * Saves a session's trace of the disk's activity, and the boot profile.
  */
 
 import { onPress } from "./elements.mjs";

@@ -1,5 +1,5 @@
 /**
- * The settings: a dialog with a choice for each.
+ * The settings dialog.
  */
 
 import { element, make, onPress, redraw, setAvailable, setText } from "./elements.mjs";
@@ -14,7 +14,7 @@ export function wireSettings(session) {
   onPress("settings-open", () => dialog.showModal());
   onPress("settings-reset", () => session.act("panel.resetSettings"));
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close(); // beside it
+    if (event.target === dialog) dialog.close(); // clicked outside
   });
   fields.addEventListener("change", ({ target }) => {
     if (!(target instanceof HTMLSelectElement)) return;

@@ -1,5 +1,5 @@
 /**
- * The last minute of the open disk: a lane of bars for each of the things that are counted.
+ * The last minute of the open disk: a row of bars for each counter.
  */
 
 import { element, setText } from "./elements.mjs";

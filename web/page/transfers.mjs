@@ -1,5 +1,5 @@
 /**
- * Imports, exports and copies: one at a time, with how far it is and a way to give it up.
+ * Imports, exports and copies: one at a time, with progress and a cancel button.
  */
 
 import { element, onPress, setText } from "./elements.mjs";
@@ -15,7 +15,7 @@ export class Transfers {
   }
 
   /**
-   * Shows how far `work` is until it ends. Given up by the user, it gives null.
+   * Shows the progress of `work`. Returns null if the user cancels.
    * @template T
    * @param {string} text with `{done}` and `{size}`
    * @param {(told: Told) => Promise<T>} work

@@ -477,8 +477,8 @@ test("a state holds which disk and which content, and goes back to the same only
   const disk = new ScriptedDisk();
   const { hda, machine } = await machineWith(disk);
   hda.set(0, filled(1), () => {});
-  await assert.rejects(machine.save_state(), /not settled/);
-  await hda.settle();
+  await assert.rejects(machine.save_state(), /flushForState\(\) first/);
+  await hda.flushForState();
   const state = await machine.save_state();
   await machine.restore_state(state);
   assert.ok(JSON.stringify(hda.get_state()).length < 10_000);
@@ -490,26 +490,26 @@ test("a state holds which disk and which content, and goes back to the same only
   await assert.rejects(other.machine.restore_state(state), StateMismatchError);
 
   hda.set(0, filled(2), () => {});
-  await hda.settle();
+  await hda.flushForState();
   await assert.rejects(machine.restore_state(state), StateMismatchError);
 });
 
-test("a writable disk that cannot say what it holds cannot be part of a state", async () => {
+test("a writable disk without overlayDigest cannot be part of a state", async () => {
   const disk = new ScriptedDisk();
   disk.overlayDigest = undefined;
   const { hda, machine } = await machineWith(disk);
-  await hda.settle();
-  await assert.rejects(machine.save_state(), /cannot say what it holds/);
+  await hda.flushForState();
+  await assert.rejects(machine.save_state(), /no overlayDigest\(\)/);
 });
 
-test("settling makes what was written durable and waits for what is under way", async () => {
+test("flushForState makes writes durable and waits for those under way", async () => {
   const disk = new ScriptedDisk();
   const { hda } = await machineWith(disk);
   const open = disk.close();
   hda.set(0, filled(1), () => {});
-  const settling = hda.settle();
+  const flushing = hda.flushForState();
   open();
-  await settling;
+  await flushing;
   assert.deepEqual(disk.calls, [["write", 0], ["flush", 0], ["read", 0]]);
   hda.get_buffer((buffer) => assert.equal(buffer, undefined));
 });
