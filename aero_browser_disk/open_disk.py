@@ -100,11 +100,11 @@ async def open_disk(
     `UnversionedBaseError` and `StorageError`; for files `UnreadableImageError`, `EmptyImageError`,
     `UnsupportedImageError` and `DamagedImageError`.
     """
-    outside = platform or await current_platform()
+    platform = platform or await current_platform()
     names = [overlay] if isinstance(overlay, str) else list(overlay or ())
     if image is not None:
         _check_left_out(image, [*remote, *(["url"] if url is not None else [])])
-        library = await Library.open(outside)
+        library = await Library.open(platform)
         return await library.open_image(image, names, write_base=write_base)
     if path is not None:
         known = remote.pop("format", "auto")
@@ -112,15 +112,15 @@ async def open_disk(
         file = await open_file_disk(path, known)
         if not names:
             return file
-        return await _with_overlays(outside, file, _file_base(path), names, write_base=write_base)
+        return await _with_overlays(platform, file, _file_base(path), names, write_base=write_base)
     if url is None:
         expected = "the address of an image, unless path or image names one"
         raise InvalidOptionError("url", None, expected)
-    disk = await open_remote_disk(url, RemoteSettings(**remote), outside)
+    disk = await open_remote_disk(url, RemoteSettings(**remote), platform)
     if not names:
         return disk
     return await _with_overlays(
-        outside, disk, remote_base(url, remote.get("cache_key")), names, write_base=write_base
+        platform, disk, remote_base(url, remote.get("cache_key")), names, write_base=write_base
     )
 
 

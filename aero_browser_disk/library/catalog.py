@@ -1,4 +1,4 @@
-"""What this origin holds: every image, overlay and cache, how much room it takes, and pruning."""
+"""What this origin holds: every image, overlay and cache, how much space it takes, and pruning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..cache.budget import folder_facts
 from ..errors import ImageBusyError, NoSuchImageError
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import CACHES, IMAGES, OVERLAYS, Media, Record
 from .recovered_overlays import find_bases
 
@@ -22,7 +22,7 @@ _KINDS: dict[str, EntryKind] = {IMAGES: "image", OVERLAYS: "overlay", CACHES: "c
 class LibraryEntry:
     """One image, overlay or cache. Sizes in bytes, times in seconds since the epoch.
 
-    `size` is the disk's, `used_bytes` the room that it takes here. `base` is the id of what an
+    `size` is the disk's, `used_bytes` the space that it takes here. `base` is the id of what an
     overlay lies over, `base_name` what that is called. A cache's name is its image's address,
     without what may be secret in it. `done` is how much of an import that broke off is safe.
     `damage` is what was found wrong with its data. What is "recovered" has data, and lost its name
@@ -61,34 +61,34 @@ class LibraryUsage:
 class LibraryCatalog:
     """Looks at everything, and at what may go."""
 
-    def __init__(self, shelf: LibraryShelf) -> None:
-        self._shelf = shelf
-        self._storage = shelf.storage
+    def __init__(self, folders: LibraryFolders) -> None:
+        self._folders = folders
+        self._storage = folders.storage
 
     async def entries(self) -> list[LibraryEntry]:
         """All there is, what was used last first. Clears away what a crash left half done."""
-        await self._shelf.tidy()
+        await self._folders.tidy()
         records: dict[str, Record] = {}
         for kind in (IMAGES, OVERLAYS):
-            records |= await self._shelf.all(kind)
+            records |= await self._folders.all(kind)
         if any(r.state == "recovered" and f.startswith(OVERLAYS) for f, r in records.items()):
-            await find_bases(self._shelf)
-            records |= await self._shelf.all(OVERLAYS)
+            await find_bases(self._folders)
+            records |= await self._folders.all(OVERLAYS)
         for name in await self._storage.list(CACHES):
             records[f"{CACHES}/{name}"] = await self._cache_record(f"{CACHES}/{name}")
-        held = await self._shelf.platform.locks.held(records)
+        held = await self._folders.platform.locks.held(records)
         found = [await self._entry(folder, records[folder], held) for folder in records]
         return sorted(found, key=lambda entry: (-entry.used_at, entry.name))
 
     async def entry(self, folder: str) -> LibraryEntry:
         """One of them; raises `NoSuchImageError`."""
-        record = await self._shelf.record(folder)
+        record = await self._folders.record(folder)
         if record is None:
             raise NoSuchImageError("image", folder)
-        return await self._entry(folder, record, await self._shelf.platform.locks.held([folder]))
+        return await self._entry(folder, record, await self._folders.platform.locks.held([folder]))
 
     async def usage(self) -> LibraryUsage:
-        """How much room is taken, by what, and how much there is."""
+        """How much space is taken, by what, and how much there is."""
         estimate = await self._storage.estimate()
         taken = dict.fromkeys((IMAGES, OVERLAYS, CACHES), 0)
         for kind in taken:
@@ -118,7 +118,7 @@ class LibraryCatalog:
             for entry in reversed(await self.entries())
             if _prune_kind(entry) in kinds and not entry.is_open
         ]
-        now = self._shelf.platform.clock.now()
+        now = self._folders.platform.clock.now()
         limit = math.inf if keep_bytes is None else keep_bytes
         left = sum(entry.used_bytes for entry in candidates)
         going = []
@@ -135,9 +135,9 @@ class LibraryCatalog:
         """Removes a cache; raises `NoSuchImageError`, and `ImageBusyError` while it is open."""
         if folder.partition("/")[2] not in await self._storage.list(CACHES):
             raise NoSuchImageError("cache", folder)
-        async with self._shelf.claimed(folder, "The cache"):
+        async with self._folders.claimed(folder, "The cache"):
             await self._storage.remove(folder)
-        self._shelf.tell(folder)
+        self._folders.notify(folder)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -146,14 +146,14 @@ class LibraryCatalog:
             if entry.kind == "cache":
                 await self.remove_cache(entry.id)
             else:
-                async with self._shelf.claimed(entry.id, entry.name):
-                    await self._shelf.remove(entry.id)
+                async with self._folders.claimed(entry.id, entry.name):
+                    await self._folders.remove(entry.id)
         except (ImageBusyError, NoSuchImageError):
             return False  # it was opened, or removed, since
         return True
 
     async def _cache_record(self, folder: str) -> Record:
-        record = await self._shelf.record(folder)
+        record = await self._folders.record(folder)
         if record is not None:
             return record
         name = f"a remote image ({folder.rpartition('/')[2][:8]})"  # of an earlier version of ours
@@ -161,13 +161,13 @@ class LibraryCatalog:
 
     async def _entry(self, folder: str, record: Record, held: Collection[str]) -> LibraryEntry:
         kind = _KINDS[folder.partition("/")[0]]
-        room, written_at = await folder_facts(self._storage, folder)
+        space, written_at = await folder_facts(self._storage, folder)
         return LibraryEntry(
             id=folder,
             kind=kind,
             name=record.name,
             size=record.size or None,
-            used_bytes=room,
+            used_bytes=space,
             version=record.version,
             created_at=record.created_at or None,
             used_at=max(record.used_at, written_at if kind == "cache" else 0.0),

@@ -19,7 +19,7 @@ from ..errors import (
     UnfinishedImportError,
 )
 from ..platform.chunks import data_runs
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import IMAGES, OVERLAYS, Record
 from ..transfer.image_import import CopyProgress, Report
 from ..writable.local_image import LocalImage
@@ -39,14 +39,14 @@ DROP_CONSENT = "drop_overlays=True in Python, dropOverlays: true in JavaScript"
 class LibraryImages:
     """The images below `images/`. Names may be ids everywhere."""
 
-    def __init__(self, shelf: LibraryShelf) -> None:
-        self._shelf = shelf
-        self._storage = shelf.storage
+    def __init__(self, folders: LibraryFolders) -> None:
+        self._folders = folders
+        self._storage = folders.storage
 
     async def create(self, name: str, size: int) -> str:
         """Makes a blank image of `size` bytes, a multiple of 512; returns its folder.
 
-        It takes next to no room until it is written. Raises `NameTakenError`, `OddSizeError`,
+        It takes almost no space until it is written. Raises `NameTakenError`, `OddSizeError`,
         `InvalidOptionError` and `StorageError`.
         """
         if size % SECTOR_SIZE:
@@ -62,7 +62,7 @@ class LibraryImages:
         change would make them useless. What is read-only can be open here several times. Raises
         `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError` and `StorageError`.
         """
-        folder, record = await self._shelf.find(IMAGES, name)
+        folder, record = await self._folders.find(IMAGES, name)
         return await self.open_found(folder, record, write_base=write_base)
 
     async def open_found(
@@ -77,21 +77,21 @@ class LibraryImages:
             disk, release = await self.share(folder, record), _nothing
 
         noting = asyncio.ensure_future(self._note(folder))  # nobody need wait for that
-        opened_at = self._shelf.platform.clock.now()
+        opened_at = self._folders.platform.clock.now()
 
         async def on_close(closed: Closed) -> None:
             try:
                 await noting
             finally:
                 release()
-            await note_met(self._shelf, closed.damage)
+            await note_met(self._folders, closed.damage)
             info = closed.info
             if info is None:
-                self._shelf.tell(folder)
+                self._folders.notify(folder)
                 return
             is_noted = (record.size, record.version) == (info.size, info.version)
-            if is_noted and self._shelf.platform.clock.now() - opened_at < _SAME_USE_S:
-                self._shelf.tell(folder)  # that it is not open any more
+            if is_noted and self._folders.platform.clock.now() - opened_at < _SAME_USE_S:
+                self._folders.notify(folder)  # that it is not open any more
                 return
             await self._note(folder, size=info.size, version=info.version)
 
@@ -108,19 +108,19 @@ class LibraryImages:
         """The image in a folder, open for this user alone, and what gives the claim up again."""
         if record.state == "importing":
             raise UnfinishedImportError(record.name)
-        lock = await self._shelf.claim(folder, record.name)
+        lock = await self._folders.claim(folder, record.name)
         try:
             image = await LocalImage.open(self._storage, folder, known_version=record.version)
             if record.damage is not None:
-                await note(self._shelf, folder, None)  # what is still damaged is found again
+                await note(self._folders, folder, None)  # what is still damaged is found again
         except BaseException as error:
             lock.release()
             if isinstance(error, StorageBusyError):
                 raise ImageBusyError(record.name) from error
             if isinstance(error, FileNotFoundError):
-                raise await missing(self._shelf, folder, record) from error
+                raise await missing(self._folders, folder, record) from error
             if isinstance(error, DamagedDiskError):
-                raise await noted(self._shelf, folder, record, error) from error
+                raise await noted(self._folders, folder, record, error) from error
             raise
         return image, lock.release
 
@@ -134,7 +134,7 @@ class LibraryImages:
         """
         if size % SECTOR_SIZE:
             raise OddSizeError(size)
-        folder, record = await self._shelf.find(IMAGES, name)
+        folder, record = await self._folders.find(IMAGES, name)
         await self._check_overlays(folder, record, DROP_CONSENT, consent=drop_overlays)
         image, release = await self.claim(folder, record)
         try:
@@ -148,7 +148,7 @@ class LibraryImages:
 
     async def duplicate(self, name: str, new_name: str, *, report: Report | None = None) -> str:
         """Copies an image, its holes as holes; returns the copy's folder. Raises as `open`."""
-        folder, record = await self._shelf.find(IMAGES, name)
+        folder, record = await self._folders.find(IMAGES, name)
         source, release = await self.claim(folder, record)
         try:
             options = {"media": record.media, "format": record.format}
@@ -166,9 +166,9 @@ class LibraryImages:
 
         Returns its folder, what is lost, and whether the rest is as it was last.
         """
-        folder, record = await self._shelf.find(IMAGES, name)
-        async with self._shelf.claimed(folder, record.name):
-            salvage = await open_salvage(self._shelf, folder, record)
+        folder, record = await self._folders.find(IMAGES, name)
+        async with self._folders.claimed(folder, record.name):
+            salvage = await open_salvage(self._folders, folder, record)
             with contextlib.closing(salvage):
                 options = {"media": record.media, "format": record.format}
                 size = salvage.contents.size
@@ -182,20 +182,20 @@ class LibraryImages:
         Raises `HasOverlaysError` unless with `drop_overlays`, which removes them too;
         `NoSuchImageError`, and `ImageBusyError` while it or one of them is open.
         """
-        folder, record = await self._shelf.find(IMAGES, name)
+        folder, record = await self._folders.find(IMAGES, name)
         overlays = await self.overlays_of(folder)
         await self._check_overlays(folder, record, DROP_CONSENT, consent=drop_overlays)
         async with contextlib.AsyncExitStack() as claims:
-            await claims.enter_async_context(self._shelf.claimed(folder, record.name))
+            await claims.enter_async_context(self._folders.claimed(folder, record.name))
             for overlay, found in overlays.items():
-                await claims.enter_async_context(self._shelf.claimed(overlay, found.name))
+                await claims.enter_async_context(self._folders.claimed(overlay, found.name))
             for overlay in reversed(overlays):
-                await self._shelf.remove(overlay)
-            await self._shelf.remove(folder)
+                await self._folders.remove(overlay)
+            await self._folders.remove(folder)
 
     async def overlays_of(self, folder: str) -> dict[str, Record]:
         """The overlays that lie over an image, and those over them, each behind what it is over."""
-        everything = await self._shelf.all(OVERLAYS)
+        everything = await self._folders.all(OVERLAYS)
         found: dict[str, Record] = {}
         bases = [folder]
         for base in bases:
@@ -209,11 +209,11 @@ class LibraryImages:
         self, name: str, size: int, **fields: Any
     ) -> AsyncIterator[tuple[str, LocalImage]]:
         """A new image for the time of a block, and for good once the block has ended well."""
-        folder = self._shelf.new_folder(IMAGES)
-        now = self._shelf.platform.clock.now()
+        folder = self._folders.new_folder(IMAGES)
+        now = self._folders.platform.clock.now()
         record = Record(name, size, now, now, state="creating", **fields)
-        async with self._shelf.claimed(folder, name):
-            await self._shelf.add(folder, record)
+        async with self._folders.claimed(folder, name):
+            await self._folders.add(folder, record)
             try:
                 image = await LocalImage.create(self._storage, folder, size)
                 try:
@@ -221,9 +221,9 @@ class LibraryImages:
                     version = image.info.version
                 finally:
                     await image.close()
-                await self._shelf.update(folder, state="ready", version=version)
+                await self._folders.update(folder, state="ready", version=version)
             except BaseException:
-                await self._shelf.remove(folder)
+                await self._folders.remove(folder)
                 raise
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
@@ -244,10 +244,10 @@ class LibraryImages:
             raise HasOverlaysError(record.name, overlays, words)
 
     async def _note(self, folder: str, **changes: Any) -> None:
-        """Notes a use. That it cannot be noted, for want of room, is no reason to fail."""
+        """Notes a use. That it cannot be noted, for lack of space, is no reason to fail."""
         with contextlib.suppress(StorageError):
-            now = self._shelf.platform.clock.now()
-            await self._shelf.update(folder, used_at=now, **changes)
+            now = self._folders.platform.clock.now()
+            await self._folders.update(folder, used_at=now, **changes)
 
 
 def _nothing() -> None:

@@ -17,7 +17,7 @@ from ..platform import current_platform
 from ..platform.base import Channel, Credentials, Platform
 from ..platform.byte_source import ByteSource, BytesSource, ByteStream, PathSource, SourceIdentity
 from ..platform.opening import ClosesOnExit, opening
-from ..records.folders import CHANNEL, LibraryShelf
+from ..records.folders import CHANNEL, LibraryFolders
 from ..records.record import CACHES, IMAGES, OVERLAYS
 from ..remote.access import Access, ImageAddress, Renew
 from ..remote.remote_source import RemoteSource, remote_file
@@ -55,31 +55,31 @@ class ExportFile:
 
 
 class Library(ClosesOnExit):
-    """Everything that is kept here. Names of images may be ids, as `list` tells them.
+    """Everything that is kept here. Names of images may be ids, as `list` returns them.
 
     Other tabs with the same origin work on the same library: what is open in one cannot be opened,
     changed or removed in another, which is an `ImageBusyError`. What one changes the others see.
     """
 
     def __init__(self, platform: Platform) -> None:
-        self._shelf = LibraryShelf(platform)
-        self._catalog = LibraryCatalog(self._shelf)
-        self._images = LibraryImages(self._shelf)
-        self._imports = LibraryImports(self._shelf)
-        self.overlays = LibraryOverlays(self._shelf, self._images)
+        self._folders = LibraryFolders(platform)
+        self._catalog = LibraryCatalog(self._folders)
+        self._images = LibraryImages(self._folders)
+        self._imports = LibraryImports(self._folders)
+        self.overlays = LibraryOverlays(self._folders, self._images)
         """The overlays over images, by name."""
 
     @classmethod
     @opening
     async def open(cls, platform: Platform | None = None) -> Library:
         """The library of this platform; raises `StorageUnavailableError` where nothing lasts."""
-        outside = platform or await current_platform()
-        if outside.storage.kind == "memory":
+        platform = platform or await current_platform()
+        if platform.storage.kind == "memory":
             raise StorageUnavailableError(
                 "what is kept here would be gone with the page: a private window, or no secure "
                 "context"
             )
-        return cls(outside)
+        return cls(platform)
 
     # ── what there is ────────────────────────────────────────────────────────────────────────────
 
@@ -88,7 +88,7 @@ class Library(ClosesOnExit):
         return await self._catalog.entries()
 
     async def usage(self) -> LibraryUsage:
-        """How much room is taken, by what, and how much there is."""
+        """How much space is taken, by what, and how much there is."""
         return await self._catalog.usage()
 
     async def prune(
@@ -109,7 +109,7 @@ class Library(ClosesOnExit):
 
     def watch(self, changed: Callable[[str], None]) -> Channel | None:
         """Calls `changed` with the id of what another tab changes, until the channel is closed."""
-        channels = self._shelf.platform.channels
+        channels = self._folders.platform.channels
         if channels is None:
             return None
         return channels.open(CHANNEL, lambda message: changed(str(message.get("changed", ""))))
@@ -117,7 +117,7 @@ class Library(ClosesOnExit):
     # ── images ───────────────────────────────────────────────────────────────────────────────────
 
     async def create(self, name: str, size: int) -> LibraryEntry:
-        """Makes a blank image of `size` bytes, which takes next to no room: `LibraryImages`."""
+        """Makes a blank image of `size` bytes, which takes almost no space: `LibraryImages`."""
         return await self._catalog.entry(await self._images.create(name, size))
 
     @opening
@@ -131,8 +131,8 @@ class Library(ClosesOnExit):
 
     async def rename(self, name: str, new_name: str) -> LibraryEntry:
         """Renames an image, or an overlay by its id. What is open stays open."""
-        folder, _ = await self._shelf.find(_kind(name), name)
-        await self._shelf.update(folder, name=new_name)
+        folder, _ = await self._folders.find(_kind(name), name)
+        await self._folders.update(folder, name=new_name)
         if folder.startswith(IMAGES):
             await self.overlays.note_base_name(folder, new_name)
         return await self._catalog.entry(folder)
@@ -223,7 +223,7 @@ class Library(ClosesOnExit):
         format: str = "auto",  # noqa: A002
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports a file of the host, as the disk of that format: see `open_layout`."""
+        """Imports a file of this machine, as the disk of that format: see `open_layout`."""
         with PathSource(path) as source:
             return await self.import_source(
                 source, source.identity, name=name, pad=pad, format=format, keep=True, report=report
@@ -244,16 +244,16 @@ class Library(ClosesOnExit):
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports an image from a host, also from one without ranges, which cannot be streamed.
+        """Imports an image from a server, also from one without ranges, which cannot be streamed.
 
-        What broke off goes on where it was if the host has ranges and tells versions apart, else
+        What broke off goes on where it was if the server has ranges and tells versions apart, else
         from the beginning. Options as those of `open_disk`; raises what `RemoteImage.probe` does.
         """
         if not allow_remote:
             raise RemoteImagesDisabledError
-        outside = self._shelf.platform
+        platform = self._folders.platform
         address = ImageAddress.parse(url, headers, credentials, timeout_s)
-        found = await remote_file(outside, Access(address, outside.clock, renew, expires_at))
+        found = await remote_file(platform, Access(address, platform.clock, renew, expires_at))
         if isinstance(found, RemoteSource):
             file = await OpenedFile.of_source(found, found.identity, is_pinned=found.is_pinned)
         else:
@@ -297,12 +297,12 @@ class Library(ClosesOnExit):
         """
         packer_for(compress)
         if _kind(name) == OVERLAYS:
-            async with self.overlays.exporting(name, open_disks=open_disks) as (found, pieces):
+            async with self.overlays.exporting(name, open_disks=open_disks) as (found, content):
                 overlay = ExportFile(f"{found.name}.overlay", found.size)
-                overlay.parts = overlay.held_parts = pieces
+                overlay.parts = overlay.held_parts = content
                 yield overlay
             return
-        folder, record = await self._shelf.find(IMAGES, name)
+        folder, record = await self._folders.find(IMAGES, name)
         top = await self.overlays.top_of(folder, overlays)
         found_open = next((disk for disk in open_disks if top and disk.folder == top), None)
         if found_open is not None:
@@ -341,13 +341,13 @@ class Library(ClosesOnExit):
         *,
         compress: Compression | None = None,
     ) -> int:
-        """Exports to a file of the host; returns its size."""
+        """Exports to a file of this machine; returns its size."""
         async with self.exporting(name, overlays, compress=compress) as file:
             return await write_to_path(file.parts, Path(path))
 
     def close(self) -> None:
         """Frees what the library itself holds; open disks stay open."""
-        self._shelf.close()
+        self._folders.close()
 
 
 async def _nothing() -> AsyncIterator[Part]:

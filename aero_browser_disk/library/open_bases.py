@@ -1,4 +1,4 @@
-"""Disks that are open beneath others: those that read the same one here share it."""
+"""Disks that are open below others: those that read the same one here share it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Shared:
 
 
 _OPEN: dict[tuple[Storage, str], _Shared] = {}
-"""What is open beneath others here, by storage and folder."""
+"""What is open below others here, by storage and folder."""
 
 
 _NAMING: WeakValueDictionary[tuple[Storage, str, str], asyncio.Lock] = WeakValueDictionary()

@@ -35,7 +35,7 @@ class LibraryDisk(ClosesOnExit):
 
     `folder` is where the uppermost layer is kept. With `refuses` it takes no writes. `on_close` is
     called once, after the disk was closed. `remote` is the disk that downloads, if there is one
-    beneath.
+    below.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class LibraryDisk(ClosesOnExit):
         return data_ranges(self.disk)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in a file as a whole, if the disk beneath can say: `Locating`."""
-        place = locate(self.disk, offset, length)
-        if place is not None and self.activity.on:
+        """Where bytes lie in a file as a whole, if the disk below can say: `Locating`."""
+        location = locate(self.disk, offset, length)
+        if location is not None and self.activity.on:
             self.activity.note("hit", offset, length, told_from=1)
-        return place
+        return location
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -166,7 +166,7 @@ class LibraryDisk(ClosesOnExit):
 
     @property
     def is_all_here(self) -> bool:
-        """Whether no image on the net lies beneath."""
+        """Whether no image on the net lies below."""
         return self.remote is None
 
     def local_ranges(self) -> Iterable[tuple[int, int]]:
@@ -176,7 +176,7 @@ class LibraryDisk(ClosesOnExit):
         return self.disk.written_ranges() if isinstance(self.disk, Overlay) else ()
 
     def cached_blocks(self) -> Collection[int]:
-        """The blocks that are cached of the image on the net, if there is one beneath."""
+        """The blocks that are cached of the image on the net, if there is one below."""
         return () if self.remote is None else self.remote.cached_blocks()
 
     def blocks_under_way(self) -> Collection[int]:

@@ -21,7 +21,7 @@ from ..errors import (
     StorageError,
 )
 from ..platform.byte_source import ByteStream
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import IMAGES, OVERLAYS, SECTORS, Record
 from ..streaming.streaming_disk import StreamingDisk
 from ..transfer.image_import import Report
@@ -49,14 +49,14 @@ class OverlayBase:
 class LibraryOverlays:
     """The overlays below `overlays/`."""
 
-    def __init__(self, shelf: LibraryShelf, images: LibraryImages) -> None:
-        self._shelf = shelf
+    def __init__(self, folders: LibraryFolders, images: LibraryImages) -> None:
+        self._folders = folders
         self._images = images
-        self._storage = shelf.storage
+        self._storage = folders.storage
 
     async def base_of(self, image: str) -> OverlayBase:
         """A local image, by name or id, as a base; raises `NoSuchImageError`."""
-        folder, record = await self._shelf.find(IMAGES, image)
+        folder, record = await self._folders.find(IMAGES, image)
         return OverlayBase(folder, record.name)
 
     async def open_over_image(
@@ -64,10 +64,10 @@ class LibraryOverlays:
     ) -> LibraryDisk:
         """Opens overlays over a local image, the first over it, each next over the one before.
 
-        The image, and all overlays but the uppermost, are only read, and can be open here beneath
+        The image, and all overlays but the uppermost, are only read, and can be open here below
         others too; not with `write_base`. Raises what `open_over` does, and `LibraryImages.claim`.
         """
-        folder, record = await self._shelf.find(IMAGES, image)
+        folder, record = await self._folders.find(IMAGES, image)
         base = OverlayBase(folder, record.name)
         if write_base:
             claimed, release = await self._images.claim(folder, record)
@@ -110,7 +110,7 @@ class LibraryOverlays:
 
         async def on_close(closed: Closed) -> None:
             _call(releases)
-            await note_met(self._shelf, closed.damage)
+            await note_met(self._folders, closed.damage)
             if closed.info is not None:
                 await self._note(base.folder, closed.info)
 
@@ -124,26 +124,26 @@ class LibraryOverlays:
 
         Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` when others lie over it.
         """
-        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        folder, record = await self._folders.find(OVERLAYS, name, base)
         await self._check_overlays(folder, record)
-        async with self._shelf.claimed(folder, record.name):
-            await self._shelf.update(folder, state="empty", version=None, damage=None)
+        async with self._folders.claimed(folder, record.name):
+            await self._folders.update(folder, state="empty", version=None, damage=None)
             await self._storage.remove(f"{folder}/{SECTORS}")  # made anew when it is opened
-        self._shelf.tell(folder)
+        self._folders.notify(folder)
 
     async def remove(
         self, name: str, base: str | None = None, *, drop_overlays: bool = False
     ) -> None:
         """Removes an overlay; raises as `LibraryImages.remove`."""
-        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        folder, record = await self._folders.find(OVERLAYS, name, base)
         if not drop_overlays:
             await self._check_overlays(folder, record)
         over = await self._images.overlays_of(folder)
         async with contextlib.AsyncExitStack() as claims:
             for overlay, found in {folder: record, **over}.items():
-                await claims.enter_async_context(self._shelf.claimed(overlay, found.name))
+                await claims.enter_async_context(self._folders.claimed(overlay, found.name))
             for overlay in [*reversed(over), folder]:
-                await self._shelf.remove(overlay)
+                await self._folders.remove(overlay)
 
     async def commit(
         self, name: str, base: str | None = None, *, drop_overlays: bool = False
@@ -155,12 +155,12 @@ class LibraryOverlays:
         opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the disk
         (`Library.import_disk`). Raises what opening the overlay does.
         """
-        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        folder, record = await self._folders.find(OVERLAYS, name, base)
         image, chain = await self._chain_to(folder, record)
         if image[1].media == "cd":
             raise ReadOnlyError
-        beneath = await self._images.overlays_of(record.base or "")
-        others = names_of(found for other, found in beneath.items() if other != folder)
+        siblings = await self._images.overlays_of(record.base or "")
+        others = names_of(found for other, found in siblings.items() if other != folder)
         if others and not drop_overlays:
             raise HasOverlaysError(record.base_name or record.name, others, DROP_CONSENT)
         names = [overlay for overlay, _ in chain]
@@ -170,7 +170,7 @@ class LibraryOverlays:
             await disk.overlay.commit()
         finally:
             await disk.close()
-        self._shelf.tell(image[0], *names)
+        self._folders.notify(image[0], *names)
 
     async def _chain_to(
         self, folder: str, record: Record
@@ -178,10 +178,10 @@ class LibraryOverlays:
         """The local image at the bottom, and the overlays from it up to that one."""
         chain = [(folder, record)]
         while (base := chain[0][1].base or "").startswith(OVERLAYS):
-            chain.insert(0, await self._shelf.find(OVERLAYS, base))
+            chain.insert(0, await self._folders.find(OVERLAYS, base))
         if not base.startswith(IMAGES):
             raise ReadOnlyError
-        return await self._shelf.find(IMAGES, base), chain
+        return await self._folders.find(IMAGES, base), chain
 
     @contextlib.asynccontextmanager
     async def exporting(
@@ -191,23 +191,23 @@ class LibraryOverlays:
 
         If it is the uppermost of one of `open_disks`, of that: `Overlay.export`.
         """
-        folder, record = await self._shelf.find(OVERLAYS, name, base)
+        folder, record = await self._folders.find(OVERLAYS, name, base)
         for disk in open_disks:
             if disk.folder == folder and disk.overlay is not None:
-                async with contextlib.aclosing(disk.overlay.export()) as pieces:
-                    yield record, pieces
+                async with contextlib.aclosing(disk.overlay.export()) as parts:
+                    yield record, parts
                 return
-        async with self._shelf.claimed(folder, record.name):
+        async with self._folders.claimed(folder, record.name):
             try:
                 store = await SectorStore.open(
                     self._storage, f"{folder}/{SECTORS}", known_version=record.version
                 )
             except DamagedDiskError as error:
-                raise await noted(self._shelf, folder, record, error) from error
+                raise await noted(self._folders, folder, record, error) from error
             if store is None and record.state == "empty":
                 raise NoSuchImageError("overlay", record.name)  # it was reset, and holds nothing
             if store is None:
-                raise await missing(self._shelf, folder, record)
+                raise await missing(self._folders, folder, record)
             parts = overlay_parts(store)
             try:
                 yield record, parts
@@ -216,13 +216,13 @@ class LibraryOverlays:
                 store.close()
 
     async def top_of(self, image: str, names: Sequence[str]) -> str:
-        """The folder of the last of overlays over one another, or of the image beneath them all;
+        """The folder of the last of overlays over one another, or of the image below them all;
         empty when one of them is not there.
         """
         folder = image
         for name in names:
             try:
-                folder, _ = await self._shelf.find(OVERLAYS, name, folder)
+                folder, _ = await self._folders.find(OVERLAYS, name, folder)
             except NoSuchImageError:
                 return ""
         return folder
@@ -233,17 +233,17 @@ class LibraryOverlays:
         It fits one version of the base only, which is seen when it is opened. Raises
         `NameTakenError`, `InvalidDocumentError` and `StorageError`.
         """
-        folder = self._shelf.new_folder(OVERLAYS)
-        now = self._shelf.platform.clock.now()
+        folder = self._folders.new_folder(OVERLAYS)
+        now = self._folders.platform.clock.now()
         record = Record(name, 0, now, now, state="creating", base=base.folder, base_name=base.name)
-        async with self._shelf.claimed(folder, name):
-            await self._shelf.add(folder, record)
+        async with self._folders.claimed(folder, name):
+            await self._folders.add(folder, record)
             try:
                 path = f"{folder}/{SECTORS}"
                 contents = await store_from_parts(stream, self._storage, path)
-                await self._shelf.update(folder, state="ready", size=contents.size)
+                await self._folders.update(folder, state="ready", size=contents.size)
             except BaseException:
-                await self._shelf.remove(folder)
+                await self._folders.remove(folder)
                 raise
         return folder
 
@@ -254,8 +254,8 @@ class LibraryOverlays:
 
         Returns its folder, what is lost, and whether the rest is as it was last.
         """
-        folder, record = await self._shelf.find(OVERLAYS, name)
-        made, now = self._shelf.new_folder(OVERLAYS), self._shelf.platform.clock.now()
+        folder, record = await self._folders.find(OVERLAYS, name)
+        made, now = self._folders.new_folder(OVERLAYS), self._folders.platform.clock.now()
         new = Record(
             new_name,
             record.size,
@@ -265,10 +265,13 @@ class LibraryOverlays:
             base=record.base,
             base_name=record.base_name,
         )
-        async with self._shelf.claimed(folder, record.name), self._shelf.claimed(made, new_name):
-            salvage = await open_salvage(self._shelf, folder, record)
+        async with (
+            self._folders.claimed(folder, record.name),
+            self._folders.claimed(made, new_name),
+        ):
+            salvage = await open_salvage(self._folders, folder, record)
             with contextlib.closing(salvage):
-                await self._shelf.add(made, new)
+                await self._folders.add(made, new)
                 try:
                     contents = replace(
                         salvage.contents, identity=secrets.token_hex(16), commit_mark=None
@@ -278,17 +281,17 @@ class LibraryOverlays:
                     with contextlib.closing(store):
                         lost = await copy_intact(salvage, store, report)
                         store.commit_and_close()
-                    await self._shelf.update(made, state="ready", size=contents.size)
+                    await self._folders.update(made, state="ready", size=contents.size)
                 except BaseException:
-                    await self._shelf.remove(made)
+                    await self._folders.remove(made)
                     raise
         return made, lost, salvage.is_latest
 
     async def note_base_name(self, folder: str, name: str) -> None:
         """Notes what the image that overlays lie over is called now."""
-        for overlay, record in (await self._shelf.all(OVERLAYS)).items():
+        for overlay, record in (await self._folders.all(OVERLAYS)).items():
             if record.base == folder:
-                await self._shelf.update(overlay, base_name=name)
+                await self._folders.update(overlay, base_name=name)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -298,25 +301,25 @@ class LibraryOverlays:
         """The overlay of that name, or a record for a new one, still being created."""
         size = over.size
         try:
-            return await self._shelf.find(OVERLAYS, name, base.folder)
+            return await self._folders.find(OVERLAYS, name, base.folder)
         except NoSuchImageError:
-            await find_bases(self._shelf, {base.folder: (base.name, over.version)})
-            records = (await self._shelf.all(OVERLAYS)).values()
+            await find_bases(self._folders, {base.folder: (base.name, over.version)})
+            records = (await self._folders.all(OVERLAYS)).values()
             found = [r.name for r in records if r.state == "recovered" and r.base == base.folder]
             if found and name not in found:
                 raise RecoveredOverlayError(name, base.name, tuple(found)) from None
             if found:
-                return await self._shelf.find(OVERLAYS, name, base.folder)
-            now = self._shelf.platform.clock.now()
+                return await self._folders.find(OVERLAYS, name, base.folder)
+            now = self._folders.platform.clock.now()
             record = Record(
                 name, size, now, now, state="creating", base=base.folder, base_name=base.name
             )
-            return self._shelf.new_folder(OVERLAYS), record
+            return self._folders.new_folder(OVERLAYS), record
 
     async def _open_lower(
         self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
     ) -> tuple[OverlayBase, Disk]:
-        """Opens an overlay that is only read: where all beneath it is shared, it is too."""
+        """Opens an overlay that is only read: where all below it is shared, it is too."""
         # Of two that come first, one makes it and the other finds it made.
         async with naming_turn(self._storage, base.folder, name):
             return await self._open_named_lower(base, over, name, releases)
@@ -349,10 +352,10 @@ class LibraryOverlays:
         self, over: Disk, folder: str, record: Record, releases: list[Callable[[], None]]
     ) -> Overlay:
         """Claims and opens an overlay, and makes it when it is still being created."""
-        releases.append((await self._shelf.claim(folder, record.name)).release)
+        releases.append((await self._folders.claim(folder, record.name)).release)
         if record.state == "creating":
             try:
-                await self._shelf.add(folder, record)
+                await self._folders.add(folder, record)
             except NameTakenError as error:  # made meanwhile, and open there
                 raise ImageBusyError(record.name) from error
         is_new = record.state in ("creating", "empty")
@@ -363,17 +366,17 @@ class LibraryOverlays:
         except StorageBusyError as error:
             raise ImageBusyError(record.name) from error
         except FileNotFoundError as error:
-            raise await missing(self._shelf, folder, record) from error
+            raise await missing(self._folders, folder, record) from error
         except DamagedDiskError as error:
-            raise await noted(self._shelf, folder, record, error) from error
+            raise await noted(self._folders, folder, record, error) from error
         except BaseException:
             if record.state == "creating":
-                await self._shelf.remove(folder)
+                await self._folders.remove(folder)
             raise
         if is_new:
-            await self._shelf.update(folder, state="ready")
+            await self._folders.update(folder, state="ready")
         if record.damage is not None:
-            await note(self._shelf, folder, None)  # what is still damaged is found again
+            await note(self._folders, folder, None)  # what is still damaged is found again
         return overlay
 
     async def _refusal(self, over: OverlayBase, *, write_base: bool) -> Refusal | None:
@@ -389,8 +392,8 @@ class LibraryOverlays:
 
     async def _note(self, folder: str, info: DiskInfo) -> None:
         with contextlib.suppress(StorageError):
-            now = self._shelf.platform.clock.now()
-            await self._shelf.update(folder, used_at=now, version=info.version)
+            now = self._folders.platform.clock.now()
+            await self._folders.update(folder, used_at=now, version=info.version)
 
 
 def _call(releases: list[Callable[[], None]]) -> None:

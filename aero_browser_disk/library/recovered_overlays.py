@@ -5,43 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ImageBusyError, StorageError
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import CACHES, IMAGES, OVERLAYS, SECTORS, read_record
 from ..writable.sector_store import SectorStore
 
 
 async def find_bases(
-    shelf: LibraryShelf, known: Mapping[str, tuple[str, str]] | None = None
+    folders: LibraryFolders, known: Mapping[str, tuple[str, str]] | None = None
 ) -> None:
     """Notes what overlays lie over whose records were damaged, as far as that can be told.
 
     An overlay's file has the version of its base, and most records the version of what they are of.
     `known` has folders with their names and versions besides.
     """
-    overlays = await shelf.all(OVERLAYS)
+    overlays = await folders.all(OVERLAYS)
     lost = [f for f, record in overlays.items() if record.state == "recovered" and not record.base]
     if not lost:
         return
     bases = {folder: (r.name, r.version or "") for folder, r in overlays.items()}
-    bases |= {folder: (r.name, r.version or "") for folder, r in (await shelf.all(IMAGES)).items()}
-    for name in await shelf.storage.list(CACHES):
-        record = await read_record(shelf.storage, f"{CACHES}/{name}")
+    bases |= {
+        folder: (r.name, r.version or "") for folder, r in (await folders.all(IMAGES)).items()
+    }
+    for name in await folders.storage.list(CACHES):
+        record = await read_record(folders.storage, f"{CACHES}/{name}")
         if record is not None:
             bases[f"{CACHES}/{name}"] = record.name, record.version or ""
     bases |= known or {}
     for folder in lost:
-        wanted = await _base_version(shelf, folder)
+        wanted = await _base_version(folders, folder)
         for base, (name, version) in bases.items():
             if wanted and base != folder and _same_disk(wanted, version):
-                await shelf.update(folder, base=base, base_name=name)
+                await folders.update(folder, base=base, base_name=name)
                 break
 
 
-async def _base_version(shelf: LibraryShelf, folder: str) -> str:
+async def _base_version(folders: LibraryFolders, folder: str) -> str:
     """The version of the base that an overlay was made over; empty when that cannot be read."""
     try:
-        async with shelf.claimed(folder, folder):
-            store = await SectorStore.open(shelf.storage, f"{folder}/{SECTORS}")
+        async with folders.claimed(folder, folder):
+            store = await SectorStore.open(folders.storage, f"{folder}/{SECTORS}")
     except (StorageError, ImageBusyError):
         return ""
     if store is None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from ..errors import DamagedDiskError, ImageBusyError, StorageBusyError
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import SECTORS, Record
 from ..transfer.image_import import CopyProgress, Report
 from ..writable.local_image import LocalImage
@@ -31,13 +31,13 @@ class Recovery:
     is_latest: bool
 
 
-async def open_salvage(shelf: LibraryShelf, folder: str, record: Record) -> Salvage:
+async def open_salvage(folders: LibraryFolders, folder: str, record: Record) -> Salvage:
     """Opens what is in a folder, which is claimed, to save what is intact of it.
 
     Raises `DamagedDiskError` when nothing is.
     """
     try:
-        return await Salvage.open(shelf.storage, f"{folder}/{SECTORS}", record.version)
+        return await Salvage.open(folders.storage, f"{folder}/{SECTORS}", record.version)
     except StorageBusyError as error:
         raise ImageBusyError(record.name) from error
     except FileNotFoundError as error:

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..platform.byte_source import SourceIdentity
 from ..platform.printable import printable
-from ..records.folders import LibraryShelf, checked_name
+from ..records.folders import LibraryFolders, checked_name
 from ..records.record import IMAGES, Record
 from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
 from ..writable.local_image import LocalImage
@@ -35,9 +35,9 @@ _SUFFIX = re.compile(
 class LibraryImports:
     """Makes local images of files."""
 
-    def __init__(self, shelf: LibraryShelf) -> None:
-        self._shelf = shelf
-        self._storage = shelf.storage
+    def __init__(self, folders: LibraryFolders) -> None:
+        self._folders = folders
+        self._storage = folders.storage
 
     async def run(
         self,
@@ -60,20 +60,20 @@ class LibraryImports:
         """
         size = check_size(file.disk_size, pad=pad)
         folder, record = await self._find_or_name(file, name)
-        async with self._shelf.claimed(folder, record.name):
+        async with self._folders.claimed(folder, record.name):
             if record.state == "creating":
                 record = replace(record, state="importing", size=size)
-                await self._shelf.add(folder, record)
+                await self._folders.add(folder, record)
             try:
                 async with self._image(folder, size or _FIRST_SIZE) as image:
                     await self._import(file, image, folder, record, pad=pad, report=report)
             except asyncio.CancelledError:
                 if not keep:
-                    await self._shelf.remove(folder)
+                    await self._folders.remove(folder)
                 raise
             except DiskError as error:
                 if isinstance(error, _HOPELESS):
-                    await self._shelf.remove(folder)
+                    await self._folders.remove(folder)
                 raise
         return folder
 
@@ -90,9 +90,9 @@ class LibraryImports:
         report: Report | None,
     ) -> None:
         async def checkpoint(done: int) -> None:
-            await self._shelf.update(folder, done=done)
+            await self._folders.update(folder, done=done)
 
-        clock = self._shelf.platform.clock
+        clock = self._folders.platform.clock
         await ImageImport(
             file,
             image,
@@ -103,7 +103,7 @@ class LibraryImports:
             report=report,
             checkpoint=checkpoint,
         ).run()
-        await self._shelf.update(
+        await self._folders.update(
             folder,
             state="ready",
             size=image.info.size,
@@ -128,7 +128,7 @@ class LibraryImports:
     async def _find_or_name(self, file: OpenedFile, name: str | None) -> tuple[str, Record]:
         """The unfinished import of that file, or a record for a new one, still being created."""
         identity = file.identity.shortened()
-        records = await self._shelf.all(IMAGES)
+        records = await self._folders.all(IMAGES)
         if name is None:
             for folder, record in records.items():
                 if record.state == "importing" and record.source == identity:
@@ -139,11 +139,11 @@ class LibraryImports:
             found = [item for item in records.items() if item[1].name == name]
             if found:
                 return _same_import(*found[0], identity)
-        now = self._shelf.platform.clock.now()
+        now = self._folders.platform.clock.now()
         record = Record(
             name, 0, now, now, state="creating", format=file.format.name, source=identity
         )
-        return self._shelf.new_folder(IMAGES), record
+        return self._folders.new_folder(IMAGES), record
 
 
 def _same_import(folder: str, record: Record, identity: SourceIdentity) -> tuple[str, Record]:

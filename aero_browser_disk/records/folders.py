@@ -1,7 +1,7 @@
 """The folders of images and overlays: made, found by name, claimed and cleared, one tab at a time.
 
 Each has a folder with a random name, which is its id for good, and a record in it. Records are read
-and written under one lock of the origin, the bytes beside them under a lock of the folder.
+and written under one lock of the origin, the data next to them under a lock of the folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..platform.base import Channel, Lock, Message, Platform
 from .record import IMAGES, OVERLAYS, SECTORS, Record, State, read_record, write_record
 
 CHANNEL = "library"
-"""Where every change is told to the other tabs: `{"changed": folder}`."""
+"""The channel on which the other tabs are notified of each change: `{"changed": folder}`."""
 
 _LOCK = "library"
 _LOCK_WITHIN_S = 30.0  # its holders read and write a few small files
@@ -35,7 +35,7 @@ _LONGEST_NAME = 200
 _KINDS = {IMAGES: "image", OVERLAYS: "overlay"}
 
 
-class LibraryShelf:
+class LibraryFolders:
     """The folders below `images/` and `overlays/`."""
 
     def __init__(self, platform: Platform) -> None:
@@ -80,7 +80,7 @@ class LibraryShelf:
         async with self._locked():
             self._check_free(kind, await self._read_all(kind), record.name, record.base)
             await write_record(self.storage, folder, record)
-        self.tell(folder)
+        self.notify(folder)
 
     async def update(self, folder: str, **changes: Any) -> Record | None:
         """Changes fields of a record; returns the new one, None when there was none.
@@ -102,7 +102,7 @@ class LibraryShelf:
             record = replace(old, **changes)
             if record != old:
                 await write_record(self.storage, folder, record)
-        self.tell(folder)
+        self.notify(folder)
         return record
 
     async def note_cache(self, folder: str, record: Record) -> None:
@@ -116,7 +116,7 @@ class LibraryShelf:
         """Removes a folder that is claimed, with all in it; goes on after a crash by `tidy`."""
         await self.update(folder, state="removing")
         await self.storage.remove(folder)
-        self.tell(folder)
+        self.notify(folder)
 
     async def tidy(self) -> list[str]:
         """Clears away what an interrupted creation or removal left; returns the folders.
@@ -132,10 +132,10 @@ class LibraryShelf:
                 if await self._is_orphan(folder := f"{kind}/{name}")
             ]
         cleared = [folder for folder in suspects if await self._clear(folder)]
-        self.tell(*cleared)
+        self.notify(*cleared)
         return cleared
 
-    # ── claims, and what is told ─────────────────────────────────────────────────────────────────
+    # ── claims and notifications ─────────────────────────────────────────────────────────────────
 
     async def claim(self, folder: str, name: str) -> Lock:
         """The right to open what is in a folder; raises `ImageBusyError` when another has it."""
@@ -155,8 +155,8 @@ class LibraryShelf:
         finally:
             lock.release()
 
-    def tell(self, *folders: str) -> None:
-        """Tells the other tabs that something about these changed."""
+    def notify(self, *folders: str) -> None:
+        """Notifies the other tabs that something about these changed."""
         if self.platform.channels is None:
             return
         if self._channel is None:
@@ -165,7 +165,7 @@ class LibraryShelf:
             self._channel.send({"changed": folder})
 
     def close(self) -> None:
-        """Stops telling. Idempotent."""
+        """Stops notifying. Idempotent."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None

@@ -1,6 +1,6 @@
-"""The header of a journal: a few facts in one of two places, of which the newer one counts.
+"""The header of a journal: two copies of a few facts, of which the newer one counts.
 
-So the other place can be written anew while a crash still leaves a header. Its bytes are a magic,
+So the older copy can be written over while a crash still leaves a header. Its bytes are a magic,
 the length of a JSON object and the CRC-32 of that, little-endian, and the object.
 """
 
@@ -27,13 +27,13 @@ HeaderT = TypeVar("HeaderT", bound=_Numbered)
 
 
 def encode_header(magic: bytes, fields: dict[str, Any]) -> bytes:
-    """The bytes of a header, without what fills up its place."""
+    """The bytes of a header, without the padding."""
     body = json.dumps(fields).encode()
     return _HEAD.pack(magic, len(body), zlib.crc32(body)) + body
 
 
 def decode_header(magic: bytes, data: ReadableBuffer) -> dict[str, Any] | None:
-    """The facts of the header in its place; None when there is none, or not all of it."""
+    """The facts of a copy of the header; None when there is none, or not all of it."""
     if len(data) < _HEAD.size:
         return None
     found, length, checksum = _HEAD.unpack_from(data)
@@ -46,10 +46,10 @@ def decode_header(magic: bytes, data: ReadableBuffer) -> dict[str, Any] | None:
 
 
 def newest(
-    decode: Callable[[memoryview], HeaderT | None], places: Iterable[memoryview]
+    decode: Callable[[memoryview], HeaderT | None], copies: Iterable[memoryview]
 ) -> HeaderT | None:
     """The header that counts: the whole one with the highest serial number."""
-    headers = (decode(place) for place in places)
+    headers = (decode(copy) for copy in copies)
     return max((h for h in headers if h), key=lambda h: h.serial, default=None)
 
 

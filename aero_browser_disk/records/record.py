@@ -1,8 +1,8 @@
-"""What the library notes of each image and overlay: a small file beside its bytes.
+"""What the library notes of each image and overlay: a small file next to its data.
 
-The file has two places, both with the same record. It is written to the one and, once that is
-durable, to the other, each with a serial number and a checksum: a crash at any instant leaves the
-old record or the new one, and damage of one place loses nothing.
+The file has two copies of the record. A new one is written over the older copy and, once that is
+durable, over the other, each with a serial number and a checksum: a crash at any instant leaves the
+old record or the new one, and damage of one copy loses nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ State = Literal[
     "ready",
     "empty",  # an overlay that was reset: its file is made anew when it is opened
     "recovered",  # its record could not be read: this one was made up, until it is renamed
-    "creating",  # nobody was told that it is there: if that was interrupted, it is cleared away
+    "creating",  # nobody knows of it yet: if that was interrupted, it is cleared away
     "importing",  # it was not imported to the end: it can be continued, or removed
     "removing",  # the user removed it, and that was interrupted: it is removed for good
 ]
@@ -29,9 +29,9 @@ Media = Literal["disk", "cd"]
 
 IMAGES, OVERLAYS, CACHES = "images", "overlays", "cache"
 SECTORS: Final = "sectors"
-"""The file beside a record that holds what was written."""
+"""The file next to a record that holds what was written."""
 
-_PLACE = 8192
+_COPY_SIZE = 8192
 _HEADER = struct.Struct("<8sQII")  # magic, serial, length of the JSON, checksum of all but itself
 _MAGIC = b"AEROREC1"
 _LONGEST_TEXT = 200  # characters, each of at most 6 bytes in JSON, of a few fields
@@ -44,7 +44,7 @@ class Record:
     `damage` is what was found wrong with its data.
     `base` is the folder of what an overlay lies over, which names that for good, and `base_name`
     what to call it. `format` is what an image was when it was imported, `version` the one that it
-    had when it was closed last. Of an unfinished import, `source` tells of which file, and `done`
+    had when it was closed last. Of an unfinished import, `source` says of which file, and `done`
     how many bytes of the disk are safe.
     """
 
@@ -63,7 +63,7 @@ class Record:
     damage: str | None = None
 
     def encode(self) -> bytes:
-        """As JSON, at most as long as a place."""
+        """As JSON, at most as long as a copy may be."""
         fields = asdict(self)
         for name in ("name", "base_name", "version", "damage"):
             if fields[name] is not None:
@@ -93,7 +93,7 @@ async def read_record(storage: Storage, folder: str) -> Record | None:
     except FileNotFoundError:
         return None
     try:
-        data = bytearray(2 * _PLACE)
+        data = bytearray(2 * _COPY_SIZE)
         file.read_into(data, 0)
     finally:
         file.close()
@@ -104,38 +104,38 @@ async def read_record(storage: Storage, folder: str) -> Record | None:
 async def write_record(storage: Storage, folder: str, record: Record) -> None:
     """Writes a record. Once it returns, that is the one; if it raises, it is or the old one is."""
     encoded = record.encode()
-    if len(encoded) > _PLACE - _HEADER.size:
+    if len(encoded) > _COPY_SIZE - _HEADER.size:
         raise StorageError(folder, "what is to be noted of it is too long")
     file = await storage.open(f"{folder}/record")
     try:
-        data = bytearray(2 * _PLACE)
+        data = bytearray(2 * _COPY_SIZE)
         if file.read_into(data, 0):
-            file.flush()  # after a kill the newer place may not be durable yet
+            file.flush()  # after a kill the newer copy may not be durable yet
         newest = _newest(bytes(data))
         serial = newest[0] + 1 if newest else 1
-        file.write(_place(serial, encoded), serial % 2 * _PLACE)
+        file.write(_encoded_copy(serial, encoded), serial % 2 * _COPY_SIZE)
         file.flush()
         # Until this is durable the first is enough: it is flushed before that is written over.
-        file.write(_place(serial + 1, encoded), (serial + 1) % 2 * _PLACE)
+        file.write(_encoded_copy(serial + 1, encoded), (serial + 1) % 2 * _COPY_SIZE)
     finally:
         file.close()
 
 
-def _place(serial: int, encoded: bytes) -> bytes:
+def _encoded_copy(serial: int, encoded: bytes) -> bytes:
     head = _HEADER.pack(_MAGIC, serial, len(encoded), 0)
     checksum = zlib.crc32(encoded, zlib.crc32(head))
     whole = _HEADER.pack(_MAGIC, serial, len(encoded), checksum) + encoded
-    return whole.ljust(_PLACE, b"\0")
+    return whole.ljust(_COPY_SIZE, b"\0")
 
 
 def _newest(data: bytes) -> tuple[int, Record] | None:
-    found = [place for at in (0, _PLACE) if (place := _read_place(data[at : at + _PLACE]))]
-    return max(found, key=lambda place: place[0], default=None)
+    found = [copy for at in (0, _COPY_SIZE) if (copy := _read_copy(data[at : at + _COPY_SIZE]))]
+    return max(found, key=lambda copy: copy[0], default=None)
 
 
-def _read_place(place: bytes) -> tuple[int, Record] | None:
-    magic, serial, length, checksum = _HEADER.unpack_from(place)
-    encoded = place[_HEADER.size : _HEADER.size + length]
+def _read_copy(copy: bytes) -> tuple[int, Record] | None:
+    magic, serial, length, checksum = _HEADER.unpack_from(copy)
+    encoded = copy[_HEADER.size : _HEADER.size + length]
     head = _HEADER.pack(magic, serial, length, 0)
     if magic != _MAGIC or checksum != zlib.crc32(encoded, zlib.crc32(head)):
         return None

@@ -13,7 +13,7 @@ from ..disk import Notice
 from ..errors import StorageBusyError, StorageError
 from ..platform.base import Lock, Platform, Storage
 from ..platform.memory import MemoryStorage
-from ..records.folders import LibraryShelf
+from ..records.folders import LibraryFolders
 from ..records.record import Record
 from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
@@ -195,7 +195,7 @@ class CacheFolder:
         now = platform.clock.now()
         record = Record(name, version.size, now, now, version=str(version))
         with contextlib.suppress(StorageError):
-            await LibraryShelf(platform).note_cache(self.path, record)
+            await LibraryFolders(platform).note_cache(self.path, record)
 
     async def load_profile(self) -> BootProfile | None:
         """The boot profile that an earlier session recorded; None when there is none to be read."""

@@ -234,7 +234,7 @@ class MemberPacker:
 
 
 async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
-    """Writes an export to a file of the host, with holes where the file system has them.
+    """Writes an export to a file of this machine, with holes where the file system has them.
 
     The file appears under its name when it is whole. Returns its size; raises `StorageError`.
     """

@@ -1,4 +1,10 @@
-"""The chain of journal slots in a sector store's file: batches read, added, and written anew."""
+"""The commit log of a sector store: a chain of journal slots in the store's file.
+
+Each commit adds one batch of records, which say where the granules lie that it changed. A batch
+takes one slot or more; each slot names the next one. Opening a store reads the chain from its
+beginning, which the header names. A chain that has grown long is replaced by a snapshot of the
+records.
+"""
 
 from __future__ import annotations
 
@@ -32,29 +38,33 @@ from .sector_journal import (
     slots_for,
     unpacked_units,
 )
-from .slot_allocator import HELD, SlotSpace
+from .slot_allocator import USED, SlotAllocator
 from .slot_checksums import SlotChecksums
 
 _SLOTS_AT_ONCE: Final = 8
 _FEW_SLOTS: Final = 256  # behind a snapshot that are not worth another
 _WINDOW: Final = 1 << 20
 
-Placed = tuple[int, JournalSlot]
+PlacedSlot = tuple[int, JournalSlot]
 
 
-class BatchChain:
-    """The chain. Slots for the next batch, and for the beginning of the one behind, are kept ready.
+class CommitLog:
+    """Reads the log, adds to it and writes it anew.
+
+    Slots for the next batch are kept ready, and one for the beginning of the batch behind it.
 
     After a failure that leaves open what is on the medium, `failure` is why nothing is added any
     more; the next start finds what was durable.
     """
 
-    def __init__(self, path: str, file: File, space: SlotSpace, checksums: SlotChecksums) -> None:
+    def __init__(
+        self, path: str, file: File, allocator: SlotAllocator, checksums: SlotChecksums
+    ) -> None:
         self.header = Header(0, 0, 0, 0, 0, Contents(0, ""))
         self.commits = 0
         """How many batches there ever were."""
         self.failure: StorageError | None = None
-        self.room = 0
+        self.capacity = 0
         """How many units the next batch may have."""
         self.session = 0
         """Which session made the last commit; 0 is one of an earlier format."""
@@ -62,26 +72,26 @@ class BatchChain:
         self._checksums = checksums
         self._path = path
         self._file = file
-        self._space = space
+        self._allocator = allocator
         self.has_snapshot = True
         self.is_broken = False
         self._has_copy = True  # of the header
         self._is_header_durable = True
         self._units = UnitReader(checksums, 0)
-        self._places: list[int] = []
+        self._slots: list[int] = []
         self._spare: list[int] = []
         self._seed = 0  # of the next slot's checksum
-        self._rewrite_waits_for = 0  # slots of the chain, after want of room
+        self._rewrite_waits_for = 0  # slots of the chain, after lack of space
         self._is_allocated = False  # the slots that are written next, since the file was opened
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
     @property
     def is_long(self) -> bool:
         """Whether it is worth to be written anew."""
         least = max(_FEW_SLOTS, 3 * self.header.snapshot_slots)
-        return len(self._places) > max(least, self._rewrite_waits_for)
+        return len(self._slots) > max(least, self._rewrite_waits_for)
 
     # ── opening ──────────────────────────────────────────────────────────────────────────────────
 
@@ -90,9 +100,9 @@ class BatchChain:
 
         Raises `StorageError` when it is lost.
         """
-        places = bytearray(FIRST_SLOT * SLOT_SIZE)
-        got = self._file.read_into(places, 0)
-        copies = [header for header in read_headers(memoryview(places)[:got]) if header]
+        slots = bytearray(FIRST_SLOT * SLOT_SIZE)
+        got = self._file.read_into(slots, 0)
+        copies = [header for header in read_headers(memoryview(slots)[:got]) if header]
         if not copies and self._file.size() > FIRST_SLOT * SLOT_SIZE:
             raise self._damage("both copies of its header are lost")
         header = max(copies, key=lambda copy: copy.serial, default=None)
@@ -105,7 +115,7 @@ class BatchChain:
         self._file.allocate(0, FIRST_SLOT * SLOT_SIZE)
         self._switch(Header(1, new_salt(), FIRST_SLOT, 0, 0, contents))
         self._seed = self.header.salt
-        self._hold(FIRST_SLOT)
+        self._reserve_slots(FIRST_SLOT)
 
     def replay(self, header: Header, *, known_commits: int = 0) -> Iterator[Sequence[Record]]:
         """The records of the snapshot and of all batches that count, in order.
@@ -125,11 +135,11 @@ class BatchChain:
             if found is None:
                 raise self._damage("its journal is not whole")
             yield self._units.read(found)
-            self._places.append(next_slot)
+            self._slots.append(next_slot)
             seed, next_slot = found.checksum, found.next_slot
         self._seed, self._spare = seed, [next_slot]
-        batch: list[Placed] = []
-        whole: list[Placed] = []
+        batch: list[PlacedSlot] = []
+        whole: list[PlacedSlot] = []
         while found := decode_slot(window.slot(next_slot), seed, header.salt):
             yield from self._accept(whole)
             whole = []
@@ -161,7 +171,7 @@ class BatchChain:
             yield self._units.read(found)
             before, next_slot = found.checksum, found.next_slot
         self.has_snapshot = True
-        batch: list[Placed] = []
+        batch: list[PlacedSlot] = []
         while found := self._repaired(next_slot, before):
             batch.append((next_slot, found))
             before, next_slot = found.checksum, found.next_slot
@@ -195,7 +205,7 @@ class BatchChain:
         header = self.header
         if header.format == 1 or (header.is_closed and header.end == self.commits):
             return
-        for start, stop in self._space.free_runs(_WINDOW // SLOT_SIZE):
+        for start, stop in self._allocator.free_runs(_WINDOW // SLOT_SIZE):
             data = bytearray((stop - start) * SLOT_SIZE)
             got = self._file.read_into(data, start * SLOT_SIZE)
             with memoryview(data)[:got] as view:
@@ -212,9 +222,9 @@ class BatchChain:
         count could be completed by the next one to come.
         """
         (next_slot,) = self._spare
-        self._hold(next_slot)
-        for place in self._places:
-            self._space.mark(place, 1, HELD)
+        self._reserve_slots(next_slot)
+        for slot in self._slots:
+            self._allocator.mark(slot, 1, USED)
         found = bytearray(SLOT_SIZE)
         got = self._file.read_into(found, next_slot * SLOT_SIZE)
         if any(found[:got]):
@@ -231,80 +241,81 @@ class BatchChain:
         return len(self._spare) - 1
 
     def allocate(self) -> None:
-        """Sees to storage for the slots that were named before the file was opened.
+        """Allocates storage for the slots that were named before the file was opened.
 
-        The header's place gets a copy that says that the file is written to, durable with the first
-        batch: if it is lost, the batch is found behind the end all the same. Raises `StorageError`.
+        The older copy of the header is replaced by one that says that the file is written to. It is
+        durable with the first batch: if it is lost, the batch is found behind the end all the same.
+        Raises `StorageError`.
         """
         if self._is_allocated:
             return
         self._file.allocate(self._spare[0] * SLOT_SIZE, SLOT_SIZE)
         header = replace(self.header.copy(), is_closed=False)
-        if header.format == 1:  # where the other place may be a hole
+        if header.format == 1:  # where the older copy may be a hole
             if not self._is_header_durable:
                 self.flush()
-            self._file.allocate(header.place, SLOT_SIZE)
+            self._file.allocate(header.offset, SLOT_SIZE)
             self._switch(replace(header, format=2, end=self.commits))
         else:
             if not self._is_header_durable:
                 self.flush()
-            self._file.write(self._encoded(header), header.place)
+            self._file.write(self._encoded(header), header.offset)
             self.header, self._is_header_durable = header, False
         self._is_allocated = True
 
-    def make_room(self) -> None:
+    def make_space(self) -> None:
         """Keeps slots ready for more records. Raises `StorageFullError`."""
         self.allocate()
-        slot, count = self._space.take(_SLOTS_AT_ONCE, HELD)
+        slot, count = self._allocator.take(_SLOTS_AT_ONCE, USED)
         self._spare += range(slot, slot + count)
-        self._note_room()
+        self._note_capacity()
 
     def append(self, records: Sequence[Record], *, is_data_durable: bool) -> None:
-        """Adds a batch, for which there is room; it and its data are durable then."""
+        """Adds a batch, for which there is space; it and its data are durable then."""
         self.allocate()
         units = encode_units(records, self._checksums)
         count = slots_for(count_units(units))
-        places, next_slot = self._spare[:count], self._spare[count]
+        slots, next_slot = self._spare[:count], self._spare[count]
         flags = 0 if is_data_durable else CHECKED
         number = self.commits + 1
-        self._seed = self._write(self._seed, places, next_slot, units, flags, number)
-        self._places += places
+        self._seed = self._write(self._seed, slots, next_slot, units, flags, number)
+        self._slots += slots
         del self._spare[:count]
-        self._note_room()
+        self._note_capacity()
         self.commits, self.session = number, self.this_session
 
     def rewrite(self, records: Sequence[Record], contents: Contents, *, is_change: bool) -> None:
         """Begins anew with a snapshot. All or nothing, and durable when it returns.
 
         With `is_change` the snapshot is another state than the last batch left: one more commit.
-        Raises `StorageFullError` when there is no room for both, and other `StorageError`s.
+        Raises `StorageFullError` when there is no space for both, and other `StorageError`s.
         """
         self.allocate()
         units = encode_units(records, self._checksums)
-        places = self._take(slots_for(count_units(units)) + 1)
-        next_slot = places.pop()
+        slots = self._take(slots_for(count_units(units)) + 1)
+        next_slot = slots.pop()
         serial, salt = self.header.serial + 1, new_salt()
         commits = self.commits + is_change
         session = self.this_session if is_change else self.session
-        header = Header(serial, salt, places[0], len(places), commits, contents, session, commits)
+        header = Header(serial, salt, slots[0], len(slots), commits, contents, session, commits)
         try:
-            seed = self._write(salt, places, next_slot, units, 0, commits, salt)
+            seed = self._write(salt, slots, next_slot, units, 0, commits, salt)
             self._switch(header)
         except BaseException:
             if self.failure is None:
-                self._space.give_back([*places, next_slot])
+                self._allocator.give_back([*slots, next_slot])
             raise
-        self._space.give_back(self._places)
-        self._space.give_back(self._spare)
-        self._places, self._spare, self._seed = places, [next_slot], seed
+        self._allocator.give_back(self._slots)
+        self._allocator.give_back(self._spare)
+        self._slots, self._spare, self._seed = slots, [next_slot], seed
         self.commits, self.session = commits, session
         self._rewrite_waits_for = 0
-        self._note_room()
+        self._note_capacity()
 
     def relabel(self, contents: Contents) -> None:
-        """Says anew what the store is of, at the same size. All or nothing, durable, needs no room.
+        """Says anew what the store is of, at the same size.
 
-        Raises `StorageError`.
+        All or nothing; durable when it returns. It takes no space. Raises `StorageError`.
         """
         self.allocate()
         serial, end = self.header.serial + 1, self.commits
@@ -321,8 +332,8 @@ class BatchChain:
             self.flush()
 
     def put_off_rewriting(self) -> None:
-        """Lets it grow twice as long: there was no room to write it anew, and it does no harm."""
-        self._rewrite_waits_for = 2 * len(self._places)
+        """Lets it grow twice as long: there was no space to write it anew, and it does no harm."""
+        self._rewrite_waits_for = 2 * len(self._slots)
 
     def flush(self) -> None:
         """Makes what was written durable."""
@@ -336,15 +347,15 @@ class BatchChain:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
-    def _accept(self, batch: list[Placed]) -> Iterator[Sequence[Record]]:
-        for place, found in batch:
+    def _accept(self, batch: list[PlacedSlot]) -> Iterator[Sequence[Record]]:
+        for slot, found in batch:
             yield self._units.read(found)
-            self._places.append(place)
+            self._slots.append(slot)
             self._seed, self._spare = found.checksum, [found.next_slot]
             self.session = found.session
         self.commits += bool(batch)
 
-    def _has_its_data(self, batch: list[Placed]) -> bool:
+    def _has_its_data(self, batch: list[PlacedSlot]) -> bool:
         last = batch[-1][1]
         if not last.flags & CHECKED:
             return True
@@ -365,7 +376,7 @@ class BatchChain:
     def _write(
         self,
         seed: int,
-        places: list[int],
+        slots: list[int],
         next_slot: int,
         units: bytes,
         flags: int,
@@ -376,9 +387,9 @@ class BatchChain:
         if salt is None:
             salt = self.header.salt
         parts: list[bytes] = []
-        start = places[0]
-        following = [*places[1:], next_slot]
-        for slot, then, part in zip(places, following, unpacked_units(units), strict=True):
+        start = slots[0]
+        following = [*slots[1:], next_slot]
+        for slot, then, part in zip(slots, following, unpacked_units(units), strict=True):
             of_slot = flags | COMMIT if then == next_slot else 0
             data, seed = encode_slot(seed, then, of_slot, part, salt, number, self.this_session)
             if slot != start + len(parts) or len(parts) == _WINDOW // SLOT_SIZE:
@@ -390,18 +401,18 @@ class BatchChain:
         return seed
 
     def _take(self, wanted: int) -> list[int]:
-        places: list[int] = []
-        reserve, self._space.reserve = self._space.reserve, 0  # this is what it is for
+        slots: list[int] = []
+        reserve, self._allocator.reserve = self._allocator.reserve, 0  # this is what it is for
         try:
-            while len(places) < wanted:
-                slot, count = self._space.take(wanted - len(places), HELD)
-                places += range(slot, slot + count)
+            while len(slots) < wanted:
+                slot, count = self._allocator.take(wanted - len(slots), USED)
+                slots += range(slot, slot + count)
         except StorageError:
-            self._space.give_back(places)
+            self._allocator.give_back(slots)
             raise
         finally:
-            self._space.reserve = reserve
-        return places
+            self._allocator.reserve = reserve
+        return slots
 
     def _switch(self, header: Header) -> None:
         """Makes `header` the one that counts. When that fails, nobody knows which one does.
@@ -413,13 +424,13 @@ class BatchChain:
         self._write_header(header.copy())
 
     def _write_header(self, header: Header) -> None:
-        """Writes to the place of the older copy, once the newer one is durable."""
+        """Writes over the older copy, once the newer one is durable."""
         encoded = self._encoded(header)
         if not self._is_header_durable:
             self.flush()
         self._is_header_durable = False
         try:
-            self._file.write(encoded, header.place)
+            self._file.write(encoded, header.offset)
         except StorageError as error:
             self.failure = error
             raise
@@ -431,14 +442,14 @@ class BatchChain:
         except ValueError as error:
             raise StorageError(self._path, str(error)) from error
 
-    def _hold(self, next_slot: int) -> None:
-        self._space.mark(0, FIRST_SLOT, HELD)
-        self._space.mark(next_slot, 1, HELD)
+    def _reserve_slots(self, next_slot: int) -> None:
+        self._allocator.mark(0, FIRST_SLOT, USED)
+        self._allocator.mark(next_slot, 1, USED)
         self._spare = [next_slot]
-        self._note_room()
+        self._note_capacity()
 
-    def _note_room(self) -> None:
-        self.room = (len(self._spare) - 1) * UNITS_IN_SLOT
+    def _note_capacity(self) -> None:
+        self.capacity = (len(self._spare) - 1) * UNITS_IN_SLOT
 
     def _damage(self, what: str) -> DamagedDiskError:
         return DamagedDiskError(self._path, what)

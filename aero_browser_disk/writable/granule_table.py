@@ -1,8 +1,8 @@
 """Where each granule of a disk lies: a table in pages, small for sparse and for dense disks.
 
 An entry is a slot and the sectors that lie there, `slot << 8 | mask`. Slot 0 stands for zeros that
-take no room, and the entry 0 for a granule of which nothing was written. In a run each granule lies
-in the slot behind that of the one before, with the same sectors.
+take no space, and the entry 0 for a granule of which nothing was written. In a run each granule
+lies in the slot behind that of the one before, with the same sectors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A disk that lives whole in the browser's storage; what was never written takes no room."""
+"""A disk that lives whole in the browser's storage; what was never written takes no space."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LocalImage(ClosesOnExit):
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of room that the data takes; what was never written, or discarded, takes none."""
+        """Bytes that the data takes; what was never written, or discarded, takes none."""
         return self._store.used_bytes
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
@@ -93,11 +93,11 @@ class LocalImage(ClosesOnExit):
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
         """Where bytes lie in the image's file as a whole: `disk.Locating`."""
         self._check(offset, length)
-        place = self._store.locate(offset, length)
-        if place is not None:
+        location = self._store.locate(offset, length)
+        if location is not None:
             self._bytes_read += length
             self._reads += 1
-        return place
+        return location
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         self.try_read_into(offset, target)
@@ -148,14 +148,14 @@ class LocalImage(ClosesOnExit):
         self._store.resize(size)
 
     async def compact(self) -> None:
-        """Gives back to the storage what room is free. Raises `DiskClosedError`, `StorageError`."""
+        """Gives free space back to the storage. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
 
     # ── as the base of an overlay ────────────────────────────────────────────────────────────────
 
     def reserve(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
-        """Sees to room for what is about to be written: `SectorStore.reserve`."""
+        """Makes sure of space for what is about to be written: `SectorStore.reserve`."""
         return self._store.reserve(ranges)
 
     @property

@@ -1,4 +1,4 @@
-"""What is written to a disk that is not to be changed, kept beside it: a disk over a disk."""
+"""What is written to a disk that is not to be changed, kept separately: a disk over a disk."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Overlay(ClosesOnExit):
 
     @property
     def base(self) -> Disk:
-        """The disk beneath."""
+        """The disk base_sectors."""
         return self._base
 
     @property
@@ -105,7 +105,7 @@ class Overlay(ClosesOnExit):
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of room that what was written takes."""
+        """Bytes that what was written takes."""
         return self._store.used_bytes
 
     def written_ranges(self) -> Iterator[Range]:
@@ -123,13 +123,13 @@ class Overlay(ClosesOnExit):
     def data_ranges(self) -> Iterator[Range]:
         """Offset and length of what may be anything but zeros, here or in the base, in order."""
         at = 0
-        beneath = _Ranges(data_ranges(self._base))
+        base_sectors = _Ranges(data_ranges(self._base))
         for offset, length, is_zeros in self._store.ranges(0, self._size):
-            yield from beneath.between(at, offset)
+            yield from base_sectors.between(at, offset)
             at = min(offset + length, self._size)
             if not is_zeros:
                 yield offset, at - offset
-        yield from beneath.between(at, self._size)
+        yield from base_sectors.between(at, self._size)
 
     async def digest(self) -> str:
         """SHA-256, in hex, of the base's version and of what was written: the same, the same disk.
@@ -155,15 +155,15 @@ class Overlay(ClosesOnExit):
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie as a whole, in this overlay's file or beneath: `disk.Locating`."""
+        """Where bytes lie as a whole, in this overlay's file or base_sectors: `disk.Locating`."""
         self._check(offset, length)
-        place = self._store.locate(offset, length)
-        was_here = place is not None
+        location = self._store.locate(offset, length)
+        was_here = location is not None
         if not was_here and self._store.is_untouched(offset, length):
-            place = locate(self._base, offset, length)
-        if place is not None:
+            location = locate(self._base, offset, length)
+        if location is not None:
             self._count_read(length, was_here=was_here)
-        return place
+        return location
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         length = len(target)
@@ -174,7 +174,7 @@ class Overlay(ClosesOnExit):
             at = start - offset
             await self._base.read_into(start, memoryview(target)[at : at + count])
         elif missing:
-            await self._read_beneath(offset, memoryview(target), missing)
+            await self._read_base(offset, memoryview(target), missing)
         if self._closed:
             raise DiskClosedError
         self._count_read(length, was_here=not missing)
@@ -189,25 +189,25 @@ class Overlay(ClosesOnExit):
 
     def try_write(self, offset: int, data: ReadableBuffer) -> bool:
         self._check(offset, len(data))
-        beneath: dict[int, bytes] = {}
+        base_sectors: dict[int, bytes] = {}
         for sector in self._store.edges(offset, len(data)):
             found = bytearray(min(SECTOR, self._size - sector))
             if not self._base.try_read_into(sector, found):
                 return False
-            beneath[sector] = bytes(found)
-        self._store.write(offset, data, beneath)
+            base_sectors[sector] = bytes(found)
+        self._store.write(offset, data, base_sectors)
         self._bytes_written += len(data)
         return True
 
     async def write(self, offset: int, data: ReadableBuffer) -> None:
         if self.try_write(offset, data):
             return
-        beneath = {
+        base_sectors = {
             sector: await _sector_of(self._base, sector)
             for sector in self._store.edges(offset, len(data))
         }
         self._check(offset, len(data))
-        self._store.write(offset, data, beneath)
+        self._store.write(offset, data, base_sectors)
         self._bytes_written += len(data)
 
     async def flush(self) -> None:
@@ -216,12 +216,12 @@ class Overlay(ClosesOnExit):
 
     async def discard(self, offset: int, length: int) -> None:
         self._check(offset, length)
-        beneath = {
+        base_sectors = {
             sector: await _sector_of(self._base, sector)
             for sector in self._store.edges(offset, length)
         }
         self._check(offset, length)
-        self._store.discard(offset, length, beneath, hide=True)
+        self._store.discard(offset, length, base_sectors, hide=True)
 
     # ── as a whole ───────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +231,7 @@ class Overlay(ClosesOnExit):
         self._store.clear(self._store.contents.base)
 
     async def compact(self) -> None:
-        """Gives back to the storage what room is free. Raises `DiskClosedError`, `StorageError`."""
+        """Gives free space back to the storage. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
 
@@ -277,27 +277,27 @@ class Overlay(ClosesOnExit):
                 await target.discard(offset, length)
                 continue
             for at in range(offset, stop, _COPIED_AT_ONCE):
-                with memoryview(buffer)[: min(_COPIED_AT_ONCE, stop - at)] as piece:
-                    self._store.read_into(at, piece)
-                    await target.write(at, piece)
+                with memoryview(buffer)[: min(_COPIED_AT_ONCE, stop - at)] as part:
+                    self._store.read_into(at, part)
+                    await target.write(at, part)
                 await asyncio.sleep(0)
         await target.flush()
 
     async def export(self) -> AsyncGenerator[bytes, None]:
-        """What was written here as a file, piece by piece; `overlay_file` describes it.
+        """What was written here as a file, part by part; `overlay_file` describes it.
 
         Nothing may be written here meanwhile: then it raises `StorageError`, and the file is cut.
         """
         self._check(0, 0)
         changes = self._store.changes
-        async for piece in overlay_parts(self._store):
+        async for part in overlay_parts(self._store):
             if self._store.changes != changes:
                 raise StorageError(self.identity, "the overlay was written to during its export")
-            yield piece
+            yield part
 
     @classmethod
     async def import_file(
-        cls, pieces: ByteStream, base: Disk, storage: Storage, folder: str
+        cls, parts: ByteStream, base: Disk, storage: Storage, folder: str
     ) -> Overlay:
         """Makes an overlay of an exported one, in a folder where there is none.
 
@@ -309,7 +309,7 @@ class Overlay(ClosesOnExit):
         if await storage.facts(path) is not None:
             raise StorageError(folder, "there is something already")
         try:
-            await store_from_parts(pieces, storage, path)
+            await store_from_parts(parts, storage, path)
             return await cls.open(base, storage, folder)
         except (BaseChangedError, InvalidDocumentError, StorageFullError):
             await storage.remove(path)
@@ -318,7 +318,7 @@ class Overlay(ClosesOnExit):
     # ── as the base of another ───────────────────────────────────────────────────────────────────
 
     def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Sees to room for what is about to be written: `SectorStore.reserve`."""
+        """Makes sure of space for what is about to be written: `SectorStore.reserve`."""
         return self._store.reserve(ranges)
 
     @property
@@ -371,11 +371,11 @@ class Overlay(ClosesOnExit):
             self._misses += 1
 
     def _written(self) -> Iterator[tuple[int, int, bool]]:
-        """Offset and length of what was written here, and whether it is zeros that take no room."""
+        """Offset and length of what was written here, and whether it is zeros without slots."""
         for offset, length, is_zeros in self._store.ranges(0, self._size):
             yield offset, min(length, self._size - offset), is_zeros
 
-    async def _read_beneath(self, offset: int, view: memoryview, missing: list[Range]) -> None:
+    async def _read_base(self, offset: int, view: memoryview, missing: list[Range]) -> None:
         """Reads several ranges of the base at once; ends all of them when one fails."""
         reads = [
             asyncio.ensure_future(
@@ -423,7 +423,7 @@ def identity_of(disk: Disk) -> str:
 
 @runtime_checkable
 class Reserving(Protocol):
-    """A disk that can see to room for what is about to be written."""
+    """A disk that can reserve space for what is about to be written."""
 
     def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
         """Reserves little by little: iterate to the end. Raises `StorageFullError`."""

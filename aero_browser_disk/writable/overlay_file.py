@@ -31,7 +31,7 @@ _SECTOR = 512
 
 
 async def overlay_parts(store: SectorStore) -> AsyncGenerator[bytes, None]:
-    """The file of an overlay's open store, in pieces."""
+    """The file of an overlay's open store, in parts."""
     contents = store.contents
     head = json.dumps({"size": contents.size, "base": contents.base}).encode()
     yield _MAGIC + _HEAD.pack(len(head), zlib.crc32(head)) + head
@@ -129,10 +129,10 @@ class _Reader:
     async def take(self, length: int) -> bytes:
         """The next `length` bytes; raises `InvalidDocumentError` when there are not as many."""
         while len(self._held) < length:
-            piece = await anext(self._stream, None)
-            if piece is None:
+            part = await anext(self._stream, None)
+            if part is None:
                 raise _wrong("it breaks off")
-            self._held += piece
+            self._held += part
         taken = bytes(self._held[:length])
         del self._held[:length]
         return taken

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from ..errors import DamagedDiskError
 from ..platform.base import File, Storage
 from .bit_repair import with_bit_flipped_back
-from .commit_log import BatchChain
+from .commit_log import CommitLog
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE, Contents, commits_in
 from .sector_reader import sector_runs
-from .slot_allocator import SlotSpace
+from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
 
 
@@ -92,25 +92,25 @@ class Salvage:
         return IntactRange(offset, length, None if data is None else data[:length], is_lost)
 
     def _read_journal(self, known_version: str | None) -> None:
-        chain = BatchChain(self._path, self._file, SlotSpace(self._file), self._checksums)
-        header = chain.read_header()
+        log = CommitLog(self._path, self._file, SlotAllocator(self._file), self._checksums)
+        header = log.read_header()
         if header is None:
             raise DamagedDiskError(self._path, "nothing of it is left")
         self._contents = header.contents
         known = commits_in(known_version, header.contents.identity)
         try:
-            for records in chain.replay_intact(header):
+            for records in log.replay_intact(header):
                 self._table.put_records(records)
-                if records and chain.commits == header.commits:
+                if records and log.commits == header.commits:
                     word, count, _ = records[-1]
                     self._known_to = (word >> SECTORS) + count
         except IndexError:
             raise DamagedDiskError(self._path, "its journal is damaged") from None
-        if chain.has_snapshot:
+        if log.has_snapshot:
             self._known_to = None
         elif self._known_to is None:
             self._known_to = 0
-        self.is_latest = not chain.is_broken and chain.commits >= max(known, header.end)
+        self.is_latest = not log.is_broken and log.commits >= max(known, header.end)
 
     def _read(self, slot: int) -> bytes | None:
         """The data in a slot; None when it is lost."""

@@ -1,6 +1,6 @@
 """The bytes that say what lies in a sector store: headers, and a chain of journal slots.
 
-The file is one row of slots. Slots 0 and 1 are the places of the header: two copies, of which the
+The file is one row of slots. Slots 0 and 1 have the header: two copies, of which the
 valid one with the higher serial counts. It names the first slot of a chain: each slot of the chain
 holds units and names the next. The first slots of the chain are a snapshot of all that there was
 when the header was written, what follows are batches, each the changes of one commit.
@@ -33,7 +33,7 @@ from .slot_checksums import SlotChecksums
 
 SLOT_SIZE: Final = GRANULE
 FIRST_SLOT: Final = 2
-"""The first that is no place of a header."""
+"""The first slot behind the two copies of the header."""
 
 COMMIT: Final = 1
 """The last slot of a batch, or of the snapshot."""
@@ -101,12 +101,12 @@ class Header:
     format: int = 2
 
     @property
-    def place(self) -> int:
-        """Its offset in the file. The other place is never touched while it counts."""
+    def offset(self) -> int:
+        """Its offset in the file. The other copy's is never written to while this one counts."""
         return self.serial % 2 * SLOT_SIZE
 
     def copy(self) -> Header:
-        """The same for the other place."""
+        """The same for the other offset."""
         return replace(self, serial=self.serial + 1)
 
     def encode(self) -> bytes:
@@ -118,7 +118,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: ReadableBuffer) -> Header | None:
-        """The header in its place; None when there is none, or not all of it."""
+        """The header in a slot; None when there is none, or not all of it."""
         fields = decode_header(_MAGIC_2, data)
         if fields is None:
             fields = decode_header(_MAGIC_1, data)
@@ -141,9 +141,9 @@ class JournalSlot:
     session: int = 0
 
 
-def read_headers(places: memoryview) -> tuple[Header | None, Header | None]:
+def read_headers(slots: memoryview) -> tuple[Header | None, Header | None]:
     """What the file's first two slots hold."""
-    first, second = (Header.decode(places[at : at + SLOT_SIZE]) for at in (0, SLOT_SIZE))
+    first, second = (Header.decode(slots[at : at + SLOT_SIZE]) for at in (0, SLOT_SIZE))
     return first, second
 
 

@@ -71,9 +71,9 @@ class SectorReader:
         return missing
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the place in it of bytes that lie there as a whole, until the next call.
+        """The file and the offset in it of bytes that lie there as a whole, until the next call.
 
-        None when they lie apart, in memory, or take no room. Raises `DamagedDiskError`.
+        None when they lie apart, in memory, or take no space. Raises `DamagedDiskError`.
         """
         granule, start = divmod(offset, GRANULE)
         count = -(-(start + length) // GRANULE)
@@ -122,16 +122,16 @@ class SectorReader:
 
     # ── what there is ─────────────────────────────────────────────────────────────────────────────
 
-    def holds(self, sector: int) -> bool:
+    def has_sector(self, sector: int) -> bool:
         """Whether the sector at that offset was written."""
         return bool(self._table[sector // GRANULE] >> sector % GRANULE // SECTOR & 1)
 
     def has_slots(self, start: int, stop: int) -> bool:
-        """Whether each of the granules from `start` to `stop` takes room already."""
+        """Whether each of the granules from `start` to `stop` takes space already."""
         return self.slots_in(start, stop) == stop - start
 
     def slots_in(self, start: int, stop: int) -> int:
-        """How many of the granules from `start` to `stop` take room already."""
+        """How many of the granules from `start` to `stop` take space already."""
         return sum(count for _, count, entry in self._table.runs(start, stop) if entry > ALL)
 
     def is_untouched(self, offset: int, length: int) -> bool:
@@ -142,11 +142,11 @@ class SectorReader:
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
 
-        Zeros are those that take no room; others count as data. In order, as long as can be.
+        Zeros are those that take no space; others count as data. In order, as long as can be.
         """
         at = end = 0
         zeros = False
-        for offset, length, is_zeros in self._pieces(start // GRANULE, -(-stop // GRANULE)):
+        for offset, length, is_zeros in self._parts_of(start // GRANULE, -(-stop // GRANULE)):
             first, last = max(offset, start), min(offset + length, stop)
             if first >= last:
                 continue
@@ -195,25 +195,25 @@ class SectorReader:
         for index in range(count):
             base = (first + index) * GRANULE
             slot = entry_at(entry, index) >> SECTORS
-            for start, stop, held in sector_runs(entry & ALL):
+            for start, stop, is_written in sector_runs(entry & ALL):
                 low, high = max(base + start, offset), min(base + stop, end)
                 if low >= high:
                     continue
-                if held:
+                if is_written:
                     self.read_slot(
                         first + index, slot, low - base, view[low - offset : high - offset]
                     )
                 else:
                     _add(missing, low, high)
 
-    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+    def _parts_of(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         for first, count, entry in self._table.runs(start, stop):
             if entry & ALL == ALL:
                 yield first * GRANULE, count * GRANULE, entry == ALL
                 continue
             for granule in range(first, first + count):
-                for low, high, held in sector_runs(entry & ALL):
-                    if held:
+                for low, high, is_written in sector_runs(entry & ALL):
+                    if is_written:
                         yield granule * GRANULE + low, high - low, entry <= ALL
 
     def _damage(self, granule: int) -> DamagedDiskError:
@@ -240,8 +240,8 @@ def sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
     bits = [mask >> index & 1 for index in range(SECTORS)]
     parts = []
     at = 0
-    for is_held, group in groupby(bits):
+    for is_written, group in groupby(bits):
         stop = at + len(list(group)) * SECTOR
-        parts.append((at, stop, bool(is_held)))
+        parts.append((at, stop, bool(is_written)))
         at = stop
     return tuple(parts)

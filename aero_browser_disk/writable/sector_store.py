@@ -1,16 +1,18 @@
-"""The sectors that were written of one disk, packed into one file that a crash cannot spoil.
+"""Stores the sectors that were written of one disk, in one file that a crash cannot spoil.
 
-The file is a row of slots of 4 KiB. What is written goes to a slot that nothing committed lies in;
-`commit` then adds a batch to the chain of journal slots (see `sector_journal`) and makes both
-durable; only after that may the slots that were replaced be used again. A small batch is made
-durable together with its data in one flush, and carries a checksum of the data: if a crash comes
-between, the batch counts when all of it is there. A large one is added after its data is durable.
-So at any instant, in whatever order what was written reaches the medium, the next start finds all
-that was committed, and of the rest all or nothing.
+A write never overwrites what was committed: it goes to slots of the file that are free. `commit`
+adds one batch of records to the commit log, which say where each changed granule (4 KiB) lies now,
+and makes them and their data durable. Only after that are the slots of the older data free. So
+after a crash the next start finds all that was committed, and of the rest all or nothing, in
+whatever order the writes reached the medium.
+
+A small batch is made durable together with its data by a single flush. It has checksums of the
+data: if a crash comes before the flush ended, the batch counts when all of its data is there. A
+large batch is written after its data is durable.
 
 Storage is allocated before a write is accepted: slots for the data, for the records that a commit
-will add, and for a snapshot of them all. A write for which there is not enough is refused as a
-whole. A commit needs no more, though the device be full by then, and a full disk stays usable.
+will add, and for a snapshot of all records. A write for which there is not enough is refused as a
+whole. A commit needs no more, even if the device is full by then, and a full disk stays usable.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Final
 
 from ..errors import DamagedDiskError, StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
-from .commit_log import BatchChain
+from .commit_log import CommitLog
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import (
     SLOT_SIZE,
@@ -35,16 +37,16 @@ from .sector_journal import (
 )
 from .sector_reader import SECTOR, Range, SectorReader
 from .sector_writer import Edge, Put, SectorWriter
-from .slot_allocator import SlotSpace
+from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
-from .transaction import OpenBatch, records_of
+from .transaction import Transaction, records_of
 
-_MOST_CHECKED: Final = 512  # granules in a batch that has a checksum
+_MAX_CHECKED: Final = 512  # granules in a batch that has a checksum
 _LITTLE_TO_GAIN: Final = 8  # journal slots that are not worth to write the others anew
 
 
 class SectorStore:
-    """The file. What lies beneath what was not written is for the disk above to say."""
+    """The file. What lies below what was not written is for the disk above to say."""
 
     def __init__(self, path: str, file: File) -> None:
         self.changes = 0
@@ -53,19 +55,19 @@ class SectorStore:
         self._file = file
         self._is_committed_into = False
         self._table = GranuleTable()
-        self._space = SlotSpace(file)
+        self._allocator = SlotAllocator(file)
         self._checksums = checksums = SlotChecksums()
-        self._chain = BatchChain(path, file, self._space, checksums)
-        self._batch = OpenBatch(file, self._space, self._chain, checksums)
-        self._reader = SectorReader(path, file, self._table, self._batch.buffered, checksums)
+        self._log = CommitLog(path, file, self._allocator, checksums)
+        self._transaction = Transaction(file, self._allocator, self._log, checksums)
+        self._reader = SectorReader(path, file, self._table, self._transaction.buffered, checksums)
         self._writer = SectorWriter(
             file,
             self._table,
-            self._space,
-            self._batch,
+            self._allocator,
+            self._transaction,
             self._reader,
             checksums,
-            make_room=self._make_room,
+            make_space=self._make_space,
             commit=self._commit,
         )
 
@@ -100,7 +102,7 @@ class SectorStore:
             return None
         store = cls(path, file)
         try:
-            header = store._chain.read_header()
+            header = store._log.read_header()
             if header is not None:
                 store._replay(header, known_version)
                 return store
@@ -113,12 +115,12 @@ class SectorStore:
     @property
     def contents(self) -> Contents:
         """What it is of."""
-        return self._chain.header.contents
+        return self._log.header.contents
 
     @property
     def failure(self) -> StorageError | None:
         """Why nothing is written any more, after a flush failed."""
-        return self._chain.failure
+        return self._log.failure
 
     @property
     def revision(self) -> str:
@@ -127,25 +129,25 @@ class SectorStore:
         The session that wrote last is a part of it: what was restored from a copy of the file, and
         changed, is another version than what was changed before.
         """
-        chain = self._chain
-        session = chain.this_session if self.is_dirty else chain.session
-        number = str(chain.commits + self.is_dirty)
+        log = self._log
+        session = log.this_session if self.is_dirty else log.session
+        number = str(log.commits + self.is_dirty)
         return f"{number}.{session:08x}" if session else number
 
     @property
     def is_dirty(self) -> bool:
         """Whether anything was written since the last commit."""
-        return not self._batch.is_empty
+        return not self._transaction.is_empty
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of room that what was written takes, in granules."""
+        """Bytes that what was written takes, in granules."""
         return self._writer.used * GRANULE
 
     @property
     def file_bytes(self) -> int:
         """Bytes in the file."""
-        return self._space.slots * SLOT_SIZE
+        return self._allocator.slots * SLOT_SIZE
 
     def commit_and_close(self) -> None:
         """Closes the file, after a commit unless one failed. Raises `StorageError`, and closes."""
@@ -153,7 +155,7 @@ class SectorStore:
             if self.failure is None:
                 self.commit()
                 with contextlib.suppress(StorageError):  # then the next start looks for itself
-                    self._chain.close()
+                    self._log.close()
         finally:
             self.close()
 
@@ -171,9 +173,9 @@ class SectorStore:
         return self._reader.read_into(offset, target)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the place in it of bytes that lie there as a whole, until the next call.
+        """The file and the offset in it of bytes that lie there as a whole, until the next call.
 
-        None when they lie apart, in memory, or take no room.
+        None when they lie apart, in memory, or take no space.
         """
         return self._reader.locate(offset, length)
 
@@ -184,7 +186,7 @@ class SectorStore:
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
 
-        Zeros are those that take no room; others count as data. In order, as long as can be.
+        Zeros are those that take no space; others count as data. In order, as long as can be.
         """
         return self._reader.ranges(start, stop)
 
@@ -199,12 +201,12 @@ class SectorStore:
         cut = {first} if offset % SECTOR else set()
         if end % SECTOR and end != self.contents.size:
             cut.add(last)
-        return [sector for sector in sorted(cut) if not self._reader.holds(sector)]
+        return [sector for sector in sorted(cut) if not self._reader.has_sector(sector)]
 
     def write(
-        self, offset: int, data: ReadableBuffer, beneath: Mapping[int, bytes] | None = None
+        self, offset: int, data: ReadableBuffer, base_sectors: Mapping[int, bytes] | None = None
     ) -> None:
-        """Writes any bytes. `beneath` has the sectors that `edges` asked for; others are zeros.
+        """Writes any bytes. `base_sectors` has the sectors that `edges` named; others are zeros.
 
         Raises `StorageFullError` and other `StorageError`s; nothing of it is written then, unless
         the file failed in the middle of it.
@@ -215,7 +217,7 @@ class SectorStore:
         self._check()
         with memoryview(data) as view:
             if (offset | length) % SECTOR:
-                with memoryview(self._padded(offset, view, beneath or {})) as padded:
+                with memoryview(self._padded(offset, view, base_sectors or {})) as padded:
                     self._writer.write(offset - offset % SECTOR, padded)
             else:
                 self._writer.write(offset, view)
@@ -225,17 +227,17 @@ class SectorStore:
         """Writes whole granules that `put` brings into the file, from wherever it has them.
 
         The counterpart of `locate`: the bytes need not pass through Python's memory. Raises as
-        `write`; where that writes over what is there in a full file, this may have no room.
+        `write`; where that writes over what is there in a full file, this may have no space.
         """
         self._check()
         self._writer.fill(offset // GRANULE, length // GRANULE, put)
         self.changes += 1
 
     def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Sees to room for data that comes in writes of `RESERVED_WRITE` bytes at most.
+        """Makes sure of space for data that comes in writes of `RESERVED_WRITE` bytes at most.
 
         `ranges` are offset and length, in order. It is done little by little: iterate to the end.
-        Raises `StorageFullError`; then as much room is given back as there was.
+        Raises `StorageFullError`; then as much space is given back as there was.
         """
         self._check()
         granules = new = runs = 0
@@ -245,23 +247,23 @@ class SectorStore:
             new += end - first - self._reader.slots_in(first, end)
             runs += 1
         try:
-            yield from self._batch.provide(granules, new, runs)
+            yield from self._transaction.provide(granules, new, runs)
         except StorageFullError:
-            self._space.cut()
+            self._allocator.cut()
             raise
 
     def discard(
         self,
         offset: int,
         length: int,
-        beneath: Mapping[int, bytes] | None = None,
+        base_sectors: Mapping[int, bytes] | None = None,
         *,
         hide: bool,
     ) -> None:
-        """Forgets what whole granules hold, so that they take no room; the rest is made zeros.
+        """Forgets what whole granules hold, so that they take no space; the rest is made zeros.
 
-        With `hide` they read as zeros from now on, without it as what lies beneath. `beneath` and
-        what it raises are as for `write`. What it costs follows what was written there.
+        With `hide` they read as zeros from now on, without it as what lies below. `base_sectors`
+        and what it raises are as for `write`. What it costs follows what was written there.
         """
         if not length:
             return
@@ -276,7 +278,7 @@ class SectorStore:
             cuts = [(offset, min(first * GRANULE, end)), (first * GRANULE, end)]
             last = first
         edges = [
-            self._edge(start, stop, beneath or {}, hide=hide)
+            self._edge(start, stop, base_sectors or {}, hide=hide)
             for start, stop in cuts
             if start < stop
         ]
@@ -289,35 +291,35 @@ class SectorStore:
         Raises `StorageError`; what was written is then still here, but may not be after a crash.
         """
         self._commit()
-        if self._chain.is_long:
+        if self._log.is_long:
             self._try_to_rewrite()
 
     def _commit(self) -> None:
         self._check_failure()
-        self._batch.write_out()
-        if not self._batch.is_empty:
-            is_large = self._batch.fresh_slots > _MOST_CHECKED
+        self._transaction.write_out()
+        if not self._transaction.is_empty:
+            is_large = self._transaction.fresh_slots > _MAX_CHECKED
             if is_large:
-                self._chain.flush()
-            records = list(self._batch.records(self._table))
+                self._log.flush()
+            records = list(self._transaction.records(self._table))
             try:
-                self._chain.append(records, is_data_durable=is_large)
+                self._log.append(records, is_data_durable=is_large)
             except StorageError:
-                self._batch.close_slots()
+                self._transaction.close_slots()
                 raise
-            self._batch.settle()
+            self._transaction.finish()
 
     def compact(self) -> None:
-        """Commits, writes the chain anew, as short as can be, and gives free room back.
+        """Commits, writes the chain anew, as short as can be, and gives free space back.
 
         What has no checksums, in a file of an earlier format, gets them. Raises `StorageFullError`
-        when there is no room for both chains; all is as it was then.
+        when there is no space for both chains; all is as it was then.
         """
         self.commit()
         for granule, count, entry in self._table.runs(0, -(-self.contents.size // GRANULE)):
             if self._checksums.get(entry >> SECTORS, count) is None:
                 self._reader.check(granule, entry >> SECTORS, count)
-        self._batch.give_pool_back()
+        self._transaction.give_pool_back()
         self._rewrite(self.contents)
 
     def rebind(self, base: str, *, base_identity: str | None = None) -> None:
@@ -326,7 +328,7 @@ class SectorStore:
         Raises `StorageError`.
         """
         self.commit()
-        self._chain.relabel(replace(self.contents, base=base, base_identity=base_identity))
+        self._log.relabel(replace(self.contents, base=base, base_identity=base_identity))
 
     def resize(self, size: int) -> None:
         """Commits, and changes the size. Durable when it returns; all or nothing.
@@ -352,7 +354,7 @@ class SectorStore:
         self._check_failure()
         self._reserve_rewriting(0)
         contents = replace(self.contents, base=base, base_identity=None)
-        self._batch.buffered.clear()
+        self._transaction.buffered.clear()
         self._writer.replace(0, -(-self.contents.size // GRANULE), 0)
         self.changes += 1
         self._rewrite_or_fail(replace(contents, commit_mark=None))
@@ -365,7 +367,7 @@ class SectorStore:
         """
         self.commit()
         self._is_committed_into = True
-        self._chain.relabel(replace(self.contents, commit_mark=mark))
+        self._log.relabel(replace(self.contents, commit_mark=mark))
 
     def end_commit(self) -> None:
         """The writes of the commit are over. Idempotent."""
@@ -377,35 +379,39 @@ class SectorStore:
         """Raises why nothing can be written; sees to it that what is not committed is bounded."""
         self._check_failure()
         self._end_foreign_commit()
-        self._batch.limit_memory()
-        if self._batch.is_large:
+        self._transaction.limit_memory()
+        if self._transaction.is_large:
             self.commit()
 
     def _end_foreign_commit(self) -> None:
         """Removes the mark of a commit when something else is about to be written."""
         if self.contents.commit_mark is not None and not self._is_committed_into:
-            self._chain.relabel(replace(self.contents, commit_mark=None))
+            self._log.relabel(replace(self.contents, commit_mark=None))
 
     def _check_failure(self) -> None:
-        if self._chain.failure is not None:
-            raise self._chain.failure
+        if self._log.failure is not None:
+            raise self._log.failure
 
-    def _padded(self, offset: int, data: memoryview, beneath: Mapping[int, bytes]) -> bytearray:
+    def _padded(
+        self, offset: int, data: memoryview, base_sectors: Mapping[int, bytes]
+    ) -> bytearray:
         """`data` grown to whole sectors, by what the first and the last hold now."""
         start = offset - offset % SECTOR
         stop = -(-(offset + len(data)) // SECTOR) * SECTOR
         padded = bytearray(stop - start)
         for sector in {start, stop - SECTOR}:
             at = sector - start
-            if self._reader.holds(sector):
+            if self._reader.has_sector(sector):
                 with memoryview(padded)[at : at + SECTOR] as part:
                     self.read_into(sector, part)
-            elif sector in beneath:
-                padded[at : at + len(beneath[sector])] = beneath[sector]
+            elif sector in base_sectors:
+                padded[at : at + len(base_sectors[sector])] = base_sectors[sector]
         padded[offset - start : offset - start + len(data)] = data
         return padded
 
-    def _edge(self, start: int, stop: int, beneath: Mapping[int, bytes], *, hide: bool) -> Edge:
+    def _edge(
+        self, start: int, stop: int, base_sectors: Mapping[int, bytes], *, hide: bool
+    ) -> Edge:
         """A part of a granule that is to be made zeros."""
         granule, first = divmod(start, GRANULE)
         first, last = first // SECTOR, -(-(stop - granule * GRANULE) // SECTOR)
@@ -414,37 +420,37 @@ class SectorStore:
         data = None
         if self._table[granule] > ALL or (hide and cuts_sectors):
             with memoryview(bytes(stop - start)) as zeros:
-                data = self._padded(start, zeros, beneath)
+                data = self._padded(start, zeros, base_sectors)
         return Edge(granule, first * SECTOR, mask, data)
 
-    def _make_room(self) -> None:
+    def _make_space(self) -> None:
         """Frees what a commit frees, and what the chain has too much."""
         self.commit()
-        units = units_for(self._batch.snapshot_records, self._batch.snapshot_granules)
-        if len(self._chain) > slots_for(units) + _LITTLE_TO_GAIN:
+        units = units_for(self._transaction.snapshot_records, self._transaction.snapshot_granules)
+        if len(self._log) > slots_for(units) + _LITTLE_TO_GAIN:
             self._try_to_rewrite()
 
-    # ── inside: the chain ─────────────────────────────────────────────────────────────────────────
+    # ── inside: the log ───────────────────────────────────────────────────────────────────────────
 
     def _try_to_rewrite(self) -> None:
         try:
             self._rewrite(self.contents)
         except StorageFullError:
-            self._chain.put_off_rewriting()
+            self._log.put_off_rewriting()
 
     def _rewrite_or_fail(self, contents: Contents) -> None:
         try:
             self._rewrite(contents)
         except StorageError as error:
-            self._chain.failure = error  # what is in memory is not what the file says
+            self._log.failure = error  # what is in memory is not what the file says
             raise
-        self._try_to_rewrite()  # where there was no room before, so that the file can shrink
+        self._try_to_rewrite()  # where there was no space before, so that the file can shrink
 
     def _reserve_rewriting(self, records: int) -> None:
         """Sees to it that the chain can be written anew. Raises `StorageFullError`."""
-        self._chain.allocate()
+        self._log.allocate()
         units = units_for(records, self._writer.used if records else 0)
-        self._space.provide(slots_for(units) + 1)
+        self._allocator.provide(slots_for(units) + 1)
 
     def _snapshot(self, size: int) -> Iterator[Record]:
         """The records of all that is in a disk of a size."""
@@ -452,25 +458,25 @@ class SectorStore:
             yield from records_of(*run)
 
     def _rewrite(self, contents: Contents) -> None:
-        """Writes the chain anew, as the table says; all other room is free then."""
-        self._batch.write_out()
-        is_change = not self._batch.is_empty or contents.size != self.contents.size
+        """Writes the chain anew, as the table says; all other space is free then."""
+        self._transaction.write_out()
+        is_change = not self._transaction.is_empty or contents.size != self.contents.size
         records = list(self._snapshot(max(self.contents.size, contents.size)))
-        self._space.look_from_the_start()
-        self._chain.rewrite(records, contents, is_change=is_change)
-        self._batch.settle()
-        self._batch.snapshot_records = len(records)
-        self._batch.snapshot_granules = self._writer.used
-        self._batch.keep_for_snapshot()
-        self._space.cut()
+        self._allocator.look_from_the_start()
+        self._log.rewrite(records, contents, is_change=is_change)
+        self._transaction.finish()
+        self._transaction.snapshot_records = len(records)
+        self._transaction.snapshot_granules = self._writer.used
+        self._transaction.keep_for_snapshot()
+        self._allocator.cut()
 
     # ── inside: opening ───────────────────────────────────────────────────────────────────────────
 
     def _begin(self, contents: Contents) -> None:
-        if self._chain.read_header() is not None:
+        if self._log.read_header() is not None:
             raise StorageError(self._path, "there is something already")
         try:
-            self._chain.begin(contents)
+            self._log.begin(contents)
         except StorageError:
             self._file.truncate(0)  # a header that is there in part may be all that it takes
             raise
@@ -479,25 +485,25 @@ class SectorStore:
         """Reads the chain: what is in the store."""
         known = commits_in(known_version, header.contents.identity)
         try:
-            for records in self._chain.replay(header, known_commits=known):
-                self._batch.snapshot_records += 2 * len(records)
+            for records in self._log.replay(header, known_commits=known):
+                self._transaction.snapshot_records += 2 * len(records)
                 gone = self._table.put_records(records)
-                self._space.give_back(gone)
-                settled = self._space.settle_records(records)
-                self._batch.snapshot_granules += settled
-                self._writer.used += settled - len(gone)
+                self._allocator.give_back(gone)
+                committed = self._allocator.commit_records(records)
+                self._transaction.snapshot_granules += committed
+                self._writer.used += committed - len(gone)
         except IndexError:
             reason = "its journal speaks of slots that it has not; the file may be cut off"
             raise DamagedDiskError(self._path, reason) from None
-        self._space.recount()
-        self._chain.check_end()
-        self._batch.keep_for_snapshot()
-        self._chain.resume()
+        self._allocator.recount()
+        self._log.check_end()
+        self._transaction.keep_for_snapshot()
+        self._log.resume()
 
     def _cut(self, size: int) -> None:
         """Forgets what lies beyond a size, down to the byte."""
         sector_end = -(-size // SECTOR) * SECTOR
-        if size < sector_end and self._reader.holds(size - size % SECTOR):
+        if size < sector_end and self._reader.has_sector(size - size % SECTOR):
             self.write(size, bytes(sector_end - size))
         granule, start = divmod(sector_end, GRANULE)
         if start:
@@ -505,7 +511,7 @@ class SectorStore:
             left = entry & ~(ALL << start // SECTOR & ALL)
             self._table.put_single(granule, left if left & ALL else 0)
             if entry > ALL and not left & ALL:
-                self._batch.note_change(granule, granule + 1, [entry >> SECTORS])
+                self._transaction.note_change(granule, granule + 1, [entry >> SECTORS])
                 self._writer.used -= 1
             granule += 1
         self._writer.replace(granule, -(-self.contents.size // GRANULE) - granule, 0)

@@ -11,14 +11,14 @@ from ..platform.base import File
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE
 from .sector_reader import SECTOR, Range, SectorReader
-from .slot_allocator import FRESH, SlotSpace
+from .slot_allocator import FRESH, SlotAllocator
 from .slot_checksums import SlotChecksums
-from .transaction import OVERWRITABLE_AT_ONCE, OpenBatch, records_for
+from .transaction import OVERWRITABLE_AT_ONCE, Transaction, records_for
 
 Put = Callable[[int, int, File, int], None]
-"""Writes bytes from start to stop, counted from where a run begins, to a place in a file.
+"""Writes bytes from start to stop, counted from where a run begins, to an offset in a file.
 
-All of them, or it raises a `StorageError`; what is in that place is then undefined.
+All of them, or it raises a `StorageError`; what is there is then undefined.
 """
 Taken = TypeVar("Taken")
 
@@ -34,14 +34,14 @@ class Edge:
     start: int
     mask: int
     data: bytearray | None
-    """What is written; None where there is no need to, since the granule takes no room."""
+    """What is written; None where there is no need to, since the granule takes no space."""
 
 
 class SectorWriter:
-    """Writes granules and puts them into the table; the batch is told.
+    """Writes granules, puts them into the table, and notes the changes in the transaction.
 
     All that a change needs is reserved before its first byte is written: it is refused as a whole.
-    `make_room` commits, and frees what it can, when there is no room for what is to be written;
+    `make_space` commits, and frees what it can, when there is no space for what is to be written;
     `commit` only commits.
     """
 
@@ -49,22 +49,22 @@ class SectorWriter:
         self,
         file: File,
         table: GranuleTable,
-        space: SlotSpace,
-        batch: OpenBatch,
+        allocator: SlotAllocator,
+        transaction: Transaction,
         reader: SectorReader,
         checksums: SlotChecksums,
-        make_room: Callable[[], None],
+        make_space: Callable[[], None],
         commit: Callable[[], None],
     ) -> None:
         self.used = 0
         """Slots that hold data."""
         self._file = file
         self._table = table
-        self._space = space
-        self._batch = batch
+        self._allocator = allocator
+        self._transaction = transaction
         self._reader = reader
         self._checksums = checksums
-        self._make_room = make_room
+        self._make_space = make_space
         self._commit = commit
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -73,7 +73,7 @@ class SectorWriter:
         end = start + len(data)
         if end <= GRANULE:  # one granule, which is what guests mostly write
             is_new = self._table[granule] <= ALL
-            self._with_room(lambda: self._batch.reserve(1, 1, is_new=is_new))
+            self._with_space(lambda: self._transaction.reserve(1, 1, is_new=is_new))
             self._write_granule(granule, start, data)
             return
         first, last = granule + (start > 0), end // GRANULE + granule
@@ -84,51 +84,52 @@ class SectorWriter:
             return
         is_new = not self._reader.has_slots(granule, -(-(offset + len(data)) // GRANULE))
         count = last - first + 2
-        self._with_room(lambda: self._batch.reserve(count, count, is_new=is_new))
+        self._with_space(lambda: self._transaction.reserve(count, count, is_new=is_new))
         self._write_small(granule, start, data)
 
     def fill(self, granule: int, count: int, put: Put) -> None:
-        """Writes whole granules, which `put` brings to their places in the file; raises as `write`.
+        """Writes whole granules, which `put` writes at their offsets in the file.
 
-        Where there is hardly room to write over what is there, `write` may succeed all the same.
+        Raises as `write`. That may still succeed where there is hardly any space to write over what
+        is there.
         """
         is_new = not self._reader.has_slots(granule, granule + count)
 
-        def put_and_read(begin: int, end: int, file: File, place: int) -> None:
-            put(begin, end, file, place)
-            self._note_checksums(place // SLOT_SIZE, (end - begin) // GRANULE)
+        def put_and_read(begin: int, end: int, file: File, file_offset: int) -> None:
+            put(begin, end, file, file_offset)
+            self._note_checksums(file_offset // SLOT_SIZE, (end - begin) // GRANULE)
 
         self._put_run(granule, count, put_and_read, is_new=is_new, edges=0)
 
     def discard(self, first: int, last: int, edges: Sequence[Edge], *, hide: bool) -> None:
         """Forgets granules from `first` to `last`, and what lies at the `edges` before and behind.
 
-        They read as zeros with `hide`, else as what lies beneath. Raises as `write`.
+        They read as zeros with `hide`, else as what lies base_sectors. Raises as `write`.
         """
         with_data = [edge for edge in edges if edge.data is not None]
         is_new = any(self._table[edge.granule] <= ALL for edge in with_data)
-        places = len(edges) + records_for(last - first)
-        self._with_room(lambda: self._batch.reserve(len(with_data), places, is_new=is_new))
+        runs = len(edges) + records_for(last - first)
+        self._with_space(lambda: self._transaction.reserve(len(with_data), runs, is_new=is_new))
         for edge in edges:
             entry = self._table[edge.granule]
             if edge.data is not None:
                 self._write_granule(edge.granule, edge.start, memoryview(edge.data))
             elif hide and entry | edge.mask != entry:
                 self._table.put_single(edge.granule, entry | edge.mask)
-                self._batch.note_change(edge.granule, edge.granule + 1, ())
+                self._transaction.note_change(edge.granule, edge.granule + 1, ())
         if first < last:
             self.replace(first, last - first, ALL if hide else 0)
 
     def reserve_small(self) -> None:
-        """Sees to room for writing over a part of a granule. Raises `StorageFullError`."""
-        self._with_room(lambda: self._batch.reserve(1, 2, is_new=False))
+        """Makes sure of space for writing over a part of a granule. Raises `StorageFullError`."""
+        self._with_space(lambda: self._transaction.reserve(1, 2, is_new=False))
 
     def replace(self, granule: int, count: int, entry: int) -> None:
         """Puts a run into the table, and sees to what it replaces."""
         gone = self._table.put(granule, count, entry)
         data = count if entry > ALL else 0
         self.used += data - len(gone)
-        self._batch.note_change(granule, granule + count, gone, data=data)
+        self._transaction.note_change(granule, granule + count, gone, data=data)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,9 +141,9 @@ class SectorWriter:
         count = len(run) // GRANULE
         is_new = not self._reader.has_slots(granule, first + count + bool(tail))
 
-        def put(begin: int, end: int, file: File, place: int) -> None:
-            file.write(run[begin:end], place)
-            self._checksums.note_written(place // SLOT_SIZE, run[begin:end])
+        def put(begin: int, end: int, file: File, file_offset: int) -> None:
+            file.write(run[begin:end], file_offset)
+            self._checksums.note_written(file_offset // SLOT_SIZE, run[begin:end])
 
         try:
             self._put_run(first, count, put, is_new=is_new, edges=2)
@@ -155,12 +156,12 @@ class SectorWriter:
         self._write_small(first + count, 0, tail)
 
     def _write_over(self, granule: int, start: int, data: bytes) -> None:
-        """Writes over what there is, little by little, where there is hardly room.
+        """Writes over what there is, little by little, where there is hardly any space.
 
-        Whether there is room for all of it is known before.
+        Whether there is space for all of it is known before.
         """
         granules = -(-(start + len(data)) // GRANULE)
-        self._with_room(lambda: self._batch.reserve_overwriting(granules))
+        self._with_space(lambda: self._transaction.reserve_overwriting(granules))
         at = 0
         with memoryview(data) as view:
             while at < len(view):
@@ -168,14 +169,14 @@ class SectorWriter:
                 with view[at : at + length] as part:
                     if at:
                         self._commit_reserved()
-                    self._batch.fill_pool(-(-(start + len(part)) // GRANULE))
+                    self._transaction.fill_pool(-(-(start + len(part)) // GRANULE))
                     self._write_small(granule, start, part)
                 at += length
                 granule += OVERWRITABLE_AT_ONCE
                 start = 0
 
     def _commit_reserved(self) -> None:
-        """Commits in the middle of a write: want of room is no excuse any more."""
+        """Commits in the middle of a write: lack of space is no excuse any more."""
         try:
             self._commit()
         except StorageFullError as error:
@@ -183,7 +184,7 @@ class SectorWriter:
             raise StorageError(error.path, reason) from error
 
     def _write_small(self, granule: int, start: int, data: memoryview) -> None:
-        """Writes granules, or parts of them, one by one. The room for it is there."""
+        """Writes granules, or parts of them, one by one. The space for it is there."""
         at = 0
         while at < len(data):
             length = min(GRANULE - start, len(data) - at)
@@ -197,11 +198,11 @@ class SectorWriter:
         entry = self._table[granule]
         slot = entry >> SECTORS
         mask = ((1 << length // SECTOR) - 1) << start // SECTOR
-        if self._space.states[slot] == FRESH:
+        if self._allocator.states[slot] == FRESH:
             self._write_again(granule, slot, start, data)
             if entry | mask != entry:
                 self._table.put_single(granule, entry | mask)
-                self._batch.note_change(granule, granule + 1, (), data=1)
+                self._transaction.note_change(granule, granule + 1, (), data=1)
             return
         if length == GRANULE:
             whole = bytearray(data)
@@ -210,40 +211,40 @@ class SectorWriter:
             if slot:
                 self._reader.read_slot(granule, slot, 0, whole)
             whole[start : start + length] = data
-        fresh = self._batch.next_slot()
-        self._batch.buffered[fresh] = whole
+        fresh = self._transaction.next_slot()
+        self._transaction.buffered[fresh] = whole
         self._checksums.expect(fresh)
         self.replace(granule, 1, fresh << SECTORS | entry & ALL | mask)
 
     def _write_again(self, granule: int, slot: int, start: int, data: memoryview) -> None:
         """Writes to a slot of which nothing was committed."""
-        buffered = self._batch.buffered.get(slot)
+        buffered = self._transaction.buffered.get(slot)
         if buffered is None:
             # Not in the file at once: a write that is refused half way must not have begun.
             buffered = bytearray(GRANULE)
             self._reader.read_slot(granule, slot, 0, buffered)
-            self._batch.buffered[slot] = buffered
+            self._transaction.buffered[slot] = buffered
         buffered[start : start + len(data)] = data
 
     def _put_run(self, granule: int, count: int, put: Put, *, is_new: bool, edges: int) -> None:
-        """Has whole granules put straight into the file, and sees to room for `edges` more."""
-        batch = self._batch
+        """Has whole granules put straight into the file, and reserves space for `edges` more."""
+        transaction = self._transaction
 
         def take() -> list[Range]:
-            batch.reserve(edges, edges, is_new=is_new)
-            return batch.take_run(count, is_new=is_new)
+            transaction.reserve(edges, edges, is_new=is_new)
+            return transaction.take_run(count, is_new=is_new)
 
         try:
-            batch.reserve(edges, edges, is_new=is_new)
-            slots = batch.take_unallocated_run(count, is_new=is_new)
+            transaction.reserve(edges, edges, is_new=is_new)
+            slots = transaction.take_unallocated_run(count, is_new=is_new)
             if slots is not None:
-                self._put(put, slots, batch.give_back_unallocated)
+                self._put(put, slots, transaction.give_back_unallocated)
         except StorageFullError:
             slots = None
         if slots is None:
-            slots = self._with_room(take)
-            self._put(put, slots, batch.give_back)
-        batch.note_written(slots)
+            slots = self._with_space(take)
+            self._put(put, slots, transaction.give_back)
+        transaction.note_written(slots)
         for start, stop in slots:
             self.replace(granule, stop - start, start << SECTORS | ALL)
             granule += stop - start
@@ -266,13 +267,13 @@ class SectorWriter:
             self._file.read_into(data, (slot + index) * SLOT_SIZE)
             self._checksums.note_written(slot + index, data)
 
-    def _with_room(self, take: Callable[[], Taken]) -> Taken:
-        """What `take` takes, for which others' room may have to be freed first."""
+    def _with_space(self, take: Callable[[], Taken]) -> Taken:
+        """What `take` takes, for which others' space may have to be freed first."""
         try:
             return take()
         except StorageFullError:
-            free = self._space.free
-            self._make_room()
-            if self._space.free <= free:
+            free = self._allocator.free
+            self._make_space()
+            if self._allocator.free <= free:
                 raise
             return take()

@@ -14,17 +14,17 @@ from ..errors import StorageFullError
 from ..platform.base import File
 from .sector_journal import SLOT_SIZE
 
-FREE, SETTLED, FRESH, HELD, UNALLOCATED = 0, 1, 2, 3, 4
-"""The state of a slot: free; part of what was committed; written since the last commit; kept for
-the store's use; free, but the device may have no storage for it."""
+FREE, COMMITTED, FRESH, USED, UNALLOCATED = 0, 1, 2, 3, 4
+"""The state of a slot: free; part of what was committed; written since the last commit; used by the
+store itself, or taken and not written yet; free, but the device may have no storage for it."""
 
-_GROWTH: Final = 64  # slots at least that a file grows by, where there is room for them
+_GROWTH: Final = 64  # slots at least that a file grows by, where there is space for them
 _FEW: Final = 256  # free slots that are not worth to be looked for
 _MANY: Final = 8  # nor fewer than one of so many
-_MOST_GROWTH: Final = 2048
+_MAX_GROWTH: Final = 2048
 
 
-class SlotSpace:
+class SlotAllocator:
     """The state of each slot of a file, one byte a slot.
 
     Storage is allocated for a slot before it is `FREE`: whoever takes it can write to it, even if
@@ -75,21 +75,21 @@ class SlotSpace:
             self._free += states[slot] != FREE
             states[slot] = FREE
 
-    def settle_records(self, records: Iterable[tuple[int, int, int]]) -> int:
-        """Makes the slots of records (any, count, first slot) settled; returns how many they are.
+    def commit_records(self, records: Iterable[tuple[int, int, int]]) -> int:
+        """Makes the slots of records (any, count, first slot) committed; returns how many they are.
 
         Raises IndexError when the file has not so many. `recount` comes after the last.
         """
-        states, settled = self.states, bytes((SETTLED,))
+        states, committed = self.states, bytes((COMMITTED,))
         total = 0
         for _, count, slot in records:
             if not slot:
                 continue
             total += count
             if count == 1:
-                states[slot] = SETTLED
+                states[slot] = COMMITTED
             elif slot + count <= len(states):
-                states[slot : slot + count] = settled * count
+                states[slot : slot + count] = committed * count
             else:
                 raise IndexError(slot)
         return total
@@ -100,23 +100,23 @@ class SlotSpace:
         self._unallocated = self.states.count(UNALLOCATED)
         self._first_unallocated = 0
 
-    def settle(self, start: int, stop: int) -> None:
-        """Makes those from `start` to `stop` that are fresh settled."""
+    def commit(self, start: int, stop: int) -> None:
+        """Makes the fresh ones from `start` to `stop` committed."""
         part = self.states[start:stop]
-        self.states[start:stop] = part.replace(bytes((FRESH,)), bytes((SETTLED,)))
+        self.states[start:stop] = part.replace(bytes((FRESH,)), bytes((COMMITTED,)))
 
-    def take(self, most: int, state: int) -> tuple[int, int]:
+    def take(self, max_slots: int, state: int) -> tuple[int, int]:
         """Gives away at most so many adjacent slots: the first, and how many.
 
         Raises `StorageFullError` when there is none beyond the reserve and none can be made.
         """
         if self._free <= self.reserve:
-            self._grow(self.reserve - self._free + most)
+            self._grow(self.reserve - self._free + max_slots)
         states = self.states
         slot = states.find(FREE, self._cursor)
         if slot < 0:
-            slot = states.find(FREE) if self.has_gaps else self._appended(most)
-        count = min(most, self._free - self.reserve, _run(states, slot, most, _FREE))
+            slot = states.find(FREE) if self.has_gaps else self._appended(max_slots)
+        count = min(max_slots, self._free - self.reserve, _run(states, slot, max_slots, _FREE))
         states[slot : slot + count] = bytes((state,)) * count
         self._free -= count
         self._cursor = slot + count
@@ -144,12 +144,12 @@ class SlotSpace:
                 slot, count = self._find_unallocated(wanted)
                 if slot == len(self.states):
                     break
-                self.mark(slot, count, HELD)
+                self.mark(slot, count, USED)
                 runs.append((slot, slot + count))
                 wanted -= count
         if wanted:
             slot = len(self.states)
-            self.mark(slot, wanted, HELD)
+            self.mark(slot, wanted, USED)
             runs.append((slot, slot + wanted))
         return runs
 
@@ -168,7 +168,7 @@ class SlotSpace:
             yield start, stop
 
     def cut(self) -> None:
-        """Gives the room of the free slots at the file's end back, but for the reserve."""
+        """Gives the space of the free slots at the file's end back, but for the reserve."""
         end = len(self.states.rstrip(_UNUSED))
         spare = max(0, self.reserve - self.states.count(FREE, 0, end))
         if end + spare + _GROWTH < len(self.states):
@@ -183,7 +183,7 @@ class SlotSpace:
         return max(_FEW, len(self.states) // _MANY)
 
     def _drop(self, end: int) -> None:
-        """Gives the room of the slots from `end` on back."""
+        """Gives the space of the slots from `end` on back."""
         del self.states[end:]
         self.recount()
         self._cursor = min(self._cursor, end)
@@ -191,26 +191,26 @@ class SlotSpace:
         if self._file.size() > end * SLOT_SIZE:
             self._file.truncate(end * SLOT_SIZE)
 
-    def _appended(self, most: int) -> int:
+    def _appended(self, max_slots: int) -> int:
         try:
-            return self._grow(most)
+            return self._grow(max_slots)
         except StorageFullError:
             return self.states.find(FREE)
 
-    def _grow(self, most: int, needed: int = 1) -> int:
+    def _grow(self, max_slots: int, needed: int = 1) -> int:
         """Allocates some slots, as many as needed at least; returns the first.
 
         Raises `StorageFullError`; a part of them may be free then.
         """
         needed = max(needed, self.reserve + 1 - self._free)
-        most = max(most, needed, min(max(_GROWTH, len(self.states) // 64), _MOST_GROWTH))
+        max_slots = max(max_slots, needed, min(max(_GROWTH, len(self.states) // 64), _MAX_GROWTH))
         first = -1
         while needed > 0:
-            slot, count = self._allocate(*self._find_unallocated(most), needed)
+            slot, count = self._allocate(*self._find_unallocated(max_slots), needed)
             self.mark(slot, count, FREE)
             first = slot if first < 0 else first
             needed -= count
-            most = max(needed, most - count)
+            max_slots = max(needed, max_slots - count)
         return first
 
     def _allocate(self, slot: int, count: int, needed: int) -> tuple[int, int]:
@@ -226,13 +226,13 @@ class SlotSpace:
             else:
                 return slot, count
 
-    def _find_unallocated(self, most: int) -> tuple[int, int]:
+    def _find_unallocated(self, max_slots: int) -> tuple[int, int]:
         """The first of some adjacent slots, unallocated or behind the file's end, and how many."""
         slot = self.states.find(UNALLOCATED, self._first_unallocated) if self._unallocated else -1
         if slot < 0:
-            return len(self.states), most
+            return len(self.states), max_slots
         self._first_unallocated = slot
-        return slot, _run(self.states, slot, most, _UNALLOCATED)
+        return slot, _run(self.states, slot, max_slots, _UNALLOCATED)
 
 
 _FREE: Final = bytes((FREE,))
@@ -240,6 +240,6 @@ _UNALLOCATED: Final = bytes((UNALLOCATED,))
 _UNUSED: Final = _FREE + _UNALLOCATED
 
 
-def _run(states: bytearray, slot: int, most: int, state: bytes) -> int:
-    part = states[slot : slot + most]
+def _run(states: bytearray, slot: int, max_slots: int, state: bytes) -> int:
+    part = states[slot : slot + max_slots]
     return len(part) - len(part.lstrip(state))

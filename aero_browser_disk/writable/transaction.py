@@ -13,37 +13,37 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ..platform.base import File
-from .commit_log import BatchChain, merged
+from .commit_log import CommitLog, merged
 from .granule_table import ALL, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE, UNITS_IN_SLOT, Record, slots_for, units_for
-from .slot_allocator import FREE, FRESH, HELD, SlotSpace
+from .slot_allocator import FREE, FRESH, USED, SlotAllocator
 from .slot_checksums import SlotChecksums
 
 OVERWRITABLE_AT_ONCE: Final = 32
 """Granules that can be written over in one go, however full it is."""
 
 RESERVED_WRITE: Final = 1 << 20
-"""Bytes of a write at most whose room `provide` sees to."""
+"""Bytes of a write at most whose space `provide` makes sure of."""
 
 _PROVIDED_AT_ONCE: Final = 2048  # slots
 _FOR_OVERWRITING: Final = 96  # slots: for those, for journal slots until it is rewritten, and spare
-_MOST_BUFFERED: Final = 256  # granules in memory that are not in the file yet
+_MAX_BUFFERED: Final = 256  # granules in memory that are not in the file yet
 _POOL: Final = 64  # slots taken at once for small writes
-_JOURNAL_ROOM: Final = 8 * UNITS_IN_SLOT
-_MOST_FRESH: Final = 8192  # granules
-_MOST_PENDING: Final = 8192  # places
-_MOST_LEAVING: Final = 1 << 16  # slots
-_MOST_IN_RECORD: Final = 1 << 31  # granules
+_JOURNAL_SPACE: Final = 8 * UNITS_IN_SLOT
+_MAX_FRESH: Final = 8192  # granules
+_MAX_PENDING: Final = 8192  # runs_changed
+_MAX_REPLACED: Final = 1 << 16  # slots
+_MAX_IN_RECORD: Final = 1 << 31  # granules
 
 Range = tuple[int, int]
 """From the first to behind the last."""
 
 
-class OpenBatch:
-    """The batch to come. Small writes are kept in memory until they are many, or committed."""
+class Transaction:
+    """One transaction after the other. Small writes are buffered until there are many of them."""
 
     def __init__(
-        self, file: File, space: SlotSpace, chain: BatchChain, checksums: SlotChecksums
+        self, file: File, allocator: SlotAllocator, log: CommitLog, checksums: SlotChecksums
     ) -> None:
         self.fresh_slots = 0
         """How many slots were written to."""
@@ -54,8 +54,8 @@ class OpenBatch:
         self.buffered: dict[int, bytearray] = {}
         """Slots that are not in the file yet."""
         self._file = file
-        self._space = space
-        self._chain = chain
+        self._allocator = allocator
+        self._log = log
         self._checksums = checksums
         self._pending: list[Range] = []  # granules
         self._max_records = 0
@@ -73,35 +73,35 @@ class OpenBatch:
     def is_large(self) -> bool:
         """Whether it should be committed before more is written."""
         return (
-            self.fresh_slots >= _MOST_FRESH
-            or len(self._pending) >= _MOST_PENDING
-            or len(self._replaced) >= _MOST_LEAVING
+            self.fresh_slots >= _MAX_FRESH
+            or len(self._pending) >= _MAX_PENDING
+            or len(self._replaced) >= _MAX_REPLACED
         )
 
-    # ── room ─────────────────────────────────────────────────────────────────────────────────────
+    # ── space ─────────────────────────────────────────────────────────────────────────────────────
 
-    def reserve(self, granules: int, places: int, *, is_new: bool) -> None:
+    def reserve(self, granules: int, runs_changed: int, *, is_new: bool) -> None:
         """Takes slots for so many granules, to be had of `next_slot`, and for the records.
 
-        `places` is how many runs change. Raises `StorageFullError`; then nothing is taken but what
-        others can use.
+        `runs_changed` is how many runs change. Raises `StorageFullError`; then nothing is taken
+        but what others can use.
         """
         spare = _FOR_OVERWRITING if is_new else 0
-        space, pool = self._space, self._pool
+        allocator, pool = self._allocator, self._pool
         if (
             len(pool) < granules
-            or self._units(2 * places, granules) > self._chain.room
-            or space.free + len(pool) < space.reserve + granules + spare
+            or self._units(2 * runs_changed, granules) > self._log.capacity
+            or allocator.free + len(pool) < allocator.reserve + granules + spare
         ):
-            self._take_for_records(places, granules, spare)
-            space.provide(space.reserve + spare + granules - len(pool))
+            self._take_for_records(runs_changed, granules, spare)
+            allocator.provide(allocator.reserve + spare + granules - len(pool))
             self.fill_pool(granules)
 
     def fill_pool(self, granules: int) -> None:
         """Sees to so many slots to be had of `next_slot`. Raises `StorageFullError`."""
         pool = self._pool
         while len(pool) < granules:
-            slot, count = self._space.take(_POOL, HELD)
+            slot, count = self._allocator.take(_POOL, USED)
             pool[:0] = range(slot + count - 1, slot - 1, -1)
 
     def reserve_overwriting(self, granules: int) -> None:
@@ -114,13 +114,13 @@ class OpenBatch:
         units = self._units(2 * granules, granules)
         of_each = units_for(2 * OVERWRITABLE_AT_ONCE, OVERWRITABLE_AT_ONCE)
         slots = slots_for(self._units(0, 0)) + commits * slots_for(of_each)
-        while self._chain.ready < slots:
-            self.keep_for_snapshot(units + _JOURNAL_ROOM)
-            self._space.provide(self._space.reserve + 1)
-            self._chain.make_room()
-        self.keep_for_snapshot(units + _JOURNAL_ROOM)
+        while self._log.ready < slots:
+            self.keep_for_snapshot(units + _JOURNAL_SPACE)
+            self._allocator.provide(self._allocator.reserve + 1)
+            self._log.make_space()
+        self.keep_for_snapshot(units + _JOURNAL_SPACE)
         missing = OVERWRITABLE_AT_ONCE - len(self._pool)
-        self._space.provide(self._space.reserve + max(0, missing))
+        self._allocator.provide(self._allocator.reserve + max(0, missing))
 
     def provide(self, granules: int, new: int, runs: int) -> Iterator[None]:
         """Sees to free slots for writes of so many granules, `new` of which have none.
@@ -132,12 +132,12 @@ class OpenBatch:
         writes = granules // at_once + 2 * runs
         # As if each granule came to lie alone, and each write were committed.
         units = self._units(2 * granules + 4 * writes, granules)
-        self.keep_for_snapshot(units + _JOURNAL_ROOM)
+        self.keep_for_snapshot(units + _JOURNAL_SPACE)
         of_last = at_once + OVERWRITABLE_AT_ONCE
         journal = writes + slots_for(units) + slots_for(units_for(2 * of_last, of_last))
-        wanted = self._space.reserve + _FOR_OVERWRITING + _POOL + journal + new + at_once
-        while self._space.free < wanted:
-            self._space.provide(min(wanted, self._space.free + _PROVIDED_AT_ONCE))
+        wanted = self._allocator.reserve + _FOR_OVERWRITING + _POOL + journal + new + at_once
+        while self._allocator.free < wanted:
+            self._allocator.provide(min(wanted, self._allocator.free + _PROVIDED_AT_ONCE))
             yield
 
     def take_run(self, wanted: int, *, is_new: bool) -> list[Range]:
@@ -148,9 +148,9 @@ class OpenBatch:
         spare = _FOR_OVERWRITING if is_new else 0
         runs: list[Range] = []
         try:
-            self._space.provide(self._space.reserve + spare + wanted)
+            self._allocator.provide(self._allocator.reserve + spare + wanted)
             while wanted:
-                slot, count = self._space.take(wanted, HELD)
+                slot, count = self._allocator.take(wanted, USED)
                 runs.append((slot, slot + count))
                 wanted -= count
             # What is reserved for small granules counts twice, which does no harm.
@@ -167,11 +167,11 @@ class OpenBatch:
         So it is not written to twice. None where free slots are worth to be used first.
         Otherwise they are the caller's to `give_back_unallocated`.
         """
-        if self._space.has_gaps:
+        if self._allocator.has_gaps:
             return None
         spare = _FOR_OVERWRITING if is_new else 0
-        self._space.provide(self._space.reserve + spare)
-        runs = self._space.take_unallocated(wanted)
+        self._allocator.provide(self._allocator.reserve + spare)
+        runs = self._allocator.take_unallocated(wanted)
         try:
             granules = wanted + OVERWRITABLE_AT_ONCE
             self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, granules, spare)
@@ -182,47 +182,47 @@ class OpenBatch:
 
     def give_back_unallocated(self, runs: Iterable[Range]) -> None:
         """Takes slots back that could not be written."""
-        self._space.give_back_unallocated(runs)
+        self._allocator.give_back_unallocated(runs)
 
     def give_back(self, runs: Iterable[Range]) -> None:
         """Frees slots that nothing was written to."""
         for start, stop in runs:
-            self._space.mark(start, stop - start, FREE)
+            self._allocator.mark(start, stop - start, FREE)
 
     def give_pool_back(self) -> None:
         """Frees the slots that are kept for small writes to come."""
-        self._space.give_back(self._pool)
+        self._allocator.give_back(self._pool)
         self._pool.clear()
 
     def keep_for_snapshot(self, more_units: int = 0) -> None:
-        """Keeps room for a snapshot of all that is there, and of so many units more."""
+        """Keeps space for a snapshot of all that is there, and of so many units more."""
         units = units_for(self.snapshot_records, self.snapshot_granules) + more_units
-        self._space.reserve = slots_for(units) + 2
+        self._allocator.reserve = slots_for(units) + 2
 
     def _units(self, records: int, granules: int) -> int:
         """At most so many units has the commit, with so much more."""
         return units_for(self._max_records + records, self._max_granules + granules)
 
-    def _take_for_records(self, places: int, granules: int, spare: int) -> None:
-        units = self._units(2 * places, granules)
-        while self._chain.room < units:
-            self.keep_for_snapshot(units + _JOURNAL_ROOM)
-            self._space.provide(self._space.reserve + spare + 1)
-            self._chain.make_room()
+    def _take_for_records(self, runs_changed: int, granules: int, spare: int) -> None:
+        units = self._units(2 * runs_changed, granules)
+        while self._log.capacity < units:
+            self.keep_for_snapshot(units + _JOURNAL_SPACE)
+            self._allocator.provide(self._allocator.reserve + spare + 1)
+            self._log.make_space()
 
     # ── what was written ─────────────────────────────────────────────────────────────────────────
 
     def next_slot(self) -> int:
         """One of the slots that were reserved, to be written to."""
         slot = self._pool.pop()
-        self._space.states[slot] = FRESH
+        self._allocator.states[slot] = FRESH
         self._note_fresh(slot, slot + 1)
         return slot
 
     def note_written(self, runs: Iterable[Range]) -> None:
         """Says that slots of `take_run` were written to."""
         for start, stop in runs:
-            self._space.mark(start, stop - start, FRESH)
+            self._allocator.mark(start, stop - start, FRESH)
             self._note_fresh(start, stop)
 
     def note_change(self, start: int, stop: int, gone: Iterable[int], *, data: int = 0) -> None:
@@ -231,9 +231,9 @@ class OpenBatch:
         `data` is how many of them have data.
         """
         self._pending.append((start, stop))
-        self._max_records += 2 + (stop - start) // _MOST_IN_RECORD
+        self._max_records += 2 + (stop - start) // _MAX_IN_RECORD
         self._max_granules += data
-        # Those of this batch too stay taken until it is committed: they may be buffered still.
+        # Those of this transaction stay taken too until it is committed: they may be buffered.
         self._replaced.extend(gone)
 
     def write_out(self, *, if_more_than: int = 0) -> None:
@@ -247,7 +247,7 @@ class OpenBatch:
 
     def limit_memory(self) -> None:
         """Writes what is buffered to the file when it is much."""
-        self.write_out(if_more_than=_MOST_BUFFERED)
+        self.write_out(if_more_than=_MAX_BUFFERED)
 
     # ── committing ───────────────────────────────────────────────────────────────────────────────
 
@@ -267,14 +267,14 @@ class OpenBatch:
         So a crash may leave it committed: what is written from now on goes to other slots.
         """
         for start, stop in self._fresh:
-            self._space.settle(start, stop)
+            self._allocator.commit(start, stop)
         self._fresh.clear()
 
-    def settle(self) -> None:
-        """Says that all of it is durable: what it replaced is free, and the next batch begins."""
+    def finish(self) -> None:
+        """Says that all of it is durable. What it replaced is free, and the next one begins."""
         for start, stop in self._fresh:
-            self._space.settle(start, stop)
-        self._space.give_back(self._replaced)
+            self._allocator.commit(start, stop)
+        self._allocator.give_back(self._replaced)
         self._fresh.clear()
         del self._replaced[:]
         self._pending.clear()
@@ -293,7 +293,7 @@ class OpenBatch:
 def records_of(granule: int, count: int, entry: int) -> Iterator[Record]:
     """The records that say what a run of granules holds: one, but for the very longest."""
     while count > 0:
-        part = min(count, _MOST_IN_RECORD)
+        part = min(count, _MAX_IN_RECORD)
         yield granule << SECTORS | entry & ALL, part, entry >> SECTORS
         granule += part
         count -= part
@@ -301,4 +301,4 @@ def records_of(granule: int, count: int, entry: int) -> Iterator[Record]:
 
 def records_for(granules: int) -> int:
     """How many runs at most a run of so many granules counts as, for its records."""
-    return 1 + granules // _MOST_IN_RECORD
+    return 1 + granules // _MAX_IN_RECORD

@@ -36,7 +36,7 @@ from aero_browser_disk.writable import (
 from aero_browser_disk.writable.local_image import LocalImage
 from aero_browser_disk.writable.overlay import Overlay
 from aero_browser_disk.writable.sector_journal import SLOT_SIZE
-from aero_browser_disk.writable.slot_allocator import FREE, HELD, SlotSpace
+from aero_browser_disk.writable.slot_allocator import FREE, USED, SlotAllocator
 from support.fuzz import fuzz, rounds
 
 T = TypeVar("T")
@@ -61,15 +61,15 @@ def small_store(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sector_writer, "_RUN_OF_ITS_OWN", 3)
-    patch.setattr(sector_store, "_MOST_CHECKED", 6)
+    patch.setattr(sector_store, "_MAX_CHECKED", 6)
     patch.setattr(sector_store, "_LITTLE_TO_GAIN", 2)
     patch.setattr(sector_writer, "OVERWRITABLE_AT_ONCE", 2)
     patch.setattr(transaction, "OVERWRITABLE_AT_ONCE", 2)
     patch.setattr(transaction, "_FOR_OVERWRITING", 8)
-    patch.setattr(transaction, "_MOST_BUFFERED", 4)
+    patch.setattr(transaction, "_MAX_BUFFERED", 4)
     patch.setattr(transaction, "_POOL", 3)
-    patch.setattr(transaction, "_MOST_FRESH", 24)
-    patch.setattr(transaction, "_JOURNAL_ROOM", 6)
+    patch.setattr(transaction, "_MAX_FRESH", 24)
+    patch.setattr(transaction, "_JOURNAL_SPACE", 6)
     patch.setattr(commit_log, "_SLOTS_AT_ONCE", 2)
     patch.setattr(commit_log, "_FEW_SLOTS", 6)
     patch.setattr(commit_log, "_WINDOW", 2 * GRANULE)
@@ -472,17 +472,17 @@ def test_a_file_that_could_not_be_cut_still_gives_slots_away() -> None:
     """Hypothesis finds this in one of some hundred runs: a later write never came back."""
     storage = FailingStorage()
     file = now(storage.open("x"))
-    space = SlotSpace(file)
-    space.provide(100)
-    first, count = space.take(100, HELD)
-    space.mark(first + 1, count - 1, FREE)
+    allocator = SlotAllocator(file)
+    allocator.provide(100)
+    first, count = allocator.take(100, USED)
+    allocator.mark(first + 1, count - 1, FREE)
     storage.fail("truncate")
     with pytest.raises(StorageError):
-        space.cut()
+        allocator.cut()
 
     given = {first}
     while len(given) < 200:
-        slot, count = space.take(8, HELD)
+        slot, count = allocator.take(8, USED)
         assert count
         assert given.isdisjoint(range(slot, slot + count))
         given.update(range(slot, slot + count))

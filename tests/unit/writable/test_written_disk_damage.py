@@ -66,7 +66,7 @@ class Written:
         if is_closed:
             now(disk.close())
         self.file = self.storage.content(PATH)
-        self.chain = set(disk._store._chain._places)
+        self.chain = set(disk._store._log._slots)
 
     def create(self) -> LocalImage | Overlay:
         if self.kind == "image":

@@ -296,7 +296,7 @@ async def test_a_damaged_image_says_so_and_is_left_alone() -> None:
     await image.close()
     path = "images/1/sectors"
     whole = storage.content(path)
-    chain = image._store._chain.header.chain * GRANULE
+    chain = image._store._log.header.chain * GRANULE
     for offset, length in ((0, 8192), (chain, GRANULE)):
         storage.put(path, whole)
         storage.damage(path, offset, bytes(length))
