@@ -18,7 +18,7 @@ Notice = Literal[
     "storage-full",  # no room is left: blocks that find none are read again next time
     "storage-failed",  # the cache broke: reads go on without it
     "no-validator",  # versions cannot be told apart: the cache ends with the session
-    "offline",  # the host cannot be reached: the cached version is open
+    "offline",  # the server cannot be reached: the cached version is open
     "other-profile",  # the boot profile is of another version: it is not used
     "odd-size",  # the size is no multiple of a sector
 ]
@@ -76,7 +76,7 @@ class Disk(Protocol):
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         """Fills all of `target` from `offset`, or raises a `DiskError`.
 
-        Raises `OutOfRangeError`, `DiskClosedError`, and what the image's host or the storage did.
+        Raises `OutOfRangeError`, `DiskClosedError`, and what the image's server or the storage did.
         """
 
     async def read(self, offset: int, length: int) -> bytes:

@@ -15,7 +15,7 @@ from .disk import Disk
 from .disk_html import meter_html, text_html
 from .errors import InvalidOptionError
 from .progress import Progress, RateMeter, TerminalBar, Unwatched
-from .streaming.bulk_read import pieces_of, read_in_order
+from .streaming.bulk_read import chunks_of, read_in_order
 
 __all__ = ["NotebookBar", "Progress", "fetch_all", "progress"]
 
@@ -75,7 +75,7 @@ async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
     bar = progress("Fetching") if shown is None else shown
     done = 0
     with contextlib.closing(bar):
-        async for piece in read_in_order(disk, pieces_of(0, size)):
+        async for piece in read_in_order(disk, chunks_of(0, size)):
             done += len(piece)
             bar.update(done, size)
 

@@ -86,16 +86,16 @@ async def open_disk(
 
     `boot_profile` and `digests` are documents as `BootProfile` and `DigestList` encode them. The
     profile's blocks are fetched behind what is read; one of another version is ignored, with a
-    notice. "auto" takes the one that an earlier session recorded, else the one that the host offers
-    (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked against the
-    digests before it is kept or served; `digests_sha256` is what the list itself must hash to, and
-    `digests_key` the Ed25519 public key that it must be signed by, both in hex.
+    notice. "auto" takes the one that an earlier session recorded, else the one that the server
+    offers (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked against
+    the digests before it is kept or served; `digests_sha256` is what the list itself must hash to,
+    and `digests_key` the Ed25519 public key that it must be signed by, both in hex.
 
-    While the host vouches for the cached version (`Cache-Control: max-age`), opening takes no
-    request; while it cannot be reached, the cached version is opened, with the notice "offline".
-    Raises `InvalidUrlError`, `InvalidOptionError`, `InvalidDocumentError`, `UnsupportedImageError`
-    and `DamagedImageError` for a file that is no disk or not a valid one, and what
-    `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
+    While the server promises that the cached version is current (`Cache-Control: max-age`), opening
+    takes no request; while it cannot be reached, the cached version is opened, with the notice
+    "offline". Raises `InvalidUrlError`, `InvalidOptionError`, `InvalidDocumentError`,
+    `UnsupportedImageError` and `DamagedImageError` for a file that is no disk or not a valid one,
+    and what `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
     `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError`, `BaseChangedError`,
     `UnversionedBaseError` and `StorageError`; for files `UnreadableImageError`, `EmptyImageError`,
     `UnsupportedImageError` and `DamagedImageError`.

@@ -21,7 +21,7 @@ from ..platform import cpython_platform, current_platform
 from ..platform.printable import printable
 from ..progress import Progress, TerminalBar, Unwatched
 from ..streaming.boot_profile import BootProfile
-from ..streaming.bulk_read import PIECE, pieces_of, profile_spans, read_in_order
+from ..streaming.bulk_read import CHUNK, chunks_of, profile_spans, read_in_order
 from ..streaming.digest_list import DigestList, pin_of
 from ..streaming.streaming_disk import StreamingDisk
 from ..units import format_bytes, format_percent
@@ -121,7 +121,7 @@ async def _read(options: argparse.Namespace, disk: AnyDisk) -> int:
         raise UsageError(f"the disk has {disk.info.size:,} bytes")
     with _output(options.output, is_text=options.hex) as out:
         done = 0
-        spans = pieces_of(options.offset, options.length)
+        spans = chunks_of(options.offset, options.length)
         progress = _progress(options, "reading")
         with contextlib.closing(progress):
             async for piece in read_in_order(disk, spans):
@@ -171,7 +171,7 @@ async def _extract(options: argparse.Namespace, files: DiskFiles, size: int) -> 
 async def _prefetch(options: argparse.Namespace, disk: AnyDisk) -> int:
     if not isinstance(disk, StreamingDisk):
         raise UsageError("prefetch is for a URL: a file is here already")
-    spans = pieces_of(0, disk.info.size)
+    spans = chunks_of(0, disk.info.size)
     if options.profile is not None:
         profile = _load_profile(options.profile)
         if profile.size != disk.info.size:
@@ -235,9 +235,9 @@ async def _verify(options: argparse.Namespace, disk: AnyDisk) -> int:
     wrong: list[int] = []
     progress = _progress(options, "verifying")
     with contextlib.closing(progress):
-        step = max(digests.chunk_size, PIECE)
+        step = max(digests.chunk_size, CHUNK)
         done = 0
-        async for piece in read_in_order(disk, pieces_of(0, disk.info.size, step)):
+        async for piece in read_in_order(disk, chunks_of(0, disk.info.size, step)):
             for at in range(0, len(piece), digests.chunk_size):
                 chunk = (done + at) // digests.chunk_size
                 if not digests.verify(chunk, piece[at : at + digests.chunk_size]):

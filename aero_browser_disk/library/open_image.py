@@ -52,7 +52,7 @@ class LibraryDisk(ClosesOnExit):
         self.folder = folder
         self.remote = remote
         self.activity = Activity() if remote is None else remote.activity
-        self.activity.told_from = 1
+        self.activity.reader_level = 1
         self._sector_size = sector_size
         self._refuses = refuses
         self.changes = 0
@@ -97,7 +97,7 @@ class LibraryDisk(ClosesOnExit):
         """Where bytes lie in a file as a whole, if the disk below can say: `Locating`."""
         location = locate(self.disk, offset, length)
         if location is not None and self.activity.on:
-            self.activity.note("hit", offset, length, told_from=1)
+            self.activity.note("hit", offset, length, reader_level=1)
         return location
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -110,12 +110,12 @@ class LibraryDisk(ClosesOnExit):
             self._damage = error
             raise
         if self.activity.on:
-            self.activity.note("hit", offset, len(target), told_from=1)
+            self.activity.note("hit", offset, len(target), reader_level=1)
         return True
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.activity.on:
-            self.activity.note("miss", offset, len(target), told_from=1)
+            self.activity.note("miss", offset, len(target), reader_level=1)
         try:
             await self.disk.read_into(offset, target)
         except DamagedDiskError as error:
@@ -136,13 +136,13 @@ class LibraryDisk(ClosesOnExit):
             return False
         self._changed(offset, len(data))
         if self.activity.on:
-            self.activity.note("write", offset, len(data), told_from=1)
+            self.activity.note("write", offset, len(data), reader_level=1)
         return True
 
     async def write(self, offset: int, data: ReadableBuffer) -> None:
         self._check_writable()
         if self.activity.on:
-            self.activity.note("write", offset, len(data), told_from=1)
+            self.activity.note("write", offset, len(data), reader_level=1)
         try:
             await self.disk.write(offset, data)
         finally:  # a write that failed may have changed something too

@@ -1,6 +1,6 @@
-"""The seam to the outside: what the core asks of HTTP, files, locks and the clock.
+"""What the core needs of a platform: HTTP, files, locks, the clock, shared memory.
 
-`browser` implements it with fetch, OPFS and Web Locks; `host.py` with CPython's standard
+`browser` implements it with fetch, OPFS and Web Locks; `cpython.py` with CPython's standard
 library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptions are mapped to
 `aero_browser_disk.errors` here and nowhere else.
 """
@@ -19,7 +19,7 @@ Credentials = Literal["omit", "same-origin", "include"]
 
 
 class HttpResponse(Protocol):
-    """An answer whose body is still on its way."""
+    """A response whose body is still on its way."""
 
     @property
     def status(self) -> int:
@@ -30,7 +30,7 @@ class HttpResponse(Protocol):
         """The headers the platform shows, by lower-case name."""
 
     async def read(self) -> memoryview | None:
-        """The next piece of the body, in order; None at its end.
+        """The next chunk of the body, in order; None at its end.
 
         The view is the caller's to keep. Raises `NetworkError` when the body breaks off.
         """
@@ -49,33 +49,33 @@ class HttpClient(Protocol):
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
     ) -> HttpResponse:
-        """Sends a request; returns once the headers of the answer are in.
+        """Sends a request; returns once the headers of the response are in.
 
-        Any status is an answer. Cancelling the call aborts the request. Raises `NetworkError` when
-        no answer came, or none that the platform shows.
+        Any status is a response. Cancelling the call aborts the request. Raises `NetworkError` when
+        no response came, or none that the platform shows.
         """
 
     async def responds(self, url: str) -> bool:
-        """Whether any answer comes from `url`, even one that the platform does not show.
+        """Whether any response comes from `url`, even one that the platform does not show.
 
         Asks for no body. In a browser a page that is cross-origin isolated is told of a host only
         if that sends `Cross-Origin-Resource-Policy`.
         """
 
     def is_multiplexed(self, url: str) -> bool:
-        """Whether the last answer from `url` is known to have come over HTTP/2 or 3."""
+        """Whether the last response from `url` is known to have come over HTTP/2 or 3."""
 
     async def close(self) -> None:
         """Frees every connection."""
 
 
 class Receiver(Protocol):
-    """Takes an answer in plain calls as it comes in. What it raises gives the request up."""
+    """Takes a response in plain calls as it comes in. What it raises gives the request up."""
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status code, and the headers that the platform shows, by lower-case name."""
 
-    def piece(self, data: memoryview) -> None:
+    def chunk(self, data: memoryview) -> None:
         """The next bytes of the body, in order. The view is valid for the length of the call."""
 
 
@@ -96,9 +96,9 @@ class PushingHttp(Protocol):
     ) -> None:
         """Sends a GET, as `HttpClient.request` does; returns once all of the body was handed over.
 
-        Raises `NetworkError` when no answer came or its body broke off, `TimeoutError` when nothing
-        came for `timeout_s`, and what `receiver` raises. Cancelling the call aborts the request;
-        nothing is handed over after that.
+        Raises `NetworkError` when no response came or its body broke off, `TimeoutError` when
+        nothing came for `timeout_s`, and what `receiver` raises. Cancelling the call aborts the
+        request; nothing is handed over after that.
         """
 
 
@@ -330,7 +330,7 @@ class PageFacts:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Everything the core needs of the outside."""
+    """Everything that the core needs of where it runs."""
 
     http: HttpClient
     storage: Storage

@@ -15,12 +15,12 @@ from ..errors import SourceError
 
 MIB = 1 << 20
 _LONGEST = 200  # characters of a name that are kept
-PIECE = 4 * MIB
+CHUNK = 4 * MIB
 """Bytes that a copy asks for at once: larger ones were no faster (measured in Chromium)."""
 
 Read = TypeVar("Read", bound=Sized)
 ByteStream = AsyncIterator[bytes]
-"""The bytes of a file in order, in pieces of any size. Raises `SourceError` when they break off."""
+"""The bytes of a file in order, in chunks of any size. Raises `SourceError` when they break off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SourceIdentity:
     """What tells a file from another: an import is only continued with the same.
 
     `modified` is whatever its holder has for the time of the last change, as text: a number of a
-    `File`, a validator of a host. `size` is None where it is not known.
+    `File`, a validator of a server. `size` is None where it is not known.
     """
 
     name: str
@@ -66,7 +66,7 @@ class BytesSource:
 
 
 class PathSource:
-    """A file of the host's file system; a context manager that closes it."""
+    """A file of the local file system; a context manager that closes it."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -96,7 +96,7 @@ class PathSource:
 
 
 def stream_of(source: ByteSource, start: int = 0) -> ByteStream:
-    """The bytes of `source` from `start` on; the next piece is read while one is worked on."""
+    """The bytes of `source` from `start` on; the next chunk is read while one is worked on."""
     return in_order(source.read, source.size, start)
 
 
@@ -107,33 +107,33 @@ async def in_order(
 
     The next ones are read while one is worked on. Raises `SourceError` where the source ends first.
     """
-    offsets = iter(range(start, size, PIECE))
+    offsets = iter(range(start, size, CHUNK))
     coming: deque[asyncio.Task[Read]] = deque()
 
     def ask() -> None:
         for offset in islice(offsets, ahead - len(coming)):
-            coming.append(asyncio.create_task(read(offset, min(PIECE, size - offset))))
+            coming.append(asyncio.create_task(read(offset, min(CHUNK, size - offset))))
 
     try:
         ask()
-        for offset in range(start, size, PIECE):
-            piece = await coming.popleft()
-            if len(piece) < min(PIECE, size - offset):
+        for offset in range(start, size, CHUNK):
+            chunk = await coming.popleft()
+            if len(chunk) < min(CHUNK, size - offset):
                 raise SourceError(
-                    "the file", f"it ends after {offset + len(piece)} of {size} bytes"
+                    "the file", f"it ends after {offset + len(chunk)} of {size} bytes"
                 )
             ask()
-            yield piece
+            yield chunk
     finally:
         for task in coming:
             task.cancel()
 
 
 async def pulled(pull: Callable[[], Awaitable[bytes | None]]) -> ByteStream:
-    """What `pull` gives, piece by piece, until it gives None."""
-    while (piece := await pull()) is not None:
-        if piece:
-            yield piece
+    """What `pull` gives, chunk by chunk, until it gives None."""
+    while (chunk := await pull()) is not None:
+        if chunk:
+            yield chunk
 
 
 class Lookahead:
@@ -147,11 +147,11 @@ class Lookahead:
         """The first `length` bytes, fewer when the stream has no more."""
         missing = length - sum(map(len, self._seen))
         while missing > 0:
-            piece = await anext(self._stream, None)
-            if piece is None:
+            chunk = await anext(self._stream, None)
+            if chunk is None:
                 break
-            self._seen.append(piece)
-            missing -= len(piece)
+            self._seen.append(chunk)
+            missing -= len(chunk)
         return b"".join(self._seen)[:length]
 
     def __aiter__(self) -> Lookahead:

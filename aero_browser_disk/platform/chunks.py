@@ -1,4 +1,4 @@
-"""Pieces of what is copied, in Python's memory or elsewhere, and where they are not zeros."""
+"""Chunks of what is copied, in Python's memory or elsewhere, and where they are not zeros."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ from .web_url import WebUrl, parse_location, parse_web_url
 
 T = TypeVar("T")
 
-_PIECE = 256 * 1024  # bytes asked of the socket at once
+_CHUNK = 256 * 1024  # bytes asked of the socket at once
 _TIMEOUT_S = 60.0
 _LOCK_POLL_S = 0.05
 _REDIRECTS = (301, 302, 303, 307, 308)
-_MOST_REDIRECTS = 20  # as fetch has it
+_MAX_REDIRECTS = 20  # as fetch has it
 
 
 def cpython_platform(
@@ -68,7 +68,7 @@ class _Connection:
         self._is_cut = False
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
-        """Sends a request and waits for the headers of its answer."""
+        """Sends a request and waits for the headers of its response."""
         if self._raw.sock is None:
             self._raw.connect()
         self._socket = self._raw.sock
@@ -76,7 +76,7 @@ class _Connection:
         self._give_up_if_cut()
         self._raw.request(method, path, headers=dict(headers))
         self._answer = answer = self._raw.getresponse()
-        # After the answer came: a `cut` before this line found none to close.
+        # After the response came: a `cut` before this line found none to close.
         self._give_up_if_cut()
         return answer
 
@@ -116,15 +116,15 @@ class CpythonResponse:
         if self._connection is None:
             return None
         try:
-            piece = await self._client.in_thread(self._url, lambda: self._raw.read1(_PIECE))
+            chunk = await self._client.in_thread(self._url, lambda: self._raw.read1(_CHUNK))
         except NetworkError as error:
             self.abort()
             raise BrokenResponseError(redact_url(self._url.plain)) from error
         except BaseException:
             self.abort()
             raise
-        if piece:
-            return memoryview(piece)
+        if chunk:
+            return memoryview(chunk)
         if self._raw.length:  # bytes that were announced and did not come
             self.abort()
             raise BrokenResponseError(redact_url(self._url.plain))
@@ -163,7 +163,7 @@ class CpythonHttp:
         current = parse_web_url(url)
         if current is None:
             raise InvalidUrlError(redact_url(url), "it is not a well-formed web address.")
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             response = await self._send(method, current, sent)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
@@ -313,8 +313,8 @@ class FolderFile:
             raise
 
     def _write_zeros(self, offset: int, length: int) -> None:
-        for start in range(offset, offset + length, _PIECE):
-            self.write(bytes(min(_PIECE, offset + length - start)), start)
+        for start in range(offset, offset + length, _CHUNK):
+            self.write(bytes(min(_CHUNK, offset + length - start)), start)
 
     def flush(self) -> None:
         with _mapped(self._path):

@@ -10,8 +10,8 @@ from typing import Self
 class StallLimit:
     """As `asyncio.timeout`, but each `moved()` starts the time over. Raises `TimeoutError`.
 
-    One timer for the whole of it: a download comes in thousands of pieces, and to set a timer takes
-    a browser longer than to hand over a piece.
+    One timer for the whole of it: a download comes in thousands of chunks, and to set a timer takes
+    a browser longer than to hand over a chunk.
     """
 
     def __init__(self, seconds: float) -> None:

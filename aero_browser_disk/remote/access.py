@@ -1,4 +1,4 @@
-"""Who asks: an image's address and headers, and how they are renewed when they run out."""
+"""The address and the headers of an image, and how they are renewed when access ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OWN_HEADERS = frozenset({"range", "if-range", "host", "content-length", "transf
 
 @dataclass(frozen=True, slots=True)
 class ImageAddress:
-    """Where an image is, and how to ask for it. What is secret in it stays in memory.
+    """Where an image is, and how to request it. What is secret in it stays in memory.
 
     `url` is the address in the form of the URL Standard, without user info and fragment; user info
     becomes an `Authorization` header, since fetch refuses it in an address. `timeout_s` bounds the
@@ -88,7 +88,7 @@ class ImageAddress:
 
 @dataclass(frozen=True, slots=True)
 class RenewedAccess:
-    """What a renewal gives: an address, headers if they change too, and until when they serve.
+    """What a renewal returns: an address, headers if they change too, and until when they serve.
 
     Without `headers` those of before are sent on; to another origin without the credentials among
     them (`Authorization`, `Cookie`, `Proxy-Authorization`). `expires_at` is in seconds since the
@@ -104,7 +104,7 @@ Renew = Callable[[], Awaitable[RenewedAccess]]
 
 
 class Access:
-    """The address to ask now. `renew`, if given, is called before it expires and on refusal."""
+    """The address to use now. `renew`, if given, is called before it expires and on refusal."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class Access:
         """The address, renewed if it is about to expire.
 
         Where that renewal fails it is the old one: the server may still take it, and if it refuses,
-        `renewed` tells why.
+        `renewed` raises why.
         """
         ends = self._expires_at
         if self._renew and ends is not None and self._clock.now() > ends - _RENEWED_BEFORE_S:

@@ -20,8 +20,8 @@ from .numbers import MAX_IMAGE_SIZE
 from .receiving import stall_limit
 
 _LARGEST: Final = 1 << 20
-_MOST_IMAGES: Final = 200
-_LONGEST_TEXT: Final = 200
+_MAX_IMAGES: Final = 200
+_MAX_TEXT: Final = 200
 _KIND: Final = "list of images"
 
 
@@ -54,9 +54,9 @@ async def fetch_catalog(
             if response.status != 200:
                 raise HttpStatusError(address.shown, response.status)
             document = bytearray()
-            while (piece := await response.read()) is not None:
+            while (chunk := await response.read()) is not None:
                 limit.moved()
-                document += piece
+                document += chunk
                 if len(document) > _LARGEST:
                     raise InvalidDocumentError(_KIND, "it is longer than 1 MiB")
     finally:
@@ -69,7 +69,7 @@ def read_catalog(url: str, document: bytes) -> list[CatalogImage]:
     """The images in a list that came from `url`; raises `InvalidDocumentError`."""
     try:
         listed = json.loads(document)["images"]
-        return [_image(url, entry) for entry in listed[:_MOST_IMAGES]]
+        return [_image(url, entry) for entry in listed[:_MAX_IMAGES]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidDocumentError(_KIND, "it is not what an image service sends") from error
 
@@ -89,4 +89,4 @@ def _image(url: str, entry: dict[str, object]) -> CatalogImage:
 
 def _shown(text: object) -> str:
     """Text of a server in one line that prints."""
-    return printable(" ".join(str(text).split())[:_LONGEST_TEXT])
+    return printable(" ".join(str(text).split())[:_MAX_TEXT])

@@ -1,4 +1,4 @@
-"""An answer handed over as it comes in, by whichever way the platform's client does it best."""
+"""A response handed over as it comes in, by whichever way the platform's client does it best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..platform.stall_limit import StallLimit
 from .access import ImageAddress
 
 Receive = Callable[[ImageAddress, Mapping[str, str], Receiver], Awaitable[None]]
-"""Asks an address with headers besides its own; returns once `receiver` has all of the answer.
+"""Asks an address with headers besides its own; returns once `receiver` has all of the response.
 
 Raises `NetworkError`, also when nothing comes for as long as the address allows, and what the
 receiver raises.
@@ -29,13 +29,13 @@ def receive_by(http: HttpClient) -> Receive:
 @contextlib.asynccontextmanager
 async def stall_limit(address: ImageAddress) -> AsyncIterator[StallLimit]:
     """Raises `NetworkError` when nothing moves for as long as the address allows."""
-    with _silence_told(address):
+    with _stalls_reported(address):
         async with StallLimit(address.timeout_s) as limit:
             yield limit
 
 
 @contextlib.contextmanager
-def _silence_told(address: ImageAddress) -> Iterator[None]:
+def _stalls_reported(address: ImageAddress) -> Iterator[None]:
     try:
         yield
     except TimeoutError as error:
@@ -46,7 +46,7 @@ async def _receive_pushed(
     http: PushingHttp, address: ImageAddress, headers: Mapping[str, str], receiver: Receiver
 ) -> None:
     sent = {**address.headers, **headers}
-    with _silence_told(address):
+    with _stalls_reported(address):
         await http.push(address.url, sent, address.credentials, address.timeout_s, receiver)
 
 
@@ -60,9 +60,9 @@ async def _receive_asked(
             response = await http.request("GET", address.url, sent, address.credentials)
             limit.moved()
             receiver.head(response.status, response.headers)
-            while (piece := await response.read()) is not None:
+            while (chunk := await response.read()) is not None:
                 limit.moved()
-                receiver.piece(piece)
+                receiver.chunk(chunk)
     finally:
         if response is not None:
             response.abort()

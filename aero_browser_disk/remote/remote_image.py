@@ -1,4 +1,4 @@
-"""A remote image pinned to one version: its size, its ranges, no answer believed unchecked."""
+"""A remote image pinned to one version: its size and its ranges. Every response is checked."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from .response_headers import (
     weak_validators,
 )
 
-_LONGEST_FOUND = 200  # characters of a header in an error
+_MAX_FOUND = 200  # characters of a header in an error
 
 Deliver = Callable[[int, memoryview], None]
-"""Takes a piece of the image: the offset of its first byte, and its bytes, valid for the call."""
+"""Takes a chunk of the image: the offset of its first byte, and its bytes, valid for the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ImageVersion:
 
 @dataclass(slots=True)
 class Traffic:
-    """What was asked of the image's host since the image was opened."""
+    """The requests for an image since it was opened, and what they brought."""
 
     requests: int = 0
     in_flight: int = 0
@@ -65,7 +65,7 @@ class Traffic:
 
 
 class RemoteImage:
-    """An image on a host, pinned to one version."""
+    """An image on a server, pinned to one version."""
 
     def __init__(
         self, http: HttpClient, access: Access, version: ImageVersion, traffic: Traffic
@@ -73,13 +73,13 @@ class RemoteImage:
         self.version = version
         self.traffic = traffic
         self.fresh_for_s = 0.0
-        """Seconds from the last answer in which the host vouches for this version."""
+        """Seconds for which the last response promises that this version is current."""
         self.changed = False
-        """Whether the host was seen to have another version."""
+        """Whether a response was of another version."""
         self.confirmed = False
-        """Whether the host was seen to have this version since the image was opened."""
+        """Whether a response was of this version since the image was opened."""
         self.links: Mapping[str, str] = {}
-        """What the host offers beside the image: addresses by relation type (RFC 8288)."""
+        """What the server offers beside the image: addresses by relation type (RFC 8288)."""
         self._http = http
         self._receive = receive_by(http)
         self._access = access
@@ -88,9 +88,9 @@ class RemoteImage:
 
     @classmethod
     async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
-        """Asks the host for the size and the validator of an image, and pins them.
+        """Asks the server for the size and the validator of an image, and pins them.
 
-        By `HEAD`; where that is refused or does not tell, by a range request for the first byte.
+        By `HEAD`; if that is refused or incomplete, by a range request for the first byte.
 
         Raises `NetworkError`, `HttpStatusError`, `RangeNotSupportedError`, `EmptyImageError`,
         `InvalidResponseError` or `UnreadableHeaderError`, and what the renewal of access raises.
@@ -104,8 +104,8 @@ class RemoteImage:
 
         Once it returns, all were delivered. When it raises, those that were are still right.
 
-        Raises what `probe` does, and `ImageChangedError` when the host has another version; nothing
-        of that was delivered.
+        Raises what `probe` does, and `ImageChangedError` when the server has another version;
+        nothing of that was delivered.
         """
         self.traffic.in_flight += 1
         try:
@@ -123,13 +123,13 @@ class RemoteImage:
             self.traffic.in_flight -= 1
 
     async def download(self, begun: Callable[[int | None, str], None]) -> AsyncIterator[memoryview]:
-        """All of the image in one answer, from a host that serves no ranges.
+        """All of the image in one response, from a server that serves no ranges.
 
-        `begun` is told the size in bytes, None if the host does not tell it, and the validator.
+        `begun` is called with the size in bytes, None if it is not sent, and the validator.
         Raises `NetworkError`, `HttpStatusError`, and `InvalidResponseError` for another length.
         """
-        async with self._request("GET") as answer:
-            address, response = answer.address, answer.response
+        async with self._request("GET") as pending:
+            address, response = pending.address, pending.response
             if response.status != 200:
                 raise HttpStatusError(
                     address.shown, response.status, retry_after_s(response.headers)
@@ -138,27 +138,27 @@ class RemoteImage:
             size = None if is_encoded(response.headers) else length
             begun(size, strong_validator(response.headers, self._access.now()))
             received = 0
-            while (piece := await self._read(answer)) is not None:
-                received += len(piece)
-                yield piece
+            while (chunk := await self._read(pending)) is not None:
+                received += len(chunk)
+                yield chunk
             if size is not None and received != size:
-                raise _wrong(address, "the length of the answer", str(size), str(received))
+                raise _wrong(address, "the length of the response", str(size), str(received))
 
-    async def fetch_document(self, url: str, most_bytes: int) -> bytes:
+    async def fetch_document(self, url: str, max_bytes: int) -> bytes:
         """A small document beside the image, asked for as the image is.
 
-        Raises what `fetch` does, and `InvalidResponseError` when it has more than `most_bytes`.
+        Raises what `fetch` does, and `InvalidResponseError` when it has more than `max_bytes`.
         Access is only sent along to the image's own origin.
         """
-        async with self._request("GET", url=url) as answer:
-            if answer.response.status != 200:
-                raise HttpStatusError(answer.address.shown, answer.response.status)
+        async with self._request("GET", url=url) as pending:
+            if pending.response.status != 200:
+                raise HttpStatusError(pending.address.shown, pending.response.status)
             document = bytearray()
-            while (piece := await self._read(answer)) is not None:
-                document += piece
-                if len(document) > most_bytes:
+            while (chunk := await self._read(pending)) is not None:
+                document += chunk
+                if len(document) > max_bytes:
                     raise _wrong(
-                        answer.address, "the document", f"at most {most_bytes} bytes", "larger"
+                        pending.address, "the document", f"at most {max_bytes} bytes", "larger"
                     )
             return bytes(document)
 
@@ -166,8 +166,8 @@ class RemoteImage:
 
     async def _probe_by_head(self) -> ImageVersion | None:
         try:
-            async with self._request("HEAD") as answer:
-                address, response = answer.address, answer.response
+            async with self._request("HEAD") as pending:
+                address, response = pending.address, pending.response
                 headers = response.headers
                 length = decimal_number(headers.get("content-length", ""))
                 self._head_coding = headers.get("content-encoding", "")
@@ -179,7 +179,7 @@ class RemoteImage:
                     raise RangeNotSupportedError(address.shown)
                 return self._version(address, length, headers)
         except NetworkError:
-            return None  # some hosts drop what they do not serve: the range request tells
+            return None  # some servers drop HEAD: the range request decides
 
     async def _probe_by_first_byte(self) -> ImageVersion:
         try:
@@ -194,17 +194,17 @@ class RemoteImage:
 
     async def _first_byte(self) -> ImageVersion:
         first = ByteRange(0, 1)
-        async with self._request("GET", {"Range": first.header}) as answer:
-            address = answer.address
-            status, headers = answer.response.status, answer.response.headers
+        async with self._request("GET", {"Range": first.header}) as pending:
+            address = pending.address
+            status, headers = pending.response.status, pending.response.headers
             empty = status == 200 and headers.get("content-length") == "0"
             if empty or unsatisfied_size(status, headers) == 0:
                 raise EmptyImageError(address.shown)
-            answered = _content_range(address, status, headers)
-            _check_span(address, headers, answered, first)
-            if answered.size is None:
+            content_range = _content_range(address, status, headers)
+            _check_range(address, headers, content_range, first)
+            if content_range.size is None:
                 raise _wrong(address, "the size in Content-Range", "a number", "*")
-            return self._version(address, answered.size, headers)
+            return self._version(address, content_range.size, headers)
 
     def _version(
         self, address: ImageAddress, size: int, headers: Mapping[str, str]
@@ -227,8 +227,8 @@ class RemoteImage:
         method: Literal["GET", "HEAD"],
         headers: Mapping[str, str] | None = None,
         url: str | None = None,
-    ) -> AsyncIterator[_Answer]:
-        """An answer to a request, or after a refusal to the same with renewed access.
+    ) -> AsyncIterator[_PendingResponse]:
+        """A response to a request, or after a refusal to the same with renewed access.
 
         Raises `NetworkError` when nothing comes for as long as the address allows.
         """
@@ -249,7 +249,7 @@ class RemoteImage:
                         address = renewed
                         response = await self._send(address, method, headers or {})
                         limit.moved()
-                yield _Answer(address, response, limit)
+                yield _PendingResponse(address, response, limit)
         finally:
             self.traffic.in_flight -= 1
             if response is not None:
@@ -269,39 +269,39 @@ class RemoteImage:
             method, address.url, {**address.headers, **headers}, address.credentials
         )
 
-    async def _read(self, answer: _Answer) -> memoryview | None:
-        piece = await answer.response.read()
-        answer.limit.moved()
-        self.traffic.bytes_downloaded += len(piece or b"")
-        return piece
+    async def _read(self, pending: _PendingResponse) -> memoryview | None:
+        chunk = await pending.response.read()
+        pending.limit.moved()
+        self.traffic.bytes_downloaded += len(chunk or b"")
+        return chunk
 
     # ── checks ───────────────────────────────────────────────────────────────────────────────────
 
     def check(
         self, address: ImageAddress, status: int, headers: Mapping[str, str], span: ByteRange
     ) -> None:
-        """Raises unless an answer is `span` of the pinned version, whole and unencoded."""
+        """Raises unless a response is `span` of the pinned version, whole and unencoded."""
         now = unsatisfied_size(status, headers)
         if now is not None and now != self.version.size:
             raise self._changed(address, f"{now} bytes")
-        answered = _content_range(address, status, headers)
+        content_range = _content_range(address, status, headers)
         found = ImageVersion(
-            self.version.size if answered.size is None else answered.size,
+            self.version.size if content_range.size is None else content_range.size,
             self._validator_of(headers),
         )
         if found != self.version:
             raise self._changed(address, str(found))
-        if answered.size is None and not self.version.validator:
+        if content_range.size is None and not self.version.validator:
             raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
         weak = self._weak and weak_validators(headers)
         if weak != self._weak:  # proves a change, though equality would prove nothing
             raise self._changed(address, f"{' '.join(weak or ())}, {found.size} bytes")
-        _check_span(address, headers, answered, span)
+        _check_range(address, headers, content_range, span)
         self.fresh_for_s = freshness_s(headers)
         self.confirmed = True
 
     def _validator_of(self, headers: Mapping[str, str]) -> str:
-        """The validator of an answer, of the kind that is pinned."""
+        """The validator of a response, of the kind that is pinned."""
         pinned = self.version.validator
         if pinned and headers.get("etag") == pinned:
             return pinned  # mostly: it need not be taken apart again
@@ -315,14 +315,14 @@ class RemoteImage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _PendingResponse:
     address: ImageAddress
     response: HttpResponse
     limit: StallLimit
 
 
 class _Arrival:
-    """Takes an answer that is to be a span of a pinned image, and believes none of it unchecked."""
+    """Receives a range of a pinned image; checks the response before any of it is delivered."""
 
     def __init__(
         self, image: RemoteImage, address: ImageAddress, span: ByteRange, deliver: Deliver
@@ -336,7 +336,7 @@ class _Arrival:
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         self._image.check(self._address, status, headers, self._span)
 
-    def piece(self, data: memoryview) -> None:
+    def chunk(self, data: memoryview) -> None:
         offset, span = self._offset, self._span
         self._image.traffic.bytes_downloaded += len(data)
         self._offset = offset + len(data)
@@ -358,7 +358,7 @@ def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str
     if status != 206:
         raise HttpStatusError(address.shown, status, retry_after_s(headers))
     if headers.get("content-type", "").strip().lower().startswith("multipart/"):
-        raise _wrong(address, "the answer", "one range", "several parts (multipart/byteranges)")
+        raise _wrong(address, "the response", "one range", "several parts (multipart/byteranges)")
     if is_encoded(headers):
         raise _wrong(address, "Content-Encoding", "absent", headers["content-encoding"])
     raw = headers.get("content-range")
@@ -370,21 +370,21 @@ def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str
         raise _wrong(address, "Content-Range", "well formed", raw) from None
 
 
-def _check_span(
-    address: ImageAddress, headers: Mapping[str, str], answered: ContentRange, span: ByteRange
+def _check_range(
+    address: ImageAddress, headers: Mapping[str, str], content_range: ContentRange, span: ByteRange
 ) -> None:
-    """Raises unless the answer is all of `span`."""
-    if answered.range != span:
-        expected = ContentRange(span, answered.size)
-        raise _wrong(address, "Content-Range", str(expected), str(answered))
+    """Raises unless the response is all of `span`."""
+    if content_range.range != span:
+        expected = ContentRange(span, content_range.size)
+        raise _wrong(address, "Content-Range", str(expected), str(content_range))
     length = headers.get("content-length")
     if length is not None and length != str(span.length):
         raise _length_error(address, span, f"{length} bytes")
 
 
 def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> InvalidResponseError:
-    return InvalidResponseError(address.shown, what, expected, found[:_LONGEST_FOUND])
+    return InvalidResponseError(address.shown, what, expected, found[:_MAX_FOUND])
 
 
 def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:
-    return _wrong(address, "the length of the answer", f"{span.length} bytes", found)
+    return _wrong(address, "the length of the response", f"{span.length} bytes", found)

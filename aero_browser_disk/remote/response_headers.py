@@ -1,4 +1,4 @@
-"""What the headers of an answer say of an image."""
+"""What the headers of a response say of an image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ..platform.web_url import parse_web_url
 from .byte_ranges import EntityTag, parse_content_range, parse_http_date
 from .numbers import decimal_number
 
-_LONGEST_VALIDATOR = 512
+_MAX_VALIDATOR = 512
 _CLOCKS_DIFFER_S = 60
-_LONGEST_DELTA_S = 2**31  # where RFC 9111 §1.2.2 lets longer times end
+_MAX_DELTA_S = 2**31  # where RFC 9111 §1.2.2 lets longer times end
 _LINK = re.compile(r"<([^>]*)>([^,<]*)")
 _RELATION = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))', re.IGNORECASE)
 _MAX_AGE = re.compile(r'\bmax-age="?([0-9]+)', re.IGNORECASE)
@@ -26,7 +26,7 @@ def strong_validator(headers: Mapping[str, str], now_s: float) -> str:
     here, in seconds since the epoch. A tag that is too long to keep is left out.
     """
     etag = headers.get("etag", "").strip()
-    if len(etag) <= _LONGEST_VALIDATOR and is_entity_tag(etag) and not EntityTag.parse(etag).weak:
+    if len(etag) <= _MAX_VALIDATOR and is_entity_tag(etag) and not EntityTag.parse(etag).weak:
         return etag
     return _modified(headers) if has_aged(headers, now_s) else ""
 
@@ -46,7 +46,7 @@ def has_aged(headers: Mapping[str, str], now_s: float) -> bool:
 
 
 def weak_validators(headers: Mapping[str, str]) -> tuple[str, str]:
-    """What tells a change, though it proves no sameness: the ETag, weak or not, and the date."""
+    """What proves a change, though not sameness: the ETag, weak or not, and the date."""
     etag = headers.get("etag", "").strip()
     return etag.removeprefix("W/"), _modified(headers)
 
@@ -57,22 +57,22 @@ def _modified(headers: Mapping[str, str]) -> str:
 
 
 def freshness_s(headers: Mapping[str, str]) -> float:
-    """Seconds for which the host vouches for an answer (RFC 9111 §4.2.1); 0 when it does not."""
+    """Seconds for which a response stays fresh (RFC 9111 §4.2.1); 0 without a promise."""
     policy = headers.get("cache-control", "")
     max_age = _MAX_AGE.search(policy)
     if max_age is None or _REVALIDATE.search(policy):
         return 0.0
-    vouched = decimal_number(max_age[1], _LONGEST_DELTA_S) or 0
-    age = decimal_number(headers.get("age", ""), _LONGEST_DELTA_S) or 0
-    return float(max(0, vouched - age))
+    fresh_for = decimal_number(max_age[1], _MAX_DELTA_S) or 0
+    age = decimal_number(headers.get("age", ""), _MAX_DELTA_S) or 0
+    return float(max(0, fresh_for - age))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long the host asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
+    """How long the server asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
 
     A date would be measured with two clocks, so it is not used.
     """
-    seconds = decimal_number(headers.get("retry-after", ""), _LONGEST_DELTA_S)
+    seconds = decimal_number(headers.get("retry-after", ""), _MAX_DELTA_S)
     return None if seconds is None else float(seconds)
 
 
@@ -98,12 +98,12 @@ def is_entity_tag(value: str) -> bool:
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Whether the bytes of an answer are not those of the image (RFC 9110 §8.4)."""
+    """Whether the bytes of a response are not those of the image (RFC 9110 §8.4)."""
     return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 def unsatisfied_size(status: int, headers: Mapping[str, str]) -> int | None:
-    """The size that a 416 tells, if it does (RFC 9110 §15.5.17)."""
+    """The size in a response 416, if it has one (RFC 9110 §15.5.17)."""
     if status != 416:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a disk does, for those who watch: its latest events, and what they add up to each moment.
+"""What a disk does, for those who watch: its latest events, and what they add up to each interval.
 
 Nothing is recorded until somebody watches, and then only so much: the oldest events go first.
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .fetch_queue import RangeSource
 
 Kind = Literal["hit", "miss", "write", "request", "arrival"]
-"""A read served at once or after waiting, a write, a request to the host, bytes that came in."""
+"""A read served at once or after waiting, a write, a request to the server, bytes that came in."""
 
-MOMENT_S = 0.5
-MOST_MOMENTS = 120
-_MOST_EVENTS = 1 << 14
+INTERVAL_S = 0.5
+MAX_INTERVALS = 120
+_MAX_EVENTS = 1 << 14
 _OF_THE_READER = frozenset({"hit", "miss", "write"})
 _FORMAT = "aero-disk-trace"
 
@@ -37,8 +37,8 @@ class Event(NamedTuple):
 
 
 @dataclass(slots=True)
-class Moment:
-    """What `MOMENT_S` seconds add up to; `index` counts them since the epoch."""
+class Interval:
+    """What `INTERVAL_S` seconds add up to; `index` counts them since the epoch."""
 
     index: int
     reads: int = 0
@@ -51,36 +51,36 @@ class Moment:
 class Activity:
     """The latest events of one disk, recorded while `on`.
 
-    A disk asks for `on` before it tells anything, so that nobody watching costs nothing more.
+    A disk checks `on` before it reports anything: without a watcher it costs nothing more.
     """
 
     now: Callable[[], float] = time.time
     """Seconds since the epoch."""
     on: bool = False
-    told_from: int = 0
-    """How far above this disk reads and writes are told from; what lower disks tell of them is not
-    counted a second time. 0: this disk; 1: an overlay over it; 2: the emulator."""
+    reader_level: int = 0
+    """Which layer reports reads and writes. 0: this disk; 1: an overlay over it; 2: the emulator.
+    What a lower layer reports of the same reads is not counted again."""
     dropped: int = 0
     """Events that had to go to make room for later ones."""
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MOST_EVENTS))
-    _moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MOST_MOMENTS))
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
+    _intervals: deque[Interval] = field(default_factory=lambda: deque(maxlen=MAX_INTERVALS))
 
-    def note(self, kind: Kind, offset: int, length: int, told_from: int = 0) -> None:
+    def note(self, kind: Kind, offset: int, length: int, reader_level: int = 0) -> None:
         """Something happened, just now."""
-        if told_from < self.told_from and kind in _OF_THE_READER:
+        if reader_level < self.reader_level and kind in _OF_THE_READER:
             return
         at = self.now()
-        if len(self.events) == _MOST_EVENTS:
+        if len(self.events) == _MAX_EVENTS:
             self.dropped += 1
         self.events.append(Event(at, kind, offset, length))
-        moment = self._moment(int(at / MOMENT_S))
+        interval = self._interval(int(at / INTERVAL_S))
         if kind == "request":
-            moment.requests += 1
+            interval.requests += 1
         elif kind == "arrival":
-            moment.bytes_downloaded += length
+            interval.bytes_downloaded += length
         elif kind != "write":
-            moment.reads += 1
-            moment.bytes_read += length
+            interval.reads += 1
+            interval.bytes_read += length
 
     def latest(self, seconds: float) -> Iterator[Event]:
         """The events of the last `seconds`, the latest first."""
@@ -90,16 +90,17 @@ class Activity:
                 return
             yield event
 
-    def moments(self) -> list[Moment]:
-        """The last `MOST_MOMENTS` moments, quiet ones too, the present one at the end."""
-        last = int(self.now() / MOMENT_S)
-        known = {moment.index: moment for moment in self._moments}
+    def intervals(self) -> list[Interval]:
+        """The last `MAX_INTERVALS` intervals, quiet ones too, the present one at the end."""
+        last = int(self.now() / INTERVAL_S)
+        known = {interval.index: interval for interval in self._intervals}
         return [
-            known.get(index) or Moment(index) for index in range(last - MOST_MOMENTS + 1, last + 1)
+            known.get(index) or Interval(index)
+            for index in range(last - MAX_INTERVALS + 1, last + 1)
         ]
 
     def watched(self, source: RangeSource) -> RangeSource:
-        """`source`, whose requests and answers are noted."""
+        """`source`, whose requests and responses are noted."""
         return _WatchedSource(source, self)
 
     def trace(self, size: int, version: str) -> bytes:
@@ -121,15 +122,15 @@ class Activity:
         }
         return json.dumps(document, separators=(",", ":")).encode()
 
-    def _moment(self, index: int) -> Moment:
-        moments = self._moments
-        if not moments or moments[-1].index < index:
-            moments.append(Moment(index))
-        return moments[-1]  # the latest one too when the clock was set back
+    def _interval(self, index: int) -> Interval:
+        intervals = self._intervals
+        if not intervals or intervals[-1].index < index:
+            intervals.append(Interval(index))
+        return intervals[-1]  # the latest one too when the clock was set back
 
 
 class _WatchedSource:
-    """A source of bytes that tells of each request and of what it brings."""
+    """A source of bytes that reports each request and what it brings."""
 
     def __init__(self, source: RangeSource, activity: Activity) -> None:
         self._source = source
@@ -149,14 +150,14 @@ class _WatchedSource:
         await self._source.fetch(span, delivered)
 
 
-def mean_rates(moments: Iterable[Moment], over_s: float = 2.0) -> Moment:
-    """What a second has, on average over the last `over_s` whole moments before the present one."""
-    count = round(over_s / MOMENT_S)
-    whole = list(moments)[-count - 1 : -1]
-    return Moment(
+def mean_rates(intervals: Iterable[Interval], over_s: float = 2.0) -> Interval:
+    """The means per second of the last `over_s` seconds, without the present interval."""
+    count = round(over_s / INTERVAL_S)
+    whole = list(intervals)[-count - 1 : -1]
+    return Interval(
         index=0,
-        reads=round(sum(moment.reads for moment in whole) / over_s),
-        requests=round(sum(moment.requests for moment in whole) / over_s),
-        bytes_read=round(sum(moment.bytes_read for moment in whole) / over_s),
-        bytes_downloaded=round(sum(moment.bytes_downloaded for moment in whole) / over_s),
+        reads=round(sum(interval.reads for interval in whole) / over_s),
+        requests=round(sum(interval.requests for interval in whole) / over_s),
+        bytes_read=round(sum(interval.bytes_read for interval in whole) / over_s),
+        bytes_downloaded=round(sum(interval.bytes_downloaded for interval in whole) / over_s),
     )

@@ -17,10 +17,10 @@ PROFILE_RELATION: Final = "urn:aero-disk:boot-profile"
 """The relation type of a `Link` from an image to its boot profile."""
 FORMAT: Final = "aero-disk-boot-profile"
 # At 64 KiB a block that is 64 GiB: more than any boot, and few enough to hold.
-MOST_BLOCKS: Final = 1 << 20
+MAX_BLOCKS: Final = 1 << 20
 _VERSION: Final = 1
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 512, 64 * 1024 * 1024
-_LONGEST_VALIDATOR: Final = 512
+_MAX_VALIDATOR: Final = 512
 _FIELDS: Final = frozenset({"size", "validator", "block_size", "runs"})
 
 
@@ -28,7 +28,7 @@ _FIELDS: Final = frozenset({"size", "validator", "block_size", "runs"})
 class BootProfile:
     """Which blocks of an image, by number and each once, in the order of their first use.
 
-    `size` (bytes) and `validator` (a strong ETag or a date, as the host sent it) name the version
+    `size` (bytes) and `validator` (a strong ETag or a date, as the server sent it) name the version
     of the image; `block_size` is a power of two from 512 bytes to 64 MiB. Raises `ValueError` when
     a block is not in the image or comes twice.
     """
@@ -45,10 +45,10 @@ class BootProfile:
             self.block_size - 1
         ):
             raise ValueError(f"a block cannot have {self.block_size} bytes")
-        if len(self.validator) > _LONGEST_VALIDATOR or not self.validator.isprintable():
+        if len(self.validator) > _MAX_VALIDATOR or not self.validator.isprintable():
             raise ValueError("not a validator")
-        if len(self.blocks) > MOST_BLOCKS:
-            raise ValueError(f"a boot profile has at most {MOST_BLOCKS} blocks")
+        if len(self.blocks) > MAX_BLOCKS:
+            raise ValueError(f"a boot profile has at most {MAX_BLOCKS} blocks")
         if self.blocks and not 0 <= min(self.blocks) <= max(self.blocks) < self.block_count:
             raise ValueError(f"the image has blocks 0 to {self.block_count - 1} only")
         if len(set(self.blocks)) != len(self.blocks):
@@ -111,6 +111,6 @@ def _blocks(runs: object) -> Iterator[int]:
     for start, length in zip(runs[::2], runs[1::2], strict=True):
         total += length
         # Before they are made: a count costs a few bytes to write and eight for each to hold.
-        if start < 0 or length < 1 or total > MOST_BLOCKS:
+        if start < 0 or length < 1 or total > MAX_BLOCKS:
             raise ValueError(f"{length} blocks from block {start} cannot be a run")
         yield from range(start, start + length)

@@ -9,7 +9,7 @@ from ..disk import Disk
 from .background_reads import background_reads
 from .boot_profile import BootProfile
 
-PIECE = 4 << 20
+CHUNK = 4 << 20
 _AT_ONCE = 4
 
 Spans = Sequence[tuple[int, int]]
@@ -36,7 +36,7 @@ async def read_in_order(disk: Disk, spans: Spans) -> AsyncIterator[bytes]:
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-def pieces_of(offset: int, length: int, step: int = PIECE) -> list[tuple[int, int]]:
+def chunks_of(offset: int, length: int, step: int = CHUNK) -> list[tuple[int, int]]:
     """The `length` bytes at `offset` as spans of at most `step` bytes."""
     stop = offset + length
     return [(at, min(step, stop - at)) for at in range(offset, stop, step)]

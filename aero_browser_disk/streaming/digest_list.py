@@ -121,14 +121,14 @@ def pin_of(encoded: bytes) -> str:
     return hashlib.sha256(encoded).hexdigest()
 
 
-def digests_of(pieces: Iterable[bytes], chunk_size: int = DEFAULT_CHUNK_SIZE) -> DigestList:
-    """The list of an image that comes in pieces of any length, in order."""
+def digests_of(chunks: Iterable[bytes], chunk_size: int = DEFAULT_CHUNK_SIZE) -> DigestList:
+    """The list of an image that comes in chunks of any length, in order."""
     size, filled = 0, 0
     digests = bytearray()
     hasher = hashlib.sha256()
-    for piece in pieces:
-        size += len(piece)
-        rest = memoryview(piece)
+    for chunk in chunks:
+        size += len(chunk)
+        rest = memoryview(chunk)
         while rest:
             part = rest[: chunk_size - filled]
             hasher.update(part)

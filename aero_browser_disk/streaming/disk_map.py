@@ -19,8 +19,8 @@ from .activity import Activity
 FETCHED_NOW, IN_PROFILE = 1, 2
 """Marks of a cell: a request for some of it is under way; the boot profile names some of it."""
 RECENT_S = 6.0
-MOST_CELLS = 1 << 15
-_MOST_HOT = 2000  # events that a look at the map goes through
+MAX_CELLS = 1 << 15
+_MAX_HOT = 2000  # events that a look at the map goes through
 _REST = 30  # times the time that counting what is held takes, between two counts
 
 LocalRange = tuple[int, int]  # offset and length in bytes
@@ -91,7 +91,7 @@ class DiskMap:
         size, block_size = self.disk.info.size, self.disk.info.block_size
         start = min(max(start, 0), size - 1)
         length = min(max(length, 1), size - start)
-        cell_size = _cell_size(start, length, min(max(most, 1), MOST_CELLS), block_size)
+        cell_size = _cell_size(start, length, min(max(most, 1), MAX_CELLS), block_size)
         stop = min(-(-(start + length) // cell_size) * cell_size, size)
         start -= start % cell_size
         count = -(-(stop - start) // cell_size)
@@ -188,7 +188,7 @@ def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
 def _heat(activity: Activity, start: int, cell_size: int, count: int) -> bytes:
     heat = bytearray(count)
     now = activity.now()
-    for event in islice(activity.latest(RECENT_S), _MOST_HOT):
+    for event in islice(activity.latest(RECENT_S), _MAX_HOT):
         if event.kind in {"request", "arrival"} or not event.length:
             continue
         first = max((event.offset - start) // cell_size, 0)

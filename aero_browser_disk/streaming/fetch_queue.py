@@ -1,4 +1,4 @@
-"""What is asked of an image's host, in which order, and how much at a time.
+"""What is asked of an image's server, in which order, and how much at a time.
 
 Reads go before everything else. What is wanted ahead of them is not queued here: when a place is
 free and no read waits for one, the background sources are asked, the most important first, what
@@ -22,7 +22,7 @@ from ..remote.retry import Retries, RetryPolicy
 from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
 from .block_sink import BlockSink
 
-_LONGEST_REST_S = 60.0
+_MAX_REST_S = 60.0
 
 IsMissing = Callable[[int], bool]
 """Whether a block of the image is neither cached nor under way."""
@@ -231,11 +231,11 @@ class FetchQueue:
         self.pump()
 
     def _rest(self) -> None:
-        """Leaves a host that fails alone for a while, as far as no read waits for it."""
+        """Leaves a server that fails alone for a while, as far as no read waits for it."""
         if self.background and not self._background_rests:
             self._background_failures += 1
             self._background_rests = True
-            self._spawn(self._end_rest(min(_LONGEST_REST_S, 2.0**self._background_failures)))
+            self._spawn(self._end_rest(min(_MAX_REST_S, 2.0**self._background_failures)))
 
     async def _end_rest(self, delay_s: float) -> None:
         await self._clock.sleep(delay_s)

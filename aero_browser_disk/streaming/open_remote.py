@@ -47,8 +47,8 @@ async def open_remote_disk(
     try:
         return await _open(url, options, platform, trusts_freshness=True)
     except ImageChangedError:
-        # The server vouched for a version (`max-age`) that it has not got any more; or the image
-        # changed between two requests. Nobody has read anything yet, so the new one will do.
+        # The cached version was fresh (`max-age`), but the server has another one by now; or the
+        # image changed between two requests. Nothing was read yet, so the new version is fine.
         return await _open(url, options, platform, trusts_freshness=False)
 
 
@@ -211,7 +211,7 @@ def _retries(policy: RetryPolicy, clock: Clock) -> Retries:
 async def _probe(
     platform: Platform, access: Access, retry: RetryPolicy, folder: CacheFolder, block_size: int
 ) -> RemoteImage:
-    """The version of now; the cached one while the host cannot be reached."""
+    """The version of now; the cached one while the server cannot be reached."""
 
     async def probe() -> RemoteImage:
         try:
@@ -250,7 +250,7 @@ async def _fitting_profile(
 
 
 async def _offered_profile(image: RemoteImage) -> BootProfile | None:
-    """The boot profile that the image's host offers, if it can be had and read."""
+    """The boot profile that the image's server offers, if it can be had and read."""
     link = image.links.get(PROFILE_RELATION)
     if link is None:
         return None

@@ -14,11 +14,11 @@ _WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB)
 length from which a stream is long, and the largest window of all."""
 _REQUEST = 2 * MIB  # several at a time are quicker than one, and give way to a read sooner
 _REGION = MIB
-_MOST_BUSY = 3  # times the first window, where several streams began in one region
-_MOST_REGIONS = 4096
-_MOST_STREAMS = 16
+_MAX_BUSY = 3  # times the first window, where several streams began in one region
+_MAX_REGIONS = 4096
+_MAX_STREAMS = 16
 _GONE_ON_OFTEN = 0.3  # the share of streams that are continued, from which on guessing is worth it
-_MOST_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
+_MAX_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +109,7 @@ class ReadAhead:
         """Blocks are being fetched ahead."""
         for block in blocks:
             self._unread[block] = None
-        while len(self._unread) > _MOST_UNREAD:
+        while len(self._unread) > _MAX_UNREAD:
             self._unread.popitem(last=False)
             self._judge(was_used=False)
 
@@ -125,15 +125,15 @@ class ReadAhead:
     def _begin(self, first: int, last: int) -> _Stream:
         region = first // self._region
         begun = self._begun.pop(region, 0) + 1
-        self._begun[region] = min(begun, _MOST_BUSY)
-        if len(self._begun) > _MOST_REGIONS:
+        self._begun[region] = min(begun, _MAX_BUSY)
+        if len(self._begun) > _MAX_REGIONS:
             self._begun.popitem(last=False)
         window = self._after_more if last > first else self._after_one
         worth = min(1.0, self._continued / _GONE_ON_OFTEN)
         blocks = round(window * self._begun[region] * worth * self._trust)
         stream = _Stream(first, first, last + 1, blocks, last + 1)
         self._streams.insert(0, stream)
-        if len(self._streams) > _MOST_STREAMS:
+        if len(self._streams) > _MAX_STREAMS:
             oldest = self._streams.pop()
             self._continued += ((oldest.start != oldest.begin) - self._continued) / 16
         return stream

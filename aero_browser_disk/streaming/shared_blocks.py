@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 WAYS = 8
-MOST_BLOCKS = 1 << 31
+MAX_BLOCKS = 1 << 31
 SMALLEST_FRAME = 4096
 LARGEST_FRAME = 65_536  # a miss brings a whole one in, for a read that may want 512 bytes of it
 
@@ -46,7 +46,7 @@ def geometry_for(size: int, block_size: int, memory_bytes: int) -> Geometry:
     """
     frame = max(SMALLEST_FRAME, min(block_size, LARGEST_FRAME))
     frame = 1 << frame.bit_length() - 1
-    while size > frame * MOST_BLOCKS:
+    while size > frame * MAX_BLOCKS:
         frame *= 2
     sets = max(1, memory_bytes // (frame * WAYS))
     return Geometry(frame.bit_length() - 1, sets.bit_length() - 1, size)

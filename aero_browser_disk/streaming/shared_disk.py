@@ -43,9 +43,9 @@ BUFFER_BYTES = 256 * 1024
 FRAMED = 64 * 1024
 """Reads up to that fill frames; longer ones are rarely read again."""
 
-_LONGEST_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
-_LONGEST_FAILURE = 16 * 1024
-_LONGEST_STAGE = 256 << 20
+_MAX_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
+_MAX_FAILURE = 16 * 1024
+_MAX_STAGE = 256 << 20
 
 
 @runtime_checkable
@@ -131,7 +131,7 @@ class SharedDisk:
         )
 
     def close(self) -> None:
-        """Empties the frames and answers what clients ask or have asked with `DiskClosedError`."""
+        """Empties the frames; all requests of clients fail with `DiskClosedError`."""
         if self._closed:
             return
         self._closed = True
@@ -187,7 +187,7 @@ class SharedDisk:
 
     def _fail(self, client: int, entry: int, error: BaseException) -> int:
         failure = describe(error)
-        failure["message"] = str(failure["message"])[-_LONGEST_FAILURE:]
+        failure["message"] = str(failure["message"])[-_MAX_FAILURE:]
         self.memory.put_failure(client, entry, json.dumps(failure, default=str).encode())
         return FAILED
 
@@ -280,7 +280,7 @@ class SharedDisk:
 
     async def _fetch(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
         """Reads what must be waited for, with what the same read will ask for next."""
-        stop = min(offset + length + min(extra, _LONGEST_AHEAD), self._size)
+        stop = min(offset + length + min(extra, _MAX_AHEAD), self._size)
         data = bytearray(stop - offset)
         await self._disk.read_into(offset, data)
         self._put_ahead(client, entry, offset, length, memoryview(data))
@@ -320,8 +320,8 @@ class SharedDisk:
 
     def _stage(self, client: int, entry: int, length: int, at: int) -> None:
         staged = self._staged.setdefault(client, bytearray())
-        if at + length > _LONGEST_STAGE:
-            raise InvalidOptionError("length", at + length, f"at most {_LONGEST_STAGE} at once")
+        if at + length > _MAX_STAGE:
+            raise InvalidOptionError("length", at + length, f"at most {_MAX_STAGE} at once")
         del staged[at:]
         staged += self.memory.take_buffer(client, entry, length)
 

@@ -204,7 +204,7 @@ class StreamingDisk(ClosesOnExit):
     async def prime(self) -> None:
         """Fetches the first block, which every reader of a disk asks for, unless it is held.
 
-        So a host that cannot serve ranges is found out when the disk is opened.
+        So a server that cannot serve ranges is found out when the disk is opened.
         """
         first = bytearray(1)
         if not self._cache.read_into(0, 0, first):
@@ -296,7 +296,7 @@ class StreamingDisk(ClosesOnExit):
         )
 
     async def clear_cache(self) -> None:
-        """Forgets every cached block; the next read of each asks the host again."""
+        """Forgets every cached block; the next read of each asks the server again."""
         if self._closed:
             raise DiskClosedError
         self._cache.clear()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from .fetch_queue import IsMissing
 
-_MOST_WALKS = 16
+_MAX_WALKS = 16
 _FURTHEST = 4 << 20  # bytes between two reads
-_MOST_AHEAD = 16  # reads
+_MAX_AHEAD = 16  # reads
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class Strides:
             if walk.step and walk.at + walk.step == first:
                 walk.at, walk.length = first, length
                 walk.planned = max(walk.planned, first)
-                walk.ahead = min(max(1, walk.ahead) * 2, _MOST_AHEAD)
+                walk.ahead = min(max(1, walk.ahead) * 2, _MAX_AHEAD)
                 self._put_first(walk)
                 return True
         for walk in self._walks:
@@ -69,4 +69,4 @@ class Strides:
         if walk in self._walks:
             self._walks.remove(walk)
         self._walks.insert(0, walk)
-        del self._walks[_MOST_WALKS:]
+        del self._walks[_MAX_WALKS:]

@@ -1,12 +1,12 @@
 """Several tabs with one image: one holds its files, the others read through that one.
 
 Who holds the lock of an image's folder serves its blocks on a channel of the same name. Another tab
-asks there before it asks the host, so that no block is downloaded twice. Whatever goes wrong
-between tabs is no error: the host is asked instead. When the holder goes, the lock goes to one of
+asks there before it asks the server, so that no block is downloaded twice. Whatever goes wrong
+between tabs is no error: the server is asked instead. When the holder goes, the lock goes to one of
 the others, which takes the files over.
 
 On the channel, as plain objects: `{ask, from, version, start, stop}` by a reader; `{to, ask, data}`
-for each piece in order, then `{to, ask, done: 1}`, or `{to, ask, failed: 1}`, by the holder;
+for each chunk in order, then `{to, ask, done: 1}`, or `{to, ask, failed: 1}`, by the holder;
 `{leave, from}` when a reader gives a question up.
 """
 
@@ -25,7 +25,7 @@ from ..platform.event_loop import owned_task
 from .block_fetch import Arrived
 from .fetch_queue import RangeSource
 
-_PIECE = 256 * 1024
+_CHUNK = 256 * 1024
 _SILENCE_S = 10.0  # a holder that says nothing for so long is asked no more
 
 
@@ -39,7 +39,7 @@ class BlockServer:
         self._channel = channels.open(name, self._hear)
 
     def close(self) -> None:
-        """Serves nobody any more; who waits is told."""
+        """Stops serving. Readers that wait are notified."""
         self._closed = True
         for (reader, ask), answer in list(self._answers.items()):
             self._channel.send({"to": reader, "ask": ask, "failed": 1})
@@ -60,7 +60,7 @@ class BlockServer:
 
         async def send() -> None:
             nonlocal done
-            # What the trouble was, the reader finds out from the host.
+            # The reader asks the server then, and gets the reason from it.
             with contextlib.suppress(DiskError, asyncio.CancelledError):
                 done = await self._send_blocks(reader, ask, message)
 
@@ -76,17 +76,17 @@ class BlockServer:
         start, stop = int(message["start"]), int(message["stop"])
         if message["version"] != self._disk.info.version:
             return False
-        for offset in range(start, stop, _PIECE):
-            data = await self._disk.read(offset, min(_PIECE, stop - offset))
+        for offset in range(start, stop, _CHUNK):
+            data = await self._disk.read(offset, min(_CHUNK, stop - offset))
             self._channel.send({"to": reader, "ask": ask, "data": data})
         return True
 
 
 class SharedSource:
-    """A `RangeSource` that asks the tab which holds the image's files, else `host`."""
+    """A `RangeSource` that asks the tab which holds the image's files, else `server`."""
 
-    def __init__(self, channels: Channels, name: str, version: str, host: RangeSource) -> None:
-        self._host = host
+    def __init__(self, channels: Channels, name: str, version: str, server: RangeSource) -> None:
+        self._server = server
         self._version = version
         self._me = secrets.token_hex(8)
         self._numbers = itertools.count(1)
@@ -95,15 +95,15 @@ class SharedSource:
         self._has_holder = True
 
     async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
-        """Hands the bytes of `span` to `deliver`, in order; raises what the host does."""
+        """Hands the bytes of `span` to `deliver`, in order; raises what the server does."""
         offset = span.start
         if self._has_holder:
             offset = await self._ask_holder(span, deliver)
         if offset < span.stop:
-            await self._host.fetch(ByteRange(offset, span.stop), deliver)
+            await self._server.fetch(ByteRange(offset, span.stop), deliver)
 
     def holder_is_gone(self) -> None:
-        """Nobody holds the files any more: what waits for an answer goes to the host."""
+        """Nobody holds the files any more: what waits for a response goes to the server."""
         self._has_holder = False
         for answers in self._answers.values():
             answers.put_nowait({"failed": 1})

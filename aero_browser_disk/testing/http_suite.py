@@ -123,11 +123,11 @@ class HttpSuite:
     async def test_pieces_make_up_the_body(self) -> None:
         async with self._client() as client:
             answer = await client.request("GET", self._url())
-            pieces: list[memoryview] = []  # kept to the end: each view is the caller's
-            while (piece := await answer.read()) is not None:
-                assert len(piece) > 0
-                pieces.append(piece)
-            assert b"".join(pieces) == IMAGE.read(0, IMAGE.size)
+            chunks: list[memoryview] = []  # kept to the end: each view is the caller's
+            while (chunk := await answer.read()) is not None:
+                assert len(chunk) > 0
+                chunks.append(chunk)
+            assert b"".join(chunks) == IMAGE.read(0, IMAGE.size)
             assert await answer.read() is None
 
     async def test_pieces_come_while_the_body_is_on_its_way(self) -> None:
@@ -299,7 +299,7 @@ class HttpSuite:
     async def test_a_receiver_may_refuse_an_answer(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            for taker in (_Taker(refuses="head"), _Taker(refuses="piece")):
+            for taker in (_Taker(refuses="head"), _Taker(refuses="chunk")):
                 await self._command("forget")
                 try:
                     await self._receive(client, taker, "bytes=0-99999")
@@ -430,8 +430,8 @@ class HttpSuite:
         answer = await client.request("GET", self._url())
         found = bytearray()
         try:
-            while (piece := await answer.read()) is not None:
-                found += piece
+            while (chunk := await answer.read()) is not None:
+                found += chunk
         except NetworkError as error:
             assert error.url.startswith(self.origin)  # noqa: PT017 - no pytest in a browser
         else:
@@ -461,12 +461,12 @@ class _Taker:
         if self._refuses == "head":
             raise _RefusalError
 
-    def piece(self, data: memoryview) -> None:
-        assert self.status, "a piece before the head"
+    def chunk(self, data: memoryview) -> None:
+        assert self.status, "a chunk before the head"
         self.body += data
         if len(self.body) >= self._enough:
             self.has_enough.set()
-        if self._refuses == "piece":
+        if self._refuses == "chunk":
             raise _RefusalError
 
 
@@ -507,17 +507,17 @@ class CrossOriginHttpSuite(HttpSuite):
 
 async def _body(answer: HttpResponse) -> bytes:
     found = bytearray()
-    while (piece := await answer.read()) is not None:
-        found += piece
+    while (chunk := await answer.read()) is not None:
+        found += chunk
     return bytes(found)
 
 
 async def _at_least(answer: HttpResponse, length: int) -> bytes:
     found = bytearray()
     while len(found) < length:
-        piece = await answer.read()
-        assert piece is not None, f"the body ended after {len(found)} bytes"
-        found += piece
+        chunk = await answer.read()
+        assert chunk is not None, f"the body ended after {len(found)} bytes"
+        found += chunk
     return bytes(found)
 
 

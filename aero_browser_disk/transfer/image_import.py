@@ -16,7 +16,7 @@ from ..formats.unpacking import unpacked
 from ..formats.vhd import VhdFooter
 from ..platform.base import Clock
 from ..platform.byte_source import (
-    PIECE,
+    CHUNK,
     ByteSource,
     ByteStream,
     Lookahead,
@@ -148,8 +148,8 @@ class OpenedFile:
         total = self.identity.size or 1
         reader = LayoutReader(layout)
         async for found in data_ranges(layout):
-            for offset in range(max(start, found.start), found.stop, PIECE):
-                data = await reader.read(offset, min(PIECE, found.stop - offset))
+            for offset in range(max(start, found.start), found.stop, CHUNK):
+                data = await reader.read(offset, min(CHUNK, found.stop - offset))
                 # Where in the file that lay, nobody knows: the disk's own progress stands for it.
                 self.position = total * (offset + len(data)) // layout.size
                 yield offset, BytesChunk(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..streaming.activity import MOMENT_S, Moment, mean_rates
+from ..streaming.activity import INTERVAL_S, Interval, mean_rates
 from ..streaming.disk_map import Cells, DiskMap, cell_states
 from ..units import format_bytes
 from . import page_texts as texts
@@ -48,26 +48,26 @@ def cell_text(cells: Cells, index: int, size: int, *, is_all_here: bool) -> str:
     )
 
 
-def timeline_view(moments: Sequence[Moment]) -> View:
-    """The lanes, each with its values a moment and the rate of the last seconds in words."""
-    rates = mean_rates(moments)
+def timeline_view(intervals: Sequence[Interval]) -> View:
+    """The lanes, each with its values per interval and the rate of the last seconds in words."""
+    rates = mean_rates(intervals)
 
-    def lane(name: str, value: Callable[[Moment], int], rate: str) -> View:
+    def lane(name: str, value: Callable[[Interval], int], rate: str) -> View:
         return {
             "name": name,
             "label": texts.LANES[name],
-            "values": [value(moment) for moment in moments],
+            "values": [value(interval) for interval in intervals],
             "rate": rate,
         }
 
     return {
-        "momentS": MOMENT_S,
+        "momentS": INTERVAL_S,
         "lanes": [
-            lane("reads", lambda moment: moment.reads, _count_rate(rates.reads)),
-            lane("requests", lambda moment: moment.requests, _count_rate(rates.requests)),
+            lane("reads", lambda interval: interval.reads, _count_rate(rates.reads)),
+            lane("requests", lambda interval: interval.requests, _count_rate(rates.requests)),
             lane(
                 "downloaded",
-                lambda moment: moment.bytes_downloaded,
+                lambda interval: interval.bytes_downloaded,
                 texts.BYTES_RATE.format(size=format_bytes(rates.bytes_downloaded)),
             ),
         ],

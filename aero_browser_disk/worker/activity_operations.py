@@ -13,7 +13,7 @@ from ..streaming.disk_map import DiskMap, MappedDisk
 from ..ui.activity_view import cell_text, map_view, timeline_view
 from .operations import OpenDisks, Operation, whole
 
-_EMULATOR = 2  # see Activity.told_from
+_EMULATOR = 2  # see Activity.reader_level
 
 
 class ActivityOperations:
@@ -38,7 +38,7 @@ class ActivityOperations:
         shown = self._map(disk)
         return {
             "map": map_view(shown, whole("start", start), whole("length", length), _cells(most)),
-            "timeline": timeline_view(shown.disk.activity.moments()),
+            "timeline": timeline_view(shown.disk.activity.intervals()),
         }
 
     async def _cell(self, disk: int, offset: Value, length: Value) -> str:
@@ -60,8 +60,8 @@ class ActivityOperations:
         is off, and the disk itself tells again.
         """
         activity = self._map(disk).disk.activity
-        self._levels.setdefault(activity, activity.told_from)
-        activity.told_from = _EMULATOR if events else self._levels[activity]
+        self._levels.setdefault(activity, activity.reader_level)
+        activity.reader_level = _EMULATOR if events else self._levels[activity]
         for kind, offset, length in events:
             told: Kind = "write" if kind == "write" else "hit"
             activity.note(told, whole("offset", offset), whole("length", length), _EMULATOR)

@@ -16,7 +16,7 @@ from ..redaction import redact_url
 from .interop import Room, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
-"""Firefox loses an abort that comes together with the answer's head, and keeps the connection."""
+"""Firefox loses an abort that comes together with the response's head, and keeps the connection."""
 # What a download reports, as in web/lib/python-bridge.mjs: a test compares them.
 _HEAD, _CHUNK = 0, 1
 
@@ -56,12 +56,12 @@ class FetchResponse:
         if self._body is None:
             return None
         try:
-            piece = await self._body.read()
+            chunk = await self._body.read()
         except js_exception() as error:
             raise BrokenResponseError(redact_url(self._url)) from error
-        if piece is None:
+        if chunk is None:
             self._body = self._controller = None
-        return piece
+        return chunk
 
     def abort(self) -> None:
         self._body = None
@@ -73,7 +73,7 @@ class FetchResponse:
 
 class _Body(Protocol):
     async def read(self) -> memoryview | None:
-        """The next piece; None at the end. Raises a JsException when the body breaks off."""
+        """The next chunk; None at the end. Raises a JsException when the body breaks off."""
 
 
 class _BridgedBody:
@@ -88,9 +88,9 @@ class _BridgedBody:
         length = self._body.length  # more may have come in since
         if not length:
             return None
-        piece = bytearray(length)
-        self._body.take(addressof(first_byte(piece)))
-        return memoryview(piece)
+        chunk = bytearray(length)
+        self._body.take(addressof(first_byte(chunk)))
+        return memoryview(chunk)
 
 
 class _PlainBody:
@@ -108,11 +108,11 @@ def _body(stream: Any) -> _Body:
 
 
 _landing = Room()
-"""Where a piece lies while it is handed over: one place for all, none outlives the call."""
+"""Where a chunk lies while it is handed over: one place for all, none outlives the call."""
 
 
 class _Download:
-    """A GET that JavaScript runs, and who takes its answer."""
+    """A GET that JavaScript runs, and who takes its response."""
 
     _under_way: ClassVar[dict[int, _Download]] = {}
     _numbers = itertools.count(1)
@@ -139,9 +139,9 @@ class _Download:
             return False
         try:
             if what == _CHUNK:
-                piece, address = _landing.of(value)
+                chunk, address = _landing.of(value)
                 self.raw.take(address)
-                self._receiver.piece(piece)
+                self._receiver.chunk(chunk)
             elif what == _HEAD:
                 lines = text.split("\n") if text else []
                 self._receiver.head(value, dict(zip(lines[::2], lines[1::2], strict=True)))
@@ -173,7 +173,7 @@ class FetchHttp:
     """An `HttpClient` over `fetch`, past the browser's own cache.
 
     That cache adds and splits range requests of its own accord, so it is never asked. No referrer
-    is sent: the image's host learns this page's origin, which CORS needs, and not its address.
+    is sent: the image's server learns this page's origin, which CORS needs, and not its address.
     """
 
     async def request(
@@ -241,7 +241,7 @@ class FetchHttp:
     async def responds(self, url: str) -> bool:
         import js
 
-        # Shown or not, an answer to such a request is an answer (Fetch standard, "opaque").
+        # Shown or not, a response to such a request is a response (Fetch standard, "opaque").
         options = js.Object.new()
         options.method = "HEAD"
         options.mode = "no-cors"
@@ -257,7 +257,7 @@ class FetchHttp:
     def is_multiplexed(self, url: str) -> bool:
         import js
 
-        # Empty across origins unless the host sends Timing-Allow-Origin.
+        # Empty across origins unless the server sends Timing-Allow-Origin.
         entries = js.performance.getEntriesByName(url, "resource")
         return bool(len(entries)) and entries.at(-1).nextHopProtocol in ("h2", "h3")
 

@@ -23,7 +23,7 @@ from .interop import (
 )
 
 _SCRATCH = 128 * 1024  # bytes that go through a buffer at once, where our bridge is missing
-_MOST_PIECES = 64
+_MAX_CHUNKS = 64
 _LEFT_BEHIND_WAITS_S = (0.02, 0.05, 0.1, 0.3)
 """How long the file of a worker that died may stay locked after its other locks are free."""
 
@@ -107,9 +107,9 @@ class OpfsFile:
     def _write_pieces(self, view: memoryview, offset: int) -> bool:
         for start in range(0, len(view), _SCRATCH):
             with view[start : start + _SCRATCH] as part:
-                piece, _ = _piece(len(part))
-                piece.assign(part)
-                if self._write(piece, at=offset + start) != len(part):
+                chunk, _ = _chunk(len(part))
+                chunk.assign(part)
+                if self._write(chunk, at=offset + start) != len(part):
                     return False
         return True
 
@@ -145,10 +145,10 @@ class OpfsFile:
         with memoryview(target) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
-                    piece, assign_to = _piece(len(part))
-                    got = int(self._read(piece, at=offset + start))
+                    chunk, assign_to = _chunk(len(part))
+                    got = int(self._read(chunk, at=offset + start))
                     if got < len(part):
-                        piece.subarray(0, got).assign_to(part[:got])
+                        chunk.subarray(0, got).assign_to(part[:got])
                         return start + got
                     assign_to(part)
             return len(view)
@@ -158,8 +158,8 @@ _copied = Room()
 """Where what is read-only lies while it is written: it does not tell its own address."""
 
 
-@functools.lru_cache(_MOST_PIECES)
-def _piece(length: int) -> tuple[Any, Any]:
+@functools.lru_cache(_MAX_CHUNKS)
+def _chunk(length: int) -> tuple[Any, Any]:
     """The beginning of a scratch buffer, of that length, and what copies it to Python's memory.
 
     Kept, because making a view of it takes longer than reading 16 KiB (measured: 12 µs).

@@ -12,7 +12,7 @@ from ..base import File, ReadableBuffer, Requests
 from .interop import bridge, js_exception
 from .opfs import OpfsFile
 
-_MOST_PIECES = 64
+_MAX_CHUNKS = 64
 
 
 class BrowserSharedMemory:
@@ -31,7 +31,7 @@ class BrowserSharedMemory:
         self.area = host.area
         """What clients are to get of the frames."""
         self._scratch = host.scratch
-        self._pieces: dict[int, Any] = {}
+        self._chunks: dict[int, Any] = {}
         self._fill_buffer, self._put_buffer = host.fillBuffer, host.putBuffer
         self.has, self.forget, self.used, self.finish = (
             host.has,
@@ -47,7 +47,7 @@ class BrowserSharedMemory:
         return True
 
     def put(self, block: int, data: ReadableBuffer) -> None:
-        self._piece(len(data)).assign(data)
+        self._chunk(len(data)).assign(data)
         self._host.put(block)
 
     def add_client(self, client: int) -> object:
@@ -68,16 +68,16 @@ class BrowserSharedMemory:
         return bool(self._fill_buffer(client, entry, start, file.handle, offset, length))
 
     def put_buffer(self, client: int, entry: int, start: int, data: ReadableBuffer) -> None:
-        self._piece(len(data)).assign(data)
+        self._chunk(len(data)).assign(data)
         self._put_buffer(client, entry, start, len(data))
 
     def take_buffer(self, client: int, entry: int, length: int) -> bytes:
         self._host.takeBuffer(client, entry, length)
-        taken: bytes = self._piece(length).to_bytes()
+        taken: bytes = self._chunk(length).to_bytes()
         return taken
 
     def put_failure(self, client: int, entry: int, failure: bytes) -> None:
-        self._piece(len(failure)).assign(failure)
+        self._chunk(len(failure)).assign(failure)
         self._host.putFailure(client, entry, len(failure))
 
     def close(self) -> None:
@@ -89,16 +89,16 @@ class BrowserSharedMemory:
         # Python's own collector may come much later, and each disk has megabytes here.
         self._host.free()
         self.area = self._scratch = None
-        self._pieces.clear()
+        self._chunks.clear()
 
-    def _piece(self, length: int) -> Any:
+    def _chunk(self, length: int) -> Any:
         """The beginning of the scratch buffer, kept: making a view takes longer than a read."""
-        piece = self._pieces.get(length)
-        if piece is None:
-            if len(self._pieces) >= _MOST_PIECES:
-                self._pieces.clear()
-            piece = self._pieces[length] = self._scratch.subarray(0, length)
-        return piece
+        chunk = self._chunks.get(length)
+        if chunk is None:
+            if len(self._chunks) >= _MAX_CHUNKS:
+                self._chunks.clear()
+            chunk = self._chunks[length] = self._scratch.subarray(0, length)
+        return chunk
 
 
 def can_share() -> bool:

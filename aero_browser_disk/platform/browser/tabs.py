@@ -55,7 +55,7 @@ class WebLocks:
         try:
             while not await _done_within(held, timeout_s):
                 # Late is not refused: a busy machine may take long to say that the lock is ours.
-                # What was granted before the browser looked, it has told before its answer.
+                # What was granted before the browser looked, it has told before its response.
                 has_holder = name in await self.held([name])
                 if has_holder and not held.done():
                     waiting.abort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aero_browser_disk.streaming.activity import MOMENT_S, MOST_MOMENTS, Activity, mean_rates
+from aero_browser_disk.streaming.activity import INTERVAL_S, MAX_INTERVALS, Activity, mean_rates
 
 
 class Clock:
@@ -41,7 +41,7 @@ def test_events_are_bounded_and_what_went_is_counted() -> None:
     assert len(activity.events) < 20_000
     assert activity.events[-1].offset == 19_999
     # what they add up to is not lost
-    assert sum(moment.reads for moment in activity.moments()) == 20_000
+    assert sum(interval.reads for interval in activity.intervals()) == 20_000
 
 
 def test_moments_hold_what_happened_in_each_and_quiet_ones_too() -> None:
@@ -51,39 +51,39 @@ def test_moments_hold_what_happened_in_each_and_quiet_ones_too() -> None:
     activity.note("request", 0, 1000)
     activity.note("arrival", 0, 300)
     activity.note("arrival", 300, 700)
-    clock.time += 2 * MOMENT_S
+    clock.time += 2 * INTERVAL_S
 
-    moments = activity.moments()
+    intervals = activity.intervals()
 
-    assert len(moments) == MOST_MOMENTS
-    first = moments[-3]
+    assert len(intervals) == MAX_INTERVALS
+    first = intervals[-3]
     assert (first.reads, first.requests, first.bytes_read, first.bytes_downloaded) == (
         2,
         1,
         300,
         1000,
     )
-    assert moments[-1].reads == moments[-2].reads == 0
+    assert intervals[-1].reads == intervals[-2].reads == 0
 
 
 def test_rates_are_of_the_last_whole_moments() -> None:
     activity, clock = watched()
     for _ in range(4):
         activity.note("hit", 0, 500)
-        clock.time += MOMENT_S
-    activity.note("hit", 0, 10**6)  # the present moment is not over
+        clock.time += INTERVAL_S
+    activity.note("hit", 0, 10**6)  # the present interval is not over
 
-    rates = mean_rates(activity.moments(), over_s=2.0)
+    rates = mean_rates(activity.intervals(), over_s=2.0)
 
     assert (rates.reads, rates.bytes_read) == (2, 1000)
 
 
 def test_reads_are_counted_once_where_a_disk_lies_over_another() -> None:
     activity, _ = watched()
-    activity.told_from = 1
+    activity.reader_level = 1
 
     activity.note("hit", 0, 512)  # what the lower one serves
-    activity.note("hit", 0, 512, told_from=1)
+    activity.note("hit", 0, 512, reader_level=1)
     activity.note("request", 0, 16384)
 
     assert [event.kind for event in activity.events] == ["hit", "request"]

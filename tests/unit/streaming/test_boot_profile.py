@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aero_browser_disk.streaming.boot_profile import MOST_BLOCKS, BootProfile
+from aero_browser_disk.streaming.boot_profile import MAX_BLOCKS, BootProfile
 
 BLOCK = 65536
 SIZE = 4 << 30
@@ -88,7 +88,7 @@ def test_the_document() -> None:
         {"runs": [0, 2, 1, 1]},
         {"runs": [SIZE // BLOCK, 1]},
         {"runs": [0, 1 << 60], "size": 1 << 80},
-        {"runs": [0, MOST_BLOCKS, MOST_BLOCKS, 1], "size": 1 << 60},
+        {"runs": [0, MAX_BLOCKS, MAX_BLOCKS, 1], "size": 1 << 60},
         {"colour": "red"},
     ],
     ids=str,

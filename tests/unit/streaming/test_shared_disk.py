@@ -17,7 +17,7 @@ from aero_browser_disk.platform.base import Sharing
 from aero_browser_disk.platform.memory import MemoryLocks, MemoryStorage
 from aero_browser_disk.streaming import shared_disk
 from aero_browser_disk.streaming.shared_blocks import (
-    MOST_BLOCKS,
+    MAX_BLOCKS,
     SMALLEST_FRAME,
     WAYS,
     geometry_for,
@@ -307,7 +307,7 @@ async def test_what_was_read_before_a_change_is_not_put_into_a_frame_after_it(wr
 )
 def test_memory_is_divided_within_bounds_whatever_the_size_of_the_disk(size, block_size, memory):
     geometry = geometry_for(size, block_size, memory)
-    assert -(-size // geometry.frame_size) <= MOST_BLOCKS
+    assert -(-size // geometry.frame_size) <= MAX_BLOCKS
     assert geometry.frame_size >= SMALLEST_FRAME
     frames = geometry.frames * geometry.frame_size
     assert frames <= memory or geometry.frames == WAYS
