@@ -87,19 +87,22 @@ class GranuleTable:
         As a hundred thousand `put`s, in a tenth of the time.
         """
         pages, gone = self._pages, array("I")
+        has_zeros = bool(self._zeros)
         for word, count, slot in records:
-            if count != 1:
-                gone.extend(self.put(word >> SECTORS, count, slot << SECTORS | word & ALL))
-                continue
             granule = word >> SECTORS
+            if count != 1:
+                gone.extend(self.put(granule, count, slot << SECTORS | word & ALL))
+                has_zeros = bool(self._zeros)
+                continue
             number = granule // _PAGE
             page = pages.get(number)
             if page is None:
-                page = self._new_page(number)
-            index = granule % _PAGE
-            if page[index] >= _STEP:
-                gone.append(page[index] >> SECTORS)
-            page[index] = slot << SECTORS | word & ALL
+                page = pages[number] = self._new_page(number) if has_zeros else _EMPTY[:]
+            else:
+                old = page[granule % _PAGE]
+                if old >= _STEP:
+                    gone.append(old >> SECTORS)
+            page[granule % _PAGE] = slot << SECTORS | word & ALL
         return gone
 
     def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:

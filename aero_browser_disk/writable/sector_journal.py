@@ -23,6 +23,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import repeat
 from typing import Final
 
 from ..platform.base import ReadableBuffer
@@ -55,6 +56,8 @@ _UNIT: Final = struct.Struct("<QII")
 _SINGLE: Final = 1 << 63
 _UNCHECKED: Final = 1 << 62  # a run whose checksums are not known
 _WORD: Final = _UNCHECKED - 1
+_TOP_BYTE: Final = 7  # of a word: it has both marks
+_WITHOUT_MARKS: Final = bytes(byte & 0x3F for byte in range(256))
 _CHECKSUMS_IN_UNIT: Final = 4
 _NUMBERS: Final = 1 << 32
 
@@ -272,28 +275,27 @@ class UnitReader:
         Raises IndexError for records of slots that the file has not.
         """
         if slot.format == 1:
-            records = list(_UNIT.iter_unpack(slot.units))
-            for _, count, first in records:
-                self._check(first, count)
-                if first:
-                    self._checksums.forget(first, count)
-            return records
-        records = []
+            return self._read_format_1(slot.units)
         units = slot.units
         at = self._read_checksums(units, 0)
+        singles = self._read_singles(units[at:])
+        if singles is not None:
+            return singles
+        records: list[Record] = []
         while at < len(units):
-            singles: list[tuple[int, int]] = []
+            slots, checksums = array("I"), array("I")  # of single granules
             # As far as they are single: in a disk that was written here and there most are.
             for word, number, first in _UNIT.iter_unpack(units[at:] if at else units):
                 at += _UNIT.size
                 if word < _SINGLE:
                     break
-                singles.append((first, number))
+                slots.append(first)
+                checksums.append(number)
                 records.append((word & _WORD, 1, first))
             else:
-                self._take_singles(singles)
+                self._take_singles(slots, checksums)
                 break
-            self._take_singles(singles)
+            self._take_singles(slots, checksums)
             records.append((word & _WORD, number, first))
             self._check(first, number)
             if word & _UNCHECKED:
@@ -303,10 +305,38 @@ class UnitReader:
                 at = self._read_checksums(units, at)
         return records
 
-    def _take_singles(self, singles: list[tuple[int, int]]) -> None:
-        if singles:
-            self._check(max(singles)[0], 1)
-            self._checksums.note_some_read(singles)
+    def _read_format_1(self, units: bytes) -> list[Record]:
+        records = list(_UNIT.iter_unpack(units))
+        for _, count, first in records:
+            self._check(first, count)
+            if first:
+                self._checksums.forget(first, count)
+        return records
+
+    def _read_singles(self, units: bytes) -> list[Record] | None:
+        """The records of units that are all of single granules; None when others are among them.
+
+        Most slots of a disk that was written here and there are so. Column by column, since a loop
+        over the units takes three times as long.
+        """
+        tops = units[_TOP_BYTE :: _UNIT.size]
+        if not tops or min(tops) < _SINGLE >> 56:
+            return None
+        unmarked = bytearray(units)
+        unmarked[_TOP_BYTE :: _UNIT.size] = tops.translate(_WITHOUT_MARKS)
+        words, numbers = array("Q", unmarked)[::2], array("I", units)
+        if sys.byteorder == "big":
+            words.byteswap()
+            numbers.byteswap()
+        slots = numbers[3::4]
+        self._take_singles(slots, numbers[2::4])
+        return list(zip(words, repeat(1), slots, strict=False))
+
+    def _take_singles(self, slots: Sequence[int], checksums: Sequence[int]) -> None:
+        if slots:
+            last = max(slots)
+            self._check(last, 1)
+            self._checksums.note_some_read(slots, checksums, last)
 
     def _check(self, slot: int, count: int) -> None:
         if slot and slot + count > self._slots:

@@ -14,7 +14,7 @@ from typing import Final
 from ..platform.base import ReadableBuffer
 from .granule_table import GRANULE
 
-_UNKNOWN, _KNOWN, _SEEN = 0, 1, 2
+_KNOWN, _UNKNOWN, _SEEN = 0, 1, 2
 _GROWTH: Final = 1024  # slots at once
 
 
@@ -24,6 +24,7 @@ class SlotChecksums:
     def __init__(self) -> None:
         self._checksums = array("I")
         self._states = bytearray()
+        self._has_unknown = False  # since it was opened
 
     def note_written(self, slot: int, data: ReadableBuffer) -> None:
         """Says what was written to slots from `slot` on, in this session."""
@@ -47,13 +48,17 @@ class SlotChecksums:
             self._extend(slot + 1)
         self._states[slot] = _SEEN
 
-    def note_some_read(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Takes over slots and their checksums from the journal."""
-        self._extend(max(pairs)[0] + 1)
-        checksums, states = self._checksums, self._states
-        for slot, checksum in pairs:
-            checksums[slot] = checksum
-            states[slot] = _KNOWN
+    def note_some_read(
+        self, slots: Sequence[int], checksums: Sequence[int], last_slot: int
+    ) -> None:
+        """Takes over the checksums of any slots, up to `last_slot`, from the journal."""
+        self._extend(last_slot + 1)
+        known = self._checksums
+        for slot, checksum in zip(slots, checksums, strict=True):
+            known[slot] = checksum
+        if self._has_unknown:
+            for slot in slots:
+                self._states[slot] = _KNOWN
 
     def note_read(self, slot: int, checksums: Sequence[int]) -> None:
         """Takes over the checksums of slots from the journal."""
@@ -65,7 +70,8 @@ class SlotChecksums:
     def forget(self, slot: int, count: int) -> None:
         """Says that the journal has no checksums of these slots."""
         self._extend(slot + count)
-        self._states[slot : slot + count] = bytes(count)
+        self._states[slot : slot + count] = bytes((_UNKNOWN,)) * count
+        self._has_unknown = True
 
     def get(self, slot: int, count: int) -> array[int] | None:
         """The checksums of adjacent slots; None unless all are known."""
