@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from ..disk import Disk, DiskInfo, DiskStats, RefusingWrites, data_ranges, locate
 from ..errors import DiskClosedError
 from ..platform.base import File, Storage, WritableBuffer
-from ..writable.overlay import identity_of
+from ..writable.overlay_base import identity_of
 
 Opened = tuple[Disk, Callable[[], None]]
 """An open disk, and what gives the claim to it up once it is closed."""

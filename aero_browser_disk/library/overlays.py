@@ -1,4 +1,10 @@
-"""Overlays by name: several over one image, and over one another."""
+"""The overlays of an origin by name: opened, reset, committed, exported, imported, removed.
+
+An overlay lies over a local image, a remote image or another overlay, and keeps what was written
+there. Each has a folder with a record, which names its base, and a file with its sectors. The last
+of the overlays that are opened over one another takes the writes; the disks below it are only read,
+and shared with other disks that are open in this tab.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +53,11 @@ class OverlayBase:
 
 
 class LibraryOverlays:
-    """The overlays below `overlays/`."""
+    """All overlays of this origin, in the folders below `overlays/`.
+
+    Where a method takes a name, it takes an id too. Overlays over different bases may have the same
+    name: a name needs `base`, the folder of its base; an id does not.
+    """
 
     def __init__(self, folders: LibraryFolders, images: LibraryImages) -> None:
         self._folders = folders

@@ -1,7 +1,8 @@
 """What guests write: local images, and copy-on-write overlays over any disk.
 
 - `local_image`: a disk that is stored whole.
-- `overlay`: a disk over a disk; `overlay_file` and `overlay_digest` move and name one.
+- `overlay`: a disk over a disk; `overlay_base` says which base fits, `overlay_file` and
+  `overlay_digest` move and name one.
 - `sector_store`: the file that both keep their sectors in. Its parts: `sector_reader`,
   `sector_writer`, `sector_journal`, `commit_log`, `transaction`, `slot_allocator`, `granule_table`,
   `slot_checksums`.

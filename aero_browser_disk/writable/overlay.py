@@ -1,4 +1,9 @@
-"""What is written to a disk that is not to be changed, kept separately: a disk over a disk."""
+"""A copy-on-write overlay: a writable disk over another disk, which stays as it is.
+
+What a guest writes goes to a file of the overlay, sector by sector. A read takes the sectors that
+were written from there and all others from the base. So several overlays can share one base, and a
+remote image can be written to.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 from ..disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
 from ..errors import (
@@ -21,6 +25,7 @@ from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..platform.byte_source import ByteStream
 from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
+from .overlay_base import CommitTarget, Reserving, bind, identity_of
 from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
 from .sector_journal import Contents
@@ -75,7 +80,7 @@ class Overlay(ClosesOnExit):
             contents = Contents(base.info.size, secrets.token_hex(16), base.info.version)
             store = await SectorStore.create(storage, path, contents)
         try:
-            _bind(store, base, folder)
+            bind(store, base, folder)
         except BaseException:
             store.close()
             raise
@@ -414,46 +419,3 @@ async def _sector_of(disk: Disk, offset: int) -> bytes:
     sector = bytearray(min(SECTOR, disk.info.size - offset))
     await disk.read_into(offset, sector)
     return bytes(sector)
-
-
-def identity_of(disk: Disk) -> str:
-    """What a disk that takes writes is called in each of its versions."""
-    return str(getattr(disk, "identity", disk.info.version))
-
-
-@runtime_checkable
-class Reserving(Protocol):
-    """A disk that can reserve space for what is about to be written."""
-
-    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Reserves little by little: iterate to the end. Raises `StorageFullError`."""
-
-
-@runtime_checkable
-class CommitTarget(Protocol):
-    """A disk that knows whether anything but the commit of an overlay wrote to it."""
-
-    @property
-    def commit_mark(self) -> str | None:
-        """The mark of the commit that wrote here last, if nothing else did since."""
-
-    def begin_commit(self, mark: str) -> None:
-        """Notes whose writes follow. Raises `StorageError`."""
-
-    def end_commit(self) -> None:
-        """The writes of the commit are over. Idempotent."""
-
-
-def _bind(store: SectorStore, base: Disk, folder: str) -> None:
-    """Sees that a store is an overlay of this version of its base."""
-    contents = store.contents
-    info = base.info
-    if contents.base is None:
-        raise StorageError(folder, "there is an image, not an overlay")
-    # The mark of the commit, or, of an earlier version of ours, the name of the base.
-    marks = getattr(base, "commit_mark", None), identity_of(base)
-    if contents.base_identity is not None and contents.base_identity in marks:
-        # A commit was cut short. Whatever of it is in the base is here too, and goes before.
-        store.rebind(info.version)
-    elif contents.base != info.version or contents.size != info.size:
-        raise BaseChangedError(contents.base, info.version)
