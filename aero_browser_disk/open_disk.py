@@ -112,7 +112,7 @@ async def open_disk(
         file = await open_file_disk(path, known)
         if not names:
             return file
-        return await _with_overlays(platform, file, _file_base(path), names, write_base=write_base)
+        return await _with_overlays(platform, file, file_base(path), names, write_base=write_base)
     if url is None:
         expected = "the address of an image, unless path or image names one"
         raise InvalidOptionError("url", None, expected)
@@ -142,7 +142,7 @@ async def _with_overlays(
     return await library.overlays.open_over(base, disk, names, write_base=write_base)
 
 
-def _file_base(path: str | os.PathLike[str]) -> OverlayBase:
+def file_base(path: str | os.PathLike[str]) -> OverlayBase:
     """A file as what overlays lie over: by its path, of which a digest is stored, and its name."""
     whole = Path(path).resolve()
     digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]

@@ -1,1 +1,9 @@
-"""The command `aero-disk`: `main` reads the arguments, `commands` does the work."""
+"""The command `aero-disk`.
+
+- `main`: runs a command, and turns errors into messages and exit statuses. `parser`: its words.
+- `opening`: the options that commands share, and the disk, library or base that they name.
+- One module for each group: `disk_commands`, `file_commands`, `cache_commands`,
+  `library_commands`, `overlay_commands`, `diagnose_command`.
+- `documents` reads the files that options name, `output` is what is written, `messages` says an
+  error in the words of a command line.
+"""
