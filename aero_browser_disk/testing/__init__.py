@@ -1,6 +1,6 @@
 """Test equipment for this package and for programs that use it. Standard library only.
 
-- `image_server`: a real HTTP server for images that counts, shapes and breaks its answers; also a
+- `image_server`: a real HTTP server for images that counts, shapes and breaks its responses; also a
   command, `python -m aero_browser_disk.testing.image_server`, steered over HTTP.
 - `behaviour`: the faults and shapes that it knows.
 - `synthetic_image`: images of any size whose bytes cost nothing to keep.

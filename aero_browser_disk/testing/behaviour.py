@@ -25,7 +25,7 @@ class Behaviour:
     status: int | None = None
     """Answer this to GET and HEAD, with a short text for a body: 403, 404, 429, 500, 503 …"""
     retry_after_s: int | None = None
-    """`Retry-After` of an answer that `status` or `max_range` made."""
+    """`Retry-After` of a response that `status` or `max_range` made."""
     head_status: int | None = None
     """Answer HEAD with this (405 and 403 are common) and go on answering GET."""
     preflight_status: int | None = None
@@ -65,7 +65,7 @@ class Behaviour:
 
     # ── headers ──
     validators: Validators = "both"
-    """`changing` sends another ETag and date with each answer; `weak` a weak ETag and no date."""
+    """`changing` sends another ETag and date with each response; `weak` a weak ETag and no date."""
     cors: Cors = "full"
     """`full`: any origin, all headers readable. `credentials`: the asking origin, with cookies.
     `hidden`: no header is exposed. `none`: nothing of CORS."""
@@ -76,12 +76,12 @@ class Behaviour:
     content_type: str = "application/octet-stream"
     """`Content-Type`."""
     headers: tuple[tuple[str, str], ...] = ()
-    """More headers. One that the answer has already is replaced; one of an empty value is left
+    """More headers. One that the response has already is replaced; one of an empty value is left
     out."""
 
     # ── the connection ──
     reset: bool = False
-    """Reset the connection instead of an answer."""
+    """Reset the connection instead of a response."""
     reset_after: int | None = None
     """Reset the connection after so much of the body."""
     close_after: int | None = None
@@ -93,7 +93,7 @@ class Behaviour:
 
     # ── the pace ──
     latency_s: float = 0.0
-    """Wait this long before each answer: the round trip of a far host."""
+    """Wait this long before each response: the round trip of a far host."""
     bandwidth_bytes_per_s: float | None = None
     """All bodies together go at this rate: one link that every connection shares."""
     drip_bytes: int | None = None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .image_answer import RequestHead
+from .image_response import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -21,10 +21,10 @@ _ON_PURPOSE = "ended on purpose"
 
 
 class MalformedRequestError(ValueError):
-    """What came is no HTTP request that this server reads. `status` is what to answer."""
+    """What came is no HTTP request that this server reads. `status` is what to respond."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"answer {status}")
+        super().__init__(f"status {status}")
         self.status = status
 
 

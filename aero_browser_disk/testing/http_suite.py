@@ -49,7 +49,7 @@ class HttpSuite:
         raise NotImplementedError
 
     async def send(self, method: str, url: str, body: str | None) -> str:
-        """Sends a control request, not by the client under test; returns the body of the answer.
+        """Sends a control request, not by the client under test; returns the body of the response.
 
         This is for CPython; in a browser, use its `fetch`.
         """
@@ -60,96 +60,96 @@ class HttpSuite:
         )
 
         def answer() -> str:
-            with urllib.request.urlopen(request) as answer:  # noqa: S310
-                return str(answer.read(), "utf-8")
+            with urllib.request.urlopen(request) as response:  # noqa: S310
+                return str(response.read(), "utf-8")
 
         return await asyncio.to_thread(answer)
 
-    # ── answers ──
+    # ── responses ──
 
     async def test_status_and_headers(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", self._url(), {"Range": "bytes=10-19"})
-            assert answer.status == 206
-            assert answer.headers["content-range"] == f"bytes 10-19/{IMAGE.size}"
-            assert answer.headers["content-length"] == "10"
-            assert answer.headers["etag"].startswith('"')
-            assert "ETag" not in list(answer.headers)
-            assert all(name == name.lower() for name in answer.headers)
-            assert await _body(answer) == IMAGE.read(10, 10)
+            response = await client.request("GET", self._url(), {"Range": "bytes=10-19"})
+            assert response.status == 206
+            assert response.headers["content-range"] == f"bytes 10-19/{IMAGE.size}"
+            assert response.headers["content-length"] == "10"
+            assert response.headers["etag"].startswith('"')
+            assert "ETag" not in list(response.headers)
+            assert all(name == name.lower() for name in response.headers)
+            assert await _body(response) == IMAGE.read(10, 10)
 
-    async def test_any_status_is_an_answer(self) -> None:
+    async def test_any_status_is_a_response(self) -> None:
         async with self._client() as client:
             for status in (401, 403, 404, 410, 416, 429, 500, 503):
                 await self._behave(status=status)
-                answer = await client.request("GET", self._url())
-                assert answer.status == status
-                assert str(status).encode() in await _body(answer)
+                response = await client.request("GET", self._url())
+                assert response.status == status
+                assert str(status).encode() in await _body(response)
 
     async def test_a_name_that_is_missing(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", f"{self.origin}/missing")
-            assert answer.status == 404
-            answer.abort()
+            response = await client.request("GET", f"{self.origin}/missing")
+            assert response.status == 404
+            response.abort()
 
     async def test_what_is_asked_is_what_is_sent(self) -> None:
         async with self._client() as client:
             url = f"{self._url()}?a=1&b=%20#fragment"
-            answer = await client.request("GET", url, {"Range": "bytes=5-6", "X-Test": "yes"})
-            answer.abort()
+            response = await client.request("GET", url, {"Range": "bytes=5-6", "X-Test": "yes"})
+            response.abort()
             (request,) = await self._requests(arrived=1)
             assert (request["method"], request["query"]) == ("GET", "a=1&b=%20")
             assert (request["range"], request["headers"]["x-test"]) == ("bytes=5-6", "yes")
 
     async def test_head(self) -> None:
         async with self._client() as client:
-            answer = await client.request("HEAD", self._url())
-            assert (answer.status, answer.headers["content-length"]) == (200, str(IMAGE.size))
-            assert await answer.read() is None
+            response = await client.request("HEAD", self._url())
+            assert (response.status, response.headers["content-length"]) == (200, str(IMAGE.size))
+            assert await response.read() is None
             (request,) = await self._requests(finished=1)
             assert request["method"] == "HEAD"
 
-    async def test_no_cache_answers(self) -> None:
+    async def test_no_cache_responds(self) -> None:
         async with self._client() as client:
             await self._behave(cache_control="public, max-age=3600")
             for _ in range(3):
-                answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-                assert await _body(answer) == IMAGE.read(0, 10)
+                response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+                assert await _body(response) == IMAGE.read(0, 10)
             requests = await self._requests(finished=3)
             assert [request["status"] for request in requests] == [206] * 3
 
     # ── bodies ──
 
-    async def test_pieces_make_up_the_body(self) -> None:
+    async def test_chunks_make_up_the_body(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", self._url())
+            response = await client.request("GET", self._url())
             chunks: list[memoryview] = []  # kept to the end: each view is the caller's
-            while (chunk := await answer.read()) is not None:
+            while (chunk := await response.read()) is not None:
                 assert len(chunk) > 0
                 chunks.append(chunk)
             assert b"".join(chunks) == IMAGE.read(0, IMAGE.size)
-            assert await answer.read() is None
+            assert await response.read() is None
 
-    async def test_pieces_come_while_the_body_is_on_its_way(self) -> None:
+    async def test_chunks_come_while_the_body_is_on_its_way(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
-            answer = await client.request("GET", self._url())
-            first = await _at_least(answer, 100_000)
+            response = await client.request("GET", self._url())
+            first = await _at_least(response, 100_000)
             assert first == IMAGE.read(0, 100_000)
             await self._command("release")
-            assert await _body(answer) == IMAGE.read(100_000, IMAGE.size)
+            assert await _body(response) == IMAGE.read(100_000, IMAGE.size)
 
     async def test_an_empty_body(self) -> None:
         async with self._client() as client:
             await self._behave(short_by=10)
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(answer) == b""
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(response) == b""
 
     async def test_a_body_of_unknown_length(self) -> None:
         async with self._client() as client:
             await self._behave(chunked=True)
-            answer = await client.request("GET", self._url())
-            assert await _body(answer) == IMAGE.read(0, IMAGE.size)
+            response = await client.request("GET", self._url())
+            assert await _body(response) == IMAGE.read(0, IMAGE.size)
 
     async def test_requests_at_once(self) -> None:
         async with self._client() as client:
@@ -157,8 +157,8 @@ class HttpSuite:
             async def part(number: int) -> None:
                 start, stop = number * 100_000, (number + 1) * 100_000
                 asked = {"Range": f"bytes={start}-{stop - 1}"}
-                answer = await client.request("GET", self._url(), asked)
-                assert await _body(answer) == IMAGE.read(start, 100_000)
+                response = await client.request("GET", self._url(), asked)
+                assert await _body(response) == IMAGE.read(start, 100_000)
 
             await asyncio.gather(*map(part, range(12)))
 
@@ -166,8 +166,8 @@ class HttpSuite:
         async with self._client() as client:
             await self._behave(once={"stall_after": 1000})
             stalled = await client.request("GET", self._url())
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(answer) == IMAGE.read(0, 10)
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(response) == IMAGE.read(0, 10)
             stalled.abort()
 
     # ── giving up ──
@@ -175,37 +175,37 @@ class HttpSuite:
     async def test_abort_frees_the_connection(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
-            answer = await client.request("GET", self._url())
-            await _at_least(answer, 1)
-            answer.abort()
-            answer.abort()
+            response = await client.request("GET", self._url())
+            await _at_least(response, 1)
+            response.abort()
+            response.abort()
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
 
     async def test_abort_before_the_body_is_read(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            answer = await client.request("GET", self._url())
-            answer.abort()
+            response = await client.request("GET", self._url())
+            response.abort()
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
 
     async def test_abort_after_the_end(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            await _body(answer)
-            answer.abort()
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            await _body(response)
+            response.abort()
             again = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
             assert await _body(again) == IMAGE.read(0, 10)
 
     async def test_abort_ends_a_read_that_waits(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            answer = await client.request("GET", self._url())
-            await _at_least(answer, 1000)
-            reading = asyncio.ensure_future(answer.read())
+            response = await client.request("GET", self._url())
+            await _at_least(response, 1000)
+            reading = asyncio.ensure_future(response.read())
             await asyncio.sleep(0)
-            answer.abort()
+            response.abort()
             await asyncio.wait({reading}, timeout=_WAIT_S)
             assert reading.done(), "the read still waits"
             assert reading.exception() is not None or reading.result() is None
@@ -220,16 +220,16 @@ class HttpSuite:
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
 
-    async def test_cancelling_a_read_leaves_the_answer_to_be_aborted(self) -> None:
+    async def test_cancelling_a_read_leaves_the_response_to_be_aborted(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            answer = await client.request("GET", self._url())
-            await _at_least(answer, 1000)
-            reading = asyncio.ensure_future(answer.read())
+            response = await client.request("GET", self._url())
+            await _at_least(response, 1000)
+            reading = asyncio.ensure_future(response.read())
             await asyncio.sleep(0)
             reading.cancel()
             assert await _outcome(reading) is asyncio.CancelledError
-            answer.abort()
+            response.abort()
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
 
@@ -250,7 +250,7 @@ class HttpSuite:
             await self._behave(close_after=100_000, chunked=True)
             await self._check_breaks_off(client)
 
-    async def test_a_reset_before_the_answer(self) -> None:
+    async def test_a_reset_before_the_response(self) -> None:
         async with self._client() as client:
             await self._behave(reset=True)
             error = await _network_error(client, self._url())
@@ -262,13 +262,13 @@ class HttpSuite:
 
     async def test_a_client_recovers(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            await _body(answer)
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            await _body(response)
             await self._behave(reset=True)
             await _network_error(client, self._url())
             await self._behave()
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(answer) == IMAGE.read(0, 10)
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(response) == IMAGE.read(0, 10)
 
     async def test_errors_hide_what_is_secret_in_a_url(self) -> None:
         async with self._client() as client:
@@ -278,7 +278,7 @@ class HttpSuite:
 
     # ── handed over ──
 
-    async def test_an_answer_is_handed_over_as_it_comes(self) -> None:
+    async def test_a_response_is_handed_over_as_it_comes(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
             taker = _Taker(enough=100_000)
@@ -296,7 +296,7 @@ class HttpSuite:
             await self._receive(client, taker, "bytes=0-9")
             assert (taker.status, bytes(taker.body)) == (206, b"")
 
-    async def test_a_receiver_may_refuse_an_answer(self) -> None:
+    async def test_a_receiver_may_refuse_a_response(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
             for taker in (_Taker(refuses="head"), _Taker(refuses="chunk")):
@@ -351,8 +351,8 @@ class HttpSuite:
                         once={"redirect_status": status, "redirect_to": target},
                     )
                     await self._command("forget")
-                    answer = await client.request("GET", self._url(), {"Range": "bytes=7-9"})
-                    assert (answer.status, await _body(answer)) == (206, IMAGE.read(7, 3))
+                    response = await client.request("GET", self._url(), {"Range": "bytes=7-9"})
+                    assert (response.status, await _body(response)) == (206, IMAGE.read(7, 3))
                     first, second = await self._requests(finished=2)
                     assert (first["status"], second["query"]) == (status, "there")
 
@@ -362,8 +362,8 @@ class HttpSuite:
             for name in ("Authorization", "authorization", "aUTHORIZATION"):
                 await self._command("forget")
                 await self._behave(once={"redirect_status": 302, "redirect_to": elsewhere})
-                answer = await client.request("GET", self._url(), {name: "Bearer secret"})
-                answer.abort()
+                response = await client.request("GET", self._url(), {name: "Bearer secret"})
+                response.abort()
                 first, second = await self._requests(arrived=2)
                 assert first["headers"]["authorization"] == "Bearer secret"
                 assert second["headers"]["host"] == urlsplit(self.other_origin).netloc
@@ -404,9 +404,9 @@ class HttpSuite:
         """The GET and HEAD requests, once so many have arrived or finished."""
         waits = "".join(f"&{name}={count}" for name, count in wait_for.items())
         url = f"{self.origin}/_control/requests?image={NAME}{waits}"
-        answer = json.loads(await self.send("GET", url, None))
-        assert "error" not in answer, answer
-        requests = answer["requests"]
+        response = json.loads(await self.send("GET", url, None))
+        assert "error" not in response, response
+        requests = response["requests"]
         assert isinstance(requests, list)
         return requests
 
@@ -427,10 +427,10 @@ class HttpSuite:
 
     async def _check_breaks_off(self, client: HttpClient) -> None:
         """The next body is right as far as it goes, and then an error."""
-        answer = await client.request("GET", self._url())
+        response = await client.request("GET", self._url())
         found = bytearray()
         try:
-            while (chunk := await answer.read()) is not None:
+            while (chunk := await response.read()) is not None:
                 found += chunk
         except NetworkError as error:
             assert error.url.startswith(self.origin)  # noqa: PT017 - no pytest in a browser
@@ -482,40 +482,40 @@ class CrossOriginHttpSuite(HttpSuite):
         async with self._client() as client:
             await self._behave(preflight_status=403)
             try:
-                answer = await client.request("GET", self._url(), {"X-Test": "yes"})
+                response = await client.request("GET", self._url(), {"X-Test": "yes"})
             except NetworkError:
                 assert await self._requests() == []
             else:
-                answer.abort()
-                raise AssertionError(f"there was an answer, {answer.status}")
+                response.abort()
+                raise AssertionError(f"there was a response, {response.status}")
 
     async def test_a_host_that_hides_its_headers(self) -> None:
         async with self._client() as client:
             await self._behave(cors="hidden")
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert answer.status == 206
-            assert not {"etag", "content-range", "accept-ranges"} & set(answer.headers)
-            assert await _body(answer) == IMAGE.read(0, 10)
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert response.status == 206
+            assert not {"etag", "content-range", "accept-ranges"} & set(response.headers)
+            assert await _body(response) == IMAGE.read(0, 10)
 
     async def test_a_single_range_needs_no_preflight(self) -> None:
         async with self._client() as client:
-            answer = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(answer) == IMAGE.read(0, 10)
+            response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
+            assert await _body(response) == IMAGE.read(0, 10)
             every = json.loads(await self.send("GET", f"{self.origin}/_control/requests", None))
             assert [request["method"] for request in every["requests"]] == ["GET"]
 
 
-async def _body(answer: HttpResponse) -> bytes:
+async def _body(response: HttpResponse) -> bytes:
     found = bytearray()
-    while (chunk := await answer.read()) is not None:
+    while (chunk := await response.read()) is not None:
         found += chunk
     return bytes(found)
 
 
-async def _at_least(answer: HttpResponse, length: int) -> bytes:
+async def _at_least(response: HttpResponse, length: int) -> bytes:
     found = bytearray()
     while len(found) < length:
-        chunk = await answer.read()
+        chunk = await response.read()
         assert chunk is not None, f"the body ended after {len(found)} bytes"
         found += chunk
     return bytes(found)
@@ -523,11 +523,11 @@ async def _at_least(answer: HttpResponse, length: int) -> bytes:
 
 async def _network_error(client: HttpClient, url: str) -> NetworkError:
     try:
-        answer = await client.request("GET", url)
+        response = await client.request("GET", url)
     except NetworkError as error:
         return error
-    answer.abort()
-    raise AssertionError(f"there was an answer, {answer.status}")
+    response.abort()
+    raise AssertionError(f"there was a response, {response.status}")
 
 
 async def _outcome(task: asyncio.Future[Any]) -> type[BaseException] | None:

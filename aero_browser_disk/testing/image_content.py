@@ -58,7 +58,7 @@ class ServedImage:
     def replace(self, data: ImageData) -> None:
         """Another version from now on: a new ETag and a later Last-Modified, even for equal bytes.
 
-        An answer that is under way goes on with the old one.
+        A response that is under way goes on with the old one.
         """
         self._content = _content(data)
         self._generation += 1

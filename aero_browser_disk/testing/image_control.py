@@ -4,14 +4,14 @@ Run `python -m aero_browser_disk.testing.image_server FILE... [--synthetic NAME=
 [--port N]`; it prints `{"event": "listening", "url": ...}` and serves each file by its name. Then:
 
 - `GET /_control/requests[?image=NAME]`: the fields of `Request` for each request, `max_in_flight`
-  and `in_flight`. With `arrived=N` or `finished=N` the answer waits for so many of them, at most
+  and `in_flight`. With `arrived=N` or `finished=N` the response waits for so many of them, at most
   `timeout_s` (10), and is then 504.
 - `POST /_control/behaviour` with `{"behaviour": {...}, "image": NAME}`: the fields of `Behaviour`
   from now on; without `image` for the whole server; `"behaviour": null` ends an image's own. With
   `"times": N` only for the next N requests, narrowed by `"method"` and `"range"` (the header).
 - `POST /_control/replace?image=NAME` with the new bytes as the body (not JSON), or with
   `{"image": NAME, "size": N, "seed": N}` as JSON: another version.
-- `POST /_control/release`: stalled answers go on. `POST /_control/forget`: requests are forgotten.
+- `POST /_control/release`: stalled responses go on. `POST /_control/forget`: requests are forgotten.
 
 A wrong command is answered with 400 and `{"error": ...}`. These requests are not counted, and any
 page may send them: it is for tests, on this machine only.
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import parse_qs
 
 from .behaviour import Behaviour
-from .image_answer import Answer, Body, RequestHead
+from .image_response import Body, RequestHead, ServedResponse
 from .synthetic_image import SyntheticImage
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ class ControlledServer(Protocol):
     async def until(self, predicate: Callable[[Self], bool], timeout_s: float = 10.0) -> None: ...
 
 
-async def answer_control(server: ControlledServer, head: RequestHead, body: bytes) -> Answer:
-    """Does what a control request asks and answers it."""
+async def answer_control(
+    server: ControlledServer, head: RequestHead, body: bytes
+) -> ServedResponse:
+    """Does what a control request asks and responds."""
     if head.method == "OPTIONS":
-        return Answer(204, _ANY_PAGE, Body(), head_only=True)
+        return ServedResponse(204, _ANY_PAGE, Body(), head_only=True)
     options = {name: values[0] for name, values in parse_qs(head.query).items()}
     name = options.get("image")
     commands: dict[str, Callable[[], dict[str, Any] | None]] = {
@@ -158,11 +160,11 @@ def _command(body: bytes) -> dict[str, Any]:
     raise ValueError(f"the body must be a JSON object, not {command!r}")
 
 
-def _json(status: int, value: object) -> Answer:
+def _json(status: int, value: object) -> ServedResponse:
     text = json.dumps(value).encode()
     headers = {
         **_ANY_PAGE,
         "Content-Type": "application/json",
         "Content-Length": str(len(text)),
     }
-    return Answer(status, headers, Body(before=text))
+    return ServedResponse(status, headers, Body(before=text))

@@ -1,4 +1,4 @@
-"""A real HTTP/1.1 server for images that counts, shapes and breaks its answers on command.
+"""A real HTTP/1.1 server for images that counts, shapes and breaks its responses on command.
 
     with ImageServer({"disk.img": SyntheticImage(1 << 40)}) as server:
         server.fail_next(Behaviour(status=503, retry_after_s=1))
@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote
 
-from .answer_sender import AnswerSender, head_bytes
 from .behaviour import Behaviour
 from .http_connection import HttpConnection, MalformedRequestError
-from .image_answer import Answer, RequestHead, answer_image, answer_text
 from .image_content import ImageData, ServedImage
 from .image_control import CONTROL_PATH, MAX_CONTROL_BODY, answer_control
+from .image_response import RequestHead, ServedResponse, answer_image, answer_text
 from .request_log import Request, RequestLog
+from .response_sender import ResponseSender, head_bytes
 from .synthetic_image import SyntheticImage
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ImageServer:
         self._port = port
         self._log = RequestLog()
         self._faults: list[_Fault] = []
-        self._sender = AnswerSender(self._log)
+        self._sender = ResponseSender(self._log)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -270,18 +270,18 @@ class ImageServer:
                 head, keep = arrived
                 body = await connection.read_body(head, MAX_CONTROL_BODY)
                 if head.path.startswith(CONTROL_PATH):
-                    answer = await answer_control(self, head, body)
-                    await self._write(connection, _kept(answer, keep=keep))
+                    response = await answer_control(self, head, body)
+                    await self._write(connection, _kept(response, keep=keep))
                 else:
                     await self._answer(connection, head, keep=keep)
                 if not keep:
                     return
         except MalformedRequestError as error:
-            answer = answer_text(error.status, RequestHead("GET", "", "", {}), Behaviour())
-            await self._write(connection, _kept(answer, keep=False))
+            response = answer_text(error.status, RequestHead("GET", "", "", {}), Behaviour())
+            await self._write(connection, _kept(response, keep=False))
 
-    async def _write(self, connection: HttpConnection, answer: Answer) -> None:
-        await connection.write(head_bytes(answer) + answer.body.read_all())
+    async def _write(self, connection: HttpConnection, response: ServedResponse) -> None:
+        await connection.write(head_bytes(response) + response.body.read_all())
 
     async def _answer(self, connection: HttpConnection, head: RequestHead, *, keep: bool) -> None:
         name = unquote(head.path[1:])
@@ -292,13 +292,13 @@ class ImageServer:
         try:
             if image is None:
                 behaviour = Behaviour()
-                answer = answer_text(404, head, behaviour)
+                response = answer_text(404, head, behaviour)
             else:
                 behaviour = self._behaviour(name, image, head)
-                answer = answer_image(head, image.version(), behaviour, number)
-                if behaviour.ignore_range and answer.status == 200 and "range" in head.headers:
-                    behaviour = _slowed(behaviour, answer)
-            await self._sender.send(connection, number, _kept(answer, keep=keep), behaviour)
+                response = answer_image(head, image.version(), behaviour, number)
+                if behaviour.ignore_range and response.status == 200 and "range" in head.headers:
+                    behaviour = _slowed(behaviour, response)
+            await self._sender.send(connection, number, _kept(response, keep=keep), behaviour)
         except BaseException:
             self._log.aborted(number)
             raise
@@ -339,16 +339,16 @@ class _Fault:
         return self._only_when(head)
 
 
-def _kept(answer: Answer, *, keep: bool) -> Answer:
-    """The answer with word of what becomes of the connection after it."""
+def _kept(response: ServedResponse, *, keep: bool) -> ServedResponse:
+    """The response with word of what becomes of the connection after it."""
     word = {"Connection": "keep-alive" if keep else "close"}
-    return replace(answer, headers={**answer.headers, **word})
+    return replace(response, headers={**response.headers, **word})
 
 
-def _slowed(behaviour: Behaviour, answer: Answer) -> Behaviour:
+def _slowed(behaviour: Behaviour, response: ServedResponse) -> Behaviour:
     """A whole image in place of a range, slow enough for the client to stop it."""
     own_pace = behaviour.drip_bytes or behaviour.bandwidth_bytes_per_s
-    if own_pace or answer.body.length <= 1 << 20:
+    if own_pace or response.body.length <= 1 << 20:
         return behaviour
     return replace(behaviour, drip_bytes=1 << 16, drip_interval_s=0.01)
 
@@ -375,7 +375,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m aero_browser_disk.testing.image_server",
-        description="Serves images; counts, shapes and breaks the answers on command.",
+        description="Serves images; counts, shapes and breaks the responses on command.",
     )
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help="served by its name")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What a test server was asked, and how each answer went."""
+"""What a test server was asked, and how each response went."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Request:
     """A request and what became of it, as far as it has come.
 
     `image` is the name of the image it asks for, None if there is none of that name. `headers` by
-    lower-case name. `range` is the `Range` header as sent. `status` is None until the answer
+    lower-case name. `range` is the `Range` header as sent. `status` is None until the response
     starts. `bytes_sent` counts the body's bytes that were handed to the operating system, chunk
-    frames left out. `aborted`: the connection ended before all of the answer was handed over.
+    frames left out. `aborted`: the connection ended before all of the response was handed over.
     Times are `time.monotonic()` of the server's process; `finished_s` is None while it lasts.
     """
 
@@ -140,7 +140,7 @@ class RequestLog:
             return self._number
 
     def answering(self, number: int, status: int) -> None:
-        """The answer's head goes out now."""
+        """The response's head goes out now."""
         self._update(number, status=status)
 
     def sent(self, number: int, bytes_sent: int) -> None:
@@ -154,7 +154,7 @@ class RequestLog:
             self._update(number, bytes_sent=bytes_sent, finished_s=time.monotonic())
 
     def aborted(self, number: int) -> None:
-        """The connection ended within the answer."""
+        """The connection ended within the response."""
         with self._changed:
             self._in_flight.discard(number)
             self._update(number, aborted=True, finished_s=time.monotonic())

@@ -118,9 +118,9 @@ class ProcessMemory:
             found = self._set(block).get(block)
             if found is None:
                 break
-            piece = found[start : start + len(target) - at]
-            target[at : at + len(piece)] = piece
-            at += len(piece)
+            chunk = found[start : start + len(target) - at]
+            target[at : at + len(chunk)] = chunk
+            at += len(chunk)
         return at
 
     def bring(self, offset: int, length: int) -> bool:

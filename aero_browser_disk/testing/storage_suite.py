@@ -203,7 +203,7 @@ class StorageSuite:
             assert file.read_into(target, 10) == 0
             assert file.read_into(target, 1000) == 0
 
-    async def test_large_pieces(self) -> None:
+    async def test_large_chunks(self) -> None:
         async with self._file() as file:
             data = bytes(range(251)) * 20_000  # 5 MB, and no power of two
             file.write(data, 12_345)

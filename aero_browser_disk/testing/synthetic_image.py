@@ -44,10 +44,10 @@ class SyntheticImage:
         start = offset - first * PAGE_SIZE
         return data[start : start + stop - offset]
 
-    def pieces(self, piece_size: int = 1 << 20) -> Iterator[bytes]:
-        """The whole image in order, `piece_size` bytes at a time."""
-        for offset in range(0, self.size, piece_size):
-            yield self.read(offset, piece_size)
+    def chunks(self, chunk_size: int = 1 << 20) -> Iterator[bytes]:
+        """The whole image in order, `chunk_size` bytes at a time."""
+        for offset in range(0, self.size, chunk_size):
+            yield self.read(offset, chunk_size)
 
     def _page(self, index: int) -> bytes:
         return hashlib.shake_128(b"%d/%d" % (self.seed, index)).digest(PAGE_SIZE)

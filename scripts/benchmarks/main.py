@@ -172,7 +172,7 @@ def data_file() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(".new")
         with fresh.open("wb") as file:
-            file.writelines(DATA.pieces())
+            file.writelines(DATA.chunks())
         fresh.rename(path)
     return path
 

@@ -183,7 +183,7 @@ class RemoteRound:
         }
         self.digests = None
         if chance.random() < 0.3:
-            self.digests = digests_of(self.current.pieces(), 4096).encode()
+            self.digests = digests_of(self.current.chunks(), 4096).encode()
             options["digests"] = self.digests
             if chance.random() < 0.3:
                 self.server.behaviour = Behaviour(corrupt_at=chance.randrange(self.size))

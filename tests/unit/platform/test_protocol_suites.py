@@ -265,7 +265,7 @@ async def test_http_suite_finds_a_client_that_never_aborts() -> None:
             # they would only wait for the same in vain
             test_abort_ends_a_read_that_waits = None
             test_abort_before_the_body_is_read = None
-            test_cancelling_a_read_leaves_the_answer_to_be_aborted = None
+            test_cancelling_a_read_leaves_the_response_to_be_aborted = None
 
         found = await failed(HopelessSuite)
     assert "test_abort_frees_the_connection" in found

@@ -389,7 +389,7 @@ async def test_a_renewed_address_must_lead_to_the_same_version(server, open_url)
 
 # ── integrity ─────────────────────────────────────────────────────────────────────────────────────
 
-DIGESTS = digests_of(IMAGE.pieces(), chunk_size=16384)
+DIGESTS = digests_of(IMAGE.chunks(), chunk_size=16384)
 OWNER, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
 PUBLIC_KEY, OTHER_KEY = (key.public_key().public_bytes_raw().hex() for key in (OWNER, OTHER))
 SIGNED = replace(DIGESTS, signature=OWNER.sign(DIGESTS.signed_bytes))
@@ -419,7 +419,7 @@ async def test_a_forgery_is_an_error_and_is_not_kept(server, open_url):
 
 
 async def test_chunks_larger_than_a_block_make_the_block_larger(server, open_url):
-    digests = digests_of(IMAGE.pieces(), chunk_size=256 * 1024)
+    digests = digests_of(IMAGE.chunks(), chunk_size=256 * 1024)
     disk = await open_url(server.url("disk.img"), digests=digests.encode(), block_size=4096)
     assert disk.info.block_size == 256 * 1024
     assert await disk.read(5000, 300_000) == IMAGE.read(5000, 300_000)

@@ -41,7 +41,7 @@ def test_bytes_stay_what_they_are() -> None:
 
 def test_pieces_are_the_whole() -> None:
     image = SyntheticImage(SIZE, seed=7)
-    assert b"".join(image.pieces(1000)) == WHOLE
+    assert b"".join(image.chunks(1000)) == WHOLE
 
 
 @pytest.mark.parametrize(("offset", "length"), [(-1, 5), (0, -1)])

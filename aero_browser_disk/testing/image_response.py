@@ -1,4 +1,4 @@
-"""From a request and a behaviour to an answer, without a connection."""
+"""From a request and a behaviour to a response, without a connection."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ServedResponse:
     """What goes back. `headers` in the order of sending; a body is sent unless `head_only`."""
 
     status: int
@@ -88,8 +88,8 @@ class Answer:
 
 def answer_image(
     request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
-) -> Answer:
-    """The answer to a request for an image. `count` tells answers apart that must differ."""
+) -> ServedResponse:
+    """The response to a request for an image. `count` tells responses apart that must differ."""
     if request.method == "OPTIONS":
         return _preflight(request, behaviour)
     head = request.method == "HEAD"
@@ -105,14 +105,14 @@ def answer_image(
     return _answer_bytes(request, version, behaviour, count)
 
 
-def answer_text(status: int, request: RequestHead, behaviour: Behaviour) -> Answer:
+def answer_text(status: int, request: RequestHead, behaviour: Behaviour) -> ServedResponse:
     """A status with its name for a body."""
     return _text(status, request, behaviour)
 
 
 def _answer_bytes(
     request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
-) -> Answer:
+) -> ServedResponse:
     size = version.content.size
     validators = _validators(version, behaviour, count)
     status = _failed_precondition(request.headers, validators)
@@ -143,7 +143,7 @@ def _answer_bytes(
         body = _framed(headers, body, told, behaviour)
     head = request.method == "HEAD"
     body = _encoded(headers, body, behaviour, head=head)
-    return Answer(
+    return ServedResponse(
         200 if wanted is None else 206, _with_own(headers, behaviour), body, head_only=head
     )
 
@@ -302,16 +302,16 @@ def _cross_origin(request: RequestHead, behaviour: Behaviour) -> dict[str, str]:
     return headers
 
 
-def _preflight(request: RequestHead, behaviour: Behaviour) -> Answer:
+def _preflight(request: RequestHead, behaviour: Behaviour) -> ServedResponse:
     if behaviour.preflight_status is not None:
-        return Answer(behaviour.preflight_status, {"Content-Length": "0"}, Body())
+        return ServedResponse(behaviour.preflight_status, {"Content-Length": "0"}, Body())
     headers = {"Allow": "GET, HEAD, OPTIONS", **_cross_origin(request, behaviour)}
     if behaviour.cors != "none":
         headers["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
         asked = request.headers.get("access-control-request-headers")
         if asked is not None:
             headers["Access-Control-Allow-Headers"] = asked
-    return Answer(204, headers, Body())
+    return ServedResponse(204, headers, Body())
 
 
 def _retry_after(behaviour: Behaviour) -> dict[str, str]:
@@ -325,14 +325,16 @@ def _text(
     request: RequestHead,
     behaviour: Behaviour,
     more: Mapping[str, str] | None = None,
-) -> Answer:
+) -> ServedResponse:
     bodiless = status in (204, 304)
     text = b"" if bodiless else f"{status} {reason(status)}\n".encode()
     headers = dict(more or {}) | _cross_origin(request, behaviour)
     if not bodiless:
         headers |= {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
     head_only = request.method == "HEAD" or bodiless
-    return Answer(status, _with_own(headers, behaviour), Body(before=text), head_only=head_only)
+    return ServedResponse(
+        status, _with_own(headers, behaviour), Body(before=text), head_only=head_only
+    )
 
 
 def _with_own(headers: dict[str, str], behaviour: Behaviour) -> dict[str, str]:

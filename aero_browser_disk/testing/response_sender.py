@@ -1,4 +1,4 @@
-"""Sends an answer at the pace, and up to the point, that a behaviour says."""
+"""Sends a response at the pace, and up to the point, that a behaviour says."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .http_connection import Link
-from .image_answer import reason
+from .image_response import reason
 
 if TYPE_CHECKING:
     from .behaviour import Behaviour
     from .http_connection import HttpConnection
-    from .image_answer import Answer
+    from .image_response import ServedResponse
     from .request_log import RequestLog
 
-_PIECE = 1 << 18
-_SHAPED_PIECE = 1 << 14
+_CHUNK = 1 << 18
+_SHAPED_CHUNK = 1 << 14
 
 
-class AnswerSender:
-    """Sends the answers of one server. All of it happens on the server's event loop.
+class ResponseSender:
+    """Sends the responses of one server. All of it happens on the server's event loop.
 
-    An answer counts as finished just before its last bytes go out: a client that has them, and
+    A response counts as finished just before its last bytes go out: a client that has them, and
     looks at the log or sends its next request, finds nothing of it still in flight.
     """
 
@@ -39,7 +39,11 @@ class AnswerSender:
                 event.set()
 
     async def send(
-        self, connection: HttpConnection, number: int, answer: Answer, behaviour: Behaviour
+        self,
+        connection: HttpConnection,
+        number: int,
+        response: ServedResponse,
+        behaviour: Behaviour,
     ) -> None:
         """Sends it all, or raises ConnectionError where the client or the behaviour ended it."""
         await connection.pause(behaviour.latency_s)
@@ -47,21 +51,25 @@ class AnswerSender:
             await self._stall(connection, number)
         if behaviour.reset:
             connection.reset()
-        self._log.answering(number, answer.status)
-        if answer.head_only:
+        self._log.answering(number, response.status)
+        if response.head_only:
             self._log.complete(number, 0)
-            await connection.write(head_bytes(answer))
+            await connection.write(head_bytes(response))
         else:
             with self._link.used():
-                await self._send_with_body(connection, number, answer, behaviour)
+                await self._send_with_body(connection, number, response, behaviour)
 
     async def _send_with_body(
-        self, connection: HttpConnection, number: int, answer: Answer, behaviour: Behaviour
+        self,
+        connection: HttpConnection,
+        number: int,
+        response: ServedResponse,
+        behaviour: Behaviour,
     ) -> None:
-        chunked = "Transfer-Encoding" in answer.headers
+        chunked = "Transfer-Encoding" in response.headers
         breaks = {behaviour.stall_after, behaviour.reset_after, behaviour.close_after}
-        length, position = answer.body.length, 0
-        unsent = head_bytes(answer)  # goes out with the first piece: one packet for a small answer
+        length, position = response.body.length, 0
+        unsent = head_bytes(response)  # goes out with the first chunk: one packet for a small one
         while True:
             if position in breaks or behaviour.bandwidth_bytes_per_s is not None:
                 await connection.write(unsent)
@@ -70,18 +78,18 @@ class AnswerSender:
             if position == length:
                 break
             stop = min([length, *(at for at in breaks if at is not None and at > position)])
-            piece = answer.body.read(position, min(_piece_size(behaviour), stop - position))
-            if not piece:
+            chunk = response.body.read(position, min(_chunk_size(behaviour), stop - position))
+            if not chunk:
                 connection.close()  # a file that was cut while it was sent
-            await self._queue(connection, len(piece), behaviour)
-            unsent += b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
-            last = position + len(piece) == length and length not in breaks
+            await self._queue(connection, len(chunk), behaviour)
+            unsent += b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
+            last = position + len(chunk) == length and length not in breaks
             if not last:
-                await self._hand_over(connection, number, unsent, position, len(piece))
+                await self._hand_over(connection, number, unsent, position, len(chunk))
                 unsent = b""
                 if behaviour.drip_bytes is not None:
                     await connection.pause(behaviour.drip_interval_s)
-            position += len(piece)
+            position += len(chunk)
             if last:
                 break
         self._log.complete(number, length)
@@ -122,14 +130,14 @@ class AnswerSender:
             del self._stalls[number]
 
 
-def head_bytes(answer: Answer) -> bytes:
+def head_bytes(response: ServedResponse) -> bytes:
     """The status line and the headers as they are sent."""
-    lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    lines = [f"HTTP/1.1 {response.status} {reason(response.status)}"]
+    lines += [f"{name}: {value}" for name, value in response.headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def _piece_size(behaviour: Behaviour) -> int:
+def _chunk_size(behaviour: Behaviour) -> int:
     if behaviour.drip_bytes is not None:
         return behaviour.drip_bytes
-    return _PIECE if behaviour.bandwidth_bytes_per_s is None else _SHAPED_PIECE
+    return _CHUNK if behaviour.bandwidth_bytes_per_s is None else _SHAPED_CHUNK
