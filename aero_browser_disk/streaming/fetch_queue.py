@@ -1,8 +1,8 @@
-"""What is asked of an image's server, in which order, and how much at a time.
+"""The requests to an image's server: for which blocks, in which order, how many at a time.
 
-Reads go before everything else. What is wanted ahead of them is not queued here: when a place is
-free and no read waits for one, the background sources are asked, the most important first, what
-they want next. So what became useless in the meantime is never asked for.
+Reads go before everything else. What is fetched ahead of them is not queued here: when a request
+may start and no read waits, each background source is asked for its next blocks, the most important
+one first. So blocks that nobody wants any more are never requested.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ class BackgroundSource(Protocol):
 
 
 class FetchQueue:
-    """The requests for one image's blocks.
+    """Fetches the blocks that reads wait for, and behind them blocks that are likely to be read.
 
-    At most `concurrency` run at a time, one less for the background, each for at most `max_blocks`.
-    Each request reserves its blocks in the sink, puts them there as they come in, and commits at
-    its end, however it ended. What the sink refuses has not arrived.
+    A read joins the requests under way for its blocks, and starts requests for the others. At most
+    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Each
+    request reserves its blocks in the sink, puts them there as they come in, and commits at its
+    end, however it ended. What the sink refuses has not arrived.
     """
 
     def __init__(
