@@ -11,7 +11,8 @@ Run `python -m aero_browser_disk.testing.image_server FILE... [--synthetic NAME=
   `"times": N` only for the next N requests, narrowed by `"method"` and `"range"` (the header).
 - `POST /_control/replace?image=NAME` with the new bytes as the body (not JSON), or with
   `{"image": NAME, "size": N, "seed": N}` as JSON: another version.
-- `POST /_control/release`: stalled responses go on. `POST /_control/forget`: requests are forgotten.
+- `POST /_control/release`: stalled responses go on. `POST /_control/forget`: requests are
+  forgotten.
 
 A wrong command is answered with 400 and `{"error": ...}`. These requests are not counted, and any
 page may send them: it is for tests, on this machine only.
