@@ -2,6 +2,7 @@
 
 A program of its own, `aero-disk-service`; nothing imports it.
 
+- `command`: the entry point, which needs no extra.
 - `cli`, `configuration`, `assembly`, `app`: the command, its options, the parts put together, ASGI.
 - `http`: routes, ranges, preconditions, CORS, limits, logs and metrics.
 - `stores`: images in a folder or a bucket; `uploads`: new ones into a bucket.
