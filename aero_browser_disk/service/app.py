@@ -1,4 +1,4 @@
-"""The service as a plain ASGI 3 application: who is let in, what answers, and errors as JSON."""
+"""The service as a plain ASGI 3 application: access, routing, and errors as JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .stores.image_store import (
 class Service:
     """Serves the images of `store`, which it closes when the server shuts down.
 
-    `more_routes` come after its own; their handlers raise `HttpError` for what they refuse.
+    `more_routes` come after its own; their handlers raise `HttpError` to refuse a request.
     """
 
     def __init__(
@@ -84,28 +84,28 @@ class Service:
             routes += leases.routes
         operation.document(routes)
         self._router = Router(configuration.base_path, routes)
-        self._parts = Parts(log, metrics, self._gate, limits, self._see_through, self._route)
+        self._parts = Parts(log, metrics, self._gate, limits, self._handle, self._route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one connection scope of ASGI 3."""
+        """Handles one connection scope of ASGI 3."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
         if scope["type"] != "http":
             raise ValueError(f"not served: {scope['type']}")
         exchange = Exchange(scope, receive, send, self._context)
-        await self._see_through(exchange, self._route)
+        await self._handle(exchange, self._route)
         if exchange.is_one_of_many and exchange.responder.direct is not None:
             exchange.responder.direct.offer(RepeatedRequests(exchange, self._parts))
 
-    async def _see_through(self, exchange: Exchange, respond: Handler) -> None:
-        """Has it answered, counted and logged."""
+    async def _handle(self, exchange: Exchange, respond: Handler) -> None:
+        """Responds to the request, counts it and logs it."""
         if self._metrics:
             self._metrics.in_flight.inc()
         self._in_flight += 1
         self._idle.clear()
         try:
-            await self._answer(exchange, respond)
+            await self._respond(exchange, respond)
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -128,45 +128,45 @@ class Service:
             await send({"type": "lifespan.startup.complete"})
 
     async def _finish(self) -> None:
-        """Waits for what is under way: not every server does before it says that it ends."""
+        """Waits for requests under way: not every server does so before it shuts down."""
         try:
             async with asyncio.timeout(self._server.grace_s):
                 await self._idle.wait()
         except TimeoutError:
             self._log.event("unfinished", requests=self._in_flight)
 
-    async def _answer(self, exchange: Exchange, respond: Handler) -> None:
+    async def _respond(self, exchange: Exchange, respond: Handler) -> None:
         try:
             await respond(exchange)
         except CutShortError as error:
             exchange.record.cut = str(error)
         except HttpError as error:
-            await _say(exchange, error)
+            await _send_error(exchange, error)
         except ImageNotFoundError as error:
             self._unusable.report(exchange.request.image_id, str(error))
-            await _say(exchange, _NO_SUCH_IMAGE)
+            await _send_error(exchange, _NO_SUCH_IMAGE)
         except PrivateImageError:
-            await _say(exchange, self._refusal(exchange))
+            await _send_error(exchange, self._refusal(exchange))
         except LimitExceededError as error:
             if self._metrics:
                 self._metrics.limited(error.limit)
-            await _say(exchange, _too_many(error))
+            await _send_error(exchange, _too_many(error))
         except VersionChangedError:
             self._store_failed(exchange, "changing", "the image is being written")
-            await _say(exchange, _CHANGING)
+            await _send_error(exchange, _CHANGING)
         except OSError as error:
             self._store_failed(exchange, "failed", str(error))
-            await _say(exchange, _STORE_FAILED)
-        except Exception:  # noqa: BLE001 - to the log in full, to the client as it may know
+            await _send_error(exchange, _STORE_FAILED)
+        except Exception:  # noqa: BLE001 - the log has the traceback, the client a plain 500
             self._fail(exchange, traceback.format_exc(limit=-8))
-            await _say(exchange, _INTERNAL)
+            await _send_error(exchange, _INTERNAL)
 
     async def _route(self, exchange: Exchange) -> None:
         self._check_request(exchange)
         route = self._router.find(exchange)
         if exchange.request.method == "OPTIONS":
-            # To a preflight too, and the image need not be there: a page can read the 404 to its
-            # GET only if its preflight went well.
+            # Also for missing images: a page can only read the 404 of its GET if the preflight
+            # succeeded.
             await exchange.responder.reply(Response(204, (("Allow", exchange.request.methods),)))
             return
         handler = route.handler(exchange.request.method)
@@ -180,8 +180,8 @@ class Service:
         if "id" in exchange.request.parameters and exchange.request.image_id is None:
             raise ImageNotFoundError
         if self._gate.is_configured:
-            exchange.auth = await self._gate.examine(exchange.asked)
-            # A proxy's word is a credential as well.
+            exchange.auth = await self._gate.examine(exchange.auth_request)
+            # An identity from a proxy is a credential too.
             exchange.responder.is_private |= exchange.auth != _NOBODY
         if self._limits is None or not route.counted:
             await handler(exchange)
@@ -190,19 +190,21 @@ class Service:
             await handler(exchange)
 
     def _check_request(self, exchange: Exchange) -> None:
-        """Raises for a request that is no player's; before it costs anything."""
+        """Rejects malformed or oversized requests before they cost anything."""
         if exchange.request.refusal is not None:
             raise HttpError(*exchange.request.refusal)
         if not exchange.request.names_host:
             raise HttpError(400, "no_host", "Send one Host header.")
-        longest, most = self._server.max_url_length, self._server.max_header_bytes
-        if exchange.request.url_length > longest:
-            raise HttpError(414, "url_too_long", f"A URL may have {longest} bytes.")
-        if exchange.request.header_bytes > most:
-            raise HttpError(431, "headers_too_large", f"Headers may have {most} bytes.")
+        max_url, max_headers = self._server.max_url_length, self._server.max_header_bytes
+        if exchange.request.url_length > max_url:
+            raise HttpError(414, "url_too_long", f"A URL is limited to {max_url} bytes.")
+        if exchange.request.header_bytes > max_headers:
+            raise HttpError(
+                431, "headers_too_large", f"Headers are limited to {max_headers} bytes."
+            )
 
     def _refusal(self, exchange: Exchange) -> HttpError:
-        """Why a private image stays closed: 401 asks for other credentials, 403 wants none."""
+        """Why a private image is refused: 401 if other credentials may help, else 403."""
         refusal = exchange.auth.refusal
         if not self._gate.is_configured or exchange.auth.grant is not None:
             return HttpError(403, "private_image", "This image is private.")
@@ -212,7 +214,7 @@ class Service:
             challenge = f'Bearer realm="disks", error="{refusal.code}"'
             return HttpError(401, refusal.code, str(refusal), (("WWW-Authenticate", challenge),))
         challenge = 'Bearer realm="disks"'
-        message = "This image is private: show who you are."
+        message = "This image is private: send credentials."
         return HttpError(401, "no_credentials", message, (("WWW-Authenticate", challenge),))
 
     def _store_failed(self, exchange: Exchange, kind: str, reason: str) -> None:
@@ -231,8 +233,8 @@ class Service:
         )
 
 
-async def _say(exchange: Exchange, error: HttpError) -> None:
-    """Answers with the error; when the status is sent already, the connection has to say it.
+async def _send_error(exchange: Exchange, error: HttpError) -> None:
+    """Responds with the error; if the status was already sent, the connection is closed instead.
 
     A server that gets control back with a body unfinished closes the connection.
     """
@@ -247,7 +249,7 @@ def _too_many(error: LimitExceededError) -> HttpError:
     return HttpError(
         429,
         "too_many_requests",
-        f"Too much at once: {error.limit.replace('_', ' ')}. Wait.",
+        f"Too many requests: the limit of {error.limit.replace('_', ' ')} is reached. Wait.",
         (("Retry-After", str(error.retry_after_s)),),
         limit=error.limit,
     )
@@ -261,4 +263,4 @@ _CHANGING: Final = HttpError(
 _STORE_FAILED: Final = HttpError(
     503, "store_failed", "The image cannot be read now. Try again.", (("Retry-After", "5"),)
 )
-_INTERNAL: Final = HttpError(500, "internal_error", "The service failed; its log says how.")
+_INTERNAL: Final = HttpError(500, "internal_error", "The service failed; its log has the details.")

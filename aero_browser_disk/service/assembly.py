@@ -1,4 +1,4 @@
-"""Puts the service together as its configuration says."""
+"""Builds the service from its configuration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Assembly:
         self.configuration = configuration
         self._log = log
         options = configuration.authorization
-        # Everything that can be refused comes before what would have to be closed.
+        # Check everything before opening anything that would have to be closed.
         _check_tls(configuration.server)
         self.urls = (
             None if options.signing_keys_file is None else SignedUrls(options.signing_keys_file)
@@ -68,7 +68,7 @@ class Assembly:
         )
 
     async def reload(self) -> None:
-        """Reads the manifest and the keys again; what is wrong is logged and not used."""
+        """Reads the manifest and the keys again. Invalid ones are logged and not used."""
         await self.store.refresh()
         try:
             self.gate.reload()
@@ -121,7 +121,7 @@ def _bucket_address(configuration: Configuration) -> BucketAddress:
 
 
 def _with_uploads(configuration: Configuration, log: AccessLog) -> tuple[ImageStore, list[Route]]:
-    """The bucket's store, which has what users uploaded as well, and the routes of uploads."""
+    """The bucket's store, which includes uploaded images, and the routes of uploads."""
     from .uploads.multipart import Multipart
     from .uploads.upload_gateway import UploadGateway
     from .uploads.upload_records import Quota, UploadRecords

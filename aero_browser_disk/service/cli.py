@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from . import digest_command, probe_command
-from .access.authorization import Asked, RefusedError
+from .access.authorization import AuthRequest, RefusedError
 from .access.signed_urls import SignedUrls
 from .assembly import Assembly
 from .configuration import Configuration, ConfigurationError, load_configuration
@@ -27,7 +27,7 @@ _STDOUT = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status, 2 when it cannot start as asked."""
+    """Runs the command; returns its exit status, 2 if it cannot start."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "digest":
@@ -62,9 +62,9 @@ def _serve(configuration: Configuration) -> int:
 
 
 def _check(configuration: Configuration) -> int:
-    """Opens what the service would open, except the network, and says what it would run."""
+    """Opens what the service would open, except the network, and prints what it would run."""
     store = Assembly(configuration, AccessLog(sys.stderr)).store
-    # A bucket is asked nothing here.
+    # Makes no request to a bucket.
     unusable = store.unusable() if isinstance(store, FolderStore) else {}
     store.close()
     for image_id, reason in unusable.items():
@@ -80,11 +80,11 @@ def _sign(configuration: Configuration, options: argparse.Namespace) -> int:
     if keys_file is None:
         raise ConfigurationError("sign needs authorization.signing_keys_file")
     if not is_image_id(options.image):
-        raise ConfigurationError("that is no id of an image")
+        raise ConfigurationError("that is not an image id")
     urls = SignedUrls(keys_file)
     query, _ = urls.sign(options.image, options.lifetime, options.scope)
-    # Nobody should get an address that the service then refuses.
-    asked = Asked({}, dict(parse_qsl(query)), options.image, trusted_proxy=False)
+    # Check that the service accepts the URL.
+    asked = AuthRequest({}, dict(parse_qsl(query)), options.image, trusted_proxy=False)
     try:
         asyncio.run(urls.examine(asked))
     except RefusedError as error:
@@ -95,17 +95,17 @@ def _sign(configuration: Configuration, options: argparse.Namespace) -> int:
 
 
 def _configuration(options: argparse.Namespace) -> Configuration:
-    """What flags, environment and file come to; raises `ConfigurationError` or `OSError`."""
+    """From flags, environment and file; raises `ConfigurationError` or `OSError`."""
     flags: dict[str, Any] = {}
     for assignment in options.set:
         _assign(flags, *_parse_assignment(assignment))
-    for name, place in _FLAGS.items():
+    for name, path in _FLAGS.items():
         value = getattr(options, name)
         if value not in (None, []):
-            _assign(flags, place, value)
+            _assign(flags, path, value)
     defaults: dict[str, Any] = {}
     if options.images is not None and options.config is None:
-        # A folder and nothing else: somebody tries it on a machine of his own.
+        # Only a folder is given: somebody tries the service locally.
         defaults = {"mode": "development", "limits": {"requests_in_flight": 0}}
         if flags.get("mode", "development") == "development":
             defaults["store"] = {"listing": True}
@@ -127,17 +127,17 @@ _FLAGS = {
 
 
 def _parse_assignment(text: str) -> tuple[str, object]:
-    place, equals, value = text.partition("=")
-    if not equals or not place:
-        raise ConfigurationError(f"--set {place}: write NAME=VALUE")
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ConfigurationError(f"--set {path}: write NAME=VALUE")
     try:
-        return place, tomllib.loads(f"value = {value}")["value"]
+        return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return place, value  # a bare word
+        return path, value  # a bare word
 
 
-def _assign(tree: dict[str, Any], place: str, value: object) -> None:
-    *sections, name = place.split(".")
+def _assign(tree: dict[str, Any], path: str, value: object) -> None:
+    *sections, name = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
     tree[name] = value
@@ -148,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, help_text in (
         ("serve", "serve images over HTTP"),
-        ("check-config", "say what serve would do, or what is wrong with it; opens no port"),
-        ("sign", "print a signed address of an image"),
+        ("check-config", "check the configuration without opening a port"),
+        ("sign", "print a signed URL of an image"),
     ):
         command = commands.add_parser(name, help=help_text)
         _add_configuration(command)
@@ -157,15 +157,15 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("image", metavar="ID")
             command.add_argument("--lifetime", type=_not_negative, default=3600, metavar="SECONDS")
             command.add_argument("--scope", choices=("bytes", "read"), default="read")
-    digest = commands.add_parser("digest", help="make the digest list of an image, beside it")
+    digest = commands.add_parser("digest", help="write the digest list of an image next to it")
     digest_command.add_arguments(digest)
-    probe = commands.add_parser("probe", help="say what a browser could not use of a server or CDN")
+    probe = commands.add_parser("probe", help="check what a browser needs of a server or CDN")
     probe_command.add_arguments(probe)
     return parser
 
 
 def _add_configuration(command: argparse.ArgumentParser) -> None:
-    """The flags that stand before the environment (AERO_DISK_SECTION__NAME) and the file."""
+    """The flags, which override the environment (AERO_DISK_SECTION__NAME) and the file."""
     add = command.add_argument
     add("--config", type=Path, metavar="FILE", help="the configuration (TOML)")
     add(
@@ -173,26 +173,26 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.NAME=VALUE",
-        help="one option of the configuration, its value as in TOML; again for each",
+        help="an option of the configuration, with a TOML value; may be repeated",
     )
     add("--images", type=Path, metavar="DIR", help="the folder of images")
     add("--bucket", metavar="URL", help="the bucket of images: s3://bucket/prefix, gs://, az://")
     add("--host", help="address (default: 127.0.0.1)")
     add("--port", type=int, help="port, 0 for a free one (default: 8080)")
     add("--server", choices=("uvicorn", "granian"), help="HTTP server (default: uvicorn)")
-    add("--base-path", metavar="PATH", help="what every path begins with (default: nothing)")
+    add("--base-path", metavar="PATH", help="prefix of every path (default: none)")
     add(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="page origin that may read, again for each (default: *, every one)",
+        help="page origin that may read; may be repeated (default: *, all)",
     )
     add(
         "--max-age",
         type=_not_negative,
         metavar="SECONDS",
-        help="how long a browser or CDN may keep bytes without asking (default: 300)",
+        help="how long a browser or CDN may keep bytes without revalidation (default: 300)",
     )
     add(
         "--resource-policy",
@@ -203,7 +203,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
         "--grace",
         type=_not_negative,
         metavar="SECONDS",
-        help="how long answers under way may take after SIGTERM (default: 30)",
+        help="how long responses under way may take after SIGTERM (default: 30)",
     )
 
 

@@ -1,6 +1,6 @@
-"""How the service runs: one model, filled from flags, the environment and a TOML file.
+"""The configuration of the service: one model, filled from flags, the environment and a TOML file.
 
-What is unsafe in combination is refused here, before anything listens.
+Unsafe combinations are rejected here, before the service listens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .http.cors import CorsPolicy, ResourcePolicy
 ENVIRONMENT_PREFIX = "AERO_DISK_"
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _HEADER_NAME = re.compile(r"[a-z0-9-]+")
-# A secret that protects disks is not a word that somebody thought of.
+# A token must be long enough not to be guessed.
 _SHORTEST_TOKEN = 16
 # A chunk of a body is 256 KiB; slower than this it would take longer than clients wait.
 _SLOWEST_BYTES_PER_S = 64 * 1024
@@ -45,25 +45,25 @@ Network = IPv4Network | IPv6Network
 
 
 class ConfigurationError(ValueError):
-    """The service cannot run as asked; the message has a line for each reason."""
+    """The configuration is invalid; the message has a line for each reason."""
 
 
 class Section(BaseModel):
-    """A table of the file. A name that it does not know is an error."""
+    """A table of the file. Unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ServerOptions(Section):
-    """Where and how it listens, and what it takes of one connection."""
+    """Where and how it listens, and the limits of one connection."""
 
     # granian for HTTP/2 without a proxy or CDN: `web/guide/decisions/http-server.md`.
     kind: Literal["uvicorn", "granian"] = "uvicorn"
     host: str = "127.0.0.1"
     port: Port = 8080
-    # Instead of an address, for a server on this machine that stands before it.
+    # Instead of an address, behind another server on this machine.
     unix_socket: Path | None = None
-    # Who may connect there, as chmod says it.
+    # Who may connect there, as a mode for chmod.
     unix_socket_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
     http: Literal["auto", "1", "2"] = "auto"
     tls_certificate: Path | None = None
@@ -72,11 +72,11 @@ class ServerOptions(Section):
     tls_client_authorities: Path | None = None
     grace_s: Seconds = 30
     # Longer than browsers pause between reads of a disk. Also the time that a request's headers may
-    # take, its body, and on uvicorn each chunk of an answer.
+    # take, its body, and on uvicorn each chunk of a response.
     keep_alive_s: Annotated[int, Field(ge=1)] = 75
     max_header_bytes: Annotated[int, Field(ge=1024)] = 32 * 1024
     max_url_length: Annotated[int, Field(ge=256)] = 2048
-    # Behind another server: whose word on the client counts, and where the client finds us.
+    # Behind another server: the proxies trusted to name the client, and the URL for clients.
     trusted_proxies: tuple[Network | Literal["unix:"], ...] = ()
     public_url: str | None = None
 
@@ -109,7 +109,7 @@ class ServerOptions(Section):
 class StoreOptions(Section):
     """Where the images are: a folder, or a bucket (`s3://bucket/prefix`, `gs://`, `az://`).
 
-    A bucket's credentials come from where the tools of its cloud look for them.
+    A bucket's credentials come from the usual sources of its cloud's tools.
     """
 
     folder: Path | None = None
@@ -148,7 +148,7 @@ class CorsOptions(Section):
 
     @property
     def policy(self) -> CorsPolicy:
-        """The same, as what answers use."""
+        """The policy for responses."""
         return CorsPolicy(
             None if "*" in self.allow_origins else frozenset(self.allow_origins),
             self.resource_policy,
@@ -159,13 +159,13 @@ class CorsOptions(Section):
 
 
 class BytesOptions(Section):
-    """How the bytes of images may be asked for and kept."""
+    """Limits and caching of image bytes."""
 
     max_age_s: Seconds = 300
-    # Ids that fully match it name one version for ever.
+    # Ids that fully match it name one version forever.
     versioned_ids: re.Pattern[str] | None = None
     max_range_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
-    # Whether `bytes=N-` gets as much as that when more follows, or a 413 too.
+    # Whether a longer `bytes=N-` gets that much, or a 413 too.
     shorten_open_ranges: bool = True
     # nginx sends the bytes, from below this internal location, to requests that come through a
     # trusted proxy: see scripts/deploy/nginx/accel-redirect.conf.template.
@@ -184,12 +184,12 @@ class MetricsOptions(Section):
     @model_validator(mode="after")
     def _is_not_open(self) -> Self:
         if self.enabled and self.token is None and self.host is None:
-            raise ValueError("metrics in the open: set metrics.token or metrics.host")
+            raise ValueError("metrics would be public: set metrics.token or metrics.host")
         return self
 
 
 class JwtOptions(Section):
-    """Bearer tokens: who issues them, for whom, and the keys that prove it."""
+    """Bearer tokens: issuer, audience, and the keys that verify them."""
 
     issuer: Annotated[str, Field(min_length=1)]
     audience: Annotated[str, Field(min_length=1)]
@@ -198,9 +198,9 @@ class JwtOptions(Section):
     jwks_url: str | None = None
     jwks_max_age_s: Annotated[int, Field(ge=1)] = 300
     algorithms: tuple[Literal["RS256", "ES256", "EdDSA"], ...] = ("RS256", "ES256", "EdDSA")
-    # The scope that lets read: `disk:read:ID` for one image, `disk:read:*` for every one.
+    # The scope for reading: `disk:read:ID` for one image, `disk:read:*` for every one.
     scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:read"
-    # The scope that lets upload images of one's own, and read them.
+    # The scope for uploading images and reading one's own.
     upload_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:upload"
     leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
 
@@ -214,17 +214,17 @@ class JwtOptions(Section):
 
 
 class ProxyIdentityOptions(Section):
-    """mTLS ended by a trusted proxy, which passes on whose certificate it checked."""
+    """mTLS terminated by a trusted proxy, which forwards the certificate's subject."""
 
     subject_header: Annotated[str, Field(pattern=_HEADER_NAME)] = "x-client-subject"
     verified_header: Annotated[str, Field(pattern=_HEADER_NAME)] = "x-client-verify"
     verified_value: Annotated[str, Field(min_length=1)] = "SUCCESS"
-    # Whose certificate reads which images: subject to ids, `*` for every one.
+    # Which images a certificate may read: subject to ids, `*` for all.
     subjects: dict[str, tuple[str, ...]]
 
 
 class AuthorizationOptions(Section):
-    """Who may read private images. Any of these will do; with none of them nobody may."""
+    """Who may read private images. Any one of these is enough; without any, nobody may."""
 
     # TOML: `current = "KEY-ID"` and `[keys]`, key id to base64url; read again on SIGHUP.
     signing_keys_file: Path | None = None
@@ -239,7 +239,7 @@ class AuthorizationOptions(Section):
 
 
 class LimitOptions(Section):
-    """What one client may take: who shows a token is a client, else each address. 0: no limit."""
+    """Limits of one client, which is a token's subject or else an address. 0: no limit."""
 
     requests_in_flight: Annotated[int, Field(ge=0)] = 64
     requests_per_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
@@ -256,27 +256,27 @@ class LimitOptions(Section):
 
 
 class UploadOptions(Section):
-    """`/v1/uploads`: images that users put into the bucket, and where the records of them are."""
+    """`/v1/uploads`: images that users upload to the bucket, and the database of their records."""
 
     enabled: bool = False
     # sqlite:///FILE, or postgresql+psycopg://USER:PASSWORD@HOST/NAME for several instances.
     database: SecretStr = SecretStr("sqlite:///uploads.db")
     max_image_bytes: Annotated[int, Field(ge=1)] = 64 << 30
-    # What one owner may have in the bucket, and how many uploads, also lately ended. 0: no limit.
+    # Max. bytes and uploads of one owner, recently ended ones included. 0: no limit.
     owner_bytes: Annotated[int, Field(ge=0)] = 1 << 40
     owner_uploads: Annotated[int, Field(ge=0)] = 1000
-    # At least, for an image may have 10,000 parts; S3 takes none below 5 MiB but the last.
+    # A minimum: an image may have 10,000 parts. S3 accepts parts below 5 MiB only as the last one.
     part_bytes: Annotated[int, Field(ge=5 << 20, le=5 << 30)] = 64 << 20
     url_s: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
-    # How long an upload may lie untouched before it is given up, and the record of one that ended
-    # stays.
+    # How long an upload may be idle before it is abandoned, and how long the record of an ended one
+    # is kept.
     unfinished_s: Annotated[int, Field(ge=3600)] = 86400
-    # Where browsers reach the bucket, when that is not store.endpoint.
+    # The bucket's endpoint for browsers, if it is not store.endpoint.
     public_endpoint: str | None = None
 
 
 class CdnOptions(Section):
-    """`/v1/images/{id}/cdn`: CloudFront before the bucket, whose signatures are given here."""
+    """`/v1/images/{id}/cdn`: CloudFront in front of the bucket, with signatures from here."""
 
     # The distribution; its origin path is the store's prefix.
     url: Annotated[str, Field(pattern=r"^https://[^/?#\"\\]+(?:/[^?#\"\\]+)?$")] | None = None
@@ -294,7 +294,7 @@ class CdnOptions(Section):
 
 
 class Configuration(Section):
-    """Everything an operator decides."""
+    """All options of the service."""
 
     mode: Literal["production", "development"] = "production"
     base_path: str = ""
@@ -352,7 +352,7 @@ def load_configuration(
     flags: Mapping[str, Any] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Configuration:
-    """The configuration; `flags` stand before the environment, it before `file`, then `defaults`.
+    """The configuration; `flags` override the environment, which overrides `file`, then `defaults`.
 
     Raises `ConfigurationError`, or `OSError` when the file cannot be read.
     """
@@ -392,17 +392,17 @@ def load_configuration(
 
 
 def _reasons(error: ValidationError) -> list[str]:
-    """A line for each; never what was given, which may be a secret."""
+    """A line for each error, without the values, which may be secrets."""
     reasons = []
     for reason in error.errors(include_input=False, include_url=False):
-        place = ".".join(map(str, reason["loc"]))
+        name = ".".join(map(str, reason["loc"]))
         text = reason["msg"].removeprefix("Value error, ")
-        reasons.append(f"{place}: {text}" if place else text)
+        reasons.append(f"{name}: {text}" if name else text)
     return reasons
 
 
 def _refuse_unknown_variables() -> None:
-    """Raises for a variable of ours that names no field: it would change nothing, silently."""
+    """Raises for a variable with our prefix that names no field, instead of ignoring it."""
     for name in os.environ:
         if name.upper().startswith(ENVIRONMENT_PREFIX):
             field = name.upper().removeprefix(ENVIRONMENT_PREFIX).split("__", maxsplit=1)[0].lower()

@@ -1,4 +1,4 @@
-"""`aero-disk-service digest`: makes the digest list of an image, signed if there is a key."""
+"""`aero-disk-service digest`: writes the digest list of an image, signed if there is a key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHUNK_LENGTH = 1 << 20
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+    """Adds the command's arguments."""
     command.add_argument("image", type=Path, metavar="IMAGE", help="the file")
     command.add_argument(
         "--key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the list"
@@ -38,12 +38,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=int,
         default=DEFAULT_CHUNK_SIZE,
         metavar="BYTES",
-        help="power of two, at most the block of its readers (default: %(default)s)",
+        help="power of two, not larger than the readers' blocks (default: %(default)s)",
     )
 
 
 def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: int) -> str:
-    """Writes it beside the image and returns its pin; raises `OSError` and `ValueError`."""
+    """Writes it next to the image and returns its pin; raises `OSError` and `ValueError`."""
     with image.open("rb") as file:
         digests = digests_of(_chunks(file), chunk_size)
     if signer is not None:
@@ -67,7 +67,7 @@ def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the command; prints as JSON what readers must know: the pin, and the public key."""
+    """Runs the command; prints the pin and the public key as JSON, for readers."""
     signer = None if options.key is None else _read_key(options.key)
     pin = make_digest_list(options.image, signer, options.chunk_size)
     made = {"file": options.image.name + DIGESTS_ENDING, "sha256": pin, "signed": bool(signer)}
@@ -84,8 +84,8 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        # Not the file's own words: it holds a secret.
-        raise ValueError(f"{path} is no Ed25519 private key in PEM without a password")  # noqa: TRY004
+        # Do not quote the file: it contains a secret.
+        raise ValueError(f"{path} is not an Ed25519 private key in PEM without a password")  # noqa: TRY004
     return key
 
 

@@ -1,4 +1,4 @@
-"""Checks any server or CDN from outside: what the doctor sees, and what only caches mind."""
+"""Checks any server or CDN from outside: the doctor's checks, and those for caches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREFLIGHT_VARY: Final = (
     "access-control-request-headers",
 )
 _PREFLIGHT_MEANING: Final = (
-    "Browsers ask first before they send a token or a condition, and are refused."
+    "Browsers send a preflight before a token or a condition, and it is refused."
 )
 _PREFLIGHT_REMEDY: Final = {
     "nginx": "if ($request_method = OPTIONS) { add_header Access-Control-Allow-Headers "
@@ -28,29 +28,29 @@ _PREFLIGHT_REMEDY: Final = {
     "s3": '"AllowedHeaders":["*"]  # in the CORS configuration of the bucket',
     "cloudfront": "Behavior → Allowed HTTP methods: GET, HEAD, OPTIONS",
     "caddy": f'header Access-Control-Allow-Headers "{", ".join(_SENT_HEADERS)}"',
-    "service": "nothing to add: it answers preflights; what is before it does not pass OPTIONS on",
+    "service": "nothing to add: it responds to preflights; the proxy in front of it blocks OPTIONS",
 }
 _VARY_REMEDY: Final = {
     "nginx": 'add_header Vary "Origin" always;',
-    "s3": "nothing to add: S3 sends it; what is before it takes it away",
+    "s3": "nothing to add: S3 sends it; the proxy in front of it removes it",
     "cloudfront": "Cache policy → Headers: include Origin",
     "caddy": "header +Vary Origin",
-    "service": "nothing to add: it sends Vary; what is before it takes it away",
+    "service": "nothing to add: it sends Vary; the proxy in front of it removes it",
 }
 
 
 class ProbeError(ValueError):
-    """The address is none that could be asked."""
+    """The address is not an http or https URL."""
 
 
 async def probe(url: str, origin: str, authorization: str | None = None) -> Diagnosis:
-    """What a page of `origin` would find there, and what a CDN could mix up.
+    """Checks what a page of `origin` could read, and what a CDN could mix up.
 
-    Raises `ProbeError` when the address is not one of http or https.
+    Raises `ProbeError` if the address is not an http or https URL.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ProbeError("not an address of http or https")
+        raise ProbeError("not an http or https URL")
     sent = {} if authorization is None else {"Authorization": authorization}
     with tempfile.TemporaryDirectory() as unused:
         platform = cpython_platform(unused)
@@ -70,7 +70,7 @@ async def probe(url: str, origin: str, authorization: str | None = None) -> Diag
     try:
         more = [*_vary(parts, origin, sent), *_preflight(parts, origin)]
     except (OSError, http.client.HTTPException, ValueError) as error:
-        said = f"a preflight gets no answer ({type(error).__name__})"
+        said = f"a preflight gets no response ({type(error).__name__})"
         more = [Finding("preflight", "note", said, _PREFLIGHT_MEANING, _PREFLIGHT_REMEDY)]
     return Diagnosis(
         found.url,
@@ -82,11 +82,11 @@ async def probe(url: str, origin: str, authorization: str | None = None) -> Diag
 
 
 def _vary(parts: SplitResult, origin: str, sent: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether an answer that is for one page says so to the caches between."""
+    """Checks that a response for one origin tells caches so."""
     _, headers = _ask(parts, "HEAD", {"Origin": origin, **sent})
     allowed = headers.get("access-control-allow-origin")
     if allowed not in (None, "*") and "origin" not in _names(headers.get("vary", "")):
-        meaning = "A cache hands the answer for one page to another, which may not read it."
+        meaning = "A cache may send one page's response to another page, which cannot read it."
         yield Finding("vary", "fails", "Vary lacks Origin", meaning, _VARY_REMEDY)
 
 
@@ -118,7 +118,7 @@ def _preflight(parts: SplitResult, origin: str) -> Iterator[Finding]:
     missing = [name for name in _PREFLIGHT_VARY if name not in vary and "*" not in vary]
     if missing:
         said = f"Vary of the preflight lacks {', '.join(missing)}"
-        yield Finding("preflight-vary", "note", said, "A CDN may mix up answers.", _VARY_REMEDY)
+        yield Finding("preflight-vary", "note", said, "A CDN may mix up responses.", _VARY_REMEDY)
 
 
 def _names(value: str) -> set[str]:
@@ -128,7 +128,7 @@ def _names(value: str) -> set[str]:
 def _ask(
     parts: SplitResult, method: str, headers: Mapping[str, str]
 ) -> tuple[int, Mapping[str, str]]:
-    """Status and headers, by lower-case name; those that came twice joined."""
+    """Status and headers, by lower-case name; repeated fields joined."""
     assert parts.hostname
     if parts.scheme == "https":
         context = ssl.create_default_context()
@@ -140,11 +140,11 @@ def _ask(
     try:
         target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
         connection.request(method, target, headers=dict(headers))
-        answer = connection.getresponse()
+        response = connection.getresponse()
         fields: dict[str, str] = {}
-        for name, value in answer.getheaders():
+        for name, value in response.getheaders():
             known = fields.get(name.lower())
             fields[name.lower()] = value if known is None else f"{known}, {value}"
-        return answer.status, fields
+        return response.status, fields
     finally:
         connection.close()

@@ -11,8 +11,8 @@ from .probe import probe
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What it takes."""
-    command.add_argument("url", metavar="URL", help="an image's address")
+    """Adds the command's arguments."""
+    command.add_argument("url", metavar="URL", help="the image's URL")
     command.add_argument(
         "--origin",
         default="https://app.example.com",
@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prints what was found and how to mend it; 1 when a browser cannot stream from there.
+    """Prints the findings and remedies; returns 1 if a browser cannot stream from there.
 
     Raises `ProbeError`.
     """

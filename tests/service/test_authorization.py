@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from aero_browser_disk.service.access.authorization import Asked, RefusedError
+from aero_browser_disk.service.access.authorization import AuthRequest, RefusedError
 from aero_browser_disk.service.access.issuer_keys import FetchedKeys, FileKeys
 from aero_browser_disk.service.access.signed_urls import SignedUrls
 from aero_browser_disk.service.cli import main
@@ -178,7 +178,7 @@ def test_the_command_that_signs(
         assert main([*command[:-1], lifetime, "mine"]) == 2
         assert f"--lifetime {lifetime}" in capsys.readouterr().err
     assert main([*command, "../mine"]) == 2
-    assert "no id of an image" in capsys.readouterr().err
+    assert "not an image id" in capsys.readouterr().err
     assert main(["sign", "mine", "--images", str(folder)]) == 2
     assert "signing_keys_file" in capsys.readouterr().err
 
@@ -220,7 +220,7 @@ async def test_a_signed_address_ends_to_the_second(folder: Path) -> None:
     query, expires_at = urls.sign("mine", 60, "bytes")
     assert expires_at == 1060
     fields = {name: values[0] for name, values in parse_qs(query).items()}
-    asked = Asked({}, fields, "mine", trusted_proxy=False)
+    asked = AuthRequest({}, fields, "mine", trusted_proxy=False)
     now = 1059.9
     assert await urls.examine(asked)
     now = 1060.0

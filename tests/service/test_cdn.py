@@ -103,7 +103,7 @@ def test_what_is_no_key(tmp_path: Path) -> None:
     (tmp_path / "other.pem").write_bytes(pem)
     (tmp_path / "junk.pem").write_text("secret junk")
     for name in ("other.pem", "junk.pem"):
-        with pytest.raises(ValueError, match="no RSA private key") as refused:
+        with pytest.raises(ValueError, match="not an RSA private key") as refused:
             CloudFront(CdnAddress(CDN, "K"), tmp_path / name)
         assert "secret junk" not in str(refused.value)
 

@@ -88,7 +88,7 @@ def test_it_is_in_force(
     [
         ('[cors]\ncredentials = true\nallow_origins = ["*"]', "cors.credentials with"),
         ("[store]\nlisting = true", "store.listing in production"),
-        ("[metrics]\nenabled = true", "metrics in the open"),
+        ("[metrics]\nenabled = true", "metrics would be public"),
         ('[authorization]\nsigning_keys_file = "keys.toml"', "authorization with"),
         (
             '[cors]\nallow_origins = []\n[authorization.proxy_identity.subjects]\n"CN=a" = ["*"]',

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 async def test_a_call_that_hangs_takes_its_own_place_and_nobody_elses_time() -> None:
     calls = BlockingCalls("the test", 2, 0.1)
     end = threading.Event()
-    with pytest.raises(StoreError, match=r"the test did not answer within 0\.1 s"):
+    with pytest.raises(StoreError, match=r"the test did not respond within 0\.1 s"):
         await calls.run(end.wait)
     assert await calls.run(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
@@ -353,7 +353,7 @@ async def test_a_database_that_hangs_is_said(
     with engine.begin() as locking:
         locking.execute(text("LOCK TABLE uploads"))
         for asking in (images.find("win7"), images.entries()):
-            with pytest.raises(StoreError, match="did not answer within"):
+            with pytest.raises(StoreError, match="did not respond within"):
                 await asking
     assert await images.find("win7") is None
     engine.dispose()

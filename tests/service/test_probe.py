@@ -29,7 +29,7 @@ def test_nothing_is_wrong_with_this_service(
 @pytest.mark.parametrize(
     ("behaviour", "says"),
     [
-        ({"ignore_range": True}, "everything came (200)"),
+        ({"ignore_range": True}, "sent the whole file (200)"),
         ({"status": 401}, "status 401"),
         ({"status": 503}, "status 503"),
         ({"redirect_status": 302, "redirect_to": "/elsewhere"}, "status 404"),
@@ -39,10 +39,10 @@ def test_nothing_is_wrong_with_this_service(
         ({"content_range": "missing"}, "Content-Range cannot be read"),
         ({"content_range": "no-size"}, "/*'"),
         ({"content_range": "wrong-size"}, "Content-Range is 'bytes 0-999/1512'"),
-        ({"long_by": 1}, "1000 bytes were due, 1001 came"),
+        ({"long_by": 1}, "1001 bytes came instead of 1000"),
         ({"multipart": True}, "multipart/byteranges"),
-        ({"validators": "changing"}, "two answers have two validators"),
-        ({"cors": "none"}, "but not so that https://app.example.com may"),
+        ({"validators": "changing"}, "responses have different validators"),
+        ({"cors": "none"}, "does not let https://app.example.com read"),
         ({"cors": "hidden"}, "Content-Range cannot be read"),
         ({"preflight_status": 405}, "a preflight fails (405)"),
         ({"headers": (("Vary", "Accept"),), "cors": "credentials"}, "Vary lacks Origin"),
@@ -88,4 +88,4 @@ def test_the_remedy_for_one_server(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_probe_without_an_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", "disk.img"]) == 2
-    assert "not an address" in capsys.readouterr().err
+    assert "not an http or https URL" in capsys.readouterr().err

@@ -233,8 +233,8 @@ def test_what_cannot_be_digested_is_said(folder: Path, capsys: pytest.CaptureFix
     for options, says in (
         ([str(folder / "nothing.img")], "nothing.img"),
         ([image, "--chunk-size", "5000"], "5000"),
-        ([image, "--key", str(folder / "curve.pem")], "no Ed25519 private key"),
-        ([image, "--key", str(folder / "junk.pem")], "no Ed25519 private key"),
+        ([image, "--key", str(folder / "curve.pem")], "not an Ed25519 private key"),
+        ([image, "--key", str(folder / "junk.pem")], "not an Ed25519 private key"),
         ([image, "--key", str(folder / "missing.pem")], "missing.pem"),
     ):
         assert main(["digest", *options]) == 2

@@ -1,4 +1,4 @@
-"""Who may read what: credentials come to a grant, which is judged on the entry that is served."""
+"""Who may read what: credentials give a grant, which is checked against the served entry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_ACTION: Final[frozenset[Action]] = frozenset(("bytes", "meta", "lease"))
 
 
 class RefusedError(Exception):
-    """Credentials that prove nothing: 401, or 503 when that cannot be told now.
+    """Invalid credentials: 401, or 503 if they cannot be verified now.
 
     The message goes to the client, and holds no secret.
     """
@@ -28,8 +28,11 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an authority may look at. `trusted_proxy`: whether such a proxy sent the headers."""
+class AuthRequest:
+    """The part of a request that authorities examine.
+
+    `trusted_proxy`: whether such a proxy sent the headers.
+    """
 
     headers: Mapping[str, str]
     query: Mapping[str, str]
@@ -64,7 +67,7 @@ class Grant:
 class Authority(Protocol):
     """One kind of credentials."""
 
-    async def examine(self, asked: Asked) -> Grant | None:
+    async def examine(self, asked: AuthRequest) -> Grant | None:
         """The grant, None without credentials of this kind; raises `RefusedError`."""
 
     def reload(self) -> None:
@@ -73,7 +76,7 @@ class Authority(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuthResult:
-    """What a request's credentials come to. Without any, `grant` and `refusal` are None."""
+    """The result of a request's credentials. Without any, `grant` and `refusal` are None."""
 
     grant: Grant | None = None
     refusal: RefusedError | None = None
@@ -90,8 +93,8 @@ class Gate:
         self._authorities = tuple(authorities)
         self.is_configured = bool(self._authorities)
 
-    async def examine(self, asked: Asked) -> AuthResult:
-        """What the request's credentials come to."""
+    async def examine(self, asked: AuthRequest) -> AuthResult:
+        """Examines the request's credentials."""
         refusal = None
         for authority in self._authorities:
             try:

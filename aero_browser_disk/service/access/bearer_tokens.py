@@ -11,7 +11,7 @@ from typing import Any, Final
 import jwt
 
 from ..configuration import JwtOptions
-from .authorization import EVERY_ACTION, Asked, Grant, RefusedError
+from .authorization import EVERY_ACTION, AuthRequest, Grant, RefusedError
 from .issuer_keys import KEY_TYPES, KeySource
 
 # What some libraries call Ed25519 since RFC 9864.
@@ -37,7 +37,7 @@ class BearerTokens:
         self._source.reload()
         self._known.clear()
 
-    async def examine(self, asked: Asked) -> Grant | None:
+    async def examine(self, asked: AuthRequest) -> Grant | None:
         """As `Authority.examine`."""
         scheme, _, token = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":

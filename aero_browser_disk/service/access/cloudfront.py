@@ -1,4 +1,4 @@
-"""Signed cookies and URLs for CloudFront: the CDN lets who has them read, and asks nobody.
+"""Signed cookies and URLs for CloudFront: the CDN verifies them by itself.
 
 The policy and its signature are as AWS publishes them (CloudFront Developer Guide, "Use signed
 cookies" and "Use signed URLs", custom policy): RSA with SHA-1, base64 with `+=/` as `-_~`.
@@ -25,32 +25,32 @@ _SAFE: Final = str.maketrans("+=/", "-_~")
 
 @dataclass(frozen=True, slots=True)
 class CdnAddress:
-    """What the CDN calls the bucket: `url` is the distribution, without a slash at its end."""
+    """The CDN's address of the bucket: `url` is the distribution, without a slash at its end."""
 
     url: str
     key_pair_id: str
 
     def of(self, key: str) -> str:
-        """Where it has that key of the bucket."""
+        """The URL of a key of the bucket."""
         return f"{self.url}/{quote(key)}"
 
 
 class CloudFront:
-    """Signs for one distribution. Raises `ValueError` for a key that is no RSA key in PEM."""
+    """Signs for one distribution. Raises `ValueError` if the key is not an RSA key in PEM."""
 
     def __init__(self, address: CdnAddress, key_file: Path) -> None:
         self.address = address
         self._sign = _signer(key_file)
 
     def signed_url(self, key: str, expires_at_s: int) -> str:
-        """An address of that key alone, valid until then (seconds since the epoch)."""
+        """A URL of that key alone, valid until `expires_at_s` (seconds since the epoch)."""
         signer = CloudFrontSigner(self.address.key_pair_id, self._sign)
         until = datetime.fromtimestamp(expires_at_s, UTC)
         url: str = signer.generate_presigned_url(self.address.of(key), date_less_than=until)
         return url
 
     def cookies(self, key: str, expires_at_s: int) -> dict[str, str]:
-        """The three cookies that let read that key alone."""
+        """The three cookies that allow reading that key alone."""
         policy = self._policy(self.address.of(key), expires_at_s)
         return {
             "CloudFront-Policy": _encode(policy),
@@ -87,6 +87,6 @@ def _signer(key_file: Path) -> Callable[[bytes], bytes]:
     except (ValueError, TypeError):
         key = None
     if not isinstance(key, RSAPrivateKey):
-        raise ValueError(f"{key_file} is no RSA private key in PEM without a password")  # noqa: TRY004
-    # SHA-1 is what CloudFront takes, and nothing else.
+        raise ValueError(f"{key_file} is not an RSA private key in PEM without a password")  # noqa: TRY004
+    # CloudFront only supports SHA-1.
     return lambda message: key.sign(message, PKCS1v15(), SHA1())  # noqa: S303

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from ..outgoing import BlockingCalls
 from .authorization import RefusedError
 
-# Which keys may prove which algorithm: a token must not choose how its own key is used.
+# Which keys are allowed for which algorithm: a token must not choose how its own key is used.
 KEY_TYPES: Final = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
-# Strangers can make up key ids; they must not make us ask the issuer for each.
+# Anyone can make up key ids; not every one may cause a request to the issuer.
 _UNKNOWN_KEY_PAUSE_S: Final = 30.0
-# For all of it: the name, the connection, redirects, every byte.
+# For the whole request: name lookup, connection, redirects and body.
 _FETCH_TIMEOUT_S: Final = 5.0
 # One fetches; others may hang in what nothing can cancel, such as a name server.
 _FETCH_THREADS: Final = 4
@@ -60,11 +60,11 @@ class FileKeys:
 
 
 class FetchedKeys:
-    """The keys at `url`, fetched again when they are `max_age_s` old.
+    """Fetches the keys at `url`, again when they are `max_age_s` old.
 
-    Until the new ones are there the old ones serve, up to twice that age. PyJWT's own `PyJWKClient`
-    blocks, has no deadline for a response that comes in drops, follows redirects anywhere, and asks
-    again for each key id that a stranger makes up.
+    Until the new keys have arrived the old ones are used, up to twice that age. PyJWT's own
+    `PyJWKClient` blocks, has no deadline for a slow response, follows redirects anywhere, and
+    fetches again for each unknown key id.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class FetchedKeys:
         if self._age_s >= self._max_age_s:
             self._begin()
         if self._lacks(key_id):
-            # Twice: one that began before a reload may bring what was there before it.
+            # Twice: a fetch that began before a reload may return the old keys.
             for _ in range(2):
                 self._begin()
                 if self._fetching is None or not self._lacks(key_id):
                     break
                 await asyncio.shield(self._fetching)
         if self._age_s > 2 * self._max_age_s:
-            message = "The keys that prove tokens cannot be had now. Try again."
+            message = "The keys that verify tokens are not available now. Try again."
             raise RefusedError("keys_unavailable", message, 503)
         return self._keys
 
@@ -103,16 +103,16 @@ class FetchedKeys:
         return self._clock() - self._fetched_at
 
     def _lacks(self, key_id: str | None) -> bool:
-        """Whether the keys that are there will not do."""
+        """Whether the current keys are too old or lack the key id."""
         unknown = key_id is not None and key_id not in self._keys
         too_old = self._age_s > 2 * self._max_age_s
         return unknown or too_old or self._reloads_done < self._reloads
 
     def _begin(self) -> None:
-        """Has them fetched, unless they are already or were a moment ago."""
+        """Starts a fetch, unless one is under way or has just ended."""
         pause_s = min(_UNKNOWN_KEY_PAUSE_S, self._max_age_s)
         if self._fetching is None and self._clock() - self._tried_at >= pause_s:
-            # By itself: whoever asks may go away, and what comes counts all the same.
+            # A task of its own: the caller may be cancelled, the fetch must go on.
             self._fetching = asyncio.create_task(self._fetch())
 
     async def _fetch(self) -> None:
@@ -122,7 +122,7 @@ class FetchedKeys:
         try:
             self._keys = _parse_keys(await self._calls.run(download.run))
         except (OSError, HTTPException, ValueError):
-            return  # those that are there serve on for a while
+            return  # the current keys stay in use for a while
         finally:
             download.cancel()
             self._fetching = None
@@ -161,7 +161,7 @@ class _Download:
     @staticmethod
     @contextmanager
     def _closing_errors() -> Iterator[None]:
-        """Closes the responses that come as errors."""
+        """Closes error responses."""
         try:
             yield
         except HTTPError as error:
@@ -169,7 +169,7 @@ class _Download:
             raise OSError(f"the issuer responds with {error.code}") from None
 
     def cancel(self) -> None:
-        """Ends it, if it has not ended: the head of a response may come in drops as well."""
+        """Aborts it, if it has not ended: a response's head may be slow too."""
         for connection in self._connections:
             sock: socket.socket | None = connection.sock
             if sock is not None:
@@ -211,7 +211,7 @@ def _noting(http_class: Any, connections: list[HTTPConnection]) -> Any:
 
 
 class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects on the same origin: another one vouches for nobody."""
+    """Follows redirects within the same origin only: other origins are not trusted."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -240,7 +240,7 @@ def _parse_keys(data: bytes) -> Mapping[str, jwt.PyJWK]:
     keys = {}
     for number, key in enumerate(written):
         if key.get("kty") not in KEY_TYPES.values() or "d" in key:
-            continue  # a secret has no place there, and other kinds prove nothing here
+            continue  # skip secrets and unsupported kinds
         try:
             keys[str(key.get("kid", number))] = jwt.PyJWK.from_dict(key)
         except jwt.PyJWTError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..configuration import ProxyIdentityOptions
-from .authorization import Asked, Grant, RefusedError
+from .authorization import AuthRequest, Grant, RefusedError
 
 
 class ProxyIdentity:
@@ -13,7 +13,7 @@ class ProxyIdentity:
         self._options = options
         self._images = {name: frozenset(ids) for name, ids in options.subjects.items()}
 
-    async def examine(self, asked: Asked) -> Grant | None:
+    async def examine(self, asked: AuthRequest) -> Grant | None:
         """As `Authority.examine`. A subject without images is known, and may read nothing."""
         subject = asked.headers.get(self._options.subject_header)
         if not asked.trusted_proxy or not subject:

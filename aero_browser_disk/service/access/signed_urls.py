@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from ..http.request import SIGNATURE
-from .authorization import Action, Asked, Grant, RefusedError
+from .authorization import Action, AuthRequest, Grant, RefusedError
 
 _VERSION: Final = "1"
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -116,7 +116,7 @@ class SignedUrls:
             fields["of"] = owner
         return urlencode({**fields, SIGNATURE: _encode(mac)}), expires_at
 
-    async def examine(self, asked: Asked) -> Grant | None:
+    async def examine(self, asked: AuthRequest) -> Grant | None:
         """As `Authority.examine`."""
         query = asked.query
         if SIGNATURE not in query:

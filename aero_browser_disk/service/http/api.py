@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .exchange import Exchange, Handler
-from .preconditions import is_answered
+from .preconditions import responded_to_conditions
 from .response import Fields, HttpError, Response
 
 _MAX_BODY_BYTES: Final = 64 * 1024
@@ -26,13 +26,13 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class RequestBody(BaseModel):
-    """What a client sends; a field that it does not have is an error."""
+    """A request body; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Document(BaseModel):
-    """What a client gets."""
+    """A response body."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,7 +49,7 @@ class Error(Document):
 
 
 class ErrorDocument(Document):
-    """What every refusal has for a body."""
+    """The body of every refusal."""
 
     error: Error
 
@@ -111,11 +111,11 @@ async def reply(exchange: Exchange, document: BaseModel, fields: Fields, status:
 
 
 async def reply_revalidated(exchange: Exchange, document: BaseModel) -> None:
-    """Responds with the document, or that it is the one that the client has."""
+    """Responds with the document, or with 304 if the client has it."""
     body = document.model_dump_json().encode()
     etag = EntityTag(hashlib.sha256(body).hexdigest()[:32])
     fields = (("ETag", str(etag)), ("Cache-Control", "no-cache"))
-    if not await is_answered(exchange, fields, etag):
+    if not await responded_to_conditions(exchange, fields, etag):
         await exchange.responder.reply(Response(200, (_JSON, *fields), body))
 
 
@@ -125,14 +125,14 @@ def moment(seconds: float) -> datetime:
 
 
 # The refusals that operations have in common.
-OF_CACHED: Final = {304: "What the client has is still right.", 412: "A precondition failed."}
+OF_CACHED: Final = {304: "The client's copy is current.", 412: "A precondition failed."}
 OF_IMAGE: Final = {
-    401: "The image is private, and the credentials are missing or prove nothing.",
+    401: "The image is private, and the credentials are missing or invalid.",
     403: "The image is private, and not for these credentials.",
     404: "There is no such image.",
 }
 OF_BODY: Final = {
-    400: "The body makes no sense, or asks too much.",
+    400: "The body is invalid, or exceeds a limit.",
     408: "The body took too long.",
     413: "The body is too large.",
 }

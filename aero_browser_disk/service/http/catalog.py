@@ -1,4 +1,4 @@
-"""What there is: the list of images and the facts about each, as JSON to revalidate."""
+"""The list of images and each one's metadata, as JSON with validators."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ class ImageDocument(Document):
     content_type: str
     public: bool
     max_range_bytes: Annotated[
-        int, Field(description="The most that one Range may ask for; 413 beyond it.")
+        int, Field(description="Max. bytes of one range; a longer one is a 413.")
     ]
     description: str | SkipJsonSchema[None] = absent()
     recommended_chunk_size_bytes: _ChunkSize | SkipJsonSchema[None] = absent()
 
 
 class DescribedImage(ImageDocument):
-    """An image by itself."""
+    """One image."""
 
     digests: DigestsFacts | SkipJsonSchema[None] = absent()
     boot_profile: BootProfileFacts | SkipJsonSchema[None] = absent()
 
 
 class ImageList(Document):
-    """Those that the client may read."""
+    """The images that the client may read."""
 
     images: list[ImageDocument]
 
@@ -80,7 +80,7 @@ class Catalog:
         ]
 
     async def list(self, exchange: Exchange) -> None:
-        """Responds with those that are public or that the client has a grant for."""
+        """Responds with the public images and those that the client has a grant for."""
         images = [
             ImageDocument(**self._facts(image))
             for image in await self._store.images(may_read=exchange.may("meta"))

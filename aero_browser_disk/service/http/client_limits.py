@@ -1,4 +1,4 @@
-"""What one client may take: requests in flight, requests a second, bytes a second."""
+"""Limits of one client: requests in flight, requests a second, bytes a second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_CLIENTS: Final = 20_000
 
 
 class LimitExceededError(Exception):
-    """The client took its share; `retry_after_s` whole seconds later there is more."""
+    """The client reached a limit; `retry_after_s` whole seconds later there is more."""
 
     def __init__(self, limit: Limit, wait_s: float) -> None:
         super().__init__(limit)

@@ -1,8 +1,8 @@
-"""Bodies that are written past ASGI, as much of them at a time as the socket takes.
+"""Bodies that bypass ASGI, written in chunks as large as the socket accepts.
 
 Bytes on loan are read, checked and written without an `await` in between. So they go from the page
-cache to the socket by way of one buffer that everybody shares. What the socket does not take is
-read again when it does: hardly anything waits in memory for a slow client.
+cache to the socket by way of one buffer that everybody shares. Bytes that the socket does not
+accept are read again later: almost nothing waits in memory for a slow client.
 
 Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
 place would still change on their way, and it waits for the device when they are not in memory. Not
@@ -26,16 +26,16 @@ async def lend_bytes(
     exchange: Exchange,
     opened: OpenImage,
     head: tuple[int, Sequence[bytes]],
-    span: tuple[int, int],
+    byte_range: tuple[int, int],
 ) -> None:
-    """Answers with status and header lines, unless it has, and the bytes of the span, not empty.
+    """Sends status and header lines, unless already sent, and the bytes of the range, not empty.
 
     Raises `VersionChangedError` and `OSError` while nothing is sent, then `CutShortError`.
     """
     direct, lender = exchange.responder.direct, opened.lender
     assert direct is not None
     assert lender is not None
-    start, stop = span
+    start, stop = byte_range
     allowed, wanted = 0, LENT_LENGTH
     with exchange.record.cutting_short():
         while start < stop:
@@ -52,7 +52,7 @@ async def lend_bytes(
                 chunk = memoryview(await opened.reader.read(start, start + length))
             taken = exchange.responder.send_directly(head, chunk, more=start + length < stop)
             start, allowed = start + taken, allowed - taken
-            # What a slow client does not take would be read in vain.
+            # Do not read bytes that a slow client would not accept.
             wanted = min(LENT_LENGTH, max(_LEAST_LENT, 2 * taken))
             if start < stop:
                 await exchange.responder.take_turns()
@@ -62,13 +62,13 @@ async def pass_on_bytes(
     exchange: Exchange,
     opened: OpenImage,
     head: tuple[int, Sequence[bytes]],
-    span: tuple[int, int],
+    byte_range: tuple[int, int],
 ) -> None:
-    """As `lend_bytes`, of an image whose bytes are not in memory: chunk by chunk as they come."""
+    """As `lend_bytes`, for an image that is not in memory: chunk by chunk."""
     direct = exchange.responder.direct
     assert direct is not None
-    left = span[1] - span[0]
-    async with aclosing(read_chunks(opened, *span)) as chunks:
+    left = byte_range[1] - byte_range[0]
+    async with aclosing(read_chunks(opened, *byte_range)) as chunks:
         while left:
             with exchange.record.cutting_short():
                 chunk = memoryview(await anext(chunks))

@@ -1,4 +1,4 @@
-"""Answers past ASGI: a server that offers it takes headers as they stand, and bytes on loan.
+"""Responses that bypass ASGI: the server takes encoded headers, and borrows the body's bytes.
 
 ASGI has two messages for each response, headers apart that every server checks and puts together
 again, and bodies that are the server's for as long as it likes. For a range of 64 KiB that is more
@@ -21,7 +21,7 @@ EncodedFields = Sequence[tuple[bytes, bytes]]
 
 # The extension's name in an ASGI scope. Its value is a `DirectResponse`.
 EXTENSION: Final = "aero_disk.direct_response"
-# Of what is no request: status, code and message of the error that has to be answered.
+# For malformed requests: status, code and message of the error to send.
 REFUSAL: Final = "aero_disk.refusal"
 
 
@@ -42,20 +42,20 @@ class HeaderBlock:
 
 
 class Repeat(Protocol):
-    """Answers requests that are like one before in all but their range and their X-Request-Id."""
+    """Responds to requests that differ from an earlier one only in range and X-Request-Id."""
 
-    def __call__(self, span: bytes, request_id: bytes, response: RepeatedResponse) -> None:
-        """Answers one: `span` is its range (`0-511`), and the id empty if it has none."""
+    def __call__(self, byte_range: bytes, request_id: bytes, response: RepeatedResponse) -> None:
+        """Responds to one: `byte_range` is its range (`0-511`); the id is empty if it has none."""
 
 
 class DirectResponse(Protocol):
     """The response to one request, instead of all messages of ASGI."""
 
     def offer(self, repeat: Repeat) -> None:
-        """Has the connection's next requests that are like this one answered by `repeat`."""
+        """Lets `repeat` respond to the connection's next requests that are like this one."""
 
     async def writable(self) -> bool:
-        """Waits until the client took what was written before; False when it is gone."""
+        """Waits until the client has taken earlier bytes; False if it is gone."""
 
     def write(
         self, head: tuple[int, Sequence[bytes]] | None, body: bytes | memoryview, *, more: bool
@@ -78,7 +78,7 @@ class RepeatedResponse(Protocol):
         """
 
     def go_on(self, application: Application, *, is_begun: bool) -> None:
-        """Has what is not written yet answered in a while; the connection's next requests wait.
+        """Sends the unwritten rest later; the connection's next requests wait.
 
         The scope is that of the first request, but for its `DirectResponse`.
         """

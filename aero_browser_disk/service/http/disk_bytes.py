@@ -21,19 +21,19 @@ from .direct_bytes import lend_bytes, pass_on_bytes, read_chunks
 from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
 from .image_fields import ImageFields, validators
-from .preconditions import is_answered, range_applies
+from .preconditions import range_applies, responded_to_conditions
 from .repeated_ranges import AcceleratedRanges, LentRanges
 from .response import Fields, HttpError, encoded
 from .sidecar_files import SidecarFiles
 
-# Images of which it is remembered what to say.
+# Images whose header fields are cached.
 _REMEMBERED: Final = 1024
 
 
 class DiskBytes:
-    """Answers for the bytes of the images in `store`.
+    """Serves the bytes of the images in `store`.
 
-    `bytes_per_s` is what a client may take where nginx sends them; 0 is no limit.
+    `bytes_per_s` limits a client if nginx sends the bytes; 0 is no limit.
     """
 
     def __init__(
@@ -50,25 +50,27 @@ class DiskBytes:
         self._fields: dict[str, ImageFields] = {}
 
     async def respond(self, exchange: Exchange) -> None:
-        """Answers a GET or a HEAD, which is the same without the body.
+        """Responds to a GET or a HEAD, which is the same without the body.
 
-        Range counts for HEAD as well, as in every widespread server, so that a HEAD foretells its
+        Range applies to HEAD too, as in all common servers, so that a HEAD predicts its
         GET (RFC 9110 §9.3.2), although §14.2 defines Range for GET alone.
         """
         try:
-            await self._answer(exchange)
+            await self._respond(exchange)
         except VersionChangedError:
-            # The store remembered a version that is gone. By now it has forgotten it.
+            # The store remembered a version that is gone, and has forgotten it now.
             if exchange.record.status is not None:
                 raise
-            await self._answer(exchange)
+            await self._respond(exchange)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _respond(self, exchange: Exchange) -> None:
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             image = opened.image
             known = self._fields_of(image)
-            if await is_answered(exchange, known.of_304, image.etag, image.last_modified_s):
+            if await responded_to_conditions(
+                exchange, known.of_304, image.etag, image.last_modified_s
+            ):
                 return
             selected = self._selected(exchange, image)
             accelerated = (
@@ -78,15 +80,15 @@ class DiskBytes:
                 await self._accelerate(exchange, selected, opened, known)
                 return
             if exchange.responder.direct and image.size and exchange.request.method == "GET":
-                await self._answer_directly(exchange, selected, opened, known)
+                await self._respond_directly(exchange, selected, opened, known)
                 return
             fields: EncodedFields = known.every[exchange.responder.is_private].fields
             if selected is None:
                 status, start, stop = 200, 0, image.size
             else:
                 status, start, stop = 206, selected.start, selected.stop
-                span = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
-                fields = (*fields, (b"content-range", span))
+                byte_range = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
+                fields = (*fields, (b"content-range", byte_range))
             fields = (*fields, (b"content-length", b"%d" % (stop - start)))
             is_head = exchange.request.method == "HEAD"
             if is_head or start == stop:
@@ -99,7 +101,7 @@ class DiskBytes:
     async def _links(self, exchange: Exchange, image: Image) -> Fields:
         """Where the boot profile is, if one is offered (RFC 8288).
 
-        Only HEAD says so, by which clients open an image: it takes a look at a second file.
+        Only for HEAD, with which clients open an image: it needs a second file.
         """
         if "boot_profile" not in await self._sidecars.facts(image):
             return ()
@@ -107,10 +109,10 @@ class DiskBytes:
         target = f"{above}{image.entry.id}/boot-profile"
         return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
 
-    async def _answer_directly(
+    async def _respond_directly(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
-        """Answers past the server's ASGI, and the next requests like it as well."""
+        """Responds without ASGI, to this request and to the next ones like it."""
         lender = opened.lender
         lines = known.lines(selected, private=exchange.responder.is_private)
         write = pass_on_bytes if lender is None else lend_bytes
@@ -126,7 +128,7 @@ class DiskBytes:
     async def _accelerate(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
     ) -> None:
-        """Has nginx send the bytes; it comes to the same range, as its ETag is the same."""
+        """Lets nginx send the bytes; it selects the same range, since its ETag is the same."""
         whole = selected is None and "range" in exchange.request.headers
         block = known.without_accept_ranges[exchange.responder.is_private]
         kind = "whole" if whole else "range"
@@ -153,7 +155,7 @@ class DiskBytes:
         await exchange.responder.send(b"", more=False)
 
     def _fields_of(self, image: Image) -> ImageFields:
-        """What every answer says of the image; put together once for each version."""
+        """The header fields about the image, built once for each version."""
         known = self._fields.get(image.entry.id)
         if known is None or (known.image is not image and known.image != image):
             known = self._fields[image.entry.id] = ImageFields.of(image, self._options)
@@ -172,23 +174,23 @@ class DiskBytes:
                 if self._options.shorten_open_ranges and exchange.request.headers["range"].endswith(
                     "-"
                 ):
-                    # All that follows, for as much as there is at a time (RFC 9110 §15.3.7).
+                    # An open range gets at most one response's worth (RFC 9110 §15.3.7).
                     exchange.record.range_result = "shortened"
                     return ByteRange(selected.start, selected.start + limit)
                 exchange.record.range_result = "too_long"
                 raise HttpError(
                     413,
                     "range_too_long",
-                    f"Ask for {limit} bytes at a time.",
+                    f"Request at most {limit} bytes at a time.",
                     validators(image),
                     max_range_bytes=limit,
                 )
-        # A HEAD without a range stays, for those who have to learn the size first.
+        # Allow a HEAD without a range, for clients that need the size first.
         elif self._options.range_required and image.size and exchange.request.method != "HEAD":
             raise HttpError(
                 413,
                 "range_required",
-                f"Ask for a range of at most {limit} bytes.",
+                f"Request a range of at most {limit} bytes.",
                 validators(image),
                 max_range_bytes=limit,
             )
@@ -206,7 +208,7 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
         return parse_range(value, image.size)
     except (UnsatisfiableRangeError, MultipleRangesError) as error:
         code, message = (
-            ("multiple_ranges", "Ask for one range at a time.")
+            ("multiple_ranges", "Request one range at a time.")
             if isinstance(error, MultipleRangesError)
             else ("range_not_satisfiable", f"The image has {image.size} bytes.")
         )
@@ -228,12 +230,12 @@ async def _send_chunks(
     opened: OpenImage,
     status: int,
     fields: EncodedFields,
-    span: tuple[int, int],
+    byte_range: tuple[int, int],
 ) -> None:
-    """Answers with the bytes of the span, which is not empty."""
-    start, stop = span
+    """Sends the bytes of the range, which is not empty."""
+    start, stop = byte_range
     async with aclosing(read_chunks(opened, start, stop)) as chunks:
-        # Before the status: as long as nothing is sent, a failed read can still be said.
+        # Before the status: until then a failed read can still be reported.
         chunk = await anext(chunks)
         await exchange.responder.start_encoded(status, fields)
         left = stop - start - len(chunk)

@@ -1,4 +1,4 @@
-"""One request and all that belongs to it, as handlers get it."""
+"""One request and everything that handlers need for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from copy import copy
 from functools import partial
 from typing import Protocol
 
-from ..access.authorization import Action, Asked, AuthResult
+from ..access.authorization import Action, AuthRequest, AuthResult
 from ..stores.image_store import MayRead
 from .direct_response import Receive, Scope, Send
 from .log_record import LogRecord
@@ -17,7 +17,7 @@ from .service_context import ServiceContext
 
 
 class RangeResponse(Protocol):
-    """What a handler responds to one range after another of the same version of an image."""
+    """Responds to one range after another of the same version of an image."""
 
     @property
     def status(self) -> int:
@@ -31,7 +31,7 @@ class RangeResponse(Protocol):
         """The numbers of `form` and the body for positions that may be in the wrong order, too far.
 
         None when it is not a response of that status, or would have to be waited for. The body is
-        good until the next one is asked for, of whatever image.
+        valid until the next call, for any image.
         """
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
@@ -39,9 +39,9 @@ class RangeResponse(Protocol):
 
 
 class Exchange:
-    """The request, what its credentials are good for, what is logged of it, and the way to respond.
+    """The request, its authorization, its log record, and the way to respond.
 
-    `is_one_of_many`: more requests like it are to be expected; `repeat` answers them at once.
+    `is_one_of_many`: more requests like it are expected; `repeat` responds to them at once.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, context: ServiceContext) -> None:
@@ -54,16 +54,16 @@ class Exchange:
         self._context = context
 
     def again(
-        self, span: bytes, request_id: bytes, started_at: float, sent: int | None = None
+        self, byte_range: bytes, request_id: bytes, started_at: float, sent: int | None = None
     ) -> Exchange:
-        """That of a request that differs in its range, the first and last position in `span`.
+        """The exchange of a request with another range, first and last position in `byte_range`.
 
         Its response has the same status if `sent` bytes of its body are sent; else nothing is yet.
         It has to be connected.
         """
         other = copy(self)
         other.request = request = copy(self.request)
-        request.headers = {**self.request.headers, "range": f"bytes={span.decode()}"}
+        request.headers = {**self.request.headers, "range": f"bytes={byte_range.decode()}"}
         request.id = request_id.decode()
         other.record = LogRecord(started_at, body_bytes=sent or 0)
         if sent is not None:
@@ -73,7 +73,7 @@ class Exchange:
         return other
 
     def connect(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Says where its response goes."""
+        """Sets where its response goes."""
         self.request.connect(receive)
         is_private = self.responder.is_private
         self.responder = Responder(scope, send, self.request, self.record, self._context)
@@ -81,20 +81,20 @@ class Exchange:
 
     @property
     def client(self) -> str:
-        """Who it is to the limits."""
+        """The client's name for the limits."""
         grant = self.auth.grant
         return self.request.client_address if grant is None else grant.client
 
     @property
-    def asked(self) -> Asked:
-        """What the authorities look at."""
+    def auth_request(self) -> AuthRequest:
+        """The part that the authorities examine."""
         request = self.request
-        return Asked(request.headers, request.query, request.image_id, request.trusted_proxy)
+        return AuthRequest(request.headers, request.query, request.image_id, request.trusted_proxy)
 
     def may(self, action: Action) -> MayRead:
-        """Which private images its credentials let it use so."""
+        """Which private images its credentials allow for the action."""
         return partial(self.auth.allows, action)
 
 
-# What answers an exchange.
+# Responds to an exchange.
 Handler = Callable[[Exchange], Awaitable[None]]

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes. Every label has a few known values; none comes from a client."""
+"""Metrics for Prometheus. Every label has a few known values; none comes from a client."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            "aero_disk_requests_in_flight", "Requests being answered.", registry=registry
+            "aero_disk_requests_in_flight", "Requests in flight.", registry=registry
         )
         self._store_errors = Counter(
             "aero_disk_store_errors", "Failures of the store.", ("kind",), registry=registry
@@ -78,14 +78,14 @@ class Metrics:
             self._store_errors.labels(kind)
         # Finding what belongs to labels takes longer than counting. There are few of each.
         self._of_route = lru_cache(128)(self._find_of_route)
-        self._of_answer = lru_cache(1024)(self._requests.labels)
+        self._of_response = lru_cache(1024)(self._requests.labels)
         self._of_result = lru_cache(16)(self._ranges.labels)
 
     def ended(self, exchange: Exchange) -> None:
         """Counts a request that is over."""
         route = exchange.request.route or "none"
         method = exchange.request.method if exchange.request.method in _METHODS else "other"
-        self._of_answer(route, method, str(exchange.record.status or 0)).inc()
+        self._of_response(route, method, str(exchange.record.status or 0)).inc()
         of_route = self._of_route(route)
         of_route.bytes.inc(exchange.record.body_bytes)
         of_route.durations.observe(time.monotonic() - exchange.record.started_at)
@@ -97,7 +97,9 @@ class Metrics:
     def repeated(self, exchange: Exchange) -> Callable[[int, float], None]:
         """What counts requests that differ from one that is over, by body bytes and seconds."""
         route = exchange.request.route or "none"
-        requests = self._of_answer(route, exchange.request.method, str(exchange.record.status or 0))
+        requests = self._of_response(
+            route, exchange.request.method, str(exchange.record.status or 0)
+        )
         of_route, of_result = (
             self._of_route(route),
             self._of_result(exchange.record.range_result or ""),

@@ -1,4 +1,4 @@
-"""The OpenAPI document: everything that is not bytes, made of the routes that the service has."""
+"""The OpenAPI document: everything except image bytes, generated from the service's routes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .routing import Route
 
 _PATTERNS: Final = {"id": IMAGE_ID, "upload": "^[0-9a-f]{32}$"}
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
-# What everything counted may respond, whatever it is.
+# Responses that every counted operation may send.
 _ALWAYS: Final = {
     400: "There is no Host header, or more than one.",
-    405: "Another method is meant; Allow says which.",
+    405: "The method is not allowed; Allow lists the others.",
     414: "The URL is too long.",
-    429: "The client took its share; Retry-After says when there is more.",
+    429: "The client reached a limit; Retry-After says when to try again.",
     431: "The headers are too large.",
     500: "The service failed.",
-    503: "The store does not answer, or the image is being written.",
+    503: "The store does not respond, or the image is being written.",
 }
 _CONDITION: Final = {
     "name": "If-None-Match",

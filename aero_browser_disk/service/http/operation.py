@@ -1,4 +1,4 @@
-"""What operators and their machines ask: is it alive, is it ready, how is it doing."""
+"""Health, readiness, metrics and the OpenAPI document, for operators."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEVER_STORED = ("Cache-Control", "no-store")
 
 
 class Status(Document):
-    """How it is."""
+    """The state of the service."""
 
     status: Literal["ok", "ready"]
     unusable_images: int | SkipJsonSchema[None] = absent()
@@ -48,8 +48,8 @@ class Operation:
         self._token = None if token is None else token.get_secret_value()
         self._configuration = configuration
         self._document = AnyObject({})
-        health = Endpoint(self.health, "isAlive", "The process answers.", Status)
-        refusals = {503: "They cannot; says why."}
+        health = Endpoint(self.health, "isAlive", "The process responds.", Status)
+        refusals = {503: "They cannot be read; the body has the reason."}
         ready = Endpoint(self.ready, "isReady", "Images can be read.", Status, refusals)
         describe = Endpoint(self.describe, "describe", "This.", AnyObject)
         self.routes = [
@@ -61,29 +61,29 @@ class Operation:
             self.routes.append(Route("/metrics", {"GET": self.measure}, counted=False))
 
     def document(self, routes: Sequence[Route]) -> None:
-        """Has the OpenAPI document describe these."""
+        """Sets the routes that the OpenAPI document describes."""
         self._document = AnyObject(document(self._configuration, routes))
 
     async def health(self, exchange: Exchange) -> None:
-        """The process answers; asks nobody else."""
+        """Responds if the process is alive; checks nothing else."""
         await reply(exchange, Status(status="ok"), (_NEVER_STORED,))
 
     async def ready(self, exchange: Exchange) -> None:
         """Whether images can be read now; a 503 with the reason otherwise.
 
-        One image without its file is no reason to take the others from their readers.
+        One image without its file does not make the service unready.
         """
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 unusable = await self._store.ready()
         except TimeoutError:
-            reason = f"the store did not answer within {_READY_TIMEOUT_S} s"
+            reason = f"the store did not respond within {_READY_TIMEOUT_S} s"
         except OSError as error:
             reason = error.strerror or str(error)
         else:
             for image_id, fault in unusable.items():
                 self._unusable.report(image_id, fault)
-            # Which they are the log says: an id may be private.
+            # The log names them: an id may be private.
             ready = Status(status="ready", unusable_images=len(unusable) or None)
             await reply(exchange, ready, (_NEVER_STORED,))
             return
@@ -92,7 +92,7 @@ class Operation:
         raise HttpError(503, "not_ready", reason)
 
     async def measure(self, exchange: Exchange) -> None:
-        """The metrics, to who has the token."""
+        """The metrics, if the request has the token."""
         assert self._metrics is not None
         assert self._token is not None
         exchange.responder.is_private = True
@@ -102,7 +102,7 @@ class Operation:
             raise HttpError(
                 401,
                 "no_credentials",
-                "The metrics are for who has their token.",
+                "The metrics need their token.",
                 (("WWW-Authenticate", 'Bearer realm="metrics"'),),
             )
         fields = (("Content-Type", self._metrics.content_type), _NEVER_STORED)

@@ -1,4 +1,4 @@
-"""Conditional requests: whether to go on, in the order of RFC 9110 §13.2.2."""
+"""Conditional requests, evaluated in the order of RFC 9110 §13.2.2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .response import Fields, HttpError, Response
 
 
 class Outcome(Enum):
-    """What the preconditions of a GET or HEAD come to."""
+    """The result of the preconditions of a GET or HEAD."""
 
     GO_ON = auto()
     NOT_MODIFIED = auto()  # 304
@@ -40,17 +40,17 @@ def evaluate(
     return Outcome.GO_ON
 
 
-async def is_answered(
+async def responded_to_conditions(
     exchange: Exchange, of_304: Fields, etag: EntityTag, last_modified_s: int | None = None
 ) -> bool:
-    """Whether a condition of the request decided it: then a 304 with these fields was sent.
+    """Evaluates the request's conditions. True if a 304 with these fields was sent.
 
     Raises the 412 as `HttpError`.
     """
     outcome = evaluate(exchange.request.headers, etag, last_modified_s)
     if outcome is Outcome.FAILED:
         named = tuple(field for field in of_304 if field[0] in ("ETag", "Last-Modified"))
-        message = "This is not the version that was asked for."
+        message = "The image has another version than the request asks for."
         raise HttpError(412, "precondition_failed", message, named)
     if outcome is Outcome.NOT_MODIFIED:
         await exchange.responder.reply(Response(304, of_304))

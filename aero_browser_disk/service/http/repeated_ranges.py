@@ -1,4 +1,4 @@
-"""Ranges of an image that was asked for a range before, answered at once or not at all."""
+"""Further ranges of the same image, served at once or not at all."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class LentRanges:
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
         """As `RangeResponse.rest`."""
-        span = numbers[0] + taken, numbers[1] + 1
+        byte_range = numbers[0] + taken, numbers[1] + 1
         release = self._lender.hold()
 
         async def respond(exchange: Exchange) -> None:
             try:
-                await lend_bytes(exchange, self._opened, (self.status, ()), span)
+                await lend_bytes(exchange, self._opened, (self.status, ()), byte_range)
             finally:
                 release()
 
@@ -75,5 +75,5 @@ class AcceleratedRanges:
         return (), b""
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
-        """As `RangeResponse.rest`: there is none."""
+        """As `RangeResponse.rest`: never called, the body is empty."""
         raise AssertionError("the body is empty")

@@ -1,4 +1,4 @@
-"""Requests that are like one before in all but their range: they need not be parsed again."""
+"""Requests that differ from an earlier one only in their range: they need not be parsed again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..access.authorization import Asked, AuthResult, Gate
+from ..access.authorization import AuthRequest, AuthResult, Gate
 from .access_log import AccessLog
 from .client_limits import ClientLimits
 from .direct_response import Application, Receive, RepeatedResponse, Scope, Send
@@ -15,15 +15,15 @@ from .exchange import Exchange, Handler, RangeResponse
 from .metrics import Metrics
 from .request import new_request_id
 
-# What differs; whoever goes by these has to be asked in the ordinary way.
+# Headers that differ between requests; an authority that uses them is always asked.
 _VARYING: Final = frozenset(("range", "x-request-id"))
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What of the service a repeated request passes, as any other does.
+    """The parts of the service that repeated requests use, as any other request does.
 
-    `handle` has an exchange answered, counted and logged; `route` answers it for the first time.
+    `handle` responds to, counts and logs an exchange; `route` responds to it the first time.
     """
 
     log: AccessLog
@@ -37,9 +37,8 @@ class Parts:
 class RepeatedRequests:
     """A `Repeat` for those that are like that of `exchange`, which is over.
 
-    At once where that can be, else as if they had come for the first time. Who may read and how
-    much, the image and its version are looked at each time. Conditions are not: they are the same,
-    and so is what they are compared with.
+    Responds at once if possible, else as to a first request. Authorization, limits, the image and
+    its version are checked each time. Conditions are not: they and the version are the same.
     """
 
     __slots__ = ("_first", "_known", "_parts")
@@ -50,16 +49,16 @@ class RepeatedRequests:
         self._known: _Known | None = None
         self._learn(exchange)
 
-    def __call__(self, span: bytes, request_id: bytes, response: RepeatedResponse) -> None:
+    def __call__(self, byte_range: bytes, request_id: bytes, response: RepeatedResponse) -> None:
         """As `Repeat`."""
         started_at = time.monotonic()
         if not (self._first.request.trusted_proxy and request_id):
             request_id = new_request_id()
         if self._known is not None and self._begins(
-            self._known, span, request_id, started_at, response
+            self._known, byte_range, request_id, started_at, response
         ):
             return
-        exchange = self._first.again(span, request_id, started_at)
+        exchange = self._first.again(byte_range, request_id, started_at)
 
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
             exchange.connect(scope, receive, send)
@@ -69,21 +68,21 @@ class RepeatedRequests:
         response.go_on(application, is_begun=False)
 
     def _learn(self, exchange: Exchange) -> None:
-        """Answers the next ones as this one was, if it can be."""
+        """Learns how to respond to the next requests like this one, if possible."""
         if exchange.repeat is not None:
             self._known = _Known.of(exchange, exchange.repeat, self._parts)
 
     def _begins(
         self,
         known: _Known,
-        span: bytes,
+        byte_range: bytes,
         request_id: bytes,
         started_at: float,
         response: RepeatedResponse,
     ) -> bool:
         """Begins the response, or does nothing and says False: it takes time, or is another one.
 
-        `span` is the first and last position of the range; `started_at` is of the monotonic clock.
+        `byte_range` is its first and last position; `started_at` is of the monotonic clock.
         """
         limits, gate = self._parts.limits, self._parts.gate
         if limits is not None and not limits.allows_at_once(known.client):
@@ -91,19 +90,19 @@ class RepeatedRequests:
         # Credentials may have ended, and keys may have changed.
         if gate.is_configured and _examined_at_once(gate, known.asked) != known.auth:
             return False
-        first, last = span.split(b"-")
+        first, last = byte_range.split(b"-")
         found = known.ranges(int(first), int(last))
         if found is None:
             return False
         numbers, body = found
         taken = response.begin(known.ranges.status, known.form % (*numbers, request_id), body)
         if taken < len(body):
-            exchange = known.exchange.again(span, request_id, started_at, taken)
+            exchange = known.exchange.again(byte_range, request_id, started_at, taken)
             rest = self._finishing(exchange, known.ranges.rest(numbers, taken))
             response.go_on(rest, is_begun=True)
             return True
         took_s = time.monotonic() - started_at
-        known.note(span, len(body), took_s * 1000, request_id)
+        known.note(byte_range, len(body), took_s * 1000, request_id)
         if known.measure is not None:
             known.measure(len(body), took_s)
         return True
@@ -126,13 +125,13 @@ class RepeatedRequests:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was found out for one request and holds for the next ones."""
+    """Results of one request that are valid for the next ones."""
 
     exchange: Exchange
     ranges: RangeResponse
     client: str
     auth: AuthResult
-    asked: Asked
+    asked: AuthRequest
     # The header lines, with `%` where they differ.
     form: bytes
     note: Callable[[bytes, int, float, bytes], None]
@@ -148,15 +147,15 @@ class _Known:
             ranges,
             exchange.client,
             exchange.auth,
-            Asked(same, request.query, request.image_id, request.trusted_proxy),
+            AuthRequest(same, request.query, request.image_id, request.trusted_proxy),
             ranges.form + b"x-request-id: %b\r\n" + common + b"\r\n",
             parts.log.repeated(exchange),
             None if parts.metrics is None else parts.metrics.repeated(exchange),
         )
 
 
-def _examined_at_once(gate: Gate, asked: Asked) -> AuthResult | None:
-    """What the credentials come to; None if that takes time."""
+def _examined_at_once(gate: Gate, asked: AuthRequest) -> AuthResult | None:
+    """The result of the credentials; None if that takes time."""
     examination = gate.examine(asked)
     try:
         examination.send(None)

@@ -1,4 +1,4 @@
-"""What a client sent: target, headers, who it says it is, and the body as it comes."""
+"""A client's request: target, headers, credentials, and the body as it arrives."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Request:
                     raise HttpError(
                         413,
                         "body_too_long",
-                        f"The body may have {limit} bytes.",
+                        f"The body is limited to {limit} bytes.",
                         max_body_bytes=limit,
                     )
         except TimeoutError:
@@ -113,13 +113,13 @@ class Request:
         async with asyncio.timeout_at(self._body_until):
             message = await self._receive()
         if message["type"] == "http.disconnect":
-            raise CutShortError("the client went away")
+            raise CutShortError("the client disconnected")
         self._body_read = not message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         return chunk
 
     async def drain(self) -> bool:
-        """Takes a body that nobody wants: a server may end the connection over an unread one.
+        """Reads an unwanted body: a server may close the connection if it stays unread.
 
         Not a long or slow one: returns whether it was read to its end.
         """
@@ -135,7 +135,7 @@ class Request:
             pass
 
     def connect(self, receive: Receive) -> None:
-        """Says where the rest of it comes from."""
+        """Sets where the rest of it comes from."""
         self._receive = receive
 
 
@@ -163,7 +163,7 @@ def _read_headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], int]:
     return headers, length
 
 
-# A signed URL is asked for again and again.
+# Signed URLs are requested repeatedly.
 @lru_cache(1024)
 def _read_query(raw: bytes) -> Mapping[str, str]:
     fields: dict[str, str] = {}

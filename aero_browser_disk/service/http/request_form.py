@@ -1,4 +1,4 @@
-"""Requests that differ in hardly more than their range, told by their bytes alone."""
+"""Requests that differ only in range and id, recognized by their bytes alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REQUEST_ID: Final = re.compile(rb"\r\n(?i:x-request-id):[ \t]*")
 _LINE_END: Final = b"\r\n"
 _ID_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 # Longer ones are weighed with all the other headers, as they may be too much.
-_LONGEST_SPAN: Final = 40
+_MAX_RANGE_LENGTH: Final = 40
 _LONGEST_ID: Final = 64
 
 
@@ -46,24 +46,24 @@ class RequestForm:
 
         Without an id that is empty. Without expressions: these take half as long (measured).
         """
-        position, span, request_id = 0, b"", b""
+        position, byte_range, request_id = 0, b"", b""
         for same, is_range in self._parts:
             if not request.startswith(same, position):
                 return None
             start = position + len(same)
             position = request.find(_LINE_END, start)
             if is_range:
-                span = request[start:position]
+                byte_range = request[start:position]
             else:
                 request_id = request[start:position]
-        first, _, last = span.partition(b"-")
+        first, _, last = byte_range.partition(b"-")
         if (
             request[position:] != self._rest
-            or not (first.isdigit() and last.isdigit() and len(span) <= _LONGEST_SPAN)
+            or not (first.isdigit() and last.isdigit() and len(byte_range) <= _MAX_RANGE_LENGTH)
             or (request_id and not _is_id(request_id))
         ):
             return None
-        return span, request_id
+        return byte_range, request_id
 
 
 def _is_id(value: bytes) -> bool:

@@ -20,7 +20,7 @@ class NoSuchPageError(HttpError):
     """There is no route to the path."""
 
     def __init__(self) -> None:
-        super().__init__(404, "no_such_page", "There is nothing at this address.")
+        super().__init__(404, "no_such_page", "Nothing is served at this URL.")
 
 
 @dataclass(frozen=True, slots=True)

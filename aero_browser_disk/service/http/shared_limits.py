@@ -23,12 +23,12 @@ from redis.exceptions import RedisError
 from .access_log import AccessLog
 from .client_limits import BURST_S, Allowance, Limit, LimitExceededError, LocalLimits, Pace
 
-# Longer than that without a sign of life, and its instance is taken for dead.
+# After that long without a sign of life an instance counts as dead.
 _IN_FLIGHT_S: Final = 120
 _RENEW_S: Final = 30
 # A limiter that takes longer would cost more than it protects. For connecting and the response.
 _TIMEOUT_S: Final = 1.0
-# How long nobody asks it after it failed: only the first request waits for one that hangs.
+# Pause after a failure: only the first request waits for a Redis that hangs.
 _PAUSE_S: Final = 10.0
 _REPORT_EVERY_S: Final = 60.0
 T = TypeVar("T")
@@ -58,8 +58,8 @@ _ADMIT: Final = (
     _BUCKET
     + """
 redis.call("ZREMRANGEBYSCORE", KEYS[1], "-inf", now)
-local most, rate, byte_rate = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
-if most > 0 and redis.call("ZCARD", KEYS[1]) >= most then return {1, 1000} end
+local max, rate, byte_rate = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[6])
+if max > 0 and redis.call("ZCARD", KEYS[1]) >= max then return {1, 1000} end
 if byte_rate > 0 then
   local level = fill("bytes", byte_rate, tonumber(ARGV[7]))
   if level <= 0 then return {2, math.ceil(-level / byte_rate * 1000)} end
@@ -91,12 +91,12 @@ return 0
 )
 
 
-class _NotAnsweredError(Exception):
+class _NoResponseError(Exception):
     """Redis fails, hangs, or did so a moment ago."""
 
 
 class SharedLimits:
-    """Counts in Redis; in this process while Redis does not answer, which the log then says.
+    """Counts in Redis; in this process while Redis does not respond, which is logged.
 
     `clock` counts seconds.
     """
@@ -151,7 +151,7 @@ class SharedLimits:
             await asyncio.shield(self._release(keys[0], member))
 
     async def _try_admit(self, keys: list[str], member: str) -> tuple[int, int]:
-        """Which limit was met and the wait in ms; -1 when Redis does not answer."""
+        """The limit that was reached and the wait in ms; -1 if Redis does not respond."""
         allowance = self._allowance
         arguments: list[Any] = [
             member,
@@ -164,21 +164,21 @@ class SharedLimits:
         ]
         try:
             limit, wait_ms = await self._ask(lambda: self._admit(keys, arguments))
-        except _NotAnsweredError:
+        except _NoResponseError:
             return -1, 0
         return int(limit), int(wait_ms)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What Redis responds; raises `_NotAnsweredError`, at once for a while after it failed."""
+        """What Redis responds; raises `_NoResponseError`, at once for a while after it failed."""
         if self._clock() - self._failed_at < _PAUSE_S:
-            raise _NotAnsweredError
+            raise _NoResponseError
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 return await call()
         except (RedisError, OSError) as error:
             self._failed_at = self._clock()
             self._report(error)
-            raise _NotAnsweredError from None
+            raise _NoResponseError from None
 
     def _pace(self, keys: list[str], member: str) -> Pace:
         rate = self._allowance.bytes_per_s
@@ -196,13 +196,13 @@ class SharedLimits:
                 spend = partial(self._ask, lambda: self._spend(keys, arguments))
                 while wait_ms := int(await spend()):  # noqa: ASYNC110
                     await asyncio.sleep(wait_ms / 1000)
-            except _NotAnsweredError:
+            except _NoResponseError:
                 return
 
         return pace
 
     async def _release(self, key: str, member: str) -> None:
-        with suppress(_NotAnsweredError):  # it lapses by itself
+        with suppress(_NoResponseError):  # it lapses by itself
             await self._ask(lambda: self._redis.zrem(key, member))
 
     def _report(self, error: Exception) -> None:

@@ -1,7 +1,7 @@
 """Files that belong to an image: its digest list, and a boot profile of it.
 
-A file that is wrong, or of another version of the image, is not offered: its readers would refuse
-every chunk, or fetch what no boot needs.
+An invalid file, or one of another image version, is not offered: its readers would refuse every
+chunk, or fetch blocks that no boot needs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..stores.image_store import (
 from .access_log import AccessLog
 from .api import OF_CACHED, OF_IMAGE, AnyObject, Document, Endpoint
 from .exchange import Exchange, Handler
-from .preconditions import is_answered
+from .preconditions import responded_to_conditions
 from .response import HttpError
 from .routing import Route
 
@@ -111,11 +111,11 @@ class SidecarFiles:
         ]
 
     async def digests(self, exchange: Exchange) -> None:
-        """Responds with the digest list as it lies there."""
+        """Responds with the digest list as stored."""
         await self._respond(exchange, DIGESTS)
 
     async def boot_profile(self, exchange: Exchange) -> None:
-        """Responds with the boot profile as it lies there."""
+        """Responds with the boot profile as stored."""
         await self._respond(exchange, BOOT_PROFILE)
 
     async def facts(self, image: Image) -> Facts:
@@ -186,12 +186,12 @@ def _endpoint(handler: Handler, name: str, summary: str) -> Endpoint:
 async def _send(exchange: Exchange, opened: OpenImage) -> None:
     file = opened.image
     fields = (("ETag", str(file.etag)), ("Cache-Control", "no-cache"))
-    if await is_answered(exchange, fields, file.etag):
+    if await responded_to_conditions(exchange, fields, file.etag):
         return
     left = 0 if exchange.request.method == "HEAD" else file.size
     typed = (("Content-Type", "application/json"), ("Content-Length", str(file.size)))
     async with aclosing(opened.reader.chunks(0, file.size)) as chunks:
-        # Before the status: as long as nothing is sent, a failed read can still be said.
+        # Before the status: until then a failed read can still be reported.
         first = await anext(chunks) if left else b""
         await exchange.responder.start(200, (*fields, *typed))
         left -= len(first)
@@ -199,4 +199,4 @@ async def _send(exchange: Exchange, opened: OpenImage) -> None:
         await exchange.responder.send_all(chunks, left)
 
 
-_NOT_OFFERED: Final = HttpError(404, "no_such_file", "There is none for this image.")
+_NOT_OFFERED: Final = HttpError(404, "no_such_file", "This image has no such file.")

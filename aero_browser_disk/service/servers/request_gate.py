@@ -13,10 +13,10 @@ _ORIGIN: Final = re.compile(rb"\r\n(?i:origin):[ \t]*([!-~]{1,300})[ \t]*\r\n")
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What one request may have before the application is asked.
+    """Limits of one request, checked before the application sees it.
 
     `max_head_bytes` counts request line and headers, `max_fields` the lines of headers.
-    `max_framing_bytes` is for what a chunked body has beside its content: sizes, extensions and
+    `max_framing_bytes` limits the framing of a chunked body: sizes, extensions and
     trailers; each byte of content allows eight more.
     """
 
@@ -27,9 +27,9 @@ class RequestLimits:
 
 
 class RefusedRequestError(Exception):
-    """The bytes are no request that may be answered; the connection must end.
+    """The bytes are not a valid request; the connection must end.
 
-    `method` and `origin` are what could be made out of them; empty when they could not.
+    `method` and `origin` are what could be parsed; empty if nothing was.
     """
 
     def __init__(self, status: int, code: str, message: str, head: bytes = b"") -> None:
@@ -42,7 +42,7 @@ class RefusedRequestError(Exception):
 
 
 class RequestGate:
-    """The bytes of one connection that were not parsed yet."""
+    """The bytes of one connection that are not parsed yet."""
 
     __slots__ = ("_limits", "_searched", "waiting")
 
@@ -52,7 +52,7 @@ class RequestGate:
         self.waiting = b""
 
     def push(self, data: bytes) -> None:
-        """Adds what came."""
+        """Adds received bytes."""
         self.waiting = self.waiting + data if self.waiting else data
 
     def take(self, length: int | None = None) -> bytes:

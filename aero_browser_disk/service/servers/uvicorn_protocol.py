@@ -34,11 +34,11 @@ _MAX_LINGER_BYTES: Final = 1 << 20
 
 
 class _Repeatable(NamedTuple):
-    """Requests that can be answered as one before was."""
+    """Requests that can be handled like an earlier one."""
 
     form: RequestForm
     repeat: Repeat
-    # That of the first: those that are not answered at once have one like it.
+    # The scope of the first one, copied for those that take the slow path.
     cycle: Any
 
 
@@ -46,7 +46,7 @@ class Protocol(HttpToolsProtocol):
     """Hands the parser one bounded request at a time, and sends direct responses.
 
     A disk is read by thousands of requests that differ in hardly more than their range. Those that
-    the application offered to answer alike never reach the parser: they are recognized by their
+    the application offered to repeat never reach the parser: they are recognized by their
     bytes, and take two fifths of the processor's time (measured: ranges of 64 KiB).
 
     `web/guide/service-fast-path.md` says how, and what of uvicorn it stands on.
@@ -68,8 +68,8 @@ class Protocol(HttpToolsProtocol):
         # What the response's `Connection` would be if the request were whole.
         self._keeps_alive = False
         self._headers_timer: asyncio.TimerHandle | None = None
-        # When the last repeated request was answered, by the loop's clock.
-        self._answered_at = 0.0
+        # When the last repeated request got its response, by the loop's clock.
+        self._responded_at = 0.0
         # The server's own fields, which it renews each second, and the lines made of them.
         self._own_fields: list[tuple[bytes, bytes]] | None = None
         self._starts: dict[int, bytes] = {}
@@ -92,7 +92,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As `asyncio.Protocol.data_received`."""
         known = self._repeatable
-        if known is not None and not self._gate.waiting and self._is_answered_again(known, data):
+        if known is not None and not self._gate.waiting and self._repeats(known, data):
             return
         self._gate.push(data)
         self._advance()
@@ -129,7 +129,7 @@ class Protocol(HttpToolsProtocol):
             return False
         self._stop_waiting_for_headers()
         known = self._repeatable
-        if known is not None and self._is_answered_again(known, head):
+        if known is not None and self._repeats(known, head):
             # Others get their turn.
             self.loop.call_soon(self._advance)
             return False
@@ -184,7 +184,7 @@ class Protocol(HttpToolsProtocol):
             raise refusal from None
 
     def _refuse(self, refusal: RefusedRequestError) -> None:
-        """Has the application answer with the refusal, as the connection's last response."""
+        """Lets the application send the refusal, as the connection's last response."""
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
             # It waits for a body that will not come.
@@ -244,7 +244,7 @@ class Protocol(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """As the timer calls it, which is set by responses of the ordinary way alone."""
-        left_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        left_s = self._responded_at + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
             self.timeout_keep_alive_task = self.loop.call_later(
                 left_s, self.timeout_keep_alive_handler
@@ -253,7 +253,7 @@ class Protocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
 
     def _wait_for_headers(self) -> None:
-        """Gives a request as long as an idle connection has: uvicorn itself would wait for ever."""
+        """Gives a request as long as an idle connection has: uvicorn itself would wait forever."""
         self._headers_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
     def _stop_waiting_for_headers(self) -> None:
@@ -264,7 +264,7 @@ class Protocol(HttpToolsProtocol):
     # ── repeated requests ──
 
     def remember(self, cycle: Any, repeat: Repeat) -> None:
-        """Answers the next requests like that of `cycle` by `repeat`, if it had no body."""
+        """Uses `repeat` for the next requests like that of `cycle`, if it had no body."""
         if self._request is None or cycle is not self.cycle:
             return
         names = [name for name, _ in cycle.scope["headers"]]
@@ -274,8 +274,8 @@ class Protocol(HttpToolsProtocol):
         if form is not None:
             self._repeatable = _Repeatable(form, repeat, cycle)
 
-    def _is_answered_again(self, known: _Repeatable, request: bytes) -> bool:
-        """Answers a whole request as one before was; False when it has to be parsed."""
+    def _repeats(self, known: _Repeatable, request: bytes) -> bool:
+        """Responds to a whole request like an earlier one; False if it has to be parsed."""
         values = known.form.values(request)
         if (
             values is None
@@ -286,7 +286,7 @@ class Protocol(HttpToolsProtocol):
             return False
         known.repeat(*values, self)
         if self.cycle.response_complete:
-            self._answered_at = self.loop.time()
+            self._responded_at = self.loop.time()
             self.server_state.total_requests += 1
         return True
 

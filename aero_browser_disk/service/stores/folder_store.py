@@ -34,7 +34,7 @@ from .image_store import (
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
-# Reads that wait for the device at once. One stuck device must not starve the images on others.
+# Concurrent reads that wait for a device. One stuck device must not block images on others.
 _DEVICE_THREADS: Final = 32
 # Files kept open for the next request.
 _KEPT_OPEN: Final = 256
@@ -49,8 +49,8 @@ class FolderStore:
 
     With `nginx_validators` an image's ETag is the one that nginx gives the file, whatever the
     manifest says, so that nginx can send it. A manifest that changes is read again; while it is
-    wrong the last good one stays in force and `on_rejected_manifest` is notified. For one event
-    loop. Making it raises `ManifestError`, or `OSError` when the folder cannot be served.
+    invalid the last good one stays in force and `on_rejected_manifest` is notified. For one event
+    loop. The constructor raises `ManifestError`, or `OSError` when the folder cannot be served.
     """
 
     def __init__(
@@ -83,24 +83,24 @@ class FolderStore:
         os.close(self._root_descriptor)
         self._root_descriptor = -1
 
-    def open(self, image_id: str, beside: str = "", *, may_read: MayRead | None = None) -> _Use:
+    def open(self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None) -> _Use:
         """As `ImageStore.open`."""
-        return _Use(self, image_id, beside, may_read)
+        return _Use(self, image_id, sidecar, may_read)
 
     async def use(
-        self, image_id: str, beside: str, may_read: MayRead | None
+        self, image_id: str, sidecar: str, may_read: MayRead | None
     ) -> tuple[ImageFile, OpenImage]:
-        """The file, which has one user more, and what is known of it."""
+        """The file, with one more user, and its metadata."""
         entry = self._entry(image_id)
         if not is_readable(entry, may_read):
             raise PrivateImageError
-        if beside:
-            entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
+        if sidecar:
+            entry = replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
         try:
-            file = await self._settled_file(entry)
+            file = await self._stable_file(entry)
         except ImageNotFoundError:
             if self._manifest is None:
-                # Whoever asks for what is not there has made the name up.
+                # The name is made up: no reason to report.
                 raise ImageNotFoundError from None
             raise
         file.users += 1
@@ -207,7 +207,7 @@ class FolderStore:
                 version = FileVersion.of(os.fstat(file.fileno()))
                 manifest = parse_manifest(file.read())
         except FileNotFoundError:
-            # Without it every file would be public: not because a copy over it takes a moment.
+            # Without it every file would be public; it may just be being replaced.
             if self._manifest is not None:
                 raise ManifestError("manifest.json is gone; restart to serve every file") from None
         else:
@@ -244,11 +244,11 @@ class FolderStore:
             raise ImageNotFoundError("it is not a file")
         return FileVersion.of(status)
 
-    async def _settled_file(self, entry: ManifestEntry) -> ImageFile:
-        """The file, open, at a version that no later write can pass for."""
+    async def _stable_file(self, entry: ManifestEntry) -> ImageFile:
+        """The file, open, at a version that no later write can be mistaken for."""
         for _ in range(_SETTLING_TRIES):
             version = self._version(entry)
-            wait_ns = self._unsettled_ns(version)
+            wait_ns = self._unstable_ns(version)
             if wait_ns > 0:
                 # uvloop counts milliseconds, and may wake up one too early.
                 await asyncio.sleep(wait_ns / 1e9 + 0.001)
@@ -256,7 +256,7 @@ class FolderStore:
                 return file
         raise VersionChangedError
 
-    def _unsettled_ns(self, version: FileVersion) -> int:
+    def _unstable_ns(self, version: FileVersion) -> int:
         """How long until no later write can leave the same times; 0 for times in the future."""
         now_ns = time.time_ns()
         ages = [(now_ns - version.ctime_ns, _SETTLED_NS)]
@@ -314,18 +314,18 @@ class _Use:
     """An image, open until the block ends."""
 
     # Not `asynccontextmanager`, which costs each request more than finding the image does.
-    __slots__ = ("_beside", "_file", "_image_id", "_may_read", "_store")
+    __slots__ = ("_file", "_image_id", "_may_read", "_sidecar", "_store")
 
     def __init__(
-        self, store: FolderStore, image_id: str, beside: str, may_read: MayRead | None
+        self, store: FolderStore, image_id: str, sidecar: str, may_read: MayRead | None
     ) -> None:
         self._store = store
         self._image_id = image_id
-        self._beside = beside
+        self._sidecar = sidecar
         self._may_read = may_read
 
     async def __aenter__(self) -> OpenImage:
-        self._file, opened = await self._store.use(self._image_id, self._beside, self._may_read)
+        self._file, opened = await self._store.use(self._image_id, self._sidecar, self._may_read)
         return opened
 
     async def __aexit__(
@@ -357,7 +357,7 @@ class _Lender:
     def is_current(self) -> bool:
         """As `Lender.is_current`: looked up once in each turn of the loop.
 
-        What is answered in a turn was there when it began, a dozen requests on a busy service.
+        Requests in one turn, a dozen on a busy service, see the file as of its start.
         """
         if not self._known_current and self._store.is_current(self._entry, self._file):
             self._known_current = True

@@ -1,4 +1,4 @@
-"""The seam to where images are kept: found by id, read at one version, or an error.
+"""The interface of image stores: images are found by id and read at one version.
 
 A store knows nothing of HTTP. Everything that is one passes `ImageStoreSuite` in `tests`.
 """
@@ -29,7 +29,7 @@ LENT_LENGTH: Final = 1024 * 1024
 # of 64 KiB, to 147 with 24, to 140 with 16 and to 122 with 8 (measured).
 _QUICK_LENGTH: Final = 1 << 20
 _LATER_CHUNK_LENGTH: Final = 16 * 1024
-# What may lie beside an image, under its name and one of these.
+# Endings of sidecar files, appended to the image's name.
 DIGESTS_ENDING: Final = ".digests"
 BOOT_PROFILE_ENDING: Final = ".boot-profile"
 
@@ -52,11 +52,11 @@ class PrivateImageError(Exception):
 
 
 class VersionChangedError(Exception):
-    """The image was written, cut or replaced since it was opened; what was read is no good."""
+    """The image was written, cut or replaced since it was opened; bytes read so far are invalid."""
 
 
 class StoreError(OSError):
-    """The store does not answer, or refuses."""
+    """The store does not respond, or refuses."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EIO, reason)
@@ -133,12 +133,12 @@ class ImageStore(Protocol):
     """Images by id. For one event loop."""
 
     def open(
-        self, image_id: str, beside: str = "", *, may_read: MayRead | None = None
+        self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None
     ) -> AbstractAsyncContextManager[OpenImage]:
         """The image's version of now, readable until the block ends.
 
-        With `beside`, which starts with a dot, not the image but the file that lies beside it under
-        its name and that ending. A private image needs `may_read`. Raises `ImageNotFoundError`,
+        With `sidecar`, an ending that starts with a dot, opens the image's sidecar file with that
+        ending instead. A private image needs `may_read`. Raises `ImageNotFoundError`,
         also when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError`
         when it is being written all the time. A version that the store remembered may be gone at
         the first chunk; the store has then forgotten it, and opening again finds the new one.
@@ -160,4 +160,4 @@ class ImageStore(Protocol):
         """
 
     def close(self) -> None:
-        """Frees what it holds, once nobody reads any more. Idempotent."""
+        """Frees all resources, once nobody reads any more. Idempotent."""

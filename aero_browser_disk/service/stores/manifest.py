@@ -1,4 +1,4 @@
-"""`manifest.json`: which files of a folder are images, under which ids, and what to say of them."""
+"""`manifest.json`: which files of a folder are images, under which ids, and their metadata."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ManifestEntry:
     """One image. `file` is relative to the folder, with `/` between names.
 
     `etag` and `last_modified_s` (seconds since the epoch), when there, stand in for what the file
-    system says: the operator vouches that the bytes are the same. `owner` is the client that
+    system says: the operator guarantees that the bytes are the same. `owner` is the client that
     uploaded it; None for what the operator put there, which is all that a manifest can name.
     """
 
@@ -72,23 +72,23 @@ def parse_manifest(text: str | bytes) -> dict[str, ManifestEntry]:
     return entries
 
 
-def _parse_entry(image: object, place: str) -> ManifestEntry:
+def _parse_entry(image: object, path: str) -> ManifestEntry:
     if not isinstance(image, dict):
-        raise ManifestError(f"{place} must be an object")
+        raise ManifestError(f"{path} must be an object")
     if isinstance(image.get("id"), str):
-        place += f' ("{image["id"]}")'
+        path += f' ("{image["id"]}")'
     if unknown := sorted(set(image) - set(_FIELDS)):
-        raise ManifestError(f"{place}.{unknown[0]}: there is no such field")
+        raise ManifestError(f"{path}.{unknown[0]}: there is no such field")
     values: dict[str, Any] = {}
     for field, parse in _FIELDS.items():
         if field not in image:
             if field in ("id", "file", "public"):
-                raise ManifestError(f"{place}.{field} is missing")
+                raise ManifestError(f"{path}.{field} is missing")
             continue
         try:
             values[field] = parse(image[field])
         except ValueError as error:
-            raise ManifestError(f"{place}.{field} must be {error}") from None
+            raise ManifestError(f"{path}.{field} must be {error}") from None
     values["last_modified_s"] = values.pop("last_modified", None)
     values.setdefault("name", values["id"])
     return ManifestEntry(**values)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore as Bucket
 
-# How long what the bucket said of a key is taken for true. A read asks for the pinned version, so
-# what changed in the meantime costs a second try, never a wrong byte.
+# How long a key's metadata is cached. Reads are pinned to the version, so a change in the meantime
+# costs a second try, never a wrong byte.
 _VERSION_LIFE_S: Final = 2.0
 _MANIFEST_LIFE_S: Final = 5.0
 # As long as there is none at all.
@@ -79,7 +79,7 @@ class ObjectStore:
 
     Without `more` there must be a manifest. It is read again every few seconds, if it changed;
     while it is wrong or cannot be read the last good one stays in force, and `on_rejected_manifest`
-    is told why. `clock` counts seconds.
+    gets the reason. `clock` counts seconds.
     """
 
     def __init__(
@@ -110,18 +110,18 @@ class ObjectStore:
 
     @asynccontextmanager
     async def open(
-        self, image_id: str, beside: str = "", *, may_read: MayRead | None = None
+        self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None
     ) -> AsyncIterator[OpenImage]:
         """As `ImageStore.open`."""
         entry = await self._entry(image_id)
         if not is_readable(entry, may_read):
             raise PrivateImageError
-        if beside:
-            entry = replace(entry, file=entry.file + beside, etag=None, last_modified_s=None)
+        if sidecar:
+            entry = replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
         try:
             version = await self._version(entry.file)
         except ImageNotFoundError:
-            if not beside:
+            if not sidecar:
                 self._missing.add(image_id)
             raise ImageNotFoundError(f"there is no object {entry.file}") from None
         self._missing.discard(image_id)
@@ -163,10 +163,9 @@ class ObjectStore:
         return image_id in self._known_manifest()
 
     async def ready(self) -> Mapping[str, str]:
-        """As `ImageStore.ready`: the bucket answers, and its manifest was read.
+        """As `ImageStore.ready`: the bucket responds, and its manifest was read.
 
-        Of its images those are said that were asked for and not there: to look at each takes a
-        request.
+        Lists only missing images that were requested: checking each one takes a request.
         """
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
@@ -175,7 +174,7 @@ class ObjectStore:
         except ImageNotFoundError:
             raise StoreError("the bucket is not there, or has no manifest.json") from None
         except TimeoutError:
-            raise StoreError(f"the bucket did not answer in {_READY_TIMEOUT_S:g} s") from None
+            raise StoreError(f"the bucket did not respond within {_READY_TIMEOUT_S:g} s") from None
         missing = self._missing & self._known_manifest().keys()
         return dict.fromkeys(missing, "there is no such object")
 
@@ -304,7 +303,7 @@ class _ObjectReader:
             result = await self._begin(start, stop)
             # Nothing is fetched ahead of its reader but what the connection holds.
             stream = aiter(result.stream(min_chunk_size=CHUNK_LENGTH))
-            reason = "the bucket sent less than it said"
+            reason = "the bucket sent fewer bytes than announced"
             try:
                 # Not to its end, which would be one more trip to another thread.
                 while start < stop:
@@ -333,7 +332,7 @@ class _ObjectReader:
         except (ImageNotFoundError, PreconditionError):
             self._on_changed()
             raise VersionChangedError from None
-        # Some stores take If-Match and do not heed it.
+        # Some stores accept If-Match and ignore it.
         if _version_of(result.meta) != self._version or result.range != (start, stop):
             self._on_changed()
             raise VersionChangedError
@@ -343,7 +342,7 @@ class _ObjectReader:
 def _version_of(meta: ObjectMeta) -> ObjectVersion:
     etag = meta["e_tag"]
     if etag is None or etag.startswith("W/"):
-        raise StoreError("the bucket gives no strong ETag: a read could not be pinned to a version")
+        raise StoreError("the bucket sends no strong ETag, so reads cannot be pinned to a version")
     return ObjectVersion(etag, meta["size"], int(meta["last_modified"].timestamp()))
 
 

@@ -40,11 +40,11 @@ _UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 T = TypeVar("T")
 
 _REFUSED: Final = {
-    401: "The credentials are missing or prove nothing.",
-    403: "These credentials do not let upload, or their owner has as much as he may.",
+    401: "The credentials are missing or invalid.",
+    403: "These credentials do not allow uploads, or the owner's quota is used up.",
 }
 _OF_ONE: Final = {**_REFUSED, 404: "No such upload of this client's."}
-_ENDED: Final = {409: "It is not on its way any more, parts are missing, or the id is taken."}
+_ENDED: Final = {409: "The upload has ended, parts are missing, or the id is taken."}
 
 
 class UploadGateway:
@@ -127,7 +127,7 @@ class UploadGateway:
             raise HttpError(
                 400,
                 "image_too_large",
-                f"An image may have {self._max_image_bytes} bytes.",
+                f"An image is limited to {self._max_image_bytes} bytes.",
                 max_image_bytes=self._max_image_bytes,
             )
         await self._check_id(asked.id)
@@ -151,7 +151,7 @@ class UploadGateway:
         await reply(exchange, listed, (PRIVATE,))
 
     async def show(self, exchange: Exchange) -> None:
-        """One upload; while it is on its way, with the numbers of the parts that are there."""
+        """One upload; while it is under way, with the uploaded parts."""
         upload = await self._find(exchange)
         upload, parts = await self._do(lambda: self._uploads.present(upload))
         shown = describe_upload(upload, parts if upload.state == "uploading" else None)
@@ -180,7 +180,7 @@ class UploadGateway:
         """Makes it ready."""
         found = await self._find(exchange)
         if found.state == "uploading":
-            # The operator may have taken the id meanwhile.
+            # The manifest may name the id by now.
             await self._check_id(found.image_id)
         upload = await self._do(lambda: self._uploads.complete(found))
         self._images.forget(upload)
@@ -209,7 +209,7 @@ class UploadGateway:
             raise _NOT_YOURS
 
     def _clean_up(self) -> None:
-        """Frees what others left behind, now and then, in the background."""
+        """Cleans up abandoned uploads from time to time, in the background."""
         now = time.monotonic()
         if now - self._cleaned_at < _CLEANING_PAUSE_S:
             return
@@ -236,17 +236,17 @@ class UploadGateway:
         return upload
 
     async def _do(self, call: Callable[[], T]) -> T:
-        """Calls it in a thread, its refusals as answers."""
+        """Calls it in a thread, and maps its refusals to responses."""
         try:
             return await self._calls.run(call)
         except OtherOwnerError:
             raise _NOT_YOURS from None
         except QuotaExceededError:
             raise HttpError(
-                403, "quota_exceeded", "You have as much here as you may. Delete some of it first."
+                403, "quota_exceeded", "Your quota is used up. Delete some of your images first."
             ) from None
         except UploadEndedError:
-            raise HttpError(409, "upload_ended", "The upload is not on its way any more.") from None
+            raise HttpError(409, "upload_ended", "The upload has ended.") from None
         except IncompleteUploadError as error:
             raise HttpError(
                 409,
@@ -267,13 +267,13 @@ def _owner(exchange: Exchange) -> str:
         raise HttpError(
             401,
             "no_credentials" if refusal is None else refusal.code,
-            "Show who you are to upload." if refusal is None else str(refusal),
+            "Send credentials to upload." if refusal is None else str(refusal),
             (("WWW-Authenticate", 'Bearer realm="uploads"'),),
         )
     if not auth.grant.may_upload:
         raise HttpError(
             403,
             "no_uploads",
-            "These credentials do not let you upload: a token needs the scope, and a subject.",
+            "These credentials do not allow uploads: a token needs the scope, and a subject.",
         )
     return auth.grant.client

@@ -72,7 +72,7 @@ _OWNERS: Final = Table("upload_owners", _METADATA, Column("owner", String(200), 
 _ALIVE: Final = ("uploading", "ready")
 _ENDED: Final = ("failed", "deleted")
 _VERSION_ID: Final = re.compile(r"(?P<image>.*)\.(?P<upload>[0-9a-f]{32})")
-# A database that takes longer is taken for dead.
+# A slower database counts as down.
 _CONNECT_TIMEOUT_S: Final = 5
 _BUSY_TIMEOUT_MS: Final = 5000
 # Any number that nobody else locks.
@@ -80,7 +80,7 @@ _TABLES_LOCK: Final = 0x6165726F
 
 
 class OtherOwnerError(Exception):
-    """The image belongs to somebody else."""
+    """The image has another owner."""
 
 
 class QuotaExceededError(Exception):
@@ -154,7 +154,7 @@ _FIELDS: Final = [_UPLOADS.c[field.name] for field in fields(Upload)]
 class UploadRecords:
     """The records in the database at `url` (`sqlite:///file`, `postgresql+psycopg://…`).
 
-    Makes its tables. Raises `ValueError` for what is no such URL, else `StoreError`.
+    Creates its tables. Raises `ValueError` for another URL, else `StoreError`.
     """
 
     def __init__(self, url: str) -> None:
@@ -164,7 +164,7 @@ class UploadRecords:
                 url, pool_pre_ping=True, pool_size=5, max_overflow=5, connect_args=options
             )
         except (ArgumentError, ModuleNotFoundError, SQLAlchemyError):
-            # Not the error's own words: the URL holds a password.
+            # Do not quote the error: the URL may contain a password.
             raise ValueError(
                 "the database of uploads: write sqlite:///file or, with the extra postgres, "
                 "postgresql+psycopg://user:password@host/name"

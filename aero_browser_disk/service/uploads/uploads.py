@@ -22,7 +22,7 @@ from .upload_records import NO_QUOTA, Quota, State, Upload, UploadRecords
 
 FOLDER: Final = "uploads/"
 _MIB: Final = 1 << 20
-# What S3 takes at most.
+# S3's maximum.
 _MAX_PARTS: Final = 10_000
 _UPLOAD_ID_BYTES: Final = 16
 # After so many failures in a row the bucket is not asked any more: it fails as a whole.
@@ -38,12 +38,12 @@ class IncompleteUploadError(Exception):
 
 
 class UploadEndedError(Exception):
-    """The upload is not on its way any more."""
+    """The upload has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadRequest:
-    """What somebody wants to upload. `size` in bytes."""
+    """A requested upload. `size` in bytes."""
 
     image_id: str
     owner: str
@@ -56,7 +56,7 @@ class UploadRequest:
 class Uploads:
     """Begins, ends and cleans up uploads.
 
-    `lifetime_s`: how long one may lie untouched, and how long the record of one that ended stays.
+    `lifetime_s`: how long an upload may be idle, and how long the record of an ended one is kept.
     `clock`: seconds since the epoch.
     """
 
@@ -112,7 +112,7 @@ class Uploads:
         return upload
 
     def find(self, upload_id: str, owner: str) -> Upload | None:
-        """Somebody's upload; for everyone else there is none."""
+        """The owner's upload; None for anyone else."""
         upload = self._records.get(upload_id)
         return upload if upload is not None and upload.owner == owner else None
 
@@ -133,7 +133,7 @@ class Uploads:
             parts = {}
         # Nothing there is how it begins, and how it looks when it was completed but not recorded.
         if not parts and self._is_whole(upload):
-            upload = self._settle(upload, "ready")
+            upload = self._end_as(upload, "ready")
         return upload, parts
 
     def part_urls(self, upload: Upload, numbers: Iterable[int], lifetime_s: int) -> dict[int, str]:
@@ -157,9 +157,9 @@ class Uploads:
             self._records.touch(upload.upload_id, self._clock())
             lacking = self._assemble(upload)
             if self._is_whole(upload):
-                upload = self._settle(upload, "ready")
+                upload = self._end_as(upload, "ready")
             elif lacking is None:
-                upload = self._settle(upload, "failed", "the bucket lost its parts")
+                upload = self._end_as(upload, "failed", "the bucket lost its parts")
             else:
                 # Another may have completed or ended it while the parts were counted.
                 upload = self._records.get(upload.upload_id) or upload
@@ -176,18 +176,18 @@ class Uploads:
         return self._records.get(upload.upload_id) or upload
 
     def remove(self, upload: Upload) -> None:
-        """Gives up an upload that is on its way, deletes one that is ready. May be repeated.
+        """Aborts an upload under way, deletes a ready one. May be repeated.
 
         Raises `StoreError` when the bucket did not free its bytes: repeat it, or `clean_up` does.
         """
         if upload.state == "uploading":
-            upload = self._settle(upload, "failed", "given up by its owner")
+            upload = self._end_as(upload, "failed", "given up by its owner")
         if upload.state == "ready":
-            upload = self._settle(upload, "deleted")
+            upload = self._end_as(upload, "deleted")
         self._sweep(upload)
 
     def clean_up(self) -> int:
-        """Ends what nobody touched for a while, frees what is left of what ended; how many.
+        """Ends idle uploads and frees the rest of ended ones; returns how many.
 
         Raises `StoreError` in the end when some of it failed.
         """
@@ -226,7 +226,7 @@ class Uploads:
         """Whether the bucket has the object. Its key is this upload's alone."""
         return self._multipart.size(upload.key) == upload.size
 
-    def _settle(self, upload: Upload, state: State, reason: str | None = None) -> Upload:
+    def _end_as(self, upload: Upload, state: State, reason: str | None = None) -> Upload:
         """The upload in that state, or in the one that somebody else gave it before."""
         changed = self._records.change(upload, state, self._clock(), reason)
         now = self._records.get(upload.upload_id)
