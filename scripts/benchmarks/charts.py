@@ -174,8 +174,8 @@ def goals_chart(results: dict[str, Any]) -> str:
     return chart(title, [Group("", bars)], (1.0, "goal"), cap=3.0, labels=_MANY)
 
 
-def _short(label: str, most: int = 52) -> str:
-    return label if len(label) <= most else f"{label[: most - 1]}…"
+def _short(label: str, max_length: int = 52) -> str:
+    return label if len(label) <= max_length else f"{label[: max_length - 1]}…"
 
 
 def _runs(results: dict[str, Any], workload: str, link: str) -> list[dict[str, Any]]:

@@ -136,7 +136,7 @@ class Runner:
         """Milliseconds for all of it. The bare loop need not wait for one read to ask for more."""
         if client is BARE and workload.name == "sequential":
             offset = workload.reads[0][0]
-            answer = self._page.call(
+            result = self._page.call(
                 "sweep",
                 offset=offset,
                 length=workload.bytes,
@@ -144,13 +144,13 @@ class Runner:
                 request=SWEEP_REQUEST,
             )
         else:
-            answer = self._page.call("replay", reads=workload.reads)
-        return float(answer["ms"])
+            result = self._page.call("replay", reads=workload.reads)
+        return float(result["ms"])
 
     def _check(self, workload: Workload, image: SyntheticImage) -> None:
-        places = workload.places_to_check()
-        sums = self._page.call("check", places=places)
-        if sums != [zlib.crc32(image.read(offset, length)) for offset, length in places]:
+        ranges = workload.ranges_to_check()
+        sums = self._page.call("check", places=ranges)
+        if sums != [zlib.crc32(image.read(offset, length)) for offset, length in ranges]:
             raise WrongBytesError(f"{workload.name}: not the image's bytes")
 
 

@@ -69,7 +69,7 @@ class BenchServer(ServerProcess):
         return f"{self.url}/{name}"
 
     def shape(self, link: Link) -> None:
-        """Answers over this link from now on."""
+        """Responds over this link from now on."""
         behaviour = {
             "latency_s": link.latency_s,
             "bandwidth_bytes_per_s": link.bandwidth_bytes_per_s,
@@ -101,8 +101,8 @@ class BenchServer(ServerProcess):
     def _control(self, name: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_control/{name}", data)
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+            return json.load(response)
 
 
 def fetch(connection: http.client.HTTPConnection, name: str, offset: int, length: int) -> float:

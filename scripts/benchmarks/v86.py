@@ -2,7 +2,7 @@
 
     scripts/bench --only v86
 
-It takes minutes for each boot, so it is not among the groups that run unasked. Needs what
+It takes minutes for each boot, so it is not among the groups that run by default. Needs what
 `debian_image` needs. The guest is the same and does the same, so the differences are the disks'.
 """
 

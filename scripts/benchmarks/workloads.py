@@ -49,9 +49,9 @@ class Workload:
         """How long the guest is busy in all."""
         return sum(think for _, _, think in self.reads) / 1000
 
-    def places_to_check(self, most: int = 24) -> list[tuple[int, int]]:
-        """Some of the places, short enough to be summed quickly."""
-        step = max(1, len(self.reads) // most)
+    def ranges_to_check(self, max_count: int = 24) -> list[tuple[int, int]]:
+        """Some of the ranges, short enough to be summed quickly."""
+        step = max(1, len(self.reads) // max_count)
         return [(offset, min(length, 64 * KIB)) for offset, length, _ in self.reads[::step]]
 
 

@@ -18,7 +18,7 @@ _KEPT = CACHE / "compressed"
 
 
 def write_siblings(site: Path) -> None:
-    """Writes `file.br` and `file.gz` beside each file that gets smaller by a tenth at least."""
+    """Writes `file.br` and `file.gz` next to each file that gets at least a tenth smaller."""
     for path in sorted(site.rglob("*")):
         if path.suffix not in COMPRESSIBLE or path.stat().st_size < SMALLEST:
             continue

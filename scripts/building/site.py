@@ -101,7 +101,7 @@ def write_snapshot(making: Making) -> None:
 
 
 def write_types(making: Making) -> None:
-    """Writes what TypeScript knows of the modules, `name.d.mts` beside each."""
+    """Writes TypeScript declarations of the modules, `name.d.mts` next to each."""
     types = making.scratch / "types"
     command: list[str | Path] = [NODE_MODULES / ".bin" / "tsc"]
     command += ["--project", WEB / "tsconfig.types.json"]

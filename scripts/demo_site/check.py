@@ -93,7 +93,7 @@ class Visit:
         for place in places_to_read(image.stat().st_size):
             self.reads += 1
             if not user.shows(place, digest_on_disk(image, place)):
-                break  # one wrong answer is enough, and each costs the whole time-out
+                break  # one wrong response is enough, and each costs the whole time-out
             self.matches += 1
             self.bytes_read += place[1]
         self.requests = service.image_requests()

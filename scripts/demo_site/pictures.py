@@ -1,4 +1,4 @@
-"""Makes the README's screenshot and its animation: the real page boots an image beside its map.
+"""Makes the README's screenshot and its animation: the real page boots an image next to its map.
 
 Needs Chromium, the BIOS files that `scripts/setup demo` fetches, and ffmpeg for the animation.
 """
@@ -27,7 +27,7 @@ from samples.sample_image import make_samples
 PICTURES = WEB / "guide" / "pictures"
 SCREENSHOT, ANIMATION = PICTURES / "page.png", PICTURES / "page.webp"
 LARGEST = 500_000  # bytes of either
-# Wide enough for the page's three columns, so that the machine stands beside the map.
+# Wide enough for the page's three columns, so that the machine is next to the map.
 _SIZE: ViewportSize = {"width": 2000, "height": 1640}
 _SCREENSHOT_WIDTH, _ANIMATION_WIDTH = 1400, 900
 _FRAMES_EVERY_S = 0.25

@@ -209,7 +209,7 @@ def main() -> int:
             failed += not check.holds
             print(f"{'ok  ' if check.holds else 'FAIL'} {check.name}: {check.found}")
     except OSError as error:
-        print(f"FAIL no answer: {error}")
+        print(f"FAIL no response: {error}")
         return 1
     return 1 if failed else 0
 

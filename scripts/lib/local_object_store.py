@@ -126,7 +126,7 @@ class LocalObjectStore:
                     return
             except (OSError, urllib.error.URLError):
                 time.sleep(_POLL_S)
-        raise LocalObjectStoreError(f"SeaweedFS does not answer:\n{self._log_tail()}")
+        raise LocalObjectStoreError(f"SeaweedFS does not respond:\n{self._log_tail()}")
 
     def _log_tail(self) -> str:
         log = self._folder / "seaweedfs.log"

@@ -1,4 +1,4 @@
-"""The headers that the page is served with, beside those of cross-origin isolation."""
+"""The headers that the page is served with, in addition to those of cross-origin isolation."""
 
 from __future__ import annotations
 

@@ -38,10 +38,10 @@ def blocks_read(reads: Iterable[Read], block_size: int = BLOCK_SIZE) -> tuple[in
 
 
 def offer_boot_profile(service: ImageService, image: Path, trace: Path) -> bool:
-    """Puts a profile beside the image for the service; not if the trace is of another image."""
+    """Writes a profile next to the image, for the service, unless the trace is of another image."""
     size, reads = recorded_reads(trace)
-    with urllib.request.urlopen(service.facts_url(image), timeout=TIMEOUT_S) as answer:
-        facts = json.load(answer)
+    with urllib.request.urlopen(service.facts_url(image), timeout=TIMEOUT_S) as response:
+        facts = json.load(response)
     if size != facts["size_bytes"]:
         return False
     profile = BootProfile(size, facts["etag"], BLOCK_SIZE, blocks_read(reads))

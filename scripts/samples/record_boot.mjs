@@ -2,7 +2,7 @@
 //   node record_boot.mjs V86 BIOS-FOLDER IMAGE TRACE --until TEXT [--type TEXT --until TEXT]…
 //     [--minutes N]
 // TRACE gets {"size", "reads": [[offset, length, ms], …], "writes": [[offset, base64], …]}: bytes, and
-// milliseconds since the machine was switched on. The reads are answered at once, so what lies between
+// milliseconds since the machine was switched on. The reads complete at once, so what lies between
 // them is the guest's own time. Whenever the screen or the first serial port shows the next text that
 // it is to wait for, it types the next line, or ends.
 import { openSync, readFileSync, readSync, fstatSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ const { until, type: lines } = values;
 if (!tracePath || until.length !== lines.length + 1) throw new Error("see the first lines of this file");
 const { V86 } = await import(pathToFileURL(join(v86Folder, "build", "libv86.mjs")).href);
 
-/** A disk as v86 takes it: the image, with what the guest writes kept beside it. */
+/** A disk for v86: the image, with the guest's writes stored separately. */
 class RecordingDisk {
   constructor(/** @type {string} */ path) {
     this.file = openSync(path, "r");

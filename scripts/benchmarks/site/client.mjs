@@ -1,6 +1,6 @@
 // What every client of the bench has in common: calls from the page, and the replay of a workload.
 
-/** Answers calls with the functions in `operations`, by name. */
+/** Handles calls with the functions in `operations`, by name. */
 export function serve(/** @type {Record<string, (values: any) => unknown>} */ operations) {
   self.onmessage = async ({ data: { id, operation, values } }) => {
     try {

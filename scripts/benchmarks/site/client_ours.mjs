@@ -4,7 +4,7 @@ import { startPython } from "./python.mjs";
 
 const operation = startPython("ours.py");
 
-/** A file of the same size beside the disk's own, read by a bare loop in this worker. */
+/** A file as large as the disk's own, read by a bare loop in this worker. */
 let bareFile = null;
 
 serve({

@@ -62,7 +62,7 @@ serve({
     });
   },
 
-  /** Starts a JavaScript worker that answers each request with a read of a file of that size. */
+  /** Starts a JavaScript worker that reads a file of that size for each request. */
   async start_bare({ size }) {
     const memory = new SharedArrayBuffer(4096 + (1 << 20));
     const worker = new Worker(new URL("./bare_answers.mjs", import.meta.url), { type: "module" });

@@ -13,8 +13,8 @@ export function startPython(script) {
     const sent = Object.fromEntries(
       Object.entries(values ?? {}).map(([key, value]) => [key, pyodide.toPy(value)]),
     );
-    const answer = await client[name].callKwargs(sent);
-    return answer?.toJs ? answer.toJs(toObjects) : answer;
+    const result = await client[name].callKwargs(sent);
+    return result?.toJs ? result.toJs(toObjects) : result;
   };
 }
 
