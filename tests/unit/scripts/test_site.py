@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,16 @@ def test_the_lock_file_names_wheels_that_are_there_with_their_digests(site_folde
         assert package["imports"]
 
 
-def test_the_wheel_installs_in_cpython_and_needs_nothing_else(tmp_path):
+def test_the_wheel_installs_in_cpython_and_needs_ada_url_alone(tmp_path):
     wheel = build_wheel(tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        needed = Parser().parsestr(archive.read(name).decode()).get_all("Requires-Dist")
+    always = [line for line in needed if "extra ==" not in line]
+    assert [re.split(r"[^\w-]", line)[0] for line in always] == ["ada-url"]
     target = tmp_path / "installed"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--target", target]
-    subprocess.run([*pip, wheel], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--target", target, wheel], check=True)
     code = (
         "import sys; sys.path.append(sys.argv[1]); import aero_browser_disk as a; print(a.__file__)"
     )
