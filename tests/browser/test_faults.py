@@ -100,7 +100,7 @@ def test_a_host_that_does_not_answer(panel: PanelPage) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "title", "advice"),
     [
-        (Behaviour(status=401), REFUSED, "sign in"),
+        (Behaviour(status=401), REFUSED, "Sign in"),
         (Behaviour(status=403), REFUSED, "ask its owner"),
         (Behaviour(status=404), REFUSED, "check the spelling"),
         (Behaviour(status=500), REFUSED, "try again later"),
@@ -114,7 +114,7 @@ def test_a_host_that_does_not_answer(panel: PanelPage) -> None:
         (Behaviour(content_range="malformed"), WRONG, "Content-Range"),
         (Behaviour(short_by=1), WRONG, "length"),
         (Behaviour(long_by=1), WRONG, "length"),
-        (Behaviour(close_after=100), "The response ended early", "try again"),
+        (Behaviour(close_after=100), "The response ended early", "Try again"),
         (Behaviour(multipart=True), WRONG, "several parts"),
         (Behaviour(coding="gzip-lie"), WRONG, "Content-Encoding"),
         (Behaviour(coding="gzip"), WRONG, "Content-Encoding"),
