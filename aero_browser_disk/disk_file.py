@@ -6,8 +6,8 @@
 
 Files are synchronous and disks are not, so something has to wait. In Pyodide that is stack
 switching, where the browser has it and Python was called in a way that allows it (`runPythonAsync`,
-a task, an operation of the worker). In CPython the file is used in a thread beside the event loop
-that the disk is used in, as `asyncio.to_thread(parse, file)` does; or `wait` is given, such as
+a task, an operation of the worker). In CPython the file is used in another thread than the event
+loop of the disk, as `asyncio.to_thread(parse, file)` does; or `wait` is given, such as
 `asyncio.Runner().run` of the runner that the disk was opened by.
 """
 

@@ -60,7 +60,7 @@ async def open_disk(
     names are layers over one another, from the lowest to the one that is written to. An overlay
     stays bound to the version of the image that it was begun over. An image or overlay that has
     overlays takes no writes, since these would make those useless, unless with `write_base`. What
-    takes writes is open once at a time, in all tabs; what is only read, as an image beneath its
+    takes writes is open once at a time, in all tabs; what is only read, as an image below its
     overlays, can be open several times in one tab.
 
     All else is for a remote image. `allow_remote` is the user's consent: without it nothing is

@@ -34,7 +34,7 @@ class BlockCache:
         """Why nothing is cached any more, after the storage failed."""
         self._store = store
         self._block_size = image.block_size
-        self._allowed = limit  # of the limit, beside the caches of other images
+        self._allowed = limit  # of the limit, given the caches of other images
         self._max_slots = limit // image.block_size
         self._puts_before_retry = 0
         self._has_holes = False  # free slots that could not be written are passed over

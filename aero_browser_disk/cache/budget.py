@@ -51,7 +51,7 @@ class CacheBudget:
         return sorted(found, key=lambda cache: cache.used_at)
 
     async def make_room(self, folder: str, needed: int) -> int:
-        """Removes caches of other images until `needed` bytes in `folder` fit beside the rest.
+        """Removes caches of other images until `needed` bytes in `folder` fit with the rest.
 
         Returns how many bytes `folder` may have: less than `needed` when what is left is open.
         """

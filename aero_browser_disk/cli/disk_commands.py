@@ -149,7 +149,7 @@ async def _verify(options: argparse.Namespace) -> int:
 
 
 async def _digests(options: argparse.Namespace) -> DigestList:
-    """The list that the options name, or the one beside a local image."""
+    """The list that the options name, or the one next to a local image."""
     path = options.digests
     if path is None:
         if is_url(options.source):

@@ -41,7 +41,7 @@ class DiskFiles:
     """What is on a disk. Paths have `/` between names; the first name is a volume's number.
 
     Partitions go by the numbers that Linux gives them. A disk without a partition table is volume
-    1, and a disc that has one beside its files is volume 0. On a disk that can be written, each
+    1, and a disc that has one besides its files is volume 0. On a disk that can be written, each
     call looks anew.
 
     Names that would not fit in a path or in Unicode are shown, and found, with other characters

@@ -173,7 +173,7 @@ class Iso9660FileSystem:
 
 @dataclass(frozen=True, slots=True)
 class _Descriptors:
-    """A disc's volume descriptors, and whether UDF is beside them."""
+    """A disc's volume descriptors, and whether the disc has UDF too."""
 
     primary: bytes
     joliet: bytes | None

@@ -224,7 +224,7 @@ def _by_magic(head: bytes) -> ImageFormat | None:
 
 
 def _with_invalid_header(found: ImageFormat, head: bytes) -> ImageFormat:
-    """A raw disk, if it has what one begins with; else a file that nothing is made of unasked."""
+    """A raw disk, if it begins like one; else a file that is refused by name."""
     return _partitioned(head) or refused_format(
         found.name,
         f"a file that begins like {found.title}, but has no valid header",

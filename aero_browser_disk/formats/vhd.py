@@ -21,7 +21,7 @@ _COOKIE = b"conectix"
 _CHECKSUM_AT = 64
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
 _LARGEST_GEOMETRY = 65535 * 16 * 255  # sectors: beyond, the geometry says nothing
-# These have the size of the disk's geometry, all others the one that they note beside it; so QEMU.
+# These have the size of the disk's geometry, all others the one next to it, as QEMU reads them.
 _SIZED_BY_GEOMETRY = (b"vpc ", b"qemu")
 
 _DYNAMIC_HEADER = struct.Struct(">8sQQIIII")

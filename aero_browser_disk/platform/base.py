@@ -284,7 +284,7 @@ class SharedMemory(Protocol):
         """Puts a failure, as JSON, into an entry."""
 
     def finish(self, client: int, entry: int, result: int) -> None:
-        """Answers a request that was left for later."""
+        """Responds to a request that was left for later."""
 
     def close(self) -> None:
         """Empties all frames, and has what is posted now answered. Nothing is heard after that."""
@@ -294,15 +294,15 @@ class SharedMemory(Protocol):
 
 
 class Requests(Protocol):
-    """Who answers for a disk what its shared memory alone cannot."""
+    """Responds for a disk to what its shared memory alone cannot."""
 
     def place(self, block: int) -> int:
         """Where a block lies in the file named last; below 0 when not there or to be awaited."""
 
-    def answer(
+    def respond(
         self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
     ) -> int:
-        """Answers a request: its result, or 0 and `SharedMemory.finish` later."""
+        """Responds to a request: its result, or 0 and `SharedMemory.finish` later."""
 
     def give_up(self, client: int, entry: int) -> None:
         """Cancels a request that was left for later."""

@@ -64,7 +64,7 @@ class _Connection:
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
         self._raw = kind(url.hostname.strip("[]"), url.port, timeout=_TIMEOUT_S)
         self._socket: socket.socket | None = None  # http.client lets go of its own too early
-        self._answer: HTTPResponse | None = None
+        self._received: HTTPResponse | None = None
         self._is_cut = False
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
@@ -75,10 +75,10 @@ class _Connection:
         # After connecting: from here on `cut` finds a socket to shut.
         self._give_up_if_cut()
         self._raw.request(method, path, headers=dict(headers))
-        self._answer = answer = self._raw.getresponse()
+        self._received = received = self._raw.getresponse()
         # After the response came: a `cut` before this line found none to close.
         self._give_up_if_cut()
-        return answer
+        return received
 
     def cut(self) -> None:
         """Ends the connection, and with it what a thread is doing there."""
@@ -95,8 +95,8 @@ class _Connection:
 
     def _close(self) -> None:
         self._raw.close()
-        if self._answer is not None:
-            self._answer.close()
+        if self._received is not None:
+            self._received.close()
 
 
 class CpythonResponse:

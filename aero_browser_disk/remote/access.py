@@ -50,7 +50,7 @@ class ImageAddress:
         assert parsed is not None
         return parsed
 
-    def beside(self, url: str) -> ImageAddress:
+    def sibling(self, url: str) -> ImageAddress:
         """The address of another document of the server; elsewhere nothing is sent along."""
         parsed = parse_web_url(url, self.url)
         if parsed is None:

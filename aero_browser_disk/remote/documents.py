@@ -1,4 +1,4 @@
-"""Small JSON documents that lie beside an image and come from elsewhere: nothing is trusted.
+"""Small JSON documents that belong to an image and come from elsewhere: nothing is trusted.
 
 Whatever is wrong with one is a `ValueError` that says so.
 """

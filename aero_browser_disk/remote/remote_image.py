@@ -79,7 +79,7 @@ class RemoteImage:
         self.confirmed = False
         """Whether a response was of this version since the image was opened."""
         self.links: Mapping[str, str] = {}
-        """What the server offers beside the image: addresses by relation type (RFC 8288)."""
+        """What the server offers with the image: addresses by relation type (RFC 8288)."""
         self._http = http
         self._receive = receive_by(http)
         self._access = access
@@ -145,7 +145,7 @@ class RemoteImage:
                 raise _wrong(address, "the length of the response", str(size), str(received))
 
     async def fetch_document(self, url: str, max_bytes: int) -> bytes:
-        """A small document beside the image, asked for as the image is.
+        """A small document of the image, asked for as the image is.
 
         Raises what `fetch` does, and `InvalidResponseError` when it has more than `max_bytes`.
         Access is only sent along to the image's own origin.
@@ -237,7 +237,7 @@ class RemoteImage:
         try:
             address = await self._access.address()
             if url is not None:
-                address = address.beside(url)
+                address = address.sibling(url)
             async with stall_limit(address) as limit:
                 response = await self._send(address, method, headers or {})
                 limit.moved()

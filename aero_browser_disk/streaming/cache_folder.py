@@ -75,7 +75,7 @@ class CacheFolder:
     def fresh_image(
         self, platform: Platform, access: Access, block_size: int
     ) -> RemoteImage | None:
-        """The cached version, while its host vouches for it."""
+        """The cached version, while the server's promise that it is current lasts."""
         fresh_for_s = self.store.fresh_until - platform.clock.now()
         image = self.stored_image(platform, access, block_size) if fresh_for_s > 0 else None
         if image is not None:

@@ -1,6 +1,6 @@
 """The digest list of an image: what each chunk of it must hash to, before it is believed.
 
-A list is a small JSON document beside the image. Whoever trusts the list trusts every byte that
+A list is a small JSON document next to the image. Whoever trusts the list trusts every byte that
 passes `verify`. Two ways to trust it: its pin, which is the SHA-256 of the document and may travel
 in a page or a URL, and an Ed25519 signature by a key that the reader knows.
 """

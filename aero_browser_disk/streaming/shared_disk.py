@@ -1,4 +1,4 @@
-"""Answers the clients of a disk's shared memory: blocks go into frames, requests to the disk.
+"""Responds to the clients of a disk's shared memory: blocks go into frames, requests to the disk.
 
 What takes no waiting is answered in the call that asks. The protocol is described in
 `web/lib/shared-protocol.mjs`.
@@ -157,17 +157,17 @@ class SharedDisk:
         try:
             found = self._locate(offset, min(1 << self._shift, self._size - offset))
         except DiskError:
-            return -1  # `answer` will tell
+            return -1  # `respond` will say
         if found is None:
             return -1
         if found[0] is not self._file and not self._use(found[0]):
             return -1
         return found[1]
 
-    def answer(
+    def respond(
         self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
     ) -> int:
-        """Answers a request: its result, or PENDING and the result later. Never raises."""
+        """Responds to a request: its result, or PENDING and the result later. Never raises."""
         if self._closed:
             return self._fail(client, entry, DiskClosedError())
         try:

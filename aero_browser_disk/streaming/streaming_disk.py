@@ -370,7 +370,7 @@ class StreamingDisk(ClosesOnExit):
         if is_background():
             return range(0)
         self._boot.note(range(first, last + 1))
-        # A profile knows better: guesses beside it would only take the link from it (measured).
+        # A profile knows better: further guesses would only take the link from it (measured).
         if self._read_ahead is None or not self._replay.is_done():
             return range(0)
         return self._read_ahead.note(first, last)

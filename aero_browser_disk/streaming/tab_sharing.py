@@ -34,25 +34,25 @@ class BlockServer:
 
     def __init__(self, channels: Channels, name: str, disk: Disk) -> None:
         self._disk = disk
-        self._answers: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._responses: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._closed = False
         self._channel = channels.open(name, self._hear)
 
     def close(self) -> None:
         """Stops serving. Readers that wait are notified."""
         self._closed = True
-        for (reader, ask), answer in list(self._answers.items()):
+        for (reader, ask), response in list(self._responses.items()):
             self._channel.send({"to": reader, "ask": ask, "failed": 1})
-            answer.cancel()
+            response.cancel()
         self._channel.close()
 
     def _hear(self, message: Message) -> None:
         if "ask" in message and "from" in message:
             self._start(str(message["from"]), int(message["ask"]), message)
         elif "leave" in message:
-            answer = self._answers.get((str(message["from"]), int(message["leave"])))
-            if answer is not None:
-                answer.cancel()
+            response = self._responses.get((str(message["from"]), int(message["leave"])))
+            if response is not None:
+                response.cancel()
 
     def _start(self, reader: str, ask: int, message: Message) -> None:
         """Sends a reader what it asks for. However that ends, the reader hears the end of it."""
@@ -65,11 +65,11 @@ class BlockServer:
                 done = await self._send_blocks(reader, ask, message)
 
         def ended(_: asyncio.Task[None]) -> None:
-            self._answers.pop(key, None)
+            self._responses.pop(key, None)
             if not self._closed:  # else it has heard
                 self._channel.send({"to": reader, "ask": ask, "done" if done else "failed": 1})
 
-        self._answers[key] = owned_task(send(), ended)
+        self._responses[key] = owned_task(send(), ended)
 
     async def _send_blocks(self, reader: str, ask: int, message: Message) -> bool:
         """Whether all of the blocks were sent."""
@@ -90,7 +90,7 @@ class SharedSource:
         self._version = version
         self._me = secrets.token_hex(8)
         self._numbers = itertools.count(1)
-        self._answers: dict[int, asyncio.Queue[Message]] = {}
+        self._responses: dict[int, asyncio.Queue[Message]] = {}
         self._channel = channels.open(name, self._hear)
         self._has_holder = True
 
@@ -105,8 +105,8 @@ class SharedSource:
     def holder_is_gone(self) -> None:
         """Nobody holds the files any more: what waits for a response goes to the server."""
         self._has_holder = False
-        for answers in self._answers.values():
-            answers.put_nowait({"failed": 1})
+        for responses in self._responses.values():
+            responses.put_nowait({"failed": 1})
 
     def close(self) -> None:
         """Stops listening."""
@@ -116,8 +116,8 @@ class SharedSource:
     async def _ask_holder(self, span: ByteRange, deliver: Arrived) -> int:
         """Delivers what the holder gives; returns where that ends."""
         ask = next(self._numbers)
-        answers: asyncio.Queue[Message] = asyncio.Queue()
-        self._answers[ask] = answers
+        responses: asyncio.Queue[Message] = asyncio.Queue()
+        self._responses[ask] = responses
         offset = span.start
         self._channel.send(
             {
@@ -131,7 +131,7 @@ class SharedSource:
         try:
             while offset < span.stop:
                 async with asyncio.timeout(_SILENCE_S):
-                    message = await answers.get()
+                    message = await responses.get()
                 data = message.get("data")
                 if not isinstance(data, bytes) or offset + len(data) > span.stop:
                     break
@@ -140,13 +140,13 @@ class SharedSource:
         except TimeoutError:
             self._has_holder = False
         finally:
-            del self._answers[ask]
+            del self._responses[ask]
             if offset < span.stop:
                 self._channel.send({"leave": ask, "from": self._me})
         return offset
 
     def _hear(self, message: Message) -> None:
         if message.get("to") == self._me and "ask" in message:
-            answers = self._answers.get(int(message["ask"]))
-            if answers is not None:
-                answers.put_nowait(message)
+            responses = self._responses.get(int(message["ask"]))
+            if responses is not None:
+                responses.put_nowait(message)

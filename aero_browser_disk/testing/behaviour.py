@@ -14,7 +14,7 @@ Validators = Literal["both", "etag", "last-modified", "weak", "changing", "none"
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How a server answers. `Behaviour()` is a correct server without limits.
+    """How a server responds. `Behaviour()` is a correct server without limits.
 
     Sizes and positions are in bytes; positions count from the start of the body that is sent, not
     of the image. Faults may be combined as far as they make sense together. `dataclasses.replace`
@@ -23,24 +23,24 @@ class Behaviour:
 
     # ── the status ──
     status: int | None = None
-    """Answer this to GET and HEAD, with a short text for a body: 403, 404, 429, 500, 503 …"""
+    """Respond with this to GET and HEAD, with a short text for a body: 403, 404, 429, 500, 503 …"""
     retry_after_s: int | None = None
     """`Retry-After` of a response that `status` or `max_range` made."""
     head_status: int | None = None
-    """Answer HEAD with this (405 and 403 are common) and go on answering GET."""
+    """Respond to HEAD with this (405 and 403 are common), to GET as before."""
     preflight_status: int | None = None
-    """Answer OPTIONS with this and without CORS headers: the browser then refuses the request."""
+    """Respond to OPTIONS with this and no CORS headers: the browser refuses the request."""
     redirect_status: int | None = None
     """301, 302, 303, 307 or 308 to `redirect_to`."""
     redirect_to: str = ""
     """The redirect's `Location`: a path of this server or a whole URL."""
     max_range: int | None = None
-    """Answer 413 to a range longer than this."""
+    """Respond with 413 to a range longer than this."""
 
     # ── ranges and lengths ──
     ignore_range: bool = False
-    """Answer a range with 200 and the whole image, at a few MB/s, so that a client that means to
-    stop has the time to."""
+    """Respond to a range with 200 and the whole image, at a few MB/s: a client that means to stop
+    has the time to."""
     accept_ranges: bool = True
     """Send `Accept-Ranges: bytes`."""
     content_range: ContentRangeFault = "right"

@@ -59,11 +59,11 @@ class HttpSuite:
             url, None if body is None else body.encode(), method=method
         )
 
-        def answer() -> str:
+        def respond() -> str:
             with urllib.request.urlopen(request) as response:  # noqa: S310
                 return str(response.read(), "utf-8")
 
-        return await asyncio.to_thread(answer)
+        return await asyncio.to_thread(respond)
 
     # ── responses ──
 

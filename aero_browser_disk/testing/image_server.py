@@ -5,7 +5,7 @@
         ...  # something that reads server.url("disk.img")
         assert [request.status for request in server.requests] == [503, 206]
 
-It answers as RFC 9110 has it and with full CORS until a `Behaviour` says otherwise. From another
+It responds as RFC 9110 has it and with full CORS until a `Behaviour` says otherwise. From another
 process or language, run `python -m aero_browser_disk.testing.image_server FILE...` and steer it
 over HTTP: see `image_control`.
 """
@@ -166,7 +166,7 @@ class ImageServer:
         only_when: Callable[[RequestHead], bool] | None = None,
         image: str | None = None,
     ) -> None:
-        """Answers the next `times` requests with `behaviour` instead of what else is set.
+        """Responds to the next `times` requests with `behaviour` instead of what else is set.
 
         Without `only_when` the next GET and HEAD requests for images are meant, with it those of
         which it is true (preflights included); `image` narrows it to one. Faults are used up in

@@ -200,7 +200,7 @@ class ProcessClient:
         short = kind == READ and 0 < length + extra <= FRAMED and offset + length <= memory.size
         if short and offset >= 0 and memory.bring(offset, length):
             return IN_FRAMES
-        result = memory.requests.answer(self._client, entry, kind, offset, length, extra)
+        result = memory.requests.respond(self._client, entry, kind, offset, length, extra)
         if not result:
             self.waiting[entry] = asyncio.get_running_loop().create_future()
             result = await self.waiting[entry]

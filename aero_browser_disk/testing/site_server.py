@@ -56,7 +56,7 @@ ISOLATION_HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 
-# What lies beside a file, the best first.
+# The siblings of a file, the best first.
 ENCODINGS = {"br": ".br", "gzip": ".gz"}
 
 
@@ -76,7 +76,7 @@ class SiteServer:
     `isolated` sends the two headers that give a page shared memory. `headers` are sent with every
     answer and go before the server's own. `port` 0 takes a free one. Files may change while it
     runs. There are no listings: a folder without an index.html is a 404. Where `name.br` or
-    `name.gz` lies beside `name`, it is sent in its place to whom accepts that.
+    `name.gz` lies next to `name`, it is sent in its place to whom accepts that.
     """
 
     def __init__(

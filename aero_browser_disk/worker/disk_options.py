@@ -89,10 +89,10 @@ def _renewal(ask: Any) -> Renew:
     called = function("renew", ask)
 
     async def renew() -> RenewedAccess:
-        answer = await called()
-        if "error" in answer:
-            raise RenewalError(str(answer["error"]))
-        expires_at = answer.get("expiresAt")
-        return RenewedAccess(str(answer["url"]), answer.get("headers"), expires_at)
+        given = await called()
+        if "error" in given:
+            raise RenewalError(str(given["error"]))
+        expires_at = given.get("expiresAt")
+        return RenewedAccess(str(given["url"]), given.get("headers"), expires_at)
 
     return renew

@@ -231,10 +231,10 @@ class LibraryOperations(Generic[AnyDisk]):
         found = self._exports.get(whole("export", export))
         if found is None:
             raise DiskClosedError
-        answer = await (found.coming or found.read_ahead())
-        if len(answer) > 1:
+        response = await (found.coming or found.read_ahead())
+        if len(response) > 1:
             found.read_ahead()
-        return answer
+        return response
 
     async def _end_export(self, export: int) -> None:
         """Lets the image go. Idempotent."""
@@ -338,10 +338,10 @@ class _Reporter:
 
 def _pulled(pull: Callable[[], Awaitable[Any]]) -> ByteStream:
     async def next_piece() -> bytes | None:
-        answer = await pull()
-        if "error" in answer:
-            raise SourceError("The stream", str(answer["error"]))
-        data = answer.get("bytes")
+        response = await pull()
+        if "error" in response:
+            raise SourceError("The stream", str(response["error"]))
+        data = response.get("bytes")
         return None if data is None else bytes(data)
 
     return pulled(next_piece)

@@ -26,7 +26,7 @@ OpenDisk = Callable[..., Awaitable[StreamingDisk | LibraryDisk]]
 class PanelSession:
     """One panel and the disk it has open, which is in the table of open disks like any other.
 
-    Every method is an event of the page. Each answers with the panel's view; what went wrong with
+    Every method is an event of the page. Each returns the panel's view; what went wrong with
     the disk is told there.
     """
 
@@ -175,7 +175,7 @@ class PanelSession:
         return await self.view()
 
     async def read(self, offset: object, length: object) -> dict[str, object]:
-        """The user reads bytes, both values as typed. Answers with `view` and, if read, `bytes`."""
+        """The user reads bytes, both values as typed. Returns `view` and, if read, `bytes`."""
         disk = self._disk
         if disk is None:
             return {"view": await self.view()}
@@ -232,7 +232,7 @@ class PanelSession:
 
 
 def remote_of(disk: StreamingDisk | LibraryDisk) -> StreamingDisk | None:
-    """The disk that downloads, where there is one beneath; None for one that is all here."""
+    """The disk that downloads, as the base of others too; None for one that is all here."""
     return disk if isinstance(disk, StreamingDisk) else disk.remote
 
 

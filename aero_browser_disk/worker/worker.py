@@ -1,6 +1,6 @@
 """What the page and the emulator ask of the worker: operations by name, plain values in and out.
 
-`worker.mjs` passes each message on to `Worker.call` and the answer back. An answer is
+`worker.mjs` passes each message on to `Worker.call` and the response back. A response is
 `{"value": …}` or `{"error": {"name", "message", "fields"}}`, its keys in camel case.
 """
 
@@ -53,7 +53,7 @@ class Worker:
     async def call(
         self, operation: str, values: Mapping[str, Value], call_id: int = 0
     ) -> dict[str, Value]:
-        """Does an operation. Never raises: a failure is an answer too."""
+        """Does an operation. Never raises: a failure is a response too."""
         try:
             work = asyncio.ensure_future(self._begin(operation, values))
             self._under_way[call_id] = work

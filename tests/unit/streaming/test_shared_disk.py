@@ -354,7 +354,7 @@ async def test_what_is_asked_just_before_the_disk_closes_is_answered_and_all_is_
     shared = share(remote)
     number, client = shared.add_client()
     answered = client.waiting[0] = asyncio.get_running_loop().create_future()
-    assert shared.answer(number, 0, FLUSH, 0, 0, 0) == PENDING
+    assert shared.respond(number, 0, FLUSH, 0, 0, 0) == PENDING
     if has_begun:
         assert await answered == OK
     shared.close()
