@@ -8,7 +8,6 @@ import io
 import json
 import signal
 import threading
-import time
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +32,7 @@ from aero_browser_disk.service.uploads import uploaded_images
 from aero_browser_disk.service.uploads.upload_records import UploadRecords
 from aero_browser_disk.service.uploads.uploaded_images import UploadedImages
 
+from .conftest import PATIENCE_S
 from .test_authorization import AUDIENCE, EC, ISSUER, RSA, jwk_set, token
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Issuer:
     def __init__(self) -> None:
         self.keys = jwk_set(rsa=RSA)
         self.asked: list[str] = []
+        self.was_asked = threading.Event()
         self.go_on = threading.Event()
         self.go_on.set()
         self.location: str | None = None
@@ -107,6 +108,7 @@ class Issuer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
+                issuer.was_asked.set()
                 issuer.go_on.wait(30)
                 if issuer.drips:
                     self.drip()
@@ -238,8 +240,7 @@ def test_an_issuer_that_hangs_delays_neither_others_nor_the_end(
     service = serve(images, "--config", str(tmp_path / "service.toml"), "--server", server)
     with closing(service.connect()) as waiting:
         waiting.request("GET", "/disks/mine/bytes", headers=token())
-        while not issuer.asked:
-            time.sleep(0.01)
+        assert issuer.was_asked.wait(PATIENCE_S)
         assert service.ask("/disks/open/bytes").status == 200
         service.process.send_signal(signal.SIGTERM)
         with suppress(http.client.HTTPException, OSError):

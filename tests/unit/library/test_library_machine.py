@@ -1,12 +1,11 @@
 """The library in any order of anything, against a model: what each disk holds, and what is stale.
 
-The long form: AERO_LIBRARY_EXAMPLES=5000 pytest tests/unit/library/test_library_machine.py
+The long form: ./scripts/test --fuzz 5000 tests/unit/library/test_library_machine.py
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,9 +19,11 @@ from aero_browser_disk.library.library import Library
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.cpython import CpythonClock, CpythonHttp
 from aero_browser_disk.platform.memory import MemoryLocks, MemoryStorage
+from support.fuzz import fuzz, rounds
 
 T = TypeVar("T")
-EXAMPLES = int(os.environ.get("AERO_LIBRARY_EXAMPLES", "60"))
+
+EXAMPLES = rounds(60)
 SIZE = 16 * 4096
 NAMES = st.sampled_from(["a", "b"])
 OVERLAYS = st.sampled_from(["x", "y"])
@@ -229,6 +230,7 @@ class LibraryMachine(RuleBasedStateMachine):
 
 
 TestLibrary = LibraryMachine.TestCase
+TestLibrary.pytestmark = fuzz
 TestLibrary.settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=30,
