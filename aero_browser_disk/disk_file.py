@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .disk import Disk
 from .errors import OutOfRangeError, ReadOnlyError
 from .platform import waiting
+from .platform.file_position import seek_to
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -72,14 +73,8 @@ class DiskFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         self._check_open()
-        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}
-        if whence not in starts:
-            raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
-        position = starts[whence] + offset
-        if position < 0:
-            raise ValueError(f"negative seek position {position}")
-        self._position = position
-        return position
+        self._position = seek_to(self._position, self.size, offset, whence)
+        return self._position
 
     def readinto(self, target: Buffer, /) -> int:
         """Fills `target` as far as the disk goes; returns how many bytes, 0 at the end."""

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..platform.file_position import seek_to
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -136,13 +138,3 @@ class AsyncImageFile:
                 return data[:wanted]
             self._buffer, self._buffer_start, begin = data, self._position, 0
         return self._buffer[begin : begin + wanted]
-
-
-def seek_to(position: int, size: int, offset: int, whence: int) -> int:
-    """Where a seek leads; raises `ValueError` as files do."""
-    starts = {os.SEEK_SET: 0, os.SEEK_CUR: position, os.SEEK_END: size}
-    if whence not in starts:
-        raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
-    if starts[whence] + offset < 0:
-        raise ValueError(f"negative seek position {starts[whence] + offset}")
-    return starts[whence] + offset

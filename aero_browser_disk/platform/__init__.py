@@ -4,7 +4,8 @@
   each.
 - `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
   sockets; `memory`: for tests.
-- `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one.
+- `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one;
+  `file_position`: where a seek leads.
 - `user_folders`: where CPython keeps a user's files.
 - `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long.
 - `opening`: what can be awaited or entered with `async with`.
