@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import secrets
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import BinaryIO
 
 from ..file_systems import Entry
 from ..platform.printable import printable
+from ..platform.whole_file import whole_file
 from ..progress import Progress, TerminalBar, Unwatched
 from ..units import format_bytes
 
@@ -71,13 +71,8 @@ def output(path: Path | None, *, is_text: bool = False) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.part")  # no other file's name
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        yield file
 
 
 # ── lines ─────────────────────────────────────────────────────────────────────────────────────────

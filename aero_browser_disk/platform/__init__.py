@@ -5,7 +5,7 @@
 - `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
   sockets; `memory`: for tests.
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one;
-  `file_position`: where a seek leads.
+  `file_position`: where a seek leads; `whole_file`: a file written whole or not at all.
 - `user_folders`: where CPython keeps a user's files.
 - `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long.
 - `opening`: what can be awaited or entered with `async with`.

@@ -14,6 +14,7 @@ from ..disk import Disk, data_ranges, locate
 from ..errors import InvalidOptionError, StorageError
 from ..formats.image_format import ZSTD
 from ..formats.zstandard import zstd_module
+from ..platform.whole_file import whole_file
 
 MIB = 1 << 20
 Compression = Literal["gzip", "zstd"]
@@ -238,9 +239,8 @@ async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
 
     The file appears under its name when it is whole. Returns its size; raises `StorageError`.
     """
-    unfinished = path.with_name(f"{path.name}.part")
     try:
-        with unfinished.open("wb") as file:
+        with whole_file(path) as file:
             async for part in parts:
                 if isinstance(part, Hole):
                     file.seek(part.length, 1)
@@ -249,11 +249,6 @@ async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
                 await asyncio.sleep(0)  # a disk in memory must not keep others from their turn
             size = file.tell()
             file.truncate(size)
-        unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise StorageError(path.name, error.strerror or str(error)) from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
     return size

@@ -687,3 +687,14 @@ async def test_what_else_is_in_the_storage_is_never_cleared(platform):
     )
     for path in kept:
         assert await platform.storage.facts(path) is not None, path
+
+
+async def test_an_export_leaves_a_file_named_part_alone(platform, tmp_path):
+    other = tmp_path / "out.img.part"
+    other.write_bytes(b"somebody's")
+    async with Library.open(platform) as library:
+        await library.create("work", 1 << 20)
+        assert await library.export_to_path("work", tmp_path / "out.img") == 1 << 20
+    assert other.read_bytes() == b"somebody's"
+    assert [path.name for path in tmp_path.glob("*.part")] == ["out.img.part"]
+    assert not list(tmp_path.glob(".*.part"))
