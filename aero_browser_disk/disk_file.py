@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,10 @@ class DiskFile(io.RawIOBase):
 
     Put an `io.BufferedReader` or `io.BufferedRandom` over it for many small reads; the latter's own
     `flush` hands to the disk what it holds. This file's `flush` and `close` make writes durable;
-    closing the file leaves the disk open. What is cached is read
-    without waiting; for the rest the disk is waited for, and where that is impossible
-    `CannotWaitError` says why. Other errors are the disk's own.
+    closing the file leaves the disk open. A file that is garbage-collected before its writes were
+    flushed warns (`ResourceWarning`). What is cached is read without waiting; for the rest the disk
+    is waited for, and where that is impossible `CannotWaitError` says why. Other errors are the
+    disk's own.
 
     `wait` is how to wait; by default as this platform can. Without it, make the file in the event
     loop that the disk belongs to.
@@ -111,6 +113,18 @@ class DiskFile(io.RawIOBase):
         if not self._is_flushed:
             self._waiter.wait(self._disk.flush)
             self._is_flushed = True
+
+    def __del__(self) -> None:
+        # Collection happens in any thread, also the event loop's: a flush cannot be waited for.
+        if not getattr(self, "_is_flushed", True):
+            self._is_flushed = True
+            warnings.warn(
+                "a DiskFile was not closed; its last writes may not be durable",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+        super().__del__()
 
     def truncate(self, size: int | None = None, /) -> int:
         """Refused: a disk keeps its size."""

@@ -147,8 +147,29 @@ async def test_a_write_past_the_end_is_refused_whole():
         assert file.write(b"x" * 10) == 10
         assert file.write(b"") == 0
 
-    await asyncio.to_thread(work, DiskFile(disk))
+    file = DiskFile(disk)
+    await asyncio.to_thread(work, file)
+    await asyncio.to_thread(file.close)
     assert bytes(disk.data) == bytes(90) + b"x" * 10
+
+
+async def test_a_file_that_is_collected_unflushed_warns_and_waits_for_nothing():
+    disk = WritableDisk(100)
+    file = DiskFile(disk)
+    await asyncio.to_thread(file.write, b"x")
+    with pytest.warns(ResourceWarning, match="not closed"):
+        del file
+    assert disk.flushes == 0
+
+
+async def test_a_file_that_is_collected_flushed_is_quiet(recwarn):
+    disk = WritableDisk(100)
+    file = DiskFile(disk)
+    await asyncio.to_thread(file.write, b"x")
+    await asyncio.to_thread(file.flush)
+    del file
+    assert disk.flushes == 1
+    assert not recwarn
 
 
 async def test_buffers_of_any_item_size_are_filled(disk):

@@ -140,8 +140,9 @@ async def test_a_read_joins_what_is_under_way_and_asks_for_the_rest(disk, server
 async def test_a_block_is_served_before_its_request_ends(disk, server):
     server.behaviour = Behaviour(stall_after=BLOCK + 10)
     whole = asyncio.ensure_future(disk.read(2 * BLOCK, 3 * BLOCK))
-    first = await asyncio.wait_for(disk.read(2 * BLOCK, 100), timeout=10)
-    assert first == IMAGE.read(2 * BLOCK, 100)
+    first = asyncio.ensure_future(disk.read(2 * BLOCK, 100))  # after `whole` has begun
+    assert await asyncio.wait_for(first, timeout=10) == IMAGE.read(2 * BLOCK, 100)
+    assert ranges(server) == [(2 * BLOCK, 5 * BLOCK)]
     assert not whole.done()
     server.release()
     assert await whole == IMAGE.read(2 * BLOCK, 3 * BLOCK)
