@@ -73,15 +73,15 @@ class DiskFiles:
             self._extents.note(f"{found.path}/{node.name}", node.extents)
         return Listing(tuple(entries.values()))
 
-    async def stat(self, path: str) -> Entry:
-        """What a path leads to, its links followed."""
+    async def stat(self, path: str, *, follow_links: bool = True) -> Entry:
+        """What a path leads to. Without `follow_links` a link at its end is the entry itself."""
         self._forget_what_may_change()
         parts = _parts(path)
         if not parts:
             return Entry("", "folder")
         if len(parts) == 1:
             return await self._volume_entry(await self._partition(parts[0]))
-        return _entry((await self._find(path)).node)
+        return _entry((await self._find(path, follow_last=follow_links)).node)
 
     @opening
     async def open(self, path: str) -> AsyncImageFile:
@@ -202,8 +202,11 @@ class DiskFiles:
             self._opened.popitem(last=False)
         return content
 
-    async def _find(self, path: str) -> _Found:
-        """Walks down a path; links are followed, at most so many of them."""
+    async def _find(self, path: str, *, follow_last: bool = True) -> _Found:
+        """Walks down a path; links are followed, at most so many of them.
+
+        `follow_last` says whether one at the end of the path is too.
+        """
         volume, *steps = _parts(path)
         file_system = await self._file_system(await self._partition(volume))
         walked = [_Found(f"/{volume}", file_system.root, file_system)]
@@ -217,7 +220,7 @@ class DiskFiles:
                 walked = walked[:-1] or walked
                 continue
             node = await _child(walked[-1], step, path)
-            if node.kind != "link":
+            if node.kind != "link" or not (steps or follow_last):
                 walked.append(_Found(f"{walked[-1].path}/{node.name}", node, file_system))
                 continue
             links += 1

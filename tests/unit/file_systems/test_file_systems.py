@@ -200,6 +200,15 @@ async def test_a_circle_of_links_leads_nowhere(made, files):
         assert (entry.kind, entry.target) == ("link", "folder/one")
 
 
+async def test_a_link_at_the_end_of_a_path_is_told_if_asked(made, files):
+    if made[3] is LINKS:
+        link = await files.stat("/1/link", follow_links=False)
+        assert (link.kind, link.target) == ("link", "folder/one")
+        assert (await files.stat("/1/circle", follow_links=False)).kind == "link"
+        beyond = await files.stat("/1/folder/up/still", follow_links=False)
+        assert (beyond.name, beyond.kind) == ("still", "folder")
+
+
 @pytest.mark.parametrize(
     ("path", "offset", "length"),
     [("1/x", 0, 1), ("", 0, 1), ("/1/x", -1, 1), ("/1/x", 0, -1), ("/1/x", 0, 17 * MIB)],
