@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..disk import Disk
 from ..errors import (
@@ -19,7 +20,17 @@ from .file_io import MAX_READ_AT_ONCE, AsyncImageFile
 from .known_extents import KnownExtents, Location
 from .partitions import Partition, read_partitions
 from .recognition import begins_file_system, is_disc, open_file_system
-from .tree import LARGEST_FILE, MAX_ENTRIES, Content, Entry, Extent, FileSystem, Listing, Node
+from .tree import (
+    LARGEST_FILE,
+    MAX_ENTRIES,
+    Content,
+    Entry,
+    Extent,
+    FileSystem,
+    Listing,
+    Metadata,
+    Node,
+)
 from .volume import Volume
 
 _WHOLE_DISK = 0
@@ -78,7 +89,7 @@ class DiskFiles:
         self._forget_what_may_change()
         parts = _parts(path)
         if not parts:
-            return Entry("", "folder")
+            return Entry("", "folder", mode=stat.S_IFDIR | 0o555)
         if len(parts) == 1:
             return await self._volume_entry(await self._partition(parts[0]))
         return _entry((await self._find(path, follow_last=follow_links)).node)
@@ -162,9 +173,11 @@ class DiskFiles:
     async def _volume_entry(self, partition: Partition) -> Entry:
         """A volume with what it holds; why it cannot be read is no error here."""
         label, kind, cannot = partition.label, partition.type, None
+        metadata = Metadata()
         try:
             file_system = await self._file_system(partition)
             label, kind = file_system.label or label, file_system.kind
+            metadata = (await file_system.describe(file_system.root)).metadata
         except UnknownFileSystemError as error:
             kind, cannot = error.found, str(error)
         except DamagedFileSystemError as error:
@@ -177,6 +190,7 @@ class DiskFiles:
             description=kind,
             offset=partition.offset,
             cannot=cannot,
+            **asdict(metadata),
         )
 
     async def _file_system(self, partition: Partition) -> FileSystem:
@@ -225,8 +239,10 @@ class DiskFiles:
                 continue
             links += 1
             target = (node.target or "").split("/")
-            if not node.target or links > _MAX_LINKS or len(target) + len(steps) > _MAX_STEPS:
-                raise UnreadableFileError(path, "a link in the path leads nowhere")
+            if links > _MAX_LINKS or len(target) + len(steps) > _MAX_STEPS:
+                raise UnreadableFileError(path, "its symbolic links run in a circle")
+            if not node.target:
+                raise UnreadableFileError(path, "a symbolic link in it is empty")
             if not target[0] or target[0].endswith(":"):  # from the root, or a drive's
                 walked, target = walked[:1], target[1:]
             steps += [part for part in reversed(target) if part]
@@ -260,7 +276,7 @@ async def _content(found: _Found, path: str) -> Content:
 
 def _entry(node: Node) -> Entry:
     size = node.size if (node.size or 0) <= LARGEST_FILE else None
-    return Entry(node.name, node.kind, size, node.modified, node.target)
+    return Entry(node.name, node.kind, size, target=node.target, **asdict(node.metadata))
 
 
 def _parts(path: str) -> list[str]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from ..errors import DamagedFileSystemError
 from .cluster_chain import AllocationTable, ChainedContent, ClusterChain
-from .fat import dos_time
+from .fat import dos_mode, dos_time
 from .tree import (
     Content,
     Extent,
     InlineContent,
+    Kind,
+    Metadata,
     Node,
     StoredContent,
     find_folded,
+    plain_mode,
     read_extents,
     shown_name,
 )
@@ -48,7 +51,8 @@ class ExFatFileSystem:
     def __init__(self, table: AllocationTable, root_cluster: int) -> None:
         self._table = table
         self.label = ""
-        self.root = Node("", "folder", None, None, _Stream(root_cluster, -1, -1, has_chain=True))
+        key = _Stream(root_cluster, -1, -1, has_chain=True)
+        self.root = Node("", "folder", None, Metadata(mode=plain_mode("folder")), key)
 
     @classmethod
     async def open(cls, volume: Volume, start: bytes) -> ExFatFileSystem | None:
@@ -153,12 +157,21 @@ def _stream(record: bytes) -> _Stream:
 
 
 def _node(file: bytes, stream: _Stream, name: str) -> Node:
-    attributes, time, date = struct.unpack_from("<H", file, 4) + struct.unpack_from("<HH", file, 12)
-    is_folder = bool(attributes & _FOLDER)
-    modified = dos_time(date, time)
-    zone = file[23]
-    if modified is not None and zone & 0x80:  # §7.4.8: quarters of an hour, with a sign
-        quarters = (zone & 0x7F) - (128 if zone & 0x40 else 0)
-        modified -= quarters * 900
-    size = None if is_folder else stream.length
-    return Node(name, "folder" if is_folder else "file", size, modified, stream)
+    attributes = struct.unpack_from("<H", file, 4)[0]
+    kind: Kind = "folder" if attributes & _FOLDER else "file"
+    metadata = Metadata(
+        modified=_time(file, 12, file[21], file[23]),
+        accessed=_time(file, 16, 0, file[24]),
+        created=_time(file, 8, file[20], file[22]),
+        mode=dos_mode(kind, attributes),
+    )
+    return Node(name, kind, stream.length if kind == "file" else None, metadata, stream)
+
+
+def _time(file: bytes, at: int, hundredths: int, zone: int) -> float | None:
+    """A timestamp (§7.4.8). The zone counts quarters of an hour, with a sign, if it is known."""
+    time, date = struct.unpack_from("<HH", file, at)
+    found = dos_time(date, time, hundredths)
+    if found is None or not zone & 0x80:
+        return found
+    return found - ((zone & 0x7F) - (128 if zone & 0x40 else 0)) * 900

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import DamagedFileSystemError, UnknownFileSystemError, UnreadableFileError
 from .ext_content import MappedContent, inline_data, own_extents
-from .tree import Content, Extent, InlineContent, Kind, Node, shown_name
+from .tree import Content, Extent, InlineContent, Kind, Metadata, Node, shown_name
 from .volume import Volume
 
 _SUPERBLOCK, _SUPERBLOCK_LENGTH = 1024, 1024
@@ -39,16 +39,15 @@ class Inode:
     """What an inode says. `body` is all of it."""
 
     number: int
-    mode: int
     size: int
-    modified: float
+    metadata: Metadata
     flags: int
     body: bytes
 
     @property
     def kind(self) -> Kind:
         """What it is of."""
-        return _KINDS.get(stat.S_IFMT(self.mode), "other")
+        return _KINDS.get(stat.S_IFMT(self.metadata.mode or 0), "other")
 
 
 class ExtFileSystem:
@@ -74,7 +73,7 @@ class ExtFileSystem:
         self._check(blocks)
         self.kind = self._name()
         self.label = superblock[120:136].split(b"\0", 1)[0].decode("utf-8", "replace")
-        self.root = Node("", "folder", None, None, _ROOT)
+        self.root = Node("", "folder", None, Metadata(), _ROOT)
         self._descriptors: dict[int, bytes] = {}
 
     @classmethod
@@ -111,7 +110,7 @@ class ExtFileSystem:
         return await self._node_of(*folded) if folded is not None else None
 
     async def describe(self, node: Node) -> Node:
-        return node
+        return await self._node_of(_ROOT, "") if node is self.root else node
 
     async def content(self, node: Node) -> Content:
         assert isinstance(node.key, int)
@@ -162,11 +161,11 @@ class ExtFileSystem:
         if inode.kind == "link":
             target = await self._target(inode)
         if inode.kind != "file":
-            return Node(name, inode.kind, None, inode.modified, inode.number, target)
+            return Node(name, inode.kind, None, inode.metadata, inode.number, target)
         extents: tuple[Extent, ...] = ()
         if inode.flags & (_EXTENTS | _INLINE) == _EXTENTS:
             extents = own_extents(inode.body[40:100], self._volume.offset, self.block_size)
-        return Node(name, "file", inode.size, inode.modified, inode.number, None, extents)
+        return Node(name, "file", inode.size, inode.metadata, inode.number, None, extents)
 
     async def _target(self, inode: Inode) -> str:
         content = self._content_of(inode, "a link")
@@ -274,13 +273,33 @@ def _numbers(form: str, data: bytes, at: int) -> tuple[int, ...]:
 
 
 def _inode(number: int, body: bytes) -> Inode:
-    mode, low = struct.unpack_from("<HxxI", body, 0)
-    seconds = struct.unpack_from("<i", body, 16)[0]
+    mode, uid, low = struct.unpack_from("<HHI", body, 0)
+    gid = struct.unpack_from("<H", body, 24)[0]
     flags = struct.unpack_from("<I", body, 32)[0]
     high = struct.unpack_from("<I", body, 108)[0]
-    modified = float(seconds)
-    if len(body) >= 140 and struct.unpack_from("<H", body, 128)[0] >= 12:
-        extra = struct.unpack_from("<I", body, 136)[0]
-        modified += ((extra & 3) << 32) + (extra >> 2) / 1e9
+    uid_high, gid_high = struct.unpack_from("<HH", body, 120)
+    metadata = Metadata(
+        modified=_time(body, 16, 136),
+        accessed=_time(body, 8, 140),
+        changed=_time(body, 12, 132),
+        created=_time(body, 144, 148) if _has(body, 144) and any(body[144:152]) else None,
+        mode=mode,
+        uid=uid_high << 16 | uid,
+        gid=gid_high << 16 | gid,
+    )
     size = low if stat.S_ISLNK(mode) else high << 32 | low
-    return Inode(number, mode, size, modified, flags, body)
+    return Inode(number, size, metadata, flags, body)
+
+
+def _has(body: bytes, at: int) -> bool:
+    """Whether an inode is long enough for the four bytes at `at`, behind the first 128."""
+    return len(body) >= 132 and at + 4 <= 128 + struct.unpack_from("<H", body, 128)[0] <= len(body)
+
+
+def _time(body: bytes, seconds_at: int, extra_at: int) -> float:
+    """A time: 32 bits of seconds, and two more beside the nanoseconds (§ Inode Timestamps)."""
+    seconds: int = struct.unpack_from("<i", body, seconds_at)[0]
+    if not _has(body, extra_at):
+        return float(seconds)
+    extra: int = struct.unpack_from("<I", body, extra_at)[0]
+    return float(seconds + ((extra & 3) << 32)) + (extra >> 2) / 1e9

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 from ..errors import UnreadableFileError
 from .cluster_chain import AllocationTable, ChainedContent, ClusterChain
-from .tree import Content, Extent, Node, StoredContent, find_folded, shown_name
+from .tree import (
+    Content,
+    Extent,
+    Kind,
+    Metadata,
+    Node,
+    StoredContent,
+    find_folded,
+    plain_mode,
+    shown_name,
+)
 from .volume import Volume
 
 _ENTRY = 32
@@ -55,7 +65,7 @@ class FatFileSystem:
         self.kind = f"FAT{shape.bits}"
         label = shape.label.decode("cp437").strip()
         self.label = "" if label == "NO NAME" else label
-        self.root = Node("", "folder", None, None, None)
+        self.root = Node("", "folder", None, Metadata(mode=plain_mode("folder")), None)
         self._table = AllocationTable(
             volume,
             shape.table,
@@ -242,23 +252,29 @@ def _short_name(record: bytes) -> str:
 
 
 def _node(record: bytes, name: str) -> Node:
-    high, time, date, low, size = struct.unpack_from("<H", record, 20) + struct.unpack_from(
-        "<HHHI", record, 22
+    tenths, created_time, created_date, accessed_date, high = struct.unpack_from(
+        "<BHHHH", record, 13
     )
-    is_folder = bool(record[11] & _FOLDER)
-    return Node(
-        name,
-        "folder" if is_folder else "file",
-        None if is_folder else size,
-        dos_time(date, time),
-        high << 16 | low,
+    time, date, low, size = struct.unpack_from("<HHHI", record, 22)
+    kind: Kind = "folder" if record[11] & _FOLDER else "file"
+    metadata = Metadata(
+        modified=dos_time(date, time),
+        accessed=dos_time(accessed_date, 0),
+        created=dos_time(created_date, created_time, tenths),
+        mode=dos_mode(kind, record[11]),
     )
+    return Node(name, kind, size if kind == "file" else None, metadata, high << 16 | low)
 
 
-def dos_time(date: int, time: int) -> float | None:
+def dos_mode(kind: Kind, attributes: int) -> int:
+    """The mode that DOS's attributes stand for; a folder's read-only has no such meaning."""
+    return plain_mode(kind, is_read_only=kind == "file" and bool(attributes & _READ_ONLY))
+
+
+def dos_time(date: int, time: int, hundredths: int = 0) -> float | None:
     """Seconds since the epoch of a DOS date and time, taken as UTC; None when it is no date."""
     year, month, day = 1980 + (date >> 9), date >> 5 & 15, date & 31
     hour, minute, second = time >> 11, time >> 5 & 63, (time & 31) * 2
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60):
         return None
-    return float(calendar.timegm((year, month, day, hour, minute, second)))
+    return calendar.timegm((year, month, day, hour, minute, second)) + hundredths / 100

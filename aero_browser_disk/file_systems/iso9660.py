@@ -5,12 +5,22 @@ from __future__ import annotations
 import calendar
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..errors import DamagedFileSystemError, UnreadableFileError
 from .rock_ridge import RockRidge, starts_rock_ridge
-from .tree import Content, Extent, Kind, Node, StoredContent, find_folded, shown_name
+from .tree import (
+    Content,
+    Extent,
+    Kind,
+    Metadata,
+    Node,
+    StoredContent,
+    find_folded,
+    plain_mode,
+    shown_name,
+)
 from .volume import Volume
 
 SECTOR = 2048
@@ -63,12 +73,13 @@ class Iso9660FileSystem:
         names: Names,
         skipped: int,
         label: str,
+        metadata: Metadata,
         has_udf: bool = False,
     ) -> None:
         kind = "ISO 9660" if names == "plain" else f"ISO 9660 ({names})"
         self.kind = f"UDF, of which the {kind} part is shown" if has_udf else kind
         self.label = label
-        self.root = Node("", "folder", None, None, _Key(root.sections))
+        self.root = Node("", "folder", None, metadata, _Key(root.sections))
         self._volume = volume
         self._block_size = block_size
         self._names = names
@@ -86,13 +97,17 @@ class Iso9660FileSystem:
             raise DamagedFileSystemError(f"its blocks are said to have {size} bytes")
         label = primary[40:72].decode("latin-1").strip()
         root = _root(primary, size)
-        skipped = starts_rock_ridge(await _first_system_use(volume, root))
+        system_use = await _first_system_use(volume, root)
+        skipped = starts_rock_ridge(system_use)
         if skipped is not None:
-            return cls(volume, size, root, "Rock Ridge", skipped, label, found.has_udf)
+            rock = await RockRidge.read(volume, system_use[skipped:])
+            metadata = _metadata("folder", root, rock)
+            return cls(volume, size, root, "Rock Ridge", skipped, label, metadata, found.has_udf)
+        names: Names = "plain"
         if joliet is not None:
+            names, root = "Joliet", _root(joliet, size)
             label = joliet[40:72].decode("utf-16-be", "replace").strip()
-            return cls(volume, size, _root(joliet, size), "Joliet", 0, label, found.has_udf)
-        return cls(volume, size, root, "plain", 0, label, found.has_udf)
+        return cls(volume, size, root, names, 0, label, _metadata("folder", root), found.has_udf)
 
     async def children(self, folder: Node) -> AsyncIterator[Node]:
         assert isinstance(folder.key, _Key)
@@ -142,7 +157,7 @@ class Iso9660FileSystem:
 
     async def _node(self, record: _Record, sections: tuple[tuple[int, int], ...]) -> Node | None:
         kind: Kind = "folder" if record.flags & _FOLDER else "file"
-        name, modified, target, cannot = _own_name(record.name), record.modified, None, ""
+        name, target, cannot, rock = _own_name(record.name), None, "", None
         if record.interleaved:
             cannot = "it is interleaved with another file"
         if self._names == "Joliet":
@@ -154,20 +169,21 @@ class Iso9660FileSystem:
             name = rock.name or name
             kind = rock.kind or kind
             target = rock.target
-            modified = modified if rock.modified is None else rock.modified
             cannot = cannot or rock.cannot
             if rock.child is not None:  # a folder that was moved here for being too deep
-                kind, sections = "folder", await self._moved(rock.child)
+                kind, (sections, rock) = "folder", await self._moved(rock.child)
         size = sum(length for _, length in sections) if kind == "file" else None
         key = _Key(sections, cannot)
         extents = tuple(self._extents(sections)) if kind == "file" else ()
-        return Node(shown_name(name), kind, size, modified, key, target, extents)
+        metadata = _metadata(kind, record, rock)
+        return Node(shown_name(name), kind, size, metadata, key, target, extents)
 
-    async def _moved(self, block: int) -> tuple[tuple[int, int], ...]:
-        """Where a folder that lies elsewhere is: its first record tells its length."""
+    async def _moved(self, block: int) -> tuple[tuple[tuple[int, int], ...], RockRidge]:
+        """Where a folder that lies elsewhere is, and its fields: its first record tells both."""
         offset = block * self._block_size
         for record in _sector_records(await self._volume.read(offset, SECTOR), self._block_size):
-            return ((offset, record.size),)
+            rock = await RockRidge.read(self._volume, record.system_use[self._skipped :])
+            return ((offset, record.size),), rock
         raise DamagedFileSystemError("a folder was moved to where there is none")
 
 
@@ -200,6 +216,14 @@ async def _read_descriptors(volume: Volume) -> _Descriptors | None:
         elif descriptor[0] == _SUPPLEMENTARY and descriptor[88:91] in _JOLIET and not is_terminated:
             joliet = descriptor
     return _Descriptors(primary, joliet, has_udf) if primary is not None else None
+
+
+def _metadata(kind: Kind, record: _Record, rock: RockRidge | None = None) -> Metadata:
+    """What Rock Ridge says, and the record where it does not."""
+    found = Metadata() if rock is None else rock.metadata
+    modified = record.modified if found.modified is None else found.modified
+    mode = plain_mode(kind, is_read_only=True) if found.mode is None else found.mode
+    return replace(found, modified=modified, mode=mode)
 
 
 def _root(descriptor: bytes, block_size: int) -> _Record:

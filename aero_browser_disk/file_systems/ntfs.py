@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from ..errors import DamagedFileSystemError, UnreadableFileError
 from .lznt1 import decompress
@@ -17,6 +18,7 @@ from .ntfs_records import (
     INDEX_ALLOCATION,
     INDEX_ROOT,
     REPARSE_POINT,
+    STANDARD,
     VOLUME_NAME,
     Attribute,
     FileName,
@@ -25,6 +27,7 @@ from .ntfs_records import (
     file_name,
     index_entries,
     mended,
+    metadata_of,
     run_extents,
 )
 from .tree import (
@@ -32,6 +35,7 @@ from .tree import (
     Extent,
     InlineContent,
     Kind,
+    Metadata,
     Node,
     StoredContent,
     find_folded,
@@ -62,7 +66,7 @@ class NtfsFileSystem:
 
     def __init__(self, volume: Volume, cluster_size: int, record_size: int, clusters: int) -> None:
         self.label = ""
-        self.root = Node("", "folder", None, None, (_ROOT, 0))
+        self.root = Node("", "folder", None, Metadata(), (_ROOT, 0))
         self._volume = volume
         self._cluster_size = cluster_size
         self._record_size = record_size
@@ -145,20 +149,27 @@ class NtfsFileSystem:
         return self._value(parts)
 
     async def describe(self, node: Node) -> Node:
-        """The node with the size that counts and, of a link, where it leads.
+        """The node with the size and times that count and, of a link, where it leads.
 
         A folder's index is only brought up to date for the name that a file was changed by.
         """
         record, tag = _key_of(node)
+        node = replace(node, metadata=await self._metadata(record, node))
         if node.kind == "link":
             (point,) = (await self._parts(record, REPARSE_POINT, ""))[:1] or (None,)
             value = await self._value([point]).read(0, point.size) if point else b""
-            return Node(node.name, "link", None, node.modified, node.key, _target(value))
+            return replace(node, size=None, target=_target(value))
         if node.kind == "file" and tag in _PLAIN_TAGS:
             parts = await self._parts(record, DATA, "")
-            size = parts[0].size if parts else 0
-            return Node(node.name, "file", size, node.modified, node.key)
+            return replace(node, size=parts[0].size if parts else 0)
         return node
+
+    async def _metadata(self, record: int, node: Node) -> Metadata:
+        for attribute in await self._own_attributes(record):
+            value = attribute.value
+            if attribute.type == STANDARD and value is not None and len(value) >= 36:
+                return metadata_of(node.kind, value, struct.unpack_from("<I", value, 32)[0])
+        return node.metadata
 
     # ── folders ──────────────────────────────────────────────────────────────────────────────────
 
@@ -313,7 +324,8 @@ def _node(entry: IndexEntry) -> Node | None:
     tag = name.reparse_tag if name.flags & _REPARSE else 0
     kind = _kind(name, tag)
     size = name.size if kind == "file" else None
-    return Node(shown_name(name.name), kind, size, name.modified, (entry.record, tag))
+    metadata = metadata_of(kind, name.times, name.flags)
+    return Node(shown_name(name.name), kind, size, metadata, (entry.record, tag))
 
 
 def _kind(name: FileName, tag: int) -> Kind:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import DamagedFileSystemError
-from .tree import Extent, joined
+from .tree import Extent, Kind, Metadata, joined, plain_mode
 
 STANDARD, ATTRIBUTE_LIST, FILE_NAME, VOLUME_NAME = 0x10, 0x20, 0x30, 0x60
 DATA, INDEX_ROOT, INDEX_ALLOCATION, BITMAP, REPARSE_POINT = 0x80, 0x90, 0xA0, 0xB0, 0xC0
@@ -16,6 +16,7 @@ COMPRESSED, ENCRYPTED = 0x0001, 0x4000
 _STRIDE = 512
 _END = 0xFFFFFFFF
 _MAX_ATTRIBUTES = 512
+_READ_ONLY = 0x01
 _EPOCH_S = 11_644_473_600  # from 1601 to 1970
 
 
@@ -44,7 +45,8 @@ class FileName:
     """The value of a $FILE_NAME, which is also the key of a folder's index."""
 
     name: str
-    modified: float
+    times: bytes
+    """As `metadata_of` reads them."""
     size: int
     flags: int
     reparse_tag: int
@@ -155,10 +157,26 @@ def file_name(value: bytes) -> FileName:
     """Reads a $FILE_NAME; raises `DamagedFileSystemError`."""
     if len(value) < 66 or len(value) < 66 + 2 * value[64]:
         raise DamagedFileSystemError("a name is shorter than it says")
-    modified = struct.unpack_from("<Q", value, 16)[0]
     size, flags, tag = struct.unpack_from("<QII", value, 48)
     name = value[66 : 66 + 2 * value[64]].decode("utf-16-le", "replace")
-    return FileName(name, modified / 1e7 - _EPOCH_S, size, flags, tag, value[65])
+    return FileName(name, value[8:40], size, flags, tag, value[65])
+
+
+def metadata_of(kind: Kind, times: bytes, flags: int) -> Metadata:
+    """Metadata from four times, as $STANDARD_INFORMATION and $FILE_NAME have them, and flags."""
+    created, modified, changed, accessed = struct.unpack_from("<4Q", times)
+    return Metadata(
+        modified=_time(modified),
+        accessed=_time(accessed),
+        changed=_time(changed),
+        created=_time(created),
+        mode=plain_mode(kind, is_read_only=kind == "file" and bool(flags & _READ_ONLY)),
+    )
+
+
+def _time(ticks: int) -> float | None:
+    """Seconds since the epoch of a count of 100 ns since 1601; None for none."""
+    return ticks / 1e7 - _EPOCH_S if ticks else None
 
 
 def index_entries(node: bytes) -> list[IndexEntry]:

@@ -6,15 +6,17 @@ import calendar
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from .tree import Kind
+from .tree import Kind, Metadata
 from .volume import Volume
 
 _SECTOR = 2048
 _MAX_CONTINUATIONS = 32
 _KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
-_CREATED, _MODIFIED, _LONG_FORM = 0x01, 0x02, 0x80
+_TIMES = ("created", "modified", "accessed", "changed")  # bits 0 to 3, in the order they follow
+_LONG_FORM = 0x80
 
 
 def starts_rock_ridge(system_use: bytes) -> int | None:
@@ -30,13 +32,18 @@ class RockRidge:
     """The fields of one record."""
 
     name: str = ""
-    kind: Kind | None = None
-    modified: float | None = None
+    metadata: Metadata = field(default_factory=Metadata)
     target: str | None = None
     child: int | None = None
     """The block of the folder that stands here, if it was moved away."""
     is_relocated: bool = False
     cannot: str = ""
+
+    @property
+    def kind(self) -> Kind | None:
+        """What it is, where the record says so."""
+        mode = self.metadata.mode
+        return None if mode is None else _KINDS.get(stat.S_IFMT(mode), "other")
 
     @classmethod
     async def read(cls, volume: Volume, system_use: bytes) -> RockRidge:
@@ -65,11 +72,11 @@ class RockRidge:
         return found
 
     def _take(self, kind: bytes, body: bytes) -> None:
-        if kind == b"PX" and len(body) >= 4:
-            mode = struct.unpack_from("<I", body)[0]
-            self.kind = _KINDS.get(stat.S_IFMT(mode), "other")
+        if kind == b"PX" and len(body) >= 28:
+            mode, uid, gid = struct.unpack_from("<I12xI4xI", body)
+            self.metadata = replace(self.metadata, mode=mode, uid=uid, gid=gid)
         elif kind == b"TF" and body:
-            self.modified = _modified(body)
+            self.metadata = replace(self.metadata, **_times(body))
         elif kind == b"CL" and len(body) >= 4:
             self.child = struct.unpack_from("<I", body)[0]
         elif kind == b"RE":
@@ -120,23 +127,33 @@ class _LinkTarget:
         return "/" if self._parts == [""] else "/".join(self._parts)
 
 
-def _modified(body: bytes) -> float | None:
-    """The time of the last change, of those that a TF field has."""
+def _times(body: bytes) -> dict[str, Any]:
+    """The times that a TF field has (P1282, §4.1.6)."""
     flags, at = body[0], 1
     size = 17 if flags & _LONG_FORM else 7
-    if flags & _CREATED:
-        at += size
-    stamp = body[at : at + size]
-    if not flags & _MODIFIED or len(stamp) < size:
+    found: dict[str, Any] = {}
+    for bit, name in enumerate(_TIMES):
+        if flags & 1 << bit:
+            time = _time(body[at : at + size], size)
+            at += size
+            if time is not None:
+                found[name] = time
+    return found
+
+
+def _time(stamp: bytes, size: int) -> float | None:
+    if len(stamp) < size:
         return None
+    hundredths = 0
     if size == 17:
-        digits = stamp[:14].decode("latin-1")
-        if not digits.isdecimal():
+        digits = stamp[:16].decode("latin-1")
+        if not (digits.isascii() and digits.isdecimal()):
             return None
-        parts = [int(digits[:4])] + [int(digits[n : n + 2]) for n in range(4, 14, 2)]
+        parts = [int(digits[:4])] + [int(digits[n : n + 2]) for n in range(4, 16, 2)]
+        hundredths = parts.pop()
     else:
         parts = [1900 + stamp[0], *stamp[1:6]]
     if not parts[0] or not 1 <= parts[1] <= 12 or not 1 <= parts[2] <= 31:
         return None
     quarters: int = struct.unpack("b", stamp[-1:])[0]
-    return calendar.timegm((*parts[:6],)) - quarters * 900.0
+    return calendar.timegm((*parts,)) - quarters * 900.0 + hundredths / 100

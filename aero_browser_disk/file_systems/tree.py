@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -23,9 +24,10 @@ LARGEST_FILE = (1 << 53) - 1
 class Entry:
     """A line of a listing.
 
-    `size` is in bytes, `modified` in seconds since the epoch; None where it is not known. File
+    `size` is in bytes; times are in seconds since the epoch; None where it is not known. File
     systems without time zones (FAT) are taken to be in UTC. `target` is where a link leads. A
-    volume has a `label`, a `description` for a person, and says why it `cannot` be read, if so.
+    volume has a `label`, a `description` for a person, and says why it `cannot` be read, if so;
+    its times, mode and owner are those of its root folder.
     """
 
     name: str
@@ -38,6 +40,29 @@ class Entry:
     offset: int | None = None
     """Where a volume begins on the disk, in bytes."""
     cannot: str | None = None
+    accessed: float | None = None
+    changed: float | None = None
+    """When its metadata changed: `st_ctime` of Unix."""
+    created: float | None = None
+    mode: int | None = None
+    """Type and permissions, as `st_mode` of `os.stat`; made up from the attributes on FAT, exFAT
+    and NTFS, and from the type on discs without Rock Ridge."""
+    uid: int | None = None
+    gid: int | None = None
+    """User and group, on file systems of Unix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a file system says of a file besides its bytes, in the units of `Entry`."""
+
+    modified: float | None = None
+    accessed: float | None = None
+    changed: float | None = None
+    created: float | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,7 @@ class Node:
     name: str
     kind: Kind
     size: int | None
-    modified: float | None
+    metadata: Metadata
     key: object
     target: str | None = None
     extents: tuple[Extent, ...] = ()
@@ -159,6 +184,15 @@ class InlineContent:
 
     async def read(self, offset: int, length: int) -> bytes:
         return self._data[offset : offset + length]
+
+
+def plain_mode(kind: Kind, *, is_read_only: bool = False) -> int:
+    """The mode of a file where the file system has none: as a careful system would show it."""
+    if kind == "link":
+        return stat.S_IFLNK | 0o777
+    if kind == "folder":
+        return stat.S_IFDIR | (0o555 if is_read_only else 0o755)
+    return stat.S_IFREG | (0o444 if is_read_only else 0o644)
 
 
 def within(extents: Sequence[Extent], offset: int, length: int) -> list[Extent]:

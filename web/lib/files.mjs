@@ -30,6 +30,12 @@ const MAX_REQUESTED = 2; // chunks: one is fetched while the one before is used
  * @property {string} description what a volume contains, in words
  * @property {number | null} offset where a volume begins on the disk, in bytes
  * @property {string | null} cannot why a volume's files cannot be shown, in words
+ * @property {number | null} accessed in seconds since the epoch, as the other times
+ * @property {number | null} changed when the metadata changed (`st_ctime`)
+ * @property {number | null} created
+ * @property {number | null} mode type and permissions, as `st_mode` has them
+ * @property {number | null} uid on file systems of Unix
+ * @property {number | null} gid
  */
 
 /** @typedef {{ entries: Entry[], complete: boolean }} Listing */

@@ -52,6 +52,12 @@ async def test_a_listing_is_plain(ask):
         "description": entry["description"],
         "offset": 0,
         "cannot": None,
+        "accessed": None,
+        "changed": None,
+        "created": None,
+        "mode": 0o40755,
+        "uid": None,
+        "gid": None,
     }
     listing = await ask("files.list", path="/1")
     assert [e["name"] for e in listing["entries"]] == ["hello.txt"]
