@@ -1,4 +1,4 @@
-"""The service as a plain ASGI 3 application: access, routing, and errors as JSON."""
+"""The service as an ASGI 3 application: it responds, counts and logs, and errors become JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Final
 
-from .access.authorization import AuthResult, Gate
+from starlette.routing import Route
+
+from .access.authorization import Gate
 from .access.leases import Leases
 from .configuration import Configuration
 from .http.access_log import AccessLog, UnusableImages
@@ -20,8 +22,8 @@ from .http.exchange import Exchange, Handler
 from .http.metrics import Metrics
 from .http.operation import Operation
 from .http.repeated_requests import Parts, RepeatedRequests
-from .http.response import CutShortError, HttpError, Response
-from .http.routing import Route, Router
+from .http.response import CutShortError, HttpError
+from .http.routing import Resource, Routes
 from .http.service_context import ServiceContext
 from .http.sidecar_files import SidecarFiles
 from .stores.image_store import (
@@ -52,8 +54,6 @@ class Service:
     ) -> None:
         self._store = store
         self._log = log
-        self._gate = gate or Gate()
-        self._limits = limits
         self._metrics = metrics
         self._server = configuration.server
         self._in_flight = 0
@@ -62,6 +62,8 @@ class Service:
         self._context = ServiceContext(
             configuration.cors.policy,
             TrustedProxies(configuration.server.trusted_proxies),
+            gate,
+            limits,
             always_private=configuration.server.tls_client_authorities is not None,
             is_unix=configuration.server.unix_socket is not None,
             body_s=configuration.server.keep_alive_s,
@@ -73,18 +75,17 @@ class Service:
         self._unusable = UnusableImages(log)
         operation = Operation(store, metrics, configuration, self._unusable)
         routes = [
-            Route("/disks/{id}/bytes", {"GET": disk_bytes.respond}),
-            Route("/v1/images/{id}", {"GET": disk_bytes.respond}),
+            Route("/disks/{id}/bytes", Resource(GET=disk_bytes.respond)),
+            Route("/v1/images/{id}", Resource(GET=disk_bytes.respond)),
             *catalog.routes,
             *sidecars.routes,
             *operation.routes,
             *more_routes,
+            *(leases.routes if leases is not None else ()),
         ]
-        if leases is not None:
-            routes += leases.routes
         operation.document(routes)
-        self._router = Router(configuration.base_path, routes)
-        self._parts = Parts(log, metrics, self._gate, limits, self._handle, self._route)
+        self._routes = Routes(configuration.base_path, routes)
+        self._parts = Parts(log, metrics, self._context, self._handle, self._route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection scope of ASGI 3."""
@@ -116,78 +117,37 @@ class Service:
                 self._metrics.ended(exchange)
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self._finish()
-                self._store.close()
-                if self._limits:
-                    await self._limits.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            await send({"type": "lifespan.startup.complete"})
-
-    async def _finish(self) -> None:
-        """Waits for requests under way: not every server does so before it shuts down."""
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
         try:
+            # Not every server waits for requests under way before it shuts down.
             async with asyncio.timeout(self._server.grace_s):
                 await self._idle.wait()
         except TimeoutError:
             self._log.event("unfinished", requests=self._in_flight)
+        self._store.close()
+        if self._context.limits:
+            await self._context.limits.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
     async def _respond(self, exchange: Exchange, respond: Handler) -> None:
         try:
             await respond(exchange)
         except CutShortError as error:
             exchange.record.cut = str(error)
-        except HttpError as error:
-            await _send_error(exchange, error)
-        except ImageNotFoundError as error:
-            self._unusable.report(exchange.request.image_id, str(error))
-            await _send_error(exchange, _NO_SUCH_IMAGE)
-        except PrivateImageError:
-            await _send_error(exchange, self._refusal(exchange))
-        except LimitExceededError as error:
-            if self._metrics:
-                self._metrics.limited(error.limit)
-            await _send_error(exchange, _too_many(error))
-        except VersionChangedError:
-            self._store_failed(exchange, "changing", "the image is being written")
-            await _send_error(exchange, _CHANGING)
-        except OSError as error:
-            self._store_failed(exchange, "failed", str(error))
-            await _send_error(exchange, _STORE_FAILED)
-        except Exception:  # noqa: BLE001 - the log has the traceback, the client a plain 500
-            self._fail(exchange, traceback.format_exc(limit=-8))
-            await _send_error(exchange, _INTERNAL)
+        except Exception as error:  # noqa: BLE001 - each gets a response
+            refusal = self._refusal(exchange, error)
+            if exchange.record.status is None:
+                exchange.responder.pace = None
+                await exchange.responder.reply(refusal.response)
+            else:
+                # A server that gets control back with a body unfinished closes the connection.
+                exchange.record.cut = refusal.code
 
     async def _route(self, exchange: Exchange) -> None:
         self._check_request(exchange)
-        route = self._router.find(exchange)
-        if exchange.request.method == "OPTIONS":
-            # Also for missing images: a page can only read the 404 of its GET if the preflight
-            # succeeded.
-            await exchange.responder.reply(Response(204, (("Allow", exchange.request.methods),)))
-            return
-        handler = route.handler(exchange.request.method)
-        if handler is None:
-            raise HttpError(
-                405,
-                "method_not_allowed",
-                f"Use {exchange.request.methods} here.",
-                (("Allow", exchange.request.methods),),
-            )
-        if "id" in exchange.request.parameters and exchange.request.image_id is None:
-            raise ImageNotFoundError
-        if self._gate.is_configured:
-            exchange.auth = await self._gate.examine(exchange.auth_request)
-            # An identity from a proxy is a credential too.
-            exchange.responder.is_private |= exchange.auth != _NOBODY
-        if self._limits is None or not route.counted:
-            await handler(exchange)
-            return
-        async with self._limits.admitted(exchange.client) as exchange.responder.pace:
-            await handler(exchange)
+        await self._routes.respond(exchange)
 
     def _check_request(self, exchange: Exchange) -> None:
         """Rejects malformed or oversized requests before they cost anything."""
@@ -203,25 +163,48 @@ class Service:
                 431, "headers_too_large", f"Headers are limited to {max_headers} bytes."
             )
 
-    def _refusal(self, exchange: Exchange) -> HttpError:
+    def _refusal(self, exchange: Exchange, error: Exception) -> HttpError:
+        """The error as the client gets it; what the operator must know is counted and logged."""
+        match error:
+            case HttpError():
+                return error
+            case ImageNotFoundError():
+                self._unusable.report(exchange.request.image_id, str(error))
+                return _NO_SUCH_IMAGE
+            case PrivateImageError():
+                return self._private(exchange)
+            case LimitExceededError(limit=limit):
+                if self._metrics:
+                    self._metrics.limited(limit)
+                said = f"Too many requests: the limit of {limit.replace('_', ' ')} is reached."
+                wait = {"Retry-After": str(error.retry_after_s)}
+                return HttpError(429, "too_many_requests", f"{said} Wait.", wait, limit=limit)
+            case VersionChangedError():
+                if self._metrics:
+                    self._metrics.store_error("changing")
+                return _CHANGING
+            case OSError():
+                if self._metrics:
+                    self._metrics.store_error("failed")
+                self._fail(exchange, str(error))
+                return _STORE_FAILED
+        # The log has the traceback, the client a plain 500.
+        self._fail(exchange, "".join(traceback.format_exception(error, limit=-8)))
+        return _INTERNAL
+
+    def _private(self, exchange: Exchange) -> HttpError:
         """Why a private image is refused: 401 if other credentials may help, else 403."""
         refusal = exchange.auth.refusal
-        if not self._gate.is_configured or exchange.auth.grant is not None:
+        if not self._context.gate.is_configured or exchange.auth.grant is not None:
             return HttpError(403, "private_image", "This image is private.")
-        if refusal is not None and refusal.status == 503:
-            return HttpError(503, refusal.code, str(refusal), (("Retry-After", "5"),))
-        if refusal is not None:
-            challenge = f'Bearer realm="disks", error="{refusal.code}"'
-            return HttpError(401, refusal.code, str(refusal), (("WWW-Authenticate", challenge),))
         challenge = 'Bearer realm="disks"'
-        message = "This image is private: send credentials."
-        return HttpError(401, "no_credentials", message, (("WWW-Authenticate", challenge),))
-
-    def _store_failed(self, exchange: Exchange, kind: str, reason: str) -> None:
-        if self._metrics:
-            self._metrics.store_error(kind)
-        if kind == "failed":
-            self._fail(exchange, reason)
+        if refusal is None:
+            message = "This image is private: send credentials."
+            return HttpError(401, "no_credentials", message, {"WWW-Authenticate": challenge})
+        if refusal.status == 503:
+            return HttpError(503, refusal.code, str(refusal), {"Retry-After": "5"})
+        challenge += f', error="{refusal.code}"'
+        return HttpError(401, refusal.code, str(refusal), {"WWW-Authenticate": challenge})
 
     def _fail(self, exchange: Exchange, reason: str) -> None:
         self._log.event(
@@ -233,34 +216,11 @@ class Service:
         )
 
 
-async def _send_error(exchange: Exchange, error: HttpError) -> None:
-    """Responds with the error; if the status was already sent, the connection is closed instead.
-
-    A server that gets control back with a body unfinished closes the connection.
-    """
-    if exchange.record.status is None:
-        exchange.responder.pace = None
-        await exchange.responder.reply(error.response)
-    else:
-        exchange.record.cut = error.code
-
-
-def _too_many(error: LimitExceededError) -> HttpError:
-    return HttpError(
-        429,
-        "too_many_requests",
-        f"Too many requests: the limit of {error.limit.replace('_', ' ')} is reached. Wait.",
-        (("Retry-After", str(error.retry_after_s)),),
-        limit=error.limit,
-    )
-
-
-_NOBODY: Final = AuthResult()
 _NO_SUCH_IMAGE: Final = HttpError(404, "no_such_image", "There is no image with this id.")
 _CHANGING: Final = HttpError(
-    503, "image_changing", "The image is being written. Try again.", (("Retry-After", "1"),)
+    503, "image_changing", "The image is being written. Try again.", {"Retry-After": "1"}
 )
 _STORE_FAILED: Final = HttpError(
-    503, "store_failed", "The image cannot be read now. Try again.", (("Retry-After", "5"),)
+    503, "store_failed", "The image cannot be read now. Try again.", {"Retry-After": "5"}
 )
 _INTERNAL: Final = HttpError(500, "internal_error", "The service failed; its log has the details.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from starlette.routing import Route
+
 from .access.authorization import Authority, Gate
 from .access.leases import Leases
 from .access.proxy_identity import ProxyIdentity
@@ -14,7 +16,6 @@ from .configuration import Configuration, ConfigurationError, JwtOptions, Server
 from .http.access_log import AccessLog
 from .http.client_limits import Allowance, ClientLimits, LocalLimits
 from .http.metrics import Metrics
-from .http.routing import Route
 from .stores.folder_store import FolderStore
 from .stores.image_store import ImageStore
 from .stores.manifest import MANIFEST

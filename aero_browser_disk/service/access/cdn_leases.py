@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+from starlette.routing import Route
 
-from ..http.api import OF_BODY, OF_IMAGE, Document, Endpoint, moment, read_body, reply
+from ..http.api import OF_BODY, OF_IMAGE, Document, Endpoint, moment, read_body, respond
 from ..http.exchange import Exchange
 from ..http.response import PRIVATE
-from ..http.routing import Route
+from ..http.routing import Resource
 from ..stores.image_store import ImageStore
 from .cloudfront import CloudFront
 
@@ -47,16 +49,16 @@ class CdnLeases:
         self._lifetime_s = lifetime_s
         self._domain = domain
         endpoint = Endpoint(
-            self.respond,
+            self.lease,
             "leaseFromCdn",
             "Where the CDN has the image; with cookies, or signed, unless it is public.",
             CdnLease,
             OF_IMAGE | OF_BODY,
             CdnRequest,
         )
-        self.routes = [Route("/v1/images/{id}/cdn", {"POST": endpoint})]
+        self.routes = [Route("/v1/images/{id}/cdn", Resource(POST=endpoint))]
 
-    async def respond(self, exchange: Exchange) -> None:
+    async def lease(self, exchange: Exchange) -> Response:
         """Responds with `url` and `expires_at`, which is null when the image is public."""
         asked = await read_body(exchange, CdnRequest, CdnRequest())
         image_id = exchange.request.parameters["id"]
@@ -64,17 +66,17 @@ class CdnLeases:
             entry = opened.image.entry
         url = self._cloudfront.address.of(entry.file)
         if entry.public:
-            lease = CdnLease(url=url, kind="public", expires_at=None)
-            await reply(exchange, lease, (PRIVATE,))
-            return
+            return respond(CdnLease(url=url, kind="public", expires_at=None), PRIVATE)
         expires_at = int(time.time()) + self._lifetime_s
-        fields = [PRIVATE]
+        cookies = []
         if asked.kind == "url":
             url = self._cloudfront.signed_url(entry.file, expires_at)
         else:
             cookies = self._cloudfront.set_cookie_fields(
                 entry.file, expires_at, self._lifetime_s, self._domain
             )
-            fields += [("Set-Cookie", cookie) for cookie in cookies]
         lease = CdnLease(url=url, kind=asked.kind, expires_at=moment(expires_at))
-        await reply(exchange, lease, tuple(fields))
+        response = respond(lease, PRIVATE)
+        for cookie in cookies:
+            response.headers.append("Set-Cookie", cookie)
+        return response

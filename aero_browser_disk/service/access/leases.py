@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
+from starlette.responses import Response
+from starlette.routing import Route
 
-from ..http.api import OF_IMAGE, Document, Endpoint, moment, reply
+from ..http.api import OF_IMAGE, Document, Endpoint, moment, respond
 from ..http.exchange import Exchange
 from ..http.response import PRIVATE, HttpError
-from ..http.routing import Route
+from ..http.routing import Resource
 from ..stores.image_store import ImageStore
 from .authorization import short_digest
 from .signed_urls import SignedUrls
@@ -36,10 +38,10 @@ class Leases:
         self._lifetime_s = lifetime_s
         self._address = address
         summary = "A signed address of the image's bytes, for a while."
-        endpoint = Endpoint(self.respond, "leaseImage", summary, Lease, OF_IMAGE)
-        self.routes = [Route("/v1/images/{id}/lease", {"POST": endpoint})]
+        endpoint = Endpoint(self.lease, "leaseImage", summary, Lease, OF_IMAGE)
+        self.routes = [Route("/v1/images/{id}/lease", Resource(POST=endpoint))]
 
-    async def respond(self, exchange: Exchange) -> None:
+    async def lease(self, exchange: Exchange) -> Response:
         """Responds with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
         image_id = exchange.request.parameters["id"]
         grant = exchange.auth.grant
@@ -61,4 +63,4 @@ class Leases:
                 expires_at=moment(expires_at),
                 expires_in_s=self._lifetime_s,
             )
-        await reply(exchange, lease, (PRIVATE,))
+        return respond(lease, PRIVATE)

@@ -1,24 +1,24 @@
-"""The JSON API: models of what is sent, handlers with their description, bodies in and out."""
+"""The JSON API: models of what is sent, described handlers, bodies in and out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from starlette.responses import Response
 
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
-from .exchange import Exchange, Handler
-from .preconditions import responded_to_conditions
-from .response import Fields, HttpError, Response
+from .exchange import Exchange
+from .preconditions import not_modified
+from .response import Fields, HttpError
 
 _MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_REASONS: Final = 5
-_JSON: Final = ("Content-Type", "application/json")
 
 IMAGE_ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
 
@@ -70,13 +70,14 @@ def absent(**options: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A handler, and what the OpenAPI document says of it; the document is made of these.
+    """A handler, and what the OpenAPI document says of it.
 
-    `response` and `body` are None where there is none. `refusals` by status, those left out that
-    every operation may give. `is_conditional`: it takes If-None-Match.
+    A handler that sends its response itself returns None. `response` and `body` are None where
+    there is none. `refusals`: by status, without those that every operation may give.
+    `is_conditional`: it takes If-None-Match.
     """
 
-    handler: Handler
+    handler: Callable[[Exchange], Awaitable[Response | None]]
     name: str
     summary: str
     response: type[BaseModel] | None
@@ -84,6 +85,12 @@ class Endpoint:
     body: type[BaseModel] | None = None
     status: int = 200
     is_conditional: bool = False
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Responds to the exchange."""
+        response = await self.handler(exchange)
+        if response is not None:
+            await exchange.responder.reply(response)
 
 
 async def read_body(exchange: Exchange, kind: type[B], default: B | None = None) -> B:
@@ -104,23 +111,20 @@ async def read_body(exchange: Exchange, kind: type[B], default: B | None = None)
         raise HttpError(400, "wrong_body", "; ".join(reasons[:_MAX_REASONS])) from None
 
 
-async def reply(exchange: Exchange, document: BaseModel, fields: Fields, status: int = 200) -> None:
-    """Responds with the document."""
-    body = document.model_dump_json().encode()
-    await exchange.responder.reply(Response(status, (_JSON, *fields), body))
+def respond(document: BaseModel, fields: Fields, status: int = 200) -> Response:
+    """A response with the document."""
+    return Response(document.model_dump_json(), status, fields, "application/json")
 
 
-async def reply_revalidated(exchange: Exchange, document: BaseModel) -> None:
-    """Responds with the document, or with 304 if the client has it."""
-    body = document.model_dump_json().encode()
-    etag = EntityTag(hashlib.sha256(body).hexdigest()[:32])
-    fields = (("ETag", str(etag)), ("Cache-Control", "no-cache"))
-    if not await responded_to_conditions(exchange, fields, etag):
-        await exchange.responder.reply(Response(200, (_JSON, *fields), body))
+def respond_revalidated(exchange: Exchange, document: BaseModel) -> Response:
+    """A response with the document, or a 304 if the client has it; raises the 412."""
+    etag = EntityTag(hashlib.sha256(document.model_dump_json().encode()).hexdigest()[:32])
+    fields = {"ETag": str(etag), "Cache-Control": "no-cache"}
+    return not_modified(exchange, fields, etag) or respond(document, fields)
 
 
 def moment(seconds: float) -> datetime:
-    """The time so many seconds after the epoch, as documents have it: to the second, in UTC."""
+    """The time `seconds` after the epoch, in UTC, rounded down to a second."""
     return datetime.fromtimestamp(int(seconds), UTC)
 
 

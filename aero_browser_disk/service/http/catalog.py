@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
+from starlette.responses import Response
+from starlette.routing import Route
 
 from ..stores.image_store import Image, ImageStore
 from .api import (
@@ -17,10 +19,10 @@ from .api import (
     Endpoint,
     absent,
     moment,
-    reply_revalidated,
+    respond_revalidated,
 )
 from .exchange import Exchange
-from .routing import Route
+from .routing import Resource
 from .sidecar_files import BootProfileFacts, DigestsFacts, SidecarFiles
 
 _ChunkSize = Annotated[int, Field(multiple_of=512)]
@@ -75,27 +77,26 @@ class Catalog:
             is_conditional=True,
         )
         self.routes = [
-            Route("/v1/images", {"GET": of_list}),
-            Route("/v1/images/{id}/meta", {"GET": of_one}),
+            Route("/v1/images", Resource(GET=of_list)),
+            Route("/v1/images/{id}/meta", Resource(GET=of_one)),
         ]
 
-    async def list(self, exchange: Exchange) -> None:
+    async def list(self, exchange: Exchange) -> Response:
         """Responds with the public images and those that the client has a grant for."""
         images = [
             ImageDocument(**self._facts(image))
             for image in await self._store.images(may_read=exchange.may("meta"))
         ]
-        await reply_revalidated(exchange, ImageList(images=images))
+        return respond_revalidated(exchange, ImageList(images=images))
 
-    async def meta(self, exchange: Exchange) -> None:
+    async def meta(self, exchange: Exchange) -> Response:
         """Responds with the facts about one image, and about its sidecar files."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image
         sidecars = await self._sidecars.facts(image)
-        await reply_revalidated(
-            exchange, DescribedImage.model_validate(self._facts(image) | sidecars)
-        )
+        described = DescribedImage.model_validate(self._facts(image) | sidecars)
+        return respond_revalidated(exchange, described)
 
     def _facts(self, image: Image) -> dict[str, Any]:
         entry = image.entry

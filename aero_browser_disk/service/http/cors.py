@@ -46,31 +46,29 @@ class CorsPolicy:
                     "without a path or a slash at the end"
                 )
 
-    def fields(
-        self, origin: str | None, preflight_methods: str | None = None
-    ) -> tuple[tuple[str, str], ...]:
+    def fields(self, origin: str | None, preflight_methods: str | None = None) -> dict[str, str]:
         """What a response to `origin` carries, whatever its status, and more on a preflight."""
-        fields = [
-            ("Access-Control-Expose-Headers", _RESPONSE_HEADERS),
-            ("Cross-Origin-Resource-Policy", self.resource_policy),
-        ]
+        fields = {
+            "Access-Control-Expose-Headers": _RESPONSE_HEADERS,
+            "Cross-Origin-Resource-Policy": self.resource_policy,
+        }
         allowed = origin if origin in (self.allow_origins or ()) else None
         if self.allow_origins is None:
             allowed = "*"
         if allowed is not None:
-            fields.append(("Access-Control-Allow-Origin", allowed))
+            fields["Access-Control-Allow-Origin"] = allowed
             if self.credentials:
-                fields.append(("Access-Control-Allow-Credentials", "true"))
+                fields["Access-Control-Allow-Credentials"] = "true"
             if self.timing:
-                fields.append(("Timing-Allow-Origin", allowed))
+                fields["Timing-Allow-Origin"] = allowed
         if preflight_methods is not None:
-            fields += [
-                ("Access-Control-Allow-Methods", preflight_methods),
-                ("Access-Control-Allow-Headers", _REQUEST_HEADERS),
-                ("Access-Control-Max-Age", str(self.max_age_s)),
-                ("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
-            ]
+            fields |= {
+                "Access-Control-Allow-Methods": preflight_methods,
+                "Access-Control-Allow-Headers": _REQUEST_HEADERS,
+                "Access-Control-Max-Age": str(self.max_age_s),
+                "Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+            }
         elif self.allow_origins is not None:
             # Also without a match: no cache may hand this response to an origin that is allowed.
-            fields.append(("Vary", "Origin"))
-        return tuple(fields)
+            fields["Vary"] = "Origin"
+        return fields

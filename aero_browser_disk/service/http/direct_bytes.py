@@ -1,4 +1,4 @@
-"""Bodies that bypass ASGI, written in chunks as large as the socket accepts.
+"""Bodies of images: past ASGI, written in chunks as large as the socket accepts, or by it.
 
 Bytes on loan are read, checked and written without an `await` in between. So they go from the page
 cache to the socket by way of one buffer that everybody shares. Bytes that the socket does not
@@ -17,6 +17,7 @@ from contextlib import aclosing
 from typing import Final
 
 from ..stores.image_store import CHUNK_LENGTH, LENT_LENGTH, OpenImage
+from .direct_response import EncodedFields
 from .exchange import Exchange
 
 _LEAST_LENT: Final = 64 * 1024
@@ -80,6 +81,28 @@ async def pass_on_bytes(
                 taken = exchange.responder.send_directly(head, chunk, more=len(chunk) < left)
                 chunk, left = chunk[taken:], left - taken
             await exchange.responder.take_turns()
+
+
+async def send_chunks(
+    exchange: Exchange,
+    opened: OpenImage,
+    status: int,
+    fields: EncodedFields,
+    byte_range: tuple[int, int],
+) -> None:
+    """Sends the response by messages of ASGI; without its body if that is empty, or to HEAD."""
+    start, stop = byte_range
+    if exchange.request.method == "HEAD" or start == stop:
+        await exchange.responder.start_encoded(status, fields)
+        await exchange.responder.send(b"", more=False)
+        return
+    async with aclosing(read_chunks(opened, start, stop)) as chunks:
+        # Before the status: until then a failed read can still be reported.
+        chunk = await anext(chunks)
+        await exchange.responder.start_encoded(status, fields)
+        left = stop - start - len(chunk)
+        await exchange.responder.send(chunk, more=left > 0)
+        await exchange.responder.send_all(chunks, left)
 
 
 async def read_chunks(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:

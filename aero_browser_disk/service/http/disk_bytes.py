@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
 
@@ -17,11 +16,11 @@ from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
 
 from ..configuration import BytesOptions
 from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
-from .direct_bytes import lend_bytes, pass_on_bytes, read_chunks
+from .direct_bytes import lend_bytes, pass_on_bytes, send_chunks
 from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
 from .image_fields import ImageFields, validators
-from .preconditions import range_applies, responded_to_conditions
+from .preconditions import not_modified, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
 from .response import Fields, HttpError, encoded
 from .sidecar_files import SidecarFiles
@@ -68,9 +67,9 @@ class DiskBytes:
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             image = opened.image
             known = self._fields_of(image)
-            if await responded_to_conditions(
-                exchange, known.of_304, image.etag, image.last_modified_s
-            ):
+            unchanged = not_modified(exchange, known.of_304, image.etag, image.last_modified_s)
+            if unchanged is not None:
+                await exchange.responder.reply(unchanged)
                 return
             selected = self._selected(exchange, image)
             accelerated = (
@@ -90,13 +89,9 @@ class DiskBytes:
                 byte_range = b"bytes %d-%d/%d" % (start, stop - 1, image.size)
                 fields = (*fields, (b"content-range", byte_range))
             fields = (*fields, (b"content-length", b"%d" % (stop - start)))
-            is_head = exchange.request.method == "HEAD"
-            if is_head or start == stop:
-                links = encoded(await self._links(exchange, image)) if is_head else ()
-                await exchange.responder.start_encoded(status, (*fields, *links))
-                await exchange.responder.send(b"", more=False)
-            else:
-                await _send_chunks(exchange, opened, status, fields, (start, stop))
+            if exchange.request.method == "HEAD":
+                fields = (*fields, *encoded(await self._links(exchange, image)))
+            await send_chunks(exchange, opened, status, fields, (start, stop))
 
     async def _links(self, exchange: Exchange, image: Image) -> Fields:
         """Where the boot profile is, if one is offered (RFC 8288).
@@ -104,10 +99,10 @@ class DiskBytes:
         Only for HEAD, with which clients open an image: it needs a second file.
         """
         if "boot_profile" not in await self._sidecars.facts(image):
-            return ()
+            return {}
         above = "../../v1/images/" if exchange.request.path.startswith("/disks/") else ""
         target = f"{above}{image.entry.id}/boot-profile"
-        return (("Link", f'<{target}>; rel="{PROFILE_RELATION}"'),)
+        return {"Link": f'<{target}>; rel="{PROFILE_RELATION}"'}
 
     async def _respond_directly(
         self, exchange: Exchange, selected: ByteRange | None, opened: OpenImage, known: ImageFields
@@ -133,9 +128,9 @@ class DiskBytes:
         block = known.without_accept_ranges[exchange.responder.is_private]
         kind = "whole" if whole else "range"
         location = f"{self._options.accel_location}/{kind}/{quote(opened.path or '')}"
-        said: Fields = (("X-Accel-Redirect", location), ("Content-Length", "0"))
+        said = {"X-Accel-Redirect": location, "Content-Length": "0"}
         if self._bytes_per_s:
-            said = (*said, ("X-Accel-Limit-Rate", str(self._bytes_per_s)))
+            said["X-Accel-Limit-Rate"] = str(self._bytes_per_s)
         own = HeaderBlock.of(encoded(said))
         if exchange.responder.pace is not None and exchange.request.method == "GET":
             # All of it now: what nginx sends of it nobody says here.
@@ -217,28 +212,9 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
             416,
             code,
             message,
-            (
-                ("Content-Range", str(ContentRange(None, image.size))),
-                ("Accept-Ranges", "bytes"),
-                *validators(image),
-            ),
+            {
+                "Content-Range": str(ContentRange(None, image.size)),
+                "Accept-Ranges": "bytes",
+                **validators(image),
+            },
         ) from None
-
-
-async def _send_chunks(
-    exchange: Exchange,
-    opened: OpenImage,
-    status: int,
-    fields: EncodedFields,
-    byte_range: tuple[int, int],
-) -> None:
-    """Sends the bytes of the range, which is not empty."""
-    start, stop = byte_range
-    async with aclosing(read_chunks(opened, start, stop)) as chunks:
-        # Before the status: until then a failed read can still be reported.
-        chunk = await anext(chunks)
-        await exchange.responder.start_encoded(status, fields)
-        left = stop - start - len(chunk)
-        await exchange.responder.send(chunk, more=left > 0)
-        if left:
-            await exchange.responder.send_all(chunks, left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from copy import copy
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..access.authorization import Action, AuthRequest, AuthResult
 from ..stores.image_store import MayRead
@@ -14,6 +14,8 @@ from .log_record import LogRecord
 from .request import Request
 from .responder import Responder
 from .service_context import ServiceContext
+
+_NOBODY: Final = AuthResult()
 
 
 class RangeResponse(Protocol):
@@ -39,7 +41,7 @@ class RangeResponse(Protocol):
 
 
 class Exchange:
-    """The request, its authorization, its log record, and the way to respond.
+    """The request, its authorization, its log record, its responder, and the limits to count it in.
 
     `is_one_of_many`: more requests like it are expected; `repeat` responds to them at once.
     """
@@ -51,6 +53,7 @@ class Exchange:
         self.responder = Responder(scope, send, self.request, self.record, context)
         self.is_one_of_many = False
         self.repeat: RangeResponse | None = None
+        self.limits = context.limits
         self._context = context
 
     def again(
@@ -84,6 +87,13 @@ class Exchange:
         """The client's name for the limits."""
         grant = self.auth.grant
         return self.request.client_address if grant is None else grant.client
+
+    async def authorize(self) -> None:
+        """Examines its credentials; the result is `auth`."""
+        if self._context.gate.is_configured:
+            self.auth = await self._context.gate.examine(self.auth_request)
+            # An identity from a proxy is a credential too.
+            self.responder.is_private |= self.auth != _NOBODY
 
     @property
     def auth_request(self) -> AuthRequest:

@@ -33,12 +33,12 @@ class ImageFields:
     @classmethod
     def of(cls, image: Image, options: BytesOptions) -> ImageFields:
         """All of it."""
-        of_304 = (
-            *validators(image),
-            ("Accept-Ranges", "bytes"),
-            ("Cache-Control", f"{_cached(image, options)}, no-transform"),
-        )
-        every = encoded((*of_304, ("Content-Type", image.entry.content_type)))
+        of_304 = {
+            **validators(image),
+            "Accept-Ranges": "bytes",
+            "Cache-Control": f"{_cached(image, options)}, no-transform",
+        }
+        every = encoded({**of_304, "Content-Type": image.entry.content_type})
         private = [ENCODED_PRIVATE if f[0] == ENCODED_PRIVATE[0] else f for f in every]
         return cls(
             image,
@@ -64,10 +64,7 @@ class ImageFields:
 
 def validators(image: Image) -> Fields:
     """What names the version."""
-    return (
-        ("ETag", str(image.etag)),
-        ("Last-Modified", format_http_date(image.last_modified_s)),
-    )
+    return {"ETag": str(image.etag), "Last-Modified": format_http_date(image.last_modified_s)}
 
 
 def _cached(image: Image, options: BytesOptions) -> str:

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from starlette.routing import Route
 
 from ..configuration import Configuration
 from .api import IMAGE_ID, Endpoint, ErrorDocument
-from .routing import Route
+from .routing import Resource
 
 _PATTERNS: Final = {"id": IMAGE_ID, "upload": "^[0-9a-f]{32}$"}
-_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 # Responses that every counted operation may send.
 _ALWAYS: Final = {
     400: "There is no Host header, or more than one.",
@@ -37,9 +37,10 @@ _Model = tuple[type[BaseModel], JsonSchemaMode]
 def document(configuration: Configuration, routes: Sequence[Route]) -> dict[str, Any]:
     """The document, for the service as it is configured."""
     endpoints = [
-        (route.template, method, handler)
+        (route.path, method, handler)
         for route in routes
-        for method, handler in route.handlers.items()
+        if isinstance(route.endpoint, Resource)
+        for method, handler in route.endpoint.handlers.items()
         if isinstance(handler, Endpoint)
     ]
     models: set[_Model] = {(ErrorDocument, "serialization")}
@@ -53,9 +54,8 @@ def document(configuration: Configuration, routes: Sequence[Route]) -> dict[str,
         ref_template="#/components/schemas/{model}",
     )
     paths: dict[str, dict[str, Any]] = {}
-    for template, method, endpoint in endpoints:
-        described = _operation(template, endpoint, schemas)
-        paths.setdefault(template, {})[method.lower()] = described
+    for path, method, endpoint in endpoints:
+        paths.setdefault(path, {})[method.lower()] = _operation(path, endpoint, schemas)
     components: dict[str, Any] = {"schemas": defined["$defs"]}
     found: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -74,7 +74,7 @@ def document(configuration: Configuration, routes: Sequence[Route]) -> dict[str,
 
 
 def _operation(
-    template: str, endpoint: Endpoint, schemas: Mapping[Any, dict[str, Any]]
+    path: str, endpoint: Endpoint, schemas: Mapping[Any, dict[str, Any]]
 ) -> dict[str, Any]:
     """One operation; without `response` its response has no body."""
 
@@ -95,7 +95,7 @@ def _operation(
             "required": True,
             "schema": {"type": "string", "pattern": _PATTERNS[name]},
         }
-        for name in _PARAMETER.findall(template)
+        for name in re.findall(r"\{(\w+)\}", path)
     ]
     operation: dict[str, Any] = {
         "operationId": endpoint.name,

@@ -8,20 +8,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pydantic.json_schema import SkipJsonSchema
+from starlette.responses import Response
+from starlette.routing import Route
 
 from ..configuration import Configuration
 from ..stores.image_store import ImageStore
 from .access_log import UnusableImages
-from .api import AnyObject, Document, Endpoint, absent, reply
+from .api import AnyObject, Document, Endpoint, absent, respond
 from .exchange import Exchange
 from .metrics import Metrics
 from .openapi import document
-from .response import HttpError, Response
-from .routing import Route
+from .response import HttpError
+from .routing import Resource
 
 # A probe that waits longer learns nothing more.
 _READY_TIMEOUT_S = 5
-_NEVER_STORED = ("Cache-Control", "no-store")
+_NEVER_STORED = {"Cache-Control": "no-store"}
 
 
 class Status(Document):
@@ -53,22 +55,22 @@ class Operation:
         ready = Endpoint(self.ready, "isReady", "Images can be read.", Status, refusals)
         describe = Endpoint(self.describe, "describe", "This.", AnyObject)
         self.routes = [
-            Route("/healthz", {"GET": health}, counted=False),
-            Route("/readyz", {"GET": ready}, counted=False),
-            Route("/openapi.json", {"GET": describe}),
+            Route("/healthz", Resource(GET=health, counted=False)),
+            Route("/readyz", Resource(GET=ready, counted=False)),
+            Route("/openapi.json", Resource(GET=describe)),
         ]
         if metrics is not None and self._token is not None:
-            self.routes.append(Route("/metrics", {"GET": self.measure}, counted=False))
+            self.routes.append(Route("/metrics", Resource(GET=self.measure, counted=False)))
 
     def document(self, routes: Sequence[Route]) -> None:
         """Sets the routes that the OpenAPI document describes."""
         self._document = AnyObject(document(self._configuration, routes))
 
-    async def health(self, exchange: Exchange) -> None:
+    async def health(self, exchange: Exchange) -> Response:
         """Responds if the process is alive; checks nothing else."""
-        await reply(exchange, Status(status="ok"), (_NEVER_STORED,))
+        return respond(Status(status="ok"), _NEVER_STORED)
 
-    async def ready(self, exchange: Exchange) -> None:
+    async def ready(self, exchange: Exchange) -> Response:
         """Whether images can be read now; a 503 with the reason otherwise.
 
         One image without its file does not make the service unready.
@@ -85,8 +87,7 @@ class Operation:
                 self._unusable.report(image_id, fault)
             # The log names them: an id may be private.
             ready = Status(status="ready", unusable_images=len(unusable) or None)
-            await reply(exchange, ready, (_NEVER_STORED,))
-            return
+            return respond(ready, _NEVER_STORED)
         if self._metrics:
             self._metrics.store_error("failed")
         raise HttpError(503, "not_ready", reason)
@@ -103,11 +104,11 @@ class Operation:
                 401,
                 "no_credentials",
                 "The metrics need their token.",
-                (("WWW-Authenticate", 'Bearer realm="metrics"'),),
+                {"WWW-Authenticate": 'Bearer realm="metrics"'},
             )
-        fields = (("Content-Type", self._metrics.content_type), _NEVER_STORED)
-        await exchange.responder.reply(Response(200, fields, self._metrics.exposition()))
+        fields = {"Content-Type": self._metrics.content_type, **_NEVER_STORED}
+        await exchange.responder.reply(Response(self._metrics.exposition(), headers=fields))
 
-    async def describe(self, exchange: Exchange) -> None:
+    async def describe(self, exchange: Exchange) -> Response:
         """The OpenAPI document of everything that is not bytes."""
-        await reply(exchange, self._document, (("Cache-Control", "no-cache"),))
+        return respond(self._document, {"Cache-Control": "no-cache"})

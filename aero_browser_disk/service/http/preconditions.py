@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
+from starlette.responses import Response
+
 from aero_browser_disk.remote.byte_ranges import EntityTag, parse_entity_tags, parse_http_date
 
 from .exchange import Exchange
-from .response import Fields, HttpError, Response
+from .response import Fields, HttpError
 
 
 class Outcome(Enum):
@@ -40,21 +42,18 @@ def evaluate(
     return Outcome.GO_ON
 
 
-async def responded_to_conditions(
+def not_modified(
     exchange: Exchange, of_304: Fields, etag: EntityTag, last_modified_s: int | None = None
-) -> bool:
-    """Evaluates the request's conditions. True if a 304 with these fields was sent.
-
-    Raises the 412 as `HttpError`.
-    """
+) -> Response | None:
+    """The 304 with these fields if the request's conditions ask for it; raises the 412."""
     outcome = evaluate(exchange.request.headers, etag, last_modified_s)
     if outcome is Outcome.FAILED:
-        named = tuple(field for field in of_304 if field[0] in ("ETag", "Last-Modified"))
+        named = {name: of_304[name] for name in ("ETag", "Last-Modified") if name in of_304}
         message = "The image has another version than the request asks for."
         raise HttpError(412, "precondition_failed", message, named)
     if outcome is Outcome.NOT_MODIFIED:
-        await exchange.responder.reply(Response(304, of_304))
-    return outcome is Outcome.NOT_MODIFIED
+        return Response(status_code=304, headers=of_304)
+    return None
 
 
 def range_applies(headers: Mapping[str, str], etag: EntityTag, last_modified_s: int | None) -> bool:

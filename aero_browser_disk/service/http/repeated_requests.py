@@ -9,11 +9,11 @@ from typing import Final
 
 from ..access.authorization import AuthRequest, AuthResult, Gate
 from .access_log import AccessLog
-from .client_limits import ClientLimits
 from .direct_response import Application, Receive, RepeatedResponse, Scope, Send
 from .exchange import Exchange, Handler, RangeResponse
 from .metrics import Metrics
 from .request import new_request_id
+from .service_context import ServiceContext
 
 # Headers that differ between requests; an authority that uses them is always asked.
 _VARYING: Final = frozenset(("range", "x-request-id"))
@@ -28,8 +28,7 @@ class Parts:
 
     log: AccessLog
     metrics: Metrics | None
-    gate: Gate
-    limits: ClientLimits | None
+    context: ServiceContext
     handle: Callable[[Exchange, Handler], Awaitable[None]]
     route: Handler
 
@@ -84,7 +83,7 @@ class RepeatedRequests:
 
         `byte_range` is its first and last position; `started_at` is of the monotonic clock.
         """
-        limits, gate = self._parts.limits, self._parts.gate
+        limits, gate = self._parts.context.limits, self._parts.context.gate
         if limits is not None and not limits.allows_at_once(known.client):
             return False
         # Credentials may have ended, and keys may have changed.
@@ -109,7 +108,7 @@ class RepeatedRequests:
 
     def _finishing(self, exchange: Exchange, rest: Handler) -> Application:
         """What sends the rest of a response under way, and counts as any other does."""
-        limits = self._parts.limits
+        limits = self._parts.context.limits
         release = None if limits is None else limits.hold(exchange.client)
 
         async def finish(scope: Scope, receive: Receive, send: Send) -> None:

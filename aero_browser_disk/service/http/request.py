@@ -60,7 +60,7 @@ class Request:
         self.parameters: Mapping[str, str] = {}
         self.image_id: str | None = None
         self._context = context
-        self._receive = receive
+        self.receive = receive
         self._body_read = False
         # By the loop's clock: when it has to be there.
         self._body_until: float | None = None
@@ -111,7 +111,7 @@ class Request:
         if self._body_until is None:
             self._body_until = asyncio.get_running_loop().time() + self._context.body_s
         async with asyncio.timeout_at(self._body_until):
-            message = await self._receive()
+            message = await self.receive()
         if message["type"] == "http.disconnect":
             raise CutShortError("the client disconnected")
         self._body_read = not message.get("more_body", False)
@@ -131,12 +131,12 @@ class Request:
 
     async def disconnected(self) -> None:
         """Returns when the client is gone."""
-        while (await self._receive())["type"] != "http.disconnect":
+        while (await self.receive())["type"] != "http.disconnect":
             pass
 
     def connect(self, receive: Receive) -> None:
         """Sets where the rest of it comes from."""
-        self._receive = receive
+        self.receive = receive
 
 
 def new_request_id() -> bytes:

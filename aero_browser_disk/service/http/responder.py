@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from starlette.responses import Response
+
 from .direct_response import EXTENSION, DirectResponse, EncodedFields, HeaderBlock, Scope, Send
 from .log_record import LogRecord
 from .request import Request
-from .response import ENCODED_PRIVATE, Fields, Response, encoded
+from .response import ENCODED_PRIVATE, Fields, encoded
 from .service_context import ServiceContext
 
 # Bytes that are sent before others get their turn: about a fifth of a millisecond's worth.
@@ -42,18 +44,15 @@ class Responder:
         self._context = context
         self._yielded_at = record.body_bytes
         self.direct: DirectResponse | None = scope.get("extensions", _NONE).get(EXTENSION)
-        self._send = send
+        self.send_message = send
 
     async def reply(self, response: Response) -> None:
-        """Sends a whole response, with its length; to HEAD without its body."""
-        request, fields = self._request, response.fields
+        """Sends a whole response; to HEAD without its body."""
+        request = self._request
         if request.method not in _WITHOUT_BODY and not await request.drain() and request.is_http_1:
-            fields = (*fields, ("Connection", "close"))
-        # Neither has a body, and 204 may not have the field (RFC 9110 §8.6).
-        if response.status not in (204, 304):
-            fields = (*fields, ("Content-Length", str(len(response.body))))
-        await self.start(response.status, fields)
-        await self.send(b"" if request.method == "HEAD" else response.body, more=False)
+            response.headers["Connection"] = "close"
+        await self.start_encoded(response.status_code, response.raw_headers)
+        await self.send(b"" if request.method == "HEAD" else bytes(response.body), more=False)
 
     async def start(self, status: int, fields: Fields) -> None:
         """Sends the status and the headers, those of CORS and `nosniff` included."""
@@ -65,7 +64,7 @@ class Responder:
             fields = (*(f for f in fields if f[0] != ENCODED_PRIVATE[0]), ENCODED_PRIVATE)
         self._record.status = status
         request_id = (b"x-request-id", self._request.id.encode())
-        await self._send(
+        await self.send_message(
             {
                 "type": "http.response.start",
                 "status": status,
@@ -77,7 +76,7 @@ class Responder:
         """Sends a chunk of the body; returns when the server takes the next one."""
         if self.pace is not None and chunk:
             await self.pace(len(chunk))
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        await self.send_message({"type": "http.response.body", "body": chunk, "more_body": more})
         self._record.body_bytes += len(chunk)
         if more:
             await self.take_turns()

@@ -1,79 +1,78 @@
-"""Which handler is for which path and method."""
+"""What is at a path of the service: a handler for each method, behind Starlette's routes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
+from starlette.responses import Response
+from starlette.routing import Mount, Route, Router
+
+from ..stores.image_store import ImageNotFoundError
 from ..stores.manifest import is_image_id
 from .api import Endpoint
+from .direct_response import Receive, Scope, Send
 from .exchange import Exchange, Handler
 from .response import HttpError
 
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-_PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
+_EXCHANGE: Final = "aero_disk.exchange"
 
 
-class NoSuchPageError(HttpError):
-    """There is no route to the path."""
+class Resource:
+    """The endpoint of a Starlette route: handlers by method, where GET stands for HEAD as well.
 
-    def __init__(self) -> None:
-        super().__init__(404, "no_such_page", "Nothing is served at this URL.")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A path and its handlers by method; that of GET is for HEAD as well.
-
-    In `template`, `{id}` is an image's id, which is checked, and other names in braces stand for
-    one segment of the path. Requests to a route that is not `counted` are under no limits.
+    `{id}` in the route's path is an image's id, which is checked. Limits apply to what is
+    `counted`.
     """
 
-    template: str
-    handlers: Mapping[Method, Handler | Endpoint]
-    counted: bool = True
-    form: re.Pattern[str] = field(init=False, repr=False)
-    methods: str = field(init=False, repr=False)
-    """What it takes, as Allow says it."""
-
-    def __post_init__(self) -> None:
-        form = _PARAMETER.sub(r"(?P<\1>[^/]*)", self.template.replace(".", r"\."))
-        object.__setattr__(self, "form", re.compile(form))
-        methods: list[str] = [*self.handlers]
+    def __init__(self, *, counted: bool = True, **handlers: Handler | Endpoint) -> None:
+        self.handlers = handlers
+        self._counted = counted
+        methods = [*handlers, "OPTIONS"]
         if "GET" in methods:
             methods.insert(methods.index("GET") + 1, "HEAD")
-        object.__setattr__(self, "methods", ", ".join((*methods, "OPTIONS")))
+        self._methods = ", ".join(methods)
 
-    def handler(self, method: str) -> Handler | None:
-        """The handler of the method, None if there is none."""
-        known: Handler | Endpoint | None = self.handlers.get(  # type: ignore[call-overload]
-            "GET" if method == "HEAD" else method
-        )
-        return known.handler if isinstance(known, Endpoint) else known
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Responds to the exchange in the scope; raises `HttpError` and what stores raise."""
+        exchange: Exchange = scope[_EXCHANGE]
+        request = exchange.request
+        request.route, request.methods = scope["route"].path, self._methods
+        request.parameters = scope["path_params"]
+        image_id = request.parameters.get("id")
+        request.image_id = image_id if is_image_id(image_id or "") else None
+        allow = {"Allow": self._methods}
+        if request.method == "OPTIONS":
+            # Also for missing images: a page can only read the 404 of its GET if the preflight
+            # succeeded.
+            await exchange.responder.reply(Response(status_code=204, headers=allow))
+            return
+        handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            raise HttpError(405, "method_not_allowed", f"Use {self._methods} here.", allow)
+        if image_id is not None and request.image_id is None:
+            raise ImageNotFoundError
+        await exchange.authorize()
+        limits = exchange.limits if self._counted else None
+        if limits is None:
+            await handler(exchange)
+            return
+        async with limits.admitted(exchange.client) as exchange.responder.pace:
+            await handler(exchange)
 
 
-class Router:
-    """The first of `routes` below `base_path` that fits a path."""
+class Routes:
+    """The routes of a service, below `base_path`."""
 
     def __init__(self, base_path: str, routes: Sequence[Route]) -> None:
-        self._base_path = base_path
-        self._routes = tuple(routes)
+        mounted = [Mount(base_path, routes=routes)] if base_path else routes
+        self._router = Router(mounted, redirect_slashes=False, default=_nothing)
 
-    def find(self, exchange: Exchange) -> Route:
-        """The route, noted in `exchange` with its parameters; raises a 404 as `HttpError`."""
-        if not exchange.request.path.startswith(self._base_path + "/"):
-            raise NoSuchPageError
-        path = exchange.request.path[len(self._base_path) :]
-        for route in self._routes:
-            match = route.form.fullmatch(path)
-            if match:
-                exchange.request.route = route.template
-                exchange.request.methods = route.methods
-                exchange.request.parameters = match.groupdict()
-                image_id = exchange.request.parameters.get("id")
-                if image_id is not None and is_image_id(image_id):
-                    exchange.request.image_id = image_id
-                return route
-        raise NoSuchPageError
+    async def respond(self, exchange: Exchange) -> None:
+        """Responds as the path's `Resource` does; raises the 404 where nothing is."""
+        scope = {"type": "http", "path": exchange.request.path, _EXCHANGE: exchange}
+        await self._router(scope, exchange.request.receive, exchange.responder.send_message)
+
+
+async def _nothing(*_: object) -> None:
+    raise HttpError(404, "no_such_page", "Nothing is served at this URL.")

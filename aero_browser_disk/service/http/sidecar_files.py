@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import Field
+from starlette.responses import Response
+from starlette.routing import Route
 
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.digest_list import DigestList, pin_of
@@ -28,10 +30,11 @@ from ..stores.image_store import (
 )
 from .access_log import AccessLog
 from .api import OF_CACHED, OF_IMAGE, AnyObject, Document, Endpoint
-from .exchange import Exchange, Handler
-from .preconditions import responded_to_conditions
-from .response import HttpError
-from .routing import Route
+from .direct_bytes import send_chunks
+from .exchange import Exchange
+from .preconditions import not_modified
+from .response import HttpError, encoded
+from .routing import Resource
 
 _REMEMBERED: Final = 1024
 
@@ -100,23 +103,17 @@ class SidecarFiles:
         # By file, its version and the image's: None for those that are not offered.
         self._known: OrderedDict[tuple[str, str, str], Facts | None] = OrderedDict()
         self.routes = [
-            Route(
-                "/v1/images/{id}/digests",
-                {"GET": _endpoint(self.digests, "getDigests", "The digest list of an image.")},
-            ),
-            Route(
-                "/v1/images/{id}/boot-profile",
-                {"GET": _endpoint(self.boot_profile, "getBootProfile", "A boot profile of it.")},
-            ),
+            self._route(DIGESTS, "getDigests", "The digest list of an image."),
+            self._route(BOOT_PROFILE, "getBootProfile", "A boot profile of it."),
         ]
 
-    async def digests(self, exchange: Exchange) -> None:
-        """Responds with the digest list as stored."""
-        await self._respond(exchange, DIGESTS)
+    def _route(self, kind: Kind, name: str, summary: str) -> Route:
+        async def handler(exchange: Exchange) -> Response | None:
+            return await self._respond(exchange, kind)
 
-    async def boot_profile(self, exchange: Exchange) -> None:
-        """Responds with the boot profile as stored."""
-        await self._respond(exchange, BOOT_PROFILE)
+        refusals = OF_CACHED | OF_IMAGE
+        endpoint = Endpoint(handler, name, summary, AnyObject, refusals, is_conditional=True)
+        return Route(f"/v1/images/{{id}}/{kind.name}", Resource(GET=endpoint))
 
     async def facts(self, image: Image) -> Facts:
         """What metadata says: a field for each file that is offered, `url` relative to it."""
@@ -135,7 +132,8 @@ class SidecarFiles:
                 offered[kind.name.replace("-", "_")] = {"url": kind.name, **facts}
         return offered
 
-    async def _respond(self, exchange: Exchange, kind: Kind) -> None:
+    async def _respond(self, exchange: Exchange, kind: Kind) -> Response | None:
+        """Responds with the file as stored."""
         image_id = exchange.request.parameters["id"]
         may_read = exchange.may("meta")
         async with self._store.open(image_id, may_read=may_read) as opened_image:
@@ -144,7 +142,7 @@ class SidecarFiles:
             async with self._store.open(image_id, kind.ending, may_read=may_read) as opened:
                 if await self._examine(kind, image, opened) is None:
                     raise _NOT_OFFERED
-                await _send(exchange, opened)
+                return await _send(exchange, opened)
         except ImageNotFoundError:
             raise _NOT_OFFERED from None
 
@@ -178,25 +176,14 @@ class SidecarFiles:
         self._log.event("not_offered", id=image.entry.id, file=kind.name, reason=reason)
 
 
-def _endpoint(handler: Handler, name: str, summary: str) -> Endpoint:
-    refusals = OF_CACHED | OF_IMAGE
-    return Endpoint(handler, name, summary, AnyObject, refusals, is_conditional=True)
-
-
-async def _send(exchange: Exchange, opened: OpenImage) -> None:
+async def _send(exchange: Exchange, opened: OpenImage) -> Response | None:
     file = opened.image
-    fields = (("ETag", str(file.etag)), ("Cache-Control", "no-cache"))
-    if await responded_to_conditions(exchange, fields, file.etag):
-        return
-    left = 0 if exchange.request.method == "HEAD" else file.size
-    typed = (("Content-Type", "application/json"), ("Content-Length", str(file.size)))
-    async with aclosing(opened.reader.chunks(0, file.size)) as chunks:
-        # Before the status: until then a failed read can still be reported.
-        first = await anext(chunks) if left else b""
-        await exchange.responder.start(200, (*fields, *typed))
-        left -= len(first)
-        await exchange.responder.send(first, more=left > 0)
-        await exchange.responder.send_all(chunks, left)
+    fields = {"ETag": str(file.etag), "Cache-Control": "no-cache"}
+    if (unchanged := not_modified(exchange, fields, file.etag)) is not None:
+        return unchanged
+    fields |= {"Content-Type": "application/json", "Content-Length": str(file.size)}
+    await send_chunks(exchange, opened, 200, encoded(fields), (0, file.size))
+    return None
 
 
 _NOT_OFFERED: Final = HttpError(404, "no_such_file", "This image has no such file.")

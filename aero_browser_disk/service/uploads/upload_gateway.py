@@ -8,11 +8,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
+from starlette.responses import Response
+from starlette.routing import Route
+
 from ..http.access_log import AccessLog
-from ..http.api import OF_BODY, Endpoint, moment, read_body, reply
+from ..http.api import OF_BODY, Endpoint, moment, read_body, respond
 from ..http.exchange import Exchange
-from ..http.response import PRIVATE, HttpError, Response
-from ..http.routing import Route
+from ..http.response import PRIVATE, HttpError
+from ..http.routing import Resource
 from ..outgoing import BlockingCalls
 from .upload_documents import (
     PartAddress,
@@ -112,13 +115,13 @@ class UploadGateway:
         )
         one = "/v1/uploads/{upload}"
         return [
-            Route("/v1/uploads", {"GET": listing, "POST": creating}),
-            Route(one, {"GET": showing, "PATCH": changing, "DELETE": removing}),
-            Route(f"{one}/parts", {"POST": addressing}),
-            Route(f"{one}/complete", {"POST": completing}),
+            Route("/v1/uploads", Resource(GET=listing, POST=creating)),
+            Route(one, Resource(GET=showing, PATCH=changing, DELETE=removing)),
+            Route(f"{one}/parts", Resource(POST=addressing)),
+            Route(f"{one}/complete", Resource(POST=completing)),
         ]
 
-    async def create(self, exchange: Exchange) -> None:
+    async def create(self, exchange: Exchange) -> Response:
         """Begins an upload: 201 with it."""
         owner = _owner(exchange)
         self._clean_up()
@@ -140,24 +143,24 @@ class UploadGateway:
             asked.description,
         )
         upload = await self._do(lambda: self._uploads.begin(request))
-        location = ("Location", f"uploads/{upload.upload_id}")
-        await reply(exchange, describe_upload(upload), (PRIVATE, location), status=201)
+        location = {"Location": f"uploads/{upload.upload_id}"}
+        return respond(describe_upload(upload), PRIVATE | location, status=201)
 
-    async def list(self, exchange: Exchange) -> None:
+    async def list(self, exchange: Exchange) -> Response:
         """The client's own uploads, newest first."""
         owner = _owner(exchange)
         uploads = await self._do(lambda: self._uploads.of_owner(owner, _MAX_LISTED))
         listed = UploadList(uploads=[describe_upload(upload) for upload in uploads])
-        await reply(exchange, listed, (PRIVATE,))
+        return respond(listed, PRIVATE)
 
-    async def show(self, exchange: Exchange) -> None:
+    async def show(self, exchange: Exchange) -> Response:
         """One upload; while it is under way, with the uploaded parts."""
         upload = await self._find(exchange)
         upload, parts = await self._do(lambda: self._uploads.present(upload))
         shown = describe_upload(upload, parts if upload.state == "uploading" else None)
-        await reply(exchange, shown, (PRIVATE,))
+        return respond(shown, PRIVATE)
 
-    async def part_urls(self, exchange: Exchange) -> None:
+    async def part_urls(self, exchange: Exchange) -> Response:
         """Addresses to PUT parts to."""
         upload = await self._find(exchange)
         wanted = await read_body(exchange, WantedParts)
@@ -173,10 +176,9 @@ class UploadGateway:
             PartAddress(number=number, url=url, size_bytes=upload.part_length(number))
             for number, url in urls.items()
         ]
-        addresses = PartAddresses(method="PUT", parts=parts, expires_at=expires_at)
-        await reply(exchange, addresses, (PRIVATE,))
+        return respond(PartAddresses(method="PUT", parts=parts, expires_at=expires_at), PRIVATE)
 
-    async def complete(self, exchange: Exchange) -> None:
+    async def complete(self, exchange: Exchange) -> Response:
         """Makes it ready."""
         found = await self._find(exchange)
         if found.state == "uploading":
@@ -184,24 +186,24 @@ class UploadGateway:
             await self._check_id(found.image_id)
         upload = await self._do(lambda: self._uploads.complete(found))
         self._images.forget(upload)
-        await reply(exchange, describe_upload(upload), (PRIVATE,))
+        return respond(describe_upload(upload), PRIVATE)
 
-    async def change(self, exchange: Exchange) -> None:
+    async def change(self, exchange: Exchange) -> Response:
         """Makes it public or private."""
         found = await self._find(exchange)
         asked = await read_body(exchange, UploadChange)
         upload = await self._do(lambda: self._uploads.set_public(found, public=asked.public))
         self._images.forget(upload)
-        await reply(exchange, describe_upload(upload), (PRIVATE,))
+        return respond(describe_upload(upload), PRIVATE)
 
-    async def remove(self, exchange: Exchange) -> None:
+    async def remove(self, exchange: Exchange) -> Response:
         """Gives it up, or deletes it."""
         upload = await self._find(exchange)
         try:
             await self._do(lambda: self._uploads.remove(upload))
         finally:
             self._images.forget(upload)
-        await exchange.responder.reply(Response(204, (PRIVATE,)))
+        return Response(status_code=204, headers=PRIVATE)
 
     async def _check_id(self, image_id: str) -> None:
         """Raises the 409 for an id that the manifest names."""
@@ -268,7 +270,7 @@ def _owner(exchange: Exchange) -> str:
             401,
             "no_credentials" if refusal is None else refusal.code,
             "Send credentials to upload." if refusal is None else str(refusal),
-            (("WWW-Authenticate", 'Bearer realm="uploads"'),),
+            {"WWW-Authenticate": 'Bearer realm="uploads"'},
         )
     if not auth.grant.may_upload:
         raise HttpError(
