@@ -28,6 +28,7 @@ from .output import (
     volume_line,
 )
 from .parser import Commands
+from .prepared_commands import is_manifest, verify_manifest
 
 _DIGESTS_ENDING = ".digests"
 _ZEROS = bytes(1 << 20)
@@ -45,7 +46,7 @@ def add_commands(commands: Commands) -> None:
     _add_output(read)
     read.add_argument("--hex", action="store_true", help="write a hex dump")
 
-    verify = commands.add("verify", "compare the disk with its digest list (--digests)", _verify)
+    verify = commands.add("verify", "compare the disk with its digests", _verify)
     add_source(verify)
 
     export = commands.add("export", "write the whole disk to a raw image file", _export)
@@ -126,6 +127,8 @@ def _bytes_of(part: Part) -> Iterator[bytes | bytearray | memoryview]:
 
 
 async def _verify(options: argparse.Namespace) -> int:
+    if options.digests is None and is_manifest(options.source):
+        return await verify_manifest(options)
     digests = await _digests(options)
     async with opened(options, checks_digests=False) as disk:
         if digests.size != disk.info.size:

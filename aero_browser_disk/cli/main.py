@@ -18,6 +18,7 @@ from . import (
     file_commands,
     library_commands,
     overlay_commands,
+    prepared_commands,
 )
 from .messages import message_of
 from .output import UsageError
@@ -37,6 +38,7 @@ _GROUPS = (
     library_commands,
     overlay_commands,
     diagnose_command,
+    prepared_commands,
 )
 
 

@@ -102,6 +102,12 @@ VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hy
 VHDX = converted_format("vhdx", "a VHDX disk of Hyper-V")
 VMDK = converted_format("vmdk", "a VMDK disk of VMware")
 VDI = converted_format("vdi", "a VDI disk of VirtualBox")
+PREPARED = ImageFormat(
+    "prepared",
+    "a prepared image",
+    "convert",
+    "It can be streamed as it is, from any server: its address is that of the manifest.",
+)
 VHD_DIFFERENCING = refused_format(
     "vhd-differencing",
     "a differencing VHD of Virtual PC or Hyper-V",

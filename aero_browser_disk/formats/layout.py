@@ -15,11 +15,13 @@ import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ..errors import DamagedImageError
 from ..platform.byte_range import ByteRange
 from ..platform.byte_source import ByteSource
+from ..platform.single_flight import SingleFlight
 from .image_format import ImageFormat
 
 LARGEST_DISK = 1 << 53
@@ -119,14 +121,15 @@ async def data_ranges(layout: ImageLayout) -> AsyncIterator[ByteRange]:
             await asyncio.sleep(0)  # tables in memory must not keep others from their turn
         if found.source is None:
             continue
-        count = stored.get(id(found.source), 0)
-        if not found.skip:
-            count += found.length if found.own_length is None else found.own_length
-        stored[id(found.source)] = count
-        if count > found.source.size:
-            raise DamagedImageError(
-                layout.format.title, "its tables lead to the same bytes more than once"
-            )
+        if found.own_length != 0:
+            count = stored.get(id(found.source), 0)
+            if not found.skip:
+                count += found.length if found.own_length is None else found.own_length
+            stored[id(found.source)] = count
+            if count > found.source.size:
+                raise DamagedImageError(
+                    layout.format.title, "its tables lead to the same bytes more than once"
+                )
         if found.start != stop:
             if stop > start:
                 yield ByteRange(start, stop)
@@ -141,8 +144,9 @@ class LayoutReader:
 
     def __init__(self, layout: ImageLayout) -> None:
         self.layout = layout
-        self._units: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._units: OrderedDict[_UnitKey, bytes] = OrderedDict()
         self._cached = 0
+        self._flights = SingleFlight[bytes]()
 
     async def read(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`, which lie inside the disk.
@@ -170,6 +174,10 @@ class LayoutReader:
         """Reads segments that lie near one another in one go."""
         first = run[0][1]
         assert first.source is not None
+        if len(run) == 1 and first.unpack is not None:
+            unit = await self._flights.run(_unit_key(first), partial(self._unit, first))
+            parts[run[0][0]] = _part_of(first, unit)
+            return
         stop = max(found.offset + found.length for _, found in run)
         length = stop - first.offset
         stored = await read_exactly(first.source, first.offset, length, self.layout.format)
@@ -180,10 +188,19 @@ class LayoutReader:
             if found.unpack is None:
                 parts[index] = stored if len(part) == len(stored) else part
             else:
-                unit = unpack_unit(found, part, self.layout.format)
-                if found.stop - found.start < len(unit):  # the rest of it may be read next
-                    self._keep(found, unit)
-                parts[index] = _part_of(found, unit)
+                parts[index] = _part_of(found, self._unpacked(found, part))
+
+    async def _unit(self, found: Segment) -> bytes:
+        """The unit that a segment is part of; reads that come meanwhile wait for the same."""
+        assert found.source is not None
+        stored = await read_exactly(found.source, found.offset, found.length, self.layout.format)
+        return self._unpacked(found, stored)
+
+    def _unpacked(self, found: Segment, stored: Buffer) -> bytes:
+        unit = unpack_unit(found, stored, self.layout.format)
+        if found.stop - found.start < len(unit):  # the rest of it may be read next
+            self._keep(found, unit)
+        return unit
 
     def _cached_part(self, found: Segment) -> Buffer:
         """The bytes of a segment that take no reading; none if it has to be read."""
@@ -243,8 +260,11 @@ def unpack_unit(found: Segment, stored: Buffer, image_format: ImageFormat) -> by
     return unit
 
 
-def _unit_key(found: Segment) -> tuple[int, int, int]:
-    return id(found.source), found.offset, found.length
+_UnitKey = tuple[ByteSource | None, int, int]
+
+
+def _unit_key(found: Segment) -> _UnitKey:
+    return found.source, found.offset, found.length
 
 
 def _part_of(found: Segment, unit: bytes) -> Buffer:

@@ -6,8 +6,13 @@ import os
 
 from ..errors import SourceError, UnreadableImageError
 from ..platform.byte_source import PathSource
+from .image_format import PREPARED
+from .layout import ImageLayout
 from .layout_disk import LayoutDisk
-from .opening import RawLayout, open_layout
+from .opening import RawLayout, open_layout, recognise_source
+from .prepared.layout import PreparedLayout
+from .prepared.manifest import MAX_MANIFEST, Manifest, disk_validator
+from .prepared.stored_files import FolderFiles
 from .raw_file import RawFileDisk
 
 LocalFileDisk = RawFileDisk | LayoutDisk
@@ -26,7 +31,7 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
         await raw.close()
         raise UnreadableImageError(os.fspath(path), str(error)) from error
     try:
-        layout = await open_layout(source, format=format)
+        layout = await _layout(source, format)
     except BaseException:
         source.close()
         await raw.close()
@@ -35,5 +40,17 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
         source.close()
         return raw
     version = f"{raw.info.version}-{layout.format.name}"
+    if isinstance(layout, PreparedLayout):
+        version = disk_validator(layout.manifest)
     await raw.close()
     return LayoutDisk(layout, version, on_close=source.close)
+
+
+async def _layout(source: PathSource, name: str) -> ImageLayout:
+    """As `open_layout`; the files of a prepared image are in the folder of its manifest."""
+    if name == "auto" and (await recognise_source(source)) is PREPARED:
+        name = PREPARED.name
+    if name != PREPARED.name:
+        return await open_layout(source, format=name)
+    manifest = Manifest.decode(await source.read(0, MAX_MANIFEST + 1))
+    return PreparedLayout(manifest, FolderFiles(source.path.parent))

@@ -11,6 +11,7 @@ from .cd_sectors import CdSectorsLayout
 from .image_format import (
     BGZF,
     CD_SECTORS,
+    PREPARED,
     QCOW2,
     UNKNOWN,
     VDI,
@@ -41,7 +42,7 @@ _OPENERS: Final[dict[str, Callable[[ByteSource], Awaitable[ImageLayout]]]] = {
     CD_SECTORS.name: CdSectorsLayout.open,
     ZSTD_SEEKABLE.name: SeekableZstdLayout.open,
 }
-FORMAT_NAMES: Final = ("auto", "raw", QCOW2.name, BGZF.name, *_OPENERS)
+FORMAT_NAMES: Final = ("auto", "raw", QCOW2.name, BGZF.name, *_OPENERS, PREPARED.name)
 """What `open_layout` takes as a format."""
 
 
@@ -96,6 +97,12 @@ async def open_layout(
         name = found.name
         if name not in FORMAT_NAMES:
             raise UnsupportedImageError(found.name, found.title, found.advice)
+    if name == PREPARED.name:
+        raise UnsupportedImageError(
+            PREPARED.name,
+            PREPARED.title,
+            "Its chunks are in files beside its manifest: open its address or its path.",
+        )
     if name == QCOW2.name:
         return await Qcow2Layout.open(source, backing)
     if name == BGZF.name:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,25 @@ class RawFileDisk(ClosesOnExit, RefusingWrites):
         target = bytearray(length)
         self.try_read_into(offset, target)
         return bytes(target)
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Offset and length of what is not a hole of the file, in order."""
+        if self._descriptor is None:
+            raise DiskClosedError
+        seek_data, seek_hole = getattr(os, "SEEK_DATA", None), getattr(os, "SEEK_HOLE", None)
+        if seek_data is None or seek_hole is None:
+            yield 0, self._info.size
+            return
+        stop = 0
+        while stop < self._info.size:
+            try:
+                start = os.lseek(self._descriptor, stop, seek_data)
+                stop = os.lseek(self._descriptor, start, seek_hole)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # behind the last data
+                    yield stop, self._info.size - stop  # a device that cannot say
+                return
+            yield start, min(stop, self._info.size) - start
 
     async def flush(self) -> None:
         """Nothing to do: nothing was written."""

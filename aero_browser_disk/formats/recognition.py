@@ -26,6 +26,7 @@ from .image_format import (
     LUKS,
     MBR,
     NTFS,
+    PREPARED,
     QCOW2,
     SQUASHFS,
     UDF,
@@ -42,6 +43,7 @@ from .image_format import (
     format_for_qemu,
     refused_format,
 )
+from .prepared.manifest import begins_manifest
 from .qcow2 import Qcow2Header
 from .seekable_gzip import begins_bgzf
 from .seekable_zstd import ends_with_seek_table
@@ -256,6 +258,8 @@ def _text(head: bytes) -> ImageFormat | None:
         return HTML
     if _XML.match(start):
         return refused_format("xml", "an XML document, such as an error of a store", _NO_DISK)
+    if begins_manifest(start):
+        return PREPARED
     if b"\0" not in start and _is_json(start):
         return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
     return None

@@ -7,7 +7,8 @@
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one;
   `file_position`: where a seek leads; `whole_file`: a file written whole or not at all.
 - `user_folders`: where CPython keeps a user's files.
-- `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long.
+- `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long;
+  `single_flight`: work that several wait for.
 - `opening`: what can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.

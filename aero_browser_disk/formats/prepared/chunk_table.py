@@ -1,0 +1,239 @@
+"""The table of chunks: pages of entries, each page a file that the page above it names.
+
+A leaf has an entry for each chunk, in order. A page above has an entry for each page below it. A
+part of the disk that is all zeros has no page.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ...errors import DamagedImageError
+from ..image_format import PREPARED
+from .chunk_codec import KINDS, RAW
+from .manifest import Manifest
+from .stored_files import DIGEST_LENGTH, StoredFile
+
+ZEROS: Final = 0
+PAGE: Final = 3
+DEFAULT_PAGE_ENTRIES: Final = 512
+
+_MAGIC = b"AEROTAB1"
+_HEADER = struct.Struct("<8sB3sI")  # magic, level, reserved, entries
+_ENTRY = struct.Struct("<32sIB3s")  # SHA-256, stored length, kind, reserved
+_NOTHING = bytes(DIGEST_LENGTH)
+_PAGES_CACHED = 256
+
+LoadPage = Callable[[StoredFile, int], Awaitable[bytes]]
+"""The proved bytes of a page, which is for the chunks from an offset of the disk on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a chunk, or all chunks below a page, are stored. `file` is None for zeros."""
+
+    kind: int
+    file: StoredFile | None
+
+    def encode(self) -> bytes:
+        """Its 40 bytes."""
+        if self.file is None:
+            return _ENTRY.pack(_NOTHING, 0, ZEROS, b"")
+        return _ENTRY.pack(self.file.digest, self.file.length, self.kind, b"")
+
+
+NO_CHUNK: Final = Entry(ZEROS, None)
+"""A chunk of zeros."""
+
+
+def encode_page(level: int, entries: list[Entry]) -> bytes:
+    """A page; a leaf is of level 0."""
+    header = _HEADER.pack(_MAGIC, level, b"", len(entries))
+    return header + b"".join(entry.encode() for entry in entries)
+
+
+def decode_page(data: bytes, level: int, count: int, chunk_size: int) -> list[Entry]:
+    """The entries of a page that should be of that level and have so many.
+
+    Raises `DamagedImageError`.
+    """
+    if len(data) != _HEADER.size + count * _ENTRY.size:
+        raise _damaged(f"a page of its table has {len(data):,} bytes")
+    if _HEADER.unpack_from(data) != (_MAGIC, level, bytes(3), count):
+        raise _damaged("a page of its table has no valid header")
+    found = _ENTRY.iter_unpack(data[_HEADER.size :])
+    return [_entry(fields, level, chunk_size) for fields in found]
+
+
+def _entry(fields: tuple[bytes, int, int, bytes], level: int, chunk_size: int) -> Entry:
+    digest, length, kind, reserved = fields
+    if reserved != b"\0\0\0":
+        raise _damaged("its table has an entry whose reserved bytes are not zero")
+    if kind == ZEROS:
+        if length or digest != _NOTHING:
+            raise _damaged("its table has an entry of zeros that names a file")
+        return NO_CHUNK
+    known = kind in KINDS if level == 0 else kind == PAGE
+    largest = chunk_size if level == 0 else _HEADER.size + _ENTRY.size * 8192
+    if not known or not 0 < length <= largest:
+        raise _damaged(f"its table has an entry of kind {kind} and {length:,} bytes")
+    return Entry(kind, StoredFile(digest, length))
+
+
+class ChunkTable:
+    """Reads the table of a manifest, page by page as they are needed; the last ones are cached."""
+
+    def __init__(self, manifest: Manifest, load: LoadPage) -> None:
+        self.page_entries = manifest.page_entries
+        self._manifest = manifest
+        self._load = load
+        self._depth = depth_of(manifest.chunk_count, manifest.page_entries)
+        self._pages: OrderedDict[tuple[int, int], list[Entry]] = OrderedDict()
+
+    @property
+    def leaf_count(self) -> int:
+        """Leaves, those that are not stored too."""
+        return -(-self._manifest.chunk_count // self.page_entries)
+
+    async def leaf(self, number: int) -> list[Entry] | None:
+        """The entries of a leaf; None when all of its chunks are zeros.
+
+        Raises `DamagedImageError`, and what loading a page does.
+        """
+        return await self._page(0, number)
+
+    async def entry(self, chunk: int) -> Entry:
+        """How a chunk is stored; raises as `leaf`."""
+        number, index = divmod(chunk, self.page_entries)
+        leaf = await self.leaf(number)
+        return NO_CHUNK if leaf is None else leaf[index]
+
+    async def _page(self, level: int, number: int) -> list[Entry] | None:
+        cached = self._pages.get((level, number))
+        if cached is not None:
+            self._pages.move_to_end((level, number))
+            return cached
+        file: StoredFile | None = self._manifest.table
+        if level < self._depth - 1:
+            above, index = divmod(number, self.page_entries)
+            parent = await self._page(level + 1, above)
+            file = None if parent is None else parent[index].file
+        if file is None:
+            return None
+        chunks = self.page_entries ** (level + 1)  # that a whole page of this level is for
+        first = number * chunks
+        below = chunks // self.page_entries
+        count = -(-min(chunks, self._manifest.chunk_count - first) // below)
+        data = await self._load(file, first * self._manifest.chunk_size)
+        page = decode_page(data, level, count, self._manifest.chunk_size)
+        if level == 0:
+            self._check_lengths(first, page)
+        self._pages[level, number] = page
+        while len(self._pages) > _PAGES_CACHED:
+            self._pages.popitem(last=False)
+        return page
+
+    def _check_lengths(self, first: int, page: list[Entry]) -> None:
+        for index, entry in enumerate(page):
+            length = self._manifest.chunk_length(first + index)
+            if entry.file is not None and (
+                entry.file.length > length or (entry.kind == RAW and entry.file.length != length)
+            ):
+                raise _damaged(
+                    f"its chunk {first + index:,} is stored in {entry.file.length:,} bytes"
+                )
+
+    async def files(self) -> AsyncIterator[tuple[int, Entry]]:
+        """All files that the table names: pages as they are read, then the chunks of each leaf.
+
+        With the number of the chunk, or -1 for a page. Raises as `leaf`.
+        """
+        yield -1, Entry(PAGE, self._manifest.table)
+        async for number, leaf in self.leaves():
+            for index, entry in enumerate(leaf):
+                if entry.file is not None:
+                    yield number * self.page_entries + index, entry
+        for level in range(1, self._depth):
+            async for entry in self._pages_below(level):
+                yield -1, entry
+
+    async def leaves(self) -> AsyncIterator[tuple[int, list[Entry]]]:
+        """The leaves that are stored, with their numbers; raises as `leaf`."""
+        number = 0
+        while number < self.leaf_count:
+            leaf = await self.leaf(number)
+            if leaf is not None:
+                yield number, leaf
+                number += 1
+            else:
+                number = await self._after_zeros(number)
+
+    async def _after_zeros(self, number: int) -> int:
+        """The first leaf behind one that is not stored which may be."""
+        step = 1
+        for level in range(1, self._depth - 1):
+            wider = self.page_entries**level
+            if number % wider or await self._page(level, number // wider) is not None:
+                break
+            step = wider
+        return number + step
+
+    async def _pages_below(self, level: int) -> AsyncIterator[Entry]:
+        """The entries of all pages of a level above the leaves."""
+        for number in range(-(-self.leaf_count // self.page_entries**level)):
+            for entry in await self._page(level, number) or ():
+                if entry.file is not None:
+                    yield entry
+
+
+class TableWriter:
+    """Makes the pages of a table from its entries, in order; `write` gets the bytes of each."""
+
+    def __init__(
+        self, chunk_count: int, page_entries: int, write: Callable[[bytes], StoredFile]
+    ) -> None:
+        self._page_entries = page_entries
+        self._write = write
+        self._levels: list[list[Entry]] = [[] for _ in range(depth_of(chunk_count, page_entries))]
+
+    def add(self, entry: Entry) -> None:
+        """The next chunk is stored so."""
+        self._add(0, entry)
+
+    def finish(self) -> StoredFile:
+        """The root page, once all chunks were added."""
+        for level in range(len(self._levels) - 1):
+            self._close(level)
+        return self._write(encode_page(len(self._levels) - 1, self._levels[-1]))
+
+    def _add(self, level: int, entry: Entry) -> None:
+        entries = self._levels[level]
+        if len(entries) == self._page_entries:
+            self._close(level)
+            entries = self._levels[level]
+        entries.append(entry)
+
+    def _close(self, level: int) -> None:
+        entries = self._levels[level]
+        if not entries:
+            return
+        self._levels[level] = []
+        is_zeros = all(entry.file is None for entry in entries)
+        above = NO_CHUNK if is_zeros else Entry(PAGE, self._write(encode_page(level, entries)))
+        self._add(level + 1, above)
+
+
+def depth_of(chunk_count: int, page_entries: int) -> int:
+    """Levels of pages: one where the root is the only leaf."""
+    depth, pages = 1, -(-chunk_count // page_entries)
+    while pages > 1:
+        depth, pages = depth + 1, -(-pages // page_entries)
+    return depth
+
+
+def _damaged(reason: str) -> DamagedImageError:
+    return DamagedImageError(PREPARED.title, reason)
