@@ -3,7 +3,8 @@
 - `main`: runs a command, and turns errors into messages and exit statuses. `parser`: its words.
 - `opening`: the options that commands share, and the disk, library or base that they name.
 - One module for each group: `disk_commands`, `file_commands`, `cache_commands`,
-  `library_commands`, `overlay_commands`, `diagnose_command`.
+  `library_commands`, `overlay_commands`, `diagnose_command`, `completion_command`, and
+  `mount_command` with the file system that it mounts, `mounted_disk`.
 - `documents` reads the files that options name, `output` is what is written, `messages` says an
   error in the words of a command line.
 """

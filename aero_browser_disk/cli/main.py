@@ -13,15 +13,17 @@ from importlib.metadata import version
 from ..errors import DiskError, InvalidOptionError, InvalidUrlError
 from . import (
     cache_commands,
+    completion_command,
     diagnose_command,
     disk_commands,
     file_commands,
     library_commands,
+    mount_command,
     overlay_commands,
     prepared_commands,
 )
 from .messages import message_of
-from .output import UsageError
+from .output import CommandError, UsageError
 from .parser import CommandParser, Commands, Run
 
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -34,6 +36,7 @@ _EXIT_STATUS = """exit status:
 _GROUPS = (
     disk_commands,
     file_commands,
+    mount_command,
     cache_commands,
     library_commands,
     overlay_commands,
@@ -58,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         _complain("UsageError", str(error), {}, is_json=is_json)
         return _USAGE
+    except CommandError as error:
+        _complain("CommandError", str(error), {}, is_json=is_json)
+        return _FAILED
     except DiskError as error:
         _complain(type(error).__name__, message_of(error), error.fields(), is_json=is_json)
         return _USAGE if isinstance(error, (InvalidOptionError, InvalidUrlError)) else _FAILED
@@ -82,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Commands(parser, "command")
     for group in _GROUPS:
         group.add_commands(commands)
+    completion_command.add_commands(commands, build_parser)
     return parser
 
 

@@ -25,6 +25,10 @@ class UsageError(Exception):
     """The command line is invalid."""
 
 
+class CommandError(Exception):
+    """The command cannot do its work on this computer."""
+
+
 @contextlib.contextmanager
 def progress(options: argparse.Namespace, what: str) -> Iterator[Progress]:
     """A bar, if somebody watches."""

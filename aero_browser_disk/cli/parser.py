@@ -1,4 +1,9 @@
-"""The words of the command line: every command with its arguments and its help."""
+"""The words of the command line: every command with its arguments and its help.
+
+Decision: argparse, and shtab for completion. Click or Typer would take as many lines to declare the
+same options, and code around them to await and to write errors as JSON. rich and tqdm would replace
+60 lines of the bar, which notebooks in Pyodide show too and which needs no package there.
+"""
 
 from __future__ import annotations
 
@@ -42,5 +47,7 @@ class Commands:
 
     def add_group(self, name: str, help_text: str) -> Commands:
         """Adds a command that has commands of its own."""
-        group = self._subparsers.add_parser(name, help=help_text, description=f"{help_text}.")
+        group = self._subparsers.add_parser(
+            name, help=help_text, description=f"{name}: {help_text}."
+        )
         return Commands(group, f"{name}_command")

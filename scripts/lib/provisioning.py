@@ -93,6 +93,8 @@ PROGRAMS = (
     Program(("mkntfs",), "ntfs-3g", frozenset({"test"})),
     Program(("mkfs.exfat",), "exfatprogs", frozenset({"test"})),
     Program(("mount.exfat-fuse",), "exfat-fuse", frozenset({"test"})),
+    Program(("fusermount3",), "fuse3", frozenset({"test"})),
+    Program(("zsh",), "zsh", frozenset({"test"})),
     Program(("genisoimage",), "genisoimage", frozenset({"test"})),
     Program(("bchunk",), "bchunk", frozenset({"test"})),
     Program(("bgzip",), "tabix", frozenset({"test"})),

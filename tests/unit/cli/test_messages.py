@@ -60,4 +60,4 @@ def test_every_option_has_help_and_every_command_has_json(name):
 def test_the_help_says_what_an_exit_status_means():
     shown = build_parser().format_help()
     assert re.search(r"^  2 +usage error$", shown, re.MULTILINE)
-    assert all(f" {name.split()[0]} " in shown for name in COMMANDS)
+    assert {name.split()[0] for name in COMMANDS} <= set(shown.split())
