@@ -34,7 +34,9 @@ def add_commands(commands: Commands) -> None:
     ls = commands.add("ls", "list volumes, a folder, or a file", _ls)
     add_source(ls)
     ls.add_argument("path", nargs="?", default="/", metavar="PATH", help=_PATH_HELP)
-    ls.add_argument("-l", "--long", action="store_true", help="show kind, size and time (UTC)")
+    ls.add_argument(
+        "-l", "--long", action="store_true", help="show mode, owner, size and time (UTC)"
+    )
 
     cat = commands.add("cat", "write files to standard output", _cat)
     add_source(cat)
@@ -133,7 +135,7 @@ class _Copy:
     """What is copied. Names come from the image: nothing is written through a link or upwards."""
 
     files: DiskFiles
-    folders: list[Path] = field(default_factory=list)
+    folders: dict[Path, Entry] = field(default_factory=dict)
     to_write: list[tuple[str, Path, Entry]] = field(default_factory=list)
     links: list[tuple[Path, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -148,7 +150,7 @@ class _Copy:
             if entry.cannot is not None:
                 self.skipped.append((path, entry.cannot))
             elif entry.kind in ("folder", "volume"):
-                self.folders.append(target)
+                self.folders[target] = entry
                 listing = await self.files.list(path)
                 if not listing.complete:
                     self.skipped.append((path, "it has more entries than can be listed"))
@@ -165,16 +167,24 @@ class _Copy:
 
     async def run(self) -> AsyncIterator[int]:
         """Writes all of it; yields the lengths of what was written."""
-        for folder in self.folders:
+        mask = os.umask(0)
+        os.umask(mask)
+        made = []
+        for folder, entry in self.folders.items():
             _check_no_link(folder)
-            folder.mkdir(exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir()
+                made.append((folder, entry))
         for path, target, entry in self.to_write:
             _check_no_link(target)
             with output(target) as file:
                 async for chunk in self.files.read_all(path):
                     file.write(chunk)
                     yield len(chunk)
+            _set_mode(target, entry, mask)
             _set_time(target, entry.modified)
+        for folder, entry in made:
+            _set_mode(folder, entry, mask)
         # At the end, so that nothing is written through one.
         for link, leads_to in self.links:
             if link.is_symlink() or link.exists():
@@ -197,6 +207,13 @@ def _checked_name(name: str) -> str:
 def _check_no_link(target: Path) -> None:
     if target.is_symlink():
         raise UsageError(f"{target} is a symbolic link: nothing is written through it")
+
+
+def _set_mode(target: Path, entry: Entry, mask: int) -> None:
+    """The permissions of an entry, as far as `mask` lets them; folders stay their owner's."""
+    if entry.mode is not None and (target.is_file() or target.is_dir()):
+        owners = 0o700 if target.is_dir() else 0
+        target.chmod(entry.mode & 0o777 & ~mask | owners)
 
 
 def _set_time(target: Path, modified: float | None) -> None:

@@ -26,9 +26,9 @@ _FORMATS = {
     "folder": stat.S_IFDIR,
     "file": stat.S_IFREG,
     "link": stat.S_IFLNK,
-    # A device or a pipe of the image's machine means nothing here. A socket cannot be opened.
-    "other": stat.S_IFSOCK,
+    "other": stat.S_IFSOCK,  # if the image does not say: a socket cannot be opened
 }
+_OTHERS = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)
 _LATEST = (1 << 62) // 10**9
 _BLOCK = 512
 
@@ -148,19 +148,23 @@ class MountedDisk:
         size = 0 if is_folder else entry.size or 0
         if entry.kind == "link" and entry.target:
             size = len(entry.target.encode(errors="surrogateescape"))
-        modified = int(max(0, min(entry.modified or 0, _LATEST)) * 10**9)
-        mode = 0o777 if entry.kind == "link" else 0o555 if is_folder else 0o444
+        mode = 0o555 if is_folder else 0o444
+        kind = _FORMATS[entry.kind]
+        if entry.mode is not None:
+            mode = stat.S_IMODE(entry.mode)
+            if entry.kind == "other" and stat.S_IFMT(entry.mode) in _OTHERS:
+                kind = stat.S_IFMT(entry.mode)
         user, group = self._owner
         return {
-            "st_mode": _FORMATS[entry.kind] | mode,
+            "st_mode": kind | mode,
             "st_nlink": 2 if is_folder else 1,
             "st_size": size,
             "st_blocks": -(-size // _BLOCK),
-            "st_uid": user,
-            "st_gid": group,
-            "st_mtime": modified,
-            "st_ctime": modified,
-            "st_atime": modified,
+            "st_uid": user if entry.uid is None else entry.uid,
+            "st_gid": group if entry.gid is None else entry.gid,
+            "st_mtime": _nanoseconds(entry.modified),
+            "st_ctime": _nanoseconds(entry.changed, entry.modified),
+            "st_atime": _nanoseconds(entry.accessed, entry.modified),
         }
 
 
@@ -176,6 +180,12 @@ def inside_volume(path: str, target: str) -> str:
         elif part not in ("", "."):
             steps.append(part)
     return posixpath.relpath("/" + "/".join(steps), "/" + "/".join(folders))
+
+
+def _nanoseconds(*times: float | None) -> int:
+    """The first time that is known, as far as the kernel's times go."""
+    known = next((time for time in times if time is not None), 0.0)
+    return int(max(-_LATEST, min(known, _LATEST)) * 10**9)
 
 
 def _error(number: int) -> OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import stat
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -95,11 +96,13 @@ def name_of(entry: Entry) -> str:
 
 
 def entry_line(entry: Entry) -> str:
-    """An entry with its kind, size and time."""
+    """An entry with its mode, owner, size and time, as far as they are known."""
     size = "" if entry.size is None else f"{entry.size:,}"
     target = f" -> {printable(entry.target)}" if entry.target else ""
-    kind, time = _KIND_LETTERS[entry.kind], time_text(entry.modified)
-    return f"{kind} {size:>15}  {time:16}  {name_of(entry)}{target}"
+    mode = _KIND_LETTERS[entry.kind] if entry.mode is None else stat.filemode(entry.mode)
+    user, group = ("-" if number is None else number for number in (entry.uid, entry.gid))
+    owner, time = f"{user:>5} {group:>5}", time_text(entry.modified)
+    return f"{mode:10} {owner} {size:>15}  {time:16}  {name_of(entry)}{target}"
 
 
 def time_text(seconds: float | None) -> str:

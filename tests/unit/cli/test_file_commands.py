@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from support import file_images as images
+
+OWNER = [str(os.getuid()), str(os.getgid())]
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +21,8 @@ def disk(tmp_path_factory):
     (tree / "etc" / "deep").mkdir(parents=True)
     (tree / "etc" / "fstab").write_text("proc\n")
     (tree / "etc" / "deep" / "big").write_bytes(images.BIG)
+    (tree / "etc" / "fstab").chmod(0o4750)
+    (tree / "etc" / "deep").chmod(0o755)
     os.utime(tree / "etc" / "fstab", (1_600_000_000, 1_600_000_000))
     (tree / "etc" / "link").symlink_to("fstab")
     (tree / "out").symlink_to(folder / "outside")
@@ -27,8 +32,9 @@ def disk(tmp_path_factory):
 def test_a_listing_is_short_or_long(run, disk):
     assert run("ls", disk, "/1/etc")[1].decode().split() == ["deep/", "fstab", "link@"]
     lines = run("ls", "-l", disk, "/1/etc")[1].decode().splitlines()
-    assert lines[1].split() == ["-", "5", "2020-09-13", "12:26", "fstab"]
-    assert lines[0].startswith("d ")
+    assert lines[1].split() == ["-rwsr-x---", *OWNER, "5", "2020-09-13", "12:26", "fstab"]
+    assert lines[0].startswith("drwxr-xr-x ")
+    assert lines[2].startswith("lrwxrwxrwx ")
     assert lines[2].endswith("link@ -> fstab")
     assert run("ls", disk, "/1/etc/fstab")[1] == b"fstab\n"
     assert run("ls", disk)[1].startswith(b"1/")
@@ -48,6 +54,10 @@ def test_a_folder_is_copied_with_all_that_is_in_it(run, result, disk, tmp_path):
     assert told == {"files": 2, "folders": 2, "links": 1, "bytes": size, "skipped": []}
     assert (target / "fstab").read_text() == "proc\n"
     assert (target / "fstab").stat().st_mtime == 1_600_000_000
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((target / "fstab").stat().st_mode) == 0o750 & ~mask  # and no setuid
+    assert stat.S_IMODE((target / "deep").stat().st_mode) == 0o755 & ~mask
     assert (target / "deep" / "big").read_bytes() == images.BIG
     assert str((target / "link").readlink()) == "fstab"
     # Into a folder that is there, by its name; and a folder only with -r.
@@ -76,8 +86,9 @@ def test_a_device_is_written_to_and_not_replaced(run, disk):
 
 def test_all_of_a_disk_is_copied(run, disk, tmp_path):
     target = tmp_path / "all"
-    target.mkdir()
+    target.mkdir(mode=0o710)
     assert run("cp", "-r", disk, "/", target)[0] == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o710  # a folder that was there stays as it was
     assert (target / "1" / "etc" / "fstab").read_text() == "proc\n"
 
 

@@ -38,6 +38,7 @@ def ext(tmp_path_factory) -> Path:
     (tree / "folder" / "escape").symlink_to("../../../../folder/one")
     (tree / "dangling").symlink_to("nowhere")
     os.mkfifo(tree / "pipe")
+    (tree / "hello.txt").chmod(0o640)
     return images.make_ext(folder / "disk.img", tree, "ext4")
 
 
@@ -63,10 +64,10 @@ def mount(cache, tmp_path):
         command = [*COMMAND, "mount", *map(str, arguments), str(folder)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command, text=True, **pipes) as process:
+            mounted = Mounted(folder, process)
             try:
                 line = process.stdout.readline()
                 assert "mounted" in line, process.stderr.read()
-                mounted = Mounted(folder, process)
                 yield mounted
             finally:
                 process.send_signal(signal.SIGINT)
@@ -109,6 +110,7 @@ def test_ls_and_sha256sum_see_a_streamed_image(mount, ext):
             assert output_of("ls", mounted.folder).split() == ["1", DISK_FILE]
             shown = output_of("ls", "-R", mounted.folder / "1")
             assert all(Path(name).name in shown for name in images.FILES)
+            assert "-rw-r----- 1 " in output_of("ls", "-l", mounted.folder / "1" / "hello.txt")
             files = [mounted.folder / "1" / name for name in ("big.bin", "hello.txt", "folder/one")]
             digests = [line.split()[0] for line in output_of("sha256sum", *files).splitlines()]
             contents = [images.BIG, b"hello\n", images.FILES["folder/one"]]
@@ -203,9 +205,11 @@ def test_every_name_has_attributes_and_every_file_its_bytes(mounted, ext):
     assert kinds["folder"] == stat.S_IFDIR
     assert kinds["absolute"] == kinds["dangling"] == stat.S_IFLNK
     assert kinds["hello.txt"] == stat.S_IFREG
-    assert kinds["pipe"] != stat.S_IFREG
+    assert kinds["pipe"] == stat.S_IFIFO
     found = disk.getattr("/1/hello.txt")
     assert (found["st_size"], found["st_mtime"]) == (6, images.EPOCH * 10**9)
+    assert found["st_mode"] == stat.S_IFREG | 0o640
+    assert (found["st_uid"], found["st_gid"]) == (os.getuid(), os.getgid())
     assert disk.open("/1/hello.txt", os.O_RDONLY) == 0
     assert disk.read("/1/hello.txt", 100, 2, 0) == b"llo\n"
     assert disk.read(f"/{DISK_FILE}", 4096, ext.stat().st_size - 512, 0) == ext.read_bytes()[-512:]
