@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .disk import Disk
 from .errors import OutOfRangeError, ReadOnlyError
 from .platform import waiting
-from .platform.file_position import seek_to
+from .platform.file_position import read_rest, seek_to
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -87,6 +87,11 @@ class DiskFile(io.RawIOBase):
                 self._read_into(part)
         self._position += length
         return length
+
+    def readall(self) -> bytes:
+        """All that is left; in large reads, where `io.RawIOBase` asks for 8 KiB at a time."""
+        self._check_open()
+        return read_rest(self, self.size - self._position)
 
     def write(self, data: Buffer, /) -> int:
         """Writes all of `data`; returns its length.

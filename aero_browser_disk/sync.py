@@ -17,18 +17,25 @@ from __future__ import annotations
 import atexit
 import io
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from fnmatch import fnmatchcase
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import cache
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Literal, Self, TypeVar, Unpack, overload
 
 from . import disk as asynchronous
 from .disk import DiskInfo, DiskStats
 from .disk_file import DiskFile
-from .errors import NoSuchFileError
-from .file_systems import BUFFER_SIZE, DiskFiles, Entry, ImageFile, Listing
+from .file_systems import (
+    BUFFER_SIZE,
+    AsyncFilePath,
+    DiskFiles,
+    Entry,
+    ImageFile,
+    Listing,
+    PureFilePath,
+)
 from .library.catalog import LibraryEntry, LibraryUsage
 from .library.library import Library as AsyncLibrary
 from .open_disk import open_disk as open_asynchronously
@@ -40,6 +47,7 @@ from .streaming.remote_options import RemoteOptions
 __all__ = ["Disk", "FilePath", "Files", "Library", "open_disk", "open_library"]
 
 Result = TypeVar("Result")
+_LONGEST_WAIT_S = 0.05  # for more of what an iterator gives
 AnyDisk = TypeVar("AnyDisk", bound=asynchronous.Disk)
 
 
@@ -172,18 +180,17 @@ class Files:
         """What is in a folder."""
         return run(lambda: self._files.list(path))
 
-    def stat(self, path: str) -> Entry:
-        """What a path leads to, its links followed."""
-        return run(lambda: self._files.stat(path))
+    def stat(self, path: str, *, follow_links: bool = True) -> Entry:
+        """What a path leads to. Without `follow_links` a link at its end is the entry itself."""
+        return run(lambda: self._files.stat(path, follow_links=follow_links))
 
     def open(self, path: str, buffering: int = BUFFER_SIZE) -> io.BufferedReader:
         """A file of the image, read-only, with a buffer of so many bytes.
 
         Raises `NoSuchFileError` and `UnreadableFileError`.
         """
-        entry = self.stat(path)
-        run(lambda: self._files.read(path, 0, 0))  # so that a folder is an error at once
-        raw = ImageFile(self._files, path, entry.size or 0, lambda call: run(lambda: call))
+        size = run(lambda: self._files.open(path)).size
+        raw = ImageFile(self._files, path, size, lambda call: run(lambda: call))
         return io.BufferedReader(raw, max(buffering, io.DEFAULT_BUFFER_SIZE))
 
     def path(self, path: str = "/") -> FilePath:
@@ -191,127 +198,140 @@ class Files:
         return FilePath(self, path)
 
 
-class FilePath:
-    """A path on a disk, with the methods of `pathlib.Path` that read."""
+class FilePath(PureFilePath[Files]):
+    """A path on a disk, with the methods of `pathlib.Path` that read.
 
-    def __init__(self, files: Files, path: str | PurePosixPath) -> None:
-        self._files = files
-        self._path = PurePosixPath("/", path)
+        for path in disk.files.path("/1").glob("etc/*.conf"):
+            print(path, path.stat().size)
 
-    def __str__(self) -> str:
-        return str(self._path)
+    Each does what the same method of `AsyncFilePath` does.
+    """
 
-    def __repr__(self) -> str:
-        return f"FilePath({str(self._path)!r})"
+    __slots__ = ()
 
-    def __fspath__(self) -> str:
-        raise TypeError("a path on a disk is no path of the operating system: use open()")
+    def stat(self, *, follow_symlinks: bool = True) -> Entry:
+        """What the path leads to; raises `NoSuchFileError`."""
+        return run(lambda: self._async.stat(follow_symlinks=follow_symlinks))
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, FilePath):
-            return NotImplemented
-        return self._files is other._files and self._path == other._path
+    def lstat(self) -> Entry:
+        """As `stat`, of a symbolic link itself."""
+        return run(self._async.lstat)
 
-    def __hash__(self) -> int:
-        return hash(self._path)
-
-    def __truediv__(self, name: str) -> FilePath:
-        return FilePath(self._files, self._path / name)
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self._path.name
-
-    @property
-    def stem(self) -> str:
-        """The name without its last suffix."""
-        return self._path.stem
-
-    @property
-    def suffix(self) -> str:
-        """The last suffix of the name, with its dot."""
-        return self._path.suffix
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The names from the root."""
-        return self._path.parts
-
-    @property
-    def parent(self) -> FilePath:
-        """The folder that it is in."""
-        return FilePath(self._files, self._path.parent)
-
-    def stat(self) -> Entry:
-        """Size, kind and time of what the path leads to; raises `NoSuchFileError`."""
-        return self._files.stat(str(self._path))
-
-    def exists(self) -> bool:
-        """Whether there is anything."""
-        try:
-            self.stat()
-        except NoSuchFileError:
-            return False
-        return True
+    def exists(self, *, follow_symlinks: bool = True) -> bool:
+        """Whether there is anything; false for a link that leads nowhere or in a circle."""
+        return run(lambda: self._async.exists(follow_symlinks=follow_symlinks))
 
     def is_file(self) -> bool:
         """Whether it is a file, links followed."""
-        return self.exists() and self.stat().kind == "file"
+        return run(self._async.is_file)
 
     def is_dir(self) -> bool:
         """Whether it is a folder or a volume, links followed."""
-        return str(self._path) == "/" or (
-            self.exists() and self.stat().kind in ("folder", "volume")
-        )
+        return run(self._async.is_dir)
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return run(self._async.is_symlink)
+
+    def readlink(self) -> PurePosixPath:
+        """Where a symbolic link leads; from the root of its volume if that begins with `/`."""
+        return run(self._async.readlink)
+
+    def resolve(self) -> FilePath:
+        """The path without links and `..`; raises `NoSuchFileError`."""
+        return self._same(run(self._async.resolve))
 
     def iterdir(self) -> Iterator[FilePath]:
         """What is in the folder, in the order of the disk."""
-        for entry in self._files.list(str(self._path)).entries:
-            yield self / entry.name
+        return map(self._same, _iterated(self._async.iterdir()))
 
     def glob(self, pattern: str) -> Iterator[FilePath]:
         """What fits a relative pattern of names with `*`, `?`, `[…]`, and `**` for any folders."""
-        yield from self._matches(PurePosixPath(pattern).parts)
+        return map(self._same, _iterated(self._async.glob(pattern)))
 
     def rglob(self, pattern: str) -> Iterator[FilePath]:
         """What fits a pattern in this folder and all below it."""
-        yield from self.glob(f"**/{pattern}")
+        return map(self._same, _iterated(self._async.rglob(pattern)))
 
+    def walk(self) -> Iterator[tuple[FilePath, list[str], list[str]]]:
+        """This folder and all below it: each with the names of its folders and of all else.
+
+        Names that are taken out of the list of folders are not walked. Links are not followed.
+        """
+        for folder, folders, files in _iterated(self._async.walk(), at_once=1):
+            yield self._same(folder), folders, files
+
+    @overload
     def open(
-        self, mode: str = "rb", encoding: str | None = None, errors: str | None = None
+        self, mode: Literal["rb"] = "rb", buffering: int = BUFFER_SIZE
+    ) -> io.BufferedReader: ...
+    @overload
+    def open(
+        self,
+        mode: Literal["r", "rt"],
+        buffering: int = BUFFER_SIZE,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.TextIOWrapper: ...
+    @overload
+    def open(
+        self,
+        mode: str,
+        buffering: int = BUFFER_SIZE,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> io.BufferedReader | io.TextIOWrapper: ...
+    def open(
+        self,
+        mode: str = "rb",
+        buffering: int = BUFFER_SIZE,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
     ) -> io.BufferedReader | io.TextIOWrapper:
-        """The file, as bytes ("rb") or as text ("r")."""
+        """The file, as bytes ("rb") or as text ("r", in UTF-8 unless `encoding` names another).
+
+        Other modes raise `io.UnsupportedOperation`.
+        """
         if mode not in ("r", "rb", "rt"):
             raise io.UnsupportedOperation("files of an image are read-only")
-        file = self._files.open(str(self._path))
+        file = self._files.open(str(self._path), buffering)
         if mode == "rb":
             return file
-        return io.TextIOWrapper(file, io.text_encoding(encoding), errors)
+        return io.TextIOWrapper(file, encoding or "utf-8", errors, newline)
 
     def read_bytes(self) -> bytes:
         """The whole file."""
-        with self._files.open(str(self._path)) as file:
-            return file.read()
+        return run(self._async.read_bytes)
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The whole file as text."""
-        return self.read_bytes().decode(encoding, errors)
+        """The whole file as text, with `\\n` at the end of lines."""
+        return run(lambda: self._async.read_text(encoding, errors))
 
-    def _matches(self, parts: Sequence[str]) -> Iterator[FilePath]:
-        if not parts:
-            yield self
-            return
-        first, *rest = parts
-        if first == "**":
-            yield from self._matches(rest)
-        for entry in self._files.list(str(self._path)).entries:
-            is_folder = entry.kind in ("folder", "volume")  # a link could lead in a circle
-            child = self / entry.name
-            if first == "**" and is_folder:
-                yield from child._matches(parts)
-            elif first != "**" and fnmatchcase(entry.name, first) and (is_folder or not rest):
-                yield from child._matches(rest)
+    @property
+    def _async(self) -> AsyncFilePath:
+        return AsyncFilePath(self._files.asynchronous, self._path)
+
+    def _same(self, path: AsyncFilePath) -> FilePath:
+        return FilePath(self._files, str(path))
+
+
+def _iterated(items: AsyncIterator[Result], at_once: int = 256) -> Iterator[Result]:
+    """What an asynchronous iterator gives, several of it for each wait if they come quickly."""
+
+    async def some() -> list[Result]:
+        found: list[Result] = []
+        started = time.monotonic()
+        async for item in items:
+            found.append(item)
+            if len(found) >= at_once or time.monotonic() > started + _LONGEST_WAIT_S:
+                break
+        return found
+
+    while found := run(some):
+        yield from found
 
 
 class Library(_Closes):

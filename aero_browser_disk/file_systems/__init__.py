@@ -15,8 +15,20 @@ formats that are not here.
 
 from __future__ import annotations
 
+from .async_path import AsyncFilePath
 from .disk_files import DiskFiles
 from .file_io import BUFFER_SIZE, AsyncImageFile, ImageFile
+from .pure_path import PureFilePath
 from .tree import Entry, Extent, Listing
 
-__all__ = ["BUFFER_SIZE", "AsyncImageFile", "DiskFiles", "Entry", "Extent", "ImageFile", "Listing"]
+__all__ = [
+    "BUFFER_SIZE",
+    "AsyncFilePath",
+    "AsyncImageFile",
+    "DiskFiles",
+    "Entry",
+    "Extent",
+    "ImageFile",
+    "Listing",
+    "PureFilePath",
+]

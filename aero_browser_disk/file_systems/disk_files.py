@@ -16,6 +16,7 @@ from ..errors import (
     UnreadableFileError,
 )
 from ..platform.opening import opening
+from .async_path import AsyncFilePath
 from .file_io import MAX_READ_AT_ONCE, AsyncImageFile
 from .known_extents import KnownExtents, Location
 from .partitions import Partition, read_partitions
@@ -73,16 +74,34 @@ class DiskFiles:
         parts = _parts(path)
         if not parts:
             return Listing(tuple([await self._volume_entry(p) for p in await self._volumes()]))
-        found = await self._find(path)
-        if found.node.kind != "folder":
-            raise UnreadableFileError(path, "it is not a folder")
-        entries: dict[int, Entry] = {}
-        async for node in found.file_system.children(found.node):
+        entries: list[Entry] = []
+        async for entry in self._children(path):
             if len(entries) >= MAX_ENTRIES:
-                return Listing(tuple(entries.values()), complete=False)
-            entries[len(entries)] = _entry(node)
-            self._extents.note(f"{found.path}/{node.name}", node.extents)
-        return Listing(tuple(entries.values()))
+                return Listing(tuple(entries), complete=False)
+            entries.append(entry)
+        return Listing(tuple(entries))
+
+    async def scan(self, path: str) -> AsyncIterator[Entry]:
+        """What is in a folder, one after another, however much there is."""
+        if not _parts(path):
+            for entry in (await self.list(path)).entries:
+                yield entry
+            return
+        self._forget_what_may_change()
+        async for entry in self._children(path):
+            yield entry
+
+    def path(self, path: str = "/") -> AsyncFilePath:
+        """A path to walk from, as `pathlib` does."""
+        return AsyncFilePath(self, path)
+
+    async def resolve(self, path: str) -> str:
+        """The path of what a path leads to, without links and `..`."""
+        self._forget_what_may_change()
+        parts = _parts(path)
+        if len(parts) < 2:
+            return "/" + "".join([str((await self._partition(part)).number) for part in parts])
+        return (await self._find(path)).path
 
     async def stat(self, path: str, *, follow_links: bool = True) -> Entry:
         """What a path leads to. Without `follow_links` a link at its end is the entry itself."""
@@ -101,8 +120,8 @@ class DiskFiles:
         `aero_browser_disk.sync` has files for code that does not await. Raises
         `UnreadableFileError`.
         """
-        await self.read(path, 0, 0)
-        return AsyncImageFile(self, path, (await self.stat(path)).size or 0)
+        self._forget_what_may_change()
+        return AsyncImageFile(self, path, (await self._open(path)).size)
 
     async def read(self, path: str, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset` of a file; fewer where it ends, none behind its end.
@@ -145,6 +164,14 @@ class DiskFiles:
                 path = self._extents.path_at(offset)
                 return Location(str(partition.number), kind, path)
         return Location(None, "", None)
+
+    async def _children(self, path: str) -> AsyncIterator[Entry]:
+        found = await self._find(path)
+        if found.node.kind != "folder":
+            raise UnreadableFileError(path, "it is not a folder")
+        async for node in found.file_system.children(found.node):
+            self._extents.note(f"{found.path}/{node.name}", node.extents)
+            yield _entry(node)
 
     # ── volumes ──────────────────────────────────────────────────────────────────────────────────
 
