@@ -157,6 +157,7 @@ async def test_a_file_that_is_collected_unflushed_warns_and_waits_for_nothing():
     disk = WritableDisk(100)
     file = DiskFile(disk)
     await asyncio.to_thread(file.write, b"x")
+    await asyncio.get_running_loop().shutdown_default_executor()  # its thread may have it still
     with pytest.warns(ResourceWarning, match="not closed"):
         del file
     assert disk.flushes == 0
@@ -167,6 +168,7 @@ async def test_a_file_that_is_collected_flushed_is_quiet(recwarn):
     file = DiskFile(disk)
     await asyncio.to_thread(file.write, b"x")
     await asyncio.to_thread(file.flush)
+    await asyncio.get_running_loop().shutdown_default_executor()  # its thread may have it still
     del file
     assert disk.flushes == 1
     assert not recwarn
