@@ -40,7 +40,8 @@ PUBLIC = {
         UnreadableImageError UnsupportedImageError UnversionedBaseError
     """,
     "aero_browser_disk.file_systems": (
-        "AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing"
+        "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "
+        "PureFilePath"
     ),
     "aero_browser_disk.formats": (
         "FORMAT_NAMES HEAD_LENGTH ImageFormat ImageLayout LayoutDisk LayoutReader Segment "
