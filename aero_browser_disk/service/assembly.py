@@ -12,15 +12,23 @@ from .access.leases import Leases
 from .access.proxy_identity import ProxyIdentity
 from .access.signed_urls import SignedUrls
 from .app import Service
-from .configuration import Configuration, ConfigurationError, JwtOptions, ServerOptions
+from .configuration import (
+    Configuration,
+    ConfigurationError,
+    JwtOptions,
+    RelayOptions,
+    ServerOptions,
+)
 from .http.access_log import AccessLog
 from .http.client_limits import Allowance, ClientLimits, LocalLimits
 from .http.metrics import Metrics
+from .relay.listed import ListedServer, Prefix
 from .stores.folder_store import FolderStore
 from .stores.image_store import ImageStore
 from .stores.manifest import MANIFEST
 
 if TYPE_CHECKING:
+    from .relay.upstream import Upstream
     from .stores.bucket import BucketAddress
     from .stores.object_store import ObjectStore
     from .uploads.uploaded_images import UploadedImages
@@ -41,6 +49,7 @@ class Assembly:
         authorities = _authorities(configuration, self.urls)
         self.metrics = Metrics() if configuration.metrics.enabled else None
         self.limits = _limits(configuration, log)
+        self._upstreams = _upstreams(configuration.relay)
         self.gate = Gate(authorities)
         self.store: ImageStore
         self._upload_routes: list[Route] = []
@@ -65,8 +74,28 @@ class Assembly:
             limits=self.limits,
             metrics=self.metrics,
             leases=leases,
-            more_routes=[*self._upload_routes, *_cdn_routes(configuration, self.store)],
+            more_routes=[
+                *self._upload_routes,
+                *_cdn_routes(configuration, self.store),
+                *self._relay_routes(leases),
+            ],
         )
+
+    def _relay_routes(self, leases: Leases | None) -> list[Route]:
+        configuration = self.configuration
+        if not configuration.relay.servers:
+            return []
+        from .relay.relay import Relay
+
+        return Relay(
+            self._upstreams,
+            configuration.bytes,
+            self._log,
+            address=(configuration.server.public_url or "") + configuration.base_path,
+            body_s=configuration.relay.body_s,
+            metrics=self.metrics,
+            leases=leases,
+        ).routes
 
     async def reload(self) -> None:
         """Reads the manifest and the keys again. Invalid ones are logged and not used."""
@@ -154,6 +183,29 @@ def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:
     address = CdnAddress(options.url.rstrip("/"), options.key_pair_id)
     cloudfront = CloudFront(address, options.private_key_file)
     return CdnLeases(store, cloudfront, options.lifetime_s, options.cookie_domain).routes
+
+
+def _upstreams(options: RelayOptions) -> list[Upstream]:
+    if not options.servers:
+        return []
+    try:
+        from .relay.upstream import Upstream
+    except ModuleNotFoundError:
+        raise ConfigurationError("relay.servers needs the extra: relay") from None
+    return [
+        Upstream(
+            ListedServer(
+                name,
+                Prefix.parse(server.url),
+                server.public,
+                tuple(Prefix.parse(prefix, wildcard=True) for prefix in server.redirects),
+            ),
+            permitted=options.private_networks,
+            connections=options.connections,
+            timeout_s=options.timeout_s,
+        )
+        for name, server in options.servers.items()
+    ]
 
 
 def _check_tls(options: ServerOptions) -> None:

@@ -30,6 +30,7 @@ from pydantic_settings import (
 )
 
 from .http.cors import CorsPolicy, ResourcePolicy
+from .relay.listed import SERVER_NAME, Prefix
 
 ENVIRONMENT_PREFIX = "AERO_DISK_"
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
@@ -293,6 +294,44 @@ class CdnOptions(Section):
         return self
 
 
+class RelayServer(Section):
+    """A server whose images are relayed: everything below `url`.
+
+    `redirects`: where it may redirect to; the host of one may begin with `*.`.
+    """
+
+    url: str
+    public: bool
+    redirects: tuple[str, ...] = ()
+
+    @field_validator("url")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        Prefix.parse(value)
+        return value
+
+    @field_validator("redirects")
+    @classmethod
+    def _are_prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            Prefix.parse(prefix, wildcard=True)
+        return value
+
+
+class RelayOptions(Section):
+    """`/relay/NAME/PATH`: images of servers that send no CORS headers. Off without servers."""
+
+    servers: dict[Annotated[str, Field(pattern=SERVER_NAME)], RelayServer] = {}
+    # Private networks in which such a server may be. Without it only public addresses are used.
+    private_networks: tuple[Network, ...] = ()
+    # To each of them.
+    connections: Annotated[int, Field(ge=1, le=1000)] = 16
+    # Until its response begins, redirects included, and between parts of a body.
+    timeout_s: Annotated[float, Field(gt=0, le=300, allow_inf_nan=False)] = 20
+    # For a whole body, which has at most bytes.max_range_bytes.
+    body_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 300
+
+
 class Configuration(Section):
     """All options of the service."""
 
@@ -307,6 +346,7 @@ class Configuration(Section):
     limits: LimitOptions = LimitOptions()
     uploads: UploadOptions = UploadOptions()
     cdn: CdnOptions = CdnOptions()
+    relay: RelayOptions = RelayOptions()
 
     @field_validator("base_path")
     @classmethod

@@ -37,6 +37,12 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServi
         allow_origins = []
         [authorization]
         signing_keys_file = "{folder / "keys.toml"}"
+        [relay.servers.old]
+        url = "https://old.example.com/"
+        public = false
+        [relay.servers.open]
+        url = "https://open.example.com/"
+        public = true
         """
     )
     with RunningService(folder, "--config", str(file)) as running:
@@ -49,6 +55,7 @@ def test_it_is_served(described: RunningService) -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.json["servers"] == [{"url": "/base"}]
     assert "/v1/images/{id}/lease" in answer.json["paths"]
+    assert {"/v1/relay", "/v1/relay/{server}/lease"} <= answer.json["paths"].keys()
     # Bytes are what RFC 9110 describes.
     assert not any("bytes" in path for path in answer.json["paths"])
 

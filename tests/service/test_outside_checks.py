@@ -124,6 +124,41 @@ def test_qemu_and_the_verify_script_through_nginx(
         assert [check for check in verify(url, PAGE) if not check.holds] == []
 
 
+@needs_nginx
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_the_relay_of_a_server_without_cors(
+    images: Path, serve: Callable[..., RunningService], tmp_path: Path, server: str
+) -> None:
+    plain = f"server {{ listen ${{AERO_DISK_LISTEN}}; root {images}; }}"
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    # Old enough for its date to be a validator.
+    os.utime(images / "disk.img", (1_700_000_000, 1_700_000_000))
+    with Nginx(folder, plain, {}) as nginx:
+        file = tmp_path / "service.toml"
+        file.write_text(
+            f"""
+            [store]
+            folder = "{images}"
+            [cors]
+            allow_origins = ["{PAGE}"]
+            [relay]
+            private_networks = ["127.0.0.1/32"]
+            [relay.servers.plain]
+            url = "{nginx.url}/"
+            public = true
+            """
+        )
+        service = serve(None, "--config", str(file), "--server", server)
+        address = f"http://{service.host}:{service.port}"
+        url = f"{address}/relay/plain/disk.img"
+        done = compare(images / "disk.img", url)
+        assert (done.returncode, done.stdout.strip()) == (0, "Images are identical."), done.stderr
+        assert [check for check in verify(url, PAGE) if not check.holds] == []
+        assert redbot_finds(f"{address}/v1/relay") == []
+        assert redbot_finds(url) == []
+
+
 @pytest.mark.parametrize("server", ["uvicorn", "granian"])
 def test_the_verify_script(images: Path, serve: Callable[..., RunningService], server: str) -> None:
     service = serve(images, "--allow-origin", PAGE, "--server", server)

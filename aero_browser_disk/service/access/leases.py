@@ -14,6 +14,7 @@ from ..http.exchange import Exchange
 from ..http.response import PRIVATE, HttpError
 from ..http.routing import Resource
 from ..stores.image_store import ImageStore
+from ..stores.manifest import ManifestEntry
 from .authorization import short_digest
 from .signed_urls import SignedUrls
 
@@ -44,23 +45,30 @@ class Leases:
     async def lease(self, exchange: Exchange) -> Response:
         """Responds with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
         image_id = exchange.request.parameters["id"]
-        grant = exchange.auth.grant
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             entry = opened.image.entry
-        if not entry.public and not exchange.auth.allows("lease", entry):
+        allowed = exchange.auth.allows("lease", entry)
+        return self.respond(exchange, entry, f"/disks/{image_id}/bytes", allowed=allowed)
+
+    def respond(
+        self, exchange: Exchange, entry: ManifestEntry, path: str, *, allowed: bool
+    ) -> Response:
+        """A response with a lease of what is served at `path`, which the client may read.
+
+        Raises the 403 if a private image's credentials do not allow it.
+        """
+        url = f"{self._address}{path}"
+        if entry.public:
+            return respond(Lease(url=url, expires_at=None, expires_in_s=None), PRIVATE)
+        if not allowed:
             # Or a lease would renew itself for ever.
             raise HttpError(403, "no_lease", "A signed URL gets no lease: show who you are.")
-        url = f"{self._address}/disks/{image_id}/bytes"
-        lease = Lease(url=url, expires_at=None, expires_in_s=None)
-        if not entry.public:
-            assert grant is not None
-            bearer = short_digest(grant.client)
-            # Somebody else may have the id before the lease ends.
-            owner = short_digest(entry.owner or "")
-            query, expires_at = self._urls.sign(image_id, self._lifetime_s, "read", bearer, owner)
-            lease = Lease(
-                url=f"{url}?{query}",
-                expires_at=moment(expires_at),
-                expires_in_s=self._lifetime_s,
-            )
+        assert exchange.auth.grant is not None
+        bearer = short_digest(exchange.auth.grant.client)
+        # Somebody else may have the id before the lease ends.
+        owner = short_digest(entry.owner or "")
+        query, expires_at = self._urls.sign(entry.id, self._lifetime_s, "read", bearer, owner)
+        lease = Lease(
+            url=f"{url}?{query}", expires_at=moment(expires_at), expires_in_s=self._lifetime_s
+        )
         return respond(lease, PRIVATE)

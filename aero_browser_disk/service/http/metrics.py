@@ -74,6 +74,12 @@ class Metrics:
         self._cut = Counter(
             "aero_disk_cut_short", "Bodies that ended before their length.", registry=registry
         )
+        self._relayed = Counter(
+            "aero_disk_relayed",
+            "Relayed requests, by what became of them.",
+            ("server", "result"),
+            registry=registry,
+        )
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
         # Finding what belongs to labels takes longer than counting. There are few of each.
@@ -119,6 +125,10 @@ class Metrics:
     def store_error(self, kind: str) -> None:
         """Counts a failure of the store: `failed` or `changing`."""
         self._store_errors.labels(kind).inc()
+
+    def relayed(self, server: str, result: str) -> None:
+        """Counts a relayed request: `ok`, or why there was no response. Both are few."""
+        self._relayed.labels(server, result).inc()
 
     def limited(self, limit: str) -> None:
         """Counts a 429: which limit it was."""

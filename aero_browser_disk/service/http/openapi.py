@@ -14,7 +14,11 @@ from ..configuration import Configuration
 from .api import IMAGE_ID, Endpoint, ErrorDocument
 from .routing import Resource
 
-_PATTERNS: Final = {"id": IMAGE_ID, "upload": "^[0-9a-f]{32}$"}
+_PATTERNS: Final = {
+    "id": IMAGE_ID,
+    "upload": "^[0-9a-f]{32}$",
+    "server": "^[a-z0-9-]{1,63}$",
+}
 # Responses that every counted operation may send.
 _ALWAYS: Final = {
     400: "There is no Host header, or more than one.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -16,18 +16,27 @@ from .exchange import Exchange, Handler
 from .response import HttpError
 
 _EXCHANGE: Final = "aero_disk.exchange"
+# What credentials call the image that a path's parameters are about; None if there is none.
+ImageId = Callable[[Mapping[str, str]], str | None]
 
 
 class Resource:
     """The endpoint of a Starlette route: handlers by method, where GET stands for HEAD as well.
 
-    `{id}` in the route's path is an image's id, which is checked. Limits apply to what is
-    `counted`.
+    `{id}` in the route's path is an image's id, which is checked. `image_id` finds the id in other
+    paths' parameters. Limits apply to what is `counted`.
     """
 
-    def __init__(self, *, counted: bool = True, **handlers: Handler | Endpoint) -> None:
+    def __init__(
+        self,
+        *,
+        counted: bool = True,
+        image_id: ImageId | None = None,
+        **handlers: Handler | Endpoint,
+    ) -> None:
         self.handlers = handlers
         self._counted = counted
+        self._image_id = image_id
         methods = [*handlers, "OPTIONS"]
         if "GET" in methods:
             methods.insert(methods.index("GET") + 1, "HEAD")
@@ -41,6 +50,8 @@ class Resource:
         request.parameters = scope["path_params"]
         image_id = request.parameters.get("id")
         request.image_id = image_id if is_image_id(image_id or "") else None
+        if self._image_id is not None:
+            request.image_id = self._image_id(request.parameters)
         allow = {"Allow": self._methods}
         if request.method == "OPTIONS":
             # Also for missing images: a page can only read the 404 of its GET if the preflight

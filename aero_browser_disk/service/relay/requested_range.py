@@ -1,0 +1,96 @@
+"""The Range of a request to the relay, which has to be sent on before the image's size is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aero_browser_disk.platform.byte_range import ByteRange
+from aero_browser_disk.remote.byte_ranges import (
+    ContentRange,
+    MultipleRangesError,
+    UnsatisfiableRangeError,
+    parse_range,
+)
+
+from ..configuration import BytesOptions
+from ..http.response import Fields, HttpError
+
+# Larger than any image: it stands for a size that is not known.
+_ANY_SIZE: Final = 1 << 62
+_ACCEPTED: Final = {"Accept-Ranges": "bytes"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedRange:
+    """`header` is what the server is asked for. `start` is None for the last `length` bytes.
+
+    `length` is None up to the end of the image.
+    """
+
+    header: str
+    start: int | None
+    length: int | None
+    may_be_shortened: bool = False
+
+    @classmethod
+    def parse(cls, value: str | None, options: BytesOptions) -> RequestedRange | None:
+        """None without a range; raises the 416s that need no size as `HttpError`."""
+        try:
+            found = None if value is None else parse_range(value, _ANY_SIZE)
+        except MultipleRangesError:
+            message = "Request one range at a time."
+            raise HttpError(416, "multiple_ranges", message, _ACCEPTED) from None
+        except UnsatisfiableRangeError:
+            raise range_not_satisfiable(None) from None
+        if value is None or found is None:
+            return None
+        limit, spec = options.max_range_bytes, value.partition("=")[2].strip(" \t,")
+        if spec.startswith("-"):
+            return cls(f"bytes=-{found.length}", None, found.length)
+        if not spec.endswith("-"):
+            return cls(f"bytes={found.start}-{found.stop - 1}", found.start, found.length)
+        if options.shorten_open_ranges:
+            # An open range gets at most one response's worth (RFC 9110 §15.3.7).
+            last = found.start + limit - 1
+            return cls(f"bytes={found.start}-{last}", found.start, limit, may_be_shortened=True)
+        return cls(f"bytes={found.start}-", found.start, None)
+
+    def of_size(self, size: int) -> ByteRange | None:
+        """The part of an image of `size` bytes, None when it has no byte of it."""
+        if self.start is None:
+            return ByteRange(max(0, size - (self.length or 0)), size) if size else None
+        stop = size if self.length is None else min(size, self.start + self.length)
+        return ByteRange(self.start, stop) if self.start < size else None
+
+    def matches(self, part: ContentRange) -> bool:
+        """Whether a response's part is what was asked for, or the first of it."""
+        if part.range is None or part.size is None:
+            return False
+        if self.length is not None and part.range.length > self.length:
+            return False
+        if self.start is None:
+            return part.range.stop == part.size
+        return part.range.start == self.start
+
+
+def range_not_satisfiable(size: int | None, fields: Fields | None = None) -> HttpError:
+    """The refusal of a range that holds no byte of an image of `size` bytes, if that is known."""
+    said = {} if size is None else {"Content-Range": str(ContentRange(None, size))}
+    message = "The range holds no byte of the image."
+    all_fields = {**said, **(fields or {}), **_ACCEPTED}
+    return HttpError(416, "range_not_satisfiable", message, all_fields)
+
+
+def range_required(options: BytesOptions, fields: Fields | None = None) -> HttpError:
+    """The refusal of whole images; `fields` are the validators."""
+    limit = options.max_range_bytes
+    message = f"Request a range of at most {limit} bytes."
+    return HttpError(413, "range_required", message, fields, max_range_bytes=limit)
+
+
+def range_too_long(options: BytesOptions, fields: Fields) -> HttpError:
+    """The refusal of a range beyond the limit."""
+    limit = options.max_range_bytes
+    message = f"Request at most {limit} bytes at a time."
+    return HttpError(413, "range_too_long", message, fields, max_range_bytes=limit)
