@@ -101,7 +101,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy.",
     "silent": "The server accepts the request and does not respond in time: it hangs, or a "
     "firewall drops the traffic.",
-    "cors": "The server responds, but does not allow this page to read its responses.",
+    "cors": "The server responds, but does not allow this page to read its responses. If the "
+    "server is not yours, an image service can relay it ([relay.servers] in its configuration).",
     "cut-off": "The connection closes in the middle of a response: a crash, a time-out of a "
     "proxy, or a wrong Content-Length.",
     "wants-credentials": "The server does not let everybody read this image.",

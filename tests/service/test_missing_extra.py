@@ -53,6 +53,16 @@ def test_the_module_that_is_missing_is_named(module):
     assert "Traceback" not in ended.stderr
 
 
+def test_the_relay_has_an_extra_of_its_own(tmp_path):
+    server = '{old = {url = "https://old.example.com/", public = true}}'
+    options = ("--images", str(tmp_path), "--set", f"relay.servers={server}")
+    asked = ("check-config", *options)
+    assert run(arguments=asked).returncode == 0
+    ended = run(before=HIDING.format(hidden={"httpcore"}), arguments=asked)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.strip().endswith("relay.servers needs the extra: relay")
+
+
 def test_a_module_of_the_package_itself_that_is_missing_is_a_fault_that_shows():
     ended = run(before=HIDING.format(hidden={"aero_browser_disk.service.app"}))
     assert ended.returncode == 1

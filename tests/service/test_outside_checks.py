@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aero_browser_disk.service.probe import probe
 from deploy.verify_streaming import verify
 from lib.nginx_server import Nginx, find_nginx
 
@@ -155,6 +157,12 @@ def test_the_relay_of_a_server_without_cors(
         done = compare(images / "disk.img", url)
         assert (done.returncode, done.stdout.strip()) == (0, "Images are identical."), done.stderr
         assert [check for check in verify(url, PAGE) if not check.holds] == []
+        # The doctor names the relay where CORS fails, and through it finds nothing to fix.
+        direct = asyncio.run(probe(f"{nginx.url}/disk.img", PAGE))
+        assert direct.fault == "cors"
+        assert "[relay.servers]" in next(f.meaning for f in direct.findings if f.code == "cors")
+        relayed = asyncio.run(probe(url, PAGE))
+        assert [f.what for f in relayed.findings if f.level != "ok"] == []
         assert redbot_finds(f"{address}/v1/relay") == []
         assert redbot_finds(url) == []
 

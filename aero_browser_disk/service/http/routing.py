@@ -46,7 +46,7 @@ class Resource:
         """Responds to the exchange in the scope; raises `HttpError` and what stores raise."""
         exchange: Exchange = scope[_EXCHANGE]
         request = exchange.request
-        request.route, request.methods = scope["route"].path, self._methods
+        request.route, request.methods = scope["route"].path_format, self._methods
         request.parameters = scope["path_params"]
         image_id = request.parameters.get("id")
         request.image_id = image_id if is_image_id(image_id or "") else None
