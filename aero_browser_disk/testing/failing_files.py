@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Operation = Literal["open", "read", "write", "truncate", "allocate", "flush", "remove"]
 
 Calls = list[tuple[Operation, str]]
+Fragments = list[tuple["Fragment", bytes]]
+"""With the bytes of each."""
 
 Fate = Literal["kept", "lost", "zeros", "junk"]
 """What a power cut makes of a fragment that was not flushed: it is there; it is not, and what was
@@ -204,13 +206,7 @@ class FailingStorage:
 
     def unflushed(self) -> tuple[Fragment, ...]:
         """The fragments whose fate a power cut decides now, in the order they were written."""
-        fragments = [
-            fragment
-            for path, node in self._nodes.items()
-            for change in node.unflushed
-            for fragment, _ in change.fragments(path, self._atom)
-        ]
-        return tuple(sorted(fragments, key=lambda fragment: fragment.change))
+        return tuple(fragment for fragment, _ in self._fragments())
 
     def after_power_cut(self, fate: Callable[[Fragment], Fate]) -> FailingStorage:
         """The storage as the next start finds it, all of it durable and nothing open.
@@ -218,17 +214,49 @@ class FailingStorage:
         `fate` is asked about each of `unflushed()`, in that order. Of a file whose creation was
         lost nothing is there. This storage stays as it is: ask for as many outcomes as you like.
         """
-        fates = {fragment: fate(fragment) for fragment in self.unflushed()}
-        after = FailingStorage(quota=self.quota, device=self.device, atom=self._atom)
-        for path, node in self._nodes.items():
-            left = node.after_power_cut(path, self._atom, fates)
-            if left is not None:
-                after._nodes[path] = left
-        return after
+        left = {path: node.after_power_cut() for path, node in self._nodes.items()}
+        for fragment, data in self._fragments():
+            chosen = fate(fragment)
+            if fragment.path not in left:
+                continue
+            if fragment.kind == "create" and chosen == "lost":
+                del left[fragment.path]
+            else:
+                left[fragment.path].take(fragment, data, chosen)
+        return self._restarted(left)
 
-    def after_kill(self) -> FailingStorage:
-        """The storage after the process died but the system did not: every write is there."""
-        return self.after_power_cut(lambda _: "kept")
+    def after_kill(self, kept: int | None = None) -> FailingStorage:
+        """The storage after the process died but the system did not: every write is there.
+
+        With `kept`, it died in the last change, of which only so many fragments are there.
+        """
+        left = {}
+        for path, node in self._nodes.items():
+            last = node.unflushed[-1] if node.unflushed else None
+            if kept is None or last is None or last.number < self._changes:
+                left[path] = node.after_kill()
+            elif kept or last.kind != "create":
+                left[path] = node.after_kill_in(last.fragments(path, self._atom)[:kept])
+        return self._restarted(left)
+
+    def _fragments(self) -> Fragments:
+        """All that is not flushed, in the order it was written."""
+        fragments = [
+            fragment
+            for path, node in self._nodes.items()
+            for change in node.unflushed
+            for fragment in change.fragments(path, self._atom)
+        ]
+        fragments.sort(key=lambda fragment: fragment[0].change)
+        return fragments
+
+    def _restarted(self, nodes: dict[str, _Node]) -> FailingStorage:
+        after = FailingStorage(quota=self.quota, device=self.device, atom=self._atom)
+        for node in nodes.values():
+            node.durable[:] = node.data
+            node.durable_blocks |= node.blocks
+        after._nodes = nodes
+        return after
 
     # ── for its files ──
 
@@ -236,6 +264,8 @@ class FailingStorage:
         """Counts a call; raises, or for a write returns, the fault that meets it."""
         self._check_power()
         self.operations.append((operation, path))
+        if not self._faults:
+            return None
         met = [fault for fault in self._faults if fault.meets(operation, path)]
         self._faults = [fault for fault in self._faults if fault.times > 0]
         if met and operation != "write":
@@ -352,7 +382,7 @@ class _Change:
     offset: int
     data: bytes
 
-    def fragments(self, path: str, atom: int) -> list[tuple[Fragment, bytes]]:
+    def fragments(self, path: str, atom: int) -> Fragments:
         """The untearable fragments with their bytes, cut where the file's atoms end."""
         if self.kind != "write":
             whole = Fragment(path, self.kind, self.number, self.offset, len(self.data))
@@ -408,30 +438,41 @@ class _Node:
         self.durable_blocks = set(self.blocks)
         self.unflushed.clear()
 
-    def after_power_cut(self, path: str, atom: int, fates: dict[Fragment, Fate]) -> _Node | None:
-        """The file as the next start finds it; None when its creation was lost."""
+    def after_power_cut(self) -> _Node:
+        """The file with what was flushed."""
         after = _Node()
-        data, blocks = after.data, after.blocks
-        data[:] = self.durable
-        blocks |= self.durable_blocks
-        for change in self.unflushed:
-            for fragment, written in change.fragments(path, atom):
-                fate = fates[fragment]
-                if fate == "lost":
-                    if fragment.kind == "create":
-                        return None
-                elif fragment.kind == "write":
-                    _store(data, fragment.offset, _by_fate(written, fate))
-                    blocks.update(_blocks(fragment.offset, fragment.length))
-                elif fragment.kind == "allocate":
-                    _store(data, fragment.offset, written)
-                    blocks.update(_blocks(fragment.offset, fragment.length))
-                elif fragment.kind == "truncate":
-                    _resize(data, fragment.offset)
-                    _cut_blocks(blocks, fragment.offset)
-        after.durable[:] = data
-        after.durable_blocks |= blocks
+        after.data[:] = self.durable
+        after.blocks |= self.durable_blocks
         return after
+
+    def after_kill(self) -> _Node:
+        """The file with all that was written."""
+        after = _Node()
+        after.data[:] = self.data
+        after.blocks |= self.blocks
+        return after
+
+    def after_kill_in(self, fragments: Fragments) -> _Node:
+        """The file with all that was written, but of the last change only these fragments."""
+        after = self.after_power_cut()
+        for change in self.unflushed[:-1]:
+            whole = Fragment("", change.kind, change.number, change.offset, len(change.data))
+            after.take(whole, change.data, "kept")
+        for fragment, data in fragments:
+            after.take(fragment, data, "kept")
+        return after
+
+    def take(self, fragment: Fragment, data: bytes, fate: Fate) -> None:
+        """Lets a fragment, which held `data`, be there as its fate has it."""
+        if fate == "lost":
+            return
+        if fragment.kind == "truncate":
+            _resize(self.data, fragment.offset)
+            _cut_blocks(self.blocks, fragment.offset)
+        elif fragment.kind != "create":
+            stored = _by_fate(data, fate) if fragment.kind == "write" else data
+            _store(self.data, fragment.offset, stored)
+            self.blocks.update(_blocks(fragment.offset, fragment.length))
 
 
 @dataclass(slots=True)

@@ -6,36 +6,29 @@ The long form: ./scripts/test --fuzz 5000 tests/unit/cache/test_block_store_cras
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from aero_browser_disk.cache.block_cache import BlockCache
 from aero_browser_disk.cache.block_store import BlockStore, StoredImage
 from aero_browser_disk.errors import StorageError, StorageFullError
-from aero_browser_disk.testing.failing_files import (
-    FATES,
-    FailingStorage,
-    Fate,
-    Fragment,
-    PowerCutError,
+from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
+from support.crashes import (
+    PLENTY,
+    DyingMachine,
+    all_left_by_kill,
+    all_left_by_power_cut,
+    for_crashes,
+    now,
 )
 from support.fuzz import fuzz, rounds
-
-T = TypeVar("T")
-
-EXAMPLES = rounds(150)
 
 BLOCK = 1024
 BLOCKS = 12
 SIZE = BLOCKS * BLOCK - 100
 BLOCKS_FILE, JOURNAL_FILE = "x/blocks", "x/journal"
-PLENTY = 1 << 30
 VERSIONS = (1, 2, 3)
 
 
@@ -57,15 +50,6 @@ CONTENT = {version: content(version, 0, BLOCKS) for version in VERSIONS}
 
 def bytes_of(version: int, block: int, count: int = 1) -> bytes:
     return CONTENT[version][block * BLOCK : (block + count) * BLOCK]
-
-
-def now(coroutine: Coroutine[object, object, T]) -> T:
-    """What a coroutine returns that never waits: an event loop for each would take most time."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    raise AssertionError("it waits")
 
 
 def open_cache(storage: FailingStorage, version: int, limit: int = BLOCKS) -> BlockCache:
@@ -94,32 +78,18 @@ def found_in(storage: FailingStorage, version: int) -> set[int]:
     return found
 
 
-def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Fragment], Fate]:
-    """All that was written is there; of the write it died in, the first `kept` fragments."""
-    seen = 0
-
-    def fate(fragment: Fragment) -> Fate:
-        nonlocal seen
-        if fragment.change < storage.changes:
-            return "kept"
-        seen += 1
-        return "kept" if seen <= kept else "lost"
-
-    return fate
-
-
 # ── any order of anything ─────────────────────────────────────────────────────────────────────────
 
 
-class CrashMachine(RuleBasedStateMachine):
+class CrashMachine(DyingMachine):
     """Puts, reads, failures, kills and power cuts in any order, under any limit and quota."""
+
+    paths = (None, BLOCKS_FILE, JOURNAL_FILE)
 
     @initialize(atom=st.sampled_from([24, 512]), limit=st.integers(0, BLOCKS))
     def start(self, atom: int, limit: int) -> None:
-        self.storage = FailingStorage(atom=atom)
+        self.begin(atom)
         self.version, self.limit = 1, limit
-        self.kills = True
-        self.randomness = random.Random(0)
         self.promised: set[int] = set()  # committed and not given up since: a kill leaves them
         self.durable: set[int] = set()  # flushed and not given up since: a power cut leaves them
         self.cache = open_cache(self.storage, 1, limit)
@@ -186,57 +156,28 @@ class CrashMachine(RuleBasedStateMachine):
             if self.cache.failure is None:
                 self.promised = self.intact()
                 self.durable = set(self.promised)
-        self.check()
-        self.reopen(self.limit if same else limit, self.version if same else version)
+        self.check_after_crash()
+        self.reopen_as(limit, version, same)
 
     # what happens to its files
 
-    @rule(
-        operation=st.sampled_from(["open", "read", "write", "truncate", "flush"]),
-        at=st.integers(1, 4),
-        path=st.sampled_from([None, BLOCKS_FILE, JOURNAL_FILE]),
-        written=st.integers(0, 2 * BLOCK),
-        full=st.booleans(),
-    )
-    def fail(self, operation, at, path, written, full) -> None:
-        error = StorageFullError("told") if full and operation == "write" else None
-        self.storage.fail(operation, at=at, path=path, written=written, error=error)
-
-    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * BLOCK, 4 * BLOCK)))
-    def change_quota(self, room: int) -> None:
-        self.storage.quota = max(0, self.storage.used + room)
-
-    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * BLOCK, 4 * BLOCK)))
-    def change_device(self, room: int) -> None:
-        """Others fill the device, or leave it."""
-        self.storage.device = max(0, self.storage.used_on_device + room)
-
-    @precondition(lambda self: self.cache.failure is None)
-    @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))
-    def plan_a_crash(self, change: int, kills: bool, seed: int) -> None:
-        self.kills, self.randomness = kills, random.Random(seed)
-        self.storage.cut_power_at(change)
+    def may_crash(self) -> bool:
+        return self.cache.failure is None  # else nothing is written any more
 
     @rule(limit=st.integers(0, BLOCKS), version=st.sampled_from(VERSIONS), same=st.booleans())
-    def kill(self, limit: int, version: int, same: bool) -> None:
+    def kill_and_open(self, limit: int, version: int, same: bool) -> None:
         self.kills = True
         self.crash(in_a_change=False)
-        self.reopen(self.limit if same else limit, self.version if same else version)
-
-    @rule(seed=st.integers(0, 1 << 16))
-    def cut_power(self, seed: int) -> None:
-        self.kills, self.randomness = False, random.Random(seed)
-        self.crash(in_a_change=False)
-        self.reopen(self.limit, self.version)
+        self.reopen_as(limit, version, same)
 
     @rule(offset=st.integers(0, BLOCKS * BLOCK), data=st.binary(min_size=1, max_size=600))
     def damage_blocks(self, offset: int, data: bytes) -> None:
-        self.kill(self.limit, self.version, same=True)
+        self.kill()
         self.cache._store.close()
         size = len(self.storage.content(BLOCKS_FILE))
         self.storage.damage(BLOCKS_FILE, offset % (size + 1), data)
         self.forget(set(range(BLOCKS)))
-        self.reopen(self.limit, self.version)
+        self.reopen()
 
     # what must hold
 
@@ -251,7 +192,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.promised &= held
         self.durable &= held
 
-    def check(self) -> None:
+    def check_after_crash(self) -> None:
         """What the next start would find."""
         found = found_in(self.storage, self.version)
         assert self.promised <= found, "what was committed is gone"
@@ -271,43 +212,24 @@ class CrashMachine(RuleBasedStateMachine):
         self.promised -= blocks
         self.durable -= blocks
 
-    @contextmanager
-    def perhaps_dying(self) -> Iterator[None]:
-        try:
-            yield
-        except PowerCutError:
-            self.crash(in_a_change=True)
-            self.reopen(self.limit, self.version)
-
-    def crash(self, *, in_a_change: bool) -> None:
-        """Takes the storage as the crash leaves it, and checks what is in it."""
+    def before_crash(self, *, is_power_cut: bool) -> None:
         self.what_is_given_up_is_not_promised()
-        if self.kills and not in_a_change:
-            fate = fates_of_a_kill(self.storage, 1 << 30)
-        elif self.kills:
-            fate = fates_of_a_kill(self.storage, self.randomness.randrange(6))
-        else:
+        if is_power_cut:
             self.promised = set(self.durable)
-            fate = self.random_fate()
-        quota, device = self.storage.quota, self.storage.device
-        self.storage = self.storage.after_power_cut(fate)
-        self.storage.quota = self.storage.device = PLENTY
-        self.check()
-        self.storage.quota, self.storage.device = quota, device
 
-    def random_fate(self) -> Callable[[Fragment], Fate]:
-        """Mostly one fate, so that every mixture comes, and the pure ones often."""
-        usual = self.randomness.choice(FATES)
-        odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
-        return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual
+    def reopen_as(self, limit: int, version: int, same: bool) -> None:
+        if not same:
+            if version != self.version or limit < BLOCKS:
+                self.forget(set(range(BLOCKS)))
+            self.limit, self.version = limit, version
+        self.reopen()
 
-    def reopen(self, limit: int, version: int) -> None:
-        if version != self.version or limit < BLOCKS:
+    def reopen(self) -> None:
+        if self.limit < BLOCKS:
             self.forget(set(range(BLOCKS)))
-        self.limit, self.version = limit, version
         while True:
             try:
-                self.cache = open_cache(self.storage, version, limit)
+                self.cache = open_cache(self.storage, self.version, self.limit)
             except PowerCutError:
                 self.crash(in_a_change=True)
             except StorageError:
@@ -320,12 +242,7 @@ class CrashMachine(RuleBasedStateMachine):
 
 TestCrashes = CrashMachine.TestCase
 TestCrashes.pytestmark = fuzz
-TestCrashes.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestCrashes.settings = for_crashes(rounds(150))
 
 
 # ── every instant of one life ─────────────────────────────────────────────────────────────────────
@@ -445,9 +362,7 @@ def test_the_scenario_is_worth_it():
 def test_killed_in_any_change_nothing_committed_is_lost(atom):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, atom)
-        fragments = sum(p.change == life.storage.changes for p in life.storage.unflushed())
-        for kept in {0, 1, fragments // 2, fragments - 1, fragments}:
-            after = life.storage.after_power_cut(fates_of_a_kill(life.storage, kept))
+        for after in all_left_by_kill(life.storage):
             check_all_versions(after, life.version, life.promised)
 
 
@@ -455,9 +370,5 @@ def test_killed_in_any_change_nothing_committed_is_lost(atom):
 def test_with_the_power_cut_in_any_change_nothing_lies_and_what_was_flushed_is_there(usual):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, 512)
-        for odd in (0.0, 0.3, 0.7):
-            randomness = random.Random(f"{change}/{odd}")
-            after = life.storage.after_power_cut(
-                lambda _, r=randomness, o=odd: r.choice(FATES) if r.random() < o else usual
-            )
+        for after in all_left_by_power_cut(life.storage, usual):
             check_all_versions(after, life.version, life.durable)

@@ -7,24 +7,15 @@ The long form: ./scripts/test --fuzz 5000 tests/unit/writable/test_written_disk_
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from aero_browser_disk.disk import DiskInfo
 from aero_browser_disk.errors import StorageError, StorageFullError
-from aero_browser_disk.testing.failing_files import (
-    FATES,
-    FailingStorage,
-    Fate,
-    Fragment,
-    PowerCutError,
-)
+from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
 from aero_browser_disk.writable import (
     commit_log,
     sector_journal,
@@ -37,17 +28,21 @@ from aero_browser_disk.writable.local_image import LocalImage
 from aero_browser_disk.writable.overlay import Overlay
 from aero_browser_disk.writable.sector_journal import SLOT_SIZE
 from aero_browser_disk.writable.slot_allocator import FREE, USED, SlotAllocator
+from support.crashes import (
+    PLENTY,
+    DyingMachine,
+    Expected,
+    all_left_by_kill,
+    all_left_by_power_cut,
+    for_crashes,
+    now,
+)
 from support.fuzz import fuzz, rounds
-
-T = TypeVar("T")
-
-EXAMPLES = rounds(150)
 
 SECTOR, GRANULE = 512, 4096
 GRANULES = 14
 SIZE = GRANULES * GRANULE - 700
 """Of a disk: the last granule is short, and so is its last sector."""
-PLENTY = 1 << 30
 MOST_FAULTS = 30
 BASE = random.Random(5).randbytes(SIZE)
 CONTENT = random.Random(6).randbytes(1 << 20)
@@ -78,15 +73,6 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(slot_allocator, "_MANY", 1 << 30)
     for module in (sector_journal, commit_log):
         patch.setattr(module, "UNITS_IN_SLOT", 3)
-
-
-def now(coroutine: Coroutine[object, object, T]) -> T:
-    """What a coroutine returns that waits for nothing: a loop for each would take most time."""
-    while True:
-        try:
-            assert coroutine.send(None) is None, "it waits"  # else it only lets others go on
-        except StopIteration as done:
-            return done.value
 
 
 class BaseDisk:
@@ -138,67 +124,16 @@ def content_of(disk: LocalImage | Overlay) -> bytes:
     return bytes(target)
 
 
-def sectors_of(content: bytes) -> list[bytes]:
-    return [bytes(content[at : at + SECTOR]) for at in range(0, len(content), SECTOR)]
-
-
-def fates_of_a_kill(storage: FailingStorage, kept: int) -> Callable[[Fragment], Fate]:
-    """All that was written is there; of the write it died in, the first `kept` fragments."""
-    seen = 0
-
-    def fate(fragment: Fragment) -> Fate:
-        nonlocal seen
-        if fragment.change < storage.changes:
-            return "kept"
-        seen += 1
-        return "kept" if seen <= kept else "lost"
-
-    return fate
-
-
-class Expected:
-    """What a disk holds, and what each of its sectors may hold after a crash."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content = bytearray(content)
-        self.promised = [{sector} for sector in sectors_of(content)]
-
-    def begin(self, offset: int, data: bytes) -> bytearray:
-        """Notes a write that has begun: a crash may leave each sector old or new."""
-        after = bytearray(self.content)
-        after[offset : offset + len(data)] = data
-        self.allow(after, offset, len(data))
-        return after
-
-    def allow(self, content: bytes, offset: int, length: int) -> None:
-        if length:
-            for sector in range(offset // SECTOR, (offset + length - 1) // SECTOR + 1):
-                part = bytes(content[sector * SECTOR : (sector + 1) * SECTOR])
-                self.promised[sector].add(part)
-
-    def flushed(self) -> None:
-        self.promised = [{sector} for sector in sectors_of(bytes(self.content))]
-
-    def check_after_crash(self, content: bytes) -> None:
-        """Takes over what is there, which must be what was promised."""
-        for number, sector in enumerate(sectors_of(content)):
-            assert sector in self.promised[number], f"sector {number} is wrong"
-        self.content[:] = content
-        self.flushed()
-
-
 # ── any order of anything ─────────────────────────────────────────────────────────────────────────
 
 
-class CrashMachine(RuleBasedStateMachine):
+class CrashMachine(DyingMachine):
     """Writes, discards, flushes, failures, kills and power cuts in any order, with little room."""
 
     @initialize(atom=st.sampled_from([24, 512]), kind=st.sampled_from(sorted(KINDS)))
     def start(self, atom: int, kind: str) -> None:
-        self.storage = FailingStorage(atom=atom)
+        self.begin(atom)
         self.open, content = KINDS[kind]
-        self.kills = True
-        self.randomness = random.Random(0)
         self.expected = Expected(content)
         self.disk = self.open(self.storage)
 
@@ -256,32 +191,7 @@ class CrashMachine(RuleBasedStateMachine):
                 pass
             self.reopen()
 
-    # what happens to its file
-
-    @rule(
-        operation=st.sampled_from(["read", "write", "truncate", "allocate", "flush"]),
-        at=st.integers(1, 4),
-        written=st.integers(0, 2 * GRANULE),
-        full=st.booleans(),
-    )
-    def fail(self, operation, at, written, full) -> None:
-        can_be_full = operation in ("write", "truncate", "allocate")
-        error = StorageFullError("told") if full and can_be_full else None
-        self.storage.fail(operation, at=at, written=written, error=error)
-
-    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * GRANULE, 16 * GRANULE)))
-    def change_quota(self, room: int) -> None:
-        self.storage.quota = max(0, self.storage.used + room)
-
-    @rule(room=st.one_of(st.just(PLENTY), st.integers(-2 * GRANULE, 16 * GRANULE)))
-    def change_device(self, room: int) -> None:
-        """Others fill the device, or leave it: what was reserved stays."""
-        self.storage.device = max(0, self.storage.used_on_device + room)
-
-    @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))
-    def plan_a_crash(self, change: int, kills: bool, seed: int) -> None:
-        self.kills, self.randomness = kills, random.Random(seed)
-        self.storage.cut_power_at(change)
+    # what happens to its file, in an order that meets what is worth it
 
     @rule(
         sector=st.integers(0, SIZE // SECTOR - 1),
@@ -320,16 +230,6 @@ class CrashMachine(RuleBasedStateMachine):
         for granule in range(GRANULES):
             self.write(granule * GRANULE // SECTOR, 0, SECTOR, seed + granule)
 
-    @rule()
-    def kill(self) -> None:
-        self.kills = True
-        self.crash(in_a_change=False)
-
-    @rule(seed=st.integers(0, 1 << 16))
-    def cut_power(self, seed: int) -> None:
-        self.kills, self.randomness = False, random.Random(seed)
-        self.crash(in_a_change=False)
-
     # what must hold
 
     @invariant()
@@ -344,18 +244,21 @@ class CrashMachine(RuleBasedStateMachine):
             try:
                 do()
             except StorageFullError:
-                assert self.read_all() == self.expected.content, "a part of it was written"
+                self.read_range(offset, len(data))  # as it was: nothing is there in part
             except StorageError:
-                self.take_over(after)
+                self.expected.take_either(self.read_all(), after)
             else:
                 self.expected.content = after
 
-    def take_over(self, after: bytearray) -> None:
-        """After a file failed in the middle of a change, each sector is old or new."""
-        found = self.read_all()
-        parts = zip(*map(sectors_of, (found, self.expected.content, after)), strict=True)
-        assert all(found in (before, changed) for found, before, changed in parts)
-        self.expected.content[:] = found
+    def read_range(self, offset: int, length: int) -> None:
+        found = bytearray(length)
+        for _ in range(MOST_FAULTS):
+            try:
+                self.disk.try_read_into(offset, found)
+                break
+            except StorageError:
+                continue
+        assert found == self.expected.content[offset : offset + length]
 
     def read_all(self) -> bytes:
         for _ in range(MOST_FAULTS):
@@ -365,46 +268,13 @@ class CrashMachine(RuleBasedStateMachine):
                 continue  # it was told to fail: later it does not
         return content_of(self.disk)
 
-    @contextmanager
-    def perhaps_dying(self) -> Iterator[None]:
-        try:
-            yield
-        except PowerCutError:
-            self.crash(in_a_change=True)
-
-    def crash(self, *, in_a_change: bool) -> None:
-        """Takes the storage as the crash leaves it, and checks what is in it."""
-        if self.kills and not in_a_change:
-            fate = fates_of_a_kill(self.storage, 1 << 30)
-        elif self.kills:
-            fate = fates_of_a_kill(self.storage, self.randomness.randrange(12))
-        else:
-            fate = self.random_fate()
-        quota = self.storage.quota
-        self.storage = self.storage.after_power_cut(fate)
-        self.storage.quota = quota
-        self.reopen()
-
-    def random_fate(self) -> Callable[[Fragment], Fate]:
-        """Mostly one fate, so that every mixture comes, and the pure ones often.
-
-        Or all but one change are there: a medium takes up writes in an order of its own.
-        """
-        changes = sorted({fragment.change for fragment in self.storage.unflushed()})
-        if changes and self.randomness.random() < 0.5:
-            odd_one, fate = self.randomness.choice(changes), self.randomness.choice(FATES)
-            return lambda fragment: fate if fragment.change == odd_one else "kept"
-        usual = self.randomness.choice(FATES)
-        odd = self.randomness.choice([0.0, 0.1, 0.5, 1.0])
-        return lambda _: self.randomness.choice(FATES) if self.randomness.random() < odd else usual
-
     def reopen(self) -> None:
         for _ in range(MOST_FAULTS):
             try:
                 self.disk = self.open(self.storage)
                 break
             except PowerCutError:
-                self.storage = self.storage.after_power_cut(self.random_fate())
+                self.crash(in_a_change=True)
             except StorageFullError:
                 self.storage.quota = self.storage.device = PLENTY
             except StorageError:
@@ -428,12 +298,7 @@ class SmallCrashMachine(CrashMachine):
 
 TestCrashes = SmallCrashMachine.TestCase
 TestCrashes.pytestmark = fuzz
-TestCrashes.settings = settings(
-    max_examples=EXAMPLES,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestCrashes.settings = for_crashes(rounds(150))
 
 
 def test_a_write_that_is_refused_for_want_of_room_is_not_there_in_part() -> None:
@@ -560,14 +425,10 @@ class Life:
             assert not any(self.image_content.content), "the image is gone"
             return
         if not self.committing:
-            copy = Expected(bytes(self.image_content.content))
-            copy.promised = self.image_content.promised
-            copy.check_after_crash(content_of(image))
+            self.image_content.copy().check_after_crash(content_of(image))
         if self.has_overlay:
             overlay = now(Overlay.open(image, after, "overlay"))
-            copy = Expected(bytes(self.content.content))
-            copy.promised = self.content.promised
-            copy.check_after_crash(content_of(overlay))
+            self.content.copy().check_after_crash(content_of(overlay))
 
 
 def changes_of_a_life() -> int:
@@ -597,18 +458,13 @@ def test_the_scenario_is_worth_it():
 def test_killed_in_any_change_nothing_flushed_is_lost_and_nothing_torn(atom):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, atom)
-        fragments = sum(p.change == life.storage.changes for p in life.storage.unflushed())
-        for kept in {0, 1, fragments // 2, fragments - 1, fragments}:
-            life.check(life.storage.after_power_cut(fates_of_a_kill(life.storage, kept)))
+        for after in all_left_by_kill(life.storage):
+            life.check(after)
 
 
 @pytest.mark.parametrize("usual", FATES)
 def test_with_the_power_cut_in_any_change_nothing_flushed_is_lost_and_nothing_torn(usual):
     for change in range(1, CHANGES + 1):
         life = ended_at(change, 512)
-        for odd in (0.0, 0.3, 0.7):
-            randomness = random.Random(f"{change}/{odd}")
-            after = life.storage.after_power_cut(
-                lambda _, r=randomness, o=odd: r.choice(FATES) if r.random() < o else usual
-            )
+        for after in all_left_by_power_cut(life.storage, usual):
             life.check(after)
