@@ -14,7 +14,7 @@ Everything is deterministic. With Hypothesis let it draw the fates, and the numb
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 from ..errors import StorageBusyError, StorageError, StorageFullError
 from ..platform.base import FileFacts, StorageEstimate
@@ -334,7 +334,7 @@ class FailingFile:
         self._storage._begin("truncate", self._path)
         dies = self._storage._dies()
         if size - len(node.data) > self._storage._room():
-            raise StorageFullError(self._path)
+            self._refuse(dies)
         node.truncate(self._storage.changes, size)
         if dies:
             raise PowerCutError
@@ -344,7 +344,7 @@ class FailingFile:
         self._storage._begin("allocate", self._path)
         dies = self._storage._dies()
         if self._storage._fitting(node, offset, length) < length:
-            raise StorageFullError(self._path)
+            self._refuse(dies)
         node.allocate(self._storage.changes, offset, length)
         if dies:
             raise PowerCutError
@@ -360,6 +360,12 @@ class FailingFile:
         if self._node is not None:
             self._node.is_held = False
             self._node = None
+
+    def _refuse(self, dies: bool) -> NoReturn:
+        """Raises what a change that does not fit raises."""
+        if dies:
+            raise PowerCutError
+        raise StorageFullError(self._path)
 
     def _open(self) -> _Node:
         if self._node is None:

@@ -299,6 +299,26 @@ def test_power_goes_in_the_chosen_change() -> None:
     assert storage.after_power_cut(lambda _: "kept").content("file") == b"ab"
 
 
+def test_the_power_goes_in_a_change_that_does_not_fit_too() -> None:
+    for grow in (lambda file: file.truncate(20), lambda file: file.allocate(0, 20)):
+        storage, file = flushed(b"0" * 10, quota=10)
+        storage.cut_power_at(1)
+        with pytest.raises(PowerCutError):
+            grow(file)
+
+
+def test_a_kill_leaves_as_much_of_the_last_change_as_is_said() -> None:
+    storage, file = flushed(b"0" * 100, atom=10)
+    file.write(b"1" * 20, 0)
+    file.write(b"2" * 35, 30)
+    assert storage.after_kill().content("file") == storage.content("file")
+    for kept in range(5):
+        after = storage.after_power_cut(
+            lambda f, kept=kept: "kept" if f.offset < 30 + 10 * kept else "lost"
+        )
+        assert storage.after_kill(kept).content("file") == after.content("file")
+
+
 def test_a_flush_in_which_the_power_goes_has_not_happened() -> None:
     storage, file = flushed(b"old")
     file.write(b"new", 0)
