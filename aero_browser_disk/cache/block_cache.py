@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, WritableBuffer
@@ -105,7 +105,7 @@ class BlockCache:
         self._note_use(block, start + length)
         return self._store.file, offset
 
-    def reserve(self, blocks: range) -> None:
+    def reserve(self, blocks: Sequence[int]) -> None:
         """Sets places aside that lie one behind the other, for blocks that are on their way.
 
         So what several requests bring by turns still lies together, and is read in one go. Only
@@ -117,7 +117,7 @@ class BlockCache:
         self._reserved.update(zip(blocks, range(self._slots, stop), strict=True))
         self._slots = stop
 
-    def release(self, blocks: range) -> None:
+    def release(self, blocks: Sequence[int]) -> None:
         """Takes `reserve` back, as far as the blocks did not come."""
         if self._reserved:
             unused = [self._reserved.pop(block) for block in blocks if block in self._reserved]

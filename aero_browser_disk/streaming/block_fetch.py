@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ..cache.block_store import StoredImage
 from ..platform.event_loop import bare_future
@@ -16,11 +17,23 @@ The bytes are valid for the length of the call.
 """
 
 
-def plan_runs(missing: Iterable[int], max_blocks: int) -> list[range]:
-    """The fewest runs of adjacent blocks, of at most `max_blocks` each; `missing` is ascending."""
+@dataclass(frozen=True, slots=True)
+class PackedBlocks:
+    """Blocks that come together, in any order: `load` gives their bytes, one behind the other."""
+
+    blocks: tuple[int, ...]
+    load: Callable[[], Awaitable[bytes]]
+
+
+def plan_runs(missing: Iterable[int], max_blocks: int, unit: int = 1) -> list[range]:
+    """The fewest runs of adjacent blocks, of at most `max_blocks` each; `missing` is ascending.
+
+    With a `unit` of several blocks no run goes beyond the end of one.
+    """
     runs: list[range] = []
     for block in missing:
-        if runs and runs[-1].stop == block and len(runs[-1]) < max_blocks:
+        goes_on = runs and runs[-1].stop == block and (unit == 1 or block % unit)
+        if goes_on and len(runs[-1]) < max_blocks:
             runs[-1] = range(runs[-1].start, block + 1)
         else:
             runs.append(range(block, block + 1))
@@ -55,17 +68,23 @@ class PendingRead:
 
 
 class BlockFetch:
-    """A request for a run of adjacent blocks, and who waits for each of them."""
+    """A request for blocks, and who waits for each of them.
+
+    The blocks are a run of adjacent ones, or some of those that come `packed` together.
+    """
 
     def __init__(
         self,
         image: StoredImage,
-        blocks: range,
+        blocks: Sequence[int],
         arrived: Arrived,
         make_retries: Callable[[], Retries],
+        packed: PackedBlocks | None = None,
     ) -> None:
         self.left = blocks
         """The blocks that have not arrived yet."""
+        self.packed = packed
+        """How they come, if they are no run."""
         self.retries = make_retries()
         self.is_retrying = False
         """Whether it failed and is to be tried again."""
@@ -80,7 +99,7 @@ class BlockFetch:
     def span(self) -> tuple[int, int]:
         """The offsets of the first byte that is left, and after the last, in the image."""
         block_size = self._image.block_size
-        return self.left.start * block_size, min(self.left.stop * block_size, self._image.size)
+        return self.left[0] * block_size, min((self.left[-1] + 1) * block_size, self._image.size)
 
     @property
     def has_readers(self) -> bool:
@@ -99,13 +118,21 @@ class BlockFetch:
 
     def split(self, max_blocks: int) -> list[BlockFetch]:
         """The same in requests of at most so many blocks each; this one is of no use after."""
-        parts = []
-        for start in range(self.left.start, self.left.stop, max_blocks):
-            blocks = range(start, min(start + max_blocks, self.left.stop))
-            part = BlockFetch(self._image, blocks, self._arrived, self._make_retries)
-            part._readers = {b: self._readers[b] for b in blocks if b in self._readers}
-            parts.append(part)
-        return parts
+        return [
+            self.part(self.left[start : start + max_blocks])
+            for start in range(0, len(self.left), max_blocks)
+        ]
+
+    def part(self, blocks: Sequence[int]) -> BlockFetch:
+        """A request for a run of its blocks, with who waits for them."""
+        part = BlockFetch(self._image, blocks, self._arrived, self._make_retries)
+        part._readers = {b: self._readers[b] for b in blocks if b in self._readers}
+        return part
+
+    @property
+    def wanted(self) -> list[int]:
+        """The blocks that reads wait for, ascending."""
+        return sorted(block for block, readers in self._readers.items() if readers)
 
     def begin(self) -> None:
         """A try begins: the response starts with the first block that is left."""
@@ -117,15 +144,30 @@ class BlockFetch:
         ends_image = offset + len(chunk) >= self._image.size
         if self._partial:
             self._partial += chunk
-            if len(self._partial) < self._image.block_length(self.left.start):
+            if len(self._partial) < self._image.block_length(self.left[0]):
                 return
             # In one go with what is behind it: to keep a block on its own costs more than a copy.
             chunk, self._partial = memoryview(self._partial), bytearray()
         block_size = self._image.block_size
         stop = len(chunk) if ends_image else len(chunk) // block_size * block_size
         if stop:
-            self._complete(chunk[:stop])
+            self._complete(self.left[0], chunk[:stop])
         self._partial += chunk[stop:]
+
+    async def unpack(self, packed: PackedBlocks) -> None:
+        """Takes what comes packed; raises what loading it does."""
+        data, at = memoryview(await packed.load()), 0
+        for run in _adjacent(packed.blocks):
+            length = sum(map(self._image.block_length, run))
+            part, at = data[at : at + length], at + length
+            for first, stop in self._missing_of(run):
+                block_size, begin = self._image.block_size, first - run.start
+                self._complete(first, part[begin * block_size : (stop - run.start) * block_size])
+
+    def _missing_of(self, run: range) -> list[tuple[int, int]]:
+        """First and stop of what is left of a run of blocks."""
+        left = set(self.left)
+        return [(r.start, r.stop) for r in plan_runs([b for b in run if b in left], len(run))]
 
     def fail(self, error: Exception) -> None:
         """Fails every read that still waits for a block of this request."""
@@ -134,14 +176,30 @@ class BlockFetch:
                 read.fail(error)
         self._readers.clear()
 
-    def _complete(self, data: memoryview) -> None:
-        first, block_size = self.left.start, self._image.block_size
+    def _complete(self, first: int, data: memoryview) -> None:
+        block_size = self._image.block_size
         count = -(-len(data) // block_size)
         self._arrived(first, data)  # first: what it refuses has not arrived
-        self.left = range(first + count, self.left.stop)
+        if self.packed is None:
+            self.left = self.left[count:]
+        else:
+            self.left = [b for b in self.left if not first <= b < first + count]
         self.retries.progress()
         if not self._readers:
             return
         for index in range(count):
             for read in self._readers.pop(first + index, ()):
                 read.take(first + index, data[index * block_size : (index + 1) * block_size])
+
+
+def _adjacent(blocks: Sequence[int]) -> Iterator[range]:
+    """Blocks in their order, as runs of those that follow one another."""
+    start = stop = 0
+    for block in blocks:
+        if block != stop or stop == start:
+            if stop > start:
+                yield range(start, stop)
+            start = block
+        stop = block + 1
+    if stop > start:
+        yield range(start, stop)

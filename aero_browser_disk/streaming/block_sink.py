@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..cache.block_cache import BlockCache
@@ -16,7 +16,7 @@ class BlockSink(Protocol):
     def __contains__(self, block: int) -> bool:
         """Whether a block is cached."""
 
-    def reserve(self, blocks: range) -> None:
+    def reserve(self, blocks: Sequence[int]) -> None:
         """A request for these blocks begins."""
 
     def put(self, first: int, data: memoryview) -> None:
@@ -25,7 +25,7 @@ class BlockSink(Protocol):
         Raises `IntegrityError` when the bytes are wrong; then none of them is taken.
         """
 
-    def commit(self, missing: range) -> None:
+    def commit(self, missing: Sequence[int]) -> None:
         """A request has ended. It did not bring the blocks of `missing`."""
 
 
@@ -54,7 +54,7 @@ class VerifiedCache:
     def __contains__(self, block: int) -> bool:
         return block in self.cache
 
-    def reserve(self, blocks: range) -> None:
+    def reserve(self, blocks: Sequence[int]) -> None:
         self.cache.reserve(blocks)
 
     def put(self, first: int, data: memoryview) -> None:
@@ -64,7 +64,7 @@ class VerifiedCache:
         self.blocks_taken += -(-len(data) // block_size)
         self.cache.put(first, data)
 
-    def commit(self, missing: range) -> None:
+    def commit(self, missing: Sequence[int]) -> None:
         self.cache.release(missing)
         self.cache.commit(self._fresh_until())
         self._committed()

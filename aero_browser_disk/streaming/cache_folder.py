@@ -18,6 +18,7 @@ from ..records.record import Record
 from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
 from .boot_profile import BootProfile
+from .kept_files import KeptFiles
 from .layout_source import file_version
 from .streaming_disk import StreamingDisk
 from .tab_sharing import BlockServer, SharedSource
@@ -41,6 +42,8 @@ class CacheFolder:
     """Whether another tab holds the files and can be read through."""
     asked: int = 0
     """The limit that the user gave for this cache; 0 for the usual one."""
+    kept: KeptFiles | None = None
+    """The manifest and the pages of a prepared image."""
     server: BlockServer | None = None
     taking_over: asyncio.Task[None] | None = None
 
@@ -99,6 +102,15 @@ class CacheFolder:
             return None
         name, version = file_version(stored)
         return (name, stored.size) if version == file else None
+
+    async def open_kept(self) -> KeptFiles:
+        """The manifest and the pages of a prepared image, as far as they were kept."""
+        if self.kept is None:
+            try:
+                self.kept = await KeptFiles.open(self.storage, self.path)
+            except StorageError:
+                self.kept = await KeptFiles.open(MemoryStorage(), self.path)
+        return self.kept
 
     def cached_first_block(self) -> bytes:
         """The first block as it is cached; nothing if it is not."""
@@ -234,5 +246,7 @@ class CacheFolder:
         if self.server is not None:
             self.server.close()
         self.store.close()
+        if self.kept is not None:
+            self.kept.close()
         if self.lock is not None:
             self.lock.release()

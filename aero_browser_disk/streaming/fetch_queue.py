@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from ..platform.base import Clock
 from ..platform.byte_range import ByteRange
 from ..platform.event_loop import owned_task
 from ..remote.retry import Retries, RetryPolicy
-from .block_fetch import Arrived, BlockFetch, PendingRead, plan_runs
+from .block_fetch import Arrived, BlockFetch, PackedBlocks, PendingRead, plan_runs
 from .block_sink import BlockSink
 
 _MAX_REST_S = 60.0
@@ -38,15 +38,19 @@ class RangeSource(Protocol):
 class BackgroundSource(Protocol):
     """Wants blocks that no read waits for."""
 
-    def next_run(self, is_missing: IsMissing) -> range | None:
-        """Missing blocks to fetch next, in one request; None when there are none."""
+    def next_run(self, is_missing: IsMissing) -> range | PackedBlocks | None:
+        """Missing blocks to fetch next; None when there are none. Of packed ones some are missing.
+
+        A long run takes several requests.
+        """
 
 
 class FetchQueue:
     """Fetches the blocks that reads wait for, and behind them blocks that are likely to be read.
 
     A read joins the requests under way for its blocks, and starts requests for the others. At most
-    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Each
+    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Where
+    the source has blocks in units of `unit_blocks`, a request is for what is missing of one. Each
     request reserves its blocks in the sink, puts them there as they come in, and commits at its
     end, however it ended. What the sink refuses has not arrived.
     """
@@ -61,10 +65,13 @@ class FetchQueue:
         retry: RetryPolicy,
         concurrency: int,
         max_blocks: int,
+        unit_blocks: int = 1,
     ) -> None:
         self.background: list[BackgroundSource] = []
         """Who wants blocks ahead of reads, the most important first."""
-        self.max_blocks = max_blocks
+        self.max_blocks = max_blocks if unit_blocks == 1 else min(max_blocks, unit_blocks)
+        self._unit = unit_blocks
+        self._planned: deque[range] = deque()  # what is left of runs of the background
         self._source = source
         self._image = image
         self._blocks = -(-image.size // image.block_size)
@@ -141,8 +148,8 @@ class FetchQueue:
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
         """Runs for `blocks`, the last one grown by the missing blocks right behind it."""
-        runs = plan_runs(blocks, self.max_blocks)
-        if runs:
+        runs = plan_runs(self._whole_units(blocks), self.max_blocks, self._unit)
+        if runs and self._unit == 1:
             last = runs[-1]
             stop = last.stop
             for block in ahead:
@@ -154,11 +161,37 @@ class FetchQueue:
             runs[-1] = range(last.start, max(stop, last.stop))
         yield from runs
 
-    def _next_background_run(self) -> range | None:
+    def _whole_units(self, blocks: Iterable[int]) -> Iterable[int]:
+        """`blocks`, and what else is missing of their units; ascending."""
+        if self._unit == 1:
+            return blocks
+        unit, asked = self._unit, set(blocks)
+        around = (range(n * unit, (n + 1) * unit) for n in sorted({b // unit for b in asked}))
+        return [b for whole in around for b in whole if b in asked or self.is_missing(b)]
+
+    def _next_background_run(self) -> range | PackedBlocks | None:
+        """What the background wants next, in one request."""
+        run = self._next_planned()
+        if run is not None:
+            return run
         for source in self.background:
-            blocks = source.next_run(self.is_missing)
-            if blocks is not None:
-                return blocks[: self.max_blocks]
+            wanted = source.next_run(self.is_missing)
+            if isinstance(wanted, PackedBlocks):
+                return wanted
+            if wanted is not None:
+                blocks = self._whole_units(wanted)
+                self._planned.extend(plan_runs(blocks, self.max_blocks, self._unit))
+                return self._next_planned()
+        return None
+
+    def _next_planned(self) -> range | None:
+        """The next of what is left of a run of the background, as far as it is still missing."""
+        while self._planned:
+            missing = [block for block in self._planned.popleft() if self.is_missing(block)]
+            runs = plan_runs(missing, self.max_blocks)
+            if runs:
+                self._planned.extendleft(reversed(runs[1:]))
+                return runs[0]
         return None
 
     def _next(self) -> BlockFetch | None:
@@ -167,15 +200,17 @@ class FetchQueue:
             return self._waiting.popleft() if len(self._running) < self._concurrency else None
         if self._background_rests or len(self._running) >= max(1, self._concurrency - 1):
             return None
-        blocks = self._next_background_run()
-        if blocks is None:
+        wanted = self._next_background_run()
+        if wanted is None:
             return None
-        fetch = self._admit(blocks)
+        packed = wanted if isinstance(wanted, PackedBlocks) else None
+        blocks = wanted.blocks if isinstance(wanted, PackedBlocks) else wanted
+        fetch = self._admit([*filter(self.is_missing, blocks)] if packed else blocks, packed)
         self._background_fetches.add(fetch)
         return fetch
 
-    def _admit(self, blocks: range) -> BlockFetch:
-        fetch = BlockFetch(self._image, blocks, self._arrived, self._make_retries)
+    def _admit(self, blocks: Sequence[int], packed: PackedBlocks | None = None) -> BlockFetch:
+        fetch = BlockFetch(self._image, blocks, self._arrived, self._make_retries, packed)
         for block in blocks:
             self._arriving[block] = fetch
         return fetch
@@ -207,7 +242,10 @@ class FetchQueue:
         try:
             fetch.begin()
             self._sink.reserve(fetch.left)
-            await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
+            if fetch.packed is not None:
+                await fetch.unpack(fetch.packed)
+            else:
+                await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
             self._failed(fetch, error)
         else:
@@ -215,6 +253,9 @@ class FetchQueue:
 
     def _failed(self, fetch: BlockFetch, error: Exception) -> None:
         """Tries again later if that may help and a read waits; else those reads fail."""
+        if fetch.packed is not None:
+            self._fetch_apart(fetch)
+            return
         if isinstance(error, HttpStatusError) and error.status == 413 and len(fetch.left) > 1:
             self._shorten(fetch)
             return
@@ -246,10 +287,21 @@ class FetchQueue:
     def _shorten(self, fetch: BlockFetch) -> None:
         """Asks for what is left in shorter requests, from now on for everything."""
         self.max_blocks = max(1, min(self.max_blocks, len(fetch.left)) // 2)
-        for part in reversed(fetch.split(self.max_blocks)):
+        for part in reversed(fetch.split(self.max_blocks)):  # a run: packed ones are no request
             for block in part.left:
                 self._arriving[block] = part
             self._waiting.appendleft(part)
+
+    def _fetch_apart(self, fetch: BlockFetch) -> None:
+        """Asks for what reads wait for of packed blocks that cannot be had, block by block."""
+        self._forget(fetch)
+        self._rest()
+        for blocks in reversed(plan_runs(fetch.wanted, self.max_blocks, self._unit)):
+            part = fetch.part(blocks)
+            for block in blocks:
+                self._arriving[block] = part
+            self._waiting.appendleft(part)
+        fetch.left = ()
 
     # ── what becomes of them ─────────────────────────────────────────────────────────────────────
 

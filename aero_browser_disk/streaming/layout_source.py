@@ -66,11 +66,12 @@ class LayoutSource:
     """A `RangeSource` of the disk in a file.
 
     `open_layout` is called at the first fetch, so that a disk whose blocks are all cached opens
-    without its server. Zeros are not downloaded.
+    without its server. Zeros are not downloaded. What is stored as it is comes from ranges of
+    `file`; without one, all comes from the sources that the layout names.
     """
 
     def __init__(
-        self, file: RangeSource, size: int, open_layout: Callable[[], Awaitable[ImageLayout]]
+        self, file: RangeSource | None, size: int, open_layout: Callable[[], Awaitable[ImageLayout]]
     ) -> None:
         self._file = file
         self._size = size
@@ -94,8 +95,10 @@ class LayoutSource:
             packed = []
             if found.is_zeros:
                 _deliver_zeros(found, deliver)
+            elif found.unpack is None and self._file is not None:
+                await self._deliver_stored(self._file, found, deliver)
             elif found.unpack is None:
-                await self._deliver_stored(found, deliver)
+                await _deliver_packed(reader, [found], deliver)
         await _deliver_packed(reader, packed, deliver)
 
     async def _opened(self) -> LayoutReader:
@@ -110,10 +113,10 @@ class LayoutSource:
                 self._reader = LayoutReader(layout)
             return self._reader
 
-    async def _deliver_stored(self, found: Segment, deliver: Arrived) -> None:
+    async def _deliver_stored(self, file: RangeSource, found: Segment, deliver: Arrived) -> None:
         shift = found.start - found.offset
         stored = ByteRange(found.offset, found.offset + found.length)
-        await self._file.fetch(stored, lambda offset, data: deliver(offset + shift, data))
+        await file.fetch(stored, lambda offset, data: deliver(offset + shift, data))
 
 
 async def _deliver_packed(reader: LayoutReader, packed: list[Segment], deliver: Arrived) -> None:

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..cache.budget import CACHES
 from ..errors import (
     DiskError,
     ImageChangedError,
     IntegrityError,
-    InvalidDocumentError,
     NetworkError,
     RemoteImagesDisabledError,
     UnsupportedImageError,
 )
+from ..formats.image_format import PREPARED
 from ..formats.layout import ImageLayout
 from ..formats.opening import open_layout, recognise_source
 from ..formats.recognition import recognise
 from ..platform import current_platform
-from ..platform.base import Clock, Platform
+from ..platform.base import Platform
 from ..remote.access import Access, ImageAddress
 from ..remote.remote_image import ImageVersion, RemoteImage
-from ..remote.retry import Retries, RetryPolicy
+from ..remote.retry import RetryPolicy
 from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_folder import CacheFolder
-from .digest_list import DigestList
-from .fetch_queue import RangeSource
 from .layout_source import RAW, FileSource, LayoutSource, disk_version
+from .open_prepared import is_manifest_address, open_prepared
+from .opening import (
+    cache_path,
+    check_size,
+    opening_retries,
+    shared_source,
+    usual_concurrency,
+)
 from .remote_options import RemoteSettings
 from .streaming_disk import StreamingDisk
-from .tab_sharing import SharedSource
+
+__all__ = ["cache_path", "open_remote_disk"]
 
 MIB = 1 << 20
+_NAME_IT = 'Open it with format="prepared": the address of a manifest ends in .json otherwise.'
 _LARGEST_PROFILE = 4 * MIB
-_MAX_PROBES = 3  # a user is waiting for the disk to open, or for the reason why it does not
 
 
 async def open_remote_disk(
@@ -60,12 +65,17 @@ async def _open(
         raise RemoteImagesDisabledError
     options.check()
     address = ImageAddress.parse(url, options.headers, options.credentials, options.timeout_s)
-    trusted = await options.read_digests()
+    platform = platform or await current_platform()
+    is_prepared = is_manifest_address(address, options.format)
+    trusted = await options.read_digests(may_be_manifest=is_prepared)
+    if is_prepared:
+        return await open_prepared(
+            address, options, platform, trusted, trusts_freshness=trusts_freshness
+        )
     given = options.read_profile()
     block_size, retry = options.block_size, options.retry
     if trusted is not None:
         block_size = max(block_size, trusted.chunk_size)  # a block is checked whole
-    platform = platform or await current_platform()
     access = Access(address, platform.clock, options.renew, options.expires_at)
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
@@ -74,10 +84,10 @@ async def _open(
             image = await _probe(platform, access, retry, folder, block_size)
         chosen = await _choose_format(options.format, platform, folder, image, block_size, retry)
         version, source = chosen.version, chosen.source
-        _check_size(trusted, version)
+        check_size(trusted, version)
         profile = await _fitting_profile(options.boot_profile, given, version, folder, image)
         cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
-        shared = _shared_source(platform, folder, version, source or image)
+        shared = shared_source(platform, folder, version, source or image)
         disk = StreamingDisk(
             image,
             cache,
@@ -86,11 +96,11 @@ async def _open(
             notices=notices,
             retry=retry,
             max_request=options.max_request_bytes,
-            concurrency=options.concurrency or _usual_concurrency(platform, address),
+            concurrency=options.concurrency or usual_concurrency(platform, address),
             read_ahead=options.read_ahead,
             profile=profile,
             digests=trusted,
-            source=shared or source,
+            source=shared or source or image,
             save_profile=folder.save_profile,
             make_room=partial(folder.make_room, platform),
             on_close=folder.close,
@@ -111,17 +121,6 @@ async def _open(
     return disk
 
 
-def _usual_concurrency(platform: Platform, address: ImageAddress) -> int:
-    """HTTP/1.1 gives browsers six connections to a server."""
-    return 16 if platform.http.is_multiplexed(address.url) else 6
-
-
-def cache_path(address: ImageAddress, cache_key: str | None) -> str:
-    """Where the cache of an image is: a digest of its whole address, or of what names it."""
-    name = hashlib.sha256((cache_key or address.identity or address.url).encode()).hexdigest()[:32]
-    return f"{CACHES}/{name}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """How a file is read: the version of the disk in it, and what its bytes come from.
@@ -135,20 +134,11 @@ class _Chosen:
     first_block: bytes = b""
 
 
-def _shared_source(
-    platform: Platform, folder: CacheFolder, version: ImageVersion, server: RangeSource
-) -> SharedSource | None:
-    """What asks the tab that holds the files of this version, if another does."""
-    if not folder.follows or platform.channels is None or not version.validator:
-        return None
-    return SharedSource(platform.channels, folder.path, str(version), server)
-
-
 async def _read_first_block(
     platform: Platform, folder: CacheFolder, image: RemoteImage, block_size: int
 ) -> bytes:
     """The first bytes of the file, from another tab that has it open as a raw image if one does."""
-    shared = _shared_source(platform, folder, image.version, image)
+    shared = shared_source(platform, folder, image.version, image)
     try:
         return await FileSource(shared or image, image.version.size).read(0, block_size)
     finally:
@@ -176,12 +166,14 @@ async def _choose_format(
     if name == "auto" and cached is not None and not first_block:
         name = cached[0]
     elif name == "auto":
-        first_block = first_block or await _retries(retry, clock).run(
+        first_block = first_block or await opening_retries(retry, clock).run(
             lambda: _read_first_block(platform, folder, image, block_size)
         )
         found = recognise(first_block, size=file.size)
         if found.treatment == "unpack":  # its end tells whether it can be read in the middle
-            found = await _retries(retry, clock).run(lambda: recognise_source(file))
+            found = await opening_retries(retry, clock).run(lambda: recognise_source(file))
+        if found is PREPARED:
+            raise UnsupportedImageError(found.name, found.title, _NAME_IT)
         if not found.is_streamable:
             raise UnsupportedImageError(found.name, found.title, found.advice)
         name = RAW if found.treatment in ("raw", "cd") else found.name
@@ -194,18 +186,13 @@ async def _choose_format(
     if cached is not None and cached[0] == name:
         size = cached[1]  # its tables are read when a block is missing
         return _Chosen(disk_version(name, size, image.version), LayoutSource(image, size, opened))
-    layout = await _retries(retry, clock).run(opened)
+    layout = await opening_retries(retry, clock).run(opened)
 
     async def known() -> ImageLayout:
         return layout
 
     version = disk_version(name, layout.size, image.version)
     return _Chosen(version, LayoutSource(image, layout.size, known))
-
-
-def _retries(policy: RetryPolicy, clock: Clock) -> Retries:
-    """Those of a request that opening waits for: fewer than for a read."""
-    return Retries(replace(policy, tries=min(policy.tries, _MAX_PROBES)), clock)
 
 
 async def _probe(
@@ -223,12 +210,7 @@ async def _probe(
             folder.notices.append("offline")
             return stored
 
-    return await _retries(retry, platform.clock).run(probe)
-
-
-def _check_size(digests: DigestList | None, version: ImageVersion) -> None:
-    if digests is not None and digests.size != version.size:
-        raise InvalidDocumentError("digest list", "it is of an image of another size")
+    return await opening_retries(retry, platform.clock).run(probe)
 
 
 async def _fitting_profile(

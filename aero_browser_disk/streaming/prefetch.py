@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from .block_fetch import PackedBlocks
 from .boot_profile import BootProfile
 from .fetch_queue import IsMissing
 
@@ -50,6 +52,37 @@ def _runs_by_first_use(blocks: Sequence[int], most: int) -> list[range]:
         else:
             runs.append(range(block, block + 1))
     return sorted(runs, key=lambda run: min(first_use.get(b, len(blocks)) for b in run))
+
+
+class BundleReplay:
+    """Fetches the parts of a boot bundle in their order, at most `most` at a time.
+
+    Later parts would only take the link from those that the boot needs now. Parts whose blocks are
+    all cached are passed over.
+    """
+
+    def __init__(self, parts: Iterable[PackedBlocks], most: int = 2) -> None:
+        self._parts = deque(parts)
+        self._most = most
+        self._under_way = 0
+
+    def is_done(self) -> bool:
+        """Whether all of it was asked for."""
+        return not self._parts
+
+    def next_run(self, is_missing: IsMissing) -> PackedBlocks | None:
+        while self._parts and self._under_way < self._most:
+            part = self._parts.popleft()
+            if any(map(is_missing, part.blocks)):
+                return PackedBlocks(part.blocks, partial(self._load, part))
+        return None
+
+    async def _load(self, part: PackedBlocks) -> bytes:
+        self._under_way += 1
+        try:
+            return await part.load()
+        finally:
+            self._under_way -= 1
 
 
 class WholeImage:

@@ -84,11 +84,14 @@ class RemoteSettings:
             expected = f"one of {', '.join(STREAMED_FORMATS)}"
             raise InvalidOptionError("format", self.format, expected)
 
-    async def read_digests(self) -> DigestList | None:
+    async def read_digests(self, *, may_be_manifest: bool = False) -> DigestList | None:
         """The digest list, if it is the one that the pin and the key name.
 
+        Without a list these may be those of a manifest.
         Raises `InvalidDocumentError`, `InvalidOptionError` and `SignaturesUnavailableError`.
         """
+        if self.digests is None and may_be_manifest:
+            return None
         return await _read_digests(self.digests, self.digests_sha256, self.digests_key)
 
     def read_profile(self) -> BootProfile | None:
@@ -117,12 +120,13 @@ async def _read_digests(
         digests = DigestList.decode(encoded)
     except ValueError as error:
         raise InvalidDocumentError("digest list", str(error)) from error
-    if key is not None and not await digests.is_signed_by(_read_key(key)):
+    if key is not None and not await digests.is_signed_by(read_public_key(key)):
         raise InvalidDocumentError("digest list", "it is not signed by the key that was given")
     return digests
 
 
-def _read_key(key: str) -> bytes:
+def read_public_key(key: str) -> bytes:
+    """The Ed25519 public key that an option gives in hex; raises `InvalidOptionError`."""
     try:
         encoded = bytes.fromhex(key)
     except ValueError:

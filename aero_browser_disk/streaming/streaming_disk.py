@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Literal, Protocol
 
 from ..cache.block_cache import BlockCache
 from ..cache.block_store import StoredImage
@@ -11,18 +11,18 @@ from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DiskClosedError, InvalidOptionError, ReadOnlyError
 from ..platform.base import Clock, File, ReadableBuffer, WritableBuffer
 from ..platform.opening import ClosesOnExit
-from ..remote.remote_image import ImageVersion, RemoteImage
+from ..remote.remote_image import ImageVersion, Traffic
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from .activity import Activity
 from .background_reads import is_background
-from .block_fetch import PendingRead
+from .block_fetch import PackedBlocks, PendingRead
 from .block_sink import VerifiedCache
 from .boot_profile import BootProfile
 from .boot_recorder import BootRecorder, SaveProfile
 from .cache_growth import CacheGrowth, MakeRoom
 from .digest_list import DigestList
 from .fetch_queue import FetchQueue, RangeSource
-from .prefetch import ProfileReplay, WholeImage, blocks_of
+from .prefetch import BundleReplay, ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
 
 MIB = 1 << 20
@@ -33,6 +33,26 @@ _WHOLE_IMAGE_REQUEST = 4 * MIB
 StorageKind = Literal["opfs", "folder", "memory"]
 
 
+class ServerImage(Protocol):
+    """What a disk knows of its image on the server: see `RemoteImage`."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """The requests, and what they brought."""
+
+    @property
+    def fresh_for_s(self) -> float:
+        """Seconds for which the last response promises that this version is current."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the server has another version."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the server responded since the image was opened."""
+
+
 class StreamingDisk(ClosesOnExit):
     """A read-only `Disk` over a remote image.
 
@@ -41,16 +61,18 @@ class StreamingDisk(ClosesOnExit):
     `BlockSink`, which checks and caches it. Blocks that no read waits for are fetched behind reads:
     those of the boot profile, then what read-ahead expects, then the whole image if that is wanted.
 
-    `source` has the bytes, if given, instead of the image's server. `make_room` and `save_profile`
-    are what `CacheGrowth` and `BootRecorder` say; `on_close` is called at the end.
+    `source` has the bytes, best in units of `unit` bytes. `bundle` is what a boot reads, in its
+    order. `make_room` and `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close`
+    is called at the end.
     """
 
     def __init__(
         self,
-        image: RemoteImage,
+        image: ServerImage,
         cache: BlockCache,
         clock: Clock,
         *,
+        source: RangeSource,
         storage: StorageKind,
         notices: Iterable[Notice] = (),
         retry: RetryPolicy = DEFAULT_RETRY,
@@ -59,7 +81,8 @@ class StreamingDisk(ClosesOnExit):
         read_ahead: bool = True,
         profile: BootProfile | None = None,
         digests: DigestList | None = None,
-        source: RangeSource | None = None,
+        unit: int = 0,
+        bundle: Sequence[PackedBlocks] = (),
         save_profile: SaveProfile | None = None,
         make_room: MakeRoom | None = None,
         on_close: Callable[[], None] = lambda: None,
@@ -77,23 +100,25 @@ class StreamingDisk(ClosesOnExit):
         self._watchers: list[Callable[[int, int], None]] = []
         self._closed = False
         self._bytes_read = self._hits = self._misses = 0
-        self._profile = boot = blocks_of(profile, block_size) if profile else ()
+        boot = blocks_of(profile, block_size) if profile else ()
+        self._profile = boot or tuple(block for part in bundle for block in part.blocks)
         self._boot = BootRecorder(
             self._size,
             self._version.validator,
             block_size,
-            known_blocks=len(boot),
+            known_blocks=len(self._profile),
             save=save_profile,
         )
         self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
         self._queue = FetchQueue(
-            self.activity.watched(source or image),
+            self.activity.watched(source),
             cache.image,
             self._sink,
             clock=clock,
             retry=retry,
             concurrency=concurrency,
             max_blocks=max(1, max_request // block_size),
+            unit_blocks=max(1, unit // block_size),
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
@@ -102,11 +127,14 @@ class StreamingDisk(ClosesOnExit):
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
         )
+        self._bundle = BundleReplay(bundle)
         self._whole_image = WholeImage(
-            blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size), lambda: self._growth.has_room
+            blocks,
+            min(self._queue.max_blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size)),
+            lambda: self._growth.has_room,
         )
         ahead = [] if self._read_ahead is None else [self._read_ahead]
-        self._queue.background += [self._replay, *ahead, self._whole_image]
+        self._queue.background += [self._bundle, self._replay, *ahead, self._whole_image]
 
     @property
     def info(self) -> DiskInfo:
@@ -206,6 +234,8 @@ class StreamingDisk(ClosesOnExit):
 
         So a server that cannot serve ranges is found out when the disk is opened.
         """
+        if not self._bundle.is_done():
+            self._queue.pump()  # the boot begins with what it has
         first = bytearray(1)
         if not self._cache.read_into(0, 0, first):
             missing = PendingRead()
@@ -371,7 +401,8 @@ class StreamingDisk(ClosesOnExit):
             return range(0)
         self._boot.note(range(first, last + 1))
         # A profile knows better: further guesses would only take the link from it (measured).
-        if self._read_ahead is None or not self._replay.is_done():
+        is_replayed = self._bundle.is_done() and self._replay.is_done()
+        if self._read_ahead is None or not is_replayed:
             return range(0)
         return self._read_ahead.note(first, last)
 

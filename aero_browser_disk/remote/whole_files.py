@@ -1,0 +1,89 @@
+"""Whole files of a server, each in one plain GET: an address, and the files beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import HttpStatusError
+from ..platform.base import HttpClient
+from .access import Access, ImageAddress
+from .receiving import receive_by
+from .remote_image import Traffic
+from .response_headers import retry_after_s
+
+
+@dataclass(slots=True)
+class WholeFile:
+    """The bytes of a file, and the headers that came with them."""
+
+    data: bytearray = field(default_factory=bytearray)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class WholeFiles:
+    """Requests whole files: no ranges, so that any server does, and no preflights.
+
+    Nothing that comes is checked here: whoever asks knows what a file must be.
+    """
+
+    def __init__(self, http: HttpClient, access: Access, traffic: Traffic) -> None:
+        self._receive = receive_by(http)
+        self._access = access
+        self._traffic = traffic
+
+    async def fetch(self, path: str, max_bytes: int) -> WholeFile:
+        """The file at `path`, relative to the address; the address itself for "".
+
+        Of a longer file than `max_bytes` only so many and one more. The query of the address is
+        sent along. After a refusal the request is made once more with renewed access. Raises
+        `NetworkError`, `HttpStatusError`, and what the renewal raises.
+        """
+        self._traffic.in_flight += 1
+        try:
+            address = await self._access.address()
+            try:
+                return await self._fetch(address, path, max_bytes)
+            except HttpStatusError as refusal:
+                if refusal.status not in (401, 403):
+                    raise
+                renewed = await self._access.renewed(address)
+                if renewed is None:
+                    raise
+                return await self._fetch(renewed, path, max_bytes)
+        finally:
+            self._traffic.in_flight -= 1
+
+    async def _fetch(self, address: ImageAddress, path: str, max_bytes: int) -> WholeFile:
+        target = address.sibling(path + address.web_url.query) if path else address
+        arrival = _Arrival(target, max_bytes, self._traffic)
+        self._traffic.requests += 1
+        with contextlib.suppress(_EnoughError):
+            await self._receive(target, {}, arrival)
+        return arrival.file
+
+
+class _EnoughError(Exception):
+    """More came than anybody wants."""
+
+
+class _Arrival:
+    """Receives a file; gives up where it is longer than it may be."""
+
+    def __init__(self, address: ImageAddress, max_bytes: int, traffic: Traffic) -> None:
+        self.file = WholeFile()
+        self._address = address
+        self._max_bytes = max_bytes
+        self._traffic = traffic
+
+    def head(self, status: int, headers: Mapping[str, str]) -> None:
+        if status != 200:
+            raise HttpStatusError(self._address.shown, status, retry_after_s(headers))
+        self.file.headers = dict(headers)
+
+    def chunk(self, data: memoryview) -> None:
+        self._traffic.bytes_downloaded += len(data)
+        self.file.data += data[: self._max_bytes + 1 - len(self.file.data)]
+        if len(self.file.data) > self._max_bytes:
+            raise _EnoughError

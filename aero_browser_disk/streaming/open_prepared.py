@@ -1,0 +1,173 @@
+"""From the address of a manifest to a disk: the files of a prepared image on its server."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+from ..errors import InvalidDocumentError, NetworkError
+from ..formats.image_format import PREPARED
+from ..formats.prepared.boot_bundle import BootBundle
+from ..platform.base import Platform
+from ..remote.access import Access, ImageAddress
+from ..remote.remote_image import Traffic
+from ..remote.whole_files import WholeFiles
+from .block_fetch import PackedBlocks
+from .boot_profile import BootProfile
+from .cache_folder import CacheFolder
+from .digest_list import DigestList
+from .layout_source import LayoutSource
+from .opening import (
+    cache_path,
+    check_size,
+    opening_retries,
+    shared_source,
+    usual_concurrency,
+)
+from .prepared_source import PreparedImage
+from .remote_options import RemoteSettings, read_public_key
+from .streaming_disk import StreamingDisk
+
+
+def is_manifest_address(address: ImageAddress, format_name: str) -> bool:
+    """Whether an address is taken for that of a manifest without a look at it."""
+    is_json = address.web_url.path.endswith(".json")
+    return format_name == PREPARED.name or (format_name == "auto" and is_json)
+
+
+async def open_prepared(
+    address: ImageAddress,
+    options: RemoteSettings,
+    platform: Platform,
+    digests: DigestList | None,
+    *,
+    trusts_freshness: bool,
+) -> StreamingDisk:
+    """Opens the prepared image whose manifest is at an address, read-only, its blocks cached.
+
+    Without a request if the kept manifest may still be trusted to be fresh. Without `digests` the
+    pin and the key of the options are those of the manifest. Raises as `open_disk`.
+    """
+    traffic = Traffic()
+    access = Access(address, platform.clock, options.renew, options.expires_at)
+    folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
+    try:
+        files = WholeFiles(platform.http, access, traffic)
+        image = await _pinned(files, access, traffic, options, platform, folder, trusts_freshness)
+        version, block_size = image.version, options.block_size
+        check_size(digests, version)
+        if digests is not None:
+            block_size = max(block_size, digests.chunk_size)
+        cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
+        source = LayoutSource(None, version.size, image.layout)
+        shared = shared_source(platform, folder, version, source)
+        bundle = None if shared is not None else await image.load_bundle()
+        disk = StreamingDisk(
+            image,
+            cache,
+            platform.clock,
+            source=shared or source,
+            unit=image.manifest.chunk_size,
+            bundle=_parts(image, bundle, block_size),
+            storage=folder.storage.kind,
+            notices=notices,
+            retry=options.retry,
+            max_request=options.max_request_bytes,
+            concurrency=options.concurrency or usual_concurrency(platform, address),
+            read_ahead=options.read_ahead,
+            profile=await _fitting_profile(options, image, folder),
+            digests=digests,
+            save_profile=folder.save_profile,
+            make_room=partial(folder.make_room, platform),
+            on_close=folder.close,
+        )
+    except BaseException:
+        folder.close()
+        raise
+    try:
+        await disk.prime()
+    except BaseException:
+        await disk.close()
+        raise
+    folder.share(platform, disk, shared, options.cache_limit_bytes)
+    await folder.note(platform, address.shown, version)
+    return disk
+
+
+async def _pinned(
+    files: WholeFiles,
+    access: Access,
+    traffic: Traffic,
+    options: RemoteSettings,
+    platform: Platform,
+    folder: CacheFolder,
+    trusts_freshness: bool,
+) -> PreparedImage:
+    """The image of the manifest of now; of the kept one while that is fresh, or offline."""
+    kept = await folder.open_kept()
+    known = kept.manifest
+    fresh_for_s = folder.store.fresh_until - platform.clock.now()
+    if known is not None and trusts_freshness and fresh_for_s > 0:
+        image = PreparedImage.of(known, files, access, kept, traffic)
+        image.fresh_for_s = fresh_for_s
+        await _check_trust(known, image, options)
+        return image
+    try:
+        encoded, image = await opening_retries(options.retry, platform.clock).run(
+            lambda: PreparedImage.fetch(files, access, kept, traffic)
+        )
+    except NetworkError:
+        if known is None:
+            raise
+        folder.notices.append("offline")
+        image = PreparedImage.of(known, files, access, kept, traffic)
+        await _check_trust(known, image, options)
+        return image
+    await _check_trust(encoded, image, options)
+    image.keep_manifest(encoded)
+    return image
+
+
+async def _check_trust(encoded: bytes, image: PreparedImage, options: RemoteSettings) -> None:
+    """Raises `InvalidDocumentError` unless the manifest is the one that the options name."""
+    if options.digests is not None:
+        return
+    pin, key = options.digests_sha256, options.digests_key
+    found = hashlib.sha256(encoded).hexdigest()
+    if pin is not None and pin.lower() != found:
+        raise InvalidDocumentError("manifest", f"its SHA-256 is {found}, not {pin}")
+    if key is not None and not await image.manifest.is_signed_by(read_public_key(key)):
+        raise InvalidDocumentError("manifest", "it is not signed by the key that was given")
+
+
+def _parts(image: PreparedImage, bundle: BootBundle | None, block_size: int) -> list[PackedBlocks]:
+    """The parts of a bundle in blocks of the cache; none where those are larger."""
+    if bundle is None or block_size > bundle.block_size:
+        return []
+    each = bundle.block_size // block_size
+    size = image.manifest.size
+    parts = []
+    for part in bundle.parts:
+        blocks = [
+            number
+            for block in part.blocks
+            for number in range(block * each, block * each + each)
+            if number * block_size < size
+        ]
+        load = partial(image.load_part, part, bundle.length_of(part))
+        parts.append(PackedBlocks(tuple(blocks), load))
+    return parts
+
+
+async def _fitting_profile(
+    options: RemoteSettings, image: PreparedImage, folder: CacheFolder
+) -> BootProfile | None:
+    """The boot profile to use beside the bundle; one of another version gets a notice."""
+    given = options.read_profile()
+    profile = await folder.load_profile() if options.boot_profile == "auto" else given
+    version = image.version
+    if profile is None or profile.fits(version.size, version.validator):
+        return profile
+    if given is not None:
+        folder.notices.append("other-profile")
+    return None
