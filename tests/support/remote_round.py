@@ -21,10 +21,8 @@ from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from support.storms import KilledError, Machine
+from support.storms import SECTOR, Machine, Round, Step
 
-SECTOR = 512
-PLENTY = 1 << 40
 LONG = "9" * 5000
 NUMBERS = ["", "0", "-1", "1e9", LONG, "0x10", "12 13", "\xb2", str(2**53), str(2**64)]
 STATUSES = [200, 204, 206, 304, 400, 401, 403, 404, 408, 410, 412, 413, 416, 425, 429, 500, 503]
@@ -104,12 +102,31 @@ def a_behaviour(chance: random.Random, size: int, block: int) -> Behaviour:
     return Behaviour(**chosen)
 
 
-class RemoteRound:
+def misbehave(machine: Machine, server: ImageServer, size: int, block: int) -> None:
+    """Lets a server misbehave, now or from now on."""
+    behaviour = a_behaviour(machine.chance, size, block)
+    times = machine.chance.choice([1, 1, 3, 0])
+    machine.note(f"server, {times} times: {behaviour.to_json()}")
+    if times:
+        server.fail_next(behaviour, times=times)
+    else:
+        server.behaviour = behaviour
+
+
+def behave(server: ImageServer) -> None:
+    """Lets it behave again."""
+    server.behaviour = Behaviour()
+    server.forget_faults()
+    server.release()
+
+
+class RemoteRound(Round):
     """One image on one server, and the disks that one process after another opens of it."""
 
+    most_steps = 30
+
     def __init__(self, seed: int, server: ImageServer, http: HttpClient) -> None:
-        self.chance = random.Random(seed)
-        self.machine = Machine(self.chance, http)
+        super().__init__(seed, http)
         self.server = server
         self.size = self.chance.choice([1, 512, 4096, 70_000, 300_001, 1 << 20])
         self.block = self.chance.choice([4096, 8192, 16384, 65536])
@@ -119,9 +136,8 @@ class RemoteRound:
         self.digests: bytes | None = None
         self._replace()
 
-    async def run(self) -> None:
-        """Raises when something does not hold."""
-        steps = [
+    def _steps(self) -> list[Step]:
+        return [
             *([self._read] * 12),
             *([self._misbehave] * 5),
             self._read_several,
@@ -139,14 +155,9 @@ class RemoteRound:
             self._import,
             self._listen_to_catalog,
         ]
-        for _ in range(self.chance.randrange(4, 30)):
-            step = self.chance.choice(steps)
-            try:
-                with contextlib.suppress(DiskError):
-                    await step()
-            except KilledError:
-                await self._restart()
-        await self._end()
+
+    def _forget(self) -> None:
+        self.disk = None
 
     # ── opening ──
 
@@ -216,15 +227,9 @@ class RemoteRound:
 
     # ── steps ──
 
-    def _a_range(self) -> tuple[int, int]:
-        offset = self.chance.randrange(self.size)
-        longest = self.size - offset
-        length = self.chance.choice([0, 1, SECTOR, self.block, self.chance.randrange(longest + 1)])
-        return offset, min(length, longest)
-
     async def _read(self) -> None:
         disk = await self._open()
-        offset, length = self._a_range()
+        offset, length = self._a_range(self.size, 0, self.block)
         self._check(offset, await self._call_read(disk, offset, length))
 
     async def _call_read(self, disk: StreamingDisk, offset: int, length: int) -> bytes:
@@ -248,7 +253,9 @@ class RemoteRound:
 
     async def _read_several(self) -> None:
         disk = await self._open()
-        ranges = [self._a_range() for _ in range(self.chance.randrange(2, 7))]
+        ranges = [
+            self._a_range(self.size, 0, self.block) for _ in range(self.chance.randrange(2, 7))
+        ]
 
         async def read_all() -> list[bytes | BaseException]:
             reads = [disk.read(offset, length) for offset, length in ranges]
@@ -263,7 +270,7 @@ class RemoteRound:
 
     async def _cancel(self) -> None:
         disk = await self._open()
-        offset, length = self._a_range()
+        offset, length = self._a_range(self.size, 0, self.block)
         reading = asyncio.ensure_future(disk.read(offset, length))
         for _ in range(self.chance.choice([0, 1, 2, 3, 5, 20, 100])):
             await asyncio.sleep(0)
@@ -296,45 +303,15 @@ class RemoteRound:
         await self._open()
 
     async def _misbehave(self) -> None:
-        behaviour = a_behaviour(self.chance, self.size, self.block)
-        times = self.chance.choice([1, 1, 3, 0])
-        self.machine.note(f"server, {times} times: {behaviour.to_json()}")
-        if times:
-            self.server.fail_next(behaviour, times=times)
-        else:
-            self.server.behaviour = behaviour
+        misbehave(self.machine, self.server, self.size, self.block)
 
     async def _replace_image(self) -> None:
         self.machine.note("another version")
         self._replace()
 
-    async def _fail_storage(self) -> None:
-        operation = self.chance.choice(["open", "read", "write", "truncate", "flush", "remove"])
-        at, times = self.chance.randrange(1, 5), self.chance.choice([1, 3, 1000])
-        self.machine.note(f"storage: {operation} fails from call {at} on, {times} times")
-        self.machine.storage.fail(operation, at=at, times=times)
-
-    async def _fill(self) -> None:
-        storage = self.machine.storage
-        free = self.chance.choice([0, 4096, 65536, PLENTY])
-        self.machine.note(f"{free} bytes free")
-        storage.quota = storage.used + free if self.chance.random() < 0.5 else PLENTY
-        storage.device = storage.used_on_device + free
-
     async def _damage(self) -> None:
         await self._close()  # a block is checked when it is first read in a session
         self.machine.damage("cache")
-
-    async def _kill(self) -> None:
-        at = self.chance.randrange(1, 12)
-        self.machine.note(f"killed in change {at} from here")
-        self.machine.storage.cut_power_at(at)
-        if self.chance.random() < 0.3:
-            raise KilledError
-
-    async def _restart(self) -> None:
-        await self.machine.restart()
-        self.disk = None  # its process is dead
 
     async def _diagnose(self) -> None:
         await self.machine.call(
@@ -365,13 +342,8 @@ class RemoteRound:
 
     async def _end(self) -> None:
         """All is well again, so all must be there."""
-        self.machine.note("all is well")
-        self.server.behaviour = Behaviour()
-        self.server.forget_faults()
-        self.server.release()
-        self.machine.storage._faults.clear()
-        self.machine.storage._cut_at = None
-        self.machine.storage.quota = self.machine.storage.device = PLENTY
+        self.machine.heal()
+        behave(self.server)
         with contextlib.suppress(DiskError):
             await self._close()
         disk = await self.machine.call(

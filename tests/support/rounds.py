@@ -13,28 +13,23 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from aero_browser_disk.errors import DiskError
 from aero_browser_disk.platform.cpython import CpythonHttp
 from aero_browser_disk.testing.failing_files import PowerCutError
 from aero_browser_disk.testing.image_server import ImageServer
 from support.library_round import LibraryRound
+from support.overlay_round import OverlayRound
 from support.remote_round import RemoteRound
-from support.storms import KilledError, Machine
-
-
-class Round(Protocol):
-    """Something to go through."""
-
-    machine: Machine
-
-    async def run(self) -> None:
-        """Raises when something does not hold."""
-
+from support.storms import KilledError, Round
 
 Kind = Callable[[int, ImageServer, CpythonHttp], Round]
-KINDS: dict[str, Kind] = {"remote": RemoteRound, "library": LibraryRound}
+KINDS: dict[str, Kind] = {
+    "remote": RemoteRound,
+    "library": LibraryRound,
+    "overlay": OverlayRound,
+}
 
 
 class Finding(Exception):  # noqa: N818 - what a run is for

@@ -6,16 +6,22 @@ A round draws everything from one seed, so that its number repeats it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Coroutine
-from typing import Any, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ClassVar, Literal, TypeVar
 
 from aero_browser_disk.errors import DiskError
 from aero_browser_disk.platform.base import HttpClient, Platform
 from aero_browser_disk.platform.memory import MemoryLocks
-from aero_browser_disk.testing.failing_files import FATES, FailingStorage
+from aero_browser_disk.testing.failing_files import FATES, FailingStorage, Operation
 
 T = TypeVar("T")
+Step = Callable[[], Awaitable[None]]
+
+SECTOR = 512
+PLENTY = 1 << 40
+"""Bytes of free space that nothing fills."""
 
 LONGEST_CALL_S = 100.0
 """A call that takes longer hangs: every wait in a round is short."""
@@ -97,6 +103,13 @@ class Machine:
         self.storage = self.storage.restarted(self.chance, power=power)
         self.locks = MemoryLocks()
 
+    def heal(self) -> None:
+        """From now on its files neither fail nor fill nor are killed."""
+        self.note("all is well")
+        self.storage._faults.clear()
+        self.storage._cut_at = None
+        self.storage.quota = self.storage.device = PLENTY
+
     def damage(self, below: str = "") -> str | None:
         """Turns one bit of a file that is not empty."""
         paths = [p for p in self.storage.paths if p.startswith(below) and self.storage.content(p)]
@@ -132,3 +145,83 @@ class Machine:
             task.cancel()
             dying.cancel()
             await asyncio.wait({dying})
+
+
+class Round:
+    """Steps in an order by chance, on a machine that is killed now and then. See `rounds`."""
+
+    operations: ClassVar[tuple[Operation, ...]] = (
+        "open",
+        "read",
+        "write",
+        "truncate",
+        "allocate",
+        "flush",
+        "remove",
+    )
+    """Of files, which may fail."""
+    most_steps = 40
+
+    def __init__(self, seed: int, http: HttpClient) -> None:
+        self.chance = random.Random(seed)
+        self.machine = Machine(self.chance, http)
+
+    async def run(self) -> None:
+        """Raises when something does not hold."""
+        await self._begin()
+        steps = self._steps()
+        for _ in range(self.chance.randrange(4, self.most_steps)):
+            step = self.chance.choice(steps)
+            try:
+                with contextlib.suppress(DiskError):
+                    await step()
+            except KilledError:
+                await self.machine.restart()
+                self._forget()
+        await self._end()
+
+    # what a kind of round says
+
+    async def _begin(self) -> None:
+        """What comes before everything else."""
+
+    def _steps(self) -> list[Step]:
+        """What is done, as often as it is in there."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """The process with its disks is dead."""
+        raise NotImplementedError
+
+    async def _end(self) -> None:
+        """All is well again, so all must be there."""
+        raise NotImplementedError
+
+    # steps and parts of them
+
+    def _a_range(self, size: int, *lengths: int) -> tuple[int, int]:
+        offset = self.chance.randrange(size)
+        longest = size - offset
+        length = self.chance.choice([1, SECTOR, *lengths, self.chance.randrange(longest + 1)])
+        return offset, min(length, longest)
+
+    async def _fail_storage(self) -> None:
+        operation = self.chance.choice(self.operations)
+        at, times = self.chance.randrange(1, 5), self.chance.choice([1, 3, 1000])
+        self.machine.note(f"storage: {operation} fails from call {at} on, {times} times")
+        self.machine.storage.fail(operation, at=at, times=times)
+
+    async def _fill(self) -> None:
+        """By quota or on the device, to the last byte or nearly; or makes room."""
+        storage = self.machine.storage
+        free = self.chance.choice([0, 4096, 65536, PLENTY, PLENTY])
+        self.machine.note(f"{free} bytes free")
+        storage.quota = storage.used + free if self.chance.random() < 0.5 else PLENTY
+        storage.device = storage.used_on_device + free
+
+    async def _kill(self) -> None:
+        at = self.chance.randrange(1, 12)
+        self.machine.note(f"killed in change {at} from here")
+        self.machine.storage.cut_power_at(at)
+        if self.chance.random() < 0.3:
+            raise KilledError
