@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import socket
+import ssl
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from typing import Final, Protocol
 
+import httpx
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from ..outgoing import BlockingCalls
 from .authorization import RefusedError
 
 # Which keys are allowed for which algorithm: a token must not choose how its own key is used.
@@ -28,9 +23,8 @@ KEY_TYPES: Final = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _UNKNOWN_KEY_PAUSE_S: Final = 30.0
 # For the whole request: name lookup, connection, redirects and body.
 _FETCH_TIMEOUT_S: Final = 5.0
-# One fetches; others may hang in what nothing can cancel, such as a name server.
-_FETCH_THREADS: Final = 4
 _MAX_JWKS_BYTES: Final = 1 << 20
+_UNCOMPRESSED: Final = {"Accept-Encoding": "identity"}
 
 
 class KeySource(Protocol):
@@ -73,7 +67,8 @@ class FetchedKeys:
         self._url = url
         self._max_age_s = max_age_s
         self._clock = clock
-        self._calls = BlockingCalls("the issuer of tokens", _FETCH_THREADS, _FETCH_TIMEOUT_S)
+        # The certificates that this machine trusts.
+        self._tls = ssl.create_default_context()
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
@@ -118,13 +113,12 @@ class FetchedKeys:
     async def _fetch(self) -> None:
         self._tried_at = self._clock()
         reloads = self._reloads
-        download = _Download(self._url)
         try:
-            self._keys = _parse_keys(await self._calls.run(download.run))
-        except (OSError, HTTPException, ValueError):
+            async with asyncio.timeout(_FETCH_TIMEOUT_S):
+                self._keys = _parse_keys(await _download(self._url, self._tls))
+        except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError):
             return  # the current keys stay in use for a while
         finally:
-            download.cancel()
             self._fetching = None
             self._reloads_done = reloads
         self._fetched_at = self._clock()
@@ -135,96 +129,28 @@ class FetchedKeys:
         self._tried_at = -float("inf")
 
 
-class _Download:
-    """A GET of `url`, which blocks; another thread may cancel it."""
+async def _download(url: str, tls: ssl.SSLContext) -> bytes:
+    """The body; raises `httpx.HTTPError`, and `ValueError` when it is too long."""
+    origin = httpx.URL(url).netloc, httpx.URL(url).scheme
 
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._connections: list[HTTPConnection] = []
+    async def check_origin(request: httpx.Request) -> None:
+        if (request.url.netloc, request.url.scheme) != origin:
+            raise ValueError("redirected to another origin, which is not trusted")
 
-    def run(self) -> bytes:
-        """The body; raises `OSError`, `HTTPException`, and `ValueError` when it is too long."""
-        deadline = time.monotonic() + _FETCH_TIMEOUT_S
-        handlers = (_HttpHandler(self._connections), _HttpsHandler(self._connections))
-        opener = urllib.request.build_opener(_SameOriginRedirects, *handlers)
-        body = b""
-        # The configuration allows https, and http to this machine.
-        with self._closing_errors(), opener.open(self._url, timeout=_FETCH_TIMEOUT_S) as response:
-            while chunk := response.read1(_MAX_JWKS_BYTES):
-                body += chunk
-                if len(body) > _MAX_JWKS_BYTES:
-                    raise ValueError("the JWK set is too long")
-                if time.monotonic() > deadline:
-                    raise TimeoutError
-        return body
-
-    @staticmethod
-    @contextmanager
-    def _closing_errors() -> Iterator[None]:
-        """Closes error responses."""
-        try:
-            yield
-        except HTTPError as error:
-            error.close()
-            raise OSError(f"the issuer responds with {error.code}") from None
-
-    def cancel(self) -> None:
-        """Aborts it, if it has not ended: a response's head may be slow too."""
-        for connection in self._connections:
-            sock: socket.socket | None = connection.sock
-            if sock is not None:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-
-class _HttpHandler(urllib.request.HTTPHandler):
-    """Notes its connections."""
-
-    def __init__(self, connections: list[HTTPConnection]) -> None:
-        super().__init__()
-        self._connections = connections
-
-    def do_open(self, http_class: Any, *arguments: Any, **options: Any) -> Any:
-        """Opens as the base class does."""
-        return super().do_open(_noting(http_class, self._connections), *arguments, **options)
-
-
-class _HttpsHandler(urllib.request.HTTPSHandler):
-    """Notes its connections."""
-
-    def __init__(self, connections: list[HTTPConnection]) -> None:
-        super().__init__()
-        self._connections = connections
-
-    def do_open(self, http_class: Any, *arguments: Any, **options: Any) -> Any:
-        """Opens as the base class does."""
-        return super().do_open(_noting(http_class, self._connections), *arguments, **options)
-
-
-def _noting(http_class: Any, connections: list[HTTPConnection]) -> Any:
-    def connect(*arguments: Any, **options: Any) -> HTTPConnection:
-        connection: HTTPConnection = http_class(*arguments, **options)
-        connections.append(connection)
-        return connection
-
-    return connect
-
-
-class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects within the same origin only: other origins are not trusted."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> urllib.request.Request | None:
-        """The request to follow it with; raises `HTTPError`."""
-        if _origin(newurl) != _origin(req.full_url):
-            raise HTTPError(req.full_url, code, "redirected to another origin", headers, fp)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _origin(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    client = httpx.AsyncClient(
+        verify=tls,
+        timeout=_FETCH_TIMEOUT_S,
+        follow_redirects=True,
+        event_hooks={"request": [check_origin]},
+    )
+    body = b""
+    async with client, client.stream("GET", url, headers=_UNCOMPRESSED) as response:
+        response.raise_for_status()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > _MAX_JWKS_BYTES:
+                raise ValueError("the JWK set is too long")
+    return body
 
 
 def _parse_keys(data: bytes) -> Mapping[str, jwt.PyJWK]:
