@@ -48,18 +48,11 @@ class CdnLeases:
         self._cloudfront = cloudfront
         self._lifetime_s = lifetime_s
         self._domain = domain
-        endpoint = Endpoint(
-            self.lease,
-            "leaseFromCdn",
-            "Where the CDN has the image; with cookies, or signed, unless it is public.",
-            CdnLease,
-            OF_IMAGE | OF_BODY,
-            CdnRequest,
-        )
+        endpoint = Endpoint(self.lease, "leaseFromCdn", CdnLease, OF_IMAGE | OF_BODY, CdnRequest)
         self.routes = [Route("/v1/images/{id}/cdn", Resource(POST=endpoint))]
 
     async def lease(self, exchange: Exchange) -> Response:
-        """Responds with `url` and `expires_at`, which is null when the image is public."""
+        """Where the CDN has the image; with cookies, or signed, unless it is public."""
         asked = await read_body(exchange, CdnRequest, CdnRequest())
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:

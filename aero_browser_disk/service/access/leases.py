@@ -38,12 +38,11 @@ class Leases:
         self._urls = urls
         self._lifetime_s = lifetime_s
         self._address = address
-        summary = "A signed address of the image's bytes, for a while."
-        endpoint = Endpoint(self.lease, "leaseImage", summary, Lease, OF_IMAGE)
+        endpoint = Endpoint(self.lease, "leaseImage", Lease, OF_IMAGE)
         self.routes = [Route("/v1/images/{id}/lease", Resource(POST=endpoint))]
 
     async def lease(self, exchange: Exchange) -> Response:
-        """Responds with `url`, `expires_at` and `expires_in_s`, the last two null when public."""
+        """A signed address of the image's bytes, for a while; a public image's never expires."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             entry = opened.image.entry

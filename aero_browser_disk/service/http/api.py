@@ -70,7 +70,7 @@ def absent(**options: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A handler, and what the OpenAPI document says of it.
+    """A handler, and what the OpenAPI document says of it; its summary is the handler's docstring.
 
     A handler that sends its response itself returns None. `response` and `body` are None where
     there is none. `refusals`: by status, without those that every operation may give.
@@ -79,12 +79,16 @@ class Endpoint:
 
     handler: Callable[[Exchange], Awaitable[Response | None]]
     name: str
-    summary: str
     response: type[BaseModel] | None
     refusals: Mapping[int, str] = field(default_factory=dict)
     body: type[BaseModel] | None = None
     status: int = 200
     is_conditional: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").partition("\n")[0]
 
     async def __call__(self, exchange: Exchange) -> None:
         """Responds to the exchange."""

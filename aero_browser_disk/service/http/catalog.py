@@ -65,32 +65,22 @@ class Catalog:
         self._store = store
         self._sidecars = sidecars
         self._max_range_bytes = max_range_bytes
-        of_list = Endpoint(
-            self.list, "listImages", "The images.", ImageList, OF_CACHED, is_conditional=True
-        )
-        of_one = Endpoint(
-            self.meta,
-            "describeImage",
-            "One image.",
-            DescribedImage,
-            OF_CACHED | OF_IMAGE,
-            is_conditional=True,
-        )
+        of_list = Endpoint(self.list, "listImages", ImageList, OF_CACHED, is_conditional=True)
+        refusals = OF_CACHED | OF_IMAGE
+        of_one = Endpoint(self.meta, "describeImage", DescribedImage, refusals, is_conditional=True)
         self.routes = [
             Route("/v1/images", Resource(GET=of_list)),
             Route("/v1/images/{id}/meta", Resource(GET=of_one)),
         ]
 
     async def list(self, exchange: Exchange) -> Response:
-        """Responds with the public images and those that the client has a grant for."""
-        images = [
-            ImageDocument(**self._facts(image))
-            for image in await self._store.images(may_read=exchange.may("meta"))
-        ]
-        return respond_revalidated(exchange, ImageList(images=images))
+        """The public images and those that the client may read."""
+        images = await self._store.images(may_read=exchange.may("meta"))
+        listed = [ImageDocument(**self._facts(image)) for image in images]
+        return respond_revalidated(exchange, ImageList(images=listed))
 
     async def meta(self, exchange: Exchange) -> Response:
-        """Responds with the facts about one image, and about its sidecar files."""
+        """One image, and which sidecar files it has."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("meta")) as opened:
             image = opened.image

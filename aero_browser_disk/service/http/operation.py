@@ -50,10 +50,10 @@ class Operation:
         self._token = None if token is None else token.get_secret_value()
         self._configuration = configuration
         self._document = AnyObject({})
-        health = Endpoint(self.health, "isAlive", "The process responds.", Status)
+        health = Endpoint(self.health, "isAlive", Status)
         refusals = {503: "They cannot be read; the body has the reason."}
-        ready = Endpoint(self.ready, "isReady", "Images can be read.", Status, refusals)
-        describe = Endpoint(self.describe, "describe", "This.", AnyObject)
+        ready = Endpoint(self.ready, "isReady", Status, refusals)
+        describe = Endpoint(self.describe, "describe", AnyObject)
         self.routes = [
             Route("/healthz", Resource(GET=health, counted=False)),
             Route("/readyz", Resource(GET=ready, counted=False)),
@@ -67,7 +67,7 @@ class Operation:
         self._document = AnyObject(document(self._configuration, routes))
 
     async def health(self, exchange: Exchange) -> Response:
-        """Responds if the process is alive; checks nothing else."""
+        """Whether the process responds; nothing else is checked."""
         return respond(Status(status="ok"), _NEVER_STORED)
 
     async def ready(self, exchange: Exchange) -> Response:
@@ -110,5 +110,5 @@ class Operation:
         await exchange.responder.reply(Response(self._metrics.exposition(), headers=fields))
 
     async def describe(self, exchange: Exchange) -> Response:
-        """The OpenAPI document of everything that is not bytes."""
+        """This document: everything but the bytes of images."""
         return respond(self._document, {"Cache-Control": "no-cache"})

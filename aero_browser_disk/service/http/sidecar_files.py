@@ -103,16 +103,17 @@ class SidecarFiles:
         # By file, its version and the image's: None for those that are not offered.
         self._known: OrderedDict[tuple[str, str, str], Facts | None] = OrderedDict()
         self.routes = [
-            self._route(DIGESTS, "getDigests", "The digest list of an image."),
-            self._route(BOOT_PROFILE, "getBootProfile", "A boot profile of it."),
+            self._route(DIGESTS, "getDigests"),
+            self._route(BOOT_PROFILE, "getBootProfile"),
         ]
 
-    def _route(self, kind: Kind, name: str, summary: str) -> Route:
+    def _route(self, kind: Kind, name: str) -> Route:
         async def handler(exchange: Exchange) -> Response | None:
+            """The file that belongs to the image, as stored."""
             return await self._respond(exchange, kind)
 
         refusals = OF_CACHED | OF_IMAGE
-        endpoint = Endpoint(handler, name, summary, AnyObject, refusals, is_conditional=True)
+        endpoint = Endpoint(handler, name, AnyObject, refusals, is_conditional=True)
         return Route(f"/v1/images/{{id}}/{kind.name}", Resource(GET=endpoint))
 
     async def facts(self, image: Image) -> Facts:
@@ -133,7 +134,6 @@ class SidecarFiles:
         return offered
 
     async def _respond(self, exchange: Exchange, kind: Kind) -> Response | None:
-        """Responds with the file as stored."""
         image_id = exchange.request.parameters["id"]
         may_read = exchange.may("meta")
         async with self._store.open(image_id, may_read=may_read) as opened_image:

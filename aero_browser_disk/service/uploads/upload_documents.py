@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from ..http.api import Document, RequestBody, absent
@@ -81,19 +81,21 @@ class PartDocument(Document):
 class UploadDocument(Document):
     """An upload."""
 
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
     upload_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-    id: str
+    id: Annotated[str, Field(validation_alias="image_id")]
     version_id: Annotated[str, Field(description="Names this very version for ever.")]
     state: State
     public: bool
     name: str
-    size_bytes: _Whole
-    part_size_bytes: _Whole
+    size_bytes: Annotated[_Whole, Field(validation_alias="size")]
+    part_size_bytes: Annotated[_Whole, Field(validation_alias="part_size")]
     part_count: _Whole
     description: str | SkipJsonSchema[None] = absent()
     reason: str | SkipJsonSchema[None] = absent(description="Why it failed.")
     parts: list[PartDocument] | SkipJsonSchema[None] = absent(
-        description="Those that are there, while it is on its way."
+        description="Those that are there, while it is under way."
     )
 
 
@@ -120,24 +122,12 @@ class PartAddresses(Document):
 
 
 def describe_upload(upload: Upload, parts: dict[int, Part] | None = None) -> UploadDocument:
-    """The document of an upload, with those parts that are there if they are given."""
-    present = None
-    if parts is not None:
-        present = [PartDocument(number=n, size_bytes=parts[n].length) for n in sorted(parts)]
-    return UploadDocument(
-        upload_id=upload.upload_id,
-        id=upload.image_id,
-        version_id=upload.version_id,
-        state=upload.state,
-        public=upload.public,
-        name=upload.name,
-        size_bytes=upload.size,
-        part_size_bytes=upload.part_size,
-        part_count=upload.part_count,
-        description=upload.description,
-        reason=upload.reason,
-        parts=present,
-    )
+    """The document of an upload, with the uploaded parts if they are given."""
+    document = UploadDocument.model_validate(upload)
+    if parts is None:
+        return document
+    uploaded = [PartDocument(number=n, size_bytes=parts[n].length) for n in sorted(parts)]
+    return document.model_copy(update={"parts": uploaded})
 
 
 def new_upload_of_at_most(max_image_bytes: int) -> type[NewUpload]:

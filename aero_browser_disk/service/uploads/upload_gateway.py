@@ -79,50 +79,29 @@ class UploadGateway:
         self.routes = self._routes()
 
     def _routes(self) -> Sequence[Route]:
-        listing = Endpoint(self.list, "listUploads", "The client's uploads.", UploadList, _REFUSED)
-        creating = Endpoint(
-            self.create,
-            "beginUpload",
-            "A new upload.",
-            UploadDocument,
-            {**_REFUSED, **OF_BODY, 409: "The image belongs to somebody else."},
-            self._new_upload,
-            status=201,
+        taken = {409: "The image belongs to somebody else."}
+        beginning = _REFUSED | OF_BODY | taken
+        ended, changing = _OF_ONE | _ENDED, _OF_ONE | _ENDED | OF_BODY
+        document = UploadDocument
+        list_ = Endpoint(self.list, "listUploads", UploadList, _REFUSED)
+        create = Endpoint(
+            self.create, "beginUpload", document, beginning, self._new_upload, status=201
         )
-        showing = Endpoint(self.show, "showUpload", "One upload.", UploadDocument, _OF_ONE | _ENDED)
-        changing = Endpoint(
-            self.change,
-            "changeUpload",
-            "Who may read it.",
-            UploadDocument,
-            _OF_ONE | OF_BODY | _ENDED,
-            UploadChange,
-        )
-        summary = "It is given up, or deleted."
-        removing = Endpoint(
-            self.remove, "removeUpload", summary, None, _OF_ONE | _ENDED, status=204
-        )
-        addressing = Endpoint(
-            self.part_urls,
-            "getPartAddresses",
-            "Addresses to PUT parts to.",
-            PartAddresses,
-            _OF_ONE | OF_BODY | _ENDED,
-            WantedParts,
-        )
-        completing = Endpoint(
-            self.complete, "completeUpload", "It is an image now.", UploadDocument, _OF_ONE | _ENDED
-        )
+        show = Endpoint(self.show, "showUpload", document, ended)
+        change = Endpoint(self.change, "changeUpload", document, changing, UploadChange)
+        remove = Endpoint(self.remove, "removeUpload", None, ended, status=204)
+        address = Endpoint(self.part_urls, "getPartAddresses", PartAddresses, changing, WantedParts)
+        complete = Endpoint(self.complete, "completeUpload", document, ended)
         one = "/v1/uploads/{upload}"
         return [
-            Route("/v1/uploads", Resource(GET=listing, POST=creating)),
-            Route(one, Resource(GET=showing, PATCH=changing, DELETE=removing)),
-            Route(f"{one}/parts", Resource(POST=addressing)),
-            Route(f"{one}/complete", Resource(POST=completing)),
+            Route("/v1/uploads", Resource(GET=list_, POST=create)),
+            Route(one, Resource(GET=show, PATCH=change, DELETE=remove)),
+            Route(f"{one}/parts", Resource(POST=address)),
+            Route(f"{one}/complete", Resource(POST=complete)),
         ]
 
     async def create(self, exchange: Exchange) -> Response:
-        """Begins an upload: 201 with it."""
+        """Begins an upload."""
         owner = _owner(exchange)
         self._clean_up()
         asked = await read_body(exchange, self._new_upload)
@@ -179,7 +158,7 @@ class UploadGateway:
         return respond(PartAddresses(method="PUT", parts=parts, expires_at=expires_at), PRIVATE)
 
     async def complete(self, exchange: Exchange) -> Response:
-        """Makes it ready."""
+        """Makes the upload an image."""
         found = await self._find(exchange)
         if found.state == "uploading":
             # The manifest may name the id by now.
@@ -189,7 +168,7 @@ class UploadGateway:
         return respond(describe_upload(upload), PRIVATE)
 
     async def change(self, exchange: Exchange) -> Response:
-        """Makes it public or private."""
+        """Makes the image public or private."""
         found = await self._find(exchange)
         asked = await read_body(exchange, UploadChange)
         upload = await self._do(lambda: self._uploads.set_public(found, public=asked.public))
@@ -197,7 +176,7 @@ class UploadGateway:
         return respond(describe_upload(upload), PRIVATE)
 
     async def remove(self, exchange: Exchange) -> Response:
-        """Gives it up, or deletes it."""
+        """Aborts an upload under way, deletes a ready image."""
         upload = await self._find(exchange)
         try:
             await self._do(lambda: self._uploads.remove(upload))
