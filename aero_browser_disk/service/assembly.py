@@ -112,14 +112,10 @@ def open_store(configuration: Configuration, log: AccessLog) -> ImageStore:
     options = configuration.store
     if options.bucket is not None:
         return _open_bucket(configuration, log)
-
-    def rejected(reason: str) -> None:
-        log.event("manifest_rejected", reason=reason)
-
     if options.folder is None:
         raise ConfigurationError("no images: set store.folder (or --images) or store.bucket")
     accelerated = configuration.bytes.accel_location is not None
-    store = FolderStore(options.folder, rejected, nginx_validators=accelerated)
+    store = FolderStore(options.folder, log.manifest_rejected, nginx_validators=accelerated)
     if not options.listing and not (options.folder / MANIFEST).exists():
         store.close()
         raise ConfigurationError(
@@ -136,10 +132,8 @@ def _open_bucket(
     from .stores.bucket import open_bucket
     from .stores.object_store import ObjectStore
 
-    def rejected(reason: str) -> None:
-        log.event("manifest_rejected", reason=reason)
-
-    return ObjectStore(open_bucket(_bucket_address(configuration)), rejected, uploaded)
+    bucket = open_bucket(_bucket_address(configuration))
+    return ObjectStore(bucket, log.manifest_rejected, uploaded)
 
 
 def _bucket_address(configuration: Configuration) -> BucketAddress:

@@ -24,6 +24,8 @@ from .stores.manifest import is_image_id
 
 _UNUSABLE = 2
 _STDOUT = 1
+# Where the parser puts the value of a flag, before the option's name.
+_FLAG = "flag "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,31 +101,16 @@ def _configuration(options: argparse.Namespace) -> Configuration:
     flags: dict[str, Any] = {}
     for assignment in options.set:
         _assign(flags, *_parse_assignment(assignment))
-    for name, path in _FLAGS.items():
-        value = getattr(options, name)
-        if value not in (None, []):
-            _assign(flags, path, value)
+    for path, value in vars(options).items():
+        if path.startswith(_FLAG) and value not in (None, []):
+            _assign(flags, path.removeprefix(_FLAG), value)
     defaults: dict[str, Any] = {}
-    if options.images is not None and options.config is None:
+    if getattr(options, _FLAG + "store.folder") is not None and options.config is None:
         # Only a folder is given: somebody tries the service locally.
         defaults = {"mode": "development", "limits": {"requests_in_flight": 0}}
         if flags.get("mode", "development") == "development":
             defaults["store"] = {"listing": True}
     return load_configuration(options.config, flags, defaults)
-
-
-_FLAGS = {
-    "images": "store.folder",
-    "bucket": "store.bucket",
-    "host": "server.host",
-    "port": "server.port",
-    "server": "server.kind",
-    "grace": "server.grace_s",
-    "allow_origin": "cors.allow_origins",
-    "resource_policy": "cors.resource_policy",
-    "max_age": "bytes.max_age_s",
-    "base_path": "base_path",
-}
 
 
 def _parse_assignment(text: str) -> tuple[str, object]:
@@ -166,23 +153,30 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_configuration(command: argparse.ArgumentParser) -> None:
     """The flags, which override the environment (AERO_DISK_SECTION__NAME) and the file."""
-    add = command.add_argument
-    add("--config", type=Path, metavar="FILE", help="the configuration (TOML)")
-    add(
+    command.add_argument("--config", type=Path, metavar="FILE", help="the configuration (TOML)")
+    command.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="SECTION.NAME=VALUE",
         help="an option of the configuration, with a TOML value; may be repeated",
     )
-    add("--images", type=Path, metavar="DIR", help="the folder of images")
-    add("--bucket", metavar="URL", help="the bucket of images: s3://bucket/prefix, gs://, az://")
-    add("--host", help="address (default: 127.0.0.1)")
-    add("--port", type=int, help="port, 0 for a free one (default: 8080)")
-    add("--server", choices=("uvicorn", "granian"), help="HTTP server (default: uvicorn)")
-    add("--base-path", metavar="PATH", help="prefix of every path (default: none)")
+
+    def add(flag: str, option: str, **how: Any) -> None:
+        command.add_argument(flag, dest=_FLAG + option, **how)
+
+    add("--images", "store.folder", type=Path, metavar="DIR", help="the folder of images")
+    buckets = "the bucket of images: s3://bucket/prefix, gs://, az://"
+    add("--bucket", "store.bucket", metavar="URL", help=buckets)
+    add("--host", "server.host", metavar="HOST", help="address (default: 127.0.0.1)")
+    ports = "port, 0 for a free one (default: 8080)"
+    add("--port", "server.port", type=int, metavar="PORT", help=ports)
+    kinds = ("uvicorn", "granian")
+    add("--server", "server.kind", choices=kinds, help="HTTP server (default: uvicorn)")
+    add("--base-path", "base_path", metavar="PATH", help="prefix of every path (default: none)")
     add(
         "--allow-origin",
+        "cors.allow_origins",
         action="append",
         default=[],
         metavar="ORIGIN",
@@ -190,17 +184,20 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
     )
     add(
         "--max-age",
+        "bytes.max_age_s",
         type=_not_negative,
         metavar="SECONDS",
         help="how long a browser or CDN may keep bytes without revalidation (default: 300)",
     )
     add(
         "--resource-policy",
+        "cors.resource_policy",
         choices=("same-origin", "same-site", "cross-origin"),
         help="Cross-Origin-Resource-Policy (default: same-site)",
     )
     add(
         "--grace",
+        "server.grace_s",
         type=_not_negative,
         metavar="SECONDS",
         help="how long responses under way may take after SIGTERM (default: 30)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from aero_browser_disk.platform.whole_file import whole_file
 from aero_browser_disk.streaming.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
 
 from .stores.image_store import DIGESTS_ENDING
@@ -49,20 +49,8 @@ def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: 
     if signer is not None:
         digests = replace(digests, signature=signer.sign(digests.signed_bytes))
     encoded = digests.encode()
-    target = image.with_name(image.name + DIGESTS_ENDING)
-    # Readers see the old list or the new one.
-    with tempfile.NamedTemporaryFile(
-        dir=image.parent, prefix=".", suffix=DIGESTS_ENDING, delete=False
-    ) as file:
-        try:
-            file.write(encoded)
-            file.flush()
-            written = Path(file.name)
-            written.chmod(0o644)
-            written.replace(target)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    with whole_file(image.with_name(image.name + DIGESTS_ENDING)) as file:
+        file.write(encoded)
     return pin_of(encoded)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+import httpx
 
 from aero_browser_disk.doctor.diagnosis import Diagnosis, Finding, Level, diagnose
 from aero_browser_disk.platform.cpython import cpython_platform
@@ -68,8 +69,8 @@ async def probe(url: str, origin: str, authorization: str | None = None) -> Diag
     if found.fault in ("unreachable", "silent", "mixed-content", "cors"):
         return found
     try:
-        more = [*_vary(parts, origin, sent), *_preflight(parts, origin)]
-    except (OSError, http.client.HTTPException, ValueError) as error:
+        more = [*_vary(url, origin, sent), *_preflight(url, origin)]
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         said = f"a preflight gets no response ({type(error).__name__})"
         more = [Finding("preflight", "note", said, _PREFLIGHT_MEANING, _PREFLIGHT_REMEDY)]
     return Diagnosis(
@@ -81,23 +82,24 @@ async def probe(url: str, origin: str, authorization: str | None = None) -> Diag
     )
 
 
-def _vary(parts: SplitResult, origin: str, sent: Mapping[str, str]) -> Iterator[Finding]:
+def _vary(url: str, origin: str, sent: Mapping[str, str]) -> Iterator[Finding]:
     """Checks that a response for one origin tells caches so."""
-    _, headers = _ask(parts, "HEAD", {"Origin": origin, **sent})
+    headers = _ask("HEAD", url, {"Origin": origin, **sent}).headers
     allowed = headers.get("access-control-allow-origin")
     if allowed not in (None, "*") and "origin" not in _names(headers.get("vary", "")):
         meaning = "A cache may send one page's response to another page, which cannot read it."
         yield Finding("vary", "fails", "Vary lacks Origin", meaning, _VARY_REMEDY)
 
 
-def _preflight(parts: SplitResult, origin: str) -> Iterator[Finding]:
+def _preflight(url: str, origin: str) -> Iterator[Finding]:
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "GET",
         "Access-Control-Request-Headers": ", ".join(_SENT_HEADERS),
     }
     # Browsers send no credentials with it.
-    status, headers = _ask(parts, "OPTIONS", asked)
+    response = _ask("OPTIONS", url, asked)
+    status, headers = response.status_code, response.headers
     may_read = headers.get("access-control-allow-origin") in ("*", origin)
     if not 200 <= status < 300 or not may_read:
         said = f"a preflight fails ({status}): tokens cannot be sent"
@@ -125,26 +127,9 @@ def _names(value: str) -> set[str]:
     return {name.strip().lower() for name in value.split(",") if name.strip()}
 
 
-def _ask(
-    parts: SplitResult, method: str, headers: Mapping[str, str]
-) -> tuple[int, Mapping[str, str]]:
-    """Status and headers, by lower-case name; repeated fields joined."""
-    assert parts.hostname
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=_TIMEOUT_S, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT_S)
-    try:
-        target = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        connection.request(method, target, headers=dict(headers))
-        response = connection.getresponse()
-        fields: dict[str, str] = {}
-        for name, value in response.getheaders():
-            known = fields.get(name.lower())
-            fields[name.lower()] = value if known is None else f"{known}, {value}"
-        return response.status, fields
-    finally:
-        connection.close()
+def _ask(method: str, url: str, headers: Mapping[str, str]) -> httpx.Response:
+    """The response; raises `httpx.HTTPError`."""
+    sent = {"Accept-Encoding": "identity", **headers}
+    return httpx.request(
+        method, url, headers=sent, timeout=_TIMEOUT_S, verify=ssl.create_default_context()
+    )

@@ -108,20 +108,14 @@ class Gate:
 
     def reload(self) -> None:
         """Reads all keys again, then raises `ValueError` that says which could not be."""
-        reasons = [
-            reason for authority in self._authorities if (reason := _failed_reload(authority))
-        ]
+        reasons = []
+        for authority in self._authorities:
+            try:
+                authority.reload()
+            except (ValueError, OSError) as error:
+                reasons.append(str(error))
         if reasons:
             raise ValueError("; ".join(reasons))
-
-
-def _failed_reload(authority: Authority) -> str | None:
-    """Why the authority could not read its keys again."""
-    try:
-        authority.reload()
-    except (ValueError, OSError) as error:
-        return str(error)
-    return None
 
 
 def short_digest(text: str) -> str:

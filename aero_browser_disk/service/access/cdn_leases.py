@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
@@ -61,15 +62,23 @@ class CdnLeases:
         if entry.public:
             return respond(CdnLease(url=url, kind="public", expires_at=None), PRIVATE)
         expires_at = int(time.time()) + self._lifetime_s
-        cookies = []
+        cookies = {}
         if asked.kind == "url":
             url = self._cloudfront.signed_url(entry.file, expires_at)
         else:
-            cookies = self._cloudfront.set_cookie_fields(
-                entry.file, expires_at, self._lifetime_s, self._domain
-            )
+            cookies = self._cloudfront.cookies(entry.file, expires_at)
         lease = CdnLease(url=url, kind=asked.kind, expires_at=moment(expires_at))
         response = respond(lease, PRIVATE)
-        for cookie in cookies:
-            response.headers.append("Set-Cookie", cookie)
+        for name, value in cookies.items():
+            # Sent back to that key only, over TLS, unseen by scripts.
+            response.set_cookie(
+                name,
+                value,
+                self._lifetime_s,
+                path=urlsplit(url).path,
+                domain=self._domain,
+                secure=True,
+                httponly=True,
+                samesite="none",
+            )
         return response

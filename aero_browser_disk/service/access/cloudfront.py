@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from botocore.signers import CloudFrontSigner
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -41,40 +41,23 @@ class CloudFront:
     def __init__(self, address: CdnAddress, key_file: Path) -> None:
         self.address = address
         self._sign = _signer(key_file)
+        self._signer = CloudFrontSigner(address.key_pair_id, self._sign)
 
     def signed_url(self, key: str, expires_at_s: int) -> str:
         """A URL of that key alone, valid until `expires_at_s` (seconds since the epoch)."""
-        signer = CloudFrontSigner(self.address.key_pair_id, self._sign)
         until = datetime.fromtimestamp(expires_at_s, UTC)
-        url: str = signer.generate_presigned_url(self.address.of(key), date_less_than=until)
+        url: str = self._signer.generate_presigned_url(self.address.of(key), date_less_than=until)
         return url
 
     def cookies(self, key: str, expires_at_s: int) -> dict[str, str]:
         """The three cookies that allow reading that key alone."""
-        policy = self._policy(self.address.of(key), expires_at_s)
+        until = datetime.fromtimestamp(expires_at_s, UTC)
+        policy = self._signer.build_policy(self.address.of(key), until).encode()
         return {
             "CloudFront-Policy": _encode(policy),
             "CloudFront-Signature": _encode(self._sign(policy)),
             "CloudFront-Key-Pair-Id": self.address.key_pair_id,
         }
-
-    def set_cookie_fields(
-        self, key: str, expires_at_s: int, max_age_s: int, domain: str | None
-    ) -> list[str]:
-        """Values of Set-Cookie: sent back to that key only, over TLS, unseen by scripts."""
-        path = urlsplit(self.address.of(key)).path
-        attributes = f"Path={path}; Max-Age={max_age_s}; Secure; HttpOnly; SameSite=None"
-        if domain is not None:
-            attributes += f"; Domain={domain}"
-        cookies = self.cookies(key, expires_at_s)
-        return [f"{name}={value}; {attributes}" for name, value in cookies.items()]
-
-    @staticmethod
-    def _policy(resource: str, expires_at_s: int) -> bytes:
-        return (
-            f'{{"Statement":[{{"Resource":"{resource}","Condition":'
-            f'{{"DateLessThan":{{"AWS:EpochTime":{expires_at_s}}}}}}}]}}'
-        ).encode()
 
 
 def _encode(data: bytes) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import urlencode
 
 from ..http.request import SIGNATURE
@@ -26,6 +26,8 @@ _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
 _MIN_KEY_BYTES: Final = 32
 # Addresses whose signature was right, as long as the keys stay the same.
 _REMEMBERED: Final = 4096
+# What is signed, as fields of the query.
+_SAID: Final = ("v", "exp", "scope", "kid", "for", "of")
 _SCOPES: Final[Mapping[str, frozenset[Action]]] = {
     "bytes": frozenset(("bytes",)),
     "read": frozenset(("bytes", "meta")),
@@ -69,19 +71,6 @@ def read_signing_keys(file: Path) -> SigningKeys:
     return SigningKeys(current, keys)
 
 
-class _Signed(NamedTuple):
-    """What an address says, and the image whose it is."""
-
-    image_id: str | None
-    version: str
-    expires: str
-    scope: str
-    key_id: str
-    bearer: str
-    owner: str
-    signature: str
-
-
 class SignedUrls:
     """Signs and verifies them.
 
@@ -121,44 +110,33 @@ class SignedUrls:
         query = asked.query
         if SIGNATURE not in query:
             return None
-        grant = self._verified(
-            _Signed(
-                asked.image_id,
-                query.get("v", ""),
-                query.get("exp", ""),
-                query.get("scope", ""),
-                query.get("kid", ""),
-                query.get("for", ""),
-                query.get("of", ""),
-                query[SIGNATURE],
-            )
-        )
+        said = tuple(query.get(name, "") for name in _SAID)
+        grant = self._verified(asked.image_id, said, query[SIGNATURE])
         if self._clock() >= int(query["exp"]):
             raise RefusedError("expired", "The address is no longer valid.")
         return grant
 
-    def _verify(self, signed: _Signed) -> Grant:
-        """What the address lets its bearer do until it expires; raises `RefusedError`."""
-        key = self._keys.keys.get(signed.key_id)
-        given = _decode(signed.signature)
+    def _verify(self, image_id: str | None, said: tuple[str, ...], signature: str) -> Grant:
+        """What the URL lets its bearer do until it expires; raises `RefusedError`."""
+        version, expires, scope, key_id, bearer, owner = said
+        key, given = self._keys.keys.get(key_id), _decode(signature)
         well_formed = (
-            signed.version == _VERSION
-            and _EXPIRY.fullmatch(signed.expires)
-            and signed.scope in _SCOPES
-            and _BEARER.fullmatch(signed.bearer)
-            and _BEARER.fullmatch(signed.owner)
+            version == _VERSION
+            and _EXPIRY.fullmatch(expires)
+            and scope in _SCOPES
+            and _BEARER.fullmatch(bearer)
+            and _BEARER.fullmatch(owner)
         )
-        if not well_formed or given is None or signed.image_id is None:
-            raise RefusedError("invalid_signature", "The address is not signed as it should be.")
+        wrong = RefusedError("invalid_signature", "The address is not signed as it should be.")
+        if not well_formed or given is None or image_id is None:
+            raise wrong
         if key is None:
             raise RefusedError("unknown_key", "The key that signed the address is not in use.")
-        said = signed.expires, signed.scope, signed.key_id, signed.bearer, signed.owner
-        right = _mac(key, signed.image_id, *said)
+        right = _mac(key, image_id, expires, scope, key_id, bearer, owner)
         if not hmac.compare_digest(given, right):
-            raise RefusedError("invalid_signature", "The address is not signed as it should be.")
-        client = f"url:{signed.bearer}" if signed.bearer else f"url:{_encode(right)[:22]}"
-        images = frozenset((signed.image_id,))
-        return Grant(client, images, _SCOPES[signed.scope], owner=signed.owner or None)
+            raise wrong
+        client = f"url:{bearer}" if bearer else f"url:{_encode(right)[:22]}"
+        return Grant(client, frozenset((image_id,)), _SCOPES[scope], owner=owner or None)
 
 
 def _mac(

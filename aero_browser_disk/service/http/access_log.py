@@ -58,6 +58,10 @@ class AccessLog:
         self._waiting.append((b"%b\n", (json.dumps({"event": event, **values}).encode(),)))
         self.flush()
 
+    def manifest_rejected(self, reason: str) -> None:
+        """Writes why a changed manifest is not used."""
+        self.event("manifest_rejected", reason=reason)
+
     def request(self, exchange: Exchange) -> None:
         """Writes a request that is over. Its path and query are left out: they may hold a token."""
         asked = exchange.request.headers.get("range")

@@ -6,10 +6,9 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Final, Literal, Protocol
 
 Limit = Literal["requests_in_flight", "requests_per_s", "bytes_per_s"]
@@ -92,29 +91,6 @@ class _Client:
     in_flight: int = field(default=0)
 
 
-class _Admitted:
-    """A request of a client, as long as the block lasts."""
-
-    # Not `asynccontextmanager`: this is on the way of every request.
-    __slots__ = ("_client", "_limits", "_name")
-
-    def __init__(self, limits: LocalLimits, name: str) -> None:
-        self._limits = limits
-        self._name = name
-
-    async def __aenter__(self) -> Pace | None:
-        self._client, pace = self._limits.admit(self._name)
-        return pace
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._client.in_flight -= 1
-
-
 class LocalLimits:
     """Counts in this process."""
 
@@ -129,9 +105,16 @@ class LocalLimits:
         self._sleep = sleep
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
-    def admitted(self, client: str) -> _Admitted:
+    @asynccontextmanager
+    async def admitted(self, client: str) -> AsyncIterator[Pace | None]:
         """As `ClientLimits.admitted`."""
-        return _Admitted(self, client)
+        counted = self._client(client)
+        self._check(counted)
+        counted.in_flight += 1
+        try:
+            yield self._pace(counted) if self._allowance.bytes_per_s else None
+        finally:
+            counted.in_flight -= 1
 
     def allows_at_once(self, client: str) -> bool:
         """As `ClientLimits.allows_at_once`."""
@@ -150,13 +133,6 @@ class LocalLimits:
             counted.in_flight -= 1
 
         return release
-
-    def admit(self, name: str) -> tuple[_Client, Pace | None]:
-        """The client, with one request more in flight; raises `LimitExceededError`."""
-        client = self._client(name)
-        self._check(client)
-        client.in_flight += 1
-        return client, self._pace(client) if self._allowance.bytes_per_s else None
 
     def _client(self, name: str) -> _Client:
         client = self._clients.get(name)

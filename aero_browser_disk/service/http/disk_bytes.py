@@ -173,23 +173,17 @@ class DiskBytes:
                     exchange.record.range_result = "shortened"
                     return ByteRange(selected.start, selected.start + limit)
                 exchange.record.range_result = "too_long"
-                raise HttpError(
-                    413,
-                    "range_too_long",
-                    f"Request at most {limit} bytes at a time.",
-                    validators(image),
-                    max_range_bytes=limit,
-                )
+                message = f"Request at most {limit} bytes at a time."
+                raise self._too_long("range_too_long", message, image)
         # Allow a HEAD without a range, for clients that need the size first.
         elif self._options.range_required and image.size and exchange.request.method != "HEAD":
-            raise HttpError(
-                413,
-                "range_required",
-                f"Request a range of at most {limit} bytes.",
-                validators(image),
-                max_range_bytes=limit,
-            )
+            message = f"Request a range of at most {limit} bytes."
+            raise self._too_long("range_required", message, image)
         return selected
+
+    def _too_long(self, code: str, message: str, image: Image) -> HttpError:
+        limit = self._options.max_range_bytes
+        return HttpError(413, code, message, validators(image), max_range_bytes=limit)
 
 
 def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:

@@ -89,33 +89,25 @@ class Metrics:
 
     def ended(self, exchange: Exchange) -> None:
         """Counts a request that is over."""
-        route = exchange.request.route or "none"
-        method = exchange.request.method if exchange.request.method in _METHODS else "other"
-        self._of_response(route, method, str(exchange.record.status or 0)).inc()
-        of_route = self._of_route(route)
-        of_route.bytes.inc(exchange.record.body_bytes)
-        of_route.durations.observe(time.monotonic() - exchange.record.started_at)
-        if exchange.record.range_result is not None:
-            self._of_result(exchange.record.range_result).inc()
+        took_s = time.monotonic() - exchange.record.started_at
+        self.repeated(exchange)(exchange.record.body_bytes, took_s)
         if exchange.record.cut is not None:
             self._cut.inc()
 
     def repeated(self, exchange: Exchange) -> Callable[[int, float], None]:
         """What counts requests that differ from one that is over, by body bytes and seconds."""
-        route = exchange.request.route or "none"
-        requests = self._of_response(
-            route, exchange.request.method, str(exchange.record.status or 0)
-        )
-        of_route, of_result = (
-            self._of_route(route),
-            self._of_result(exchange.record.range_result or ""),
-        )
+        route, result = exchange.request.route or "none", exchange.record.range_result
+        method = exchange.request.method if exchange.request.method in _METHODS else "other"
+        requests = self._of_response(route, method, str(exchange.record.status or 0))
+        of_route = self._of_route(route)
+        of_result = None if result is None else self._of_result(result)
 
         def count(body_bytes: int, took_s: float) -> None:
             requests.inc()
             of_route.bytes.inc(body_bytes)
             of_route.durations.observe(took_s)
-            of_result.inc()
+            if of_result is not None:
+                of_result.inc()
 
         return count
 

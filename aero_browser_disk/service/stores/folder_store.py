@@ -8,13 +8,12 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from aero_browser_disk.remote.byte_ranges import EntityTag
@@ -27,10 +26,11 @@ from .image_store import (
     ImageNotFoundError,
     MayRead,
     OpenImage,
-    PrivateImageError,
     StoreError,
     VersionChangedError,
+    described,
     is_readable,
+    opened_entry,
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
@@ -83,19 +83,12 @@ class FolderStore:
         os.close(self._root_descriptor)
         self._root_descriptor = -1
 
-    def open(self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None) -> _Use:
+    @asynccontextmanager
+    async def open(
+        self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None
+    ) -> AsyncIterator[OpenImage]:
         """As `ImageStore.open`."""
-        return _Use(self, image_id, sidecar, may_read)
-
-    async def use(
-        self, image_id: str, sidecar: str, may_read: MayRead | None
-    ) -> tuple[ImageFile, OpenImage]:
-        """The file, with one more user, and its metadata."""
-        entry = self._entry(image_id)
-        if not is_readable(entry, may_read):
-            raise PrivateImageError
-        if sidecar:
-            entry = replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
+        entry = opened_entry(self._entry(image_id), sidecar, may_read)
         try:
             file = await self._stable_file(entry)
         except ImageNotFoundError:
@@ -104,14 +97,17 @@ class FolderStore:
                 raise ImageNotFoundError from None
             raise
         file.users += 1
-        if file.described is None or file.described[0] is not entry:
-            path = file.path if self._nginx_validators else None
-            image = self._describe(entry, file.version)
-            file.described = entry, OpenImage(image, file, path, _Lender(self, entry, file))
-        return file, file.described[1]
+        try:
+            if file.described is None or file.described[0] is not entry:
+                path = file.path if self._nginx_validators else None
+                image = self._describe(entry, file.version)
+                file.described = entry, OpenImage(image, file, path, _Lender(self, entry, file))
+            yield file.described[1]
+        finally:
+            file.release()
 
     def is_current(self, entry: ManifestEntry, file: ImageFile) -> bool:
-        """Whether `use` would come to that file for that entry."""
+        """Whether `open` would find that file for that entry."""
         try:
             same = self._entry(entry.id) is entry and file.version.is_of(self._status(entry))
         except (ImageNotFoundError, OSError):
@@ -228,18 +224,15 @@ class FolderStore:
         if self._nginx_validators:
             etag = EntityTag(f"{version.mtime_ns // 1_000_000_000:x}-{version.size:x}")
             entry = replace(entry, etag=etag, last_modified_s=None)
-        return _describe(entry, version)
+        modified_s = version.mtime_ns // 1_000_000_000
+        return described(entry, version.size, version.entity_tag, modified_s)
 
     def _status(self, entry: ManifestEntry) -> os.stat_result:
         return os.stat(entry.file, dir_fd=self._root_descriptor)
 
     def _version(self, entry: ManifestEntry) -> FileVersion:
-        try:
+        with _missing_is_no_image():
             status = self._status(entry)
-        except OSError as error:
-            if error.errno in _NO_IMAGE:
-                raise ImageNotFoundError(_reason(error)) from None
-            raise
         if not stat.S_ISREG(status.st_mode):
             raise ImageNotFoundError("it is not a file")
         return FileVersion.of(status)
@@ -310,33 +303,6 @@ class FolderStore:
             os.close(parent)
 
 
-class _Use:
-    """An image, open until the block ends."""
-
-    # Not `asynccontextmanager`, which costs each request more than finding the image does.
-    __slots__ = ("_file", "_image_id", "_may_read", "_sidecar", "_store")
-
-    def __init__(
-        self, store: FolderStore, image_id: str, sidecar: str, may_read: MayRead | None
-    ) -> None:
-        self._store = store
-        self._image_id = image_id
-        self._sidecar = sidecar
-        self._may_read = may_read
-
-    async def __aenter__(self) -> OpenImage:
-        self._file, opened = await self._store.use(self._image_id, self._sidecar, self._may_read)
-        return opened
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.release()
-
-
 class _Lender:
     """As `Lender`."""
 
@@ -378,12 +344,8 @@ def _missing_is_no_image() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_IMAGE:
-            raise ImageNotFoundError(_reason(error)) from None
+            raise ImageNotFoundError(f"its file cannot be opened: {error.strerror}") from None
         raise
-
-
-def _reason(error: OSError) -> str:
-    return f"its file cannot be opened: {error.strerror}"
 
 
 def _is_plain_id(name: str) -> bool:
@@ -399,16 +361,3 @@ def _is_plain_id(name: str) -> bool:
 @lru_cache(_KEPT_OPEN)
 def _plain_entry(name: str) -> ManifestEntry:
     return ManifestEntry(id=name, file=name, name=name, public=True)
-
-
-def _describe(entry: ManifestEntry, version: FileVersion) -> Image:
-    modified_s = version.mtime_ns // 1_000_000_000
-    return Image(
-        entry,
-        version.size,
-        version.entity_tag if entry.etag is None else entry.etag,
-        # Never later than the response (RFC 9110 §8.8.2.1).
-        min(
-            modified_s if entry.last_modified_s is None else entry.last_modified_s, int(time.time())
-        ),
-    )

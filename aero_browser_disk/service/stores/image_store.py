@@ -6,9 +6,10 @@ A store knows nothing of HTTP. Everything that is one passes `ImageStoreSuite` i
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from aero_browser_disk.remote.byte_ranges import EntityTag
@@ -70,6 +71,23 @@ class Image:
     size: int
     etag: EntityTag
     last_modified_s: int
+
+
+def described(entry: ManifestEntry, size: int, etag: EntityTag, modified_s: int) -> Image:
+    """The image as its file is; the manifest's own validators go before those of the file."""
+    if entry.last_modified_s is not None:
+        modified_s = entry.last_modified_s
+    # Never later than the response (RFC 9110 §8.8.2.1).
+    return Image(entry, size, entry.etag or etag, min(modified_s, int(time.time())))
+
+
+def opened_entry(entry: ManifestEntry, sidecar: str, may_read: MayRead | None) -> ManifestEntry:
+    """The entry of what `ImageStore.open` opens; raises `PrivateImageError`."""
+    if not is_readable(entry, may_read):
+        raise PrivateImageError
+    if not sidecar:
+        return entry
+    return replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
 
 
 def is_readable(entry: ManifestEntry, may_read: MayRead | None) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import obstore
@@ -21,10 +21,11 @@ from .image_store import (
     ImageNotFoundError,
     MayRead,
     OpenImage,
-    PrivateImageError,
     StoreError,
     VersionChangedError,
+    described,
     is_readable,
+    opened_entry,
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
 
@@ -113,11 +114,7 @@ class ObjectStore:
         self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None
     ) -> AsyncIterator[OpenImage]:
         """As `ImageStore.open`."""
-        entry = await self._entry(image_id)
-        if not is_readable(entry, may_read):
-            raise PrivateImageError
-        if sidecar:
-            entry = replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
+        entry = opened_entry(await self._entry(image_id), sidecar, may_read)
         try:
             version = await self._version(entry.file)
         except ImageNotFoundError:
@@ -347,36 +344,25 @@ def _version_of(meta: ObjectMeta) -> ObjectVersion:
 
 
 def _describe(entry: ManifestEntry, version: ObjectVersion) -> Image:
-    modified_s = version.last_modified_s if entry.last_modified_s is None else entry.last_modified_s
-    return Image(
-        entry,
-        version.size,
-        EntityTag(version.etag.strip('"')) if entry.etag is None else entry.etag,
-        # Never later than the response (RFC 9110 §8.8.2.1).
-        min(modified_s, int(time.time())),
-    )
+    etag = EntityTag(version.etag.strip('"'))
+    return described(entry, version.size, etag, version.last_modified_s)
 
 
 @asynccontextmanager
 async def _asking() -> AsyncIterator[None]:
-    """A request to the bucket: what obstore raises is mapped, and it ends in time."""
+    """A request to the bucket: it ends in time, and obstore's errors are mapped.
+
+    The result of a condition is the caller's business.
+    """
     try:
         async with asyncio.timeout(_RESPONSE_TIMEOUT_S):
-            with _errors_mapped():
-                yield
-    except TimeoutError:
-        raise StoreError(_TOO_SLOW) from None
-
-
-@contextmanager
-def _errors_mapped() -> Iterator[None]:
-    """Maps what obstore raises; what a condition led to goes to who set it."""
-    try:
-        yield
+            yield
     except (PreconditionError, NotModifiedError):
         raise
     except FileNotFoundError:
         raise ImageNotFoundError from None
+    except TimeoutError:
+        raise StoreError(_TOO_SLOW) from None
     except BaseError as error:
         raise StoreError(_reason(error)) from error
 
