@@ -208,7 +208,7 @@ def _check_tls(options: ServerOptions) -> None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A password, or it would ask for one.
+        # With a password, or it would ask for one.
         context.load_cert_chain(options.tls_certificate, options.tls_key, password="")
     except OSError as error:
         raise ConfigurationError(f"server.tls_certificate, tls_key: {error.strerror}") from None

@@ -42,11 +42,11 @@ class AuthRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the bearer of good credentials may do.
+    """What the bearer of valid credentials may do.
 
-    `client` tells bearers apart, and is no secret. It covers `images` by id, whoever's they are;
-    with `owner` (a `short_digest`) only while they are that owner's. A client that may upload may
-    use its own images in every way.
+    `client` distinguishes bearers and is not secret. The grant covers `images` by id, whoever owns
+    them; with `owner` (a `short_digest`) only while they are that owner's. A client that may upload
+    may do everything with its own images.
     """
 
     client: str
@@ -82,7 +82,7 @@ class AuthResult:
     refusal: RefusedError | None = None
 
     def allows(self, action: Action, entry: ManifestEntry) -> bool:
-        """Whether a private image may be used so."""
+        """Whether the action on a private image is allowed."""
         return self.grant is not None and self.grant.allows(action, entry)
 
 
@@ -119,5 +119,5 @@ class Gate:
 
 
 def short_digest(text: str) -> str:
-    """What stands for a client or an owner in a URL, which it must not name: 16 characters."""
+    """A digest of 16 characters that stands for a client or an owner in a URL."""
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:12]).decode()

@@ -14,15 +14,15 @@ from ..configuration import JwtOptions
 from .authorization import EVERY_ACTION, AuthRequest, Grant, RefusedError
 from .issuer_keys import KEY_TYPES, KeySource
 
-# What some libraries call Ed25519 since RFC 9864.
+# The name of EdDSA with Ed25519 since RFC 9864.
 _ED25519: Final = "Ed25519"
-# Good tokens remembered, because checking a signature costs more than sending 64 KiB.
+# Valid tokens cached, because checking a signature costs more than sending 64 KiB.
 _MAX_TOKENS: Final = 4096
 _MAX_TOKEN_LENGTH: Final = 8192
 
 
 class BearerTokens:
-    """Lets in who shows a token in Authorization."""
+    """Accepts tokens in Authorization."""
 
     def __init__(
         self, options: JwtOptions, source: KeySource, clock: Callable[[], float] = time.time
@@ -33,7 +33,7 @@ class BearerTokens:
         self._known: OrderedDict[bytes, tuple[float, Grant]] = OrderedDict()
 
     def reload(self) -> None:
-        """As `Authority.reload`; forgets the tokens that the former keys proved."""
+        """As `Authority.reload`; forgets the tokens verified with the old keys."""
         self._source.reload()
         self._known.clear()
 
@@ -53,7 +53,7 @@ class BearerTokens:
         return known[1]
 
     async def _check(self, token: str) -> tuple[float, Grant]:
-        """When the token has to be looked at again, and its grant; raises `RefusedError`."""
+        """When to check the token again, and its grant; raises `RefusedError`."""
         try:
             claims = await self._claims(token)
         except jwt.ExpiredSignatureError:
@@ -64,7 +64,7 @@ class BearerTokens:
         ends = float(claims["exp"]) + self._options.leeway_s
         who = hashlib.sha256(f"{claims.get('sub', token)}".encode()).hexdigest()[:32]
         scopes = _scopes(claims)
-        # Without a subject it is nobody's, and the next token of the same bearer another one.
+        # Uploads need an owner, whom only the subject identifies from one token to the next.
         may_upload = self._options.upload_scope in scopes and bool(claims.get("sub"))
         grant = Grant(f"token:{who}", self._images(scopes), EVERY_ACTION, may_upload)
         return min(until, ends), grant
@@ -83,7 +83,7 @@ class BearerTokens:
         else:
             candidates = list(keys.values())
         fitting = [key for key in candidates if key.key_type == KEY_TYPES[algorithm]]
-        # Several only without a key id; every one of them may have signed it.
+        # More than one only without a key id; any of them may have signed it.
         for key in fitting[:8]:
             try:
                 return self._decode(token, key, str(header["alg"]))

@@ -20,7 +20,7 @@ from .cloudfront import CloudFront
 
 
 class CdnRequest(BaseModel):
-    """What is wanted."""
+    """The request body."""
 
     model_config = ConfigDict(strict=True)
 
@@ -36,10 +36,10 @@ class CdnLease(Document):
 
 
 class CdnLeases:
-    """Gives cookies, or an address when asked for `{"kind": "url"}`, for `lifetime_s` seconds.
+    """Grants cookies, or with `{"kind": "url"}` a signed URL, for `lifetime_s` seconds.
 
-    Cookies are preferred: the address stays the same when they are renewed, so that caches keep
-    what they have, and scripts do not see them. `domain` is what CDN and service have in common.
+    Cookies are the default: the URL stays the same when they are renewed, so caches stay valid, and
+    scripts cannot read them. `domain` is the parent domain of CDN and service.
     """
 
     def __init__(

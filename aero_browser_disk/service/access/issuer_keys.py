@@ -1,4 +1,4 @@
-"""The public keys of who issues tokens: from a file, or fetched from the issuer."""
+"""The public keys of the issuer of tokens, from a file or fetched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .authorization import RefusedError
 
 # Which keys are allowed for which algorithm: a token must not choose how its own key is used.
 KEY_TYPES: Final = {"RS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
-# Anyone can make up key ids; not every one may cause a request to the issuer.
+# Anybody can make up key ids; not each of them may cause a request to the issuer.
 _UNKNOWN_KEY_PAUSE_S: Final = 30.0
 # For the whole request: name lookup, connection, redirects and body.
 _FETCH_TIMEOUT_S: Final = 5.0
@@ -73,7 +73,7 @@ class FetchedKeys:
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
         self._fetching: asyncio.Task[None] | None = None
-        # How often it was asked to reload, and which of these the last fetch came after.
+        # Reloads requested so far, and how many of them came before the last fetch.
         self._reloads = 0
         self._reloads_done = 0
 

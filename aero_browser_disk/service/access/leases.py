@@ -1,4 +1,4 @@
-"""`POST /v1/images/{id}/lease`: who may read an image gets a short signed address of its bytes."""
+"""`POST /v1/images/{id}/lease`: a short-lived signed URL for whoever may read the image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .signed_urls import SignedUrls
 
 
 class Lease(Document):
-    """A signed address, or the plain one of a public image."""
+    """A signed URL, or the plain one of a public image."""
 
     url: Annotated[str, Field(description="Relative to this address, or absolute.")]
     expires_at: datetime | None
@@ -28,10 +28,7 @@ class Lease(Document):
 
 
 class Leases:
-    """Gives addresses that are valid for `lifetime_s` seconds.
-
-    They start with `public_url` if there is one, else with the base path: relative to the service.
-    """
+    """Signs URLs that are valid for `lifetime_s` seconds; `address` is what they begin with."""
 
     def __init__(self, store: ImageStore, urls: SignedUrls, lifetime_s: int, address: str) -> None:
         self._store = store
@@ -42,7 +39,7 @@ class Leases:
         self.routes = [Route("/v1/images/{id}/lease", Resource(POST=endpoint))]
 
     async def lease(self, exchange: Exchange) -> Response:
-        """A signed address of the image's bytes, for a while; a public image's never expires."""
+        """A signed URL of the image's bytes, for a while; a public image's never expires."""
         image_id = exchange.request.parameters["id"]
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             entry = opened.image.entry
@@ -60,8 +57,8 @@ class Leases:
         if entry.public:
             return respond(Lease(url=url, expires_at=None, expires_in_s=None), PRIVATE)
         if not allowed:
-            # Or a lease would renew itself for ever.
-            raise HttpError(403, "no_lease", "A signed URL gets no lease: show who you are.")
+            # Otherwise a lease could renew itself forever.
+            raise HttpError(403, "no_lease", "A signed URL gets no lease: send other credentials.")
         assert exchange.auth.grant is not None
         bearer = short_digest(exchange.auth.grant.client)
         # Somebody else may have the id before the lease ends.

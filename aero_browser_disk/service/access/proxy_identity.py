@@ -1,4 +1,4 @@
-"""mTLS that a trusted proxy ended: it says whose certificate it checked."""
+"""mTLS terminated by a trusted proxy, which forwards the certificate's subject."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .authorization import AuthRequest, Grant, RefusedError
 
 
 class ProxyIdentity:
-    """Believes the headers of trusted proxies, and of nobody else."""
+    """Accepts the headers of trusted proxies only."""
 
     def __init__(self, options: ProxyIdentityOptions) -> None:
         self._options = options
@@ -23,4 +23,4 @@ class ProxyIdentity:
         return Grant(f"subject:{subject}", self._images.get(subject, frozenset()))
 
     def reload(self) -> None:
-        """Its rules come with the configuration."""
+        """Nothing to read: its rules are in the configuration."""

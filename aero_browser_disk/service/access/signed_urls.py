@@ -1,4 +1,4 @@
-"""URLs that carry their own permission: HMAC over version, path, expiry, scope, key id and more."""
+"""Signed URLs: an HMAC over version, path, expiry, scope, key id, bearer and owner."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _VERSION: Final = "1"
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BEARER: Final = re.compile(r"[A-Za-z0-9_-]{0,32}")
 _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
-# The block of SHA-256 would be more than anybody needs; less than its output is too little.
+# The length of SHA-256's output.
 _MIN_KEY_BYTES: Final = 32
-# Addresses whose signature was right, as long as the keys stay the same.
+# Verified URLs, cached until the keys change.
 _REMEMBERED: Final = 4096
 # What is signed, as fields of the query.
 _SAID: Final = ("v", "exp", "scope", "kid", "for", "of")
@@ -48,7 +48,7 @@ class SigningKeys:
 def read_signing_keys(file: Path) -> SigningKeys:
     """The keys of a TOML file: `current = "ID"`, and `[keys]` with base64url by id.
 
-    Raises `ValueError`, which says what is wrong and no secret, and `OSError`.
+    Raises `OSError`, and `ValueError` with a message that has no secrets.
     """
     with file.open("rb") as opened:
         try:
@@ -72,17 +72,17 @@ def read_signing_keys(file: Path) -> SigningKeys:
 
 
 class SignedUrls:
-    """Signs and verifies them.
+    """Signs and verifies URLs.
 
-    `bearer` tells those apart whom they were given to. With `owner` (see `Grant`) the URL is good
-    as long as the image is that owner's; without, for whatever the id names, as the operator signs.
+    `bearer` distinguishes those who got one. With `owner` (see `Grant`) a URL is valid while the
+    image is that owner's; without, as operators sign it, for whatever image has the id.
     """
 
     def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
         self._file = file
         self._clock = clock
         self._keys = read_signing_keys(file)
-        # A player asks for the same address a thousand times. Refusals are not remembered.
+        # Clients use a URL thousands of times. Refusals are not cached.
         self._verified = lru_cache(_REMEMBERED)(self._verify)
 
     def reload(self) -> None:
@@ -93,7 +93,7 @@ class SignedUrls:
     def sign(
         self, image_id: str, lifetime_s: int, scope: str, bearer: str = "", owner: str = ""
     ) -> tuple[str, int]:
-        """The query of a signed address, and when it ends, in seconds since the epoch."""
+        """The query of a signed URL, and when it expires, in seconds since the epoch."""
         expires_at = int(self._clock()) + lifetime_s
         key_id = self._keys.current
         said = str(expires_at), scope, key_id, bearer, owner
@@ -113,7 +113,7 @@ class SignedUrls:
         said = tuple(query.get(name, "") for name in _SAID)
         grant = self._verified(asked.image_id, said, query[SIGNATURE])
         if self._clock() >= int(query["exp"]):
-            raise RefusedError("expired", "The address is no longer valid.")
+            raise RefusedError("expired", "The URL has expired.")
         return grant
 
     def _verify(self, image_id: str | None, said: tuple[str, ...], signature: str) -> Grant:
@@ -127,11 +127,11 @@ class SignedUrls:
             and _BEARER.fullmatch(bearer)
             and _BEARER.fullmatch(owner)
         )
-        wrong = RefusedError("invalid_signature", "The address is not signed as it should be.")
+        wrong = RefusedError("invalid_signature", "The URL's signature is invalid.")
         if not well_formed or given is None or image_id is None:
             raise wrong
         if key is None:
-            raise RefusedError("unknown_key", "The key that signed the address is not in use.")
+            raise RefusedError("unknown_key", "The key that signed the URL is not in use.")
         right = _mac(key, image_id, expires, scope, key_id, bearer, owner)
         if not hmac.compare_digest(given, right):
             raise wrong
@@ -142,7 +142,7 @@ class SignedUrls:
 def _mac(
     key: bytes, image_id: str, expires: str, scope: str, key_id: str, bearer: str, owner: str
 ) -> bytes:
-    # No part can hold a line break, so no two requests make the same text.
+    # No field can contain a line break, so the text is unambiguous.
     path = f"/disks/{image_id}/bytes"
     text = f"{_VERSION}\n{path}\n{expires}\n{scope}\n{key_id}\n{bearer}"
     if owner:

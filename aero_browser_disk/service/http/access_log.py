@@ -1,4 +1,4 @@
-"""What happens, as one line of JSON each; nothing in it is secret or of unbounded length."""
+"""The log: one line of JSON for each event, without secrets and of bounded length."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .exchange import Exchange
 _LONGEST_RANGE: Final = 100
 _LONGEST_METHOD: Final = 20
 _MAX_REPORTED: Final = 1024
-# How long the line of a request may wait for others, to be written with them, in seconds: a write
-# for each costs a busy service a tenth of its throughput (measured).
+# How long a request's line may wait for others to be written with it, in seconds. One write for
+# each line costs a busy service a tenth of its throughput (measured).
 _LONGEST_WAIT_S: Final = 0.02
 # By hand: `json.dumps` takes five times as long (measured).
 _LINE: Final = (
@@ -45,16 +45,16 @@ class LineStream(Protocol):
 class AccessLog:
     """Writes the lines to `stream`, each whole, in the order in which things happened.
 
-    Those of requests are written a few at a time, at most 20 ms late; anything else at once.
+    Lines of requests are written in batches, at most 20 ms late; all others at once.
     """
 
     def __init__(self, stream: LineStream) -> None:
         self._stream = stream
-        # Put together when they are written: many in one go take less than each by itself.
+        # Formatted when they are written: a batch is cheaper than single lines.
         self._waiting: list[tuple[bytes, tuple[bytes | int | float, ...]]] = []
 
     def event(self, event: str, **values: object) -> None:
-        """Writes what is no request: `listening`, `manifest_rejected`, `failed`."""
+        """Writes an event that is not a request: `listening`, `manifest_rejected`, `failed`."""
         self._waiting.append((b"%b\n", (json.dumps({"event": event, **values}).encode(),)))
         self.flush()
 
@@ -63,7 +63,7 @@ class AccessLog:
         self.event("manifest_rejected", reason=reason)
 
     def request(self, exchange: Exchange) -> None:
-        """Writes a request that is over. Its path and query are left out: they may hold a token."""
+        """Writes a finished request without path and query, which may contain a token."""
         asked = exchange.request.headers.get("range")
         took_ms = (time.monotonic() - exchange.record.started_at) * 1000
         self._wait(
@@ -77,9 +77,9 @@ class AccessLog:
         )
 
     def repeated(self, exchange: Exchange) -> Callable[[bytes, int, float, bytes], None]:
-        """What writes requests that differ from one that is over.
+        """A function that writes requests like this finished one.
 
-        By first and last position (`0-511`), body bytes, milliseconds, and id.
+        Its arguments: the range (`0-511`), body bytes, milliseconds, request id.
         """
         kind = [text.replace(b"%", b"%%") for text in _kind(exchange)]
         line = _LINE % (*kind, b'"bytes=%b"', b"%d", b"%.3f", b'"%b"', b"")
@@ -91,31 +91,31 @@ class AccessLog:
         self._waiting.append((line, values))
 
     def flush(self) -> None:
-        """Writes what waits."""
+        """Writes the pending lines."""
         if self._waiting:
             lines = b"".join([line % values for line, values in self._waiting]).decode()
             self._waiting.clear()
-            # Whatever goes wrong must end neither a request nor the service: the disk may be full,
-            # and the next lines may find free space again.
+            # A failed write must end neither a request nor the service. A full disk may have space
+            # for the next lines.
             with suppress(OSError):
                 self._stream.write(lines)
                 self._stream.flush()
 
     def close(self) -> None:
-        """Writes what waits, and closes the stream."""
+        """Writes the pending lines and closes the stream."""
         self.flush()
         self._stream.close()
 
 
 class UnusableImages:
-    """Logs the images that the manifest names and whose files cannot be served, each once."""
+    """Logs images of the manifest whose files cannot be served, each once."""
 
     def __init__(self, log: AccessLog) -> None:
         self._log = log
         self._reported: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def report(self, image_id: str | None, reason: str) -> None:
-        """Logs it, unless it was the same before, or there is no reason: nobody named the image."""
+        """Logs a new reason; without one, the manifest does not name the image."""
         if image_id is None or not reason or (image_id, reason) in self._reported:
             return
         self._reported[image_id, reason] = None
@@ -125,7 +125,7 @@ class UnusableImages:
 
 
 def _kind(exchange: Exchange) -> tuple[bytes, bytes, bytes, bytes]:
-    """What requests that are alike have in common."""
+    """The values that similar requests have in common."""
     return (
         _text(exchange.request.method[:_LONGEST_METHOD]),
         _text(exchange.request.route),

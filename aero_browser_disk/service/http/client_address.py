@@ -1,4 +1,4 @@
-"""Whose request it is, when it may have come through proxies."""
+"""The client's address, when requests may come through proxies."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final, Literal
 
-# All that connect to a socket of this machine: they have no address.
+# Stands for every peer on a Unix socket: they have no address.
 UNIX: Final = "unix:"
 
 
 class TrustedProxies:
-    """The proxies in `networks` say truly whom they speak for; everybody else only for himself."""
+    """Trusts the proxies in `networks` to name the client; any other peer is the client."""
 
     def __init__(
         self, networks: Sequence[IPv4Network | IPv6Network | Literal["unix:"]] = ()
@@ -29,9 +29,9 @@ class TrustedProxies:
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
-        """The last address on the way that is no trusted proxy's (X-Forwarded-For: oldest first).
+        """The nearest address that is not a trusted proxy's (X-Forwarded-For: oldest first).
 
-        An IPv6 client is its /64 network: whoever has one address has all of them.
+        An IPv6 client is its /64 network: one machine can use all of its addresses.
         """
         client = peer
         for hop in reversed((forwarded_for or "").split(",")):
@@ -46,7 +46,7 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # What a socket for both protocols calls an IPv4 client.
+    # How a dual-stack socket reports an IPv4 client.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

@@ -14,14 +14,14 @@ from typing import Final, Literal, Protocol
 Limit = Literal["requests_in_flight", "requests_per_s", "bytes_per_s"]
 Pace = Callable[[int], Awaitable[None]]
 
-# How much of what it did not take a client may take at once, in seconds of its rate.
+# How much unused allowance a client may save up, in seconds of its rate.
 BURST_S: Final = 2.0
-# Clients remembered. Forgetting one gives it a fresh allowance, no more.
-_MOST_CLIENTS: Final = 20_000
+# Clients tracked. Forgetting one gives it a fresh allowance, no more.
+_MAX_CLIENTS: Final = 20_000
 
 
 class LimitExceededError(Exception):
-    """The client reached a limit; `retry_after_s` whole seconds later there is more."""
+    """The client reached a limit; it may try again after `retry_after_s` (whole seconds)."""
 
     def __init__(self, limit: Limit, wait_s: float) -> None:
         super().__init__(limit)
@@ -31,7 +31,7 @@ class LimitExceededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What each client may take; 0 is no limit."""
+    """The limits of each client; 0 means no limit."""
 
     requests_in_flight: int = 0
     requests_per_s: float = 0
@@ -44,19 +44,20 @@ class Allowance:
 
 
 class ClientLimits(Protocol):
-    """Who counts."""
+    """Counts the requests and bytes of each client."""
 
     def admitted(self, client: str) -> AbstractAsyncContextManager[Pace | None]:
-        """A request of the client, as long as the block lasts; raises `LimitExceededError`.
+        """Counts a request of the client until the block ends; raises `LimitExceededError`.
 
-        Awaiting what it gives before each chunk of a body keeps the client to its bytes a second.
+        Await what it yields before each chunk of a body: that keeps the client to its bytes a
+        second. None if there is no such limit.
         """
 
     def allows_at_once(self, client: str) -> bool:
-        """Whether a request that takes no time would be admitted, and need not be counted."""
+        """Whether a request that is over at once would be admitted. It need not be counted."""
 
     def hold(self, client: str) -> Callable[[], None]:
-        """Counts one that was allowed at once and takes time after all, until that is called."""
+        """Counts a request that takes time after all, until the returned function is called."""
 
     async def close(self) -> None:
         """Frees what it holds."""
@@ -64,7 +65,7 @@ class ClientLimits(Protocol):
 
 @dataclass(slots=True)
 class _Bucket:
-    """Fills at `rate` a second up to `capacity`; may be overdrawn."""
+    """A token bucket: fills at `rate` a second up to `capacity`; may be overdrawn."""
 
     rate: float
     capacity: float
@@ -73,12 +74,12 @@ class _Bucket:
 
     @classmethod
     def full(cls, rate: float, now: float) -> _Bucket:
-        """One of a client that took nothing yet."""
+        """The bucket of a new client."""
         capacity = max(1, rate * BURST_S)
         return cls(rate, capacity, capacity, now)
 
     def fill(self, now: float) -> float:
-        """Its level now."""
+        """Brings it up to date; returns its level."""
         self.level = min(self.capacity, self.level + (now - self.filled_at) * self.rate)
         self.filled_at = now
         return self.level
@@ -92,7 +93,7 @@ class _Client:
 
 
 class LocalLimits:
-    """Counts in this process."""
+    """Counts in this process only."""
 
     def __init__(
         self,
@@ -142,13 +143,13 @@ class LocalLimits:
                 _Bucket.full(self._allowance.requests_per_s, now),
                 _Bucket.full(self._allowance.bytes_per_s, now),
             )
-            if len(self._clients) > _MOST_CLIENTS:
+            if len(self._clients) > _MAX_CLIENTS:
                 self._forget_one()
         self._clients.move_to_end(name)
         return client
 
     def _forget_one(self) -> None:
-        """Forgets the client that was idle longest; those with a request under way stay."""
+        """Forgets the client idle for longest, never one with a request under way."""
         for name, client in self._clients.items():
             if client.in_flight == 0:
                 del self._clients[name]

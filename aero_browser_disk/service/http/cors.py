@@ -38,7 +38,7 @@ class CorsPolicy:
 
     def __post_init__(self) -> None:
         if self.credentials and self.allow_origins is None:
-            raise ValueError("credentials from every origin: browsers refuse it, and rightly")
+            raise ValueError("credentials need a list of origins: browsers refuse them with *")
         for origin in self.allow_origins or ():
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(

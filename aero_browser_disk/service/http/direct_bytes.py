@@ -1,13 +1,13 @@
-"""Bodies of images: past ASGI, written in chunks as large as the socket accepts, or by it.
+"""Sends the bytes of images: past ASGI in chunks as large as the socket accepts, or by ASGI.
 
-Bytes on loan are read, checked and written without an `await` in between. So they go from the page
-cache to the socket by way of one buffer that everybody shares. Bytes that the socket does not
-accept are read again later: almost nothing waits in memory for a slow client.
+Bytes on loan are read, checked and written without an `await` in between, so all responses share
+one buffer between page cache and socket. Bytes that the socket does not accept are read again
+later: almost nothing waits in memory for a slow client.
 
-Not by `sendfile`, which saves these copies: it sends the very pages of the file, which a write in
-place would still change on their way, and it waits for the device when they are not in memory. Not
-even for images that never change: the copies are made in the processor's cache, and a range of
-64 KiB takes 62 µs by way of them and 82 µs without (measured, a bare server on a loopback).
+`sendfile` would save the copies. But it sends the file's own pages, which a write in place still
+changes on the way, and it blocks when they are not in memory. For images that never change it gains
+nothing either: a range of 64 KiB takes 62 µs with the copies, which stay in the processor's cache,
+and 82 µs with `sendfile` (measured, bare server, loopback).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Responses that bypass ASGI: the server takes encoded headers, and borrows the body's bytes.
 
-ASGI has two messages for each response, headers apart that every server checks and puts together
-again, and bodies that are the server's for as long as it likes. For a range of 64 KiB that is more
-work than all the rest (measured).
+ASGI has two messages for each response, headers that every server checks and joins again, and
+bodies that the server may keep for as long as it likes. For a range of 64 KiB that is more work
+than everything else (measured).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REFUSAL: Final = "aero_disk.refusal"
 
 @dataclass(frozen=True, slots=True)
 class HeaderBlock:
-    """Fields as ASGI takes them, and the same as they go over the wire."""
+    """Header fields, as ASGI takes them and as they go over the wire."""
 
     fields: EncodedFields
     lines: bytes
@@ -49,7 +49,7 @@ class Repeat(Protocol):
 
 
 class DirectResponse(Protocol):
-    """The response to one request, instead of all messages of ASGI."""
+    """The response to one request, in place of ASGI's messages."""
 
     def offer(self, repeat: Repeat) -> None:
         """Lets `repeat` respond to the connection's next requests that are like this one."""
@@ -62,23 +62,23 @@ class DirectResponse(Protocol):
     ) -> int:
         """Writes the status with header lines (with the first chunk of the body), and the chunk.
 
-        Returns how much of `body` it took: what the socket does, and hardly more. The rest is to be
-        written again once it is `writable`. Content-Length is the caller's: the response is
-        complete when all of a chunk without `more` was taken.
+        Returns how much of `body` it took: what the socket accepts, and little more. Write the rest
+        again once it is `writable`. The caller sends Content-Length; the response is complete when
+        a chunk without `more` was taken whole.
         """
 
 
 class RepeatedResponse(Protocol):
-    """The response to a request that is like one before."""
+    """The response to a request that is like an earlier one."""
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
         """Writes the status, the header lines with the empty one that ends them, and the body.
 
-        Returns how much of `body` it took, as `DirectResponse.write` does; mostly that is all.
+        Returns how much of `body` it took, as `DirectResponse.write` does; usually all of it.
         """
 
     def go_on(self, application: Application, *, is_begun: bool) -> None:
         """Sends the unwritten rest later; the connection's next requests wait.
 
-        The scope is that of the first request, but for its `DirectResponse`.
+        The scope is that of the first request, with a new `DirectResponse`.
         """

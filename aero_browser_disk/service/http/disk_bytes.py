@@ -133,7 +133,7 @@ class DiskBytes:
             said["X-Accel-Limit-Rate"] = str(self._bytes_per_s)
         own = HeaderBlock.of(encoded(said))
         if exchange.responder.pace is not None and exchange.request.method == "GET":
-            # All of it now: what nginx sends of it nobody says here.
+            # All of it now: nginx does not report what it sends.
             await exchange.responder.pace(
                 opened.image.size if selected is None else selected.length
             )

@@ -30,14 +30,14 @@ class RangeResponse(Protocol):
         """Its header lines, with `%d` where they differ."""
 
     def __call__(self, first: int, last: int) -> tuple[tuple[int, ...], bytes | memoryview] | None:
-        """The numbers of `form` and the body for positions that may be in the wrong order, too far.
+        """The numbers of `form` and the body of that range, which is unchecked.
 
-        None when it is not a response of that status, or would have to be waited for. The body is
-        valid until the next call, for any image.
+        None if the response has another status or takes time. The body is valid until the next
+        call, for any image.
         """
 
     def rest(self, numbers: tuple[int, ...], taken: int) -> Handler:
-        """Sends what follows the first bytes of the body that was just given with these numbers."""
+        """Sends the rest of the body just returned with these numbers, after `taken` bytes."""
 
 
 class Exchange:
@@ -59,10 +59,9 @@ class Exchange:
     def again(
         self, byte_range: bytes, request_id: bytes, started_at: float, sent: int | None = None
     ) -> Exchange:
-        """The exchange of a request with another range, first and last position in `byte_range`.
+        """The exchange of the same request with another range (`0-511`). Call `connect` next.
 
-        Its response has the same status if `sent` bytes of its body are sent; else nothing is yet.
-        It has to be connected.
+        `sent`: the bytes of its body that are sent, with the same status; None if nothing is.
         """
         other = copy(self)
         other.request = request = copy(self.request)

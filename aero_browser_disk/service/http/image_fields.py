@@ -1,4 +1,4 @@
-"""What responses say of one version of an image: put together once, for thousands of ranges."""
+"""The header fields of one version of an image, built once for thousands of ranges."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FOR_EVER_S: Final = 31_536_000
 
 @dataclass(frozen=True, slots=True)
 class ImageFields:
-    """The header fields of responses about an image. `of_304` are those without its Content-Type.
+    """The header fields of responses about an image. `of_304` has no Content-Type.
 
-    The blocks come in two forms: for everybody, and for who showed credentials.
+    The blocks come in pairs: for everybody, and for requests with credentials.
     """
 
     image: Image
@@ -32,7 +32,7 @@ class ImageFields:
 
     @classmethod
     def of(cls, image: Image, options: BytesOptions) -> ImageFields:
-        """All of it."""
+        """The fields for this image."""
         of_304 = {
             **validators(image),
             "Accept-Ranges": "bytes",
@@ -51,7 +51,7 @@ class ImageFields:
         )
 
     def lines(self, selected: ByteRange | None, *, private: bool) -> tuple[bytes, ...]:
-        """Those of a 206 with that range, or of a 200, as they go over the wire."""
+        """The header lines of a 206 with that range, or of a 200."""
         block, size = self.every[private].lines, self.image.size
         if selected is None:
             return block, b"content-length: %d\r\n" % size
@@ -63,12 +63,12 @@ class ImageFields:
 
 
 def validators(image: Image) -> Fields:
-    """What names the version."""
+    """The fields that name the version."""
     return {"ETag": str(image.etag), "Last-Modified": format_http_date(image.last_modified_s)}
 
 
 def _cached(image: Image, options: BytesOptions) -> str:
-    """Who may keep its bytes, and for how long."""
+    """Who may cache its bytes, and for how long."""
     versioned = options.versioned_ids
     if not image.entry.public:
         return "private, no-store"

@@ -28,7 +28,7 @@ class LogRecord:
 
     @contextmanager
     def cutting_short(self) -> Iterator[None]:
-        """Makes what keeps a body from being read a `CutShortError`, once the status was sent."""
+        """Turns read errors into `CutShortError` once the status was sent."""
         try:
             yield
         except VersionChangedError:

@@ -1,4 +1,4 @@
-"""Writes lines to a pipe or file from a thread of its own: one that is full stops nothing else."""
+"""Writes log lines from a thread of its own, so that a full pipe or disk blocks nothing else."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import select
 import threading
 from typing import Final
 
-# Some thousands of lines, for a reader that pauses. What comes when they wait is dropped.
+# A few thousand lines, for a reader that pauses. Lines beyond that are dropped.
 MAX_WAITING_BYTES: Final = 1 << 20
-# How long the last lines may take at the end.
+# How long `close` waits for the last lines.
 _CLOSE_S: Final = 2.0
 
 
@@ -29,7 +29,7 @@ class LogWriter:
         self._waiting_bytes = 0
         self._dropped = 0
         self._closed = False
-        # A pipe may stay full for ever; the process must end all the same.
+        # A pipe may stay full forever; the process must still end.
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -76,10 +76,10 @@ class LogWriter:
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
-                # Whoever shares the pipe has set it so.
+                # Another process made the shared pipe non-blocking.
                 select.select((), (self._descriptor,), ())
             except BrokenPipeError:
-                # Who read it is gone.
+                # The reader is gone.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
             except OSError:
                 # The disk is full; the next lines may find free space again.

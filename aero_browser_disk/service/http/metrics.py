@@ -82,20 +82,20 @@ class Metrics:
         )
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
-        # Finding what belongs to labels takes longer than counting. There are few of each.
+        # Looking up labels takes longer than counting. There are few combinations.
         self._of_route = lru_cache(128)(self._find_of_route)
         self._of_response = lru_cache(1024)(self._requests.labels)
         self._of_result = lru_cache(16)(self._ranges.labels)
 
     def ended(self, exchange: Exchange) -> None:
-        """Counts a request that is over."""
+        """Counts a finished request."""
         took_s = time.monotonic() - exchange.record.started_at
         self.repeated(exchange)(exchange.record.body_bytes, took_s)
         if exchange.record.cut is not None:
             self._cut.inc()
 
     def repeated(self, exchange: Exchange) -> Callable[[int, float], None]:
-        """What counts requests that differ from one that is over, by body bytes and seconds."""
+        """A function that counts requests like this finished one, by body bytes and seconds."""
         route, result = exchange.request.route or "none", exchange.record.range_result
         method = exchange.request.method if exchange.request.method in _METHODS else "other"
         requests = self._of_response(route, method, str(exchange.record.status or 0))
@@ -123,14 +123,17 @@ class Metrics:
         self._relayed.labels(server, result).inc()
 
     def limited(self, limit: str) -> None:
-        """Counts a 429: which limit it was."""
+        """Counts a 429 by its limit."""
         self._limited.labels(limit).inc()
 
     def exposition(self) -> bytes:
-        """All of it, as Prometheus reads it."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def serve(self, host: str, port: int) -> int:
-        """Serves it on an address of its own, from a thread; the port. Raises `OSError`."""
+        """Serves the metrics on a separate address, from a thread; returns the port.
+
+        Raises `OSError`.
+        """
         server, _ = start_http_server(port, host, self._registry)
         return server.server_port

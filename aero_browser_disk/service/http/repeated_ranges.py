@@ -10,7 +10,7 @@ from .exchange import Exchange, Handler
 
 
 class LentRanges:
-    """As `RangeResponse`: a 206 with `lines`, and bytes that are in memory, in one chunk."""
+    """A `RangeResponse`: a 206 with `lines` and bytes from memory, in one chunk."""
 
     __slots__ = ("_lender", "_limit", "_opened", "_size", "form")
 
@@ -55,7 +55,7 @@ class LentRanges:
 
 
 class AcceleratedRanges:
-    """As `RangeResponse`: `lines` by which nginx sends the range itself."""
+    """A `RangeResponse` whose `lines` make nginx send the range."""
 
     __slots__ = ("_lender", "_limit", "_size", "form")
 

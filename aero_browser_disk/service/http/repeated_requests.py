@@ -34,10 +34,10 @@ class Parts:
 
 
 class RepeatedRequests:
-    """A `Repeat` for those that are like that of `exchange`, which is over.
+    """A `Repeat` for requests like that of the finished `exchange`.
 
     Responds at once if possible, else as to a first request. Authorization, limits, the image and
-    its version are checked each time. Conditions are not: they and the version are the same.
+    its version are checked each time. Conditions are not: neither they nor the version changed.
     """
 
     __slots__ = ("_first", "_known", "_parts")
@@ -79,14 +79,14 @@ class RepeatedRequests:
         started_at: float,
         response: RepeatedResponse,
     ) -> bool:
-        """Begins the response, or does nothing and says False: it takes time, or is another one.
+        """Begins the response. Does nothing and returns False if it takes time or differs.
 
         `byte_range` is its first and last position; `started_at` is of the monotonic clock.
         """
         limits, gate = self._parts.context.limits, self._parts.context.gate
         if limits is not None and not limits.allows_at_once(known.client):
             return False
-        # Credentials may have ended, and keys may have changed.
+        # Credentials may have expired, and keys may have changed.
         if gate.is_configured and _examined_at_once(gate, known.asked) != known.auth:
             return False
         first, last = byte_range.split(b"-")
@@ -107,7 +107,7 @@ class RepeatedRequests:
         return True
 
     def _finishing(self, exchange: Exchange, rest: Handler) -> Application:
-        """What sends the rest of a response under way, and counts as any other does."""
+        """Sends the rest of a response under way, counted and logged like any other."""
         limits = self._parts.context.limits
         release = None if limits is None else limits.hold(exchange.client)
 

@@ -17,12 +17,12 @@ from .direct_response import REFUSAL, Receive, Scope
 from .response import CutShortError, HttpError
 from .service_context import ServiceContext
 
-# What makes a URL a signed one (see `signed_urls`).
+# The query field that a signed URL has (see `signed_urls`).
 SIGNATURE: Final = "sig"
 _NONE: Final[Mapping[str, Any]] = {}
 _MAX_UNWANTED_BODY: Final = 1 << 20
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Ids have to differ, not to be secret.
+# Ids must differ; they need not be secret.
 _IDS: Final = random.Random(os.urandom(32))  # noqa: S311
 
 
@@ -41,20 +41,20 @@ class Request:
         self.headers, self.header_bytes = _read_headers(scope["headers"])
         version: str = scope.get("http_version", "1")
         self.is_http_1 = version.startswith("1")
-        # RFC 9112 §3.2; later versions of HTTP have no need of the field. granian makes up an empty
-        # one where there is none.
+        # RFC 9112 §3.2; HTTP/2 does not need the field. granian makes up an empty one where it is
+        # missing.
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         self.names_host = version != "1.1" or (len(hosts) == 1 and hosts[0] != b"")
-        # Of what the server could not read as a request: status, code and message.
+        # Why the server could not parse the request: status, code and message.
         self.refusal: tuple[int, str, str] | None = scope.get("extensions", _NONE).get(REFUSAL)
-        # Over a Unix socket servers say nothing of the client, or what is no address.
+        # Over a Unix socket servers report no client address, or an invalid one.
         self.peer: str = UNIX if context.is_unix else (scope.get("client") or ("",))[0]
         self.trusted_proxy = context.proxies.trusts(self.peer)
         self.id = self._id()
         self.is_preflight = (
             self.method == "OPTIONS" and "access-control-request-method" in self.headers
         )
-        # What the router finds.
+        # Set by the route.
         self.route: str | None = None
         self.methods = ""
         self.parameters: Mapping[str, str] = {}
@@ -62,17 +62,17 @@ class Request:
         self._context = context
         self.receive = receive
         self._body_read = False
-        # By the loop's clock: when it has to be there.
+        # When the body must be complete, by the loop's clock.
         self._body_until: float | None = None
 
     def _id(self) -> str:
-        """The trusted proxy's, if it has one, else a new one."""
+        """The id that a trusted proxy sent, else a new one."""
         given = self.headers.get("x-request-id", "") if self.trusted_proxy else ""
         return given if _REQUEST_ID.fullmatch(given) else new_request_id().decode()
 
     @property
     def has_credentials(self) -> bool:
-        """Whether it carries any, good or not."""
+        """Whether it has credentials, valid or not."""
         return (
             "authorization" in self.headers
             or "cookie" in self.headers
@@ -81,12 +81,12 @@ class Request:
 
     @property
     def query(self) -> Mapping[str, str]:
-        """The query's fields; of those that came twice the first."""
+        """The query's fields; of repeated ones the first."""
         return _read_query(self.raw_query)
 
     @property
     def client_address(self) -> str:
-        """The client's own, as far as proxies can be trusted."""
+        """The client's address, as far as the proxies are trusted."""
         return self._context.proxies.client(self.peer, self.headers.get("x-forwarded-for"))
 
     async def body(self, limit: int) -> bytes:
@@ -145,15 +145,12 @@ def new_request_id() -> bytes:
 
 
 def _decoded_path(raw: bytes) -> str:
-    """The path, but for slashes that are part of a name: `%2F` stays as it is (RFC 3986 §2.2)."""
+    """The decoded path, except `%2F`, which is not a separator (RFC 3986 §2.2)."""
     return unquote(re.sub("(?i)%2f", "%252F", raw.decode("latin-1")))
 
 
 def _read_headers(raw: list[tuple[bytes, bytes]]) -> tuple[dict[str, str], int]:
-    """The fields by lower-case name, and the bytes of all.
-
-    The values of those that came twice are joined (RFC 9110 §5.3).
-    """
+    """The fields by lower-case name, and their bytes. Repeated ones are joined (RFC 9110 §5.3)."""
     headers: dict[str, str] = {}
     length = 4 * len(raw)
     for raw_name, raw_value in raw:

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Where what varies begins: the value of a field, in whatever case its name is.
+# Where the values that vary begin; field names have any case.
 _RANGE: Final = re.compile(rb"\r\n(?i:range):[ \t]*bytes=")
 _REQUEST_ID: Final = re.compile(rb"\r\n(?i:x-request-id):[ \t]*")
 _LINE_END: Final = b"\r\n"
 _ID_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-# Longer ones are weighed with all the other headers, as they may be too much.
+# Longer ranges are parsed, and counted with the other headers.
 _MAX_RANGE_LENGTH: Final = 40
 _LONGEST_ID: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class RequestForm:
-    """The bytes of one request, and of all that have another range or X-Request-Id in its place.
+    """The bytes of all requests that differ from one only in range and X-Request-Id.
 
-    Proxies give each request an id of its own.
+    Proxies give each request its own id.
     """
 
     _parts: Sequence[tuple[bytes, bool]]
@@ -42,9 +42,9 @@ class RequestForm:
         return form if form.values(request) else None
 
     def values(self, request: bytes) -> tuple[bytes, bytes] | None:
-        """The range of a request of this form, as two numbers (`0-511`), and its id; else None.
+        """The range (`0-511`) and the id of a request of this form, else None.
 
-        Without an id that is empty. Without expressions: these take half as long (measured).
+        The id is empty if there is none. No regular expression: it takes twice as long (measured).
         """
         position, byte_range, request_id = 0, b"", b""
         for same, is_range in self._parts:
@@ -67,5 +67,5 @@ class RequestForm:
 
 
 def _is_id(value: bytes) -> bool:
-    """Whether it is one that a proxy's word would count for."""
+    """Whether a trusted proxy may give a request this id."""
     return len(value) <= _LONGEST_ID and not value.translate(None, _ID_CHARACTERS)

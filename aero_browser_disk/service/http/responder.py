@@ -15,7 +15,7 @@ from .request import Request
 from .response import ENCODED_PRIVATE, Fields, encoded
 from .service_context import ServiceContext
 
-# Bytes that are sent before others get their turn: about a fifth of a millisecond's worth.
+# Bytes sent before other tasks get their turn: about 0.2 ms of work.
 _MAX_TURN: Final = 512 * 1024
 _NONE: Final[Mapping[str, Any]] = {}
 _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
@@ -24,9 +24,8 @@ _WITHOUT_BODY: Final = ("GET", "HEAD", "OPTIONS")
 class Responder:
     """Adds what every response has in common, and notes in `record` what was sent.
 
-    `is_private`: no cache may store the response. `pace` waits, before each chunk, as long as the
-    client's allowance of bytes wants it to. `direct`: how the server takes a response that is not
-    put into messages, if it does.
+    `is_private`: no cache may store the response. `pace` delays each chunk to keep the client to
+    its bytes a second. `direct`: the server's way past ASGI's messages, if it has one.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Responder:
         await self.start_encoded(status, encoded(fields))
 
     async def start_encoded(self, status: int, fields: EncodedFields) -> None:
-        """As `start`, of fields that were encoded before."""
+        """As `start`, with encoded fields."""
         if self.is_private and ENCODED_PRIVATE not in fields:
             fields = (*(f for f in fields if f[0] != ENCODED_PRIVATE[0]), ENCODED_PRIVATE)
         self._record.status = status
@@ -93,10 +92,10 @@ class Responder:
     def send_directly(
         self, head: tuple[int, Sequence[bytes]], chunk: bytes | memoryview, *, more: bool
     ) -> int:
-        """As `start`, unless that was done, and `send`, to `direct`, which has to be writable.
+        """Writes the chunk to `direct`, which must be writable; before the first one the headers.
 
-        `head` is the status and header lines of the handler's own. Returns how much of the chunk
-        was taken, as `DirectResponse.write` does.
+        `head` is the status and the handler's own header lines. Returns how much of the chunk was
+        taken, as `DirectResponse.write` does.
         """
         assert self.direct is not None
         complete = None
@@ -109,7 +108,7 @@ class Responder:
         return taken
 
     async def take_turns(self) -> None:
-        """Lets others go on after a while: a client may be as fast as the reads."""
+        """Lets other tasks run now and then: a fast client never makes this one wait."""
         if self._record.body_bytes - self._yielded_at >= _MAX_TURN:
             self._yielded_at = self._record.body_bytes
             await asyncio.sleep(0)
@@ -124,7 +123,7 @@ class Responder:
 
     @asynccontextmanager
     async def _watched(self) -> AsyncIterator[Callable[[], bool]]:
-        """Whether the client is gone, as a function: servers take chunks for it silently."""
+        """Yields a function that tells whether the client is gone: servers still accept chunks."""
         task = asyncio.create_task(self._request.disconnected())
         try:
             yield task.done

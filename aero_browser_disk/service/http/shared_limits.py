@@ -129,7 +129,7 @@ class SharedLimits:
         return False
 
     def hold(self, client: str) -> Callable[[], None]:
-        """As `ClientLimits.hold`: of what is allowed at once, which is nothing."""
+        """As `ClientLimits.hold`; not needed, since nothing is allowed at once."""
         return self._local.hold(client)
 
     @asynccontextmanager
@@ -169,7 +169,7 @@ class SharedLimits:
         return int(limit), int(wait_ms)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        """What Redis responds; raises `_NoResponseError`, at once for a while after it failed."""
+        """The response of Redis; raises `_NoResponseError`, for a while after a failure at once."""
         if self._clock() - self._failed_at < _PAUSE_S:
             raise _NoResponseError
         try:
@@ -192,7 +192,7 @@ class SharedLimits:
             renewed_at = now
             arguments: list[Any] = [member, _IN_FLIGHT_S, length, rate, rate * BURST_S]
             try:
-                # Redis alone knows when the others left enough, so it is asked again.
+                # Only Redis knows what the other instances used: ask again.
                 spend = partial(self._ask, lambda: self._spend(keys, arguments))
                 while wait_ms := int(await spend()):  # noqa: ASYNC110
                     await asyncio.sleep(wait_ms / 1000)
@@ -209,7 +209,7 @@ class SharedLimits:
         now = self._clock()
         if now - self._reported_at >= _REPORT_EVERY_S:
             self._reported_at = now
-            # Not its text: it may hold the address with its password.
+            # Not its text, which may contain the URL with its password.
             self._log.event("limits_not_shared", error=type(error).__name__)
 
     @staticmethod

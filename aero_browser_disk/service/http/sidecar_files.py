@@ -40,7 +40,7 @@ _REMEMBERED: Final = 1024
 
 
 class SidecarFacts(Document):
-    """What metadata says of one; `url` is relative to that of the metadata."""
+    """What the metadata says of a sidecar file."""
 
     url: Annotated[str, Field(description="Relative to this address.")]
     size_bytes: int
@@ -48,14 +48,14 @@ class SidecarFacts(Document):
 
 
 class DigestsFacts(SidecarFacts):
-    """Of a digest list."""
+    """What it says of a digest list."""
 
     chunk_size_bytes: int
     signed: bool
 
 
 class BootProfileFacts(SidecarFacts):
-    """Of a boot profile."""
+    """What it says of a boot profile."""
 
     block_size_bytes: int
     blocks: int
@@ -66,7 +66,7 @@ Facts = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of file. `describe` says what metadata tells of it, or raises `ValueError`."""
+    """A kind of sidecar file. `describe` returns its facts, or raises `ValueError`."""
 
     name: str
     ending: str
@@ -95,7 +95,7 @@ BOOT_PROFILE: Final = Kind("boot-profile", BOOT_PROFILE_ENDING, 16 << 20, _descr
 
 
 class SidecarFiles:
-    """Serves these files, and says in metadata which there are."""
+    """Serves sidecar files, and describes them for the metadata."""
 
     def __init__(self, store: ImageStore, log: AccessLog) -> None:
         self._store = store
@@ -117,9 +117,9 @@ class SidecarFiles:
         return Route(f"/v1/images/{{id}}/{kind.name}", Resource(GET=endpoint))
 
     async def facts(self, image: Image) -> Facts:
-        """What metadata says: a field for each file that is offered, `url` relative to it."""
+        """The fields of the metadata, one for each file that is offered."""
         offered: Facts = {}
-        # Who may see the image may see these, but not those of what has its id since.
+        # Whoever may see the image may see these, but not those of a later image with its id.
         file = image.entry.file
         for kind in (DIGESTS, BOOT_PROFILE):
             try:
@@ -147,7 +147,7 @@ class SidecarFiles:
             raise _NOT_OFFERED from None
 
     async def _examine(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:
-        """What there is to say of it, None when it is not to be offered."""
+        """Its facts; None when it is not offered."""
         file = opened.image
         key = (file.entry.file, str(file.etag), f"{image.etag} {image.size}")
         if key not in self._known:

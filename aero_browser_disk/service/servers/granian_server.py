@@ -1,4 +1,4 @@
-"""granian: HTTP/1.1 and HTTP/2, in this process and on a socket that is there already."""
+"""granian: HTTP/1.1 and HTTP/2, in this process and on an existing socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..app import Service
 from ..configuration import ServerOptions
 
 _BACKLOG = 2048
-# granian refuses less, and the application refuses what is too much of it.
+# granian's minimum; the application enforces the exact limit.
 _SMALLEST_HTTP1_BUFFER = 8 * 1024
 _HTTP_MODES = {"auto": HTTPModes.auto, "1": HTTPModes.http1, "2": HTTPModes.http2}
 
@@ -39,7 +39,7 @@ async def serve_granian(
     stopped = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
     server.stop()  # type: ignore[no-untyped-call]
-    # It would wait for its last connection without end.
+    # It would wait for its last connection forever.
     await asyncio.wait((serving,), timeout=options.grace_s)
     stopped.cancel()
     if serving.done():

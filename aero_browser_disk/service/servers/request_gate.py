@@ -1,4 +1,4 @@
-"""Cuts what a client sends into requests, and bounds them before anything parses or keeps them."""
+"""Splits a connection's bytes into requests, with limits that apply before parsing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class RequestGate:
             )
 
     def check_framing(self, received: int, content: int) -> None:
-        """Weighs a chunked body of so many bytes, `content` of them its own.
+        """Checks a chunked body of `received` bytes, `content` of which are data.
 
         Raises `RefusedRequestError` (431) when the rest, its framing, is too long.
         """

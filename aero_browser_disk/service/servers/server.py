@@ -29,10 +29,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def listen_unix(path: Path, mode: int) -> socket.socket:
-    """The listening socket, which takes the place of one that nobody listens on any more.
+    """The listening socket, which replaces a stale one at that path.
 
-    Raises `OSError`, also when somebody does. It stays there in the end: by then it may be that of
-    a service which was started meanwhile.
+    Raises `OSError`, also when another process listens there. Nobody removes the file at the end:
+    by then it may belong to a service that was started since.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -91,7 +91,7 @@ def serve(
             task.add_done_callback(reloads.discard)
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, begin_reload)
-        # One of them is loaded: both take a while.
+        # Import only one: both take a while.
         if options.kind == "granian":
             from .granian_server import serve_granian
 
@@ -108,8 +108,8 @@ def serve(
         sys.stderr.flush()
         os._exit(0)
 
-    # What is loaded by now stays. To search it for garbage again and again would take a fifth of
-    # the time of a small range (measured).
+    # What is loaded now stays. Searching it for garbage again and again would cost a fifth of the
+    # time of a small range (measured).
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -117,7 +117,7 @@ def serve(
 
 
 def _url(listener: socket.socket, options: ServerOptions) -> str:
-    """Where it listens; of a Unix socket as nginx writes it."""
+    """Where it listens; a Unix socket as nginx writes it."""
     if options.unix_socket is not None:
         return f"unix:{options.unix_socket}"
     host, port = listener.getsockname()[:2]

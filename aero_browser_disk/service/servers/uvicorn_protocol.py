@@ -19,16 +19,16 @@ from ..stores.image_store import CHUNK_LENGTH
 from .request_gate import RefusedRequestError, RequestGate, RequestLimits
 from .socket_writer import MAX_BUFFERED, SocketWriter
 
-# A request with one of these may have a body, or turn into something else.
+# A request with one of these may have a body, or change the protocol.
 _UNREPEATED: Final = frozenset((b"content-length", b"expect", b"transfer-encoding", b"upgrade"))
-# What is remembered of each connection, in bytes.
+# The longest request that a connection remembers, in bytes.
 _LONGEST_REMEMBERED: Final = 16 * 1024
-# What may be buffered for a client, of the response to a repeated request.
+# Max. bytes of a repeated request's response that are buffered for the client.
 _MAX_BUFFERED_REPEAT: Final = CHUNK_LENGTH
-# What may wait behind a response under way before reading stops.
+# Max. bytes that wait behind a response under way before reading stops.
 _MAX_WAITING: Final = 64 * 1024
-# How long, and how many bytes, a client may go on sending to a connection that is over: closed at
-# once, it might never see the last response.
+# How long, and how many bytes, a client may still send after the last response: if the connection
+# closed at once, the client might not see that response.
 _LINGER_S: Final = 2.0
 _MAX_LINGER_BYTES: Final = 1 << 20
 
@@ -45,11 +45,11 @@ class _Repeatable(NamedTuple):
 class Protocol(HttpToolsProtocol):
     """Hands the parser one bounded request at a time, and sends direct responses.
 
-    A disk is read by thousands of requests that differ in hardly more than their range. Those that
-    the application offered to repeat never reach the parser: they are recognized by their
-    bytes, and take two fifths of the processor's time (measured: ranges of 64 KiB).
+    A disk is read by thousands of requests that differ in little but their range. Those that the
+    application offered to repeat never reach the parser. They are recognized by their bytes, and
+    take two fifths of the CPU time (measured: ranges of 64 KiB).
 
-    `web/guide/service-fast-path.md` says how, and what of uvicorn it stands on.
+    `web/guide/service-fast-path.md` explains how, and which parts of uvicorn this relies on.
     """
 
     def __init__(self, *, limits: RequestLimits | None = None, **arguments: Any) -> None:
@@ -60,17 +60,17 @@ class Protocol(HttpToolsProtocol):
         self._request: bytes | None = None
         # Whether its headers, and all of it, were parsed.
         self._has_headers = self._is_whole = True
-        # What is to come of its body, None when that is chunked; and what came, with framing.
+        # Bytes missing of its body, None when it is chunked; bytes received, with framing.
         self._body_left: int | None = 0
         self._body_received = self._body_content = 0
-        # What came after the last response of the connection.
+        # Bytes received after the last response of the connection.
         self._lingered_bytes = 0
         # What the response's `Connection` would be if the request were whole.
         self._keeps_alive = False
         self._headers_timer: asyncio.TimerHandle | None = None
         # When the last repeated request got its response, by the loop's clock.
         self._responded_at = 0.0
-        # The server's own fields, which it renews each second, and the lines made of them.
+        # The server's own fields, which it renews each second, and their lines by status.
         self._own_fields: list[tuple[bytes, bytes]] | None = None
         self._starts: dict[int, bytes] = {}
 
@@ -120,7 +120,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(refusal)
 
     def _begin_request(self) -> bool:
-        """Parses the headers that come next; False when there is nothing more to do for now."""
+        """Parses the next headers; False when there is nothing more to do for now."""
         head = self._gate.next_head()
         self._unset_keepalive_if_required()
         if head is None:
@@ -187,7 +187,7 @@ class Protocol(HttpToolsProtocol):
         """Lets the application send the refusal, as the connection's last response."""
         cycle: Any = self.cycle
         if cycle is not None and not cycle.response_complete:
-            # It waits for a body that will not come.
+            # It waits for a body that never comes.
             cycle.disconnected = True
             cycle.message_event.set()
             if cycle.response_started:
@@ -243,7 +243,7 @@ class Protocol(HttpToolsProtocol):
             self.loop.call_soon(self._advance)
 
     def timeout_keep_alive_handler(self) -> None:
-        """As the timer calls it, which is set by responses of the ordinary way alone."""
+        """As the timer calls it; only responses through the parser set the timer."""
         left_s = self._responded_at + self.timeout_keep_alive - self.loop.time()
         if left_s > 0:
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -253,7 +253,7 @@ class Protocol(HttpToolsProtocol):
         super().timeout_keep_alive_handler()
 
     def _wait_for_headers(self) -> None:
-        """Gives a request as long as an idle connection has: uvicorn itself would wait forever."""
+        """Limits the wait like that of an idle connection: uvicorn itself would wait forever."""
         self._headers_timer = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
 
     def _stop_waiting_for_headers(self) -> None:
@@ -291,7 +291,7 @@ class Protocol(HttpToolsProtocol):
         return True
 
     def begin(self, status: int, lines: bytes, body: bytes | memoryview) -> int:
-        """As `RepeatedResponse.begin`: copying a short rest is quicker than coming back with it."""
+        """As `RepeatedResponse.begin`: copying a short rest is cheaper than a second write."""
         limit = _MAX_BUFFERED_REPEAT if len(body) <= _MAX_BUFFERED_REPEAT else MAX_BUFFERED
         return self._writer.write(self._start(status) + lines, body, limit)
 
@@ -308,7 +308,7 @@ class Protocol(HttpToolsProtocol):
         self._start_asgi_task(cycle, application)
 
     def _new_cycle(self, scope: Any, *, keep_alive: bool) -> RequestResponseCycle:
-        """One of a request without a body."""
+        """The cycle of a request without a body."""
         cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
@@ -342,7 +342,7 @@ class Protocol(HttpToolsProtocol):
         return self._writer.write(start, body)
 
     def _start(self, status: int) -> bytes:
-        """What responses begin with."""
+        """The status line and the server's own header lines."""
         if self._own_fields is not self.server_state.default_headers:
             self._own_fields, self._starts = self.server_state.default_headers, {}
         start = self._starts.get(status)
@@ -353,7 +353,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class _CycleResponse:
-    """A `DirectResponse` that leaves uvicorn's cycle as its own `send` would."""
+    """A `DirectResponse` that leaves uvicorn's cycle in the state that its `send` would."""
 
     __slots__ = ("_cycle", "_protocol")
 
@@ -373,10 +373,10 @@ class _CycleResponse:
                 async with asyncio.timeout(self._protocol.timeout_keep_alive):
                     await cycle.flow.drain()
             except TimeoutError:
-                # It took nothing, or next to nothing, for all that time.
+                # The client took next to nothing in all that time.
                 self._protocol.transport.abort()
         if self._protocol.transport.is_closing():
-            # Known by a write that failed: the loop tells in its next turn.
+            # A write failed; the loop reports it in its next turn.
             cycle.disconnected = True
         return not cycle.disconnected
 
@@ -404,7 +404,7 @@ class _CycleResponse:
 
 
 class _LingeringTransport:
-    """A transport that closes in two steps, so that a client who still sends sees the response."""
+    """A transport that closes in two steps, so that a client that still sends sees the response."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -413,7 +413,7 @@ class _LingeringTransport:
         return getattr(self._transport, name)
 
     def close(self) -> None:
-        """Ends what is sent now, what is received in a moment."""
+        """Closes for sending now, and for receiving in a moment."""
         if not self._transport.can_write_eof():
             self._transport.close()
             return

@@ -1,4 +1,4 @@
-"""uvicorn: HTTP/1.1 alone."""
+"""uvicorn: HTTP/1.1 only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def serve_uvicorn(
 
 
 def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
-    """How uvicorn serves it."""
+    """uvicorn's configuration for the service."""
     authorities = options.tls_client_authorities
     return uvicorn.Config(
         service,
@@ -52,7 +52,7 @@ def server_config(service: Service, options: ServerOptions) -> uvicorn.Config:
 
 
 def _limits(options: ServerOptions) -> RequestLimits:
-    """Wider than the application's own, which weighs a target and headers by their values."""
+    """Wider than the application's limits, which count only the values of target and headers."""
     max_line_bytes = options.max_url_length + 1024
     return RequestLimits(
         max_line_bytes=max_line_bytes,
@@ -62,7 +62,7 @@ def _limits(options: ServerOptions) -> RequestLimits:
 
 
 class _Server(uvicorn.Server):
-    """Says that it listens, once it does."""
+    """Reports when it listens."""
 
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)

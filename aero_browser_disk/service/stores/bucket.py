@@ -1,4 +1,4 @@
-"""A bucket of an object store, as obstore has it: S3 and what speaks S3, GCS, Azure."""
+"""A bucket of an object store, opened by obstore: S3 and compatible stores, GCS, Azure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SCHEMES: Final = ("s3", "gs", "az")
 _CONNECT_TIMEOUT: Final = timedelta(seconds=3)
-# Without a byte. How long a whole response takes is up to its reader.
+# Between two bytes. A whole response takes as long as its reader.
 _READ_TIMEOUT: Final = timedelta(seconds=10)
 _WHOLE_TIMEOUT: Final = timedelta(days=7)
 _RETRY: Final[RetryConfig] = {
@@ -61,12 +61,12 @@ class BucketAddress:
 
     @property
     def prefix(self) -> str:
-        """What every key begins with, without slashes around it; empty when it is the whole."""
+        """What every key begins with, without slashes around it; may be empty."""
         return urlsplit(self.url).path.strip("/")
 
 
 def open_bucket(address: BucketAddress) -> ObjectStore:
-    """The bucket, nothing of it asked yet. Raises `ValueError` when there are no credentials."""
+    """The bucket; sends no request yet. Raises `ValueError` when there are no credentials."""
     options: ClientConfig = {
         "connect_timeout": _CONNECT_TIMEOUT,
         "read_timeout": _READ_TIMEOUT,
@@ -92,7 +92,7 @@ def open_bucket(address: BucketAddress) -> ObjectStore:
 
 
 class _Credentials:
-    """What botocore finds: it knows every place where AWS keeps credentials, obstore some."""
+    """Credentials from botocore, which knows every source that AWS has; obstore knows some."""
 
     def __init__(self) -> None:
         from botocore.session import get_session

@@ -38,8 +38,8 @@ from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse
 _DEVICE_THREADS: Final = 32
 # Files kept open for the next request.
 _KEPT_OPEN: Final = 256
-# Linux stamps files with a clock that ticks every 1 to 10 ms: two writes within a tick leave the
-# same time. A file this old was stamped by a tick that is over.
+# Linux stamps files with a clock that ticks every 1 to 10 ms, so two writes within a tick leave the
+# same time. The tick that stamped a file this old is over.
 _SETTLED_NS: Final = 20_000_000
 _SETTLING_TRIES: Final = 5
 
@@ -120,7 +120,7 @@ class FolderStore:
     async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
         """As `ImageStore.images`."""
         self._reread_manifest()
-        # A folder may be large, or far away.
+        # A folder may be large or slow.
         return await asyncio.to_thread(self._images, may_read)
 
     def _images(self, may_read: MayRead | None) -> list[Image]:
@@ -140,7 +140,7 @@ class FolderStore:
         return images
 
     async def refresh(self) -> None:
-        """As `ImageStore.refresh`; one that looks the same is read as well."""
+        """As `ImageStore.refresh`; reads the manifest even if it looks unchanged."""
         self._reread_manifest(unchanged=True)
 
     async def ready(self) -> Mapping[str, str]:
@@ -238,7 +238,7 @@ class FolderStore:
         return FileVersion.of(status)
 
     async def _stable_file(self, entry: ManifestEntry) -> ImageFile:
-        """The file, open, at a version that no later write can be mistaken for."""
+        """The open file, at a version that no later write can share."""
         for _ in range(_SETTLING_TRIES):
             version = self._version(entry)
             wait_ns = self._unstable_ns(version)
@@ -250,7 +250,7 @@ class FolderStore:
         raise VersionChangedError
 
     def _unstable_ns(self, version: FileVersion) -> int:
-        """How long until no later write can leave the same times; 0 for times in the future."""
+        """How long a later write may leave the same times; 0 for times in the future."""
         now_ns = time.time_ns()
         ages = [(now_ns - version.ctime_ns, _SETTLED_NS)]
         if self._nginx_validators:
@@ -259,7 +259,7 @@ class FolderStore:
         return max(settled_ns - age_ns if age_ns >= 0 else 0 for age_ns, settled_ns in ages)
 
     def _current(self, entry: ManifestEntry, version: FileVersion) -> ImageFile:
-        """The open file of that version; an older one is left to those who still read it."""
+        """The open file of that version; readers of an older one keep it."""
         file = self._files.get(entry.file)
         if file is not None and file.version == version:
             self._files.move_to_end(entry.file)
@@ -268,7 +268,7 @@ class FolderStore:
         descriptor = self._open_inside(names)
         if file is not None:
             file.retire()
-        # Of the descriptor: the name may lead to another file since.
+        # From the descriptor: the name may lead to another file by now.
         version = FileVersion.of(os.fstat(descriptor))
         file = ImageFile(descriptor, version, self._threads, "/".join(names))
         self._files[entry.file] = file

@@ -1,4 +1,4 @@
-"""One version of an image file, open: its bytes, or an error if it is no longer that version."""
+"""One version of an open image file: its bytes, or an error once it has another version."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .manifest import ManifestEntry
 
 
 class FileVersion(NamedTuple):
-    """What tells two states of a file apart.
+    """Distinguishes two states of a file.
 
-    The change time is among it: writers can set the modification time back, that one they cannot.
+    It includes the change time: writers can set back the modification time, but not that.
     """
 
     device: int
@@ -51,7 +51,7 @@ class FileVersion(NamedTuple):
 
     @property
     def entity_tag(self) -> EntityTag:
-        """Its strong validator. Why of these: `web/guide/decisions/validators.md`."""
+        """Its strong validator; `web/guide/decisions/validators.md` has the reasons."""
         return EntityTag(f"{self.inode:x}-{self.mtime_ns:x}-{self.ctime_ns:x}-{self.size:x}")
 
 
@@ -66,7 +66,7 @@ class ImageFile:
         # Below the store's folder, links resolved.
         self.path = path
         self.users = 0
-        # What the store last made of it for which entry: it is the same for the next request.
+        # The entry it was last opened for, and the result: mostly that of the next request too.
         self.described: tuple[ManifestEntry, OpenImage] | None = None
         self._descriptor = descriptor
         self._threads = threads
@@ -127,7 +127,7 @@ class ImageFile:
         self.version = changed
 
     def _read_page_cache(self, offset: int, length: int) -> memoryview:
-        """What of it can be had without waiting for the device, from its start on: on loan."""
+        """Its first bytes that are in the page cache, on loan. Never waits for the device."""
         if sys.platform != "linux" or not self._tries_page_cache:
             return _SCRATCH[:0]
         view = _SCRATCH[:length]
@@ -136,7 +136,7 @@ class ImageFile:
         except BlockingIOError:
             return _SCRATCH[:0]
         except OSError:
-            # Not on this file system. A fault of the device comes back from the thread.
+            # Not on this file system. The thread reports errors of the device.
             self._tries_page_cache = False
             return _SCRATCH[:0]
         return view if count == length else view[:count]

@@ -1,6 +1,6 @@
 """The interface of image stores: images are found by id and read at one version.
 
-A store knows nothing of HTTP. Everything that is one passes `ImageStoreSuite` in `tests`.
+A store knows nothing of HTTP. Every store passes `ImageStoreSuite` in `tests`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MayRead = Callable[[ManifestEntry], bool]
 
 # About what is read and handed to the server at a time, in bytes.
 CHUNK_LENGTH: Final = 128 * 1024
-# What is lent at a time: a range of 1 MiB in one go. In eight chunks that takes a third longer
+# What is lent at a time: a range of 1 MiB as a whole. In eight chunks that takes a third longer
 # (measured).
 LENT_LENGTH: Final = 1024 * 1024
-# What players ask for goes in few chunks. Whoever asks for more is in no hurry, and may stall with
-# several chunks in the server's hands: 200 such clients take granian from 59 to 195 MB with chunks
-# of 64 KiB, to 147 with 24, to 140 with 16 and to 122 with 8 (measured).
+# Ranges that players read go out in a few chunks. Clients of longer bodies may stall with several
+# chunks buffered in the server: 200 of them take granian from 59 to 195 MB with chunks of 64 KiB,
+# to 147 with 24, to 140 with 16 and to 122 with 8 (measured).
 _QUICK_LENGTH: Final = 1 << 20
 _LATER_CHUNK_LENGTH: Final = 16 * 1024
 # Endings of sidecar files, appended to the image's name.
@@ -44,12 +44,12 @@ def chunk_stop(begin: int, start: int, stop: int) -> int:
 class ImageNotFoundError(Exception):
     """No image has this id.
 
-    When the manifest names it all the same, the message says what is wrong with its file.
+    If the manifest names it, the message says what is wrong with its file.
     """
 
 
 class PrivateImageError(Exception):
-    """The image is not for everyone, and nobody said that this reader may have it."""
+    """The image is private, and this reader may not read it."""
 
 
 class VersionChangedError(Exception):
@@ -91,7 +91,7 @@ def opened_entry(entry: ManifestEntry, sidecar: str, may_read: MayRead | None) -
 
 
 def is_readable(entry: ManifestEntry, may_read: MayRead | None) -> bool:
-    """Whether the entry is public, or its reader may have it."""
+    """Whether the entry is public, or the reader may read it."""
     return entry.public or (may_read is not None and may_read(entry))
 
 
@@ -116,11 +116,11 @@ class ImageReader(Protocol):
 class Lender(Protocol):
     """The bytes of one version that are in memory already.
 
-    It may be kept for later, when the image is no longer open.
+    It may be used after the image was closed.
     """
 
     def hold(self) -> Callable[[], None]:
-        """Keeps the version readable until what this gives is called; it has to be current."""
+        """Keeps the version, which must be current, readable until the result is called."""
 
     def is_current(self) -> bool:
         """Whether the store would open this very version again."""
@@ -128,8 +128,8 @@ class Lender(Protocol):
     def lend(self, start: int, stop: int) -> memoryview | None:
         """The bytes from `start` up to `stop`, without a copy: up to `LENT_LENGTH`.
 
-        They are good until somebody borrows again, of whatever image: use them before the next
-        `await`. None when they would have to be waited for. Raises `VersionChangedError`.
+        They are valid until the next loan from any image: use them before the next `await`. None
+        if reading them takes time. Raises `VersionChangedError`.
         """
 
 
@@ -153,28 +153,28 @@ class ImageStore(Protocol):
     def open(
         self, image_id: str, sidecar: str = "", *, may_read: MayRead | None = None
     ) -> AbstractAsyncContextManager[OpenImage]:
-        """The image's version of now, readable until the block ends.
+        """The current version of the image, readable until the block ends.
 
         With `sidecar`, an ending that starts with a dot, opens the image's sidecar file with that
         ending instead. A private image needs `may_read`. Raises `ImageNotFoundError`,
         also when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError`
-        when it is being written all the time. A version that the store remembered may be gone at
-        the first chunk; the store has then forgotten it, and opening again finds the new one.
+        when it is written constantly. A version that the store cached may be gone at the first
+        chunk; the store then forgets it, and opening again finds the new one.
         """
 
     async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
-        """The public images and those that `may_read` allows; those not there left out.
+        """The public images and those that `may_read` allows, without missing ones.
 
-        In the manifest's order or that of their ids. Raises `OSError`.
+        In the order of the manifest, or of their ids. Raises `OSError`.
         """
 
     async def refresh(self) -> None:
-        """Reads the manifest again if it changed. A wrong one is not used, and not raised."""
+        """Reads the manifest again if it changed. An invalid one is not used; nothing is raised."""
 
     async def ready(self) -> Mapping[str, str]:
-        """Returns when images can be read now; raises `OSError` with the reason otherwise.
+        """The images of the manifest that cannot be served, and why.
 
-        It returns those of the manifest that cannot be served all the same, and why.
+        Raises `OSError` with the reason if no image can be read now.
         """
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# In no name of a file; halves of characters can be spelled in JSON alone.
+# Never in a file name. JSON can spell lone surrogates.
 _NO_NAME: Final = re.compile("[\0\ud800-\udfff]")
 _CONTENT_TYPE: Final = re.compile(r"[!-~]+/[ -~]+")
 # RFC 3339 §5.6; Python takes the weeks and short forms of ISO 8601 too.
@@ -39,7 +39,7 @@ class ManifestEntry:
 
     `etag` and `last_modified_s` (seconds since the epoch), when there, stand in for what the file
     system says: the operator guarantees that the bytes are the same. `owner` is the client that
-    uploaded it; None for what the operator put there, which is all that a manifest can name.
+    uploaded it; None for the operator's images, the only ones in a manifest.
     """
 
     id: str

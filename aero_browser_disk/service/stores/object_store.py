@@ -37,18 +37,18 @@ if TYPE_CHECKING:
 # costs a second try, never a wrong byte.
 _VERSION_LIFE_S: Final = 2.0
 _MANIFEST_LIFE_S: Final = 5.0
-# As long as there is none at all.
+# While none was read yet.
 _RETRY_LIFE_S: Final = 0.5
 _LARGEST_MANIFEST: Final = 16 * 1024 * 1024
 _REMEMBERED_VERSIONS: Final = 4096
-# Keys asked about at once to make the list of images.
+# Concurrent requests for the list of images.
 _LISTING_REQUESTS: Final = 16
-# Bodies that broke off and are asked for again from where they broke, without progress in between.
-# Requests that fail have obstore's own retries.
+# How often a body that broke off is resumed without progress. Failed requests have obstore's own
+# retries.
 _RESUMPTIONS: Final = 2
 _READY_TIMEOUT_S: Final = 5.0
-# For a request until its response begins, retries included, and for each chunk of the body. The
-# time-outs of obstore are from byte to byte.
+# For a request until its response begins, retries included, and for each chunk of the body.
+# obstore's own timeouts count from byte to byte.
 _RESPONSE_TIMEOUT_S: Final = 20.0
 _TOO_SLOW: Final = f"the bucket did not respond within {_RESPONSE_TIMEOUT_S:g} s"
 
@@ -99,12 +99,12 @@ class ObjectStore:
         self._manifest_etag: str | None = None
         self._manifest_read_at = float("-inf")
         self._manifest_error: str | None = None
-        # Of the manifest; an id of nobody never comes here.
+        # Ids of the manifest only.
         self._missing: set[str] = set()
         self._reading_manifest = asyncio.Lock()
 
     def close(self) -> None:
-        """As `ImageStore.close`; obstore closes connections that nobody uses by itself."""
+        """As `ImageStore.close`; obstore closes idle connections itself."""
         self._versions.clear()
         if self._more is not None:
             self._more.close()
@@ -133,7 +133,7 @@ class ObjectStore:
         named = self._known_manifest()
         every = [*named.values()]
         if self._more is not None:
-            # An id of the manifest is what the manifest says, as in `_entry`.
+            # The manifest goes first, as in `_entry`.
             every += [entry for entry in await self._more.entries() if entry.id not in named]
         entries = [entry for entry in every if is_readable(entry, may_read)]
         slots = asyncio.Semaphore(_LISTING_REQUESTS)
@@ -153,7 +153,7 @@ class ObjectStore:
         await self._reread_manifest(0)
 
     async def is_in_manifest(self, image_id: str) -> bool:
-        """Whether the manifest of now names it; raises `StoreError` when it cannot be read."""
+        """Whether the current manifest names it; raises `StoreError` if that cannot be read."""
         await self._reread_manifest(0)
         if self._manifest_error is not None:
             raise StoreError(self._manifest_error)
@@ -182,7 +182,7 @@ class ObjectStore:
         except ImageNotFoundError:
             if self._more is None:
                 raise
-            # There need be none; the bucket itself must be there.
+            # The manifest is optional; the bucket must exist.
             async with _asking():
                 await anext(obstore.list(self._bucket, chunk_size=1), None)
 
@@ -211,7 +211,7 @@ class ObjectStore:
         if self._clock() - self._manifest_read_at < life_s:
             return
         if self._reading_manifest.locked() and self._manifest is not None and life_s:
-            return  # somebody is at it, and the last one will do meanwhile
+            return  # another task reads it; the last one serves meanwhile
         async with self._reading_manifest:
             if self._clock() - self._manifest_read_at < life_s:
                 return
@@ -294,11 +294,11 @@ class _ObjectReader:
         return b"".join([chunk async for chunk in self.chunks(start, stop)])
 
     async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
-        """As `ImageReader.chunks`; one request, and another one for what a broken body lacks."""
+        """As `ImageReader.chunks`: one request, and another for the rest of a broken body."""
         left_tries = _RESUMPTIONS
         while start < stop:
             result = await self._begin(start, stop)
-            # Nothing is fetched ahead of its reader but what the connection holds.
+            # Nothing is fetched ahead but what the connection buffers.
             stream = aiter(result.stream(min_chunk_size=CHUNK_LENGTH))
             reason = "the bucket sent fewer bytes than announced"
             try:
@@ -321,7 +321,7 @@ class _ObjectReader:
                 left_tries -= 1
 
     async def _begin(self, start: int, stop: int) -> GetResult:
-        """A response with those bytes; raises `VersionChangedError` when it is another version."""
+        """A response with those bytes; raises `VersionChangedError`."""
         options: GetOptions = {"range": (start, stop), "if_match": self._version.etag}
         try:
             async with _asking():
@@ -368,6 +368,6 @@ async def _asking() -> AsyncIterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of it: what follows repeats it in the words of Rust."""
+    """Its first line; the rest repeats it in Rust's notation."""
     first, *_ = str(error).splitlines() or [type(error).__name__]
     return first.partition(": <?xml")[0][:300]

@@ -1,4 +1,4 @@
-"""Multipart uploads in an S3 bucket: begun and ended here, their parts sent by the client itself.
+"""Multipart uploads in an S3 bucket: begun and ended here, while clients send the parts.
 
 Every call blocks; raises `StoreError` when the bucket fails.
 """
@@ -21,7 +21,7 @@ _GONE: Final = ("NoSuchUpload", "NoSuchKey", "404", "NotFound")
 
 
 class UploadGoneError(Exception):
-    """The bucket knows no such multipart upload (any more)."""
+    """The bucket does not know the multipart upload, or no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Multipart:
         self._signer.close()
 
     def begin(self, key: str, content_type: str) -> str:
-        """The multipart upload's id."""
+        """Begins a multipart upload; returns its id."""
         with _errors_mapped():
             begun = self._client.create_multipart_upload(
                 **self._at(key), ContentType=content_type, CacheControl="no-transform"
@@ -60,7 +60,7 @@ class Multipart:
         return str(begun["UploadId"])
 
     def part_url(self, key: str, multipart_id: str, number: int, length: int, life_s: int) -> str:
-        """Where to PUT that part, for `life_s` seconds; it must have `length` bytes."""
+        """A URL to PUT the part to, valid for `life_s` seconds; it must have `length` bytes."""
         url: str = self._signer.generate_presigned_url(
             "upload_part",
             Params={
@@ -86,7 +86,7 @@ class Multipart:
         return parts
 
     def complete(self, key: str, multipart_id: str, parts: Mapping[int, Part]) -> None:
-        """Makes the object of its parts; raises `UploadGoneError`."""
+        """Assembles the object from its parts; raises `UploadGoneError`."""
         listed = [{"PartNumber": number, "ETag": parts[number].etag} for number in sorted(parts)]
         with _errors_mapped():
             self._client.complete_multipart_upload(
@@ -94,7 +94,7 @@ class Multipart:
             )
 
     def abort(self, key: str, multipart_id: str) -> None:
-        """Throws its parts away; silent when that was done already."""
+        """Discards the parts; does nothing if that was done already."""
         try:
             with _errors_mapped():
                 self._client.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
@@ -110,12 +110,12 @@ class Multipart:
             return None
 
     def remove(self, key: str) -> None:
-        """Removes the object; silent when it is not there."""
+        """Removes the object; does nothing if it is not there."""
         with _errors_mapped():
             self._client.delete_object(**self._at(key))
 
     def begun(self, folder: str) -> list[tuple[str, str, float]]:
-        """Key, id and start (seconds since the epoch) of all below `folder` that did not end."""
+        """Key, id and start (seconds since the epoch) of those below `folder` under way."""
         found = []
         with _errors_mapped():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(

@@ -13,7 +13,7 @@ from ..stores.manifest import is_image_id
 from .multipart import Part
 from .upload_records import State, Upload, parse_version_id
 
-# Room for `.` and the upload's own id, which name one version.
+# Leaves room for `.` and the upload's own id, which name one version.
 _MAX_ID_LENGTH: Final = 95
 _MAX_NUMBER: Final = (1 << 63) - 1
 _MAX_URLS: Final = 1000
@@ -43,9 +43,8 @@ _ImageId = Annotated[
     ),
 ]
 _Whole = Annotated[int, Field(ge=1, le=_MAX_NUMBER), BeforeValidator(_whole)]
-# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No separators of
-# lines and no directional formatting characters (UAX #9 §2) either: with them a page shows another
-# name than is there.
+# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No line separators or
+# directional formatting characters (UAX #9 §2) either: they make a page show another name.
 _TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 
 
@@ -66,13 +65,13 @@ class UploadChange(RequestBody):
 
 
 class WantedParts(RequestBody):
-    """Parts to get addresses for."""
+    """Parts to get URLs for."""
 
     numbers: Annotated[list[_Whole], Field(min_length=1, max_length=_MAX_URLS)]
 
 
 class PartDocument(Document):
-    """A part that is there."""
+    """An uploaded part."""
 
     number: int
     size_bytes: int
@@ -85,7 +84,7 @@ class UploadDocument(Document):
 
     upload_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     id: Annotated[str, Field(validation_alias="image_id")]
-    version_id: Annotated[str, Field(description="Names this very version for ever.")]
+    version_id: Annotated[str, Field(description="The id of exactly this version, forever.")]
     state: State
     public: bool
     name: str
@@ -95,7 +94,7 @@ class UploadDocument(Document):
     description: str | SkipJsonSchema[None] = absent()
     reason: str | SkipJsonSchema[None] = absent(description="Why it failed.")
     parts: list[PartDocument] | SkipJsonSchema[None] = absent(
-        description="Those that are there, while it is under way."
+        description="The uploaded ones, while it is under way."
     )
 
 
@@ -114,7 +113,7 @@ class PartAddress(Document):
 
 
 class PartAddresses(Document):
-    """Where to PUT parts, until then."""
+    """Where to PUT parts, until `expires_at`."""
 
     method: Literal["PUT"]
     parts: list[PartAddress]
@@ -131,7 +130,7 @@ def describe_upload(upload: Upload, parts: dict[int, Part] | None = None) -> Upl
 
 
 def new_upload_of_at_most(max_image_bytes: int) -> type[NewUpload]:
-    """`NewUpload`, whose schema has that limit."""
+    """`NewUpload` with that limit in its schema."""
 
     class LimitedUpload(NewUpload):
         size_bytes: Annotated[_Whole, Field(json_schema_extra={"maximum": max_image_bytes})]

@@ -1,4 +1,4 @@
-"""`/v1/uploads`: uploads whose bytes go straight to the bucket, to addresses from here."""
+"""`/v1/uploads`: clients send the bytes straight to the bucket, to presigned URLs from here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ENDED: Final = {409: "The upload has ended, parts are missing, or the id is tak
 class UploadGateway:
     """Serves `/v1/uploads` to those whose credentials let them upload.
 
-    `images` remembers what this changes; `is_reserved` says which ids are not for uploads now.
+    `images` caches what this changes; `is_reserved` tells which ids the manifest has.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class UploadGateway:
         return respond(shown, PRIVATE)
 
     async def part_urls(self, exchange: Exchange) -> Response:
-        """Addresses to PUT parts to."""
+        """URLs to PUT parts to."""
         upload = await self._find(exchange)
         wanted = await read_body(exchange, WantedParts)
         if max(wanted.numbers) > upload.part_count:

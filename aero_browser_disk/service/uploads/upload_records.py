@@ -1,4 +1,4 @@
-"""The records of uploads, in SQLite or PostgreSQL: whose they are, how far, and where.
+"""The records of uploads in SQLite or PostgreSQL: owner, state and key.
 
 Every call blocks; raises `StoreError` when the database fails.
 """
@@ -59,15 +59,15 @@ _UPLOADS: Final = Table(
     Column("reason", Text),
     Column("touched_at", Float, nullable=False),
 )
-# Who may upload further versions of an image: who came first, as long as there is one. Whoever adds
-# an upload, or ends one, locks the image's row first.
+# Who may upload further versions of an image: its first uploader, while any version is left. Adding
+# or ending an upload locks the image's row first.
 _CLAIMS: Final = Table(
     "image_claims",
     _METADATA,
     Column("image_id", String(128), primary_key=True),
     Column("owner", String(200), nullable=False),
 )
-# Locked by whoever adds an upload, so that the owner's uploads can be counted. Rows stay.
+# Adding an upload locks the owner's row, so that the quota can be checked. Rows stay.
 _OWNERS: Final = Table("upload_owners", _METADATA, Column("owner", String(200), primary_key=True))
 _ALIVE: Final = ("uploading", "ready")
 _ENDED: Final = ("failed", "deleted")
@@ -84,15 +84,15 @@ class OtherOwnerError(Exception):
 
 
 class QuotaExceededError(Exception):
-    """The owner has as much as an owner may have."""
+    """The owner's quota is used up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one owner may have; 0 is no limit.
+    """What one owner may have; 0 means no limit.
 
-    `bytes` counts the sizes of uploads under way and ready, `uploads` all that have a record: those
-    that ended too, for a while, so that nobody fills the table by beginning and giving up.
+    `bytes` counts the sizes of uploads under way and ready. `uploads` counts all records: for a
+    while ended ones too, so that nobody fills the table by beginning and aborting.
     """
 
     bytes: int = 0
@@ -103,9 +103,9 @@ NO_QUOTA: Final = Quota()
 
 
 def parse_version_id(image_id: str) -> tuple[str, str] | None:
-    """The image and the upload that an id of a version names; None for every other id.
+    """The image and the upload that a version's id names; None for any other id.
 
-    No image has an id of this form, so that the two never meet.
+    No image may have an id of this form, so the two never collide.
     """
     match = _VERSION_ID.fullmatch(image_id)
     return (match["image"], match["upload"]) if match else None
@@ -113,10 +113,10 @@ def parse_version_id(image_id: str) -> tuple[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One version of an image, on its way or there. Sizes in bytes.
+    """One version of an image, under way or ready. Sizes in bytes.
 
-    `key` is where it is in the bucket, below the store's prefix, and is used once. `reason` says
-    why it failed. `touched_at`: seconds since the epoch, of its last change or use.
+    `key`: of its object in the bucket, below the store's prefix, never used again. `reason`: why it
+    failed. `touched_at`: when it was last changed or used, in seconds since the epoch.
     """
 
     upload_id: str
@@ -135,12 +135,12 @@ class Upload:
 
     @property
     def part_count(self) -> int:
-        """Parts that it comes in; all but the last one have `part_size` bytes."""
+        """Number of its parts; all but the last one have `part_size` bytes."""
         return -(-self.size // self.part_size)
 
     @property
     def version_id(self) -> str:
-        """The id that names this very version for ever."""
+        """The id of exactly this version."""
         return f"{self.image_id}.{self.upload_id}"
 
     def part_length(self, number: int) -> int:
@@ -207,24 +207,24 @@ class UploadRecords:
         return [newest[image_id] for image_id in sorted(newest)]
 
     def of_owner(self, owner: str, limit: int) -> list[Upload]:
-        """Somebody's uploads, newest first."""
+        """The owner's uploads, newest first."""
         return self._all(_UPLOADS.c.owner == owner, limit=limit)[::-1]
 
     def untouched(self, since: float) -> list[Upload]:
-        """Those still on their way that nobody touched since."""
+        """Uploads under way, untouched since then."""
         return self._all(_UPLOADS.c.state == "uploading", _UPLOADS.c.touched_at < since)
 
     def ended(self, before: float) -> list[Upload]:
-        """Those that failed or were deleted before."""
+        """Uploads that failed or were deleted before then."""
         return self._all(_UPLOADS.c.state.in_(_ENDED), _UPLOADS.c.touched_at < before)
 
     def multipart_ids(self) -> set[str]:
-        """What the bucket calls those that are on their way."""
+        """The bucket's ids of uploads under way."""
         uploading = self._all(_UPLOADS.c.state == "uploading")
         return {upload.multipart_id for upload in uploading}
 
     def touch(self, upload_id: str, now: float) -> None:
-        """Notes that somebody is at it."""
+        """Notes that it is in use."""
         with self._transaction(writes=True) as connection:
             connection.execute(
                 update(_UPLOADS)
@@ -233,7 +233,7 @@ class UploadRecords:
             )
 
     def set_public(self, upload_id: str, *, public: bool) -> bool:
-        """Says who may read it; whether it is there to be read, or will be."""
+        """Makes it public or private; returns False if it has ended."""
         with self._transaction(writes=True) as connection:
             result = connection.execute(
                 update(_UPLOADS)
@@ -251,9 +251,9 @@ class UploadRecords:
         *,
         if_untouched: bool = False,
     ) -> bool:
-        """Puts it into another state, if it is in the one that was read; whether it was.
+        """Changes its state if that is still `upload.state`; returns whether it was.
 
-        Of several that try at once, one does. `if_untouched`: and nobody touched it.
+        Of several concurrent calls one succeeds. `if_untouched`: only if nobody touched it.
         """
         with self._transaction(writes=True) as connection:
             self._lock(connection, _CLAIMS, image_id=upload.image_id, owner=upload.owner)
@@ -276,14 +276,14 @@ class UploadRecords:
             )
 
     def _lock(self, connection: Connection, table: Table, **values: str) -> str:
-        """Locks the row with the first of the values, which it adds if need be; its owner."""
+        """Locks the row with the first of `values`, added if missing; returns its owner."""
         add = (sqlite if self._is_sqlite else postgresql).insert(table).values(values)
         key = table.c[next(iter(values))]
         find = select(table.c.owner).where(key == values[key.name]).with_for_update()
         while True:
             connection.execute(add.on_conflict_do_nothing())
             owner = connection.execute(find).scalar()
-            # Else somebody removed it in between, which nobody can who comes after the lock.
+            # Otherwise it was removed in between. Once locked, it cannot be.
             if owner is not None:
                 return str(owner)
 
@@ -291,7 +291,7 @@ class UploadRecords:
         return next(iter(self._all(*conditions, limit=1)), None)
 
     def _all(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[Upload]:
-        """Those that fit, oldest first; with `limit` the newest of them."""
+        """The matching uploads, oldest first; with `limit` the newest of them."""
         newest_first = _UPLOADS.c.touched_at.desc(), _UPLOADS.c.upload_id.desc()
         query = select(*_FIELDS).where(*conditions).order_by(*newest_first).limit(limit)
         with self._transaction() as connection:
@@ -318,13 +318,13 @@ def _check_quota(connection: Connection, upload: Upload, quota: Quota) -> None:
 
 
 def _release_claim(connection: Connection, image_id: str) -> None:
-    """Lets others have the id when nothing of the image is left. The claim is locked."""
+    """Frees the id if no version of the image is left. The claim must be locked."""
     alive = exists().where(_UPLOADS.c.image_id == image_id, _UPLOADS.c.state.in_(_ALIVE))
     connection.execute(delete(_CLAIMS).where(_CLAIMS.c.image_id == image_id, ~alive))
 
 
 def _connect_options(url: str) -> dict[str, Any]:
-    """How to connect, where the URL does not say it."""
+    """Options for what the URL leaves open."""
     asked = make_url(url)
     if asked.get_backend_name() == "sqlite":
         return {}
@@ -333,11 +333,11 @@ def _connect_options(url: str) -> dict[str, Any]:
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """Lets others read while one writes. Who will write waits for another before it reads."""
+    """Readers do not wait for a writer; a writer takes its turn before it reads."""
 
     @event.listens_for(engine, "connect")
     def _(connection: Any, _: object) -> None:
-        # The driver would begin at the first write, on what was read before another's.
+        # The driver would begin at the first write, after reads that may be stale by then.
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode=WAL")

@@ -12,14 +12,14 @@ from ..stores.manifest import ManifestEntry
 from .upload_records import Upload, UploadRecords, parse_version_id
 
 _REMEMBERED: Final = 4096
-# How long another instance may serve what is no longer so.
+# How long another instance may serve an outdated entry.
 _REMEMBERED_FOR_S: Final = 2.0
 _THREADS: Final = 16
 _TIMEOUT_S: Final = 5.0
 
 
 class UploadedImages:
-    """Entries of a store's catalog: `ID` is the newest version, `ID.UPLOAD-ID` that very version.
+    """Entries of a store's catalog: `ID` is the newest version, `ID.UPLOAD-ID` that version.
 
     `clock` counts seconds.
     """
@@ -49,7 +49,7 @@ class UploadedImages:
         self._records.close()
 
     def forget(self, upload: Upload) -> None:
-        """Has what is said of it, and of its image, looked up again."""
+        """Forgets the cached entries of the upload and of its image."""
         self._known.pop(upload.image_id, None)
         self._known.pop(upload.version_id, None)
 

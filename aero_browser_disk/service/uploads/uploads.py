@@ -1,9 +1,9 @@
-"""Uploads from their beginning to their end: each one a version of its own, never overwritten.
+"""The life of an upload. Each is a version of its own and is never overwritten.
 
-A record says what is to become of an upload, and changes before the bucket does, except where the
-bucket gets ready: a multipart upload without a record, an object whose record is still "uploading".
-The first is found by listing, the second when somebody goes on with it. What ended keeps its record
-until nothing of it is left in the bucket. Every state that a crash leaves goes on or is cleaned.
+A record changes before the bucket does, with two exceptions: a multipart upload begins before its
+record, and an object is complete before its record says so. After a crash, listing finds the first,
+and the next request for the upload the second. An ended upload keeps its record until nothing of it
+is left in the bucket. So every state that a crash leaves can be continued or is cleaned up.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _MIB: Final = 1 << 20
 # S3's maximum.
 _MAX_PARTS: Final = 10_000
 _UPLOAD_ID_BYTES: Final = 16
-# After so many failures in a row the bucket is not asked any more: it fails as a whole.
+# After so many failures in a row cleaning stops: the bucket is down.
 _MAX_FAILURES: Final = 3
 
 
 class IncompleteUploadError(Exception):
-    """Not every part is there, or some have another length; `numbers` are their first ones."""
+    """Parts are missing or have the wrong length; `numbers` names them."""
 
     def __init__(self, numbers: list[int]) -> None:
-        super().__init__("not every part is there")
+        super().__init__("parts are missing")
         self.numbers = numbers
 
 
@@ -121,9 +121,9 @@ class Uploads:
         return self._records.of_owner(owner, limit)
 
     def present(self, upload: Upload) -> tuple[Upload, dict[int, Part]]:
-        """The upload as it is, and the parts that are there.
+        """The current upload and its uploaded parts.
 
-        While it is on its way, all others are what is lacking after an interruption.
+        While it is under way, all other parts are missing.
         """
         if upload.state != "uploading":
             return upload, {}
@@ -131,7 +131,7 @@ class Uploads:
             parts = self._multipart.parts(upload.key, upload.multipart_id)
         except UploadGoneError:
             parts = {}
-        # Nothing there is how it begins, and how it looks when it was completed but not recorded.
+        # No parts: it has just begun, or was completed but not recorded.
         if not parts and self._is_whole(upload):
             upload = self._end_as(upload, "ready")
         return upload, parts
@@ -151,7 +151,7 @@ class Uploads:
     def complete(self, upload: Upload) -> Upload:
         """Makes it ready; raises `IncompleteUploadError` and `UploadEndedError`.
 
-        May be repeated, also by several at once: what is done already is found done.
+        May be repeated, also concurrently.
         """
         if upload.state == "uploading":
             self._records.touch(upload.upload_id, self._clock())
@@ -170,7 +170,7 @@ class Uploads:
         return upload
 
     def set_public(self, upload: Upload, *, public: bool) -> Upload:
-        """Lets everybody read this version, or only those who may; raises `UploadEndedError`."""
+        """Makes this version public or private; raises `UploadEndedError`."""
         if not self._records.set_public(upload.upload_id, public=public):
             raise UploadEndedError
         return self._records.get(upload.upload_id) or upload
@@ -181,7 +181,7 @@ class Uploads:
         Raises `StoreError` when the bucket did not free its bytes: repeat it, or `clean_up` does.
         """
         if upload.state == "uploading":
-            upload = self._end_as(upload, "failed", "given up by its owner")
+            upload = self._end_as(upload, "failed", "aborted by its owner")
         if upload.state == "ready":
             upload = self._end_as(upload, "deleted")
         self._sweep(upload)
@@ -189,7 +189,7 @@ class Uploads:
     def clean_up(self) -> int:
         """Ends idle uploads and frees the rest of ended ones; returns how many.
 
-        Raises `StoreError` in the end when some of it failed.
+        Raises `StoreError` at the end if some of it failed.
         """
         before = self._clock() - self._lifetime_s
         cleaning = _Cleaning()
@@ -198,20 +198,20 @@ class Uploads:
             if self._records.change(upload, "failed", self._clock(), reason, if_untouched=True):
                 cleaning.attempt(partial(self._sweep, upload))
         for upload in self._records.ended(before):
-            # Once more: somebody may have been completing it when it ended. Nobody does by now.
+            # Once more: it may have been completed while it ended. By now nobody does.
             if cleaning.attempt(partial(self._sweep, upload)):
                 self._records.forget(upload)
         known = self._records.multipart_ids()
         for key, multipart_id, begun_at in self._multipart.begun(FOLDER):
-            # As old: one that has just begun gets its record in a moment.
+            # Only old ones: one that has just begun gets its record in a moment.
             if multipart_id not in known and begun_at < before:
                 cleaning.attempt(partial(self._multipart.abort, key, multipart_id))
         return cleaning.finish()
 
     def _assemble(self, upload: Upload) -> list[int] | None:
-        """Makes the object of its parts.
+        """Assembles the object from its parts.
 
-        Gives the numbers of those that are lacking, None when the bucket does not know the upload.
+        Returns the numbers of missing parts, None if the bucket does not know the upload.
         """
         try:
             parts = self._multipart.parts(upload.key, upload.multipart_id)
@@ -227,25 +227,25 @@ class Uploads:
         return self._multipart.size(upload.key) == upload.size
 
     def _end_as(self, upload: Upload, state: State, reason: str | None = None) -> Upload:
-        """The upload in that state, or in the one that somebody else gave it before."""
+        """The upload in that state, or in the one that another request gave it before."""
         changed = self._records.change(upload, state, self._clock(), reason)
         now = self._records.get(upload.upload_id)
         if not changed and state == "ready" and (now is None or now.state != "ready"):
-            # It was given up meanwhile: what was just made of its parts is nobody's.
+            # It was aborted meanwhile: the new object is nobody's.
             self._sweep(upload)
         if now is None:
             raise UploadEndedError
         return now
 
     def _sweep(self, upload: Upload) -> None:
-        """Frees all that the bucket has of it."""
+        """Removes everything that the bucket has of it."""
         self._multipart.abort(upload.key, upload.multipart_id)
         for ending in ("", DIGESTS_ENDING, BOOT_PROFILE_ENDING):
             self._multipart.remove(upload.key + ending)
 
 
 class _Cleaning:
-    """Attempts one thing after another; one that fails does not keep the others from being done."""
+    """Runs one step after another; a failed one does not stop the others."""
 
     def __init__(self) -> None:
         self._done = 0
