@@ -114,10 +114,7 @@ class Relay:
         self._body_s = body_s
         self._metrics = metrics
         self._leases = leases
-        summary = "The relayed servers."
-        servers = Endpoint(
-            self.list, "listRelayed", summary, RelayedServers, OF_CACHED, is_conditional=True
-        )
+        servers = Endpoint(self.list, "listRelayed", RelayedServers, OF_CACHED, is_conditional=True)
         self.routes = [
             Route(
                 "/relay/{server}/{path:path}",
@@ -126,13 +123,12 @@ class Relay:
             Route("/v1/relay", Resource(GET=servers)),
         ]
         if leases is not None:
-            summary = "A signed address of a relayed image's bytes, for a while."
             refusals = OF_IMAGE | OF_BODY
-            lease = Endpoint(self.lease, "leaseRelayed", summary, Lease, refusals, RelayedImage)
+            lease = Endpoint(self.lease, "leaseRelayed", Lease, refusals, RelayedImage)
             self.routes.append(Route("/v1/relay/{server}/lease", Resource(POST=lease)))
 
     async def list(self, exchange: Exchange) -> Response:
-        """Responds with the public servers and those that the client has a grant for."""
+        """The relayed servers that are public or that the client may read."""
         servers = [
             RelayedServer(
                 name=server.name,
@@ -146,7 +142,7 @@ class Relay:
         return respond_revalidated(exchange, RelayedServers(servers=servers))
 
     async def lease(self, exchange: Exchange) -> Response:
-        """Responds with a signed address of one image."""
+        """A signed URL of a relayed image's bytes, for a while."""
         assert self._leases is not None
         path = (await read_body(exchange, RelayedImage)).path
         server = self._server(exchange)
