@@ -163,7 +163,9 @@ def test_a_viewer_gets_cookies_or_an_address(
         jar.load(cookie)
     for morsel in jar.values():
         assert morsel["path"] == "/disk.img"
-        assert (morsel["secure"], morsel["httponly"], morsel["samesite"]) == (True, True, "None")
+        # SameSite's values have any case (RFC 6265bis §5.6.7).
+        same_site = morsel["samesite"].lower()
+        assert (morsel["secure"], morsel["httponly"], same_site) == (True, True, "none")
         assert (morsel["domain"], morsel["max-age"]) == ("example.com", "600")
     policy = decode(jar["CloudFront-Policy"].value)
     signature = jar["CloudFront-Signature"].value
