@@ -262,10 +262,10 @@ class OddSizeError(DiskError):
 
 
 class SourceError(DiskError):
-    """The file that is imported cannot be read."""
+    """A file that is imported or looked at cannot be read."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name} cannot be read: {reason}. What was imported so far is kept.")
+        super().__init__(f"{name} cannot be read: {reason}.")
         self.reason = reason
 
 

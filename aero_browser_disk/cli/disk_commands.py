@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ..streaming.bulk_read import CHUNK, chunks_of, read_in_order
 from ..streaming.digest_list import DigestList
 from ..streaming.remote_options import RemoteSettings
 from ..streaming.streaming_disk import StreamingDisk
-from ..transfer.image_export import Hole, Part, exported, write_to_path
+from ..transfer.image_export import Hole, exported, write_to_path
 from ..units import format_bytes, format_percent
 from .opening import add_source, byte_count, is_url, opened
 from .output import (
@@ -31,7 +30,6 @@ from .parser import Commands
 from .prepared_commands import is_manifest, verify_manifest
 
 _DIGESTS_ENDING = ".digests"
-_ZEROS = bytes(1 << 20)
 
 
 def add_commands(commands: Commands) -> None:
@@ -109,21 +107,12 @@ async def _export(options: argparse.Namespace) -> int:
                 if is_stdout(options.file):
                     with output(None) as out:
                         async for part in parts:
-                            for data in _bytes_of(part):
+                            for data in part.zeros() if isinstance(part, Hole) else (part,):
                                 out.write(data)
                     return 0
                 written = await write_to_path(parts, options.file)
     print_result(options, {"file": str(options.file), "size": size, "bytes": written}, "")
     return 0
-
-
-def _bytes_of(part: Part) -> Iterator[bytes | bytearray | memoryview]:
-    """The bytes of a part, the zeros of a hole too."""
-    if not isinstance(part, Hole):
-        yield part
-        return
-    for done in range(0, part.length, len(_ZEROS)):
-        yield memoryview(_ZEROS)[: part.length - done]
 
 
 async def _verify(options: argparse.Namespace) -> int:

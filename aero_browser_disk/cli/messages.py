@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .. import errors
 from .opening import flag_of
 
 
-def message_of(error: errors.DiskError) -> str:
-    """The message of an error in the words of a command line."""
+def message_of(error: errors.DiskError, flags: Collection[str] = ()) -> str:
+    """The message of an error in the words of a command line that has these flags."""
+    if isinstance(error, errors.InvalidOptionError):
+        flag = flag_of(error.option)
+        return f"{flag if flag in flags else flag[2:].upper()} must be {error.expected}."
     written = _MESSAGES.get(type(error))
     return str(error) if written is None else written(error)
 
@@ -33,7 +36,6 @@ def _damaged(error: errors.DamagedDiskError) -> str:
 
 
 _MESSAGES: Mapping[type[errors.DiskError], Callable[[Any], str]] = {
-    errors.InvalidOptionError: lambda e: f"{flag_of(e.option)} must be {e.expected}.",
     errors.RemoteImagesDisabledError: lambda _: "Remote images are off.",
     errors.NetworkError: lambda e: (
         f"No response from {e.url}{f' ({e.reason})' if e.reason else ''}. Check the address and "

@@ -18,6 +18,7 @@ from ..platform.whole_file import whole_file
 from ..progress import Progress, TerminalBar, Unwatched
 from ..units import format_bytes
 
+STANDARD_OUTPUT = "standard output"
 KIND_MARKS = {"folder": "/", "link": "@", "other": "?", "volume": "/"}
 _KIND_LETTERS = {"file": "-", "folder": "d", "link": "l", "other": "?", "volume": "v"}
 
@@ -69,12 +70,12 @@ def output(path: Path | None, *, is_text: bool = False) -> Iterator[BinaryIO]:
     if path is None or is_stdout(path):
         if sys.stdout.isatty() and not is_text:
             raise UsageError("these are bytes: write them to a file with -o, or into a pipe")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as file:
-            yield file
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            error.filename = error.filename or STANDARD_OUTPUT
+            raise
         return
     with whole_file(path) as file:
         yield file

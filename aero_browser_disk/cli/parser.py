@@ -40,7 +40,7 @@ class Commands:
         command = self._subparsers.add_parser(
             name, help=help_text, description=f"{name}: {help_text}.", allow_abbrev=False
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, flags=command._option_string_actions)
         add_output_options(command)
         add_folder_options(command)
         return command

@@ -29,7 +29,7 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
         source = PathSource(path)
     except SourceError as error:
         await raw.close()
-        raise UnreadableImageError(os.fspath(path), str(error)) from error
+        raise UnreadableImageError(os.fspath(path), error.reason) from error
     try:
         layout = await _layout(source, format)
     except BaseException:

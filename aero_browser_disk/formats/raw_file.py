@@ -12,6 +12,7 @@ from typing import Self
 from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError, EmptyImageError, UnreadableImageError
 from ..platform.base import WritableBuffer
+from ..platform.byte_source import open_to_seek
 from ..platform.opening import ClosesOnExit
 
 _BLOCK = 4096
@@ -39,7 +40,7 @@ class RawFileDisk(ClosesOnExit, RefusingWrites):
         """Opens the image; raises `EmptyImageError` and `UnreadableImageError`."""
         file = Path(path)
         with _mapped(file):
-            descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            descriptor = open_to_seek(file)
             size = os.lseek(descriptor, 0, os.SEEK_END)  # a block device has no size but this
             changed = os.fstat(descriptor).st_mtime_ns
         if not size:

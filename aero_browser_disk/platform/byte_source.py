@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sized
 from dataclasses import dataclass, replace
@@ -71,9 +73,9 @@ class PathSource:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            self._descriptor = open_to_seek(self.path)
         except OSError as error:
-            raise SourceError(self.path.name, error.strerror or str(error)) from error
+            raise SourceError(os.fspath(path), error.strerror or str(error)) from error
         status = os.fstat(self._descriptor)
         self.size = os.lseek(self._descriptor, 0, os.SEEK_END)  # a block device has no st_size
         self.identity = SourceIdentity(self.path.name, self.size, str(status.st_mtime_ns))
@@ -93,6 +95,22 @@ class PathSource:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_to_seek(path: Path) -> int:
+    """A descriptor of a file or block device; raises `OSError` for what has no size.
+
+    A pipe that nobody writes to would have the caller wait for ever.
+    """
+    flags = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, os.O_RDONLY | flags)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(kind) or stat.S_ISFIFO(kind):
+        os.close(descriptor)
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.ESPIPE, "It is a pipe, and images are not read in order", str(path))
+    return descriptor
 
 
 def stream_of(source: ByteSource, start: int = 0) -> ByteStream:

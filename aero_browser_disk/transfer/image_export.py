@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -34,7 +36,13 @@ class Hole:
 
     length: int
 
+    def zeros(self) -> Iterator[memoryview]:
+        """The zeros themselves, for a sink without holes."""
+        for done in range(0, self.length, len(_ZEROS)):
+            yield memoryview(_ZEROS)[: self.length - done]
 
+
+_ZEROS = bytes(1 << 20)
 Part = bytes | bytearray | Hole
 
 
@@ -237,18 +245,24 @@ class MemberPacker:
 async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
     """Writes an export to a file of this machine, with holes where the file system has them.
 
-    The file appears under its name when it is whole. Returns its size; raises `StorageError`.
+    The file appears under its name when it is whole; a device or a pipe is written from its
+    beginning. Returns the number of bytes; raises `StorageError`.
     """
+    size = 0
     try:
         with whole_file(path) as file:
+            has_holes = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             async for part in parts:
-                if isinstance(part, Hole):
-                    file.seek(part.length, 1)
+                if not isinstance(part, Hole):
+                    size += file.write(part)
+                elif has_holes:
+                    size = file.seek(part.length, 1)
                 else:
-                    file.write(part)
+                    for data in part.zeros():
+                        size += file.write(data)
                 await asyncio.sleep(0)  # a disk in memory must not keep others from their turn
-            size = file.tell()
-            file.truncate(size)
+            if has_holes:
+                file.truncate(size)
     except OSError as error:
-        raise StorageError(path.name, error.strerror or str(error)) from error
+        raise StorageError(str(path), error.strerror or str(error)) from error
     return size
