@@ -15,7 +15,7 @@ Notice = Literal[
     "memory-cache",  # no lasting storage here: the cache ends with the session
     "shared-cache",  # another tab holds this image's cache: this one reads through it
     "cache-busy",  # another tab holds this image's cache: this one caches in memory
-    "storage-full",  # no room is left: blocks that find none are read again next time
+    "storage-full",  # the storage is full: blocks that do not fit are read again next time
     "storage-failed",  # the cache broke: reads go on without it
     "no-validator",  # versions cannot be told apart: the cache ends with the session
     "offline",  # the server cannot be reached: the cached version is open
@@ -33,7 +33,7 @@ class DiskInfo:
     block_size: int
     read_only: bool
     sector_size: int = SECTOR_SIZE
-    """What a guest must be told: 2,048 for a CD."""
+    """What a guest must use: 2,048 for a CD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class DiskStats:
     notices: tuple[Notice, ...]
     bytes_written: int = 0
     used_bytes: int = 0
-    """Room that what was written takes, of a disk that takes writes."""
+    """Storage that written data takes, of a disk that can be written."""
 
 
 class Disk(Protocol):
@@ -92,7 +92,7 @@ class Disk(Protocol):
         """Writes `data` at `offset`; reads see it at once, `flush` makes it last.
 
         Raises `OutOfRangeError`, `ReadOnlyError`, `DiskClosedError`, and `StorageFullError` when
-        there is no room: then nothing of it is written, and all that was before is there.
+        the storage is full: then nothing is written, and all that was before is there.
         """
 
     async def flush(self) -> None:
@@ -103,7 +103,7 @@ class Disk(Protocol):
         """
 
     async def discard(self, offset: int, length: int) -> None:
-        """Makes a range read as zeros and gives its room back. Raises as `write`."""
+        """Makes a range read as zeros and frees its storage. Raises as `write`."""
 
     def stats(self) -> DiskStats:
         """The counters as they are now."""
@@ -136,7 +136,7 @@ class Locating(Protocol):
     """A disk that can say where its bytes lie in a file."""
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the place in it of `length` bytes that lie there as a whole; counts as a
+        """The file and the offset in it of `length` bytes that lie there in one run; counts as a
         read of them. None when they lie otherwise or reading them takes waiting. Raises as
         `try_read_into` does.
         """
@@ -145,8 +145,8 @@ class Locating(Protocol):
 def locate(disk: Disk, offset: int, length: int) -> tuple[File, int] | None:
     """As `Locating.locate`, of any disk: None of one that cannot say."""
     known = getattr(disk, "locate", None)
-    place: tuple[File, int] | None = known(offset, length) if known else None
-    return place
+    located: tuple[File, int] | None = known(offset, length) if known else None
+    return located
 
 
 class RefusingWrites:

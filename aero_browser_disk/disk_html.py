@@ -35,8 +35,8 @@ def disk_html(disk: Disk) -> str:
 
 def meter_html(part: int, whole: int) -> str:
     """How much of `whole` bytes `part` is: a bar, and the same in words."""
-    told = f"{format_bytes(part)} of {format_bytes(whole)}, {format_percent(part, whole)}"
-    return f'<progress value="{part}" max="{max(whole, 1)}">{told}</progress> {text_html(told)}'
+    text = f"{format_bytes(part)} of {format_bytes(whole)}, {format_percent(part, whole)}"
+    return f'<progress value="{part}" max="{max(whole, 1)}">{text}</progress> {text_html(text)}'
 
 
 def text_html(text: str) -> str:

@@ -75,8 +75,8 @@ async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
     bar = progress("Fetching") if shown is None else shown
     done = 0
     with contextlib.closing(bar):
-        async for piece in read_in_order(disk, chunks_of(0, size)):
-            done += len(piece)
+        async for data in read_in_order(disk, chunks_of(0, size)):
+            done += len(data)
             bar.update(done, size)
 
 

@@ -1,4 +1,4 @@
-"""How far long work is, told to whoever watches: a bar on a terminal, or nothing."""
+"""The progress of long work: a bar on a terminal, or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RATE_OVER_S = 3.0
 
 
 class Progress(Protocol):
-    """Is told of bytes as they are done."""
+    """Receives the progress in bytes."""
 
     def update(self, done: int, total: int) -> None:
         """So many bytes of all are done."""

@@ -20,8 +20,8 @@ class BlockCache:
 
     Storage failures never fail a read or a write: `failure` has the reason, and nothing is cached
     from then on. A full storage is no failure: `is_full` is set, and new blocks replace old ones.
-    If not even the journal's records fit, blocks at the end of the file make room for them. From
-    time to time the cache tries whether it can grow again.
+    If not even the journal's records fit, blocks at the end of the file are evicted for
+    them. From time to time the cache tries to grow again.
     """
 
     def __init__(self, store: BlockStore, image: StoredImage, limit: int) -> None:
@@ -67,7 +67,7 @@ class BlockCache:
         return len(stored) * block_size - short
 
     @property
-    def has_room(self) -> bool:
+    def has_free_space(self) -> bool:
         """Whether one more block can be cached without evicting another."""
         free = self._store.free_slots or self._slots < self._max_slots
         return bool(free) and self.failure is None
@@ -123,9 +123,9 @@ class BlockCache:
             unused = [self._reserved.pop(block) for block in blocks if block in self._reserved]
             self._store.free_slots += unused
 
-    def allow(self, room: int) -> None:
-        """From now on grows to `room` bytes at most, or as far as it has, within its limit."""
-        self._allowed = room
+    def allow(self, capacity: int) -> None:
+        """Sets how many bytes the cache may grow to, within its limit; it does not shrink."""
+        self._allowed = capacity
         if not self.is_full:
             self._max_slots = self._slots_allowed()
 
@@ -220,7 +220,7 @@ class BlockCache:
         while len(data):
             wanted = -(-min(len(data), longest) // block_size)
             expected = self._reserved_slots(block, wanted)
-            if expected is None and not self._make_room(wanted):
+            if expected is None and not self._free_slot(wanted):
                 return
             slot, count = expected or self._next_slots(wanted)
             length = count * block_size
@@ -278,7 +278,7 @@ class BlockCache:
             self._store.cut_slots(slot)
         self._note_full()
 
-    def _make_room(self, wanted: int) -> bool:
+    def _free_slot(self, wanted: int) -> bool:
         """Sees to a slot that can be written, at the cost of the least recently used blocks.
 
         Of as many as are `wanted`, so that they can be written at once. Whatever that says in the

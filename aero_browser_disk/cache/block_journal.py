@@ -44,7 +44,7 @@ class StoredImage:
 
     @property
     def seed(self) -> int:
-        """What tells the checksums of its blocks from those of another version's."""
+        """Of its blocks' checksums, which so differ from those of another version."""
         return zlib.crc32(f"{self.size}/{self.block_size}/{self.validator}".encode())
 
 
@@ -65,12 +65,12 @@ class Header:
     image: StoredImage
 
     @property
-    def place(self) -> int:
-        """Its offset in the journal. The other place is never touched while it counts."""
+    def offset(self) -> int:
+        """Its offset in the journal. The other copy is never touched while this one counts."""
         return self.serial % 2 * HEADER_PLACE
 
     def encode(self) -> bytes:
-        """Its bytes. Raises ValueError when they do not fit its place."""
+        """Its bytes. Raises ValueError when they do not fit."""
         encoded = encode_header(_MAGIC, asdict(self))
         if len(encoded) > HEADER_PLACE:
             raise ValueError(f"a validator of {len(self.image.validator)} characters is too long")
@@ -78,7 +78,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: ReadableBuffer) -> Header | None:
-        """The header in its place; None when there is none, or not all of it."""
+        """The header at its offset; None when there is none, or not all of it."""
         fields = decode_header(_MAGIC, data)
         if fields is None:
             return None

@@ -175,7 +175,7 @@ class BlockStore:
         self._used[slot : slot + count] = b"\1" * count
 
     def move(self, block: int, slot: int) -> bool:
-        """Moves a stored block to a free slot; its place in the order of use stays.
+        """Moves a stored block to a free slot; its position in the order of use stays.
 
         False when it is not what was written: it is freed then. Raises as `write`.
         """

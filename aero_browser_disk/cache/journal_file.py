@@ -198,7 +198,7 @@ class JournalFile:
         except ValueError as error:
             raise StorageError("journal", str(error)) from error
         self._is_header_lost = True
-        self._file.write(encoded, header.place)
+        self._file.write(encoded, header.offset)
         self._file.flush()
         self._is_header_lost = False
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InvalidDocumentError
 from ..file_systems import DiskFiles
 from ..streaming.boot_profile import BootProfile
-from ..streaming.bulk_read import chunks_of, profile_spans, read_in_order
+from ..streaming.bulk_read import chunks_of, profile_ranges, read_in_order
 from ..streaming.streaming_disk import StreamingDisk
 from ..units import format_bytes
 from .documents import load_profile, load_reads
@@ -54,7 +54,7 @@ async def _prefetch(options: argparse.Namespace) -> int:
             profile = load_profile(options.profile)
             if profile.size != disk.info.size:
                 raise InvalidDocumentError("boot profile", "it is of an image of another size")
-            ranges = list(profile_spans(profile))
+            ranges = list(profile_ranges(profile))
         wanted = sum(length for _, length in ranges)
         limit = disk.stats().cache_limit_bytes
         if wanted > limit:

@@ -125,12 +125,12 @@ async def _verify(options: argparse.Namespace) -> int:
         wrong: list[int] = []
         step, done = max(digests.chunk_size, CHUNK), 0
         with progress(options, "verifying") as shown:
-            async for piece in read_in_order(disk, chunks_of(0, disk.info.size, step)):
-                for at in range(0, len(piece), digests.chunk_size):
+            async for data in read_in_order(disk, chunks_of(0, disk.info.size, step)):
+                for at in range(0, len(data), digests.chunk_size):
                     chunk = (done + at) // digests.chunk_size
-                    if not digests.verify(chunk, piece[at : at + digests.chunk_size]):
+                    if not digests.verify(chunk, data[at : at + digests.chunk_size]):
                         wrong.append(chunk * digests.chunk_size)
-                done += len(piece)
+                done += len(data)
                 shown.update(done, disk.info.size)
     length = digests.chunk_size
     text = f"{digests.chunk_count} chunks of {length} bytes match"

@@ -69,7 +69,7 @@ def entry_lines(entries: list[LibraryEntry]) -> str:
 
 
 def report_to(shown: Progress) -> Report:
-    """What tells a bar how far a copy is."""
+    """Reports the progress of a copy to a bar."""
     return lambda copied: shown.update(copied.done, copied.total or copied.done)
 
 

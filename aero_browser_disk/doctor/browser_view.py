@@ -1,4 +1,4 @@
-"""What a page would see of an image's server, for programs outside a browser."""
+"""What a page would see of an image's server, for programs that are not in a browser."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class _Examination:
             raise await self._why_nothing_came(head, error) from None
         if first.status != 206:
             raise self._why_no_part(first)
-        self._ok("answer", "the server sent the requested range (206)")
+        self._ok("response", "the server sent the requested range (206)")
         if head is None:
             self._note("head-refused", "there is no response to HEAD")
         elif head.status != 200:
@@ -235,16 +235,16 @@ class _Examination:
         return self._fail(_code_of(status), f"the server returned status {status}")
 
     async def _last_bytes(self, size: int) -> bytes:
-        span = ByteRange(max(0, size - TAIL_LENGTH), size)
+        byte_range = ByteRange(max(0, size - TAIL_LENGTH), size)
         try:
-            last = await self._prober.request("GET", span, span.length + 1)
+            last = await self._prober.request("GET", byte_range, byte_range.length + 1)
         except NetworkError as error:
             raise self._fail(
                 "end-wrong", f"its last bytes cannot be read: {error.reason}"
             ) from None
         found = _content_range(last)
-        right = last.status == 206 and found is not None and found == ContentRange(span, size)
-        if not right or len(last.body) != span.length:
+        right = last.status == 206 and found is not None and found == ContentRange(byte_range, size)
+        if not right or len(last.body) != byte_range.length:
             raise self._fail("end-wrong", f"its last bytes cannot be read (status {last.status})")
         self._responses.append(last)
         self._ok("end", f"the last of its {size} bytes can be read")
@@ -253,25 +253,27 @@ class _Examination:
     async def _long_range(self, size: int) -> None:
         for length in _LONG_RANGES:
             start = HEAD_LENGTH if size > HEAD_LENGTH else 0
-            span = ByteRange(start, min(size, start + length))
+            byte_range = ByteRange(start, min(size, start + length))
             try:
-                response = await self._prober.request("GET", span, span.length)
+                response = await self._prober.request("GET", byte_range, byte_range.length)
             except NetworkError:
-                self._note("range-limit", f"no response to a range of {format_bytes(span.length)}")
+                self._note(
+                    "range-limit", f"no response to a range of {format_bytes(byte_range.length)}"
+                )
                 continue
             if response.status == 206:
-                self._measured(response, span)
+                self._measured(response, byte_range)
                 return
-            what = f"a range of {format_bytes(span.length)} is refused ({response.status})"
+            what = f"a range of {format_bytes(byte_range.length)} is refused ({response.status})"
             self._note("range-limit", what)
 
-    def _measured(self, response: ProbeResult, span: ByteRange) -> None:
+    def _measured(self, response: ProbeResult, byte_range: ByteRange) -> None:
         self._responses.append(response)
-        if response.is_broken or len(response.body) < span.length:
-            self._fail("cut-off", f"only {len(response.body)} of {span.length} bytes came")
+        if response.is_broken or len(response.body) < byte_range.length:
+            self._fail("cut-off", f"only {len(response.body)} of {byte_range.length} bytes came")
             return
         took_s = max(response.duration_s - response.latency_s, 1e-6)
-        rate = format_bytes(int(span.length / took_s))
+        rate = format_bytes(int(byte_range.length / took_s))
         latency_s = min(each.latency_s for each in self._responses)
         what = f"a response starts after {latency_s * 1000:.0f} ms and comes at {rate}/s"
         if latency_s > _SLOW_S:

@@ -58,7 +58,7 @@ class Prober:
     async def request(
         self,
         method: Literal["GET", "HEAD"],
-        span: ByteRange | None = None,
+        byte_range: ByteRange | None = None,
         max_bytes: int = 0,
     ) -> ProbeResult:
         """The response, and of its body at most `max_bytes` and one chunk.
@@ -67,7 +67,10 @@ class Prober:
         """
         self.requests += 1
         address = self._address
-        headers = {**address.headers, **({} if span is None else {"Range": span.header})}
+        headers = {
+            **address.headers,
+            **({} if byte_range is None else {"Range": byte_range.header}),
+        }
         started = time.perf_counter()
         async with stall_limit(address) as limit:
             response = await self._http.request(method, address.url, headers, address.credentials)

@@ -179,7 +179,7 @@ class Iso9660FileSystem:
         return Node(shown_name(name), kind, size, metadata, key, target, extents)
 
     async def _moved(self, block: int) -> tuple[tuple[tuple[int, int], ...], RockRidge]:
-        """Where a folder that lies elsewhere is, and its fields: its first record tells both."""
+        """Where a folder that lies elsewhere is, and its fields: its first record has both."""
         offset = block * self._block_size
         for record in _sector_records(await self._volume.read(offset, SECTOR), self._block_size):
             rock = await RockRidge.read(self._volume, record.system_use[self._skipped :])

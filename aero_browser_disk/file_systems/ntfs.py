@@ -195,7 +195,7 @@ class NtfsFileSystem:
     # ── records ──────────────────────────────────────────────────────────────────────────────────
 
     async def _open_table(self, offset: int) -> None:
-        """Opens the table of records by its first one, which tells where the table is.
+        """Opens the table of records by its first one, which says where the table is.
 
         Parts of the table that other records list are in parts that were listed before.
         """

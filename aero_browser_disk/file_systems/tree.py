@@ -141,7 +141,7 @@ class FileSystem(Protocol):
         """
 
     async def describe(self, node: Node) -> Node:
-        """The node with what its folder does not tell, or not reliably."""
+        """The node with all that its folder entry lacks or has unreliably."""
 
     async def content(self, node: Node) -> Content:
         """The bytes of a file."""

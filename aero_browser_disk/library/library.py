@@ -24,10 +24,10 @@ from ..remote.remote_source import RemoteSource, remote_file
 from ..transfer.image_export import (
     SUFFIXES,
     Compression,
-    HeldPart,
+    ForeignPart,
     Part,
     exported,
-    exported_held,
+    exported_foreign,
     packer_for,
     write_to_path,
 )
@@ -50,7 +50,7 @@ class ExportFile:
         self.done = 0
         """Bytes of the disk that went out."""
         self.parts: AsyncIterator[Part] = _nothing()
-        self.held_parts: AsyncIterator[Part | HeldPart] = self.parts
+        self.foreign_parts: AsyncIterator[Part | ForeignPart] = self.parts
         """The same for a page to take: some may be in JavaScript's memory. One or the other."""
 
 
@@ -299,7 +299,7 @@ class Library(ClosesOnExit):
         if _kind(name) == OVERLAYS:
             async with self.overlays.exporting(name, open_disks=open_disks) as (found, content):
                 overlay = ExportFile(f"{found.name}.overlay", found.size)
-                overlay.parts = overlay.held_parts = content
+                overlay.parts = overlay.foreign_parts = content
                 yield overlay
             return
         folder, record = await self._folders.find(IMAGES, name)
@@ -322,14 +322,14 @@ class Library(ClosesOnExit):
             file.done = offset
 
         file.parts = parts = exported(disk, compress, reached)
-        held_parts = exported_held(disk, reached)
-        file.held_parts = parts if compress else held_parts
+        foreign_parts = exported_foreign(disk, reached)
+        file.foreign_parts = parts if compress else foreign_parts
         try:
             await disk.flush()
             yield file
         finally:
             await parts.aclose()
-            await held_parts.aclose()
+            await foreign_parts.aclose()
             if found_open is None:
                 await disk.close()
 

@@ -218,8 +218,8 @@ class LibraryDisk(ClosesOnExit):
 
     def _changed(self, offset: int, length: int) -> None:
         self.changes += 1
-        for tell in self._watchers:
-            tell(offset, length)
+        for watcher in self._watchers:
+            watcher(offset, length)
 
     def _overlay(self) -> Overlay:
         if self.overlay is None:

@@ -13,7 +13,7 @@ from ..writable.sector_store import SectorStore
 async def find_bases(
     folders: LibraryFolders, known: Mapping[str, tuple[str, str]] | None = None
 ) -> None:
-    """Notes what overlays lie over whose records were damaged, as far as that can be told.
+    """Notes what overlays lie over whose records were damaged, as far as that can be found out.
 
     An overlay's file has the version of its base, and most records the version of what they are of.
     `known` has folders with their names and versions besides.

@@ -26,7 +26,7 @@ from ..writable.local_image import LocalImage
 
 _LONGEST_BASE = 150
 _HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and so it will be again
-_FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file tells
+_FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file says
 _SUFFIX = re.compile(
     r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhdx?|vmdk|vdi|vpc|dmp|hdd)$"
 )
@@ -159,7 +159,7 @@ def _same_import(folder: str, record: Record, identity: SourceIdentity) -> tuple
 
 
 def free_name(file_name: str, taken: set[str]) -> str:
-    """What to call the image of a file: its name without what tells its format, not yet taken."""
+    """What to call the image of a file: its name without the extension, and not taken yet."""
     base = PurePosixPath(file_name.replace("\\", "/")).name.strip()
     while (shorter := _SUFFIX.sub("", base)) != base and shorter:
         base = shorter

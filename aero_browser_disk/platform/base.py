@@ -58,7 +58,7 @@ class HttpClient(Protocol):
     async def responds(self, url: str) -> bool:
         """Whether any response comes from `url`, even one that the platform does not show.
 
-        Asks for no body. In a browser a page that is cross-origin isolated is told of a host only
+        Asks for no body. In a browser a page that is cross-origin isolated learns of a server only
         if that sends `Cross-Origin-Resource-Policy`.
         """
 
@@ -84,7 +84,7 @@ class PushingHttp(Protocol):
     """A client that would rather call than be asked: each wait costs a browser's Python 0.1 ms."""
 
     def may_push(self) -> bool:
-        """Whether it can in this place."""
+        """Whether waiting is possible here."""
 
     async def push(
         self,
@@ -114,7 +114,7 @@ class File(Protocol):
     def write(self, data: ReadableBuffer, offset: int) -> None:
         """Writes all of `data` at `offset`, growing the file when needed.
 
-        Raises `StorageFullError` when not all of it could be written; what is in that place of the
+        Raises `StorageFullError` when not all of it could be written; what is in that range of the
         file is then undefined.
         """
 
@@ -209,7 +209,7 @@ Message = dict[str, str | int | bytes]
 
 
 class Channel(Protocol):
-    """A place where the tabs and workers of this origin hear what each other says."""
+    """A channel on which the tabs and workers of this origin hear each other's messages."""
 
     def send(self, message: Message) -> None:
         """Says something to every other one that listens there."""
@@ -242,7 +242,7 @@ class SharedMemory(Protocol):
     """
 
     def use(self, file: File) -> bool:
-        """Names the file that `place` speaks of; False when blocks cannot be read from it."""
+        """Names the file that `offset_of` refers to; False when blocks cannot be read from it."""
 
     def has(self, block: int) -> bool:
         """Whether a block is in a frame."""
@@ -287,16 +287,16 @@ class SharedMemory(Protocol):
         """Responds to a request that was left for later."""
 
     def close(self) -> None:
-        """Empties all frames, and has what is posted now answered. Nothing is heard after that."""
+        """Empties all frames and responds to what is posted now; later requests are ignored."""
 
     def free(self) -> None:
-        """Frees the memory, once all that was taken is answered. Nothing is called after that."""
+        """Frees the memory once every accepted request has its response; no callback follows."""
 
 
 class Requests(Protocol):
     """Responds for a disk to what its shared memory alone cannot."""
 
-    def place(self, block: int) -> int:
+    def offset_of(self, block: int) -> int:
         """Where a block lies in the file named last; below 0 when not there or to be awaited."""
 
     def respond(

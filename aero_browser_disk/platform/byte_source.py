@@ -27,7 +27,7 @@ ByteStream = AsyncIterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class SourceIdentity:
-    """What tells a file from another: an import is only continued with the same.
+    """Identifies a file: an import is only continued with the same one.
 
     `modified` is whatever its holder has for the time of the last change, as text: a number of a
     `File`, a validator of a server. `size` is None where it is not known.

@@ -8,7 +8,7 @@ from .base import File
 from .byte_source import ByteSource
 
 CELL: Final = 4096
-"""The unit in which zeros are found, and in which an image has room."""
+"""The unit in which zeros are found, and in which an image takes storage."""
 
 Run = tuple[int, int]
 """From start to stop in bytes."""
@@ -28,15 +28,15 @@ class Chunk(Protocol):
     def data_runs(self, start: int = 0) -> list[Run]:
         """Where it is not zeros from `start` on: runs of whole cells, but for the last."""
 
-    def put(self, start: int, stop: int, file: File, place: int) -> None:
+    def put(self, start: int, stop: int, file: File, offset: int) -> None:
         """Writes some of them to a file; raises as `File.write`."""
 
 
 @runtime_checkable
-class HoldingSource(ByteSource, Protocol):
-    """A source whose bytes can be held where they are."""
+class ChunkSource(ByteSource, Protocol):
+    """A source whose bytes can be read into memory that is not Python's."""
 
-    async def hold(self, offset: int, length: int) -> Chunk:
+    async def read_chunk(self, offset: int, length: int) -> Chunk:
         """As `read`, in memory of the source's choice."""
 
 
@@ -55,9 +55,9 @@ class BytesChunk:
     def data_runs(self, start: int = 0) -> list[Run]:
         return data_runs(self._data, start)
 
-    def put(self, start: int, stop: int, file: File, place: int) -> None:
+    def put(self, start: int, stop: int, file: File, offset: int) -> None:
         with memoryview(self._data)[start:stop] as part:
-            file.write(part, place)
+            file.write(part, offset)
 
 
 def data_runs(data: bytes, start: int = 0) -> list[Run]:

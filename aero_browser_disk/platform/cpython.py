@@ -228,7 +228,7 @@ class CpythonHttp:
             except NetworkError:
                 self.drop(connection)
                 if kept:
-                    continue  # the host closed a kept connection: that says nothing of this request
+                    continue  # the server closed a kept connection: not because of this request
                 raise
             except BaseException:
                 self.drop(connection)
@@ -263,7 +263,7 @@ def _fallocate(descriptor: int, offset: int, length: int) -> bool:
 
 
 class FolderFile:
-    """A `File` on the host's file system, locked for this holder."""
+    """A `File` on this machine's file system, locked for this holder."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self._path = path

@@ -56,8 +56,8 @@ class ContentRange:
             raise ValueError(f"{self.range} reaches past {self.size} bytes")
 
     def __str__(self) -> str:
-        span = "*" if self.range is None else f"{self.range.start}-{self.range.stop - 1}"
-        return f"bytes {span}/{'*' if self.size is None else self.size}"
+        sent = "*" if self.range is None else f"{self.range.start}-{self.range.stop - 1}"
+        return f"bytes {sent}/{'*' if self.size is None else self.size}"
 
 
 _CONTENT_RANGE: Final = re.compile(r"(?:([0-9]+)-([0-9]+)|\*)/(?:([0-9]+)|\*)")

@@ -9,13 +9,13 @@ import re
 from typing import Final
 
 MAX_IMAGE_SIZE: Final = 2**53 - 1
-"""The most bytes that an image can have: `Number.MAX_SAFE_INTEGER` of JavaScript."""
+"""The largest size of an image: `Number.MAX_SAFE_INTEGER` of JavaScript."""
 BEYOND_ANY_IMAGE: Final = 10**20
 _DIGITS: Final = re.compile(r"[0-9]+")
 
 
-def decimal_number(text: str, most: int = BEYOND_ANY_IMAGE) -> int | None:
-    """The number that ASCII digits stand for (RFC 9110 `1*DIGIT`), cut to `most`.
+def decimal_number(text: str, limit: int = BEYOND_ANY_IMAGE) -> int | None:
+    """The number that ASCII digits stand for (RFC 9110 `1*DIGIT`), cut to `limit`.
 
     None when `text` is anything else; white space around it is left out.
     """
@@ -23,6 +23,6 @@ def decimal_number(text: str, most: int = BEYOND_ANY_IMAGE) -> int | None:
     if not _DIGITS.fullmatch(digits):
         return None
     significant = digits.lstrip("0")
-    if len(significant) > len(str(most)):
-        return most
-    return min(int(significant or "0"), most)
+    if len(significant) > len(str(limit)):
+        return limit
+    return min(int(significant or "0"), limit)

@@ -99,8 +99,8 @@ class RemoteImage:
         image.version = await image._probe_by_head() or await image._probe_by_first_byte()
         return image
 
-    async def fetch(self, span: ByteRange, deliver: Deliver) -> None:
-        """Hands the bytes of `span` to `deliver`, in order, as they come in.
+    async def fetch(self, byte_range: ByteRange, deliver: Deliver) -> None:
+        """Hands the bytes of `byte_range` to `deliver`, in order, as they come in.
 
         Once it returns, all were delivered. When it raises, those that were are still right.
 
@@ -111,14 +111,14 @@ class RemoteImage:
         try:
             address = await self._access.address()
             try:
-                await self._fetch_from(address, span, deliver)
+                await self._fetch_from(address, byte_range, deliver)
             except HttpStatusError as refusal:
                 if refusal.status not in (401, 403):
                     raise
                 renewed = await self._access.renewed(address)
                 if renewed is None:
                     raise
-                await self._fetch_from(renewed, span, deliver)
+                await self._fetch_from(renewed, byte_range, deliver)
         finally:
             self.traffic.in_flight -= 1
 
@@ -209,7 +209,7 @@ class RemoteImage:
     def _version(
         self, address: ImageAddress, size: int, headers: Mapping[str, str]
     ) -> ImageVersion:
-        """The version that a response tells of; notes what else it says of the image."""
+        """The version in a response; notes what else it says about the image."""
         if size > MAX_IMAGE_SIZE:
             raise _wrong(address, "the size of the image", "at most 2^53 - 1 bytes", "larger")
         self.fresh_for_s = freshness_s(headers)
@@ -255,10 +255,12 @@ class RemoteImage:
             if response is not None:
                 response.abort()
 
-    async def _fetch_from(self, address: ImageAddress, span: ByteRange, deliver: Deliver) -> None:
+    async def _fetch_from(
+        self, address: ImageAddress, byte_range: ByteRange, deliver: Deliver
+    ) -> None:
         self.traffic.requests += 1
-        arrival = _Arrival(self, address, span, deliver)
-        await self._receive(address, {"Range": span.header}, arrival)
+        arrival = _Arrival(self, address, byte_range, deliver)
+        await self._receive(address, {"Range": byte_range.header}, arrival)
         arrival.check_end()
 
     async def _send(
@@ -278,9 +280,9 @@ class RemoteImage:
     # ── checks ───────────────────────────────────────────────────────────────────────────────────
 
     def check(
-        self, address: ImageAddress, status: int, headers: Mapping[str, str], span: ByteRange
+        self, address: ImageAddress, status: int, headers: Mapping[str, str], byte_range: ByteRange
     ) -> None:
-        """Raises unless a response is `span` of the pinned version, whole and unencoded."""
+        """Raises unless a response is `byte_range` of the pinned version, whole and unencoded."""
         now = unsatisfied_size(status, headers)
         if now is not None and now != self.version.size:
             raise self._changed(address, f"{now} bytes")
@@ -296,7 +298,7 @@ class RemoteImage:
         weak = self._weak and weak_validators(headers)
         if weak != self._weak:  # proves a change, though equality would prove nothing
             raise self._changed(address, f"{' '.join(weak or ())}, {found.size} bytes")
-        _check_range(address, headers, content_range, span)
+        _check_range(address, headers, content_range, byte_range)
         self.fresh_for_s = freshness_s(headers)
         self.confirmed = True
 
@@ -325,30 +327,30 @@ class _Arrival:
     """Receives a range of a pinned image; checks the response before any of it is delivered."""
 
     def __init__(
-        self, image: RemoteImage, address: ImageAddress, span: ByteRange, deliver: Deliver
+        self, image: RemoteImage, address: ImageAddress, byte_range: ByteRange, deliver: Deliver
     ) -> None:
         self._image = image
         self._address = address
-        self._span = span
+        self._byte_range = byte_range
         self._deliver = deliver
-        self._offset = span.start
+        self._offset = byte_range.start
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
-        self._image.check(self._address, status, headers, self._span)
+        self._image.check(self._address, status, headers, self._byte_range)
 
     def chunk(self, data: memoryview) -> None:
-        offset, span = self._offset, self._span
+        offset, byte_range = self._offset, self._byte_range
         self._image.traffic.bytes_downloaded += len(data)
         self._offset = offset + len(data)
-        if self._offset > span.stop:
-            raise _length_error(self._address, span, f"more than {span.length} bytes")
+        if self._offset > byte_range.stop:
+            raise _length_error(self._address, byte_range, f"more than {byte_range.length} bytes")
         self._deliver(offset, data)
 
     def check_end(self) -> None:
-        """Raises unless all of the span came."""
-        if self._offset != self._span.stop:
-            found = f"{self._offset - self._span.start} bytes"
-            raise _length_error(self._address, self._span, found)
+        """Raises unless all of the range came."""
+        if self._offset != self._byte_range.stop:
+            found = f"{self._offset - self._byte_range.start} bytes"
+            raise _length_error(self._address, self._byte_range, found)
 
 
 def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str]) -> ContentRange:
@@ -371,20 +373,23 @@ def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str
 
 
 def _check_range(
-    address: ImageAddress, headers: Mapping[str, str], content_range: ContentRange, span: ByteRange
+    address: ImageAddress,
+    headers: Mapping[str, str],
+    content_range: ContentRange,
+    byte_range: ByteRange,
 ) -> None:
-    """Raises unless the response is all of `span`."""
-    if content_range.range != span:
-        expected = ContentRange(span, content_range.size)
+    """Raises unless the response is all of `byte_range`."""
+    if content_range.range != byte_range:
+        expected = ContentRange(byte_range, content_range.size)
         raise _wrong(address, "Content-Range", str(expected), str(content_range))
     length = headers.get("content-length")
-    if length is not None and length != str(span.length):
-        raise _length_error(address, span, f"{length} bytes")
+    if length is not None and length != str(byte_range.length):
+        raise _length_error(address, byte_range, f"{length} bytes")
 
 
 def _wrong(address: ImageAddress, what: str, expected: str, found: str) -> InvalidResponseError:
     return InvalidResponseError(address.shown, what, expected, found[:_MAX_FOUND])
 
 
-def _length_error(address: ImageAddress, span: ByteRange, found: str) -> InvalidResponseError:
-    return _wrong(address, "the length of the response", f"{span.length} bytes", found)
+def _length_error(address: ImageAddress, byte_range: ByteRange, found: str) -> InvalidResponseError:
+    return _wrong(address, "the length of the response", f"{byte_range.length} bytes", found)

@@ -37,7 +37,8 @@ _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _HEADER_NAME = re.compile(r"[a-z0-9-]+")
 # A token must be long enough not to be guessed.
 _SHORTEST_TOKEN = 16
-# A chunk of a body is 256 KiB; slower than this it would take longer than clients wait.
+# A chunk of a body is 128 KiB (CHUNK_LENGTH) and waits until the client may have all of it. Slower
+# than this it would wait for more than two seconds, and several at once for longer than clients do.
 _SLOWEST_BYTES_PER_S = 64 * 1024
 
 Seconds = Annotated[int, Field(ge=0)]

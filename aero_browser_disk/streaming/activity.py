@@ -61,7 +61,7 @@ class Activity:
     """Which layer reports reads and writes. 0: this disk; 1: an overlay over it; 2: the emulator.
     What a lower layer reports of the same reads is not counted again."""
     dropped: int = 0
-    """Events that had to go to make room for later ones."""
+    """Events that were dropped for later ones."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
     _intervals: deque[Interval] = field(default_factory=lambda: deque(maxlen=MAX_INTERVALS))
 
@@ -104,7 +104,7 @@ class Activity:
         return _WatchedSource(source, self)
 
     def trace(self, size: int, version: str) -> bytes:
-        """All events that are held, as a JSON document, for a disk of that size and version.
+        """All events that are kept, as a JSON document, for a disk of that size and version.
 
         Times are milliseconds since the first event; each event is time, kind, offset, length.
         """
@@ -136,18 +136,18 @@ class _WatchedSource:
         self._source = source
         self._activity = activity
 
-    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
+    async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
         activity = self._activity
         if not activity.on:
-            await self._source.fetch(span, deliver)
+            await self._source.fetch(byte_range, deliver)
             return
 
         def delivered(offset: int, data: memoryview) -> None:
             activity.note("arrival", offset, len(data))
             deliver(offset, data)
 
-        activity.note("request", span.start, span.stop - span.start)
-        await self._source.fetch(span, delivered)
+        activity.note("request", byte_range.start, byte_range.stop - byte_range.start)
+        await self._source.fetch(byte_range, delivered)
 
 
 def mean_rates(intervals: Iterable[Interval], over_s: float = 2.0) -> Interval:

@@ -96,7 +96,7 @@ class BlockFetch:
         self._partial = bytearray()  # the beginning of a block whose end is in the next chunk
 
     @property
-    def span(self) -> tuple[int, int]:
+    def byte_range(self) -> tuple[int, int]:
         """The offsets of the first byte that is left, and after the last, in the image."""
         block_size = self._image.block_size
         return self.left[0] * block_size, min((self.left[-1] + 1) * block_size, self._image.size)

@@ -12,18 +12,18 @@ from .boot_profile import BootProfile
 CHUNK = 4 << 20
 _AT_ONCE = 4
 
-Spans = Sequence[tuple[int, int]]
+Ranges = Sequence[tuple[int, int]]
 """(offset, length) of runs of bytes."""
 
 
-async def read_in_order(disk: Disk, spans: Spans) -> AsyncIterator[bytes]:
-    """The bytes of each span, in order; some are under way ahead of the others.
+async def read_in_order(disk: Disk, ranges: Ranges) -> AsyncIterator[bytes]:
+    """The bytes of each range, in order; some are under way ahead of the others.
 
     They are no part of the disk's boot profile. Raises what the disk raises.
     """
     under_way: list[asyncio.Task[bytes]] = []
     try:
-        for offset, length in spans:
+        for offset, length in ranges:
             with background_reads():
                 under_way.append(asyncio.ensure_future(disk.read(offset, length)))
             if len(under_way) >= _AT_ONCE:
@@ -37,12 +37,12 @@ async def read_in_order(disk: Disk, spans: Spans) -> AsyncIterator[bytes]:
 
 
 def chunks_of(offset: int, length: int, step: int = CHUNK) -> list[tuple[int, int]]:
-    """The `length` bytes at `offset` as spans of at most `step` bytes."""
+    """The `length` bytes at `offset` as ranges of at most `step` bytes."""
     stop = offset + length
     return [(at, min(step, stop - at)) for at in range(offset, stop, step)]
 
 
-def profile_spans(profile: BootProfile) -> Iterator[tuple[int, int]]:
+def profile_ranges(profile: BootProfile) -> Iterator[tuple[int, int]]:
     """The blocks of a boot profile, in its order."""
     for block in profile.blocks:
         offset = block * profile.block_size

@@ -124,7 +124,7 @@ class CacheFolder:
     async def cache_for(
         self, version: ImageVersion, block_size: int, limit: int | None
     ) -> tuple[BlockCache, list[Notice]]:
-        """A cache for one version; in memory when versions look alike, or for want of room."""
+        """A cache for one version; in memory if versions look alike or the storage is full."""
         if not version.validator:
             self.follows = False  # the other tab may have another version
         if not version.validator and self.storage.kind != "memory":

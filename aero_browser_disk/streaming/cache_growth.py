@@ -40,14 +40,14 @@ class CacheGrowth:
         self._closed = False
 
     @property
-    def has_room(self) -> bool:
+    def has_free_space(self) -> bool:
         """Whether a block that no read waits for may be cached; not while that is being asked."""
-        return self._asking is None and self.cache.has_room
+        return self._asking is None and self.cache.has_free_space
 
     @property
     def is_refused(self) -> bool:
         """Whether the caches of other images leave no space for another block of this one."""
-        return bool(self._ask_again_at) and not self.cache.has_room
+        return bool(self._ask_again_at) and not self.cache.has_free_space
 
     def check(self) -> None:
         """Asks for more space if it is about to run out. To be called as the cache fills."""
@@ -76,10 +76,10 @@ class CacheGrowth:
         if not self._closed:
             self._grown()
 
-    def _take(self, wanted: int, room: int) -> None:
-        is_refused = room < wanted
-        self._granted = min(room, wanted)  # other caches grow too: no more than this at once
+    def _take(self, wanted: int, capacity: int) -> None:
+        is_refused = capacity < wanted
+        self._granted = min(capacity, wanted)  # other caches grow too: no more than this at once
         # Until it is refused the cache may grow further: what comes in while a question is under
         # way must not evict what is there.
-        self.cache.allow(room if is_refused else self.cache.limit)
+        self.cache.allow(capacity if is_refused else self.cache.limit)
         self._ask_again_at = self._clock.now() + _RETRY_AFTER_S if is_refused else 0.0

@@ -20,7 +20,8 @@ from ..remote.documents import read_document, whole_number
 
 FORMAT: Final = "aero-disk-digests"
 DIGEST_LENGTH: Final = 32  # bytes of a SHA-256
-# The default block of the client: a block can be checked without more of the image than itself.
+# Four of the client's default blocks: a chunk is fetched and checked whole, so the client's blocks
+# are at least this large, and a list of smaller chunks is longer.
 DEFAULT_CHUNK_SIZE: Final = 64 * 1024
 _VERSION: Final = 1
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 4 * 1024, 64 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""A disk as a row of cells: which of it is held here, and where something happens.
+"""A disk as a row of cells: which of it is stored here, and where something happens.
 
 A cell is a power of two of blocks, so that its borders are borders of blocks and stay where they
 are while the map is looked at from nearer or farther away.
@@ -21,7 +21,7 @@ FETCHED_NOW, IN_PROFILE = 1, 2
 RECENT_S = 6.0
 MAX_CELLS = 1 << 15
 _MAX_HOT = 2000  # events that a look at the map goes through
-_REST = 30  # times the time that counting what is held takes, between two counts
+_REST = 30  # times the time that counting what is stored takes, between two counts
 
 LocalRange = tuple[int, int]  # offset and length in bytes
 
@@ -58,58 +58,59 @@ class MappedDisk(Protocol):
 class Cells:
     """A part of a disk in cells of `cell_size` bytes, the first at `start`; one byte for each.
 
-    `held` is the share that is held (255: all of it, 0: nothing), `heat` how recently some of it
-    was read or written (255: just now, 0: not within `RECENT_S`), `marks` what else holds of it.
+    `stored` is the share that is cached, or written to a local disk (255: all of it, 0: nothing),
+    `heat` how recently some of it was read or written (255: just now, 0: not within
+    `RECENT_S`), `marks` its `FETCHED_NOW` and `IN_PROFILE` bits.
     """
 
     start: int
     cell_size: int
-    held: bytes
+    stored: bytes
     heat: bytes
     marks: bytes
 
     def __len__(self) -> int:
-        return len(self.held)
+        return len(self.stored)
 
 
 class DiskMap:
-    """The map of one disk. Counting many held blocks takes a while, so it is done now and then."""
+    """The map of one disk. Many blocks take a while to count, so they are counted now and then."""
 
     def __init__(self, disk: MappedDisk) -> None:
         self.disk = disk
-        self._place = (0, 0, 0)
+        self._view = (0, 0, 0)
         self._shares = b""
         self._count_after = 0.0
-        self._profile_place = (0, 0, 0)
+        self._profile_view = (0, 0, 0)
         self._in_profile: set[int] = set()
 
-    def cells(self, start: int, length: int, most: int) -> Cells:
-        """At most `most` cells that show the `length` bytes at `start`, in bytes.
+    def cells(self, start: int, length: int, max_cells: int) -> Cells:
+        """At most `max_cells` cells that show the `length` bytes at `start`, in bytes.
 
         What reaches outside the disk is cut off; there is always at least one cell.
         """
         size, block_size = self.disk.info.size, self.disk.info.block_size
         start = min(max(start, 0), size - 1)
         length = min(max(length, 1), size - start)
-        cell_size = _cell_size(start, length, min(max(most, 1), MAX_CELLS), block_size)
+        cell_size = _cell_size(start, length, min(max(max_cells, 1), MAX_CELLS), block_size)
         stop = min(-(-(start + length) // cell_size) * cell_size, size)
         start -= start % cell_size
         count = -(-(stop - start) // cell_size)
         return Cells(
             start,
             cell_size,
-            self._held(start, cell_size, count),
+            self._stored(start, cell_size, count),
             _heat(self.disk.activity, start, cell_size, count),
             self._marks(start, cell_size, count),
         )
 
-    def _held(self, start: int, cell_size: int, count: int) -> bytes:
+    def _stored(self, start: int, cell_size: int, count: int) -> bytes:
         began = time.monotonic()
-        place = (start, cell_size, count)
-        if place == self._place and began < self._count_after:
+        view = (start, cell_size, count)
+        if view == self._view and began < self._count_after:
             return self._shares
         info = self.disk.info
-        in_blocks = held_shares(
+        in_blocks = stored_shares(
             self.disk.cached_blocks(),
             first=start // info.block_size,
             per_cell=cell_size // info.block_size,
@@ -119,7 +120,7 @@ class DiskMap:
         written = range_shares(self.disk.local_ranges(), start, cell_size, count, info.size)
         self._shares = bytes(map(max, in_blocks, written))
         ended = time.monotonic()
-        self._place, self._count_after = place, ended + _REST * (ended - began)
+        self._view, self._count_after = view, ended + _REST * (ended - began)
         return self._shares
 
     def _marks(self, start: int, cell_size: int, count: int) -> bytes:
@@ -129,9 +130,9 @@ class DiskMap:
         def cells_of(blocks: Iterable[int]) -> set[int]:
             return {(block - first) // per_cell for block in blocks} & set(range(count))
 
-        place = (start, cell_size, count)
-        if place != self._profile_place:
-            self._profile_place = place
+        view = (start, cell_size, count)
+        if view != self._profile_view:
+            self._profile_view = view
             self._in_profile = cells_of(self.disk.profile_blocks())
         marks = bytearray(count)
         for cell in self._in_profile:
@@ -141,15 +142,15 @@ class DiskMap:
         return bytes(marks)
 
 
-def held_shares(
-    held: Iterable[int], *, first: int, per_cell: int, count: int, blocks: int
+def stored_shares(
+    stored: Iterable[int], *, first: int, per_cell: int, count: int, blocks: int
 ) -> bytes:
-    """For each of `count` cells of `per_cell` blocks from block `first` on, the share in `held`.
+    """For each of `count` cells of `per_cell` blocks from block `first` on, the share in `stored`.
 
     `blocks` is the number of blocks in the image, whose last cell may end early. A cell that holds
     something is never 0, and one that lacks something never 255.
     """
-    in_cells = Counter([(block - first) // per_cell for block in held])
+    in_cells = Counter([(block - first) // per_cell for block in stored])
     shares = bytearray(count)
     for cell, number in in_cells.items():
         if 0 <= cell < count:
@@ -161,26 +162,26 @@ def held_shares(
 def range_shares(
     ranges: Iterable[LocalRange], start: int, cell_size: int, count: int, size: int
 ) -> bytes:
-    """As `held_shares`, for ranges of bytes of a disk of `size` bytes."""
-    held = [0] * count
+    """As `stored_shares`, for ranges of bytes of a disk of `size` bytes."""
+    stored = [0] * count
     for offset, length in ranges:
         first = max((offset - start) // cell_size, 0)
         last = min((offset + length - 1 - start) // cell_size, count - 1)
         for cell in range(first, last + 1):
             begin = start + cell * cell_size
-            held[cell] += min(begin + cell_size, offset + length) - max(begin, offset)
+            stored[cell] += min(begin + cell_size, offset + length) - max(begin, offset)
     shares = bytearray(count)
-    for cell, number in enumerate(held):
+    for cell, number in enumerate(stored):
         if number:
             whole = min(cell_size, size - start - cell * cell_size)
             shares[cell] = max(1, number * 255 // whole)
     return bytes(shares)
 
 
-def _cell_size(start: int, length: int, most: int, block_size: int) -> int:
+def _cell_size(start: int, length: int, max_cells: int, block_size: int) -> int:
     """The smallest power of two of blocks at which so many cells reach over the whole part."""
     cell_size = block_size
-    while -(-(start % cell_size + length) // cell_size) > most:
+    while -(-(start % cell_size + length) // cell_size) > max_cells:
         cell_size *= 2
     return cell_size
 
@@ -206,7 +207,7 @@ def cell_states(cells: Cells, index: int) -> Sequence[str]:
         states.append("fetched")
     if cells.heat[index]:
         states.append("read")
-    states.append({0: "missing", 255: "held"}.get(cells.held[index], "partly"))
+    states.append({0: "missing", 255: "stored"}.get(cells.stored[index], "partly"))
     if cells.marks[index] & IN_PROFILE:
         states.append("profile")
     return states

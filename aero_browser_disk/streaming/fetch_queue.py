@@ -31,8 +31,8 @@ IsMissing = Callable[[int], bool]
 class RangeSource(Protocol):
     """Where the bytes of an image come from: see `RemoteImage.fetch`."""
 
-    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
-        """Hands the bytes of `span` to `deliver`, in order, with their offsets."""
+    async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `byte_range` to `deliver`, in order, with their offsets."""
 
 
 class BackgroundSource(Protocol):
@@ -90,7 +90,7 @@ class FetchQueue:
 
     @property
     def under_way(self) -> Collection[int]:
-        """The blocks that are asked for, or waiting for a place."""
+        """The blocks that are asked for, or waiting for a request slot."""
         return self._arriving.keys()
 
     def is_missing(self, block: int) -> bool:

@@ -79,14 +79,14 @@ class LayoutSource:
         self._opening = asyncio.Lock()
         self._reader: LayoutReader | None = None
 
-    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
-        """Hands the bytes of `span` to `deliver`, in order.
+    async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `byte_range` to `deliver`, in order.
 
         Raises what the server does, and `DamagedImageError`; what was delivered is still right.
         """
         reader = await self._opened()
         packed: list[Segment] = []
-        async for found in segments(reader.layout, span.start, span.stop):
+        async for found in segments(reader.layout, byte_range.start, byte_range.stop):
             if found.unpack is not None:
                 packed.append(found)
                 if found.stop - packed[0].start < _MAX_PACKED:

@@ -14,15 +14,15 @@ _BRIDGED = 1  # blocks between two runs that cost less than a request of their o
 
 
 class ProfileReplay:
-    """Fetches the blocks of a boot profile, in requests of at most `most` blocks.
+    """Fetches the blocks of a boot profile, in requests of at most `max_blocks` blocks.
 
     Neighbours come together wherever in the boot they are needed, the runs in the order in which
     the boot first needs any block of them: fewer round trips gain more than an exact order does
     (measured by replaying a Debian boot: 1.08 times the bound, against 1.14 in exact order).
     """
 
-    def __init__(self, blocks: Sequence[int], most: int) -> None:
-        self._runs = deque(_runs_by_first_use(blocks, most))
+    def __init__(self, blocks: Sequence[int], max_blocks: int) -> None:
+        self._runs = deque(_runs_by_first_use(blocks, max_blocks))
 
     def is_done(self) -> bool:
         """Whether all of it was asked for."""
@@ -42,12 +42,12 @@ class ProfileReplay:
         return None
 
 
-def _runs_by_first_use(blocks: Sequence[int], most: int) -> list[range]:
+def _runs_by_first_use(blocks: Sequence[int], max_blocks: int) -> list[range]:
     first_use = {block: position for position, block in enumerate(blocks)}
     runs: list[range] = []
     for block in sorted(first_use):
         near = runs and block - runs[-1].stop <= _BRIDGED
-        if near and block - runs[-1].start < most:
+        if near and block - runs[-1].start < max_blocks:
             runs[-1] = range(runs[-1].start, block + 1)
         else:
             runs.append(range(block, block + 1))
@@ -88,18 +88,18 @@ class BundleReplay:
 class WholeImage:
     """Fetches every block that is missing, from the first to the last, while `wanted`.
 
-    And while there is room: what drives other blocks out would be fetched for ever.
+    And while the cache has free space: blocks that evict others would be fetched for ever.
     """
 
-    def __init__(self, blocks: int, most: int, has_room: Callable[[], bool]) -> None:
+    def __init__(self, blocks: int, max_blocks: int, has_free_space: Callable[[], bool]) -> None:
         self.wanted = False
         self._blocks = blocks
-        self._most = most
-        self._has_room = has_room
+        self._max_blocks = max_blocks
+        self._has_free_space = has_free_space
         self._next = 0
 
     def next_run(self, is_missing: IsMissing) -> range | None:
-        if not self.wanted or not self._has_room():
+        if not self.wanted or not self._has_free_space():
             return None
         run = self._run_from(self._next, is_missing) or self._run_from(0, is_missing)
         self._next = run.stop if run else 0
@@ -110,7 +110,7 @@ class WholeImage:
         if first is None:
             return None
         stop = first + 1
-        while stop - first < self._most and is_missing(stop):
+        while stop - first < self._max_blocks and is_missing(stop):
             stop += 1
         return range(first, stop)
 

@@ -53,7 +53,7 @@ class ReadAhead:
         self.wasted = 0
         """Blocks fetched ahead that nobody read for long."""
         self._blocks = blocks
-        self._after_one, self._after_more, self._modest, self._long, self._most = (
+        self._after_one, self._after_more, self._modest, self._long, self._max_window = (
             max(1, size // block_size) for size in _WINDOWS
         )
         self._strides = Strides(blocks, block_size)
@@ -96,8 +96,8 @@ class ReadAhead:
                 stream.planned = block + 1
                 if is_missing(block):
                     stop = block + 1
-                    most = min(wanted.stop, block + self._request)
-                    while stop < most and is_missing(stop):
+                    limit = min(wanted.stop, block + self._request)
+                    while stop < limit and is_missing(stop):
                         stop += 1
                     stream.planned = stop
                     run = range(block, stop)
@@ -144,8 +144,8 @@ class ReadAhead:
         stream.start = first
         stream.next = max(stream.next, last + 1)
         length = stream.next - stream.begin
-        most = self._modest if length < self._long else max(self._modest, length // 4)
-        stream.window = self._window(min(max(stream.window, 1) * 2, most, self._most))
+        limit = self._modest if length < self._long else max(self._modest, length // 4)
+        stream.window = self._window(min(max(stream.window, 1) * 2, limit, self._max_window))
 
     def _wanted(self, stream: _Stream) -> range:
         start = max(stream.next, stream.planned)

@@ -1,6 +1,6 @@
 """Responds to the clients of a disk's shared memory: blocks go into frames, requests to the disk.
 
-What takes no waiting is answered in the call that asks. The protocol is described in
+Requests that need no waiting get their response in the call that asks. The protocol is described in
 `web/lib/shared-protocol.mjs`.
 """
 
@@ -72,12 +72,12 @@ class SharedDisk:
     """The shared memory of one disk: its frames, and the requests of its clients."""
 
     def __init__(self, disk: Disk, memory_bytes: int, make_memory: MakeSharedMemory) -> None:
-        """Raises `InvalidOptionError` when the disk is one whose changes nobody tells of."""
+        """Raises `InvalidOptionError` when the disk does not report its changes."""
         info = disk.info
         if isinstance(disk, Changing):
             disk.watch(self._changed)
         elif not info.read_only:
-            raise InvalidOptionError("disk", type(disk).__name__, "one that tells of its changes")
+            raise InvalidOptionError("disk", type(disk).__name__, "one that reports its changes")
         self.geometry = geometry_for(info.size, info.block_size, memory_bytes)
         shifts = self.geometry.frame_shift, self.geometry.set_shift
         self.memory = make_memory(*shifts, info.size, self)
@@ -85,7 +85,7 @@ class SharedDisk:
         self._size = info.size
         self._locate = disk.locate if isinstance(disk, Locating) else _nowhere
         self._shift = self.geometry.frame_shift
-        self._file: File | None = None  # that blocks are placed in
+        self._file: File | None = None  # that blocks are read from
         self._changes = 0  # what was read before a change and put later may be stale
         self._clients: set[int] = set()
         self._numbers = itertools.count(1)
@@ -146,8 +146,8 @@ class SharedDisk:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-    def place(self, block: int) -> int:
-        """Where a block lies in the file that the memory was told of; -1 when nowhere there.
+    def offset_of(self, block: int) -> int:
+        """The offset of a block in the file that `share_file` named; -1 when it is not there.
 
         The one call for a block that is cached, so it does nothing else. Never raises.
         """
@@ -267,8 +267,8 @@ class SharedDisk:
         if ahead is not None and ahead[0] == offset and len(ahead[1]) >= length:
             self._put_ahead(client, entry, offset, length, ahead[1])
             return OK
-        place = self._locate(offset, length)
-        if place is not None and self.memory.fill_buffer(client, entry, 0, *place, length):
+        located = self._locate(offset, length)
+        if located is not None and self.memory.fill_buffer(client, entry, 0, *located, length):
             return OK
         data = bytearray(length)
         if self._disk.try_read_into(offset, data):

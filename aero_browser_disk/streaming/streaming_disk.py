@@ -156,14 +156,14 @@ class StreamingDisk(ClosesOnExit):
         block_size = self._block_size
         block = offset // block_size
         last = (stop - 1) // block_size
-        held = self._cache.read_into(block, offset - block * block_size, target)
-        if not held and not self._read_scattered(offset, target, block, last):
+        is_read = self._cache.read_into(block, offset - block * block_size, target)
+        if not is_read and not self._read_scattered(offset, target, block, last):
             return False
         self._note_hit(offset, length, block, last)
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The cache's file and the place in it of bytes that lie there as a whole, else None.
+        """The cache's file and the offset in it of bytes that lie there in one run, else None.
 
         Counts as a read of them, which the caller is to do. Raises as `try_read_into` does.
         """
@@ -173,10 +173,10 @@ class StreamingDisk(ClosesOnExit):
             return None  # there is nothing to read
         block_size = self._block_size
         block = offset // block_size
-        place = self._cache.locate(block, offset - block * block_size, length)
-        if place is not None:
+        located = self._cache.locate(block, offset - block * block_size, length)
+        if located is not None:
             self._note_hit(offset, length, block, (stop - 1) // block_size)
-        return place
+        return located
 
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.try_read_into(offset, target):
@@ -230,7 +230,7 @@ class StreamingDisk(ClosesOnExit):
         self._sink.commit(range(0))
 
     async def prime(self) -> None:
-        """Fetches the first block, which every reader of a disk asks for, unless it is held.
+        """Fetches the first block, which every reader of a disk asks for, unless it is cached.
 
         So a server that cannot serve ranges is found out when the disk is opened.
         """
@@ -259,8 +259,8 @@ class StreamingDisk(ClosesOnExit):
     def keep_whole_image(self) -> None:
         """Downloads all that is missing, behind everything else, until `pause_keeping`.
 
-        Goes on where it was, after a restart too. `stats` tell how far it is. Stops with the notice
-        `storage-full` when there is no room, and tries again when it is called again. Raises
+        Goes on where it was, after a restart too. `stats` has the progress. Stops with the notice
+        `storage-full` when the storage is full, and tries again when it is called again. Raises
         `InvalidOptionError` when the cache's limit is below the size of the image.
         """
         self._check(0, 0)
@@ -389,7 +389,7 @@ class StreamingDisk(ClosesOnExit):
             self._queue.pump()
 
     def _read_scattered(self, offset: int, target: WritableBuffer, block: int, last: int) -> bool:
-        """Reads blocks that are all held, though not one behind the other."""
+        """Reads blocks that are all cached, though not one behind the other."""
         cache = self._cache
         if block == last or not all(number in cache for number in range(block, last + 1)):
             return False

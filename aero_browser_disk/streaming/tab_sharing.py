@@ -94,13 +94,13 @@ class SharedSource:
         self._channel = channels.open(name, self._hear)
         self._has_holder = True
 
-    async def fetch(self, span: ByteRange, deliver: Arrived) -> None:
-        """Hands the bytes of `span` to `deliver`, in order; raises what the server does."""
-        offset = span.start
+    async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
+        """Hands the bytes of `byte_range` to `deliver`, in order; raises what the server does."""
+        offset = byte_range.start
         if self._has_holder:
-            offset = await self._ask_holder(span, deliver)
-        if offset < span.stop:
-            await self._server.fetch(ByteRange(offset, span.stop), deliver)
+            offset = await self._ask_holder(byte_range, deliver)
+        if offset < byte_range.stop:
+            await self._server.fetch(ByteRange(offset, byte_range.stop), deliver)
 
     def holder_is_gone(self) -> None:
         """Nobody holds the files any more: what waits for a response goes to the server."""
@@ -113,27 +113,27 @@ class SharedSource:
         self.holder_is_gone()
         self._channel.close()
 
-    async def _ask_holder(self, span: ByteRange, deliver: Arrived) -> int:
+    async def _ask_holder(self, byte_range: ByteRange, deliver: Arrived) -> int:
         """Delivers what the holder gives; returns where that ends."""
         ask = next(self._numbers)
         responses: asyncio.Queue[Message] = asyncio.Queue()
         self._responses[ask] = responses
-        offset = span.start
+        offset = byte_range.start
         self._channel.send(
             {
                 "ask": ask,
                 "from": self._me,
                 "version": self._version,
-                "start": span.start,
-                "stop": span.stop,
+                "start": byte_range.start,
+                "stop": byte_range.stop,
             }
         )
         try:
-            while offset < span.stop:
+            while offset < byte_range.stop:
                 async with asyncio.timeout(_SILENCE_S):
                     message = await responses.get()
                 data = message.get("data")
-                if not isinstance(data, bytes) or offset + len(data) > span.stop:
+                if not isinstance(data, bytes) or offset + len(data) > byte_range.stop:
                     break
                 deliver(offset, memoryview(data))
                 offset += len(data)
@@ -141,7 +141,7 @@ class SharedSource:
             self._has_holder = False
         finally:
             del self._responses[ask]
-            if offset < span.stop:
+            if offset < byte_range.stop:
                 self._channel.send({"leave": ask, "from": self._me})
         return offset
 

@@ -44,10 +44,10 @@ class Behaviour:
     accept_ranges: bool = True
     """Send `Accept-Ranges: bytes`."""
     content_range: ContentRangeFault = "right"
-    """`shifted` tells of the bytes 512 further on, `wrong-size` of an image 512 bytes longer,
+    """`shifted` names the bytes 512 further on, `wrong-size` an image 512 bytes longer,
     `no-size` has `*` for the size."""
     head_length: bool = True
-    """HEAD tells `Content-Length`."""
+    """HEAD has a `Content-Length`."""
     chunked: bool = False
     """GET sends chunks and no `Content-Length`."""
     multipart: bool = False

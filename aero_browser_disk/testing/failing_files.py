@@ -68,7 +68,7 @@ class Fragment(NamedTuple):  # the quickest to make: tests of crashes make milli
 class FailingStorage:
     """A `Storage` that remembers which bytes are durable: those that a `flush()` followed.
 
-    Until told otherwise it does not fail. `quota` is in bytes of file content, holes included;
+    By default it does not fail. `quota` is in bytes of file content, holes included;
     `device` is in bytes of the blocks that were written or allocated: there a file may be longer
     than what it takes, and a write into its hole may be refused. A write that does not fit stores
     the part that does, as Chromium does, then raises `StorageFullError`. Removing is durable at
@@ -269,7 +269,7 @@ class FailingStorage:
         met = [fault for fault in self._faults if fault.meets(operation, path)]
         self._faults = [fault for fault in self._faults if fault.times > 0]
         if met and operation != "write":
-            raise met[0].error or StorageError(path, f"{operation} was told to fail")
+            raise met[0].error or StorageError(path, f"{operation} is set to fail")
         return met[0] if met else None
 
     def _dies(self) -> bool:
@@ -325,7 +325,7 @@ class FailingFile:
         if dies:
             raise PowerCutError
         if fault is not None:
-            raise fault.error or StorageError(self._path, "a write was told to fail")
+            raise fault.error or StorageError(self._path, "a write is set to fail")
         if len(fits) < len(data):
             raise StorageFullError(self._path)
 

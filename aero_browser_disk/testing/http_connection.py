@@ -174,7 +174,7 @@ class Link:
             self._users -= 1
 
     def delay_s(self, length: int, bytes_per_s: float) -> float:
-        """Takes a place in the queue for `length` bytes; how long to wait until they are through.
+        """Queues `length` bytes; how long to wait until they are through.
 
         Being woken late is made up for, up to 50 ms, so that the rate holds on a busy machine.
         """

@@ -393,7 +393,7 @@ class HttpSuite:
         await self.send("POST", f"{self.origin}/_control/{name}", json.dumps(value or {}))
 
     async def _behave(self, once: Mapping[str, Any] | None = None, **fields: Any) -> None:
-        """Sets how the image is answered for, and forgets what was asked before."""
+        """Sets how the server responds for the image, and forgets earlier requests."""
         await self._command("behaviour", {"image": NAME, "behaviour": fields})
         if once is not None:
             command = {"image": NAME, "behaviour": once, "times": 1, "method": "GET"}
@@ -410,9 +410,9 @@ class HttpSuite:
         assert isinstance(requests, list)
         return requests
 
-    async def _receive(self, client: HttpClient, taker: _Taker, span: str) -> None:
+    async def _receive(self, client: HttpClient, taker: _Taker, byte_range: str) -> None:
         address = ImageAddress(self._url(), {}, timeout_s=_WAIT_S)
-        await receive_by(client)(address, {"Range": span}, taker)
+        await receive_by(client)(address, {"Range": byte_range}, taker)
 
     async def _check_receiving_fails(
         self, client: HttpClient, taker: _Taker, url: str, timeout_s: float = _WAIT_S

@@ -46,7 +46,7 @@ class ServedImage:
 
     def __init__(self, data: ImageData) -> None:
         self.behaviour: Behaviour | None = None
-        """How it is answered for; None: as the server's behaviour says."""
+        """How the server responds for it; None: as the server's own behaviour says."""
         self._content = _content(data)
         self._generation = 1
 
@@ -93,7 +93,7 @@ class _Bytes:
 
 class _FileBytes:
     def __init__(self, path: Path) -> None:
-        self._file = path.open("rb", buffering=0)  # kept: a file put in its place is another image
+        self._file = path.open("rb", buffering=0)  # kept: a file that replaces it is another image
         weakref.finalize(self, self._file.close)
 
     @property

@@ -14,7 +14,7 @@ Run `python -m aero_browser_disk.testing.image_server FILE... [--synthetic NAME=
 - `POST /_control/release`: stalled responses go on. `POST /_control/forget`: requests are
   forgotten.
 
-A wrong command is answered with 400 and `{"error": ...}`. These requests are not counted, and any
+An invalid command gets a 400 and `{"error": ...}`. These requests are not counted, and any
 page may send them: it is for tests, on this machine only.
 """
 
@@ -70,7 +70,7 @@ class ControlledServer(Protocol):
     async def until(self, predicate: Callable[[Self], bool], timeout_s: float = 10.0) -> None: ...
 
 
-async def answer_control(
+async def respond_to_command(
     server: ControlledServer, head: RequestHead, body: bytes
 ) -> ServedResponse:
     """Does what a control request asks and responds."""

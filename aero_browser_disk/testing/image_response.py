@@ -86,10 +86,10 @@ class ServedResponse:
     head_only: bool = False
 
 
-def answer_image(
+def image_response(
     request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
 ) -> ServedResponse:
-    """The response to a request for an image. `count` tells responses apart that must differ."""
+    """The response to a request for an image. `count` varies what must differ each time."""
     if request.method == "OPTIONS":
         return _preflight(request, behaviour)
     head = request.method == "HEAD"
@@ -102,15 +102,15 @@ def answer_image(
         return _text(behaviour.redirect_status, request, behaviour, location)
     if request.method not in ("GET", "HEAD"):
         return _text(405, request, behaviour, {"Allow": "GET, HEAD, OPTIONS"})
-    return _answer_bytes(request, version, behaviour, count)
+    return _bytes_response(request, version, behaviour, count)
 
 
-def answer_text(status: int, request: RequestHead, behaviour: Behaviour) -> ServedResponse:
+def text_response(status: int, request: RequestHead, behaviour: Behaviour) -> ServedResponse:
     """A status with its name for a body."""
     return _text(status, request, behaviour)
 
 
-def _answer_bytes(
+def _bytes_response(
     request: RequestHead, version: ServedVersion, behaviour: Behaviour, count: int
 ) -> ServedResponse:
     size = version.content.size
@@ -139,8 +139,8 @@ def _answer_bytes(
     if behaviour.cache_control is not None:
         headers["Cache-Control"] = behaviour.cache_control
     if wanted is not None:
-        told = _content_range(start, stop, size, behaviour)
-        body = _framed(headers, body, told, behaviour)
+        content_range = _content_range(start, stop, size, behaviour)
+        body = _framed(headers, body, content_range, behaviour)
     head = request.method == "HEAD"
     body = _encoded(headers, body, behaviour, head=head)
     return ServedResponse(
@@ -209,7 +209,7 @@ def _wanted_range(
 ) -> tuple[int, int] | None:
     """The half-open range asked for; an empty one if unsatisfiable; None for the whole image.
 
-    A list of ranges is answered with the whole image, which RFC 9110 §14.2 allows.
+    A list of ranges gets the whole image, which RFC 9110 §14.2 allows.
     """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", "").replace(" ", ""))
     condition = request.headers.get("if-range")

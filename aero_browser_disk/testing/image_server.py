@@ -28,8 +28,8 @@ from urllib.parse import quote, unquote
 from .behaviour import Behaviour
 from .http_connection import HttpConnection, MalformedRequestError
 from .image_content import ImageData, ServedImage
-from .image_control import CONTROL_PATH, MAX_CONTROL_BODY, answer_control
-from .image_response import RequestHead, ServedResponse, answer_image, answer_text
+from .image_control import CONTROL_PATH, MAX_CONTROL_BODY, respond_to_command
+from .image_response import RequestHead, ServedResponse, image_response, text_response
 from .request_log import Request, RequestLog
 from .response_sender import ResponseSender, head_bytes
 from .synthetic_image import SyntheticImage
@@ -67,7 +67,7 @@ class ImageServer:
         port: int = 0,
     ) -> None:
         self.behaviour = behaviour or Behaviour()
-        """How everything is answered that has no behaviour of its own."""
+        """How the server responds for images without a behaviour of their own."""
         self._images: dict[str, ServedImage] = {}
         for name, data in (images or {}).items():
             self.add(name, data)
@@ -208,12 +208,12 @@ class ImageServer:
 
     @property
     def in_flight(self) -> int:
-        """Requests for images that are being answered now."""
+        """Requests for images whose response is being sent."""
         return self._log.in_flight
 
     @property
     def max_in_flight(self) -> int:
-        """The most requests for images that were answered at once since the last `forget()`."""
+        """The highest number of image requests in flight at once since the last `forget()`."""
         return self._log.max_in_flight
 
     def wait_for(self, predicate: Predicate, timeout_s: float = 10.0) -> None:
@@ -270,20 +270,20 @@ class ImageServer:
                 head, keep = arrived
                 body = await connection.read_body(head, MAX_CONTROL_BODY)
                 if head.path.startswith(CONTROL_PATH):
-                    response = await answer_control(self, head, body)
+                    response = await respond_to_command(self, head, body)
                     await self._write(connection, _kept(response, keep=keep))
                 else:
-                    await self._answer(connection, head, keep=keep)
+                    await self._respond(connection, head, keep=keep)
                 if not keep:
                     return
         except MalformedRequestError as error:
-            response = answer_text(error.status, RequestHead("GET", "", "", {}), Behaviour())
+            response = text_response(error.status, RequestHead("GET", "", "", {}), Behaviour())
             await self._write(connection, _kept(response, keep=False))
 
     async def _write(self, connection: HttpConnection, response: ServedResponse) -> None:
         await connection.write(head_bytes(response) + response.body.read_all())
 
-    async def _answer(self, connection: HttpConnection, head: RequestHead, *, keep: bool) -> None:
+    async def _respond(self, connection: HttpConnection, head: RequestHead, *, keep: bool) -> None:
         name = unquote(head.path[1:])
         image = self._images.get(name)
         number = self._log.arrived(
@@ -292,10 +292,10 @@ class ImageServer:
         try:
             if image is None:
                 behaviour = Behaviour()
-                response = answer_text(404, head, behaviour)
+                response = text_response(404, head, behaviour)
             else:
                 behaviour = self._behaviour(name, image, head)
-                response = answer_image(head, image.version(), behaviour, number)
+                response = image_response(head, image.version(), behaviour, number)
                 if behaviour.ignore_range and response.status == 200 and "range" in head.headers:
                     behaviour = _slowed(behaviour, response)
             await self._sender.send(connection, number, _kept(response, keep=keep), behaviour)

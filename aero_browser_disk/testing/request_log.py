@@ -37,7 +37,7 @@ class Request:
     finished_s: float | None
 
     @property
-    def span(self) -> tuple[int, int] | None:
+    def byte_range(self) -> tuple[int, int] | None:
         """The half-open range asked for, when `range` is of the form `bytes=a-b`."""
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.range or "")
         return (int(match[1]), int(match[2]) + 1) if match else None
@@ -76,18 +76,18 @@ class RequestLog:
 
     @property
     def in_flight(self) -> int:
-        """Requests for images that are being answered now."""
+        """Requests for images whose response is being sent."""
         with self._changed:
             return len(self._in_flight)
 
     @property
     def max_in_flight(self) -> int:
-        """The most that were ever answered at once since the last `forget()`."""
+        """The highest number in flight at once since the last `forget()`."""
         with self._changed:
             return self._max_in_flight
 
     def forget(self) -> None:
-        """Starts over; of those under way nothing more is told, but they are in flight."""
+        """Starts over; requests under way are no longer recorded, but count as in flight."""
         with self._changed:
             self._requests.clear()
             self._max_in_flight = len(self._in_flight)
@@ -139,7 +139,7 @@ class RequestLog:
             self._changed.notify_all()
             return self._number
 
-    def answering(self, number: int, status: int) -> None:
+    def responding(self, number: int, status: int) -> None:
         """The response's head goes out now."""
         self._update(number, status=status)
 

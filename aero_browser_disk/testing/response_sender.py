@@ -51,7 +51,7 @@ class ResponseSender:
             await self._stall(connection, number)
         if behaviour.reset:
             connection.reset()
-        self._log.answering(number, response.status)
+        self._log.responding(number, response.status)
         if response.head_only:
             self._log.complete(number, 0)
             await connection.write(head_bytes(response))

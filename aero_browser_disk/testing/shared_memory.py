@@ -23,7 +23,7 @@ Failure = dict[str, object]
 
 
 class RequestFailedError(Exception):
-    """What a client is told: the failure's name is the message."""
+    """What a client receives: the message is the failure's name."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure["name"])
@@ -107,7 +107,7 @@ class ProcessMemory:
 
     def free(self) -> None:
         assert self.closed
-        assert not any(client.waiting for client in self._mailboxes.values()), "one is not answered"
+        assert not any(client.waiting for client in self._mailboxes.values()), "one has no response"
         self.freed = True
 
     def read(self, offset: int, target: memoryview) -> int:
@@ -128,7 +128,7 @@ class ProcessMemory:
         for block in range(offset // self.frame_size, -(-(offset + length) // self.frame_size)):
             if self.has(block):
                 continue
-            at = self.requests.place(block)
+            at = self.requests.offset_of(block)
             data = bytearray(min(self.frame_size, self.size - block * self.frame_size))
             if at < 0 or self._file is None or self._file.read_into(data, at) != len(data):
                 return False

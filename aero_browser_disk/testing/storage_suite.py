@@ -114,10 +114,10 @@ class StorageSuite:
             assert await storage.facts("a/b") is None
             file = await storage.open("a/b")
             file.write(b"0123456789", 0)
-            held = await storage.facts("a/b")
+            facts = await storage.facts("a/b")
             file.close()
             free = await storage.facts("a/b")
-            assert held is not None
+            assert facts is not None
             assert free is not None
             assert free.size == 10
 
@@ -146,13 +146,13 @@ class StorageSuite:
             assert _content(file) == b"a" + bytes(4999) + b"b"
 
     async def test_buffers_may_lie_anywhere_in_memory(self) -> None:
-        """A platform may read another way to a place where the quick way is slow."""
+        """A platform may read in another way to an address where the quick way is slow."""
         length = (2 << 20) + 123
         content = bytes(range(251)) * ((length + 4096) // 251 + 1)
-        room = bytearray(length + 4096)
+        buffer = bytearray(length + 4096)
         async with self._file() as file:
             for shift in (*range(0, 64, 7), 2048, 4090):
-                view = memoryview(room)[shift : shift + length]
+                view = memoryview(buffer)[shift : shift + length]
                 view[:] = content[shift : shift + length]
                 file.write(view, 5)
                 view[:] = bytes(length)

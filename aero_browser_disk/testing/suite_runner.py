@@ -1,4 +1,4 @@
-"""Runs a suite without pytest, for places where pytest cannot collect: a browser's worker.
+"""Runs a suite without pytest, where pytest cannot collect tests: in a browser's worker.
 
 In a test of pytest-pyodide:
 
@@ -30,7 +30,7 @@ def check_names(suite: type) -> list[str]:
 
 
 async def run_suite(suite: type, timeout_s: float = 30.0) -> list[Result]:
-    """Runs each check of a suite on an instance of its own and tells how each went.
+    """Runs each check of a suite on an instance of its own and returns how each went.
 
     A check fails when it raises, or takes longer than `timeout_s`. A subclass leaves a check out
     by setting its name to None.

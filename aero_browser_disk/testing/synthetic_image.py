@@ -16,8 +16,8 @@ PAGE_SIZE = 4096
 class SyntheticImage:
     """An image of `size` bytes that depend on nothing but their offset and `seed`.
 
-    The bytes look random: no two pages, and no two places in a page, are alike, so a block in the
-    wrong place, of the wrong image or of zeros never compares equal. Two images with one seed and
+    The bytes look random: no two pages, and no two ranges of a page, are alike, so a block at the
+    wrong offset, of the wrong image or of zeros never compares equal. Two images with one seed and
     different sizes agree as far as both go. Nothing is kept in memory; about 250 MB/s come out of
     one core.
     """

@@ -58,8 +58,8 @@ class WritableDiskSuite(DiskSuite):
             model = bytearray(self._bytes(0, self.size))
             for number in range(150):
                 start = random.randrange(self.size)
-                most = random.choice([SECTOR, 4096, 20_000, 300_000])
-                length = min(random.randrange(most + 1), self.size - start)
+                longest = random.choice([SECTOR, 4096, 20_000, 300_000])
+                length = min(random.randrange(longest + 1), self.size - start)
                 what = random.random()
                 if what < 0.5:
                     data = _data(number, length)

@@ -23,7 +23,7 @@ Compression = Literal["gzip", "zstd"]
 SUFFIXES: dict[str | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
 _CHUNK = 4 * MIB
-_HELD = 32 * MIB  # at once from a file to the page: each way there takes its time (measured)
+_FOREIGN = 32 * MIB  # at once from a file to the page: each way there takes its time (measured)
 _HOLE = 16 * MIB  # zeros that are packed once, and then repeated
 _SMALL_ZEROS = 64 << 10
 _GZIP_LEVEL = 1  # 6 takes three times as long for a tenth less (measured on a Debian image)
@@ -46,7 +46,7 @@ _ZEROS = bytes(1 << 20)
 Part = bytes | bytearray | Hole
 
 
-class HeldPart(Protocol):
+class ForeignPart(Protocol):
     """Bytes in JavaScript's memory, on their way to the page."""
 
     def __len__(self) -> int:
@@ -54,10 +54,10 @@ class HeldPart(Protocol):
 
 
 @runtime_checkable
-class HoldingFile(Protocol):
+class ForeignReadableFile(Protocol):
     """A file that can be read into memory that is not Python's."""
 
-    def hold(self, offset: int, length: int) -> HeldPart | None:
+    def read_foreign(self, offset: int, length: int) -> ForeignPart | None:
         """Some of its bytes, None where it cannot; raises as `File.read_into`."""
 
 
@@ -81,7 +81,7 @@ async def exported(
 ) -> AsyncGenerator[Part, None]:
     """The bytes of a disk as a file, in order; raw ones have holes in them.
 
-    `reached` is told where on the disk it is, before what goes out for that.
+    `reached` is called with the offset on the disk before the part for it is yielded.
 
     gzip and Zstandard files are made of several members or frames, which their own tools read as
     one. Raises `InvalidOptionError`, `UnsupportedImageError` where this Python has no Zstandard,
@@ -104,9 +104,9 @@ async def exported(
         yield rest
 
 
-async def exported_held(
+async def exported_foreign(
     disk: Disk, reached: Callable[[int], None] = lambda _: None
-) -> AsyncGenerator[Part | HeldPart, None]:
+) -> AsyncGenerator[Part | ForeignPart, None]:
     """As `exported`, raw; bytes that lie in a browser's file as a whole pass Python by."""
     for start, stop, is_data in _runs(disk):
         if not is_data:
@@ -114,9 +114,9 @@ async def exported_held(
             yield Hole(stop - start)
         offset = start if is_data else stop
         while offset < stop:
-            part = _held(disk, offset, min(_HELD, stop - offset))
+            part = _read_foreign(disk, offset, min(_FOREIGN, stop - offset))
             if part is None:
-                part = _held(disk, offset, min(_CHUNK, stop - offset))
+                part = _read_foreign(disk, offset, min(_CHUNK, stop - offset))
             if part is None:
                 part = await _read(disk, offset, min(_CHUNK, stop - offset))
             offset += len(part)
@@ -124,11 +124,14 @@ async def exported_held(
             yield part
 
 
-def _held(disk: Disk, offset: int, length: int) -> HeldPart | None:
-    place = locate(disk, offset, length)
-    if place is None or not isinstance(place[0], HoldingFile):
+def _read_foreign(disk: Disk, offset: int, length: int) -> ForeignPart | None:
+    located = locate(disk, offset, length)
+    if located is None:
         return None
-    return place[0].hold(place[1], length)
+    file, start = located
+    if not isinstance(file, ForeignReadableFile):
+        return None
+    return file.read_foreign(start, length)
 
 
 async def _read(disk: Disk, offset: int, length: int) -> bytearray:

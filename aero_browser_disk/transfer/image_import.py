@@ -24,7 +24,7 @@ from ..platform.byte_source import (
     in_order,
     stream_of,
 )
-from ..platform.chunks import CELL, BytesChunk, Chunk, HoldingSource
+from ..platform.chunks import CELL, BytesChunk, Chunk, ChunkSource
 from ..writable.local_image import LocalImage
 
 MIB = 1 << 20
@@ -134,8 +134,8 @@ class OpenedFile:
         return opened
 
     async def _raw(self, source: ByteSource, start: int) -> Chunks:
-        if isinstance(source, HoldingSource):
-            chunks = in_order(source.hold, source.size, start, _CHUNKS_AHEAD)
+        if isinstance(source, ChunkSource):
+            chunks = in_order(source.read_chunk, source.size, start, _CHUNKS_AHEAD)
         else:
             chunks = in_order(_in_memory(source), source.size, start)
         self.position = offset = start
@@ -181,10 +181,10 @@ def _refuse(found: ImageFormat) -> None:
 
 
 def _in_memory(source: ByteSource) -> Callable[[int, int], Coroutine[Any, Any, Chunk]]:
-    async def hold(offset: int, length: int) -> Chunk:
+    async def read_chunk(offset: int, length: int) -> Chunk:
         return BytesChunk(await source.read(offset, length))
 
-    return hold
+    return read_chunk
 
 
 async def _aligned(stream: ByteStream) -> Chunks:

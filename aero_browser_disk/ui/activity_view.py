@@ -1,4 +1,4 @@
-"""What a disk does, ready to be drawn: its map in cells, its timeline in lanes, and words."""
+"""What a disk does, ready to be drawn: its map in cells, its timeline in tracks, and words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from . import page_texts as texts
 View = dict[str, object]
 
 
-def map_view(shown: DiskMap, start: int, length: int, most: int) -> View:
-    """At most `most` cells of the `length` bytes at `start`, one byte a cell in each plane."""
-    cells = shown.cells(start, length, most)
+def map_view(shown: DiskMap, start: int, length: int, max_cells: int) -> View:
+    """The `length` bytes at `start` in `max_cells` cells at most, a byte for each in each plane."""
+    cells = shown.cells(start, length, max_cells)
     size = shown.disk.info.size
     stop = min(cells.start + len(cells) * cells.cell_size, size)
     whole = cells.start == 0 and stop == size
@@ -25,7 +25,7 @@ def map_view(shown: DiskMap, start: int, length: int, most: int) -> View:
         "size": size,
         "blockSize": shown.disk.info.block_size,
         "cellSize": cells.cell_size,
-        "held": cells.held,
+        "stored": cells.stored,
         "heat": cells.heat,
         "marks": cells.marks,
         "hint": texts.MAP_HINT.format(cell=cell)
@@ -49,23 +49,23 @@ def cell_text(cells: Cells, index: int, size: int, *, is_all_here: bool) -> str:
 
 
 def timeline_view(intervals: Sequence[Interval]) -> View:
-    """The lanes, each with its values per interval and the rate of the last seconds in words."""
+    """The tracks, each with its values per interval and the rate of the last seconds in words."""
     rates = mean_rates(intervals)
 
-    def lane(name: str, value: Callable[[Interval], int], rate: str) -> View:
+    def track(name: str, value: Callable[[Interval], int], rate: str) -> View:
         return {
             "name": name,
-            "label": texts.LANES[name],
+            "label": texts.TRACKS[name],
             "values": [value(interval) for interval in intervals],
             "rate": rate,
         }
 
     return {
         "momentS": INTERVAL_S,
-        "lanes": [
-            lane("reads", lambda interval: interval.reads, _count_rate(rates.reads)),
-            lane("requests", lambda interval: interval.requests, _count_rate(rates.requests)),
-            lane(
+        "tracks": [
+            track("reads", lambda interval: interval.reads, _count_rate(rates.reads)),
+            track("requests", lambda interval: interval.requests, _count_rate(rates.requests)),
+            track(
                 "downloaded",
                 lambda interval: interval.bytes_downloaded,
                 texts.BYTES_RATE.format(size=format_bytes(rates.bytes_downloaded)),

@@ -175,7 +175,7 @@ def _name_field(value: str) -> View:
 
 
 def _usage_text(usage: LibraryUsage) -> str:
-    """What takes room here, by kind, and how much room there is."""
+    """What takes storage here, by kind, and how much there is."""
     # What else the browser counts as used is this page: Python, ready to start.
     kinds = {"images": usage.images, "overlays": usage.overlays, "caches": usage.caches}
     sizes = {**kinds, "free": max(0, usage.quota - usage.used)}

@@ -70,12 +70,12 @@ FIXED: dict[str, object] = {
 
 LEGEND = {
     "missing": "not cached",
-    "held": "cached",
+    "stored": "cached",
     "fetched": "being fetched",
     "read": "just read",
     "profile": "in the boot profile",
 }
-LEGEND_LOCAL = LEGEND | {"missing": "empty", "held": "written"}
+LEGEND_LOCAL = LEGEND | {"missing": "empty", "stored": "written"}
 MAP_NOTHING = "No disk is open"
 MAP_TITLE = "{name}, {size}"
 MAP_HINT = "One square is {cell}."
@@ -86,15 +86,15 @@ CELL_STATES = {
     "read": "just read",
     "missing": "not cached",
     "partly": "partly cached",
-    "held": "cached",
+    "stored": "cached",
     "profile": "in the boot profile",
 }
 
-CELL_STATES_LOCAL = {"missing": "empty", "partly": "partly written", "held": "written"}
+CELL_STATES_LOCAL = {"missing": "empty", "partly": "partly written", "stored": "written"}
 
 # ── the timeline ──────────────────────────────────────────────────────────────────────────────────
 
-LANES = {"reads": "Reads", "requests": "Requests", "downloaded": "Downloaded"}
+TRACKS = {"reads": "Reads", "requests": "Requests", "downloaded": "Downloaded"}
 COUNT_RATE = "{count:,}/s"
 BYTES_RATE = "{size}/s"
 

@@ -49,7 +49,7 @@ def boot_part(info: DiskInfo | None) -> Part:
 
 
 def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote: bool) -> Part:
-    """The images of the service that the page was told of; none are known before it is asked."""
+    """The images of the service that the page was given; none before it is asked."""
     host = _host(catalog)
     if not host:
         return {"shown": False, "hint": "", "isAsked": False, "disabled": True, "images": []}

@@ -90,7 +90,7 @@ class Panel:
         self.settings.restore(remembered.get("settings"))
 
     def set_catalog(self, url: str) -> None:
-        """The page was told of a service that has samples. It is not asked before the user does."""
+        """Sets the address of a service that has samples. It is asked only when the user does."""
         self._change(catalog=url, samples=None)
 
     def catalog_shown(self, images: tuple[CatalogImage, ...]) -> None:

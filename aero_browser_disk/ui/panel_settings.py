@@ -53,7 +53,7 @@ SETTINGS = (
         "cacheLimit",
         "cache_limit_bytes",
         "Cache of an image",
-        "The most that is cached of it in this browser. The least recently used blocks are "
+        "How much of it is cached in this browser at most. The least recently used blocks are "
         "removed first.",
         "2 GiB, or half of what the browser offers (default)",
         [64 * MIB, 256 * MIB, GIB, 4 * GIB, 16 * GIB, 64 * GIB],

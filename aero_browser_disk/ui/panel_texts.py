@@ -185,7 +185,7 @@ _ERROR_TEXTS: dict[type[errors.DiskError], str] = {
 
 
 def error_texts(error: errors.DiskError) -> dict[str, str]:
-    """The title and the text that tell a person about `error`."""
+    """The title and the text about `error` for a person."""
     title = next(_ERROR_TITLES[kind] for kind in type(error).__mro__ if kind in _ERROR_TITLES)
     if isinstance(error, errors.InvalidOptionError):
         return {

@@ -30,14 +30,14 @@ class ActivityOperations:
             "activity.look": self._look,
             "activity.cell": self._cell,
             "activity.trace": self._trace,
-            "activity.tell": self._tell,
+            "activity.report": self._report,
         }
 
-    async def _look(self, disk: int, start: Value, length: Value, most: Value) -> Value:
-        """The map of the `length` bytes at `start` in at most `most` cells, and the timeline."""
+    async def _look(self, disk: int, start: Value, length: Value, cells: Value) -> Value:
+        """The map of `length` bytes from `start`, in at most `cells` cells; the timeline."""
         shown = self._map(disk)
         return {
-            "map": map_view(shown, whole("start", start), whole("length", length), _cells(most)),
+            "map": map_view(shown, whole("start", start), whole("length", length), _cells(cells)),
             "timeline": timeline_view(shown.disk.activity.intervals()),
         }
 
@@ -53,18 +53,18 @@ class ActivityOperations:
         found = self._map(disk).disk
         return found.activity.trace(found.info.size, found.info.version)
 
-    async def _tell(self, disk: int, events: Sequence[Sequence[Value]]) -> None:
+    async def _report(self, disk: int, events: Sequence[Sequence[Value]]) -> None:
         """What the emulator did, as its adapter saw it: kind, offset and length of each.
 
         Much of it is served from shared memory, where nothing else sees it. No events: the emulator
-        is off, and the disk itself tells again.
+        is off, and the disk itself reports them again.
         """
         activity = self._map(disk).disk.activity
         self._levels.setdefault(activity, activity.reader_level)
         activity.reader_level = _EMULATOR if events else self._levels[activity]
         for kind, offset, length in events:
-            told: Kind = "write" if kind == "write" else "hit"
-            activity.note(told, whole("offset", offset), whole("length", length), _EMULATOR)
+            reported: Kind = "write" if kind == "write" else "hit"
+            activity.note(reported, whole("offset", offset), whole("length", length), _EMULATOR)
 
     def _map(self, number: int) -> DiskMap:
         disk: MappedDisk = self._disks[number]
@@ -76,7 +76,7 @@ class ActivityOperations:
 
 
 def _cells(value: Value) -> int:
-    most = whole("most", value)
-    if most < 1:
-        raise InvalidOptionError("most", value, "at least one cell")
-    return most
+    count = whole("cells", value)
+    if count < 1:
+        raise InvalidOptionError("cells", value, "at least one cell")
+    return count

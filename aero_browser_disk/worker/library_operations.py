@@ -34,13 +34,13 @@ from .operations import OpenDisks, Operation, checked, function, snake_keys, who
 
 _REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
 AnyDisk = TypeVar("AnyDisk", bound=Disk)
-Tell = Callable[[int, "int | None"], Awaitable[object]]
+Notify = Callable[[int, "int | None"], Awaitable[object]]
 """A function of the page that takes how many bytes of how many are done."""
 
 
 @dataclass(slots=True)
 class _Export:
-    """An export that the page takes piece by piece, and what ends it."""
+    """An export that the page takes chunk by chunk, and what ends it."""
 
     file: ExportFile
     ends: AsyncExitStack
@@ -53,7 +53,7 @@ class _Export:
 
     async def _next(self) -> dict[str, Value]:
         file = self.file
-        part = await anext(file.held_parts, None)
+        part = await anext(file.foreign_parts, None)
         if part is None:
             return {"done": file.size}
         if isinstance(part, Hole):
@@ -167,7 +167,7 @@ class LibraryOperations(Generic[AnyDisk]):
         onProgress: Any = None,
         **options: Value,
     ) -> dict[str, Value]:
-        """Imports a file, what `pull` gives piece by piece, or what an address leads to."""
+        """Imports a file, what `pull` gives chunk by chunk, or what an address leads to."""
         library = await self._library()
         remote = read_options({key: options.pop(key) for key in _REMOTE if key in options})
         wanted = _flags(options, "pad", "keep")
@@ -301,50 +301,50 @@ class LibraryOperations(Generic[AnyDisk]):
 
 
 @asynccontextmanager
-async def _reporting(tell: Tell | None) -> AsyncIterator[Report | None]:
-    """What tells a function of the page how far a copy is; after the block it knows the end."""
-    if tell is None:
+async def _reporting(notify: Notify | None) -> AsyncIterator[Report | None]:
+    """Reports the progress of a copy to a function of the page; on exit all was reported."""
+    if notify is None:
         yield None
         return
-    reporter = _Reporter(function("onProgress", tell))
+    reporter = _Reporter(function("onProgress", notify))
     yield reporter.report
-    await reporter.settle()
+    await reporter.finish()
 
 
 class _Reporter:
     """Tells the latest only: while the page hears of one state, others may come and go."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
         self._latest: CopyProgress | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._notifying: asyncio.Task[None] | None = None
 
     def report(self, progress: CopyProgress) -> None:
-        """Has the page told."""
+        """Has the page notified."""
         self._latest = progress
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.ensure_future(self._tell_latest())
+        if self._notifying is None or self._notifying.done():
+            self._notifying = asyncio.ensure_future(self._notify_latest())
 
-    async def settle(self) -> None:
-        """Returns once all was told."""
-        if self._telling is not None:
-            await self._telling
+    async def finish(self) -> None:
+        """Returns once all was reported."""
+        if self._notifying is not None:
+            await self._notifying
 
-    async def _tell_latest(self) -> None:
+    async def _notify_latest(self) -> None:
         while (progress := self._latest) is not None:
             self._latest = None
-            await self._tell(progress.done, progress.total)
+            await self._notify(progress.done, progress.total)
 
 
 def _pulled(pull: Callable[[], Awaitable[Any]]) -> ByteStream:
-    async def next_piece() -> bytes | None:
+    async def next_chunk() -> bytes | None:
         response = await pull()
         if "error" in response:
             raise SourceError("The stream", str(response["error"]))
         data = response.get("bytes")
         return None if data is None else bytes(data)
 
-    return pulled(next_piece)
+    return pulled(next_chunk)
 
 
 def _plain(entry: LibraryEntry) -> dict[str, Value]:

@@ -23,7 +23,7 @@ class OpenDisks(Generic[AnyDisk]):
 
     def __init__(self) -> None:
         self._disks: dict[int, AnyDisk] = {}
-        self._companions: dict[int, list[Callable[[], None]]] = {}
+        self._dependents: dict[int, list[Callable[[], None]]] = {}
         self._numbers = itertools.count(1)
 
     def add(self, disk: AnyDisk) -> int:
@@ -44,13 +44,13 @@ class OpenDisks(Generic[AnyDisk]):
 
     def remove(self, number: int) -> AnyDisk | None:
         """Forgets a disk; returns it unless it was forgotten before."""
-        for end in self._companions.pop(number, ()):
+        for end in self._dependents.pop(number, ()):
             end()
         return self._disks.pop(number, None)
 
     def when_removed(self, number: int, end: Callable[[], None]) -> None:
         """Has `end` called when that disk is forgotten, before it is closed."""
-        self._companions.setdefault(number, []).append(end)
+        self._dependents.setdefault(number, []).append(end)
 
 
 def whole(name: str, value: Value) -> int:

@@ -27,7 +27,7 @@ class PanelSession:
     """One panel and the disk it has open, which is in the table of open disks like any other.
 
     Every method is an event of the page. Each returns the panel's view; what went wrong with
-    the disk is told there.
+    the disk is notified there.
     """
 
     def __init__(

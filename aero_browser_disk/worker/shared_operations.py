@@ -74,7 +74,7 @@ class SharedOperations:
         return camel_keys(asdict(stats))
 
     def _share(self, disk: int, limit: int, sharing: Sharing) -> SharedDisk | None:
-        """The shared memory of a disk; None when there is no room for it."""
+        """The shared memory of a disk; None when there is not enough memory."""
         try:
             shared = SharedDisk(self._disks[disk], limit, sharing.make_memory)
         except MemoryError:

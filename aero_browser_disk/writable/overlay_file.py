@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<II")
 _RECORD = struct.Struct("<IQQI")
 _END, _DATA, _ZEROS = 0, 1, 2
 _LONGEST_HEAD = 16 << 10
-_PIECE = 1 << 20
+_CHUNK_LENGTH = 1 << 20
 _SECTOR = 512
 
 
@@ -41,8 +41,8 @@ async def overlay_parts(store: SectorStore) -> AsyncGenerator[bytes, None]:
             records += 1
             yield _record(_ZEROS, start, length)
             continue
-        for offset in range(start, start + length, _PIECE):
-            data = bytearray(min(_PIECE, start + length - offset))
+        for offset in range(start, start + length, _CHUNK_LENGTH):
+            data = bytearray(min(_CHUNK_LENGTH, start + length - offset))
             store.read_into(offset, data)
             records += 1
             yield _record(_DATA, offset, len(data), bytes(data))
@@ -99,7 +99,7 @@ async def _read_records(reader: _Reader, store: SectorStore) -> None:
         kind, offset, length, checksum = _RECORD.unpack(await reader.take(_RECORD.size))
         data = b""
         if kind == _DATA:
-            if length > _PIECE:
+            if length > _CHUNK_LENGTH:
                 raise _wrong("it says what cannot be")
             data = await reader.take(length)
         if _checksum(kind, offset, length, data) != checksum:
@@ -124,17 +124,17 @@ class _Reader:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     async def take(self, length: int) -> bytes:
         """The next `length` bytes; raises `InvalidDocumentError` when there are not as many."""
-        while len(self._held) < length:
+        while len(self._buffer) < length:
             part = await anext(self._stream, None)
             if part is None:
                 raise _wrong("it breaks off")
-            self._held += part
-        taken = bytes(self._held[:length])
-        del self._held[:length]
+            self._buffer += part
+        taken = bytes(self._buffer[:length])
+        del self._buffer[:length]
         return taken
 
 

@@ -26,7 +26,7 @@ NAMES = {
 }
 
 _WIDTH, _VALUES = 760, 130
-_FEW, _MANY = 190, 400  # room for labels
+_FEW, _MANY = 190, 400  # width of the labels
 _ROW, _BAR, _PAD = 26, 16, 20
 _STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1b2124; }
@@ -84,7 +84,7 @@ def chart(
     groups = list(groups)
     values = [bar.value for group in groups for bar in group.bars]
     longest = cap or max([*values, *([mark[0]] if mark else [])])
-    room = _WIDTH - labels - _VALUES
+    width = _WIDTH - labels - _VALUES
     parts, y = [f'<text class="title" x="{_PAD}" y="34">{escape(title)}</text>'], 52
     first = y
     for group in groups:
@@ -93,7 +93,7 @@ def chart(
             parts.append(f'<text class="soft" x="{_PAD}" y="{y}">{escape(group.title)}</text>')
             y += 8
         for bar in group.bars:
-            length = max(2.0, min(bar.value, longest) / longest * room)
+            length = max(2.0, min(bar.value, longest) / longest * width)
             middle = y + _ROW / 2
             parts.append(
                 f'<text x="{labels - 10}" y="{middle + 4:g}" text-anchor="end">'
@@ -105,7 +105,7 @@ def chart(
             )
             y += _ROW
     if mark:
-        x = labels + mark[0] / longest * room
+        x = labels + mark[0] / longest * width
         line = f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{first - 4}" y2="{y + 2}"/>'
         parts.insert(0, line)  # behind the bars
         parts.append(

@@ -91,7 +91,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _folded(title: str, text: str) -> str:
-    # GitHub and MkDocs both read Markdown in it, the latter because it is told to.
+    # GitHub and MkDocs both read Markdown in it, the latter because of the attribute.
     return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
 
 

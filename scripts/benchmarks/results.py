@@ -25,7 +25,7 @@ class Run:
     requests: list[int] = field(default_factory=list)
     bytes: list[int] = field(default_factory=list)
     preflights: int = 0
-    most_at_once: int = 0
+    max_at_once: int = 0
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:

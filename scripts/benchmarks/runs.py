@@ -128,7 +128,7 @@ class Runner:
         run.requests.append(traffic.requests)
         run.bytes.append(traffic.bytes)
         run.preflights = max(run.preflights, traffic.preflights)
-        run.most_at_once = max(run.most_at_once, traffic.most_at_once)
+        run.max_at_once = max(run.max_at_once, traffic.max_at_once)
         server.shape(Link("unshaped"))
         self._check(workload, image)
 
@@ -149,7 +149,7 @@ class Runner:
 
     def _check(self, workload: Workload, image: SyntheticImage) -> None:
         ranges = workload.ranges_to_check()
-        sums = self._page.call("check", places=ranges)
+        sums = self._page.call("check", ranges=ranges)
         if sums != [zlib.crc32(image.read(offset, length)) for offset, length in ranges]:
             raise WrongBytesError(f"{workload.name}: not the image's bytes")
 

@@ -44,7 +44,7 @@ class Traffic:
     requests: int
     bytes: int
     preflights: int
-    most_at_once: int
+    max_at_once: int
 
 
 class BenchServer(ServerProcess):

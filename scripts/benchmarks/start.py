@@ -89,7 +89,7 @@ class StartBench:
             context.close()
 
     def later_visit(self) -> Start:
-        """A visit that finds all of it; raises AssertionError when it asked the host anything."""
+        """A visit that finds all of it; raises AssertionError when it sent any request."""
         at_once, settled = self._cached_read(0), self._cached_read(SETTLING_S)
         context = self._browser()
         try:
@@ -123,8 +123,8 @@ class StartBench:
         page.goto(f"{self._site.url}manifest.json")
         page.unroute_all()
         time.sleep(settling_s)
-        places = {"module": f"{self._site.url}aero-disk.mjs", "image": self._image}
-        seen: dict[str, Any] = page.evaluate(FIRST_BYTE, places)
+        urls = {"module": f"{self._site.url}aero-disk.mjs", "image": self._image}
+        seen: dict[str, Any] = page.evaluate(FIRST_BYTE, urls)
         return seen
 
 
@@ -134,10 +134,10 @@ def _nothing(route: Route) -> None:
 
 def measure_start(chromium: BrowserType, site_folder: Path, repeat: int) -> list[Measure]:
     """The start's measures, medians of `repeat` visits."""
-    vouching = Behaviour(cache_control="public, max-age=3600")
+    fresh = Behaviour(cache_control="public, max-age=3600")
     with (
         SiteServer(site_folder, headers=HEADERS) as site,
-        ImageServer({"disk.img": DISK}, behaviour=vouching) as images,
+        ImageServer({"disk.img": DISK}, behaviour=fresh) as images,
         tempfile.TemporaryDirectory(dir=CACHE, prefix="start-") as profile,
     ):
         bench = StartBench(chromium, Path(profile), site, images.url("disk.img"))

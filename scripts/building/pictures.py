@@ -67,8 +67,8 @@ def _card(drawn: str) -> str:
     found = _PLACE.search(drawn)
     assert found is not None, "Graphviz writes other SVG than it did"
     width, height, right, down = map(float, found.groups())
-    place = f'x="{0.5 - right:g}" y="{0.5 - down:g}" width="{width - 1:g}" height="{height - 1:g}"'
-    return f'<rect {place} rx="8" fill="{_PAPER}" stroke="#dad5c8"/>'
+    box = f'x="{0.5 - right:g}" y="{0.5 - down:g}" width="{width - 1:g}" height="{height - 1:g}"'
+    return f'<rect {box} rx="8" fill="{_PAPER}" stroke="#dad5c8"/>'
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from lib.project import NODE_MODULES, ROOT, WEB, WEB_FOLDERS
 WEB_SUFFIXES = {".css", ".html", ".ico", ".svg", ".webmanifest"}
 # How a module of `web/` names one of another folder: the site has all of them in one.
 _ACROSS_FOLDERS = re.compile(rf"(?<=[\"'])\.\./(?:{'|'.join(path.name for path in WEB_FOLDERS)})/")
-# What tells a site that was built here from a folder that is somebody's own.
+# Marks a site that was built here: any other folder is somebody's own.
 WHEEL_INDEX = Path("wheels", "index.json")
 
 

@@ -22,30 +22,30 @@ from lib.server_process import ServerError
 MIB = 1 << 20
 REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
 RANDOM_PLACES = 24
-LARGEST_PLACE = 256 << 10
+LONGEST_RANGE = 256 << 10
 START_TIMEOUT_MS = 120_000
 READ_TIMEOUT_MS = 60_000
 
-Place = tuple[int, int]  # offset and length in bytes
+Range = tuple[int, int]  # offset and length in bytes
 Result = dict[str, object]
 
 
-def places_to_read(size: int) -> list[Place]:
-    """A whole region, random places, and the last bytes of a disk of `size` bytes."""
-    chance = random.Random(size)  # noqa: S311 - it is to be the same places each time
+def ranges_to_read(size: int) -> list[Range]:
+    """A whole region, random ranges, and the last bytes of a disk of `size` bytes."""
+    chance = random.Random(size)  # noqa: S311 - it is to be the same ranges each time
     start = min(REGION[0], size // 2)
-    places = [(start, min(REGION[1], size - start))]
+    ranges = [(start, min(REGION[1], size - start))]
     for _ in range(RANDOM_PLACES):
         offset = chance.randrange(size)
-        places.append((offset, min(chance.randint(1, LARGEST_PLACE), size - offset)))
-    return [*places, (size - 1, 1)]
+        ranges.append((offset, min(chance.randint(1, LONGEST_RANGE), size - offset)))
+    return [*ranges, (size - 1, 1)]
 
 
-def digest_on_disk(image: Path, place: Place) -> str:
-    """The SHA-256 of a place of the file."""
+def digest_on_disk(image: Path, part: Range) -> str:
+    """The SHA-256 of a range of the file."""
     with image.open("rb") as file:
-        file.seek(place[0])
-        return hashlib.sha256(file.read(place[1])).hexdigest()
+        file.seek(part[0])
+        return hashlib.sha256(file.read(part[1])).hexdigest()
 
 
 class PageError(Exception):
@@ -69,10 +69,10 @@ class DemoPage:
         if self._failure.count():
             raise PageError(self._failure.inner_text())
 
-    def shows(self, place: Place, digest: str) -> bool:
-        """Reads a place, and says whether the page then shows this SHA-256."""
-        self._page.get_by_label("Offset").fill(str(place[0]))
-        self._page.get_by_label("Length").fill(str(place[1]))
+    def shows(self, part: Range, digest: str) -> bool:
+        """Reads a range, and says whether the page then shows this SHA-256."""
+        self._page.get_by_label("Offset").fill(str(part[0]))
+        self._page.get_by_label("Length").fill(str(part[1]))
         self._read.click()
         shown = self._page.get_by_test_id("read-sha256")
         try:
@@ -90,12 +90,12 @@ class Visit:
         user.open_image(service.image_url(image))
         self.start_ms = round((time.monotonic() - started) * 1000)
         self.bytes_read = self.reads = self.matches = 0
-        for place in places_to_read(image.stat().st_size):
+        for part in ranges_to_read(image.stat().st_size):
             self.reads += 1
-            if not user.shows(place, digest_on_disk(image, place)):
+            if not user.shows(part, digest_on_disk(image, part)):
                 break  # one wrong response is enough, and each costs the whole time-out
             self.matches += 1
-            self.bytes_read += place[1]
+            self.bytes_read += part[1]
         self.requests = service.image_requests()
 
     @property
@@ -107,7 +107,7 @@ class Visit:
 def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
     """Does the main job twice in one profile, and works with local images; says how it went.
 
-    `ok` is whether all held.
+    `ok` is whether all of it passed.
     """
     complaints: list[str] = []
     try:

@@ -79,7 +79,7 @@ def main() -> int:
             result = check_demo(site.url, service, images[0])
             print(json.dumps(result))
             return 0 if result["ok"] else 1
-        tell(site, service, images, bootable=[i for i in images if i.name in traces])
+        announce(site, service, images, bootable=[i for i in images if i.name in traces])
         # Ctrl-C and a plain kill both end it in order.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -116,7 +116,9 @@ def is_wildcard(host: str) -> bool:
     return host in {"", "0.0.0.0", "::"}  # noqa: S104 - it is the user who chose so
 
 
-def tell(site: SiteServer, service: ImageService, images: list[Path], bootable: list[Path]) -> None:
+def announce(
+    site: SiteServer, service: ImageService, images: list[Path], bootable: list[Path]
+) -> None:
     """Prints what to open: the page, with an image that boots if there is one."""
     catalog = service.url + CATALOG_ROUTE
     first = (bootable or images)[0]

@@ -100,8 +100,8 @@ def verify(url: str, origin: str) -> Iterator[Check]:
     yield from _preflight(url, origin)
 
 
-def _range(place: str, response: Response, begins: str) -> Iterator[Check]:
-    yield Check(f"206 for a {place}", response.status == 206, f"status {response.status}")
+def _range(part: str, response: Response, begins: str) -> Iterator[Check]:
+    yield Check(f"206 for a {part}", response.status == 206, f"status {response.status}")
     found = response["content-range"]
     whole = found.startswith(begins) and found[len(begins) :].isdecimal()
     yield Check("Content-Range with the size", whole, found)
@@ -109,34 +109,34 @@ def _range(place: str, response: Response, begins: str) -> Iterator[Check]:
     yield Check("Content-Length of the range", length == "1", length)
 
 
-def _representation(place: str, response: Response) -> Iterator[Check]:
+def _representation(part: str, response: Response) -> Iterator[Check]:
     """What every response with bytes of the image says of it."""
     accepts = response["accept-ranges"]
-    yield Check(f"{place}: Accept-Ranges", accepts == "bytes", accepts)
+    yield Check(f"{part}: Accept-Ranges", accepts == "bytes", accepts)
     encoding = response["content-encoding"]
-    yield Check(f"{place}: no Content-Encoding", encoding == "none", encoding)
-    yield Check(f"{place}: a strong ETag", response["etag"].startswith('"'), response["etag"])
+    yield Check(f"{part}: no Content-Encoding", encoding == "none", encoding)
+    yield Check(f"{part}: a strong ETag", response["etag"].startswith('"'), response["etag"])
     modified = response["last-modified"]
-    yield Check(f"{place}: Last-Modified", modified.endswith(" GMT"), modified)
+    yield Check(f"{part}: Last-Modified", modified.endswith(" GMT"), modified)
     cache = response["cache-control"]
-    yield Check(f"{place}: Cache-Control with no-transform", "no-transform" in cache, cache)
+    yield Check(f"{part}: Cache-Control with no-transform", "no-transform" in cache, cache)
     explicit = "max-age=" in cache or "no-store" in cache
-    yield Check(f"{place}: Cache-Control says how long", explicit, cache)
+    yield Check(f"{part}: Cache-Control says how long", explicit, cache)
 
 
-def _cors(place: str, response: Response, origin: str) -> Iterator[Check]:
+def _cors(part: str, response: Response, origin: str) -> Iterator[Check]:
     allowed = response["access-control-allow-origin"]
-    yield Check(f"{place}: the page's origin is allowed", allowed in ("*", origin), allowed)
+    yield Check(f"{part}: the page's origin is allowed", allowed in ("*", origin), allowed)
     exposed = response["access-control-expose-headers"]
     lacking = [name for name in NEEDED_EXPOSED if name.lower() not in _names(exposed)]
-    yield Check(f"{place}: headers are exposed", not lacking, exposed)
+    yield Check(f"{part}: headers are exposed", not lacking, exposed)
     varies = "origin" in _names(response["vary"])
-    yield Check(f"{place}: Vary: Origin, or * for all", allowed == "*" or varies, response["vary"])
+    yield Check(f"{part}: Vary: Origin, or * for all", allowed == "*" or varies, response["vary"])
     policy = response["cross-origin-resource-policy"]
     # Without it a page under COEP reads what CORS lets it read; with this one it does not.
-    yield Check(f"{place}: not for its own origin only", policy != "same-origin", policy)
+    yield Check(f"{part}: not for its own origin only", policy != "same-origin", policy)
     said = ", ".join(response.repeated) or "none"
-    yield Check(f"{place}: no header twice", not response.repeated, said)
+    yield Check(f"{part}: no header twice", not response.repeated, said)
 
 
 def _whole(
@@ -144,7 +144,7 @@ def _whole(
 ) -> Iterator[Check]:
     head = request(url, page, "HEAD")
     length = head["content-length"]
-    yield Check("HEAD tells the size", head.status == 200 and length == size, length)
+    yield Check("HEAD has the size", head.status == 200 and length == size, length)
     yield Check("HEAD and GET agree on the ETag", head["etag"] == first["etag"], head["etag"])
     yield from _representation("HEAD", head)
     yield from _cors("HEAD", head, origin)

@@ -36,8 +36,8 @@ def find_python(version: str) -> str | None:
     """A Python of that version, as `3.12`, that starts."""
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     for python in candidates(version):
-        told = subprocess.run([python, "-c", ask], capture_output=True, text=True)
-        if told.stdout.strip() == version:
+        found = subprocess.run([python, "-c", ask], capture_output=True, text=True)
+        if found.stdout.strip() == version:
             return python
     return None
 

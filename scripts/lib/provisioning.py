@@ -51,7 +51,7 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program from outside the locks: any of `names` will do, else Debian's `package` has it.
+    """A program that is in no lock: any of `names` will do, else Debian's `package` has it.
 
     Several packages have spaces between them.
     """

@@ -15,7 +15,7 @@ from pathlib import Path
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from lib.image_service import ImageService
 
-BLOCK_SIZE = 16 << 10  # what the client caches in, unless told otherwise
+BLOCK_SIZE = 16 << 10  # the client's default block size
 TIMEOUT_S = 30
 
 Read = tuple[int, int]

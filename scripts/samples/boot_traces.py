@@ -54,7 +54,7 @@ def boot(image: Path, bios: Path, until: Sequence[str], typed: Sequence[str] = (
 def debian_trace(image: Path) -> Path:
     """What this very image reads when it boots: recorded once, which takes some minutes.
 
-    Two images of the same recipe do not have their files in the same places.
+    Two images of the same recipe do not have their files at the same offsets.
     """
     trace = image.with_suffix(".boot.json.gz")
     if not trace.exists():

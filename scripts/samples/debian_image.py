@@ -190,9 +190,9 @@ def partition(flag: int, kind: int, start: int, size: int) -> bytes:
 
 def fill_boot_partition(image: Path, boot: Path) -> None:
     """Makes the partition that the boot loader reads, with the kernel in it."""
-    place = ["-i", f"{image}@@{BOOT_START}"]
+    partition = ["-i", f"{image}@@{BOOT_START}"]
     geometry = ["-T", str(BOOT_SIZE // SECTOR), "-h", "255", "-s", "63"]
-    mtools("mformat", *place, *geometry, "-H", str(BOOT_START // SECTOR), "-v", "BOOT", "::")
+    mtools("mformat", *partition, *geometry, "-H", str(BOOT_START // SECTOR), "-v", "BOOT", "::")
     run("syslinux", "-t", str(BOOT_START), "-i", image)
     with tempfile.TemporaryDirectory() as made:
         menu = Path(made, "syslinux.cfg")
@@ -203,7 +203,7 @@ def fill_boot_partition(image: Path, boot: Path) -> None:
             (one(boot, "initrd.img-*"), "initrd.img"),
         )
         for source, name in sources:
-            mtools("mcopy", *place, str(source), f"::{name}")
+            mtools("mcopy", *partition, str(source), f"::{name}")
 
 
 def one(folder: Path, pattern: str) -> Path:

@@ -64,8 +64,8 @@ def make_small_guest(debian: Path, image: Path) -> None:
     menu = image.with_suffix(".cfg")
     menu.write_text(BOOT_MENU)
     mtools("mcopy", "-o", "-i", f"{image}@@{BOOT_START}", str(menu), "::syslinux.cfg")
-    place = ["-E", f"offset={ROOT_START}", str(image), f"{DATA_SIZE // 1024}k"]
-    run("mke2fs", "-q", "-F", "-t", "ext4", *place)
+    area = ["-E", f"offset={ROOT_START}", str(image), f"{DATA_SIZE // 1024}k"]
+    run("mke2fs", "-q", "-F", "-t", "ext4", *area)
 
 
 def record_session(image: Path, bios: Path, session: Path) -> None:

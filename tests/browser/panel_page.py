@@ -66,7 +66,7 @@ class PanelPage:
         self.button("Create").click()
         expect(self.disk(name)).to_be_visible()
 
-    def answer(self, agree: str, **fields: str) -> None:
+    def confirm(self, agree: str, **fields: str) -> None:
         """Fills the fields of the question that is asked, and agrees."""
         dialog = self.page.get_by_role("dialog")
         for name, text in fields.items():

@@ -1,4 +1,4 @@
-"""A storage with little room, as Chromium can be told to have."""
+"""A storage with little free space, as Chromium can be told to have."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ def usage(page: Page) -> int:
     return int(page.evaluate("async () => (await navigator.storage.estimate()).usage"))
 
 
-def leave_room(page: Page, room: int | None) -> int:
-    """Lets the origin of the page take `room` bytes more than it has, or as usual if None.
+def leave_space(page: Page, free_bytes: int | None) -> int:
+    """Limits the origin of the page to `free_bytes` more than it has; None removes the limit.
 
-    `room` may be negative. Returns the quota.
+    `free_bytes` may be negative. Returns the quota.
     """
     session = page.context.new_cdp_session(page)
     origin = page.evaluate("location.origin")
-    quota = {} if room is None else {"quotaSize": usage(page) + room}
+    quota = {} if free_bytes is None else {"quotaSize": usage(page) + free_bytes}
     session.send("Storage.overrideQuotaForOrigin", {"origin": origin, **quota})
     return quota.get("quotaSize", 0)

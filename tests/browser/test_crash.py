@@ -26,7 +26,7 @@ DISK = SyntheticImage(24 * MIB, seed=8)
 BLOCKS = DISK.size // BLOCK
 SETTLED = 16  # blocks that each round keeps well before its end
 MORE = 128  # blocks that it asks for then, until it is killed
-LIMIT = 12 * MIB  # so that blocks take the room of others
+LIMIT = 12 * MIB  # so that blocks evict others
 GONE = Behaviour(status=404)  # final, so that a block that is missing is known at once
 
 OPEN = """async ([url, blockSize, cacheLimitBytes]) => {
@@ -38,7 +38,7 @@ OPEN = """async ([url, blockSize, cacheLimitBytes]) => {
   const { storage, notices } = await disk.stats();
   return [storage, ...notices];
 }"""
-# The digest of each block, or null for one that is not cached while the host has nothing.
+# The digest of each block, or null for one that is not cached while the server has nothing.
 DIGESTS = """async ([first, count, length]) => {
   const hex = (bytes) => Array.from(new Uint8Array(bytes), (b) => b.toString(16).padStart(2, "0"));
   const found = [];
@@ -62,8 +62,8 @@ READ_WITHOUT_END = """([length, order]) => {
 
 @pytest.fixture
 def images() -> Iterator[ImageServer]:
-    vouching = Behaviour(cache_control="public, max-age=3600")
-    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+    fresh = Behaviour(cache_control="public, max-age=3600")
+    with ImageServer({"disk.img": DISK}, behaviour=fresh) as server:
         yield server
 
 
@@ -106,7 +106,7 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         gone = {block for block in settled if found[block] is None}
         assert not gone & brought, "what was kept before is gone"
         # After a kill the order of use is only about what it was, and a block that was there before
-        # may have made room for the first one, which is asked for at each visit.
+        # may have been evicted for the first one, which is asked for at each visit.
         assert len(gone) <= 1, "what was used before is gone"
         kept.append(sum(have is not None for have in found))
 
@@ -124,5 +124,5 @@ def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
         images.wait_for(lambda server, n=enough: len(server.requests) >= n, timeout_s=30)
         browsers.kill(tmp_path / "user")
         browsers.close_killed(context)
-    assert kept[0] <= 1, "a first visit has the block that proves the host at most"
+    assert kept[0] <= 1, "a first visit has at most the block that checks the server"
     assert all(count >= SETTLED for count in kept[1:])

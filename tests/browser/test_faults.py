@@ -1,4 +1,4 @@
-"""Each fault of an address, a host or an image, as the user sees it: what it was and what to do."""
+"""Each fault of an address, a server or an image as the user sees it: what it was, what to do."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_an_address_that_is_none(panel: PanelPage, url: str, advice: str) -> Non
     expect(panel.url).to_have_accessible_description(re.compile(advice))
 
 
-def test_a_host_that_does_not_answer(panel: PanelPage) -> None:
+def test_a_server_that_does_not_respond(panel: PanelPage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -125,7 +125,7 @@ def test_a_host_at_fault(
     panel: PanelPage, images: ImageServer, behaviour: Behaviour, title: str, advice: str
 ) -> None:
     if behaviour.short_by or behaviour.long_by or behaviour.close_after:
-        # HEAD is answered right, or it would tell of another image.
+        # The response to HEAD is right, or it would be of another image.
         images.fail_next(behaviour, times=10, only_when=lambda head: head.method == "GET")
     else:
         images.behaviour = behaviour

@@ -186,7 +186,7 @@ def test_refusals_cancelling_and_what_is_left(user: LibraryPage) -> None:
       const broken = new ReadableStream({ pull() { throw new Error("it was moved"); } });
       errors.push(await failure(() => library.import(broken, { fileName: "broken" })));
       while ((await library.list()).some(({ name }) => name === "endless"));
-      const full = new WritableStream({ write() { throw new Error("no room there"); } });
+      const full = new WritableStream({ write() { throw new Error("no space there"); } });
       await library.create("blank", { size: 2 ** 30 });
       errors.push(await failure(() => library.export("blank", { to: full })));
       const left = (await library.list()).map(({ name }) => name).sort();

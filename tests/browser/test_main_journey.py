@@ -23,8 +23,8 @@ MEANT = [(0, 65536), (0x12345, 3 * 2**20), (5368708608, 512), (1000003, 1)]
 
 @pytest.fixture
 def images() -> Iterator[ImageServer]:
-    vouching = Behaviour(cache_control="public, max-age=300, no-transform")
-    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+    fresh = Behaviour(cache_control="public, max-age=300, no-transform")
+    with ImageServer({"disk.img": DISK}, behaviour=fresh) as server:
         yield server
 
 

@@ -49,12 +49,12 @@ def test_a_blank_disk_is_made_changed_and_deleted_after_asking(panel: PanelPage)
     expect(panel.disk("work")).to_contain_text("disk · 40 GiB")
 
     panel.button("Rename work").click()
-    panel.answer("Rename", name="play")
+    panel.confirm("Rename", name="play")
     panel.button("Resize play").click()
-    panel.answer("Resize", size="much")
+    panel.confirm("Resize", size="much")
     dialog = panel.page.get_by_role("dialog")
     expect(dialog).to_contain_text("a number of bytes")  # and it stays to be put right
-    panel.answer("Resize", size="1 GiB")
+    panel.confirm("Resize", size="1 GiB")
     expect(panel.disk("play")).to_contain_text("disk · 1 GiB")
 
     panel.button("Delete play").click()
@@ -63,7 +63,7 @@ def test_a_blank_disk_is_made_changed_and_deleted_after_asking(panel: PanelPage)
     panel.button("Cancel").click()
     expect(panel.disk("play")).to_be_visible()
     panel.button("Delete play").click()
-    panel.answer("Delete")
+    panel.confirm("Delete")
     expect(panel.disk("play")).to_have_count(0)
     expect(panel.page.get_by_text("None yet.")).to_be_visible()
 
@@ -131,18 +131,18 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
     def exported(name: str, label: str) -> bytes:
         panel.button(f"Export {name}").click()
         with page.expect_download() as saved:
-            panel.answer("Export")
+            panel.confirm("Export")
         assert saved.value.suggested_filename == label
         return saved.value.path().read_bytes()
 
     before, after = bytes([5]) * MIB, bytes([5]) * 1000 + b"written" + bytes([5]) * (MIB - 1007)
-    assert exported("dropped", "dropped.img") == before, "beneath an open overlay"
+    assert exported("dropped", "dropped.img") == before, "the base of an open overlay"
     assert exported("tries", "dropped-tries.img") == after, "of which this is open"
     page.evaluate("() => globalThis.disk.close()")
 
     panel.button("Commit tries").click()
     expect(page.get_by_role("dialog")).to_contain_text("permanently written to dropped")
-    panel.answer("Commit")
+    panel.confirm("Commit")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert exported("dropped", "dropped.img") == after
 
@@ -150,7 +150,7 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
 def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> None:
     panel.create_disk("base", "64 MiB")
     panel.button("New overlay base").click()
-    panel.answer("Create and open", name="tries")
+    panel.confirm("Create and open", name="tries")
     panel.expect_status("base is open: 64 MiB.")
     expect(panel.row("Access")).to_have_text("read and write")
     panel.close.click()
@@ -158,10 +158,10 @@ def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> N
     panel.button("Reset tries").click()
     dialog = panel.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Everything written to it will be permanently lost")
-    panel.answer("Reset")
+    panel.confirm("Reset")
     panel.button("Delete base").click()
     expect(dialog).to_contain_text("These overlays will be lost too: tries.")
-    panel.answer("Delete")
+    panel.confirm("Delete")
     expect(panel.disk("tries")).to_have_count(0)
 
 
@@ -217,7 +217,7 @@ def test_what_was_written_over_a_remote_image_is_saved_and_loaded_again(
         panel.button("Export overlay work").click()
     assert saved.value.suggested_filename == "work.overlay"
     panel.button("Delete work").click()
-    panel.answer("Delete")
+    panel.confirm("Delete")
     expect(panel.button("Export overlay work")).to_have_count(0)
 
     with page.expect_file_chooser() as chosen:

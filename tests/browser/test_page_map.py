@@ -16,10 +16,10 @@ from browser.panel_page import PanelPage
 
 MIB = 1 << 20
 DISK = SyntheticImage(64 * MIB, seed=12)
-# Returns once so many pixels of the map have the colour of a cell that is held.
+# Returns once so many pixels of the map have the colour of a cell that is cached.
 HELD_PIXELS = """async (wanted) => {
   const canvas = document.getElementById("map");
-  const colour = getComputedStyle(canvas).getPropertyValue("--cell-held").trim();
+  const colour = getComputedStyle(canvas).getPropertyValue("--cell-stored").trim();
   const [r, g, b] = colour.match(/[0-9a-f]{2}/gi).map((hex) => parseInt(hex, 16));
   for (let count = 0; count < wanted; await new Promise(requestAnimationFrame)) {
     const { width, height } = canvas;
@@ -92,7 +92,7 @@ def test_the_timeline_has_the_rates_and_the_trace_every_event(panel: PanelPage, 
     expect(page.locator("#map-readout")).to_contain_text("One square is")
     panel.read_range("1 MiB", "1 MiB")
     panel.expect_status("Read 1 MiB of disk.img.")
-    expect(page.locator("#lanes li").nth(2).locator(".lane-rate")).to_have_text(
+    expect(page.locator("#tracks li").nth(2).locator(".track-rate")).to_have_text(
         re.compile(r"^[1-9].* [KM]iB/s$")
     )
 

@@ -32,11 +32,11 @@ OPEN = """async ({ module, service, token, name }) => {
   const { openDisk } = await import(module);
   globalThis.leases = [];
   globalThis.renew = async () => {
-    const answer = await fetch(`${service}/v1/images/${name}/lease`, {
+    const response = await fetch(`${service}/v1/images/${name}/lease`, {
       method: "POST", headers: { Authorization: `Bearer ${token}` },
     });
-    const lease = await answer.json();
-    leases.push(answer.status);
+    const lease = await response.json();
+    leases.push(response.status);
     return { url: new URL(lease.url, service) };
   };
   const { url } = await renew();
@@ -61,10 +61,10 @@ READ = """async ({ offset, length }) => {
 
 # The clock of the service decides when a lease ends, so it is asked until then.
 UNTIL_EXPIRED = """async () => {
-  let answer;
-  do answer = await fetch(address, { headers: { Range: "bytes=0-0" } });
-  while (answer.status === 206);
-  return { status: answer.status, code: (await answer.json()).error.code };
+  let response;
+  do response = await fetch(address, { headers: { Range: "bytes=0-0" } });
+  while (response.status === 206);
+  return { status: response.status, code: (await response.json()).error.code };
 }"""
 
 
@@ -131,7 +131,7 @@ def token(**changes: Any) -> str:
 
 
 def lines_of(service: RunningService) -> list[dict[str, Any]]:
-    """The requests that it answered so far."""
+    """The requests that it responded to so far."""
     service.ask("/healthz")
     lines = []
     while (line := service.event("request"))["route"] != "/healthz":
@@ -206,15 +206,15 @@ def test_who_may_not_read_is_told_so(
     console.expect("403")
     page = context.new_page()
     page.goto(site.url)
-    answer = page.evaluate(
+    response = page.evaluate(
         """async ({ url, token }) => {
           const headers = { Authorization: `Bearer ${token}` };
-          const answer = await fetch(url, { method: "POST", headers });
-          return { status: answer.status, code: (await answer.json()).error.code };
+          const response = await fetch(url, { method: "POST", headers });
+          return { status: response.status, code: (await response.json()).error.code };
         }""",
         {
             "url": f"http://{service.host}:{service.port}/v1/images/win/lease",
             "token": token(scope="disk:read:other"),
         },
     )
-    assert answer == {"status": 403, "code": "private_image"}
+    assert response == {"status": 403, "code": "private_image"}

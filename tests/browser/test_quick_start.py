@@ -134,7 +134,7 @@ def test_without_private_files_the_snapshot_is_fetched_each_time(
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("response", "reason"),
     [
         ({"status": 404}, "returned status 404"),
         ({"body": b"this is not gzip"}, "."),
@@ -143,9 +143,9 @@ def test_without_private_files_the_snapshot_is_fetched_each_time(
     ids=["missing", "garbage", "empty"],
 )
 def test_a_snapshot_that_cannot_be_had_leaves_the_wheel(
-    visitor: Visitor, fresh_context: BrowserContext, console: Any, answer: Any, reason: str
+    visitor: Visitor, fresh_context: BrowserContext, console: Any, response: Any, reason: str
 ) -> None:
-    fresh_context.route("**/quick-start/*", lambda route: route.fulfill(**answer))
+    fresh_context.route("**/quick-start/*", lambda route: route.fulfill(**response))
     facts = visitor.start()
     assert facts["from"] == "wheel"
     assert re.search(reason, facts["reason"])

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from browser.quota import leave_room
+from browser.quota import leave_space
 
 MIB = 1 << 20
 BLOCK = 64 << 10
@@ -32,8 +32,8 @@ DIGEST = """async ([offset, length, step]) => {
 
 @pytest.fixture
 def images() -> Iterator[ImageServer]:
-    vouching = Behaviour(cache_control="public, max-age=300")
-    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+    fresh = Behaviour(cache_control="public, max-age=300")
+    with ImageServer({"disk.img": DISK}, behaviour=fresh) as server:
         yield server
 
 
@@ -54,7 +54,7 @@ def test_the_cache_shrinks_with_the_quota_and_grows_again(
     read_is_exact(page, 0, 2 * MIB)
     assert stats()["cachedBytes"] == 2 * MIB
 
-    leave_room(page, -MIB)
+    leave_space(page, -MIB)
     read_is_exact(page, 8 * MIB, 2 * MIB)
     read_is_exact(page, 0, MIB)
     full = stats()
@@ -62,7 +62,7 @@ def test_the_cache_shrinks_with_the_quota_and_grows_again(
     assert "storage-failed" not in full["notices"]
     assert full["cachedBytes"] <= 2 * MIB
 
-    leave_room(page, None)
+    leave_space(page, None)
     read_is_exact(page, 16 * MIB, 6 * MIB)
     again = stats()
     assert "storage-full" not in again["notices"]

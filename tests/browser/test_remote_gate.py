@@ -1,4 +1,4 @@
-"""Nothing leaves the browser unasked."""
+"""Nothing leaves the browser without consent."""
 
 from __future__ import annotations
 

@@ -123,11 +123,11 @@ def test_a_page_and_a_worker_read_the_same_disk_each_in_its_way(run: Any) -> Non
         const found = disk.tryRead(1000, target);
         const all = new Uint8Array(disk.size);
         disk.readSync(0n, all);
-        const pieces = [new Uint8Array(5), new Uint8Array(70000), new Uint8Array(1)];
-        disk.readSync(123456, pieces);
-        const scattered = pieces.every((piece, at) => {
+        const chunks = [new Uint8Array(5), new Uint8Array(70000), new Uint8Array(1)];
+        disk.readSync(123456, chunks);
+        const scattered = chunks.every((chunk, at) => {
           const start = 123456 + [0, 5, 70005][at];
-          return piece.every((byte, index) => byte === all[start + index]);
+          return chunk.every((byte, index) => byte === all[start + index]);
         });
         return {
           found, target, scattered, all, size: disk.size,

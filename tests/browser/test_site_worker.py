@@ -81,7 +81,7 @@ def test_a_site_is_isolated_kept_and_replaced_as_a_whole(
         url, port = site.url, site.port
         assert visit(page, url) == "first"
         page.evaluate(WHOLE, first)
-        page.evaluate("fetch('disk.img').then((answer) => answer.arrayBuffer())")
+        page.evaluate("fetch('disk.img').then((response) => response.arrayBuffer())")
         (kept,) = page.evaluate(KEPT).values()
         assert "/disk.img" not in kept
     assert visit(page, f"{url}?image=x") == "first"  # the server is gone

@@ -14,8 +14,8 @@ from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
 def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
     page: Page, site: SiteServer
 ) -> None:
-    held: list[Route] = []
-    page.context.route("**/pyodide.asm.wasm", lambda route: held.append(route))  # noqa: PLW0108
+    paused: list[Route] = []
+    page.context.route("**/pyodide.asm.wasm", lambda route: paused.append(route))  # noqa: PLW0108
     with page.context.expect_event("request", lambda request: "asm.wasm" in request.url):
         page.goto(site.url)
     panel = PanelPage(page)
@@ -29,7 +29,7 @@ def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
     panel.url.fill("https://images.example/typed-early.img")
 
     expect(page.locator("#working")).to_have_attribute("data-on", "true", timeout=STEP_TIMEOUT_MS)
-    held[0].continue_()
+    paused[0].continue_()
 
     panel.started()
     expect(panel.url).to_have_value("https://images.example/typed-early.img")

@@ -1,4 +1,4 @@
-"""Browsers and windows that give little room, or none: reading goes on, and the panel says so."""
+"""Browsers and windows with little storage, or none: reading goes on, and the panel says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from browser.panel_page import PanelPage
-from browser.quota import leave_room, usage
+from browser.quota import leave_space, usage
 
 DISK = SyntheticImage(256 * 2**20, seed=5)
 # What a private window of Firefox or Safari does, and what an older browser lacks.
@@ -26,8 +26,8 @@ OLDER_BROWSER = "delete FileSystemFileHandle.prototype.createSyncAccessHandle;\n
 
 @pytest.fixture
 def images() -> Iterator[ImageServer]:
-    vouching = Behaviour(cache_control="public, max-age=300")
-    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+    fresh = Behaviour(cache_control="public, max-age=300")
+    with ImageServer({"disk.img": DISK}, behaviour=fresh) as server:
         yield server
 
 
@@ -74,7 +74,7 @@ def test_with_no_room_left_reading_goes_on(
     page: Page, site: SiteServer, images: ImageServer
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
-    quota = leave_room(page, 4 * 2**20)
+    quota = leave_space(page, 4 * 2**20)
     panel.open_image(images.url("disk.img"))
 
     for offset in (0, 8 * 2**20, 16 * 2**20):
@@ -92,7 +92,7 @@ def test_storage_that_fills_up_while_reading_is_said(
 ) -> None:
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.open_image(images.url("disk.img"))
-    leave_room(page, 2 * 2**20)
+    leave_space(page, 2 * 2**20)
 
     panel.read_range("0", "8 MiB")
     panel.expect_digest(digest(0, 8 * 2**20))

@@ -18,8 +18,8 @@ DISK = SyntheticImage(64 * 2**20, seed=6)
 
 @pytest.fixture
 def images() -> Iterator[ImageServer]:
-    vouching = Behaviour(cache_control="public, max-age=300")
-    with ImageServer({"disk.img": DISK}, behaviour=vouching) as server:
+    fresh = Behaviour(cache_control="public, max-age=300")
+    with ImageServer({"disk.img": DISK}, behaviour=fresh) as server:
         yield server
 
 
@@ -49,8 +49,8 @@ def test_a_second_tab_works_and_the_first_keeps_its_cache(
     expect(second.notice("shared-cache")).to_contain_text("reads through it")
     images.forget()
     read_is_exact(second, 0, 2**20)
-    # what the first tab has comes from there; reading ahead goes on to the host
-    assert [r for r in images.requests if r.span and r.span[0] < 2**20] == []
+    # what the first tab has comes from there; reading ahead goes on to the server
+    assert [r for r in images.requests if r.byte_range and r.byte_range[0] < 2**20] == []
     read_is_exact(second, 5 * 2**20, 2**20)
     read_is_exact(first, 3 * 2**20, 2**20)
     second.page.close()
@@ -93,4 +93,4 @@ def test_an_open_tab_takes_the_cache_over(
     read_is_exact(second, 0, 2**20)
     read_is_exact(second, 8 * 2**20, 2**20)
     expect(second.notice("shared-cache")).to_have_count(0)
-    assert [r for r in images.requests if r.span and r.span[0] < 2**20] == []
+    assert [r for r in images.requests if r.byte_range and r.byte_range[0] < 2**20] == []

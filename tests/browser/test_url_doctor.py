@@ -15,8 +15,8 @@ from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 
 DISK = SyntheticImage(64 << 20, seed=3)
-MOST = 1 << 20  # bytes that the doctor may download
-# What sockets and the browser take of an answer that goes on before it is ended.
+MAX_BYTES = 1 << 20  # bytes that the doctor may download
+# What sockets and the browser take of a response that goes on before it is ended.
 UNREAD = 8 << 20
 
 LOOK = """async ({ module, url, allowRemote }) => {
@@ -68,10 +68,10 @@ def codes(found: Any, level: str) -> list[str]:
 
 
 def assert_little_was_sent(images: ImageServer) -> None:
-    """Where a host sends all of the image instead of a range, the doctor ends the answer."""
+    """Where a server sends all of the image instead of a range, the doctor ends the response."""
     whole = [request.bytes_sent for request in images.requests if request.status == 200]
-    assert sum(request.bytes_sent for request in images.requests) - sum(whole) <= MOST
-    assert all(count <= MOST + UNREAD for count in whole)
+    assert sum(request.bytes_sent for request in images.requests) - sum(whole) <= MAX_BYTES
+    assert all(count <= MAX_BYTES + UNREAD for count in whole)
 
 
 def test_a_good_host(images: ImageServer, look: Look) -> None:
@@ -133,10 +133,10 @@ def test_a_host_that_is_not_there(look: Look) -> None:
     assert look(f"http://127.0.0.1:{port}/disk.img")["fault"] == "unreachable"
 
 
-def test_without_isolation_a_silent_refusal_is_told_from_no_answer(
+def test_without_isolation_a_silent_refusal_is_not_taken_for_no_response(
     chromium: Browser, site_folder: Path, images: ImageServer
 ) -> None:
-    """An isolated page may not even learn that something answered, unless that allows embedding."""
+    """An isolated page may not even learn that a server responded unless it allows embedding."""
     images.behaviour = Behaviour(cors="none", corp=None)
     context = chromium.new_context()
     with SiteServer(site_folder, isolated=False) as site:

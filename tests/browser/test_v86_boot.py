@@ -101,9 +101,9 @@ def streamed(url: str) -> dict[str, object]:
 def pause_after(machine: BootPage, reads: int) -> None:
     """Has the machine paused when it has read that often."""
     machine.page.evaluate(
-        """most => {
+        """count => {
           let reads = 0;
-          boot.addEventListener("activity", () => { if (++reads === most) boot.pause(); });
+          boot.addEventListener("activity", () => { if (++reads === count) boot.pause(); });
         }""",
         reads,
     )

@@ -48,8 +48,8 @@ async def read_as_a_file(selenium_worker, url, size, seed):
     worker = Worker()
     worker._operations["test.parse"] = parse
     call = run_js("(f) => new Promise((done) => setTimeout(async () => done(await f()), 0))")
-    answer = await call(create_proxy(lambda: worker.call("test.parse", {})))
-    assert answer["value"] == image.read(700_000, 100)
+    response = await call(create_proxy(lambda: worker.call("test.parse", {})))
+    assert response["value"] == image.read(700_000, 100)
     await disk.close()
 
 

@@ -70,8 +70,8 @@ async def check_http(selenium_worker, origin, other_origin, refusing_origin):
             options = to_js({"method": method, "body": body, "cache": "no-store"})
             if body is None:
                 options = to_js({"method": method, "cache": "no-store"})
-            answer = await js.fetch(url, js.Object.fromEntries(js.Object.entries(options)))
-            return await answer.text()
+            response = await js.fetch(url, js.Object.fromEntries(js.Object.entries(options)))
+            return await response.text()
 
     FetchSuite.origin = origin
     FetchSuite.other_origin = other_origin

@@ -48,7 +48,7 @@ async def check_disks(selenium_worker):
 
 @run_in_pyodide
 async def fill_the_storage(selenium_worker):
-    """Writes until no room is left, under a quota that the test has set; what is there then."""
+    """Writes until the storage is full, under a quota that the test has set; what is there then."""
     from random import Random
 
     from aero_browser_disk.errors import StorageFullError
@@ -68,7 +68,7 @@ async def fill_the_storage(selenium_worker):
     except StorageFullError:
         pass
     await image.flush()
-    await image.write(0, data[::-1])  # there is no room for more, but for the same again
+    await image.write(0, data[::-1])  # more does not fit, but the same again does
     await image.flush()
     await image.close()
     image = await LocalImage.open(storage, "full")

@@ -115,23 +115,23 @@ def make_ntfs(path: Path, tree: Path, *options: str, size: int = 24 << 20) -> Pa
 
 
 def fragment(folder: Path) -> None:
-    """Writes a file whose pieces lie between those of others, so that its map is long."""
+    """Writes a file whose fragments lie between those of others, so that its map is long."""
     with (folder / "left").open("wb") as left, (folder / "right").open("wb") as right:
-        for piece in range(200):
+        for number in range(200):
             for file in (left, right):
-                file.write(fragment_piece(file is left, piece))
+                file.write(fragment_content(file is left, number))
                 file.flush()
                 os.fsync(file.fileno())
 
 
-def fragment_piece(is_left: bool, piece: int) -> bytes:
-    """What the `piece`th piece of `left` or `right` has."""
-    return bytes([piece, 1 if is_left else 2]) * 2048
+def fragment_content(is_left: bool, number: int) -> bytes:
+    """What the `number`th fragment of `left` or `right` has."""
+    return bytes([number, 1 if is_left else 2]) * 2048
 
 
 def fragmented(is_left: bool) -> bytes:
     """All of `left` or `right`."""
-    return b"".join(fragment_piece(is_left, piece) for piece in range(200))
+    return b"".join(fragment_content(is_left, number) for number in range(200))
 
 
 def compressible() -> bytes:

@@ -47,14 +47,14 @@ def filled_device(folder: Path, *, left: int = 0) -> Iterator[None]:
     """Lets the device that a folder is on be full, but for about `left` bytes, for a while."""
     filling = folder / "filling"
     with filling.open("wb", buffering=0) as file:
-        piece = 1 << 20
-        while piece:
+        length = 1 << 20
+        while length:
             try:
-                file.write(bytes(piece))
+                file.write(bytes(length))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                piece //= 2
+                length //= 2
         os.fsync(file.fileno())
         file.truncate(max(0, file.tell() - left))
         os.fsync(file.fileno())

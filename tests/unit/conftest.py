@@ -22,7 +22,7 @@ def server() -> Iterator[ImageServer]:
 
 
 class EagerClock:
-    """Time passes at each look, so that every piece is a checkpoint; waiting takes none."""
+    """Time passes at each look, so that every chunk is a checkpoint; waiting takes none."""
 
     def __init__(self) -> None:
         self.time = 1_000_000.0
@@ -45,5 +45,5 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 
 @pytest.fixture
 def checkpoints(platform: Platform) -> Platform:
-    """The platform on which an import notes after each piece how far it is."""
+    """The platform on which an import notes after each chunk how far it is."""
     return replace(platform, clock=EagerClock())

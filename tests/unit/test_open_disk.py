@@ -27,7 +27,7 @@ from support.waiting import until
 
 BLOCK = 65536
 ONCE = RetryPolicy(tries=1)
-VOUCHED = Behaviour(cache_control="public, max-age=300")
+FRESH = Behaviour(cache_control="public, max-age=300")
 
 
 class TurnedClock:
@@ -127,10 +127,12 @@ async def test_a_second_visit_reads_from_the_cache_after_one_look_at_the_version
     await again.close()
 
 
-async def test_while_the_host_vouches_a_second_visit_takes_no_request(server, platform, open_url):
+async def test_while_the_version_is_fresh_a_second_visit_takes_no_request(
+    server, platform, open_url
+):
     clock = TurnedClock(now=1_000_000)
     platform = replace(platform, clock=clock)
-    server.behaviour = VOUCHED
+    server.behaviour = FRESH
     disk = await open_url(server.url("disk.img"), platform=platform)
     await disk.read(0, 4 * BLOCK)
     await disk.close()
@@ -148,8 +150,8 @@ async def test_while_the_host_vouches_a_second_visit_takes_no_request(server, pl
     assert [r.method for r in server.requests] == ["HEAD"]
 
 
-async def test_a_change_ends_what_the_host_vouched_for(server, open_url):
-    server.behaviour = VOUCHED
+async def test_a_change_ends_freshness(server, open_url):
+    server.behaviour = FRESH
     disk = await open_url(server.url("disk.img"))
     await disk.close()
     new = SyntheticImage(size=IMAGE.size, seed=7)
@@ -272,7 +274,7 @@ async def test_a_holder_that_leaves_in_time_is_waited_for(server, platform, open
 
 
 class FullStorage(MemoryStorage):
-    """A storage that says it is a folder, and has room for so many bytes."""
+    """A storage that says it is a folder, and has so many bytes of free space."""
 
     @property
     def kind(self):
@@ -330,11 +332,11 @@ async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
     server, open_url, monkeypatch
 ):
     monkeypatch.setattr("aero_browser_disk.streaming.cache_growth._STEP", BLOCK)
-    answers = asyncio.Event()
+    response = asyncio.Event()
 
-    async def slow(shelf, outside, needed):
+    async def slow(folder, platform, needed):
         if needed > 4 * BLOCK:
-            await answers.wait()
+            await response.wait()
         return needed
 
     monkeypatch.setattr("aero_browser_disk.streaming.cache_folder.CacheFolder.make_room", slow)
@@ -342,7 +344,7 @@ async def test_what_comes_in_before_there_is_more_room_drives_nothing_out(
     for offset in range(0, IMAGE.size, 2 * BLOCK):
         await disk.read(offset, 2 * BLOCK)
     assert disk.stats().cached_bytes == IMAGE.size
-    answers.set()
+    response.set()
     await disk.close()
 
 

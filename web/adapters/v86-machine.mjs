@@ -1,6 +1,6 @@
 /**
  * What disks and the boot component need of v86 beyond its published interface: standing still for
- * several reasons at once, an ATA drive that tells of flushes and of failures, and a slower pace.
+ * several reasons at once, an ATA drive that reports flushes and failures, and a slower pace.
  *
  * It was written against v86 0.5.462, whose inner names are used here and nowhere else. Where another
  * version lacks them, `driveOf` gives null and `Pace` does nothing, and what depends on them is done

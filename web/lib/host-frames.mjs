@@ -10,7 +10,7 @@ import { areaLayout, FRAME_SHIFT, HEADS, SET_SHIFT, SIZE_HIGH, SIZE_LOW, WAYS } 
 
 const NOTHING = -1;
 
-const place = { at: 0 };
+const options = { at: 0 };
 
 /**
  * Fills `target` from `at` on; false if the file returned fewer bytes.
@@ -20,8 +20,8 @@ const place = { at: 0 };
  */
 export function readWhole(file, at, target) {
   try {
-    place.at = at;
-    return file.read(target, place) === target.length;
+    options.at = at;
+    return file.read(target, options) === target.length;
   } catch {
     return false; // Python reads again and gets the error
   }

@@ -12,7 +12,7 @@ export { SharedHost } from "./shared-host.mjs";
 /** @typedef {(bytes: Uint8Array, options: { at: number }) => number} Transfer */
 /** @typedef {{ read: Transfer, write: Transfer }} SyncFile a FileSystemSyncAccessHandle */
 
-const place = { at: 0 };
+const options = { at: 0 };
 
 /** @type {{ HEAPU8: Uint8Array } | null} */
 let python = null;
@@ -102,12 +102,12 @@ export function writerOf(file) {
  */
 export function readNew(file, at, length) {
   const bytes = new Uint8Array(length);
-  place.at = at;
-  return file.read(bytes, place) === length ? bytes : undefined;
+  options.at = at;
+  return file.read(bytes, options) === length ? bytes : undefined;
 }
 
 /** Bytes that stay in JavaScript's memory, while Python decides where they go. */
-export class HeldBytes {
+export class ForeignBytes {
   #bytes;
 
   /** @param {Uint8Array} bytes all of a buffer */
@@ -133,8 +133,8 @@ export class HeldBytes {
    * @returns {number} bytes written, which the browser may report as fewer
    */
   write(file, start, stop, at) {
-    place.at = at;
-    return file.write(this.#bytes.subarray(start, stop), place);
+    options.at = at;
+    return file.write(this.#bytes.subarray(start, stop), options);
   }
 
   /**
@@ -180,7 +180,7 @@ function anyOf(words, start, stop) {
  * @param {number} length
  */
 export async function holdBlob(blob, offset, length) {
-  return new HeldBytes(new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()));
+  return new ForeignBytes(new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer()));
 }
 
 const MAX_WAITING = 1 << 20; // bytes of a body that wait for Python, approximately
@@ -191,7 +191,7 @@ const MAX_WAITING = 1 << 20; // bytes of a body that wait for Python, approximat
  */
 export class ResponseBody {
   /** @type {Uint8Array[]} */
-  #pieces = [];
+  #chunks = [];
   #ended = false;
   /** @type {unknown} */
   #failure = null;
@@ -223,11 +223,11 @@ export class ResponseBody {
   take(address) {
     const target = bytesAt(address, this.length);
     let at = 0;
-    for (const piece of this.#pieces) {
-      target.set(piece, at);
-      at += piece.length;
+    for (const chunk of this.#chunks) {
+      target.set(chunk, at);
+      at += chunk.length;
     }
-    this.#pieces = [];
+    this.#chunks = [];
     this.length = 0;
     this.#wakePump?.();
   }
@@ -239,7 +239,7 @@ export class ResponseBody {
         const { done, value } = await reader.read();
         if (done) break;
         if (!value.length) continue;
-        this.#pieces.push(value);
+        this.#chunks.push(value);
         this.length += value.length;
         this.#wakeReader?.();
         if (this.length >= MAX_WAITING) await new Promise((wake) => (this.#wakePump = () => wake(0)));
@@ -270,14 +270,14 @@ const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with t
  */
 export class Download {
   #controller = new AbortController();
-  #isAnswered = false;
+  #hasResponse = false;
   #isGivenUp = false;
   #hasStalled = false;
   #movedAt = performance.now();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {Uint8Array | null} */
-  #piece = null;
+  #chunk = null;
 
   /**
    * @param {OnDownload} report
@@ -306,7 +306,7 @@ export class Download {
   abort() {
     this.#isGivenUp = true;
     clearTimeout(this.#timer);
-    if (this.#isAnswered) setTimeout(() => this.#controller.abort(), ABORTS_AFTER_MS);
+    if (this.#hasResponse) setTimeout(() => this.#controller.abort(), ABORTS_AFTER_MS);
     else this.#controller.abort();
   }
 
@@ -315,8 +315,8 @@ export class Download {
    * @param {number} address
    */
   take(address) {
-    const piece = this.#piece;
-    if (piece) bytesAt(address, piece.length).set(piece);
+    const chunk = this.#chunk;
+    if (chunk) bytesAt(address, chunk.length).set(chunk);
   }
 
   /**
@@ -327,7 +327,7 @@ export class Download {
     let why = "no response";
     try {
       const response = await responding;
-      this.#isAnswered = true;
+      this.#hasResponse = true;
       this.#movedAt = performance.now();
       why = "broken off";
       if (!report(HEAD, response.status, [...response.headers].flat().join("\n"))) return this.abort();
@@ -337,7 +337,7 @@ export class Download {
         if (done) break;
         if (!value.length) continue;
         this.#movedAt = performance.now();
-        this.#piece = value;
+        this.#chunk = value;
         if (this.#isGivenUp) return;
         if (!report(CHUNK, value.length, "")) return this.abort();
       }

@@ -7,7 +7,7 @@ import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } fro
 
 /**
  * URLs of the files; null for those of this module's build.
- * @typedef {{ pyodideUrl: string, wheelUrl: string | null }} Places
+ * @typedef {{ pyodideUrl: string, wheelUrl: string | null }} Urls
  */
 
 /**
@@ -23,7 +23,7 @@ import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } fro
  */
 
 /**
- * @param {Places} places
+ * @param {Urls} urls
  * @returns {Promise<{ pyodide: Pyodide, facts: StartFacts }>}
  */
 export async function startPython({ pyodideUrl, wheelUrl }) {
@@ -150,7 +150,7 @@ function handOver(wasmUrl, compiled) {
  * @param {any} settings settings that Pyodide passes to Emscripten
  * @returns {() => void} call it when the module is ready
  */
-function linkForPython({ table: places }, settings) {
+function linkForPython({ table: slots }, settings) {
   const { instantiateWasm } = settings;
   /** @type {any} */
   let table = {};
@@ -165,7 +165,7 @@ function linkForPython({ table: places }, settings) {
         if (of === "GOT.func") nowhere(name);
       }
       table = instance.exports.__indirect_function_table;
-      table.grow(places - table.length);
+      table.grow(slots - table.length);
       // Otherwise the table is searched for existing functions.
       Object.defineProperty(table, "length", { value: 0, configurable: true });
       return receive(instance, module);
@@ -182,10 +182,10 @@ function linkForPython({ table: places }, settings) {
  */
 function trampolineOf(module) {
   const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET / 4];
-  const place = (module.__PyRuntime + offset) / 4;
-  const trampoline = module.HEAP32[place];
+  const index = (module.__PyRuntime + offset) / 4;
+  const trampoline = module.HEAP32[index];
   return () => {
-    module.HEAP32[place] = trampoline;
+    module.HEAP32[index] = trampoline;
   };
 }
 

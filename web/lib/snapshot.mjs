@@ -212,8 +212,8 @@ async function write(folder, name, bytes) {
   try {
     handle.truncate(0);
     for (let at = 0; at < bytes.length; at += CHUNK) {
-      const piece = bytes.subarray(at, at + CHUNK);
-      if (handle.write(piece, { at }) !== piece.length) return false;
+      const chunk = bytes.subarray(at, at + CHUNK);
+      if (handle.write(chunk, { at }) !== chunk.length) return false;
       await new Promise((resolve) => setTimeout(resolve));
     }
     handle.flush();

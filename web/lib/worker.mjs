@@ -16,7 +16,7 @@ import { respondToAll } from "./shared-host.mjs";
 /**
  * @typedef {{ name: string, message: string, fields: Record<string, unknown> }} Failure
  * @typedef {{ value?: unknown, error?: Failure }} CallResponse
- * @typedef {{ start: import("./python.mjs").Places }} Start
+ * @typedef {{ start: import("./python.mjs").Urls }} Start
  * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number> }} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {{ response: number, value: unknown }} PageResponse
@@ -37,7 +37,7 @@ let start = () => {};
 
 /** @type {Promise<Python>} */
 const python = new Promise((resolve, reject) => {
-  start = (places) => connectPython(places).then(resolve, reject);
+  start = (urls) => connectPython(urls).then(resolve, reject);
 });
 python.catch(() => {}); // each call reports it
 
@@ -118,9 +118,9 @@ function messageOf(error) {
 // Before anything is awaited: a message that finds no listener is lost.
 listen(/** @type {Caller} */ (/** @type {unknown} */ (self)));
 
-/** @param {Start["start"]} places */
-async function connectPython(places) {
-  const { pyodide, facts } = await startPython(places);
+/** @param {Start["start"]} urls */
+async function connectPython(urls) {
+  const { pyodide, facts } = await startPython(urls);
   self.postMessage({ started: facts });
   pyodide.registerJsModule("aero_browser_disk_bridge", bridge);
   const { Worker } = pyodide.pyimport("aero_browser_disk.worker.worker");

@@ -72,7 +72,7 @@ export function wireBoot(session) {
       timer = undefined;
       const sent = events;
       events = [];
-      session.worker.call("activity.tell", { disk, events: sent }).catch(() => {}); // it is closed
+      session.worker.call("activity.report", { disk, events: sent }).catch(() => {}); // it is closed
     };
     boot.addEventListener("activity", (event) => {
       const { kind, offset, length } = /** @type {import("../adapters/v86-disk.mjs").DiskActivityEvent} */ (event);

@@ -170,7 +170,7 @@ export class LibraryList {
       },
       commit: () => this.#consented((consent) => library.commitOverlay(id, consent)),
       reset: () => library.resetOverlay(id),
-      // The user was told what is lost, and confirmed.
+      // The user was warned what is lost, and confirmed.
       remove: () => library.remove(id, { dropOverlays: true }),
       forget: () => library.remove(id),
       continue: async () => this.#choose((file) => this.#import(file)),
@@ -221,14 +221,14 @@ export class LibraryList {
   }
 
   #listenForDrops() {
-    const place = element("library", HTMLElement);
-    const over = (/** @type {boolean} */ is) => (place.dataset.drop = String(is));
-    place.addEventListener("dragover", (event) => {
+    const area = element("library", HTMLElement);
+    const over = (/** @type {boolean} */ is) => (area.dataset.drop = String(is));
+    area.addEventListener("dragover", (event) => {
       event.preventDefault();
       over(true);
     });
-    place.addEventListener("dragleave", () => over(false));
-    place.addEventListener("drop", (event) => {
+    area.addEventListener("dragleave", () => over(false));
+    area.addEventListener("drop", (event) => {
       event.preventDefault();
       over(false);
       const file = event.dataTransfer?.files[0];
@@ -240,23 +240,23 @@ export class LibraryList {
   async #import(file) {
     showFailure("library-error", null);
     await this.#later(
-      this.#transfers.run(this.#progress("import", file.name), (told) =>
-        this.#consented((consent) => library.import(file, { keep: true, ...told, ...consent })),
+      this.#transfers.run(this.#progress("import", file.name), (reporting) =>
+        this.#consented((consent) => library.import(file, { keep: true, ...reporting, ...consent })),
       ),
     );
   }
 
   /** @param {Row} row @param {string} to */
   #duplicate(row, to) {
-    return this.#transfers.run(this.#progress("duplicate", row.name), (told) =>
-      library.duplicate(row.id, to, told),
+    return this.#transfers.run(this.#progress("duplicate", row.name), (reporting) =>
+      library.duplicate(row.id, to, reporting),
     );
   }
 
   /** @param {Row} row @param {string} to */
   async #recover(row, to) {
-    const saved = await this.#transfers.run(this.#progress("recover", row.name), (told) =>
-      library.recover(row.id, to, told),
+    const saved = await this.#transfers.run(this.#progress("recover", row.name), (reporting) =>
+      library.recover(row.id, to, reporting),
     );
     const texts = this.#library?.recovered;
     if (!saved || !texts || (!saved.lost.length && saved.isLatest)) return;
@@ -270,14 +270,14 @@ export class LibraryList {
   /** @param {string} name @param {string[]} overlays @param {string | undefined} compress */
   #export(name, overlays, compress) {
     const format = /** @type {"gzip" | "zstd" | undefined} */ (compress || undefined);
-    return this.#transfers.run(this.#progress("export", name), (told) =>
-      library.export(name, { overlays, compress: format, ...told }),
+    return this.#transfers.run(this.#progress("export", name), (reporting) =>
+      library.export(name, { overlays, compress: format, ...reporting }),
     );
   }
 
   /** @param {Row} row of an overlay */
   #exportChanges(row) {
-    return this.#transfers.run(this.#progress("export", row.name), (told) => library.export(row.id, told));
+    return this.#transfers.run(this.#progress("export", row.name), (reporting) => library.export(row.id, reporting));
   }
 
   /** @param {Row} row of an image or an address @param {File} file what `#exportChanges` made */

@@ -12,7 +12,7 @@
  * @property {number} size of the disk
  * @property {number} blockSize
  * @property {number} cellSize
- * @property {Uint8Array} held
+ * @property {Uint8Array} stored
  * @property {Uint8Array} heat
  * @property {Uint8Array} marks
  * @property {string} hint
@@ -26,7 +26,7 @@ const EMPTY_PITCH = 13;
 const LEAST_SHARE = 0.3; // of a colour: a cell with few cached blocks is visible too
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Square */
-/** @typedef {Record<"missing" | "held" | "read" | "now" | "ink" | "paper", string>} Palette */
+/** @typedef {Record<"missing" | "stored" | "read" | "now" | "ink" | "paper", string>} Palette */
 
 export class MapCanvas {
   /** @type {Cells | null} */
@@ -60,8 +60,8 @@ export class MapCanvas {
     this.#fit();
   }
 
-  /** How many cells there is room for; none while it is not laid out. */
-  get most() {
+  /** How many cells fit; none before the layout. */
+  get maxCells() {
     return Math.floor(this.#width / SMALLEST_PITCH) * Math.floor(this.#height / SMALLEST_PITCH);
   }
 
@@ -79,7 +79,7 @@ export class MapCanvas {
   cellAt(x, y) {
     const column = Math.floor((x * this.columns) / this.#width);
     const cell = Math.floor(y / this.#pitch) * this.columns + column;
-    return column >= 0 && column < this.columns && y >= 0 && cell < (this.cells?.held.length ?? 0) ? cell : -1;
+    return column >= 0 && column < this.columns && y >= 0 && cell < (this.cells?.stored.length ?? 0) ? cell : -1;
   }
 
   /** Draws in the next frame, however often it is asked to until then. */
@@ -114,13 +114,13 @@ export class MapCanvas {
 
   /** @param {CanvasRenderingContext2D} context @param {Palette} palette @param {Cells} cells */
   #paintCells(context, palette, cells) {
-    const count = cells.held.length;
+    const count = cells.stored.length;
     this.#pitch = pitchFor(count, this.#width, this.#height, devicePixelRatio || 1);
     this.columns = Math.max(1, Math.floor(this.#width / this.#pitch));
     for (let cell = 0; cell < count; cell++) {
       const square = this.#square(cell);
       this.#paintCell(context, palette, square, {
-        held: (cells.held[cell] ?? 0) / 255,
+        stored: (cells.stored[cell] ?? 0) / 255,
         heat: (cells.heat[cell] ?? 0) / 255,
         marks: cells.marks[cell] ?? 0,
       });
@@ -154,11 +154,11 @@ export class MapCanvas {
    * @param {CanvasRenderingContext2D} context
    * @param {Palette} palette
    * @param {Square} square
-   * @param {{ held: number, heat: number, marks: number }} cell
+   * @param {{ stored: number, heat: number, marks: number }} cell
    */
-  #paintCell(context, palette, square, { held, heat, marks }) {
+  #paintCell(context, palette, square, { stored, heat, marks }) {
     fill(context, palette.missing, 1, square);
-    if (held) fill(context, palette.held, LEAST_SHARE + (1 - LEAST_SHARE) * held, square);
+    if (stored) fill(context, palette.stored, LEAST_SHARE + (1 - LEAST_SHARE) * stored, square);
     if (heat) {
       // It shrinks as it cools, which shows how long ago it was read.
       fill(context, palette.read, 1, inset(square, Math.round(0.3 * (1 - heat) * square.height)));
@@ -170,7 +170,7 @@ export class MapCanvas {
     }
     if (marks & IN_PROFILE && square.height >= 5) {
       const margin = Math.floor((square.height - Math.max(2, Math.round(square.height / 4))) / 2);
-      fill(context, held || heat ? palette.paper : palette.ink, 1, inset(square, margin));
+      fill(context, stored || heat ? palette.paper : palette.ink, 1, inset(square, margin));
     }
   }
 
@@ -262,7 +262,7 @@ export function paletteOf(element) {
   const colour = (name) => style.getPropertyValue(name).trim();
   return {
     missing: colour("--cell-missing"),
-    held: colour("--cell-held"),
+    stored: colour("--cell-stored"),
     read: colour("--cell-read"),
     now: colour("--cell-now"),
     ink: colour("--ink"),

@@ -75,8 +75,8 @@ export class DiskMap {
   async #look() {
     clearTimeout(this.#timer);
     const disk = this.#disk;
-    const { most } = this.#map;
-    if (disk === null || !most || document.hidden) return;
+    const { maxCells } = this.#map;
+    if (disk === null || !maxCells || document.hidden) return;
     if (this.#looking) {
       this.#again = true; // the shown range changed since the request
       return;
@@ -84,13 +84,13 @@ export class DiskMap {
     this.#looking = true;
     let quiet = true;
     try {
-      const values = { disk, start: this.#start, length: this.#length, most };
+      const values = { disk, start: this.#start, length: this.#length, cells: maxCells };
       const { map, timeline } = await this.#session.worker.call("activity.look", values);
       if (disk === this.#disk) {
         this.#map.show(map);
         this.#timeline.show(timeline);
         quiet = !map.heat.some(Boolean) && !map.marks.some((/** @type {number} */ mark) => mark & 1);
-        this.#tell();
+        this.#describe();
       }
     } catch {
       // The disk was closed meanwhile, or the worker is gone, which the panel reports.
@@ -114,15 +114,15 @@ export class DiskMap {
     if (cell === this.#map.at) return;
     this.#map.at = cell;
     this.#map.draw();
-    this.#tell();
+    this.#describe();
   }
 
   /** Says what the square is that the pointer or the keyboard is at, else what a square is. */
-  async #tell() {
+  async #describe() {
     const { cells, at } = this.#map;
     const disk = this.#disk;
     if (!cells || disk === null) return;
-    setAttribute(this.#canvas, "aria-valuemax", String(cells.held.length - 1));
+    setAttribute(this.#canvas, "aria-valuemax", String(cells.stored.length - 1));
     setAttribute(this.#canvas, "aria-valuenow", String(Math.max(at, 0)));
     if (at < 0) return this.#say(cells.hint);
     if (this.#asked >= 0) return; // the response triggers the next look
@@ -139,7 +139,7 @@ export class DiskMap {
     } finally {
       const before = this.#asked;
       this.#asked = -1;
-      if (this.#map.at !== before) this.#tell();
+      if (this.#map.at !== before) this.#describe();
     }
   }
 
@@ -165,7 +165,7 @@ export class DiskMap {
       PageDown: () => this.#step(here + 8 * columns),
       PageUp: () => this.#step(here - 8 * columns),
       Home: () => this.#goTo(0),
-      End: () => this.#goTo(cells.held.length - 1),
+      End: () => this.#goTo(cells.stored.length - 1),
       "+": () => this.#zoom(1 / ZOOM),
       "=": () => this.#zoom(1 / ZOOM),
       "-": () => this.#zoom(ZOOM),
@@ -184,11 +184,11 @@ export class DiskMap {
   #step(cell) {
     const { cells, columns } = this.#map;
     if (!cells) return;
-    const last = cells.held.length - 1;
+    const last = cells.stored.length - 1;
     const beyond = cell < 0 ? -1 : cell > last ? 1 : 0;
-    const room = beyond < 0 ? cells.start > 0 : cells.stop < cells.size;
-    if (!beyond || !room) return this.#goTo(Math.min(Math.max(cell, 0), last));
-    const rows = Math.max(1, Math.floor(cells.held.length / columns / 2));
+    const isMore = beyond < 0 ? cells.start > 0 : cells.stop < cells.size;
+    if (!beyond || !isMore) return this.#goTo(Math.min(Math.max(cell, 0), last));
+    const rows = Math.max(1, Math.floor(cells.stored.length / columns / 2));
     this.#start = Math.min(
       Math.max(0, cells.start + beyond * rows * columns * cells.cellSize),
       Math.max(0, this.#size - this.#length),
@@ -213,7 +213,7 @@ export class DiskMap {
   #zoom(factor) {
     const { cells, at } = this.#map;
     if (!cells) return;
-    const cell = at < 0 ? Math.floor(cells.held.length / 2) : at;
+    const cell = at < 0 ? Math.floor(cells.stored.length / 2) : at;
     const centre = cells.start + (cell + 0.5) * cells.cellSize;
     const least = Math.min(this.#size, SMALLEST_PART * cells.blockSize);
     const length = Math.min(this.#size, Math.max(least, Math.round(this.#length * factor)));

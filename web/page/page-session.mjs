@@ -17,7 +17,7 @@ export class PageSession {
   worker = connect();
   /** @type {View | null} */
   view = null;
-  /** What no view tells of: a defect, a worker that died. @type {Failure | null} */
+  /** A failure that no view shows: a defect, a worker that died. @type {Failure | null} */
   #defect = null;
   /** @type {Drawer[]} */
   #drawers = [];

@@ -5,14 +5,14 @@
 import { element, setText } from "./elements.mjs";
 import { paletteOf } from "./map-canvas.mjs";
 
-/** @typedef {{ name: string, label: string, values: number[], rate: string }} Lane */
+/** @typedef {{ name: string, label: string, values: number[], rate: string }} Track */
 
 const NO_RATE = "–";
 
 export class Timeline {
-  /** @type {Lane[]} */
-  #lanes = [];
-  #list = element("lanes", HTMLElement);
+  /** @type {Track[]} */
+  #tracks = [];
+  #list = element("tracks", HTMLElement);
 
   constructor() {
     const redraw = () => this.#paint();
@@ -20,26 +20,26 @@ export class Timeline {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   }
 
-  /** @param {{ lanes: Lane[] } | null} timeline */
+  /** @param {{ tracks: Track[] } | null} timeline */
   show(timeline) {
-    this.#lanes = timeline?.lanes ?? [];
+    this.#tracks = timeline?.tracks ?? [];
     for (const [index, item] of [...this.#list.children].entries()) {
-      const lane = this.#lanes[index];
-      if (lane) setText(item.querySelector(".lane-label"), lane.label);
-      setText(item.querySelector(".lane-rate"), lane?.rate ?? NO_RATE);
+      const track = this.#tracks[index];
+      if (track) setText(item.querySelector(".track-label"), track.label);
+      setText(item.querySelector(".track-rate"), track?.rate ?? NO_RATE);
     }
     this.#paint();
   }
 
   #paint() {
     for (const [index, canvas] of [...this.#list.querySelectorAll("canvas")].entries()) {
-      paintLane(canvas, this.#lanes[index]?.values ?? []);
+      paintTrack(canvas, this.#tracks[index]?.values ?? []);
     }
   }
 }
 
 /** @param {HTMLCanvasElement} canvas @param {number[]} values */
-function paintLane(canvas, values) {
+function paintTrack(canvas, values) {
   const { clientWidth: width, clientHeight: height } = canvas;
   const scale = devicePixelRatio || 1;
   if (canvas.width !== Math.round(width * scale)) canvas.width = Math.round(width * scale);
@@ -51,12 +51,12 @@ function paintLane(canvas, values) {
   context.clearRect(0, 0, width, height);
   context.fillStyle = palette.missing;
   context.fillRect(0, height - 1, width, 1);
-  const most = Math.max(1, ...values);
+  const largest = Math.max(1, ...values);
   const step = width / Math.max(1, values.length);
-  context.fillStyle = palette.held;
+  context.fillStyle = palette.stored;
   for (const [index, value] of values.entries()) {
     if (!value) continue;
-    const bar = Math.max(1.5, (value / most) * (height - 1));
+    const bar = Math.max(1.5, (value / largest) * (height - 1));
     context.fillRect(index * step, height - bar, Math.max(1, step - 1), bar);
   }
 }

@@ -4,7 +4,7 @@
 
 import { element, onPress, setText } from "./elements.mjs";
 
-/** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Told */
+/** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Reporting */
 
 export class Transfers {
   /** @type {AbortController | null} */
@@ -18,7 +18,7 @@ export class Transfers {
    * Shows the progress of `work`. Returns null if the user cancels.
    * @template T
    * @param {string} text with `{done}` and `{size}`
-   * @param {(told: Told) => Promise<T>} work
+   * @param {(reporting: Reporting) => Promise<T>} work
    * @returns {Promise<T | null>}
    */
   async run(text, work) {

@@ -1,6 +1,6 @@
 """The platform in a browser worker: fetch, OPFS, Web Locks, Broadcast Channel.
 
-The one place that imports `js` and `pyodide`, and only inside functions: a memory snapshot of
+The only package that imports `js` and `pyodide`, and only inside functions: a memory snapshot of
 Pyodide cannot hold a JavaScript object.
 """
 

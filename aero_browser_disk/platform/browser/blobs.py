@@ -16,7 +16,7 @@ from .opfs import OpfsFile
 
 
 class BlobSource:
-    """A `HoldingSource` of a `Blob` or `File`; no more of it is in memory than was asked for."""
+    """A `ChunkSource` of a `Blob` or `File`; no more of it is in memory than was asked for."""
 
     def __init__(self, blob: Any) -> None:
         self._blob = blob
@@ -30,7 +30,7 @@ class BlobSource:
         data: bytes = buffer.to_bytes()
         return data
 
-    async def hold(self, offset: int, length: int) -> Chunk:
+    async def read_chunk(self, offset: int, length: int) -> Chunk:
         """The bytes in JavaScript's memory, where our bridge to it is there."""
         between = bridge()
         if between is None:
@@ -50,23 +50,23 @@ class BlobSource:
 class BlobChunk:
     """A `Chunk` in JavaScript's memory."""
 
-    def __init__(self, held: Any) -> None:
-        self._held = held
-        self._length = int(held.length)
+    def __init__(self, foreign: Any) -> None:
+        self._bytes = foreign
+        self._length = int(foreign.length)
 
     def __len__(self) -> int:
         return self._length
 
     def copy(self, start: int, stop: int) -> bytes:
-        data: bytes = self._held.copy(start, stop).to_bytes()
+        data: bytes = self._bytes.copy(start, stop).to_bytes()
         return data
 
     def data_runs(self, start: int = 0) -> list[Run]:
-        ends = self._held.dataRuns(start, CELL).to_py()
+        ends = self._bytes.dataRuns(start, CELL).to_py()
         return list(pairwise(ends))[::2]
 
-    def put(self, start: int, stop: int, file: File, place: int) -> None:
+    def put(self, start: int, stop: int, file: File, offset: int) -> None:
         if isinstance(file, OpfsFile):
-            file.write_held(self._held, start, stop, place)
+            file.write_foreign(self._bytes, start, stop, offset)
         else:
-            file.write(self.copy(start, stop), place)
+            file.write(self.copy(start, stop), offset)

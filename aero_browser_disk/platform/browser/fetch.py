@@ -13,7 +13,7 @@ from ...errors import BrokenResponseError, NetworkError
 from ..base import Credentials, Receiver
 from ..event_loop import bare_future
 from ..redaction import redact_url
-from .interop import Room, bridge, first_byte, js_exception
+from .interop import TransferBuffer, bridge, first_byte, js_exception
 
 _ABORTS_AFTER_S = 0.03
 """Firefox loses an abort that comes together with the response's head, and keeps the connection."""
@@ -107,8 +107,8 @@ def _body(stream: Any) -> _Body:
     return _PlainBody(stream) if found is None else _BridgedBody(found.ResponseBody.new(stream))
 
 
-_landing = Room()
-"""Where a chunk lies while it is handed over: one place for all, none outlives the call."""
+_landing = TransferBuffer()
+"""Where a chunk is while it is handed over: one buffer for all, since none outlives the call."""
 
 
 class _Download:
@@ -125,8 +125,8 @@ class _Download:
         self._under_way[self.number] = self
 
     @classmethod
-    def tell(cls, number: int, what: int, value: int, text: str) -> bool:
-        """Takes what JavaScript tells of a download; False gives it up."""
+    def notify(cls, number: int, what: int, value: int, text: str) -> bool:
+        """Takes an event of a download from JavaScript; False gives the download up."""
         download = cls._under_way.get(number)
         return download is not None and download._take(what, value, text)
 
@@ -162,11 +162,11 @@ def _new_download() -> Any:
 
 
 @functools.cache
-def _tell() -> Any:
-    """`_Download.tell` for JavaScript: one for all, since to make one takes a while."""
+def _notify() -> Any:
+    """`_Download.notify` for JavaScript: one for all, since to make one takes a while."""
     from pyodide.ffi import create_proxy
 
-    return create_proxy(_Download.tell)
+    return create_proxy(_Download.notify)
 
 
 class FetchHttp:
@@ -222,7 +222,7 @@ class FetchHttp:
         wait_ms = timeout_s * 1000
         try:
             download.raw = _new_download()(
-                _tell(), download.number, url, credentials, wait_ms, *pairs
+                _notify(), download.number, url, credentials, wait_ms, *pairs
             )
             failure = await download.ended
         except BaseException:

@@ -20,8 +20,8 @@ buffer itself takes as long as reading 64 KiB.
 _PAGE = 4096
 
 
-class Room:
-    """A place in Python's memory for what passes through in one call, and is copied on.
+class TransferBuffer:
+    """A buffer in Python's memory for data that is copied on within one call.
 
     It begins in the middle of a page, where it is quick to copy to: `web/lib/python-bridge.mjs`.
     """
@@ -70,7 +70,7 @@ class RejectionError(Exception):
         super().__init__(f"{self.name}: {self.message}")
 
 
-async def answer_of(target: Any, method: str, *values: object) -> Any:
+async def call_async(target: Any, method: str, *values: object) -> Any:
     """What the promise resolves to that a method returns; raises `RejectionError`.
 
     Pyodide makes each promise that it sees a future, and takes some reasons of a rejection for no

@@ -14,9 +14,9 @@ from ..base import FileFacts, ReadableBuffer, StorageEstimate, WritableBuffer
 from .interop import (
     ROOT,
     RejectionError,
-    Room,
-    answer_of,
+    TransferBuffer,
     bridge,
+    call_async,
     first_byte,
     js_exception,
     js_object,
@@ -51,7 +51,7 @@ class OpfsFile:
         length = len(target)
         try:  # a context manager would cost as much as the read
             if self._read_to is None:
-                return self._read_pieces(target, offset)
+                return self._read_in_chunks(target, offset)
             if not length:
                 return 0
             got: int = self._read_to(offset, addressof(first_byte(target)), length)
@@ -68,7 +68,7 @@ class OpfsFile:
         if not whole:
             raise StorageFullError(self._path)
 
-    def hold(self, offset: int, length: int) -> Any | None:
+    def read_foreign(self, offset: int, length: int) -> Any | None:
         """Some bytes as a `Uint8Array` of JavaScript; None when there are not all of them, or
         where our bridge is missing. Raises as `read_into`.
         """
@@ -79,10 +79,10 @@ class OpfsFile:
         except js_exception() as error:
             raise _storage_error(self._path, error) from error
 
-    def write_held(self, held: Any, start: int, stop: int, offset: int) -> None:
-        """Writes some bytes of a `HeldBytes` of JavaScript; raises as `write`."""
+    def write_foreign(self, foreign: Any, start: int, stop: int, offset: int) -> None:
+        """Writes some bytes of a `ForeignBytes` of JavaScript; raises as `write`."""
         try:
-            written = held.write(self.handle, start, stop, offset)
+            written = foreign.write(self.handle, start, stop, offset)
         except js_exception() as error:
             raise _storage_error(self._path, error) from error
         if written != stop - start:
@@ -92,7 +92,7 @@ class OpfsFile:
         """Whether all was written: at the quota Firefox writes short, one Chromium says -8."""
         length = len(view)
         if self._write_from is None:
-            return self._write_pieces(view, offset)
+            return self._write_in_chunks(view, offset)
         if not view.readonly:
             address = addressof(first_byte(view)) if length else 0
             return bool(self._write_from(offset, address, length) == length)
@@ -104,7 +104,7 @@ class OpfsFile:
                 return False
         return True
 
-    def _write_pieces(self, view: memoryview, offset: int) -> bool:
+    def _write_in_chunks(self, view: memoryview, offset: int) -> bool:
         for start in range(0, len(view), _SCRATCH):
             with view[start : start + _SCRATCH] as part:
                 chunk, _ = _chunk(len(part))
@@ -118,7 +118,7 @@ class OpfsFile:
             before = int(self.handle.getSize())
             self.handle.truncate(size)
             # Chromium lets a file grow beyond the quota, and then takes nothing that is written
-            # there. So what is new is room only if its last byte can be written.
+            # there. So a larger file has storage only if its last byte can be written.
             if size > before and not self._write_all(memoryview(b"\0"), size - 1):
                 self.handle.truncate(before)
                 raise StorageFullError(self._path)
@@ -141,7 +141,7 @@ class OpfsFile:
     def close(self) -> None:
         self.handle.close()
 
-    def _read_pieces(self, target: WritableBuffer, offset: int) -> int:
+    def _read_in_chunks(self, target: WritableBuffer, offset: int) -> int:
         with memoryview(target) as view:
             for start in range(0, len(view), _SCRATCH):
                 with view[start : start + _SCRATCH] as part:
@@ -154,8 +154,8 @@ class OpfsFile:
             return len(view)
 
 
-_copied = Room()
-"""Where what is read-only lies while it is written: it does not tell its own address."""
+_copied = TransferBuffer()
+"""Where read-only data is copied to be written: the address of a read-only buffer is unknown."""
 
 
 @functools.lru_cache(_MAX_CHUNKS)
@@ -170,7 +170,7 @@ def _chunk(length: int) -> tuple[Any, Any]:
 
 @functools.cache
 def _zeros() -> bytearray:
-    """Not read-only, so that it tells its address: it goes to the file without a copy."""
+    """Writable, so that its address is known: it is written without a copy."""
     return bytearray(_SCRATCH)
 
 
@@ -207,7 +207,7 @@ class OpfsStorage:
             raise StorageUnavailableError("this page is not a secure context")
         try:
             origin = await js.navigator.storage.getDirectory()
-            return cls(await answer_of(origin, "getDirectoryHandle", ROOT, js_object(create=True)))
+            return cls(await call_async(origin, "getDirectoryHandle", ROOT, js_object(create=True)))
         except (js_exception(), RejectionError) as error:
             # Private windows of Firefox and Safari raise SecurityError.
             raise StorageUnavailableError(_name(error)) from error
@@ -220,12 +220,12 @@ class OpfsStorage:
         folder, name = path.rpartition("/")[::2]
         with _storage_errors(path):
             parent = await self._folder(folder, create=create)
-            file = await answer_of(parent, "getFileHandle", name, js_object(create=create))
+            file = await call_async(parent, "getFileHandle", name, js_object(create=create))
         waits = iter(_LEFT_BEHIND_WAITS_S)
         while True:
             try:
                 with _storage_errors(path):
-                    return OpfsFile(path, await answer_of(file, "createSyncAccessHandle"))
+                    return OpfsFile(path, await call_async(file, "createSyncAccessHandle"))
             except StorageBusyError:
                 if (wait_s := next(waits, None)) is None:
                     raise
@@ -268,7 +268,7 @@ class OpfsStorage:
     async def _folder(self, path: str, *, create: bool = False) -> Any:
         folder = self._root
         for name in filter(None, path.split("/")):
-            folder = await answer_of(folder, "getDirectoryHandle", name, js_object(create=create))
+            folder = await call_async(folder, "getDirectoryHandle", name, js_object(create=create))
         return folder
 
 

@@ -21,7 +21,7 @@ class BrowserSharedMemory:
     def __init__(self, frame_shift: int, set_shift: int, size: int, requests: Requests) -> None:
         from pyodide.ffi import create_proxy
 
-        callbacks = requests.place, requests.respond, requests.give_up
+        callbacks = requests.offset_of, requests.respond, requests.give_up
         self._callbacks = [create_proxy(callback) for callback in callbacks]
         try:
             host = _bridge().SharedHost.new(frame_shift, set_shift, size, *self._callbacks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import SignaturesUnavailableError
-from .interop import RejectionError, answer_of
+from .interop import RejectionError, call_async
 
 _ALGORITHM = "Ed25519"
 
@@ -18,10 +18,10 @@ async def verify_by_web_crypto(public_key: bytes, signature: bytes, message: byt
         raise SignaturesUnavailableError("the page must be served over HTTPS or from localhost")
     key, signed, said = to_js(public_key), to_js(signature), to_js(message)
     try:
-        imported = await answer_of(
+        imported = await call_async(
             subtle, "importKey", "raw", key, _ALGORITHM, False, to_js(["verify"])
         )
-        return bool(await answer_of(subtle, "verify", _ALGORITHM, imported, signed, said))
+        return bool(await call_async(subtle, "verify", _ALGORITHM, imported, signed, said))
     except RejectionError as error:
         if error.name == "DataError":  # not a point of the curve
             return False

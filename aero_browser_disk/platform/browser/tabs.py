@@ -27,7 +27,7 @@ class WebLocks:
     """`Locks` among the tabs and workers of this origin."""
 
     def __init__(self) -> None:
-        self._leaving: dict[str, Any] = {}  # promises: that the browser was told of a release
+        self._leaving: dict[str, Any] = {}  # promises: that the browser knows of a release
 
     async def acquire(self, name: str, timeout_s: float | None) -> WebLock | None:
         import js
@@ -55,7 +55,7 @@ class WebLocks:
         try:
             while not await _done_within(held, timeout_s):
                 # Late is not refused: a busy machine may take long to say that the lock is ours.
-                # What was granted before the browser looked, it has told before its response.
+                # What was granted before the browser looked, it reports before its response.
                 has_holder = name in await self.held([name])
                 if has_holder and not held.done():
                     waiting.abort()
@@ -77,7 +77,7 @@ class WebLocks:
         return held & set(names)
 
     async def _left(self, name: str) -> None:
-        """Waits until the browser was told that we released a lock, if we did."""
+        """Waits until the browser knows that we released a lock, if we did."""
         if (leaving := self._leaving.pop(name, None)) is not None:
             await leaving
 

@@ -14,17 +14,17 @@ const operations = {
   /** All of a Blob into the file, so many bytes at a time. */
   async copyIn(/** @type {{ blob: Blob, step: number }} */ { blob, step }) {
     for (let at = 0; at < blob.size; at += step) {
-      const piece = new Uint8Array(await blob.slice(at, at + step).arrayBuffer());
-      if (file.write(piece, { at }) !== piece.length) throw new Error("a short write");
+      const chunk = new Uint8Array(await blob.slice(at, at + step).arrayBuffer());
+      if (file.write(chunk, { at }) !== chunk.length) throw new Error("a short write");
     }
     file.flush();
   },
 
-  /** The next piece of the file. */
+  /** The next chunk of the file. */
   async copyOut(/** @type {{ at: number, step: number }} */ { at, step }) {
-    const piece = new Uint8Array(Math.min(step, file.getSize() - at));
-    file.read(piece, { at });
-    return piece;
+    const chunk = new Uint8Array(Math.min(step, file.getSize() - at));
+    file.read(chunk, { at });
+    return chunk;
   },
 
   async close() {

@@ -13,7 +13,7 @@ export function serve(/** @type {Record<string, (values: any) => unknown>} */ op
 }
 
 /**
- * Reads one place after the other. `thinkMs` of a place is how long the guest is busy before it asks
+ * Reads one range after the other. `thinkMs` of a range is how long the guest is busy before it asks
  * for it; timers are too coarse for less than a few milliseconds, so that what they miss is made up.
  * @param {[number, number, number][]} reads offset, length, thinkMs
  * @param {(offset: number, length: number) => Promise<unknown>} read

@@ -8,7 +8,7 @@ let file;
 let url = "";
 let size = 0;
 /** @type {Set<number>} */
-const held = new Set();
+const cached = new Set();
 
 /** Fetches a range into the file, at its own offset. */
 async function fetchInto(/** @type {number} */ start, /** @type {number} */ stop) {
@@ -30,11 +30,11 @@ async function read(/** @type {number} */ offset, /** @type {number} */ length) 
   const first = Math.floor(offset / BLOCK);
   const last = Math.floor((offset + length - 1) / BLOCK);
   const missing = [];
-  for (let block = first; block <= last; block++) if (!held.has(block)) missing.push(block);
+  for (let block = first; block <= last; block++) if (!cached.has(block)) missing.push(block);
   if (missing.length) {
     const stop = Math.min((missing[missing.length - 1] + 1) * BLOCK, size);
     await fetchInto(missing[0] * BLOCK, stop);
-    for (const block of missing) held.add(block);
+    for (const block of missing) cached.add(block);
   }
   const target = new Uint8Array(length);
   file.read(target, { at: offset });
@@ -67,8 +67,8 @@ serve({
     return { ms: performance.now() - start };
   },
 
-  check: ({ places }) =>
-    places.map(([/** @type {number} */ offset, /** @type {number} */ length]) => {
+  check: ({ ranges }) =>
+    ranges.map(([/** @type {number} */ offset, /** @type {number} */ length]) => {
       const target = new Uint8Array(length);
       file.read(target, { at: offset });
       return crc32(target);

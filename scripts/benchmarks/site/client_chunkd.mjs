@@ -17,9 +17,9 @@ serve({
     await view.head();
   },
   replay: ({ reads }) => replay(reads, read),
-  async check({ places }) {
+  async check({ ranges }) {
     const sums = [];
-    for (const [offset, length] of places) {
+    for (const [offset, length] of ranges) {
       sums.push(crc32(new Uint8Array(await read(offset, length))));
     }
     return sums;

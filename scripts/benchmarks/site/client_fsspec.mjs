@@ -32,8 +32,8 @@ def replay(reads):
         waited += time.perf_counter() - before
     return [(time.perf_counter() - start) * 1000, waited * 1000]
 
-def check(places):
-    return [zlib.crc32(read(offset, length)) for offset, length in places]
+def check(ranges):
+    return [zlib.crc32(read(offset, length)) for offset, length in ranges]
 `;
 
 const started = (async () => {
@@ -56,9 +56,9 @@ serve({
     const [ms, waitMs] = pyodide.globals.get("replay")(pyodide.toPy(reads)).toJs();
     return { ms, waitMs };
   },
-  async check({ places }) {
+  async check({ ranges }) {
     const pyodide = await started;
-    return pyodide.globals.get("check")(pyodide.toPy(places)).toJs();
+    return pyodide.globals.get("check")(pyodide.toPy(ranges)).toJs();
   },
   close() {},
 });

@@ -18,8 +18,8 @@ serve({
     const root = await navigator.storage.getDirectory();
     const handle = await root.getFileHandle("bare-micro", { create: true });
     bareFile = await handle.createSyncAccessHandle();
-    const piece = new Uint8Array(1 << 20).fill(7);
-    for (let at = 0; at < size; at += piece.length) bareFile.write(piece, { at });
+    const chunk = new Uint8Array(1 << 20).fill(7);
+    for (let at = 0; at < size; at += chunk.length) bareFile.write(chunk, { at });
     bareFile.flush();
   },
 

@@ -10,7 +10,7 @@ const target = new Uint8Array(1 << 20);
 /** @type {{ memory: Uint8Array, table: Int32Array, block: number }} */
 let copies;
 
-/** @type {{ words: Int32Array, room: Uint8Array, worker: Worker }} */
+/** @type {{ words: Int32Array, buffer: Uint8Array, worker: Worker }} */
 let bare;
 
 /** Microseconds for each call of `read` with one of the offsets. */
@@ -29,20 +29,20 @@ serve({
 
   /** Reads all of a range, so that it is in OPFS and as far as they reach in the frames. */
   sweep({ offset, length, step }) {
-    const piece = target.subarray(0, step);
-    for (let at = offset; at < offset + length; at += step) disk.readSync(at, piece);
+    const chunk = target.subarray(0, step);
+    for (let at = offset; at < offset + length; at += step) disk.readSync(at, chunk);
   },
 
   try_reads({ offsets, length }) {
-    const piece = target.subarray(0, length);
+    const chunk = target.subarray(0, length);
     return timed(offsets, (offset) => {
-      if (!disk.tryRead(offset, piece)) throw new Error(`${offset} is in no frame`);
+      if (!disk.tryRead(offset, chunk)) throw new Error(`${offset} is in no frame`);
     });
   },
 
   read_sync({ offsets, length }) {
-    const piece = target.subarray(0, length);
-    return timed(offsets, (offset) => disk.readSync(offset, piece));
+    const chunk = target.subarray(0, length);
+    return timed(offsets, (offset) => disk.readSync(offset, chunk));
   },
 
   bare_copies({ size, block }) {
@@ -55,26 +55,26 @@ serve({
   /** The least that a read from shared memory can be: where the block is, and the copy. */
   bare_copy({ offsets, length }) {
     const { memory, table, block } = copies;
-    const piece = target.subarray(0, length);
+    const chunk = target.subarray(0, length);
     return timed(offsets, (offset) => {
       const from = table[Math.floor(offset / block)] * block + (offset % block);
-      piece.set(memory.subarray(from, from + length));
+      chunk.set(memory.subarray(from, from + length));
     });
   },
 
   /** Starts a JavaScript worker that reads a file of that size for each request. */
   async start_bare({ size }) {
     const memory = new SharedArrayBuffer(4096 + (1 << 20));
-    const worker = new Worker(new URL("./bare_answers.mjs", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./bare_responses.mjs", import.meta.url), { type: "module" });
     const ready = new Promise((resolve) => (worker.onmessage = resolve));
     worker.postMessage({ memory, size });
     await ready;
-    bare = { words: new Int32Array(memory, 0, 1024), room: new Uint8Array(memory, 4096), worker };
+    bare = { words: new Int32Array(memory, 0, 1024), buffer: new Uint8Array(memory, 4096), worker };
   },
 
   bare_round_trips({ offsets, length }) {
-    const { words, room } = bare;
-    const piece = target.subarray(0, length);
+    const { words, buffer } = bare;
+    const chunk = target.subarray(0, length);
     return timed(offsets, (offset) => {
       words[1] = offset;
       words[2] = length;
@@ -82,7 +82,7 @@ serve({
       Atomics.add(words, 0, 1);
       Atomics.notify(words, 0);
       Atomics.wait(words, 3, 0);
-      piece.set(room.subarray(0, length));
+      chunk.set(buffer.subarray(0, length));
     });
   },
 

@@ -21,9 +21,9 @@ serve({
     disk = machine.v86.cpu.devices.ide.primary.master.buffer;
   },
   replay: ({ reads }) => replay(reads, read),
-  async check({ places }) {
+  async check({ ranges }) {
     const sums = [];
-    for (const [offset, length] of places) sums.push(crc32(await read(offset, length)));
+    for (const [offset, length] of ranges) sums.push(crc32(await read(offset, length)));
     return sums;
   },
   close() {},

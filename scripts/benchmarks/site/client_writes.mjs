@@ -16,11 +16,11 @@ serve({
     ["writes", "fill", "opening", "throughput"].map((name) => [name, operation(name)]),
   ),
 
-  /** Milliseconds for writes of 4 KiB at these places of a file of that size, flushed now and then. */
+  /** Milliseconds for writes of 4 KiB at these offsets of a file of that size, flushed now and then. */
   async bare_writes({ offsets, every, size }) {
     const file = await openBare();
-    const piece = new Uint8Array(1 << 20).fill(7);
-    for (let at = 0; at < size; at += piece.length) file.write(piece, { at });
+    const chunk = new Uint8Array(1 << 20).fill(7);
+    for (let at = 0; at < size; at += chunk.length) file.write(chunk, { at });
     file.flush();
     const data = new Uint8Array(4096).fill(9);
     const start = performance.now();

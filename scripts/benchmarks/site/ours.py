@@ -15,7 +15,7 @@ from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 
-Place = Sequence[int]
+Range = Sequence[int]
 LONGEST = 64 << 20
 
 
@@ -41,7 +41,7 @@ class Client:
         return {"ms": ms, "blocks": stats.cached_blocks, "notices": notices}
 
     async def replay(self, reads: Sequence[tuple[int, int, float]]) -> dict[str, float]:
-        """Reads one place after the other; see `replay` in client.mjs."""
+        """Reads one range after the other; see `replay` in client.mjs."""
         disk = self._open_disk
         self._grow(max(length for _, length, _ in reads))
         view = memoryview(self._target)
@@ -73,10 +73,10 @@ class Client:
                 raise AssertionError(f"offset {offset} is not cached")
         return (time.perf_counter() - start) / len(offsets) * 1e6
 
-    async def check(self, places: Sequence[Place]) -> list[int]:
-        """The CRC-32 of the bytes at each place."""
+    async def check(self, ranges: Sequence[Range]) -> list[int]:
+        """The CRC-32 of the bytes of each range."""
         disk = self._open_disk
-        return [zlib.crc32(await disk.read(offset, length)) for offset, length in places]
+        return [zlib.crc32(await disk.read(offset, length)) for offset, length in ranges]
 
     def profile(self) -> list[int]:
         """The boot profile of what was read since opening."""
@@ -94,11 +94,11 @@ class Client:
         try:
             before, _ = tracemalloc.get_traced_memory()
             await self.open(url, key, options)
-            held = self._open_disk.stats().cached_blocks
+            cached = self._open_disk.stats().cached_blocks
             after, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        return (after - before) / held
+        return (after - before) / cached
 
     async def close(self) -> None:
         """Closes the disk."""

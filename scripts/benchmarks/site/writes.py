@@ -18,7 +18,7 @@ class Client:
     """One overlay at a time, over a blank image. Times in milliseconds."""
 
     async def writes(self, offsets: Sequence[int], every: int, size: int) -> dict[str, float]:
-        """Writes 4 KiB at each place, with a flush now and then; to a new overlay, and again."""
+        """Writes 4 KiB at each offset, with a flush now and then; to a new overlay, and again."""
         overlay = await self._make(size)
         first = await self._time_writes(overlay, offsets, every)
         again = await self._time_writes(overlay, offsets, every)
@@ -27,7 +27,7 @@ class Client:
         return {"first": first, "again": again}
 
     async def fill(self, offsets: Sequence[int], every: int, size: int) -> None:
-        """Makes an overlay with 4 KiB written at each place, and lets it go as a kill does."""
+        """Makes an overlay with 4 KiB written at each offset, and lets it go as a kill does."""
         overlay = await self._make(size)
         await self._time_writes(overlay, offsets, every)
         await overlay.flush()

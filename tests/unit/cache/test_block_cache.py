@@ -317,8 +317,8 @@ async def test_a_full_storage_keeps_what_fits_and_goes_on(storage):
     for block in range(BLOCKS):
         cache.put(block, content(block))
         cache.commit(fresh_until=0)
-        held = [b for b in range(BLOCKS) if b in cache]
-        assert all(read(cache, b) == content(b) for b in held)
+        cached = [b for b in range(BLOCKS) if b in cache]
+        assert all(read(cache, b) == content(b) for b in cached)
     assert cache.is_full
     assert 0 < cache.blocks <= 5
     assert cache.failure is None

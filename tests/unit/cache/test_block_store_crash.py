@@ -188,9 +188,9 @@ class CrashMachine(DyingMachine):
 
     @invariant()
     def what_is_given_up_is_not_promised(self) -> None:
-        held = set(self.cache._store.slot_of)
-        self.promised &= held
-        self.durable &= held
+        stored = set(self.cache._store.slot_of)
+        self.promised &= stored
+        self.durable &= stored
 
     def check_after_crash(self) -> None:
         """What the next start would find."""
@@ -307,7 +307,7 @@ class Life:
 
     def put(self, block: int, count: int = 1) -> None:
         self.opened.put(block, bytes_of(self.version, block, count))
-        self.keep_to_what_is_held()
+        self.keep_to_what_is_stored()
 
     def commit(self) -> None:
         self.opened.commit(fresh_until=0)
@@ -321,11 +321,11 @@ class Life:
     def give_up(self) -> None:
         self.promised, self.durable = set(), set()
 
-    def keep_to_what_is_held(self) -> None:
+    def keep_to_what_is_stored(self) -> None:
         if self.cache is not None:
-            held = set(self.cache._store.slot_of)
-            self.promised &= held
-            self.durable &= held
+            stored = set(self.cache._store.slot_of)
+            self.promised &= stored
+            self.durable &= stored
 
 
 def changes_of_a_life() -> int:
@@ -339,13 +339,13 @@ def ended_at(change: int, atom: int) -> Life:
     life.storage.cut_power_at(change)
     with pytest.raises(PowerCutError):
         life.live()
-    life.keep_to_what_is_held()
+    life.keep_to_what_is_stored()
     life.storage.quota = PLENTY
     return life
 
 
 def check_all_versions(storage: FailingStorage, version: int, promised: set[int]) -> None:
-    """Whichever version the host has by then, nothing lies."""
+    """Whichever version the server has by then, no read is wrong."""
     assert promised <= found_in(storage, version), "what was promised is gone"
     for other in VERSIONS:
         found_in(storage, other)

@@ -97,11 +97,11 @@ async def test_an_overlay_lives_over_any_disk(kind, volume, served, write, tmp_p
     whole = tmp_path / "whole"
     assert (await call("export", source, whole, "--overlay", "mine"))[0] == 0
     assert whole.read_bytes() == b"mine" * 128 + volume.read_bytes()[512:]
-    held = tmp_path / "mine.overlay"
-    assert (await call("overlay", "export", "mine", held))[0] == 0
+    exported = tmp_path / "mine.overlay"
+    assert (await call("overlay", "export", "mine", exported))[0] == 0
     assert (await call("overlay", "reset", "mine"))[0] == 0
     assert await head("--overlay", "mine") == volume.read_bytes()[:4]
-    assert (await call("overlay", "import", source, "again", held))[0] == 0
+    assert (await call("overlay", "import", source, "again", exported))[0] == 0
     assert await head("--overlay", "again") == b"mine"
     listed = (await call("overlay", "list"))[1].decode()
     assert " mine over " in listed

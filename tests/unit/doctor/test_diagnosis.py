@@ -63,11 +63,11 @@ async def test_a_good_host_has_no_fault(server: ImageServer, look: Any) -> None:
     assert levels(found, "fails") == levels(found, "note") == []
     assert found.size == DISK.size
     assert levels(found, "ok") == [
-        *("address", "answer", "content-range", "end", "speed", "validator", "format"),
+        *("address", "response", "content-range", "end", "speed", "validator", "format"),
     ]
 
 
-# What a host does wrong, and what the doctor calls it.
+# What a server does wrong, and what the doctor calls it.
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("ranges-ignored", {"ignore_range": True}),
     ("ranges-denied", {"headers": (("Accept-Ranges", "none"),)}),

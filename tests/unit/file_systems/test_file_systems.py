@@ -51,7 +51,7 @@ async def volumes(files: DiskFiles) -> list[tuple[str, str, str]]:
 
 
 async def whole(files: DiskFiles, path: str) -> bytes:
-    return b"".join([piece async for piece in files.read_all(path, 999_999)])
+    return b"".join([chunk async for chunk in files.read_all(path, 999_999)])
 
 
 # ── every kind ────────────────────────────────────────────────────────────────────────────────────
@@ -221,11 +221,11 @@ async def test_arguments_that_cannot_be_are_named(path, offset, length):
 # ── no image makes it hang, crash or take the memory ──────────────────────────────────────────────
 
 
-async def walk(files: DiskFiles, most: int = 60) -> None:
+async def walk(files: DiskFiles, max_files: int = 60) -> None:
     """Looks at everything there is, as far as it is readable."""
     paths = ["/"]
-    while paths and most:
-        most -= 1
+    while paths and max_files:
+        max_files -= 1
         path = paths.pop()
         try:
             for entry in (await files.list(path)).entries[:20]:
@@ -429,7 +429,7 @@ async def test_listing_a_folder_of_a_large_image_downloads_little(large, platfor
         )
         sent = sum(request.bytes_sent for request in server.requests)
         assert sent <= 2 * MIB
-        assert sent <= 512 << 10  # what it takes today, and some room
+        assert sent <= 512 << 10  # what it takes today, and some more
         await disk.close()
 
 

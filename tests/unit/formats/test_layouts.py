@@ -175,10 +175,10 @@ async def test_what_is_asked_for_is_read_and_no_whole_table(tmp_path: Path):
             layout = await open_layout(source)
             tracemalloc.start()
             assert await LayoutReader(layout).read(at - 512, 1024) == bytes(512) + b"\7" * 512
-            most = tracemalloc.get_traced_memory()[1]
+            peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert source.bytes_read < MIB
-            assert most < 4 * MIB
+            assert peak < 4 * MIB
             found = [r async for r in data_ranges(layout)]
             assert any(r.start <= at < r.stop for r in found)
             assert (

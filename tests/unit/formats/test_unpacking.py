@@ -23,13 +23,13 @@ ALL = pytest.mark.parametrize("packed", PACKERS, ids=lambda f: f.name)
 CONTENT = random.Random(1).randbytes(300_000) + bytes(3_000_000) + b"the end"
 
 
-async def pieces(data: bytes, length: int):
+async def chunks(data: bytes, length: int):
     for start in range(0, len(data), length):
         yield data[start : start + length]
 
 
 async def unpack(data: bytes, packed, length=70_001) -> bytes:
-    return b"".join([piece async for piece in unpacked(pieces(data, length), packed)])
+    return b"".join([chunk async for chunk in unpacked(chunks(data, length), packed)])
 
 
 @ALL
@@ -83,13 +83,13 @@ async def test_memory_is_bounded_whatever_a_file_unpacks_to(packed):
     data = PACKERS[packed](bytes(48 << 20))
     tracemalloc.start()
     length = 0
-    async for piece in unpacked(pieces(data, 1 << 20), packed):
-        assert len(piece) <= 1 << 20
-        length += len(piece)
-    most = tracemalloc.get_traced_memory()[1]
+    async for chunk in unpacked(chunks(data, 1 << 20), packed):
+        assert len(chunk) <= 1 << 20
+        length += len(chunk)
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert length == 48 << 20
-    assert most < 24 << 20
+    assert peak < 24 << 20
 
 
 async def test_without_zstandard_it_says_what_to_do(monkeypatch):

@@ -210,7 +210,7 @@ async def test_an_import_and_an_export_are_what_qemu_says(library, tmp_path: Pat
     seen = []
     entry = await library.import_path(made, report=seen.append)
     assert entry.name == "disk"
-    assert entry.used_bytes < 5 * MIB, "zeros take no room"
+    assert entry.used_bytes < 5 * MIB, "zeros take no storage"
     assert seen[-1].done == seen[-1].total == made.stat().st_size
     size = await library.export_to_path("disk", out)
     assert size == out.stat().st_size == raw.stat().st_size
@@ -262,15 +262,15 @@ async def test_an_unknown_compression_is_refused_before_anything_is_opened(libra
             pass
 
 
-async def pieces(data: bytes, step: int) -> AsyncIterator[bytes]:
+async def chunks(data: bytes, step: int) -> AsyncIterator[bytes]:
     for at in range(0, len(data), step):
         yield data[at : at + step]
 
 
 @pytest.mark.parametrize("step", [100, 4097, 70_000, 3 * MIB])
-async def test_a_stream_of_any_pieces(library, step):
+async def test_a_stream_of_any_chunks(library, step):
     identity = SourceIdentity("disk.img", None, "")
-    entry = await library.import_stream(pieces(CONTENT, step), identity)
+    entry = await library.import_stream(chunks(CONTENT, step), identity)
     assert entry.size == len(CONTENT)
     assert await content(library, "disk") == CONTENT
 
@@ -392,16 +392,16 @@ class Unreliable(BytesSource):
         return await super().read(offset, length)
 
 
-class Held:
-    """A source whose bytes are held elsewhere than in Python's memory, as a browser's are."""
+class Foreign:
+    """A source whose bytes are in memory that is not Python's, as a browser's are."""
 
-    def __init__(self, source: BytesSource, piece: type[BytesChunk] = BytesChunk) -> None:
+    def __init__(self, source: BytesSource, chunk: type[BytesChunk] = BytesChunk) -> None:
         self.size = source.size
         self.read = source.read
-        self.piece = piece
+        self.chunk = chunk
 
-    async def hold(self, offset, length):
-        return self.piece(await self.read(offset, length))
+    async def read_chunk(self, offset, length):
+        return self.chunk(await self.read(offset, length))
 
 
 class UncopiedChunk(BytesChunk):
@@ -412,8 +412,8 @@ class UncopiedChunk(BytesChunk):
         return super().copy(start, stop)
 
 
-@pytest.fixture(params=[lambda source: source, Held], ids=["in memory", "held elsewhere"])
-def held(request):
+@pytest.fixture(params=[lambda source: source, Foreign], ids=["in memory", "foreign memory"])
+def source_of(request):
     """What makes of a source one that is to be imported."""
     return request.param
 
@@ -424,13 +424,13 @@ IDENTITY = SourceIdentity("big.img", len(BIG), "12345")
 
 @pytest.fixture
 def careful(checkpoints) -> Library:
-    """A library that notes after each piece how far an import is."""
+    """A library that notes after each chunk how far an import is."""
     return Library(checkpoints)
 
 
-async def test_an_import_that_broke_off_is_listed_and_continued(careful, held):
+async def test_an_import_that_broke_off_is_listed_and_continued(careful, source_of):
     with pytest.raises(SourceError):
-        await careful.import_source(held(Unreliable(BIG, 12 * MIB)), IDENTITY)
+        await careful.import_source(source_of(Unreliable(BIG, 12 * MIB)), IDENTITY)
     entry = await named(careful, "big")
     assert entry.state == "importing"
     assert entry.done == 12 * MIB
@@ -498,10 +498,10 @@ class Stalling(BytesSource):
 
 @pytest.mark.parametrize("keep", [False, True])
 async def test_an_import_that_is_cancelled_is_gone_unless_it_is_to_be_kept(
-    careful, platform, held, keep
+    careful, platform, source_of, keep
 ):
     source = Stalling(BIG, 8 * MIB)
-    work = asyncio.ensure_future(careful.import_source(held(source), IDENTITY, keep=keep))
+    work = asyncio.ensure_future(careful.import_source(source_of(source), IDENTITY, keep=keep))
     await source.stalled.wait()
     assert (await named(careful, "big")).is_open
     with pytest.raises(ImageBusyError):
@@ -514,11 +514,11 @@ async def test_an_import_that_is_cancelled_is_gone_unless_it_is_to_be_kept(
     assert await content(careful, "big") == BIG
 
 
-async def test_an_import_that_finds_no_room_is_kept_and_continued(platform, held):
+async def test_an_import_that_finds_a_full_storage_is_kept_and_continued(platform, source_of):
     storage = LastingMemory(quota=8 * MIB)
     library = Library(replace(platform, storage=storage, locks=MemoryLocks()))
     with pytest.raises(StorageFullError):
-        await library.import_source(held(BytesSource(BIG)), IDENTITY)
+        await library.import_source(source_of(BytesSource(BIG)), IDENTITY)
     assert (await named(library, "big")).state == "importing"
     storage.quota = 1 << 40
     await library.import_source(BytesSource(BIG), IDENTITY)
@@ -526,25 +526,27 @@ async def test_an_import_that_finds_no_room_is_kept_and_continued(platform, held
 
 
 @pytest.mark.parametrize("tail", [0, 1, 700, CELL + 1])
-async def test_what_is_held_elsewhere_is_imported_without_a_copy(library, tail):
-    """Zeros take no room, wherever they lie, and odd ends are kept."""
+async def test_what_is_in_foreign_memory_is_imported_without_a_copy(library, tail):
+    """Zeros take no storage, wherever they lie, and odd ends are kept."""
     chance = random.Random(12)
     cells = [chance.choice([bytes(CELL), chance.randbytes(CELL)]) for _ in range(600)]
     data = chance.randbytes(5 * MIB) + b"".join(cells) + bytes(2 * MIB) + chance.randbytes(MIB)
     data += chance.randbytes(tail)
-    identity = SourceIdentity("held.img", len(data), "")
-    made = await library.import_source(Held(BytesSource(data), UncopiedChunk), identity, pad=True)
-    assert (await content(library, "held")).rstrip(b"\0") == data.rstrip(b"\0")
+    identity = SourceIdentity("foreign.img", len(data), "")
+    made = await library.import_source(
+        Foreign(BytesSource(data), UncopiedChunk), identity, pad=True
+    )
+    assert (await content(library, "foreign")).rstrip(b"\0") == data.rstrip(b"\0")
     assert made.size == -(-len(data) // 512) * 512
     dense = sum(any(data[at : at + CELL]) for at in range(0, len(data), CELL)) * CELL
     assert made.used_bytes < dense + MIB
 
 
-async def test_a_source_that_became_shorter_is_an_error(library, held):
+async def test_a_source_that_became_shorter_is_an_error(library, source_of):
     source = BytesSource(BIG)
     source.size = len(BIG) + MIB
     with pytest.raises(SourceError, match="it ends after"):
-        await library.import_source(held(source), replace(IDENTITY, size=source.size))
+        await library.import_source(source_of(source), replace(IDENTITY, size=source.size))
 
 
 # ── crashes, tabs, pruning ────────────────────────────────────────────────────────────────────────

@@ -167,7 +167,7 @@ class StreamingDiskSuite(DiskSuite):
 
 
 class TestStreamingDisk(StreamingDiskSuite):
-    """With room for all of the image."""
+    """Whose capacity is the whole image."""
 
 
 class TestStreamingDiskOfSmallBlocksThatAlwaysEvicts(StreamingDiskSuite):
@@ -215,7 +215,7 @@ async def test_storage_suite_finds_a_file_with_two_holders() -> None:
     assert "test_a_file_has_one_holder" in await failed(LaxSuite)
 
 
-async def test_locks_suite_finds_a_wait_that_gives_up_before_it_is_answered() -> None:
+async def test_locks_suite_finds_a_wait_that_gives_up_before_it_has_a_response() -> None:
     class Hasty(MemoryLocks):
         async def acquire(self, name: str, timeout_s: float | None) -> MemoryLock | None:
             try:
@@ -241,10 +241,10 @@ async def test_http_suite_finds_a_client_that_never_aborts() -> None:
             self.aborts: list[Callable[[], None]] = []
 
         async def request(self, *arguments: object, **options: object) -> CpythonResponse:
-            answer = await super().request(*arguments, **options)  # type: ignore[arg-type]
-            self.aborts.append(answer.abort)
-            answer.abort = lambda: None  # type: ignore[method-assign]
-            return answer
+            response = await super().request(*arguments, **options)  # type: ignore[arg-type]
+            self.aborts.append(response.abort)
+            response.abort = lambda: None  # type: ignore[method-assign]
+            return response
 
         async def close(self) -> None:
             for abort in self.aborts:

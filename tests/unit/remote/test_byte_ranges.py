@@ -149,12 +149,12 @@ def test_a_range_holds_at_least_one_byte(start: int, stop: int) -> None:
 
 @given(byte_ranges() | st.none(), st.integers(0, TIB) | st.none())
 def test_a_content_range_comes_back_from_its_header(
-    span: ByteRange | None, more: int | None
+    found: ByteRange | None, more: int | None
 ) -> None:
-    if span is None and more is None:
+    if found is None and more is None:
         more = 0
-    size = None if more is None else more + (span.stop if span else 0)
-    said = ContentRange(span, size)
+    size = None if more is None else more + (found.stop if found else 0)
+    said = ContentRange(found, size)
     assert parse_content_range(str(said)) == said
 
 

@@ -1,4 +1,4 @@
-"""What a host answers is believed only as far as it was checked."""
+"""A server's response is used only as far as it was checked."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from support.samples import IMAGE
 
-SPAN = ByteRange(1000, 201_000)
+RANGE = ByteRange(1000, 201_000)
 
 
 def access(url: str) -> Access:
@@ -49,14 +49,14 @@ async def probe(server: ImageServer, platform: Platform, name: str = "disk.img")
     return await RemoteImage.probe(platform.http, access(server.url(name)))
 
 
-async def fetch(image: RemoteImage, span: ByteRange = SPAN) -> bytes:
+async def fetch(image: RemoteImage, byte_range: ByteRange = RANGE) -> bytes:
     received = bytearray()
 
-    def deliver(offset: int, piece: memoryview) -> None:
-        assert offset == span.start + len(received)
-        received.extend(piece)
+    def deliver(offset: int, chunk: memoryview) -> None:
+        assert offset == byte_range.start + len(received)
+        received.extend(chunk)
 
-    await image.fetch(span, deliver)
+    await image.fetch(byte_range, deliver)
     return bytes(received)
 
 
@@ -148,10 +148,10 @@ async def test_a_host_that_stays_silent_is_not_waited_for_for_ever(server, platf
 
 async def test_a_range_is_fetched_exactly_and_counted(server, platform):
     image = await probe(server, platform)
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
     assert server.requests[-1].range == "bytes=1000-200999"
     assert image.traffic.requests == len(server.requests)
-    assert image.traffic.bytes_downloaded == SPAN.length
+    assert image.traffic.bytes_downloaded == RANGE.length
     assert image.traffic.in_flight == 0
 
 
@@ -180,17 +180,17 @@ async def test_a_range_is_fetched_exactly_and_counted(server, platform):
         (Behaviour(validators="none"), ImageChangedError),
     ],
 )
-async def test_a_wrong_answer_is_an_error_and_what_was_delivered_is_right(
+async def test_a_wrong_response_is_an_error_and_what_was_delivered_is_right(
     server, platform, behaviour, error
 ):
     image = await probe(server, platform)
     server.behaviour = behaviour
     received = bytearray()
     with pytest.raises(error) as caught:
-        await image.fetch(SPAN, lambda _, piece: received.extend(piece))
+        await image.fetch(RANGE, lambda _, chunk: received.extend(chunk))
     assert isinstance(caught.value, DiskError)
-    assert bytes(received) == IMAGE.read(SPAN.start, len(received))
-    assert len(received) <= SPAN.length
+    assert bytes(received) == IMAGE.read(RANGE.start, len(received))
+    assert len(received) <= RANGE.length
     assert image.traffic.in_flight == 0
 
 
@@ -217,13 +217,13 @@ async def test_another_version_delivers_nothing(server, platform):
     image = await probe(server, platform)
     server.image("disk.img").replace(b"\xff" * IMAGE.size)
     with pytest.raises(ImageChangedError) as caught:
-        await image.fetch(SPAN, lambda *_: pytest.fail("delivered"))
+        await image.fetch(RANGE, lambda *_: pytest.fail("delivered"))
     assert image.changed
     assert caught.value.pinned == str(image.version)
     assert caught.value.found != caught.value.pinned
 
 
-@pytest.mark.parametrize("size", [100, SPAN.start + 10])
+@pytest.mark.parametrize("size", [100, RANGE.start + 10])
 async def test_an_image_that_shrank_has_changed(server, platform, size):
     image = await probe(server, platform)
     server.image("disk.img").replace(bytes(size))
@@ -234,7 +234,7 @@ async def test_an_image_that_shrank_has_changed(server, platform, size):
 async def test_a_pin_by_date_holds_where_there_is_no_etag(server, platform):
     server.behaviour = Behaviour(validators="last-modified")
     image = await probe(server, platform)
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
     server.behaviour = Behaviour(validators="none")
     with pytest.raises(ImageChangedError):
         await fetch(image)
@@ -243,7 +243,7 @@ async def test_a_pin_by_date_holds_where_there_is_no_etag(server, platform):
 async def test_a_size_that_the_host_does_not_know_is_no_contradiction(server, platform):
     image = await probe(server, platform)
     server.behaviour = Behaviour(content_range="no-size")
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
 
 
 async def test_redirects_lead_to_the_image(server, platform):
@@ -252,7 +252,7 @@ async def test_redirects_lead_to_the_image(server, platform):
         redirect_status=302, redirect_to=server.url("disk.img")
     )
     image = await probe(server, platform, "moved.img")
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
 
 
 # ── addresses and headers ─────────────────────────────────────────────────────────────────────────
@@ -297,7 +297,7 @@ def test_an_address_is_read_or_refused(text):
         ("max-age=-1", 0),
     ],
 )
-def test_how_long_a_host_vouches(value, seconds):
+def test_how_long_a_response_is_fresh(value, seconds):
     assert freshness_s({"cache-control": value}) == seconds
 
 
@@ -359,7 +359,7 @@ async def test_no_bytes_of_two_versions_of_one_second(server, platform, later):
     """Apache sends a weak ETag exactly because the file was changed in this second."""
     server.behaviour = fresh('W/"a"')
     image = await probe(server, platform)
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
     server.behaviour = later
     with pytest.raises(ImageChangedError):
         await fetch(image)
@@ -369,7 +369,7 @@ async def test_a_tag_that_becomes_strong_is_of_the_same_version(server, platform
     server.behaviour = fresh('W/"a"')
     image = await probe(server, platform)
     server.behaviour = fresh('"a"', date=NOW_S + 5)
-    assert await fetch(image) == IMAGE.read(SPAN.start, SPAN.length)
+    assert await fetch(image) == IMAGE.read(RANGE.start, RANGE.length)
 
 
 # ── numbers of any length ─────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ images = st.builds(
 
 
 def cut(image: bytes, at: list[int]) -> list[bytes]:
-    """The image in pieces that end at those places."""
+    """The image in chunks that end at those offsets."""
     ends = [0, *sorted(place % (len(image) + 1) for place in at), len(image)]
     return [image[start:stop] for start, stop in pairwise(ends)]
 

@@ -1,4 +1,4 @@
-"""The map of a disk: cells of any size, that neither hide what is held nor show what is not."""
+"""The map of a disk: cells of any size, that neither hide what is stored nor show what is not."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from aero_browser_disk.streaming.disk_map import (
     RECENT_S,
     DiskMap,
     cell_states,
-    held_shares,
     range_shares,
+    stored_shares,
 )
 
 BLOCK = 4096
 
 
 class FakeDisk:
-    """A disk of which one says what is held; the map asks for nothing else."""
+    """A disk of which one says what is stored; the map asks for nothing else."""
 
     is_all_here = False
 
-    def __init__(self, size: int, held: Collection[int] = ()) -> None:
+    def __init__(self, size: int, stored: Collection[int] = ()) -> None:
         self.info = DiskInfo(size, "v", BLOCK, read_only=True)
         self.time = 100.0
         self.activity = Activity(lambda: self.time, on=True)
-        self.held = held
+        self.stored = stored
         self.ranges: list[tuple[int, int]] = []
         self.under_way: list[int] = []
         self.profile: list[int] = []
@@ -41,7 +41,7 @@ class FakeDisk:
         return self.ranges
 
     def cached_blocks(self) -> Collection[int]:
-        return self.held
+        return self.stored
 
     def blocks_under_way(self) -> list[int]:
         return self.under_way
@@ -54,14 +54,14 @@ class FakeDisk:
     size=st.integers(1, 1 << 44),
     start=st.integers(0, 1 << 44),
     length=st.integers(1, 1 << 44),
-    most=st.integers(1, 5000),
+    max_cells=st.integers(1, 5000),
 )
 def test_the_cells_cover_what_is_asked_for_and_no_more_than_fit(
-    size: int, start: int, length: int, most: int
+    size: int, start: int, length: int, max_cells: int
 ) -> None:
-    cells = DiskMap(FakeDisk(size)).cells(start, length, most)
+    cells = DiskMap(FakeDisk(size)).cells(start, length, max_cells)
 
-    assert 1 <= len(cells) <= most
+    assert 1 <= len(cells) <= max_cells
     assert cells.cell_size % BLOCK == 0
     assert cells.start % cells.cell_size == 0
     first = min(start, size - 1)
@@ -70,15 +70,15 @@ def test_the_cells_cover_what_is_asked_for_and_no_more_than_fit(
     assert len(cells.heat) == len(cells.marks) == len(cells)
 
 
-@given(held=st.sets(st.integers(0, 999)), per_cell=st.sampled_from([1, 2, 8, 64]))
-def test_a_cell_is_full_only_when_all_of_it_is_held(held: set[int], per_cell: int) -> None:
+@given(stored=st.sets(st.integers(0, 999)), per_cell=st.sampled_from([1, 2, 8, 64]))
+def test_a_cell_is_full_only_when_all_of_it_is_stored(stored: set[int], per_cell: int) -> None:
     count = -(-1000 // per_cell)
-    shares = held_shares(held, first=0, per_cell=per_cell, count=count, blocks=1000)
+    shares = stored_shares(stored, first=0, per_cell=per_cell, count=count, blocks=1000)
 
     for cell, share in enumerate(shares):
         blocks = set(range(cell * per_cell, min((cell + 1) * per_cell, 1000)))
-        assert (share == 255) == (blocks <= held)
-        assert (share == 0) == (not blocks & held)
+        assert (share == 255) == (blocks <= stored)
+        assert (share == 0) == (not blocks & stored)
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 50)), max_size=8))
@@ -114,34 +114,34 @@ def test_what_is_read_is_hot_and_cools_down() -> None:
 
 
 def test_marks_say_what_is_fetched_and_what_the_profile_names() -> None:
-    disk = FakeDisk(10 * BLOCK, held={0})
+    disk = FakeDisk(10 * BLOCK, stored={0})
     disk.under_way = [4]
     disk.profile = [0, 4]
     cells = DiskMap(disk).cells(0, 10 * BLOCK, 10)
 
     assert cells.marks[4] == FETCHED_NOW | IN_PROFILE
-    assert cell_states(cells, 0) == ["held", "profile"]
+    assert cell_states(cells, 0) == ["stored", "profile"]
     assert cell_states(cells, 4) == ["fetched", "missing", "profile"]
     assert cell_states(cells, 9) == ["missing"]
 
 
 def test_what_is_written_over_the_blocks_shows_too() -> None:
-    disk = FakeDisk(4 * BLOCK, held={0})
+    disk = FakeDisk(4 * BLOCK, stored={0})
     disk.ranges = [(2 * BLOCK, 512)]
-    held = DiskMap(disk).cells(0, 4 * BLOCK, 4).held
+    stored = DiskMap(disk).cells(0, 4 * BLOCK, 4).stored
 
-    assert held[0] == 255
-    assert held[1] == 0
-    assert 0 < held[2] < 255
+    assert stored[0] == 255
+    assert stored[1] == 0
+    assert 0 < stored[2] < 255
 
 
-@pytest.mark.parametrize("most", [7, 100])
-def test_one_part_of_a_disk_is_shown_from_nearer(most: int) -> None:
-    disk = FakeDisk(1 << 30, held={1000})
-    near = DiskMap(disk).cells(1000 * BLOCK, 64 * BLOCK, most)
+@pytest.mark.parametrize("max_cells", [7, 100])
+def test_one_part_of_a_disk_is_shown_from_nearer(max_cells: int) -> None:
+    disk = FakeDisk(1 << 30, stored={1000})
+    near = DiskMap(disk).cells(1000 * BLOCK, 64 * BLOCK, max_cells)
 
     assert near.start <= 1000 * BLOCK
-    assert any(near.held)
+    assert any(near.stored)
     assert near.cell_size <= 128 * BLOCK
 
 
@@ -153,7 +153,7 @@ def test_many_blocks_are_not_counted_again_at_each_look() -> None:
             counted.append(1)
             return super().__iter__()
 
-    disk = FakeDisk(1 << 34, held=Counting.fromkeys(range(200_000)))
+    disk = FakeDisk(1 << 34, stored=Counting.fromkeys(range(200_000)))
     shown = DiskMap(disk)
     for _ in range(5):
         shown.cells(0, 1 << 34, 1000)

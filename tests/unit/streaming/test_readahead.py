@@ -56,11 +56,11 @@ def test_several_streams_are_told_apart():
         assert not wanted or wanted.start < start + 500
 
 
-def test_what_is_held_is_skipped():
+def test_what_is_cached_is_skipped():
     ahead = ReadAhead(BLOCKS, BLOCK)
     ahead.note(0, 0)
-    held = {1, 2, 4}
-    run = ahead.next_run(lambda block: block not in held)
+    cached = {1, 2, 4}
+    run = ahead.next_run(lambda block: block not in cached)
     assert run == range(3, 4)
 
 
@@ -105,7 +105,7 @@ def test_a_region_that_is_come_back_to_is_worth_a_larger_guess():
 
 
 def test_a_profile_comes_in_few_requests_in_order_of_first_use():
-    replay = ProfileReplay((50, 7, 51, 8, 53, 200), most=64)
+    replay = ProfileReplay((50, 7, 51, 8, 53, 200), max_blocks=64)
     runs = []
     while (run := replay.next_run(lambda _: True)) is not None:
         runs.append(run)
@@ -114,26 +114,26 @@ def test_a_profile_comes_in_few_requests_in_order_of_first_use():
 
 
 @given(st.lists(st.integers(0, 300), unique=True), st.sets(st.integers(0, 300)))
-def test_a_profile_asks_for_all_that_is_missing_and_nothing_that_is_held(blocks, held):
-    replay = ProfileReplay(blocks, most=16)
+def test_a_profile_asks_for_all_that_is_missing_and_nothing_that_is_cached(blocks, cached):
+    replay = ProfileReplay(blocks, max_blocks=16)
     asked: set[int] = set()
-    while (run := replay.next_run(lambda b: b not in held and b not in asked)) is not None:
+    while (run := replay.next_run(lambda b: b not in cached and b not in asked)) is not None:
         assert len(run) <= 16
         asked.update(run)
-    assert set(blocks) - held <= asked
-    assert not asked & held
+    assert set(blocks) - cached <= asked
+    assert not asked & cached
 
 
 @given(st.sets(st.integers(0, 99)))
-def test_the_whole_image_is_every_missing_block_once(held):
-    whole = WholeImage(100, 8, has_room=lambda: True)
+def test_the_whole_image_is_every_missing_block_once(cached):
+    whole = WholeImage(100, 8, has_free_space=lambda: True)
     assert whole.next_run(lambda _: True) is None
     whole.wanted = True
     asked: set[int] = set()
-    while (run := whole.next_run(lambda b: b < 100 and b not in held | asked)) is not None:
+    while (run := whole.next_run(lambda b: b < 100 and b not in cached | asked)) is not None:
         assert len(run) <= 8
         asked.update(run)
-    assert asked == set(range(100)) - held
+    assert asked == set(range(100)) - cached
 
 
 # ── strides ───────────────────────────────────────────────────────────────────────────────────────
@@ -159,14 +159,14 @@ def test_reads_equally_far_apart_are_foreseen_and_nothing_between_them():
     st.integers(1, 4),
     st.sets(st.integers(0, 99)),
 )
-def test_what_is_foreseen_is_missing_and_in_the_image(first, step, length, held):
+def test_what_is_foreseen_is_missing_and_in_the_image(first, step, length, cached):
     strides = Strides(100, BLOCK)
     for start in range(first, 100 - length, step):
         strides.note(start, start + length - 1)
         asked: set[int] = set()
-        while (run := strides.next_run(lambda b, asked=asked: b not in held | asked)) is not None:
+        while (run := strides.next_run(lambda b, asked=asked: b not in cached | asked)) is not None:
             assert start < run.start < run.stop <= 100
-            assert not held.intersection(run)
+            assert not cached.intersection(run)
             asked.update(run)
 
 

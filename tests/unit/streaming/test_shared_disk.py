@@ -276,7 +276,7 @@ async def test_a_disk_that_takes_no_writes_says_so(remote):
 
 
 async def test_what_was_read_before_a_change_is_not_put_into_a_frame_after_it(written):
-    """A slow read beneath the overlay, and a write that overtakes it."""
+    """A slow read of the overlay's base, and a write that overtakes it."""
     shared = share(written)
     client = client_of(shared)
     go_on = asyncio.Event()
@@ -348,19 +348,19 @@ async def test_without_a_lock_or_isolation_there_are_only_facts(remote):
 
 
 @pytest.mark.parametrize("has_begun", [False, True])
-async def test_what_is_asked_just_before_the_disk_closes_is_answered_and_all_is_freed(
+async def test_what_is_asked_just_before_the_disk_closes_gets_a_response_and_all_is_freed(
     remote, has_begun
 ):
     shared = share(remote)
     number, client = shared.add_client()
-    answered = client.waiting[0] = asyncio.get_running_loop().create_future()
+    response = client.waiting[0] = asyncio.get_running_loop().create_future()
     assert shared.respond(number, 0, FLUSH, 0, 0, 0) == PENDING
     if has_begun:
-        assert await answered == OK
+        assert await response == OK
     shared.close()
     if not has_begun:
         assert not shared.memory.freed
-        assert await answered == FAILED
+        assert await response == FAILED
         assert client.failures[0]["name"] == "DiskClosedError"
     assert shared.memory.freed
 
@@ -375,8 +375,8 @@ def test_both_sides_know_the_same_numbers():
 
 
 @pytest.mark.parametrize("end", ["give up", "close"])
-async def test_a_request_that_ends_before_it_began_is_answered(remote, end):
-    """The client waits on another thread: without an answer it would for ever."""
+async def test_a_request_that_ends_before_it_began_gets_a_response(remote, end):
+    """The client waits on another thread: without a response it would wait for ever."""
     shared = share(remote)
     client = client_of(shared)
     reading = asyncio.ensure_future(client.read(2 << 20, 100))

@@ -32,7 +32,7 @@ KIB = 1024
 
 @pytest.fixture
 async def disk(server, platform):
-    """`disk.img`, opened; its first block is held, and the server has forgotten the requests."""
+    """`disk.img`, opened; its first block is cached, and the server has forgotten the requests."""
     opened = await open_disk(server.url("disk.img"), allow_remote=True, platform=platform, **PLAIN)
     server.forget()
     yield opened
@@ -40,7 +40,7 @@ async def disk(server, platform):
 
 
 def ranges(server: ImageServer) -> list[tuple[int, int] | None]:
-    return sorted(r.span for r in server.requests)
+    return sorted(r.byte_range for r in server.requests)
 
 
 # ── exact bytes ───────────────────────────────────────────────────────────────────────────────────
@@ -83,9 +83,9 @@ async def test_random_reads_are_exact_whatever_is_cached(platform):
         asked: list[list[tuple[int, int]]] = []
         reads()
         for wanted in asked:
-            spans = [(offset, min(length, image.size - offset)) for offset, length in wanted]
-            found = await asyncio.gather(*(disk.read(*span) for span in spans))
-            assert found == [image.read(*span) for span in spans]
+            ranges = [(offset, min(length, image.size - offset)) for offset, length in wanted]
+            found = await asyncio.gather(*(disk.read(*byte_range) for byte_range in ranges))
+            assert found == [image.read(*byte_range) for byte_range in ranges]
             assert disk.stats().cached_bytes <= 20 * 4096
         await disk.close()
 

@@ -1,4 +1,4 @@
-"""What a disk does about a host that fails: tries again, renews, checks, or goes on without it."""
+"""What a disk does when its server fails: tries again, renews, checks, or goes on without it."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ async def test_a_broken_body_goes_on_from_its_last_whole_block(server, open_url)
     server.forget()
     server.fail_next(Behaviour(close_after=2 * BLOCK + 100))
     assert await disk.read(2 * BLOCK, 5 * BLOCK) == IMAGE.read(2 * BLOCK, 5 * BLOCK)
-    assert [r.span for r in server.requests] == [
+    assert [r.byte_range for r in server.requests] == [
         (2 * BLOCK, 7 * BLOCK),
         (4 * BLOCK, 7 * BLOCK),
     ]
@@ -199,7 +199,7 @@ async def test_a_link_that_breaks_often_gets_there_in_the_end(server, open_url):
     assert await disk.read(2 * BLOCK, 20 * BLOCK) == IMAGE.read(2 * BLOCK, 20 * BLOCK)
 
 
-async def test_no_place_is_held_while_waiting(server, open_url, platform):
+async def test_no_request_slot_is_taken_while_waiting(server, open_url, platform):
     """With one place only, another read gets its turn while the first waits for its next try."""
 
     class StoppedClock(HurriedClock):
@@ -259,7 +259,7 @@ async def test_a_limit_below_a_block_is_an_error(server, open_url):
 # ── access ────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_refusal_is_answered_with_a_renewed_address(server, open_url):
+async def test_after_a_refusal_it_reads_with_a_renewed_address(server, open_url):
     async def renew():
         return RenewedAccess(server.url("disk.img") + "?token=new")
 
@@ -309,7 +309,7 @@ async def test_access_is_renewed_before_it_ends_and_once_for_all(server, open_ur
     assert {r.headers["x-token"] for r in server.requests} == {"new"}
 
 
-async def test_a_version_that_was_vouched_for_and_is_gone_is_not_opened(server, open_url):
+async def test_a_version_that_was_marked_fresh_and_is_gone_is_not_opened(server, open_url):
     """Its cache says that it is fresh, and the server has another by now."""
     server.behaviour = Behaviour(cache_control="max-age=1000")
     disk = await open_url(server.url("disk.img"))
@@ -517,7 +517,7 @@ async def test_keeping_goes_on_after_the_host_failed(server, open_url, clock):
     server.fail_next(Behaviour(status=503), times=3)
     disk.keep_whole_image()
     await until(lambda: disk.stats().cached_bytes == IMAGE.size)
-    assert clock.slept  # it left the host alone in between
+    assert clock.slept  # it left the server alone in between
 
 
 async def test_keeping_more_than_the_limit_is_refused(server, open_url):
@@ -540,7 +540,7 @@ async def test_a_boot_is_recorded_and_replayed_behind_the_reads(server, open_url
     server.forget()
     again = await open_url(server.url("disk.img"), boot_profile=recorded.encode())
     await until(lambda: again.stats().cached_blocks == 4)
-    assert sorted(r.span for r in server.requests if r.method == "GET") == [
+    assert sorted(r.byte_range for r in server.requests if r.method == "GET") == [
         (0, BLOCK),
         (7 * BLOCK, 8 * BLOCK),
         (30 * BLOCK, 32 * BLOCK),

@@ -79,7 +79,7 @@ async def open_tab(server, browser, monkeypatch):
 
 
 def gets(server):
-    return [r.span for r in server.requests if r.method == "GET"]
+    return [r.byte_range for r in server.requests if r.method == "GET"]
 
 
 async def test_a_second_tab_downloads_nothing_that_the_first_has(server, open_tab):
@@ -157,11 +157,11 @@ async def test_a_cancelled_read_is_given_up_at_the_holder_too(server, open_tab):
 
 async def test_many_tabs_read_the_same_bytes(server, open_tab):
     tabs = [await open_tab() for _ in range(4)]
-    spans = [(i * 40_000, 90_000) for i in range(30)]
+    ranges = [(i * 40_000, 90_000) for i in range(30)]
     found = await asyncio.gather(
-        *(tabs[i % 4].read(*span) for i, span in enumerate(spans) for _ in range(2))
+        *(tabs[i % 4].read(*byte_range) for i, byte_range in enumerate(ranges) for _ in range(2))
     )
-    expected = [IMAGE.read(*span) for span in spans for _ in range(2)]
+    expected = [IMAGE.read(*byte_range) for byte_range in ranges for _ in range(2)]
     assert found == expected
 
 

@@ -60,9 +60,9 @@ def ask(
         if byte_range is not None:
             fields["Range"] = byte_range
         connection.request(method, path, body, fields)
-        answer = connection.getresponse()
-        lower = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, lower, answer.read())
+        response = connection.getresponse()
+        lower = {name.lower(): value for name, value in response.getheaders()}
+        return Reply(response.status, lower, response.read())
     finally:
         connection.close()
 
@@ -161,7 +161,7 @@ def test_conditions(server: ImageServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/disk.img", "/nothing"])
-def test_cors_on_every_answer(server: ImageServer, path: str) -> None:
+def test_cors_on_every_response(server: ImageServer, path: str) -> None:
     reply = ask(server, path=path, Origin="http://a.example")
     assert reply.headers["access-control-allow-origin"] == "*"
     assert reply.headers["cross-origin-resource-policy"] == "cross-origin"
@@ -183,8 +183,8 @@ def test_other_methods_and_names(server: ImageServer) -> None:
     assert ask(server, path="/nothing").status == 404
     assert ask(server, path="/disk.img?token=1").status == 200
     server.add("ein Bild ü.img", b"abc")
-    with urllib.request.urlopen(server.url("ein Bild ü.img")) as answer:
-        assert answer.read() == b"abc"
+    with urllib.request.urlopen(server.url("ein Bild ü.img")) as response:
+        assert response.read() == b"abc"
 
 
 def test_empty_image(server: ImageServer) -> None:
@@ -247,7 +247,7 @@ def test_replace_makes_another_version(server: ImageServer) -> None:
         assert len({reply.headers[name] for reply in (before, same, after)}) == 3
 
 
-def test_an_answer_under_way_keeps_its_version(server: ImageServer) -> None:
+def test_a_response_under_way_keeps_its_version(server: ImageServer) -> None:
     server.behaviour = Behaviour(stall_after=1000)
     with connect(server, extra="Connection: close\r\n") as client:
         server.wait_for(lambda s: s.requests[0].bytes_sent == 1000)
@@ -256,7 +256,7 @@ def test_an_answer_under_way_keeps_its_version(server: ImageServer) -> None:
         assert read_to_end(client).endswith(DATA)
 
 
-# ── wrong answers ─────────────────────────────────────────────────────────────────────────────────
+# ── wrong responses ───────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 500, 503, 599])
@@ -381,8 +381,8 @@ def test_redirects(server: ImageServer, status: int) -> None:
     server.image("huge.img").behaviour = Behaviour(redirect_status=status, redirect_to=there)
     reply = ask(server, path="/huge.img")
     assert (reply.status, reply.headers["location"]) == (status, there)
-    with urllib.request.urlopen(server.url("huge.img")) as answer:
-        assert answer.read() == DATA
+    with urllib.request.urlopen(server.url("huge.img")) as response:
+        assert response.read() == DATA
     assert server.image_requests("disk.img")[0].headers["host"] == f"localhost:{server.port}"
 
 
@@ -535,7 +535,7 @@ def test_release_is_not_for_later_requests(server: ImageServer) -> None:
         assert client.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_client_that_leaves_a_stalled_answer(server: ImageServer) -> None:
+def test_a_client_that_leaves_a_stalled_response(server: ImageServer) -> None:
     server.behaviour = Behaviour(stall=True)
     with connect(server):
         server.wait_for(lambda s: len(s.requests) == 1)
@@ -543,7 +543,7 @@ def test_a_client_that_leaves_a_stalled_answer(server: ImageServer) -> None:
     assert server.in_flight == 0
 
 
-def test_stop_does_not_wait_for_stalled_answers(server: ImageServer) -> None:
+def test_stop_does_not_wait_for_stalled_responses(server: ImageServer) -> None:
     server.behaviour = Behaviour(stall=True)
     with connect(server) as client:
         server.wait_for(lambda s: len(s.requests) == 1)
@@ -661,12 +661,12 @@ def test_requests_are_recorded(server: ImageServer) -> None:
     server.wait_for(lambda s: all(request.is_finished for request in s.requests))
     first, second = server.requests
     assert (first.method, first.path, first.query) == ("GET", "/disk.img", "key=1")
-    assert (first.image, first.range, first.span) == ("disk.img", "bytes=10-19", (10, 20))
+    assert (first.image, first.range, first.byte_range) == ("disk.img", "bytes=10-19", (10, 20))
     assert (first.status, first.bytes_sent, first.aborted) == (206, 10, False)
     assert first.headers["x-test"] == "yes"
     assert first.finished_s is not None
     assert first.started_s <= first.finished_s <= time.monotonic()
-    assert (second.image, second.status, second.span) == (None, 404, None)
+    assert (second.image, second.status, second.byte_range) == (None, 404, None)
     assert server.image_requests("disk.img") == [first]
 
 
@@ -724,9 +724,9 @@ def test_control_requests(server: ImageServer) -> None:
     ask(server, "bytes=0-9")
     ask(server, "bytes=0-19", path="/huge.img")
     server.wait_for(lambda s: s.in_flight == 0)
-    answer = command(server, "requests")
-    assert [request["bytes_sent"] for request in answer["requests"]] == [10, 20]
-    assert answer["max_in_flight"] == 1
+    response = command(server, "requests")
+    assert [request["bytes_sent"] for request in response["requests"]] == [10, 20]
+    assert response["max_in_flight"] == 1
     (one,) = command(server, "requests?image=huge.img")["requests"]
     assert (one["range"], one["headers"]["range"]) == ("bytes=0-19", "bytes=0-19")
     assert command(server, "forget", {})["status"] == 200
@@ -784,9 +784,9 @@ def test_control_waits(server: ImageServer) -> None:
     ],
 )
 def test_control_refuses(server: ImageServer, name: str, value: object, status: int) -> None:
-    answer = command(server, name, value)
-    assert answer["status"] == status
-    assert answer["error"]
+    response = command(server, name, value)
+    assert response["status"] == status
+    assert response["error"]
 
 
 def test_command_line(tmp_path: Path) -> None:
@@ -799,10 +799,10 @@ def test_command_line(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        with urllib.request.urlopen(f"{url}/a.img") as answer:
-            assert answer.read() == b"file"
-        with urllib.request.urlopen(f"{url}/b.img") as answer:
-            assert answer.read() == SyntheticImage(1000, 2).read(0, 1000)
+        with urllib.request.urlopen(f"{url}/a.img") as response:
+            assert response.read() == b"file"
+        with urllib.request.urlopen(f"{url}/b.img") as response:
+            assert response.read() == SyntheticImage(1000, 2).read(0, 1000)
         process.terminate()
         assert process.wait(10) == 0
     finally:

@@ -43,9 +43,9 @@ def ask(
     try:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, headers=fields)
-        answer = connection.getresponse()
-        lower = {name.lower(): value for name, value in answer.getheaders()}
-        return answer.status, lower, answer.read()
+        response = connection.getresponse()
+        lower = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, lower, response.read()
     finally:
         connection.close()
 
@@ -78,7 +78,7 @@ def test_mime_types(site: SiteServer, name: str, mime_type: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/a.mjs", "/missing", "/empty/"])
-def test_isolation_headers_on_every_answer(site: SiteServer, path: str) -> None:
+def test_isolation_headers_on_every_response(site: SiteServer, path: str) -> None:
     headers = ask(site, path)[1]
     assert headers["cross-origin-opener-policy"] == "same-origin"
     assert headers["cross-origin-embedder-policy"] == "require-corp"

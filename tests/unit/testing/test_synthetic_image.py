@@ -39,7 +39,7 @@ def test_bytes_stay_what_they_are() -> None:
     assert SyntheticImage(8192, 3).read(4090, 12).hex() == "ed99743125bdfbffa8946453"
 
 
-def test_pieces_are_the_whole() -> None:
+def test_chunks_are_the_whole() -> None:
     image = SyntheticImage(SIZE, seed=7)
     assert b"".join(image.chunks(1000)) == WHOLE
 

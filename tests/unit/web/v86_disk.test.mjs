@@ -68,7 +68,7 @@ class ScriptedDisk {
     if (failure) throw failure;
   }
 
-  /** What is asked from now on is answered when the function that this returns is called. */
+  /** Requests from now on get their response when the returned function is called. */
   close() {
     let open = () => {};
     this.gate = new Promise((resolve) => (open = resolve));
@@ -325,7 +325,7 @@ for (const [name, disk] of [
   });
 }
 
-test("a write that v86 has called done stops the machine until there is room", async () => {
+test("a write that v86 has called done stops the machine until there is free space", async () => {
   const disk = new ScriptedDisk();
   const { hda, guest, hold } = await machineWith(disk);
   disk.failures = [named("StorageFullError")];
@@ -391,7 +391,7 @@ test("the guest can be told that its flush failed", async () => {
   assert.equal(guest.status & (BUSY | ERROR), ERROR);
 });
 
-test("what was written is made durable unasked, a second after the last write", async () => {
+test("what was written is made durable in the background, a second after the last write", async () => {
   const disk = new ScriptedDisk();
   const { hda } = await machineWith(disk);
   mock.timers.enable({ apis: ["setTimeout"] });
@@ -423,7 +423,7 @@ test("a guest that writes all the time has what it wrote made durable every five
   assert.equal(disk.flushes, 4);
 });
 
-test("while an answer is late the machine stands still, and has it before it goes on", async () => {
+test("the machine pauses while a response is late, and has it before it goes on", async () => {
   const disk = new ScriptedDisk();
   const { hda, guest, hold } = await machineWith(disk);
   mock.timers.enable({ apis: ["setTimeout"] });
@@ -459,7 +459,7 @@ test("a machine that was paused meanwhile stays paused", async () => {
   await machine.destroy();
 });
 
-test("a read that the guest gave up by a reset is given up, and its answer ignored", async () => {
+test("a read that the guest gave up by a reset is given up, and its response ignored", async () => {
   const disk = new ScriptedDisk();
   const { hda, guest, hold } = await machineWith(disk);
   const open = disk.close();

@@ -33,8 +33,8 @@ async def ask(volume, platform):
         disk = (await worker.call("disk.open", values))["value"]["disk"]
 
         async def ask(operation: str, **values):
-            answer = await worker.call(operation, {"disk": disk, **values})
-            return answer["error"]["name"] if "error" in answer else answer.get("value")
+            response = await worker.call(operation, {"disk": disk, **values})
+            return response["error"]["name"] if "error" in response else response.get("value")
 
         yield ask
         await ask("disk.close")

@@ -1,4 +1,4 @@
-"""The library's operations: plain values in, plain answers out."""
+"""The library's operations: plain values in, plain responses out."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def worker(platform) -> Worker:
 @pytest.fixture
 def ask(worker):
     async def one(operation, **values):
-        answer = await worker.call(operation, values)
-        assert "error" not in answer, answer
-        return answer["value"]
+        response = await worker.call(operation, values)
+        assert "error" not in response, response
+        return response["value"]
 
     return one
 
@@ -96,10 +96,10 @@ async def test_bytes_and_streams_come_in_and_go_out(ask):
 
     await ask("library.import", file=memoryview(DATA), fileName="a.img", onProgress=tell)
     assert told[-1] == (len(DATA), len(DATA))
-    pieces = [DATA[:1000], DATA[1000:]]
+    chunks = [DATA[:1000], DATA[1000:]]
 
     async def pull():
-        return {"bytes": pieces.pop(0)} if pieces else {}
+        return {"bytes": chunks.pop(0)} if chunks else {}
 
     await ask("library.import", pull=pull, fileName="b.img", name="streamed")
     for name in ("a", "streamed"):

@@ -1,4 +1,4 @@
-"""The worker's operations: plain values in, plain answers out, whatever happens."""
+"""The worker's operations: plain values in, plain responses out, whatever happens."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def worker(platform) -> Worker:
 
 
 async def value(worker: Worker, operation: str, **values):
-    answer = await worker.call(operation, values)
-    assert "error" not in answer, answer
-    return answer["value"]
+    response = await worker.call(operation, values)
+    assert "error" not in response, response
+    return response["value"]
 
 
 async def error(worker: Worker, operation: str, **values):
@@ -113,7 +113,7 @@ async def test_an_error_s_fields_come_in_camel_case(worker, server):
     assert "404" in failure["message"]
 
 
-async def test_a_defect_is_an_answer_too(worker):
+async def test_a_defect_gets_a_response_too(worker):
     async def broken():
         raise ZeroDivisionError("a defect of ours")
 
@@ -142,9 +142,9 @@ async def panel(worker, server):
 
 async def test_the_panel_opens_reads_clears_and_closes(panel):
     assert (await value(panel, "panel.open"))["phase"] == "open"
-    answer = await value(panel, "panel.read", offset="0x200", length="1 KiB")
-    assert answer["bytes"] == IMAGE.read(512, 1024)
-    assert answer["view"]["error"] is None
+    response = await value(panel, "panel.read", offset="0x200", length="1 KiB")
+    assert response["bytes"] == IMAGE.read(512, 1024)
+    assert response["view"]["error"] is None
     assert (await value(panel, "panel.clearCache"))["cache"]["value"] == 0
     assert (await value(panel, "panel.close"))["phase"] == "closed"
 
@@ -178,13 +178,13 @@ async def test_opening_can_be_given_up(panel, server):
 
 async def test_what_goes_wrong_is_shown_and_the_image_stays_open(panel, server):
     await value(panel, "panel.open")
-    answer = await value(panel, "panel.read", offset="0", length="1 TiB")
-    assert "bytes" not in answer
-    assert answer["view"]["error"]["name"] == "InvalidOptionError"
+    response = await value(panel, "panel.read", offset="0", length="1 TiB")
+    assert "bytes" not in response
+    assert response["view"]["error"]["name"] == "InvalidOptionError"
     server.fail_next(Behaviour(status=500))
-    answer = await value(panel, "panel.read", offset="2 MiB", length="1")
-    assert answer["view"]["error"]["name"] == "HttpStatusError"
-    assert answer["view"]["phase"] == "open"
+    response = await value(panel, "panel.read", offset="2 MiB", length="1")
+    assert response["view"]["error"]["name"] == "HttpStatusError"
+    assert response["view"]["phase"] == "open"
 
 
 async def test_a_failed_opening_is_shown(panel, server):
@@ -215,6 +215,6 @@ async def test_odd_values_are_errors_of_ours(platform, operation):
     calls = [{}, {"nonsense": 1}, *({name: odd} for name in names for odd in ODD)]
     for call in calls:
         for others in ({}, {name: right[name] for name in names if name in right}):
-            answer = await worker.call(operation, {**others, **call})
-            failure = answer.get("error", {"name": "", "message": ""})
+            response = await worker.call(operation, {**others, **call})
+            failure = response.get("error", {"name": "", "message": ""})
             assert failure["name"] != "InternalError", (call, failure["message"])

@@ -74,7 +74,7 @@ async def test_what_a_full_device_accepted_is_flushed(device: Path, length: int)
     await written.disk.close()
 
     written.disk = await LocalImage.open(storage, "image")
-    assert written.disk.stats().used_bytes > 3 * MIB, "there was room for more"
+    assert written.disk.stats().used_bytes > 3 * MIB, "more would have fitted"
     await written.is_exact()
     await written.write_over(length)
     await written.disk.close()
@@ -133,8 +133,8 @@ async def test_a_file_that_an_earlier_version_grew_has_no_room_of_its_own() -> N
     await written.disk.close()
 
 
-@pytest.mark.parametrize("room", [0, *range(102, 114)])
-async def test_a_file_of_format_1_with_holes_stays_sound_on_a_full_device(room: int) -> None:
+@pytest.mark.parametrize("free", [0, *range(102, 114)])
+async def test_a_file_of_format_1_with_holes_stays_sound_on_a_full_device(free: int) -> None:
     """A header's place may be a hole too, and format 2 writes there first of all."""
     with zipfile.ZipFile(Path(ROOT) / "tests/support/data/written_disks_v1.zip") as files:
         data = files.read("killed/sectors")
@@ -146,7 +146,7 @@ async def test_a_file_of_format_1_with_holes_stays_sound_on_a_full_device(room: 
             file.write(data[offset : offset + 4 * KIB], offset)
     file.flush()
     file.close()
-    storage.device = storage.used_on_device + room * 4 * KIB
+    storage.device = storage.used_on_device + free * 4 * KIB
     image = await LocalImage.open(storage, "image")
     with suppress(StorageFullError):
         await image.write(0, b"new")

@@ -164,7 +164,7 @@ class CrashMachine(DyingMachine):
                 now(self.disk.flush())
             except StorageFullError as error:
                 if error.path != "told":
-                    raise AssertionError("there is no room for what was accepted") from error
+                    raise AssertionError("no space is left for what was accepted") from error
                 return
             except StorageError:
                 return
@@ -302,7 +302,7 @@ TestCrashes.settings = for_crashes(rounds(150))
 
 
 def test_a_write_that_is_refused_for_want_of_room_is_not_there_in_part() -> None:
-    """It was written over little by little, and the room for that ran out on the way."""
+    """It was written over little by little, and the space for that ran out on the way."""
     machine = CrashMachine()
     machine.start(atom=24, kind="image")
     machine.write(length=512, sector=80, seed=3029, skip=213)

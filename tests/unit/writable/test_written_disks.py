@@ -338,19 +338,19 @@ async def test_a_full_storage_refuses_the_write_and_loses_nothing(length, every)
     assert await image.read(0, 64 * MIB) == model
     await image.flush()
     assert await image.read(0, 64 * MIB) == model
-    assert image.used_bytes > 2 * MIB, "there was room for more"
+    assert image.used_bytes > 2 * MIB, "more would have fitted"
     # What is there can still be written over, as often as one likes.
     for start in random.choices(written, k=300):
         data = random.randbytes(min(length, GRANULE))
         await image.write(start, data)
         model[start : start + len(data)] = data
         await image.flush()
-    # And what is discarded makes room.
+    # And a discard frees storage.
     await image.discard(0, 32 * MIB)
     model[: 32 * MIB] = bytes(32 * MIB)
     await image.flush()
-    await image.write(MIB, b"there is room")
-    model[MIB : MIB + 13] = b"there is room"
+    await image.write(MIB, b"now this fits")
+    model[MIB : MIB + 13] = b"now this fits"
     image = await reopened(image)
     assert await image.read(0, 64 * MIB) == model
 
@@ -603,7 +603,7 @@ async def test_a_digest_taken_while_it_is_written_is_of_one_moment() -> None:
     assert await taking == await overlay.digest()
 
 
-async def pieces_of(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
+async def chunks_of(data: bytes, length: int = 1000) -> AsyncIterator[bytes]:
     for at in range(0, len(data), length):
         yield data[at : at + length]
 
@@ -615,16 +615,16 @@ async def exported_overlay() -> tuple[bytes, bytes, str]:
     await overlay.write(70_000, Random(7).randbytes(300_000))
     await overlay.discard(500_000, 200_000)
     await overlay.write(MIB - 3, b"end")
-    data = b"".join([piece async for piece in overlay.export()])
+    data = b"".join([chunk async for chunk in overlay.export()])
     return data, await overlay.read(0, MIB), await overlay.digest()
 
 
 async def test_an_exported_overlay_is_the_same_where_it_is_imported() -> None:
     data, content, digest = await exported_overlay()
-    assert len(data) < 400_000, "zeros take no room"
+    assert len(data) < 400_000, "zeros take no storage"
     for length in (1, 7, 100_000, len(data)) if len(data) < 10_000 else (999, 100_000, len(data)):
         storage = FailingStorage()
-        made = await Overlay.import_file(pieces_of(data, length), FixedBase(), storage, "copy")
+        made = await Overlay.import_file(chunks_of(data, length), FixedBase(), storage, "copy")
         await made.close()
         made = await Overlay.open(FixedBase(), storage, "copy")
         assert await made.read(0, MIB) == content
@@ -640,7 +640,7 @@ async def test_a_damaged_overlay_file_is_refused_and_nothing_left_of_it() -> Non
     spoilt += [data[:at] + bytes([data[at] ^ 0x11]) + data[at + 1 :] for at in places]
     for file in spoilt:
         with pytest.raises((InvalidDocumentError, BaseChangedError)):
-            await Overlay.import_file(pieces_of(file, 50_000), FixedBase(), storage, "copy")
+            await Overlay.import_file(chunks_of(file, 50_000), FixedBase(), storage, "copy")
         assert storage.paths == ()
 
 
@@ -652,14 +652,14 @@ async def test_an_import_never_takes_the_place_of_an_overlay() -> None:
     await overlay.close()
     for file in (data, b"junk"):
         with pytest.raises(StorageError):
-            await Overlay.import_file(pieces_of(file), FixedBase(), storage, "work")
+            await Overlay.import_file(chunks_of(file), FixedBase(), storage, "work")
     assert await (await Overlay.open(FixedBase(), storage, "work")).read(0, 4) == b"mine"
 
 
 async def test_an_overlay_file_of_another_version_is_refused() -> None:
     data, _, _ = await exported_overlay()
     with pytest.raises(BaseChangedError):
-        await Overlay.import_file(pieces_of(data), FixedBase("2"), FailingStorage(), "copy")
+        await Overlay.import_file(chunks_of(data), FixedBase("2"), FailingStorage(), "copy")
 
 
 class FixedBase:

@@ -1,16 +1,16 @@
 // The other side of the bare round trip: woken by Atomics.waitAsync, it reads a file into shared
 // memory. It does so for one client, without a table, versions or errors.
-const NAME = "bare-answers";
+const NAME = "bare-responses";
 
 self.onmessage = async ({ data }) => {
   const root = await navigator.storage.getDirectory();
   const handle = await root.getFileHandle(NAME, { create: true });
   const file = await handle.createSyncAccessHandle();
-  const piece = new Uint8Array(1 << 20).fill(7);
-  for (let at = 0; at < data.size; at += piece.length) file.write(piece, { at });
+  const chunk = new Uint8Array(1 << 20).fill(7);
+  for (let at = 0; at < data.size; at += chunk.length) file.write(chunk, { at });
   file.flush();
   const words = new Int32Array(data.memory, 0, 1024);
-  const room = new Uint8Array(data.memory, 4096);
+  const buffer = new Uint8Array(data.memory, 4096);
   self.onmessage = async () => {
     file.close();
     await root.removeEntry(NAME);
@@ -19,7 +19,7 @@ self.onmessage = async ({ data }) => {
   self.postMessage(null);
   for (let rung = 0; ; rung = Atomics.load(words, 0)) {
     if (rung) {
-      file.read(room.subarray(0, words[2]), { at: words[1] });
+      file.read(buffer.subarray(0, words[2]), { at: words[1] });
       Atomics.store(words, 3, 1);
       Atomics.notify(words, 3);
     }
