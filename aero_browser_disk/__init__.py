@@ -6,7 +6,8 @@ Everything that programs use is imported from here, or from one of these:
 - `file_systems`: partitions and files on a disk.
 - `formats`: what kind of image a file is.
 - `notebook`: progress bars and downloads in notebooks and terminals.
-- `platform`: what a disk needs from its surroundings, as protocols, and implementations of them.
+- `platform`: the protocols of storage, HTTP, locks and clock that a disk needs, and their
+  implementations.
 - `sync`: the same disks for code without asyncio.
 - `testing`: servers, images and test suites for tests of your own.
 

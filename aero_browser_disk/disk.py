@@ -16,11 +16,11 @@ Notice = Literal[
     "shared-cache",  # another tab holds this image's cache: this one reads through it
     "cache-busy",  # another tab holds this image's cache: this one caches in memory
     "storage-full",  # the storage is full: blocks that do not fit are read again next time
-    "storage-failed",  # the cache broke: reads go on without it
+    "storage-failed",  # the cache's files failed: reads go on without it
     "no-validator",  # versions cannot be told apart: the cache ends with the session
     "offline",  # the server cannot be reached: the cached version is open
     "other-profile",  # the boot profile is of another version: it is not used
-    "odd-size",  # the size is no multiple of a sector
+    "odd-size",  # the size is not a multiple of 512 bytes
 ]
 
 
@@ -76,20 +76,22 @@ class Disk(Protocol):
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         """Fills all of `target` from `offset`, or raises a `DiskError`.
 
-        Raises `OutOfRangeError`, `DiskClosedError`, and what the image's server or the storage did.
+        Raises `OutOfRangeError`, `DiskClosedError`, and the errors of the image's server and of the
+        storage.
         """
 
     async def read(self, offset: int, length: int) -> bytes:
         """The `length` bytes at `offset`; raises as `read_into` does."""
 
     def try_write(self, offset: int, data: ReadableBuffer) -> bool:
-        """Writes `data` at `offset` if that takes no waiting; False, and nothing written, else.
+        """Writes `data` at `offset` if that takes no waiting; else returns False and writes
+        nothing.
 
         Raises as `write`.
         """
 
     async def write(self, offset: int, data: ReadableBuffer) -> None:
-        """Writes `data` at `offset`; reads see it at once, `flush` makes it last.
+        """Writes `data` at `offset`. Reads see it at once; `flush` makes it durable.
 
         Raises `OutOfRangeError`, `ReadOnlyError`, `DiskClosedError`, and `StorageFullError` when
         the storage is full: then nothing is written, and all that was before is there.
@@ -98,7 +100,7 @@ class Disk(Protocol):
     async def flush(self) -> None:
         """Returns once all that was written is durable; a disk that is read-only does nothing.
 
-        What was written after it is, after a crash, there or not, sector by sector. Raises
+        After a crash, a later write may or may not be there, sector by sector. Raises
         `DiskClosedError` and `StorageError`.
         """
 
@@ -109,14 +111,14 @@ class Disk(Protocol):
         """The counters as they are now."""
 
     async def close(self) -> None:
-        """Makes what was written durable, gives up what is under way, frees everything. Idempotent.
+        """Makes writes durable, cancels reads under way, and frees everything. Idempotent.
 
         Raises `StorageError` when what was written could not be made durable; it is closed anyway.
         """
 
 
 class SparseDisk(Disk, Protocol):
-    """A disk that knows what of it was never written."""
+    """A disk that knows which ranges were never written."""
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Offset and length of what may be anything but zeros, in order."""
@@ -150,7 +152,7 @@ def locate(disk: Disk, offset: int, length: int) -> tuple[File, int] | None:
 
 
 class RefusingWrites:
-    """What a `Disk` does with changes that never takes any."""
+    """The write methods of a read-only `Disk`."""
 
     def try_write(self, offset: int, data: ReadableBuffer) -> bool:
         raise ReadOnlyError

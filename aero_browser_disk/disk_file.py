@@ -1,14 +1,14 @@
-"""A disk as a Python file, so that whatever parses files can parse a disk.
+"""A disk as a Python file, so that any parser of files can read a disk.
 
     with DiskFile(disk) as file:
         iso = pycdlib.PyCdlib()
         iso.open_fp(io.BufferedReader(file, 65536))
 
-Files are synchronous and disks are not, so something has to wait. In Pyodide that is stack
-switching, where the browser has it and Python was called in a way that allows it (`runPythonAsync`,
-a task, an operation of the worker). In CPython the file is used in another thread than the event
-loop of the disk, as `asyncio.to_thread(parse, file)` does; or `wait` is given, such as
-`asyncio.Runner().run` of the runner that the disk was opened by.
+Files are synchronous and disks are not, so a read has to wait. In Pyodide it waits by stack
+switching, if the browser has it and Python was called in a way that allows it (`runPythonAsync`, a
+task, an operation of the worker). In CPython, use the file in another thread than the disk's event
+loop, as `asyncio.to_thread(parse, file)` does; or pass `wait`, such as the `run` of the
+`asyncio.Runner` that opened the disk.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ _LONGEST_TEXT: Final = 100
 
 
 def disk_html(disk: Disk) -> str:
-    """A disk as a small table. What comes from the image's host is escaped and cut; no address."""
+    """A disk as a small table. Text from the image's server is escaped and shortened; the address
+    is left out."""
     info, stats = disk.info, disk.stats()
     rows = [
         ("size", f"{text_html(format_bytes(info.size))} ({info.size:,} bytes)"),
@@ -40,6 +41,6 @@ def meter_html(part: int, whole: int) -> str:
 
 
 def text_html(text: str) -> str:
-    """Text from outside, cut to a readable length, unprintable characters replaced, escaped."""
+    """Text from a server or an image: shortened, unprintable characters replaced, escaped."""
     cut = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
     return html.escape(printable(cut))

@@ -214,7 +214,7 @@ class InvalidDocumentError(DiskError):
 
 
 class SignaturesUnavailableError(DiskError):
-    """The signature of a digest list is to be checked, and nothing here can do it."""
+    """The signature of a digest list cannot be checked here."""
 
     def __init__(self, advice: str) -> None:
         super().__init__(f"The digest list's signature cannot be checked here: {advice}.")
@@ -297,7 +297,7 @@ class NoSuchImageError(DiskError):
         advice = "See the library's list for what there is."
         if recovered:
             advice = (
-                f"The record of another was damaged, and it may be that: {', '.join(recovered)}. "
+                f"The record of another was damaged; it may be this one: {', '.join(recovered)}. "
                 "Rename it to go on with it."
             )
         super().__init__(f"There is no {what} {name!r}. {advice}")
@@ -306,7 +306,7 @@ class NoSuchImageError(DiskError):
 
 
 class RecoveredOverlayError(DiskError):
-    """A new overlay was asked for, and one is there whose name is lost: it may be that one."""
+    """An overlay was requested that may be one whose name is lost."""
 
     def __init__(self, name: str, base: str, recovered: tuple[str, ...]) -> None:
         super().__init__(
@@ -327,7 +327,7 @@ class NameTakenError(DiskError):
 
 
 class UnfinishedImportError(DiskError):
-    """The image is still being imported, or its import broke off."""
+    """The image is still being imported, or its import was interrupted."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -365,7 +365,7 @@ class HasOverlaysError(DiskError):
 
 
 class UnversionedBaseError(DiskError):
-    """An overlay needs an image whose server tells its versions apart."""
+    """An overlay needs an image whose versions can be distinguished."""
 
     def __init__(self, url: str) -> None:
         super().__init__(

@@ -23,7 +23,7 @@ _AT_MOST_EVERY_S: Final = 0.2
 
 
 class NotebookBar:
-    """A `Progress` in the output of a cell, which stays there with what was done."""
+    """A `Progress` in the output of a cell; it stays there when done."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -57,7 +57,7 @@ class NotebookBar:
 
 
 def progress(what: str) -> Progress:
-    """A display for long work: in a notebook's cell, on a terminal, or none where neither is."""
+    """A progress bar: in a notebook's cell, on a terminal, or none elsewhere."""
     if _in_notebook():
         return NotebookBar(what)
     return TerminalBar(sys.stderr, what) if sys.stderr.isatty() else Unwatched()
@@ -66,8 +66,8 @@ def progress(what: str) -> Progress:
 async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
     """Fetches the whole image into the disk's cache, with a bar.
 
-    What is cached already is not fetched again. Raises what reading does, and `InvalidOptionError`
-    when the cache may not hold all of it.
+    Cached blocks are not fetched again. Raises what reading does, and `InvalidOptionError` if the
+    cache limit is smaller than the image.
     """
     size, limit = disk.info.size, disk.stats().cache_limit_bytes
     if limit < size:
@@ -81,7 +81,7 @@ async def fetch_all(disk: Disk, shown: Progress | None = None) -> None:
 
 
 def _in_notebook() -> bool:
-    """Whether a kernel runs this code, which has somewhere to show things."""
+    """Whether this runs in a notebook's kernel, which can show output."""
     shell = sys.modules.get("IPython")
     current = shell.get_ipython() if shell is not None else None
     return getattr(current, "kernel", None) is not None

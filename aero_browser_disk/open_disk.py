@@ -1,4 +1,4 @@
-"""From what a user has, an address or the name of a local image, to a disk."""
+"""Opens a disk by the address of an image, a file, or the name of a local image."""
 
 from __future__ import annotations
 
@@ -56,40 +56,39 @@ async def open_disk(
     Await it and close the disk later, or enter it: `async with open_disk(url, …) as disk`.
 
     A local image takes writes, unless it is a CD. A remote one is read-only. `overlay` names a
-    layer over either that takes the writes instead, and is made when it is not there yet; several
+    layer over either that takes the writes instead, and is created if it does not exist; several
     names are layers over one another, from the lowest to the one that is written to. An overlay
-    stays bound to the version of the image that it was begun over. An image or overlay that has
-    overlays takes no writes, since these would make those useless, unless with `write_base`. What
-    takes writes is open once at a time, in all tabs; what is only read, as an image below its
-    overlays, can be open several times in one tab.
+    stays bound to the version of the image that it was created over. An image or overlay that has
+    overlays takes no writes, which would make those useless, unless `write_base` is set. What takes
+    writes can be open once, in all tabs; what is only read, such as an image below its overlays,
+    can be open several times in one tab.
 
-    All else is for a remote image. `allow_remote` is the user's consent: without it nothing is
-    asked of the network and `RemoteImagesDisabledError` is raised. `cache_limit_bytes` bounds what
-    is kept of this image (default: 2 GiB or half of what the storage offers, whichever is less).
-    `block_size` is a power of two from 4 KiB to 8 MiB. The cache goes by the whole address, query
-    included, of which only a digest is stored; `cache_key` names the image instead where its
-    address changes at each visit, as a signed one does.
+    All other options are for a remote image. `allow_remote` is the user's consent: without it no
+    request is sent and `RemoteImagesDisabledError` is raised. `cache_limit_bytes` limits what is
+    cached of this image (default: 2 GiB or half of what the storage offers, whichever is less).
+    `block_size` is a power of two from 4 KiB to 8 MiB. The cache is named by a digest of the whole
+    address, query included; `cache_key` names the image instead if its address changes at each
+    visit, as a signed one does.
 
     The image at `url` or `path` is raw, or it is read in place, and never written: a qcow2, VMDK,
     VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table. `format` is
     "auto", which looks at the first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it
     "raw" if whoever writes to the disk must not be able to make it look like another format.
 
-    `headers` and `credentials` are sent with every request and kept in memory only. A redirect to
-    another origin takes no `Authorization`, `Cookie` or `Proxy-Authorization` along; other headers
-    it does. `renew` gives another address when this one expires (at `expires_at`, seconds since the
-    epoch, if that is known) or a ranged GET is refused; it must lead to the same version.
-    `timeout_s` bounds the wait for a response and for each part of it, `retry` what is tried after
-    that. At most `concurrency` requests (default: 6, 16 over HTTP/2) run at once, for at most
-    `max_request_bytes` each;
-    `read_ahead` lets sequential reads run at the speed of the link.
+    `headers` and `credentials` are sent with every request and kept in memory only. After a
+    redirect to another origin, `Authorization`, `Cookie` and `Proxy-Authorization` are not sent;
+    other headers are. `renew` returns another address when this one expires (at `expires_at`,
+    seconds since the epoch, if that is known) or a ranged GET is refused; it must lead to the same
+    version. `timeout_s` limits the wait for a response and for each part of it; `retry` sets the
+    retries. At most `concurrency` requests (default: 6, 16 over HTTP/2) run at once, for at most
+    `max_request_bytes` each; `read_ahead` lets sequential reads run at the speed of the link.
 
     `boot_profile` and `digests` are documents as `BootProfile` and `DigestList` encode them. The
-    profile's blocks are fetched behind what is read; one of another version is ignored, with a
-    notice. "auto" takes the one that an earlier session recorded, else the one that the server
-    offers (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked against
-    the digests before it is kept or served; `digests_sha256` is what the list itself must hash to,
-    and `digests_key` the Ed25519 public key that it must be signed by, both in hex.
+    profile's blocks are fetched after those that are read; a profile of another version is ignored,
+    with a notice. "auto" uses the one that an earlier session recorded, else the one that the
+    server offers (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked
+    against the digests before it is cached or served; `digests_sha256` is the SHA-256 of the list
+    itself, and `digests_key` the Ed25519 public key that it must be signed by, both in hex.
 
     While the server promises that the cached version is current (`Cache-Control: max-age`), opening
     takes no request; while it cannot be reached, the cached version is opened, with the notice
@@ -143,14 +142,14 @@ async def _with_overlays(
 
 
 def file_base(path: str | os.PathLike[str]) -> OverlayBase:
-    """A file as what overlays lie over: by its path, of which a digest is stored, and its name."""
+    """A file as a base of overlays, identified by a digest of its path, and its name."""
     whole = Path(path).resolve()
     digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]
     return OverlayBase(f"files/{digest}", whole.name)
 
 
 def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
-    """A remote image as what overlays lie over; raises `InvalidUrlError`."""
+    """A remote image as a base of overlays; raises `InvalidUrlError`."""
     address = ImageAddress.parse(url)
     return OverlayBase(cache_path(address, cache_key), address.shown)
 

@@ -17,14 +17,14 @@ class Progress(Protocol):
     """Receives the progress in bytes."""
 
     def update(self, done: int, total: int) -> None:
-        """So many bytes of all are done."""
+        """`done` of `total` bytes are done."""
 
     def close(self) -> None:
-        """It is over, well or not. Idempotent."""
+        """The work ended, well or not. Idempotent."""
 
 
 class Unwatched:
-    """A `Progress` that nobody sees."""
+    """A `Progress` that shows nothing."""
 
     def update(self, done: int, total: int) -> None:
         """Says nothing."""
@@ -34,7 +34,7 @@ class Unwatched:
 
 
 class TerminalBar:
-    """A `Progress` as a line on a terminal, written over and over and gone in the end."""
+    """A `Progress` as a line on a terminal, updated in place and removed at the end."""
 
     def __init__(
         self, stream: TextIO, what: str, now: Callable[[], float] = time.monotonic
@@ -73,7 +73,7 @@ class RateMeter:
         self._seen: list[tuple[float, int]] = []
 
     def note(self, done: int) -> None:
-        """So many bytes are done by now."""
+        """`done` bytes are done by now."""
         at = self._now()
         self._seen.append((at, done))
         while len(self._seen) > 2 and self._seen[1][0] < at - _RATE_OVER_S:

@@ -1,4 +1,4 @@
-"""Disks for code without asyncio: the same, with plain calls.
+"""Disks for code without asyncio: the same disks, with plain calls.
 
     from aero_browser_disk.sync import open_disk
 
@@ -131,11 +131,11 @@ class Disk(_Closes):
         return run(lambda: self._disk.read(offset, length))
 
     def write(self, offset: int, data: bytes) -> None:
-        """Writes `data` at `offset`; reads see it at once, `flush` makes it last."""
+        """Writes `data` at `offset`. Reads see it at once; `flush` makes it durable."""
         run(lambda: self._disk.write(offset, data))
 
     def discard(self, offset: int, length: int) -> None:
-        """Makes a range read as zeros and gives its space back."""
+        """Makes a range read as zeros and frees its space."""
         run(lambda: self._disk.discard(offset, length))
 
     def flush(self) -> None:

@@ -8,7 +8,7 @@ from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, WritableBuffer
 from .block_store import BlockStore, StoredImage
 
-_USES_AT_ONCE = 1024  # reads whose blocks are brought into order together
+_USES_AT_ONCE = 1024  # reads after which the order of use is brought up to date
 _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
@@ -34,13 +34,13 @@ class BlockCache:
         """Why nothing is cached any more, after the storage failed."""
         self._store = store
         self._block_size = image.block_size
-        self._allowed = limit  # of the limit, given the caches of other images
+        self._allowed = limit  # of the limit, because of other images' caches
         self._max_slots = limit // image.block_size
         self._puts_before_retry = 0
-        self._has_holes = False  # free slots that could not be written are passed over
-        self._is_stuck = False  # shrinking the file did not help: keep what is there
-        self._reserved: dict[int, int] = {}  # slots set aside for blocks on their way
-        # Blocks that were read and are not yet in the order of use, each once, the last one last.
+        self._has_holes = False  # whether free slots that could not be written are skipped
+        self._is_stuck = False  # shrinking the file did not help: keep its size
+        self._reserved: dict[int, int] = {}  # slots reserved for blocks that are being fetched
+        # Blocks that were read since the order of use was updated, each once, the latest last.
         self._uses: dict[int | range, None] = {}
         self._uses_noted = 0
         if store.image != image:
@@ -93,7 +93,7 @@ class BlockCache:
     def locate(self, block: int, start: int, length: int) -> tuple[File, int] | None:
         """The file and the offset in it of what `read_into` would read; None where it would not.
 
-        For whoever can read the file into memory that this process has no view of.
+        For callers that can read the file into memory outside of Python's.
         """
         try:
             offset = self._store.locate(block, start, length)
@@ -108,8 +108,8 @@ class BlockCache:
     def reserve(self, blocks: Sequence[int]) -> None:
         """Sets places aside that lie one behind the other, for blocks that are on their way.
 
-        So what several requests bring by turns still lies together, and is read in one go. Only
-        where the file can grow: in a full one, blocks take the places of those that went.
+        So blocks that several requests deliver by turns still lie together and are read in one go.
+        Only while the file can grow: in a full one, blocks take the slots of evicted ones.
         """
         stop = self._slots + len(blocks)
         if self._store.free_slots or stop > self._max_slots or self.is_full or self.failure:
@@ -137,7 +137,7 @@ class BlockCache:
         self._max_slots = self._slots_allowed()
 
     def put(self, block: int, data: ReadableBuffer) -> None:
-        """Keeps blocks, one behind the other, as far as it can; `data` is all of each."""
+        """Caches adjacent blocks as far as possible; `data` has all bytes of each."""
         if self.failure is not None:
             return
         if self.is_full:
@@ -145,7 +145,7 @@ class BlockCache:
             if self._puts_before_retry <= 0:
                 self.try_to_grow()
         block_size = self._block_size
-        self._order_uses()  # they came before
+        self._order_uses()  # these are cached already
         with memoryview(data) as view:
             try:
                 for run in self._missing(block, len(view)):
@@ -157,7 +157,8 @@ class BlockCache:
                 self.failure = error
 
     def commit(self, fresh_until: float) -> None:
-        """Makes what was put survive this session. The version is current until `fresh_until`."""
+        """Makes the blocks that were put survive this session. The version is fresh until
+        `fresh_until`."""
         if self.failure is None:
             self._store.mark_fresh(fresh_until)
             self._commit_in_order()
@@ -245,7 +246,7 @@ class BlockCache:
             data = data[length:]
 
     def _reserved_slots(self, block: int, wanted: int) -> tuple[int, int] | None:
-        """The places that `reserve` set aside for a block and those behind it."""
+        """The slots that `reserve` set aside for a block and those after it."""
         slot = self._reserved.pop(block, None)
         if slot is None:
             return None
@@ -256,7 +257,7 @@ class BlockCache:
         return slot, count
 
     def _release_all(self) -> None:
-        """Gives up all that was set aside: the file cannot grow that far."""
+        """Releases all reserved slots: the file cannot grow that far."""
         if self._reserved or self._slots > self._store.slots():
             self._reserved.clear()
             self._slots = self._store.slots()
@@ -272,17 +273,17 @@ class BlockCache:
             if self._store.is_allocated(slot):
                 self._store.free_slots.append(slot)
                 raise error
-            self._has_holes = True  # it is passed over until there may be space again
+            self._has_holes = True  # it is skipped until there may be space again
         elif slot < self._slots:
             self._slots = slot
             self._store.cut_slots(slot)
         self._note_full()
 
     def _free_slot(self, wanted: int) -> bool:
-        """Sees to a slot that can be written, at the cost of the least recently used blocks.
+        """Frees slots that can be written by evicting the least recently used blocks.
 
-        Of as many as are `wanted`, so that they can be written at once. Whatever that says in the
-        journal is committed. False when no block may be kept.
+        Frees `wanted` of them at most, so that a run can be written at once, and commits the
+        journal. False when no block may be cached.
         """
         store = self._store
         self._commit()  # first: a journal that cannot grow must not cost one block after the other
@@ -300,7 +301,7 @@ class BlockCache:
     def _next_slots(self, wanted: int) -> tuple[int, int]:
         """At most so many adjacent free slots: the first, and how many."""
         if self.is_full:
-            wanted = 1  # only to see whether there is space again
+            wanted = 1  # only to find out whether there is space again
         free = self._store.free_slots
         if not free:
             return self._slots, min(wanted, self._max_slots - self._slots)
@@ -310,7 +311,7 @@ class BlockCache:
         return slot, count
 
     def _commit(self) -> None:
-        """Writes the journal, if need be in place of blocks: at most half of them, once."""
+        """Writes the journal; on a full storage evicts up to half of the blocks for it, once."""
         spare = 0 if self._is_stuck else (self._slots + 1) // 2
         cut = 1
         while True:
@@ -353,7 +354,7 @@ class BlockCache:
             self.failure = error
 
     def _order_uses(self) -> None:
-        """Brings the blocks that were read into the order of use."""
+        """Moves the blocks that were read to the recent end of the order of use."""
         if not self._uses:
             return
         uses, self._uses, self._uses_noted = self._uses, {}, 0
@@ -366,7 +367,7 @@ class BlockCache:
         self._store.mark_used(blocks)
 
     def _fit(self) -> None:
-        """Brings a store that was filled under a larger limit within this one."""
+        """Evicts and moves blocks until a store filled under a larger limit fits this one."""
         store, limit = self._store, self._max_slots
         if self._slots <= limit:
             return
@@ -377,9 +378,9 @@ class BlockCache:
             for block in [block for block, slot in store.slot_of.items() if slot >= limit]:
                 if store.move(block, free[-1]):
                     free.pop()
-            store.flush()  # before the places that they had are gone; in the order of use, too
+            store.flush()  # before their old slots are cut off; the order of use too
         except StorageFullError:
-            self._note_full()  # those that could not move go
+            self._note_full()  # blocks that could not be moved are dropped
         store.free_slots[:] = free
         store.cut_slots(limit)
         self._slots = store.slots()

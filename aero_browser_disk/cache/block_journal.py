@@ -44,7 +44,7 @@ class StoredImage:
 
     @property
     def seed(self) -> int:
-        """Of its blocks' checksums, which so differ from those of another version."""
+        """Seeds its blocks' checksums, so that they differ from those of another version."""
         return zlib.crc32(f"{self.size}/{self.block_size}/{self.validator}".encode())
 
 
@@ -86,7 +86,7 @@ class Header:
 
 
 def block_checksum(seed: int, block: int, data: ReadableBuffer) -> int:
-    """Of a block's bytes as those of this block of the version that `seed` is of."""
+    """The checksum of a block's bytes, bound by `seed` to this version and block number."""
     return zlib.crc32(data, zlib.crc32(block.to_bytes(8, "little"), seed))
 
 
@@ -108,7 +108,7 @@ def decode_records(
 ) -> Iterator[tuple[int, int, int, int, int] | None]:
     """Block, slot, checksum of the data, kind and seconds of each record; None for a damaged one.
 
-    A part of a record at the end is left out.
+    An incomplete record at the end is ignored.
     """
     crc32, position = zlib.crc32, 0
     whole = records[: len(records) // RECORD_SIZE * RECORD_SIZE]
@@ -125,7 +125,8 @@ def encode_snapshot(
 ) -> tuple[bytes, int]:
     """A record for each stored block, and the checksum of them all."""
     count = len(blocks)
-    # Column by column: a call for each record takes five times as long, and nobody can read then.
+    # Column by column: a call for each record takes five times as long, and blocks all reads
+    # meanwhile.
     words = array("I", bytes(count * RECORD_SIZE))
     words[0::_WORDS] = array("I", [block & 0xFFFFFFFF for block in blocks])
     words[1::_WORDS] = array("I", [block >> 32 for block in blocks])

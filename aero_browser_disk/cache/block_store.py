@@ -6,11 +6,11 @@ slot, checksum of the data, each with a checksum of its own (see `block_journal`
 seeded, the data's with version and block number, a record's with its header's salt, so that nothing
 left from before is taken for current.
 
-A block is written, then its record. A record that is not whole is passed over, and a block is
-served once its checksum matched in this session. So after a crash at any instant, in whatever order
-the writes before it reached the disk, a block is there or missing; it is never wrong. What was
-committed survives the end of the process and, once flushed, a power failure. Compaction writes the
-live records to a free part of the journal, then switches headers.
+A block is written, then its record. A torn record is skipped, and a block is served only after its
+checksum matched in this session. So after a crash at any instant, whatever the order in which
+writes reached the medium, a block is stored or missing, never wrong. What was committed survives
+the end of the process and, once flushed, a power failure. Compaction writes the live records to a
+free part of the journal, then switches headers.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class BlockStore:
         self._block_size = self._seed = 0
         self._oldest: dict[int, None] = {}  # the head of `slot_of`, as far as it is known
         self._checksums = index.checksums
-        # By slot: how far its block is ahead of it, once its checksum matched in this session. So
-        # blocks lie one behind the other, all of them trusted, where a run of these is equal.
+        # By slot: block number minus slot number, once the checksum matched in this session. Where
+        # a run of these is equal, adjacent blocks are in adjacent slots, all of them trusted.
         self._shifts = array("q")
         self._used = bytearray()  # by slot: 1 once a use of it was journaled
         self._allocated = bytearray()  # by slot: 1 once the device has storage for all of it
@@ -170,7 +170,8 @@ class BlockStore:
         self._shifts[slot : slot + count] = array("q", [block - slot]) * count
         self._written_since += count
         if self._written_since > len(self.slot_of) // 2:
-            # From now on a use of any block is news again: half of the others came after the last.
+            # From now on every block's next use is journaled again: half of the store is newer than
+            # the last.
             self._used, self._written_since = bytearray(len(self._used)), 0
         self._used[slot : slot + count] = b"\1" * count
 
@@ -203,7 +204,7 @@ class BlockStore:
     def least_recent(self) -> int | None:
         """The least recently used block; None when the store is empty."""
         if not self._oldest:
-            # Not one by one: the head of a dict that lost its first items is slow to find.
+            # Not with next(iter()): finding the head of a dict that lost its first items is slow.
             self._oldest = dict.fromkeys(islice(self.slot_of, _OLDEST_AT_ONCE))
         return next(iter(self._oldest), None)
 
@@ -211,12 +212,12 @@ class BlockStore:
         """Makes stored blocks the most recently used, in this order.
 
         The first use of each is journaled, and again once half of the store has been written anew.
-        So the order survives a kill about as it was, at the cost of few records a block.
+        So the order roughly survives a kill, at the cost of a few records a block.
         """
         stored, least_recent, used = self.slot_of, self._oldest, self._used
         last_uses = dict.fromkeys(reversed(blocks))  # only the last use of each counts
         moved = [block for block in reversed(last_uses) if block in stored]
-        # All at once, which takes a third of the time that one after the other does.
+        # All at once: a third of the time that one after the other takes.
         slots = list(map(stored.pop, moved))
         stored.update(zip(moved, slots, strict=True))
         for block in least_recent.keys() & last_uses.keys():
@@ -233,7 +234,7 @@ class BlockStore:
         return -(-self._blocks.size() // self._block_size)
 
     def note_free_slots(self) -> None:
-        """Looks anew for the slots of the file without a block."""
+        """Recomputes which slots of the file have no block."""
         is_taken = bytearray(self.slots())
         for slot in self.slot_of.values():
             is_taken[slot] = 1
@@ -305,7 +306,8 @@ class BlockStore:
         self.note_free_slots()
 
     def _replay_snapshot(self, records: memoryview, header: Header) -> bool:
-        """Takes over a snapshot if it is whole and so is the file: a hundred thousand at once."""
+        """Takes over a snapshot if it and the file are complete: a hundred thousand records at
+        once."""
         found = decode_snapshot(records, header)
         if found is None:
             return False
@@ -330,7 +332,7 @@ class BlockStore:
                 self._journal.fresh_until = seconds
                 continue
             stored.pop(block, None)
-            # a slot that changed hands, in case the record that freed it was lost
+            # the slot has another block now, in case the record that freed it was lost
             before = block_in.get(slot, block)
             if before != block and stored.get(before) == slot:
                 del stored[before]
@@ -340,7 +342,8 @@ class BlockStore:
                 self._checksums[slot] = checksum
 
     def _is_run(self, block: int, slot: int, count: int) -> bool:
-        """Whether so many blocks lie one behind the other, each as it was written."""
+        """Whether `count` adjacent blocks are in adjacent slots, each with its checksum
+        verified."""
         shift = block - slot
         if self._shifts[slot : slot + count] == array("q", [shift]) * count:
             return True

@@ -8,12 +8,12 @@ from ..errors import StorageError
 from ..platform.base import Locks, Storage
 
 CACHES = "cache"
-_FREE_WITHIN_S = 0.1  # a lock that nobody has is granted within this
+_FREE_WITHIN_S = 0.1  # a free lock is granted within this time
 
 
 @dataclass(frozen=True, slots=True)
 class CachedImage:
-    """The cache of one image: its folder, the bytes of its files, and when it was used last."""
+    """The cache of one image: its folder, the size of its files, and when it was last used."""
 
     folder: str
     size: int
@@ -21,7 +21,7 @@ class CachedImage:
 
 
 async def folder_facts(storage: Storage, folder: str) -> tuple[int, float]:
-    """Bytes in the files of a folder, and when one of them was written last."""
+    """The size of the files of a folder, and when one of them was last written."""
     size, written_at = 0, 0.0
     for name in await storage.list(folder):
         facts = await storage.facts(f"{folder}/{name}")
@@ -34,7 +34,7 @@ async def folder_facts(storage: Storage, folder: str) -> tuple[int, float]:
 class CacheBudget:
     """Keeps the caches of all images together within `total` bytes.
 
-    Caches of images that nobody has open go first, the least recently used one before the others.
+    Caches of images that are not open are removed, the least recently used first.
     """
 
     def __init__(self, storage: Storage, locks: Locks, total: int) -> None:

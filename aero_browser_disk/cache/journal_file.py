@@ -1,4 +1,4 @@
-"""The journal of a block store as a file: records are appended, and now and then written anew."""
+"""The journal of a block store as a file: records are appended, and compacted now and then."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .block_journal import (
     newest_header,
 )
 
-_FEW_RECORDS = 1024  # after a snapshot that are not worth another
+_FEW_RECORDS = 1024  # records after a snapshot that are too few for a new one
 _LATEST = 0xFFFFFFFF  # the last second that a record can hold
 
 
@@ -48,9 +48,9 @@ class JournalFile:
         """Until when the server promised the version to be current, in seconds since the epoch."""
         self._file = file
         self._index = index
-        self._is_header_lost = False  # after a failure nobody knows which header is in the file
+        self._is_header_lost = False  # after a failure it is unknown which header is in the file
         self._pending = bytearray()  # records not yet in the file
-        self._is_behind = False  # too many were pending: only a snapshot will do
+        self._is_behind = False  # too many were pending: a snapshot replaces them
         self._end = RECORDS_START
         self._snapshot_waits_for = 0  # records, after there was no space
 
@@ -157,7 +157,8 @@ class JournalFile:
             self.cut()
 
     def try_to_compact(self, records: int = 0) -> None:
-        """As `compact`; one of so many records that finds no space waits for twice as many."""
+        """As `compact`, but without an error; after one that found no space it waits for twice as
+        many `records`."""
         try:
             self.compact()
         except StorageFullError:  # a longer journal does no harm
@@ -179,7 +180,7 @@ class JournalFile:
 
     def _bound_pending(self) -> None:
         if len(self._pending) > 2 * (_FEW_RECORDS + len(self._index.slot_of)) * RECORD_SIZE:
-            # The storage must have been full for long. A snapshot will say it all in less.
+            # The storage must have been full for long. A snapshot is shorter.
             self._pending.clear()
             self._is_behind = True
 
@@ -192,7 +193,7 @@ class JournalFile:
             raise
 
     def _switch(self, header: Header) -> None:
-        """Makes `header` the one that counts. When that fails, nobody knows which one does."""
+        """Makes `header` the one that counts. When that fails, it is unknown which one does."""
         try:
             encoded = header.encode()
         except ValueError as error:
@@ -203,7 +204,7 @@ class JournalFile:
         self._is_header_lost = False
 
     def _check_header(self) -> None:
-        if self._is_header_lost:  # a record might follow a header that does not count
+        if self._is_header_lost:  # or records would follow a header that does not count
             raise StorageError("journal", "its header could not be written")
 
     def _bound_header(self) -> Header:

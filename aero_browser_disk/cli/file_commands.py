@@ -132,7 +132,8 @@ async def _cp(options: argparse.Namespace) -> int:
 
 @dataclass
 class _Copy:
-    """What is copied. Names come from the image: nothing is written through a link or upwards."""
+    """A copy of files out of an image. Names come from the image, so nothing is written through a
+    link or above the target."""
 
     files: DiskFiles
     folders: dict[Path, Entry] = field(default_factory=dict)

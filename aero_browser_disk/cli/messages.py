@@ -1,4 +1,4 @@
-"""What an error says to whoever types commands, where its own message is for pages or programs."""
+"""Messages of errors for a command line, where the error's own message is for pages or programs."""
 
 from __future__ import annotations
 

@@ -167,7 +167,8 @@ def image_name(text: str) -> str:
 
 
 async def _check_overlays(options: argparse.Namespace, platform: Platform) -> None:
-    """Opening a disk makes overlays that are missing: not for one that is only to be read."""
+    """Raises for a missing overlay: opening would create it, which a command that only reads must
+    not."""
     async with Library.open(platform) as library:
         base = await base_of(options, library)
         for count in range(1, len(options.overlay) + 1):

@@ -31,14 +31,15 @@ Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
 _LOCAL: Final = re.compile(r"(?:[^.]+\.)*localhost|127(?:\.[0-9]{1,3}){3}|\[::1\]")
-# Requested to see how long a range may be and how fast it comes; the shorter if one is refused.
-# With the first and the last bytes it stays below `MAX_BYTES`, whatever is refused.
+# Lengths of the range that tests the server's limit and the throughput; shorter ones if refused.
+# With the first and last bytes this stays below `MAX_BYTES`.
 _LONG_RANGES: Final = (512 << 10, 128 << 10)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check. `level`: it is right, could be better, or prevents streaming.
+    """The result of one check. `level`: passed (`ok`), could be better (`note`), or prevents
+    streaming (`fails`).
 
     `code` names it for programs, `what` says what was seen, `meaning` what that means, and `remedy`
     has the line to add, by server: nginx, s3, cloudfront, caddy, service.
@@ -104,12 +105,12 @@ async def diagnose(
     return await _Examination(http, address, page).examine()
 
 
-class _Stop(Exception):  # noqa: N818 - no error: what comes after makes no sense
+class _Stop(Exception):  # noqa: N818 - no error: it ends the checks
     """Nothing more can be learned."""
 
 
 class _Examination:
-    """One look at one address."""
+    """The checks of one address."""
 
     def __init__(self, http: HttpClient, address: ImageAddress, page: PageFacts | None) -> None:
         self._address = address

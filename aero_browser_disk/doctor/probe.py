@@ -21,7 +21,7 @@ MAX_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """A response, as much of it as was read.
+    """A response, as far as it was read.
 
     `is_broken`: it ended before its announced length. `latency_s` is the time until its headers
     came, `duration_s` until its last byte did.

@@ -5,12 +5,8 @@
         print(entry.name, entry.description)
     data = await files.read("/1/etc/hostname", 0, 4096)
 
-These parsers are this project's own. Those that PyPI has were looked at and tried: they read
-synchronously, which takes stack switching that not every browser has, and one block after the
-other; they trust an image with their memory and time; pycdlib 1.22 reads every folder of a disc
-when it opens it (233 reads for 111 folders); dissect.* are AGPL-3.0, and dissect.fat 3.13 returns
-other bytes for a file whose cluster chain steps back by one. They do work on a `DiskFile`, for
-formats that are not here.
+These parsers are this project's own: `web/guide/decisions/file-system-readers.md` says why. Other
+parsers read a `DiskFile`, for formats that are not here.
 """
 
 from __future__ import annotations

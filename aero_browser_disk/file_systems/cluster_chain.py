@@ -40,7 +40,7 @@ class ClusterChain:
         self._extents: list[Extent] = []
         self._length = 0
         self._next: int | None = first
-        self._mark = 0  # a cluster that was passed: to come there again is to run in a circle
+        self._mark = 0  # a cluster that was passed: reaching it again means a loop
         self._until_mark = self._stride = 1
         self._chunk_at, self._chunk = 0, b""
 

@@ -52,9 +52,8 @@ class _Found:
 class DiskFiles:
     """What is on a disk. Paths have `/` between names; the first name is a volume's number.
 
-    Partitions go by the numbers that Linux gives them. A disk without a partition table is volume
-    1, and a disc that has one besides its files is volume 0. On a disk that can be written, each
-    call looks anew.
+    Partitions have the numbers that Linux gives them. A disk without a partition table is volume 1,
+    and a disc that also has one is volume 0. A writable disk is read again by each call.
 
     Names that would not fit in a path or in Unicode are shown, and found, with other characters
     instead. Besides what the disk raises, every method raises `NoSuchFileError`,

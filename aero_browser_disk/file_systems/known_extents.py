@@ -1,4 +1,4 @@
-"""Which file lies where on a disk, as far as that was learnt on the way."""
+"""Which file is at an offset of a disk, as far as reads and listings have shown."""
 
 from __future__ import annotations
 

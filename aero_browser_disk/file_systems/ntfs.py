@@ -51,7 +51,7 @@ _IN_USE = 0x01
 _DOS_NAME = 2
 _FOLDER, _REPARSE = 0x10000000, 0x400
 _SYMBOLIC_LINK, _MOUNT_POINT = 0xA000000C, 0xA0000003
-_PLAIN_TAGS = frozenset({0, 0x80000014})  # none, and NFS's: the data are where they always are
+_PLAIN_TAGS = frozenset({0, 0x80000014})  # none, and NFS's: the usual attribute has the data
 _MAX_RECORDS = 4096  # that one file is spread over
 _LONGEST_VALUE = 1 << 20  # of an attribute list or a reparse point
 _MAX_BUFFERS = 1 << 16  # of one folder's index
@@ -60,7 +60,7 @@ _RECORDS_KEPT = 256
 
 
 class NtfsFileSystem:
-    """An NTFS volume. What its log has and the volume not yet is not seen."""
+    """An NTFS volume. Changes that are only in its log are not seen."""
 
     kind = "NTFS"
 
@@ -118,7 +118,7 @@ class NtfsFileSystem:
         size = struct.unpack_from("<I", root, 8)[0]
         unit = self._cluster_size if self._cluster_size <= size else 512
         wanted, folded = _collation_key(name), None
-        # What is left to look at: nodes of the tree and nodes of files, the first one last.
+        # A stack of what is left to look at: nodes of the tree and nodes of files.
         ahead: list[int | Node] = _candidates(index_entries(root[16:]), wanted)
         buffers = 0
         while ahead:
@@ -151,7 +151,7 @@ class NtfsFileSystem:
     async def describe(self, node: Node) -> Node:
         """The node with the size and times that count and, of a link, where it leads.
 
-        A folder's index is only brought up to date for the name that a file was changed by.
+        A folder's index is only updated for the name through which a file was changed.
         """
         record, tag = _key_of(node)
         node = replace(node, metadata=await self._metadata(record, node))

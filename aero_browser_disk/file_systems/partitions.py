@@ -66,7 +66,7 @@ class Partition:
 async def read_partitions(disk: Volume) -> list[Partition]:
     """The partitions of a disk in the order of its table; none when there is no table.
 
-    A chain of logical partitions that is broken ends where it breaks.
+    A broken chain of logical partitions is read up to the break.
     """
     sector = await disk.read_up_to(0, SECTOR)
     entries = _mbr_entries(sector)
@@ -143,7 +143,8 @@ def _mbr_type(number: int) -> str:
 
 
 async def _read_gpt(disk: Volume) -> list[Partition]:
-    """The partitions of the main table, or of the spare one where its checksums deny it."""
+    """The partitions of the primary table, or of the backup if the primary's checksums are
+    wrong."""
     for sector in _GPT_SECTORS:
         for offset in (sector, (disk.length // sector - 1) * sector):
             found = await _read_gpt_at(disk, offset, sector)

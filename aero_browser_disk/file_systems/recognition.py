@@ -1,4 +1,4 @@
-"""Which file system a volume holds, by what it says at its begin."""
+"""Which file system a volume has, by its first sectors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def open_file_system(volume: Volume) -> FileSystem:
 
 
 async def is_disc(volume: Volume) -> bool:
-    """Whether it is an ISO 9660 image, which may have a partition table besides."""
+    """Whether it is an ISO 9660 image, which may also have a partition table."""
     return await volume.read_up_to(_FIRST_DESCRIPTOR, 5) == b"CD001"
 
 

@@ -1,4 +1,4 @@
-"""What every file system looks like from here: nodes in folders, and contents made of extents."""
+"""The interface of every file system: nodes in folders, and contents made of extents."""
 
 from __future__ import annotations
 

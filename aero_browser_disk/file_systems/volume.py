@@ -18,8 +18,8 @@ _AT_ONCE = 8  # reads of one caller
 class Volume:
     """`length` bytes of a disk from `offset`, in bytes.
 
-    What an image says of itself is not to be trusted: a read past the end is a
-    `DamagedFileSystemError`, and whoever reads a lot gives way to others between two reads.
+    An image is not trusted: a read past the end is a `DamagedFileSystemError`. Long work lets other
+    tasks run between two reads.
     """
 
     def __init__(self, disk: Disk, offset: int = 0, length: int | None = None) -> None:

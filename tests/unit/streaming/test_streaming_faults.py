@@ -462,7 +462,7 @@ async def test_a_pinned_list_is_taken(server, open_url):
 # ── without the network ───────────────────────────────────────────────────────────────────────────
 
 
-async def test_what_is_cached_is_open_while_the_host_is_away(server, open_url):
+async def test_what_is_cached_is_open_while_the_server_is_away(server, open_url):
     disk = await open_url(server.url("disk.img"))
     await disk.read(0, 4 * BLOCK)
     await disk.close()
