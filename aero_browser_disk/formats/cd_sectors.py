@@ -11,7 +11,8 @@ STORED: int = 2352
 DATA: int = 2048
 SYNC = b"\0" + b"\xff" * 10 + b"\0"
 _MODE_AT = 15
-_DATA_AT = {1: 16, 2: 24}  # by mode; of mode 2 the sub-header of CD-ROM XA comes before
+# Of the data, by mode; in mode 2 it follows the sub-header of CD-ROM XA.
+_DATA_AT = {1: 16, 2: 24}
 _SECTORS_AT_ONCE = 2048  # of one segment: 4 MiB
 _LEAD_IN = 150  # sectors before the first one that has data, which the addresses count too
 
@@ -65,11 +66,11 @@ class CdSectorsLayout:
         )
 
     async def check_tables(self) -> None:
-        """There are none."""
+        """Does nothing: a BIN file has no tables."""
 
 
 async def _end_of_track(source: ByteSource, sectors: int, first: int, mode: int) -> int:
-    """How many sectors belong to the track: those of audio have no sync pattern."""
+    """How many sectors belong to the track: audio sectors have no sync pattern."""
     low, high = 0, sectors - 1  # sector `low` is of the track, and `high` is not
     while high - low > 1:
         middle = (low + high) // 2
@@ -86,7 +87,7 @@ async def _is_of_track(source: ByteSource, sector: int, first: int, mode: int) -
 
 
 def _address(head: bytes) -> int:
-    """The number that a sector says it has: minutes, seconds and 75ths, in decimal digits."""
+    """The number in a sector's header: minutes, seconds and 75ths, in BCD."""
     minute, second, frame = ((byte >> 4) * 10 + (byte & 15) for byte in head[12:15])
     return (minute * 60 + second) * 75 + frame - _LEAD_IN
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 Treatment = Literal[
     "raw",  # the bytes of the file are the disk's
-    "cd",  # so they are, and the disk is a CD: read-only, in sectors of 2,048 bytes
+    "cd",  # the same, and the disk is a CD: read-only, in sectors of 2,048 bytes
     "convert",  # the disk is read out of it, in place or by an import
     "unpack",  # an import unpacks it; what is inside may be any of these
-    "refuse",  # it is no disk, or of a kind that nothing here reads
+    "refuse",  # it is not a disk, or of a kind that cannot be read here
 ]
 
 
@@ -46,7 +46,7 @@ def raw_format(title: str) -> ImageFormat:
 
 
 def refused_format(name: str, title: str, advice: str) -> ImageFormat:
-    """A file that nothing here makes a disk of."""
+    """A file that cannot be opened or imported here."""
     return ImageFormat(name, title, "refuse", advice)
 
 
@@ -79,7 +79,7 @@ EXT = raw_format("a raw image of an ext file system")
 XFS = raw_format("a raw image of an XFS file system")
 SQUASHFS = raw_format("a raw image of a SquashFS file system")
 LUKS = raw_format("a raw disk encrypted by LUKS")
-UNKNOWN = raw_format("raw bytes without a partition table or a file system that is known here")
+UNKNOWN = raw_format("raw bytes without a known partition table or file system")
 ISO9660 = ImageFormat(
     "iso9660",
     "a CD or DVD image (ISO 9660)",

@@ -1,7 +1,8 @@
-"""The layout of an image: for each part of the disk where its bytes are, and how they come out.
+"""The layout of an image: where the bytes of each part of the disk are stored, and how to unpack
+them.
 
-A raw image is the plainest layout; a qcow2 or VMDK file is another. What reads a disk works on this
-interface and does not know the format: an import, a local file, and a disk that is streamed.
+A raw image is the simplest layout; a qcow2 or VMDK file is another. Imports, local files and
+streamed disks read through this interface and do not know the format.
 
     layout = await open_layout(source)
     segment = await layout.segment(offset, stop)      # where the bytes from `offset` on are
@@ -35,7 +36,7 @@ _UNITS_CACHED = 16 << 20  # bytes
 
 Buffer = bytes | memoryview
 Unpack = Callable[[Buffer], bytes]
-"""Makes the bytes of a disk of stored ones; raises `ValueError` or `zlib.error`."""
+"""Unpacks stored bytes into bytes of the disk; raises `ValueError` or `zlib.error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def raw_segment(start: int, stop: int, source: ByteSource, offset: int) -> Segme
 class ImageLayout(Protocol):
     """Where the bytes of a disk are.
 
-    Everything a file says of itself is checked before it is believed. Tables are read when they
-    are needed, in bounded memory.
+    Everything in a file is checked before it is used. Tables are read when needed, in bounded
+    memory.
     """
 
     @property
@@ -108,8 +109,8 @@ async def segments(layout: ImageLayout, start: int, stop: int) -> AsyncIterator[
 async def data_ranges(layout: ImageLayout) -> AsyncIterator[ByteRange]:
     """Where the disk may hold anything but zeros, in order, adjacent ranges as one.
 
-    Raises `DamagedImageError` also when the file would have to be larger to hold so much, which is
-    how tables that lead to the same bytes over and over show.
+    Raises `DamagedImageError` also when the ranges need more bytes than the file has: its tables
+    then lead to the same bytes more than once.
     """
     await layout.check_tables()
     stored: dict[int, int] = {}  # bytes of each source that segments were found for
@@ -118,7 +119,7 @@ async def data_ranges(layout: ImageLayout) -> AsyncIterator[ByteRange]:
     async for found in segments(layout, 0, layout.size):
         turns += 1
         if not turns % 1024:
-            await asyncio.sleep(0)  # tables in memory must not keep others from their turn
+            await asyncio.sleep(0)  # tables in memory must not block other tasks
         if found.source is None:
             continue
         if found.own_length != 0:
@@ -203,7 +204,7 @@ class LayoutReader:
         return unit
 
     def _cached_part(self, found: Segment) -> Buffer:
-        """The bytes of a segment that take no reading; none if it has to be read."""
+        """The bytes of a segment that need no read; None if it has to be read."""
         if found.is_zeros:
             return bytes(found.stop - found.start)
         if found.unpack is None:

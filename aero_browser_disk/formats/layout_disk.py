@@ -43,7 +43,7 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
         return data
 
     async def flush(self) -> None:
-        """Nothing to do: nothing was written."""
+        """Does nothing: the disk is read-only."""
 
     def stats(self) -> DiskStats:
         return DiskStats(0, 0, 0, 0, self._bytes_read, 0, 0, 0, 0, 0, "memory", ())

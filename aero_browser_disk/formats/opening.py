@@ -1,4 +1,4 @@
-"""From a file to the layout of the disk in it."""
+"""Finds the layout of the disk in a file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FORMAT_NAMES: Final = ("auto", "raw", QCOW2.name, BGZF.name, *_OPENERS, PREPARED
 
 
 class RawLayout:
-    """The plainest layout: the bytes of the file are those of the disk."""
+    """The simplest layout: the bytes of the file are those of the disk."""
 
     def __init__(self, source: ByteSource, found: ImageFormat = UNKNOWN) -> None:
         self.format = found
@@ -58,7 +58,7 @@ class RawLayout:
         return raw_segment(offset, stop, self._source, offset)
 
     async def check_tables(self) -> None:
-        """There are none."""
+        """Does nothing: a raw image has no tables."""
 
 
 async def recognise_source(source: ByteSource) -> ImageFormat:
@@ -78,9 +78,9 @@ async def open_layout(
 ) -> ImageLayout:
     """The layout of the disk in a file.
 
-    `format` is "auto", "raw", or the name of a format: then nothing is guessed. A guest can write
-    what looks like a header to the begin of a raw disk, so name it "raw" where you know. `backing`
-    is the disk of a qcow2's backing file, `index` the `.gzi` file of a BGZF.
+    `format` is "auto", "raw", or the name of a format: then nothing is guessed. A guest can write a
+    header of another format to a raw disk, so pass "raw" if you know that it is raw. `backing` is
+    the disk of a qcow2's backing file, `index` the `.gzi` file of a BGZF.
 
     Raises `UnsupportedImageError` for a file that is no disk or that cannot be read in place,
     `DamagedImageError`, `InvalidOptionError`, and what the sources raise.

@@ -15,7 +15,7 @@ _PAGES_CACHED = 64
 
 
 class PageCache:
-    """Reads small parts of a file that are needed again and again. It caches 4 MiB of it."""
+    """Reads small parts of a file that are needed often, and caches 4 MiB of them."""
 
     def __init__(self, source: ByteSource, image_format: ImageFormat) -> None:
         self.source = source
@@ -49,7 +49,7 @@ class PageCache:
         if coming is None:
             coming = self._coming[number] = asyncio.ensure_future(self._fetch(number))
             coming.add_done_callback(_take_error)
-        # A reader that gives up must not take the page from others that wait for it.
+        # A reader that is cancelled must not cancel the page for others that wait for it.
         return await asyncio.shield(coming)
 
     async def _fetch(self, number: int) -> bytes:
@@ -65,6 +65,6 @@ class PageCache:
 
 
 def _take_error(task: asyncio.Task[bytes]) -> None:
-    """Marks an error as seen, which nobody may wait for any more."""
+    """Marks an error as retrieved: perhaps no reader waits for it any more."""
     if not task.cancelled():
         task.exception()

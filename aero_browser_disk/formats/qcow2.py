@@ -2,7 +2,8 @@
 
 A table of two levels leads from the disk's clusters to the file's: each may be missing (zeros, or
 what the backing file has), zero by a flag, stored as it is, or compressed. With extended L2 entries
-the same holds for each 32nd part of a cluster. Whatever else a file may ask for is refused by name.
+the same holds for each 32nd part of a cluster. Other features that a file may require are refused
+by name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _HEADER_LENGTH_V3 = _HEADER.size + _HEADER_V3.size
 _MAGIC = b"QFI\xfb"
 _SMALLEST_CLUSTER_BITS, _LARGEST_CLUSTER_BITS = 9, 21
 _SMALLEST_EXTENDED_BITS = 14
-_LARGEST_L1 = 32 << 20  # bytes, as QEMU has it
+_LARGEST_L1 = 32 << 20  # bytes, QEMU's limit
 _LONGEST_NAME = 1023
 
 # Incompatible features, by bit.
@@ -34,10 +35,10 @@ _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION_TYPE, _EXTENDED_L2 = (1 << bit fo
 _OFFSET = ((1 << 56) - 1) & ~511  # bits 9 to 55 of a table's entry
 _IS_COMPRESSED = 1 << 62
 _IS_ZERO = 1
-_ENTRIES_AT_ONCE = 64  # that are looked at for one segment, before it is known to go on
+_ENTRIES_AT_ONCE = 64  # units that are looked at for one segment
 _HOLES_AT_ONCE = 4096
 
-# What an entry says besides the offset of what is stored as it is.
+# States of an entry that is not an offset.
 _ZEROS: Final = -1
 _MISSING: Final = -2
 
@@ -88,7 +89,7 @@ class Qcow2Header:
         return bool(self.features & _EXTENDED_L2)
 
     def refuse_what_is_not_read(self) -> None:
-        """Raises `UnsupportedImageError` for what a valid file may ask for and is not read here."""
+        """Raises `UnsupportedImageError` for valid features that are not supported here."""
         if self.encryption:
             raise _refused("It is encrypted. Decrypt it first: qemu-img convert with its secret.")
         if self.features & _CORRUPT:
@@ -140,7 +141,7 @@ def _version_3(data: bytes) -> tuple[int, bool]:
 class Qcow2Layout:
     """The layout of a qcow2 file.
 
-    Snapshots inside the file are passed over: it is the disk as it was left.
+    Internal snapshots are ignored: it is the disk's current state.
     """
 
     format = QCOW2
@@ -284,7 +285,8 @@ class Qcow2Layout:
         return await self._pages.read(offset, count * 8, "its first table")
 
     async def _missing_tables(self, index: int, stop: int) -> int:
-        """The unit up to which no table of the second level is there, from that of `index` on."""
+        """The first unit from table `index` on that has a table of the second level, at most
+        `stop`."""
         covered = self._entries * self._per_cluster
         count = min(-(-stop // covered), self._header.l1_size) - index
         count = min(count, _HOLES_AT_ONCE)
@@ -318,8 +320,8 @@ class Qcow2Layout:
             length,
             self._unpack,
             skip,
-            self._cluster,  # whole, also where the disk ends inside it
-            own_length=max(1, length - 1022),  # of both sectors at its ends others may have a part
+            self._cluster,  # whole, also if the disk ends inside it
+            own_length=max(1, length - 1022),  # its first and last sector may be shared
         )
 
 

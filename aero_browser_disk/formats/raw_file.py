@@ -27,7 +27,7 @@ def _mapped(path: Path) -> Iterator[None]:
 
 
 class RawFileDisk(ClosesOnExit, RefusingWrites):
-    """A read-only `Disk` over a file or block device. Every read is at once."""
+    """A read-only `Disk` over a file or block device. No read waits."""
 
     def __init__(self, path: Path, descriptor: int, size: int, version: str) -> None:
         self._path = path
@@ -95,7 +95,7 @@ class RawFileDisk(ClosesOnExit, RefusingWrites):
             yield start, min(stop, self._info.size) - start
 
     async def flush(self) -> None:
-        """Nothing to do: nothing was written."""
+        """Does nothing: the disk is read-only."""
 
     def stats(self) -> DiskStats:
         return DiskStats(

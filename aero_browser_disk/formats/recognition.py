@@ -1,8 +1,8 @@
-"""What a file is, by its first and last bytes, in words for people.
+"""Recognises what a file is by its first and last bytes.
 
-An import, the doctor of addresses and the page ask here before they take bytes for those of a disk:
-a compressed file or a virtual machine's container read as a raw disk would boot nothing, and a page
-that says "not found" would be kept as an image.
+Imports, the doctor and the page use it before they treat a file as a raw disk: a compressed file or
+a container of another format read as raw would not boot, and an error page would be stored as an
+image.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ TAIL_LENGTH = 1024
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
 _NO_DISK = "It is no disk image: check that it is the right file."
 
-# Where, what, and which format that says; the first that fits counts.
+# Offset, magic number and format; the first match counts.
 _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"QFI\xfb\0\0\0\2", QCOW2),
     (0, b"QFI\xfb\0\0\0\3", QCOW2),
@@ -182,7 +182,7 @@ def _begins_cd_sectors(head: bytes) -> bool:
     return head[15:16] in (b"\1", b"\2") and SYNC.startswith(second)
 
 
-# What proves that a magic number is not there by chance: a guest writes what it likes to a disk.
+# Parsers that confirm a magic number: a guest can write anything to a raw disk.
 _HEADER_CHECKS: dict[ImageFormat, Callable[[bytes], bool]] = {
     QCOW2: lambda head: _is_parsed(Qcow2Header.parse, head),
     VMDK: lambda head: _is_parsed(VmdkHeader.parse, head),
@@ -196,8 +196,8 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
     """What a file is.
 
     `head` are its first bytes, best `HEAD_LENGTH` of them or all, `tail` its last, best
-    `TAIL_LENGTH`, where they can be had; `size` is its size in bytes, if known. What fits nothing
-    is taken for the bytes of a disk: `UNKNOWN`.
+    `TAIL_LENGTH`, where they can be had; `size` is its size in bytes, if known. What matches
+    nothing counts as the bytes of a disk: `UNKNOWN`.
     """
     if not head or size == 0:
         return EMPTY
@@ -270,7 +270,7 @@ def _is_json(start: bytes) -> bool:
 
 
 def _floppy(head: bytes, size: int | None) -> ImageFormat | None:
-    """A floppy that DOS 1 or another system formatted, by the begin of its table."""
+    """A floppy without a description, as DOS 1 formatted them, by the beginning of its table."""
     is_table = head[512:513] >= b"\xf0" and head[513:515] == b"\xff\xff"
     return FAT if is_table and size in _FLOPPY_SIZES else None
 

@@ -26,7 +26,7 @@ _HEAD = struct.Struct("<4s6xH2sHH")
 _BEGIN = b"\x1f\x8b\x08\x04"  # deflate, with an extra field (RFC 1952 §2.3)
 _TRAILER_LENGTH = 8
 _LONGEST_BLOCK = 1 << 16  # unpacked
-_MAX_BLOCKS = 1 << 22  # whose offsets are found without an index: some 256 GiB in 64 MiB
+_MAX_BLOCKS = 1 << 22  # blocks that are found without an index: some 256 GiB in 64 MiB of memory
 
 
 def begins_bgzf(head: bytes) -> bool:
@@ -94,7 +94,7 @@ class BgzfLayout:
         )
 
     async def check_tables(self) -> None:
-        """Blocks follow one another, so none is there twice."""
+        """Does nothing: blocks follow one another, so none is used twice."""
 
 
 class _FoundBlocks:

@@ -129,7 +129,7 @@ class SeekableZstdLayout:
         return self._cached_group[1]
 
     async def check_tables(self) -> None:
-        """Frames follow one another, so none is there twice."""
+        """Does nothing: frames follow one another, so none is used twice."""
 
 
 async def _sizes(

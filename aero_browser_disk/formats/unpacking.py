@@ -1,4 +1,4 @@
-"""Unpacks compressed files as streams, in bounded memory, whatever they claim to hold."""
+"""Unpacks compressed files as streams, in bounded memory whatever their content."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Decompressor(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether it can give more without being given more."""
+        """Whether it needs more input to go on."""
 
     @property
     def unused_data(self) -> bytes:
         """What followed its end."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Takes more of the run; gives at most `max_length` bytes of what it holds."""
+        """Takes more of the run; returns at most `max_length` unpacked bytes."""
 
 
 class GzipMember:
@@ -63,8 +63,8 @@ class GzipMember:
 async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
     """What the compressed `stream` holds, in chunks of at most 1 MiB.
 
-    Members, frames and streams that follow one another are read as one, as the formats' own tools
-    do. Raises `DamagedImageError` when the stream breaks off or is not what it was packed as, and
+    Concatenated members, frames and streams are read as one, as the formats' own tools do. Raises
+    `DamagedImageError` when the stream is truncated or not of that format, and
     `UnsupportedImageError` when this Python cannot unpack it.
     """
     make = decompressor_of(packed)
@@ -73,7 +73,7 @@ async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
         rest = data
         while rest or (run is not None and not run.needs_input):
             if run is None:
-                rest = rest.lstrip(b"\0")  # what pads a tape or a stream of xz
+                rest = rest.lstrip(b"\0")  # padding of tapes and of xz streams
                 if not rest:
                     break
                 run = make()
@@ -86,7 +86,7 @@ async def unpacked(stream: ByteStream, packed: ImageFormat) -> ByteStream:
                 run = None
             if chunk:
                 yield chunk
-                await asyncio.sleep(0)  # a stream in memory must not keep others from their turn
+                await asyncio.sleep(0)  # a stream in memory must not block other tasks
     if run is not None:
         raise DamagedImageError(packed.title, "it breaks off before its end")
 
@@ -113,7 +113,8 @@ def decompressor_of(packed: ImageFormat) -> Callable[[], Decompressor]:
 
 
 class _Mapped:
-    """A `Decompressor` of Zstandard, whose error is not to be had where the module is not."""
+    """A `Decompressor` of Zstandard with its error mapped: the error's class exists only where the
+    module does."""
 
     def __init__(self, raw: Decompressor, failure: type[Exception]) -> None:
         self._raw = raw

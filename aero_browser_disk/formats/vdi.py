@@ -130,7 +130,7 @@ class VdiLayout:
         )
 
     async def check_tables(self) -> None:
-        """The map is in the file, so the file bounds it."""
+        """Does nothing: the file's size bounds the map."""
 
     async def _entries(self, block: int, count: int) -> tuple[int, ...]:
         offset = self._header.map_offset + block * 4

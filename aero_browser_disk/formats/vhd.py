@@ -20,8 +20,8 @@ _OLD_FOOTER_LENGTH = 511  # of Virtual PC before 2004
 _COOKIE = b"conectix"
 _CHECKSUM_AT = 64
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
-_LARGEST_GEOMETRY = 65535 * 16 * 255  # sectors: beyond, the geometry says nothing
-# These have the size of the disk's geometry, all others the one next to it, as QEMU reads them.
+_LARGEST_GEOMETRY = 65535 * 16 * 255  # sectors: above, the geometry has no meaning
+# For these creators the size is that of the geometry, for all others the size field, as in QEMU.
 _SIZED_BY_GEOMETRY = (b"vpc ", b"qemu")
 
 _DYNAMIC_HEADER = struct.Struct(">8sQQIIII")
@@ -116,7 +116,7 @@ class FixedVhd:
         return raw_segment(offset, stop, self._source, offset)
 
     async def check_tables(self) -> None:
-        """There are none."""
+        """Does nothing: a fixed VHD has no tables."""
 
 
 class DynamicVhd:
@@ -167,7 +167,7 @@ class DynamicVhd:
         return raw_segment(offset, stop, self._pages.source, start + self._bitmap_length + within)
 
     async def check_tables(self) -> None:
-        """The table is in the file, so the file bounds it."""
+        """Does nothing: the file's size bounds the table."""
 
 
 def _unused_entries(data: bytes) -> int:

@@ -131,7 +131,7 @@ class VhdxLayout:
         return raw_segment(offset, end, self._pages.source, start + within)
 
     async def check_tables(self) -> None:
-        """The table is in the file, so the file bounds it."""
+        """Does nothing: the file's size bounds the table."""
 
 
 def _entry(entry: int) -> tuple[int, int]:
@@ -146,7 +146,7 @@ def _entry(entry: int) -> tuple[int, int]:
 
 
 async def _check_headers(pages: PageCache) -> None:
-    """Takes the header of the two that is whole and newer (§2.2.2)."""
+    """Uses the newer valid one of the two headers (§2.2.2)."""
     newest: tuple[int, bytes] | None = None
     for header_offset in _HEADERS:
         data = await pages.read(header_offset, _HEADER_LENGTH, "a header")

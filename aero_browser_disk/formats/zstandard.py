@@ -27,7 +27,7 @@ def zstd_module(needed_for: ImageFormat) -> ModuleType:
 
 @cache
 def _first_module(names: tuple[str, ...]) -> ModuleType | None:
-    """The first of those modules that is there. To look for one that is not takes time."""
+    """The first of those modules that exists. Cached, as looking for a missing one takes time."""
     for name in names:
         try:
             return importlib.import_module(name)
@@ -39,8 +39,8 @@ def _first_module(names: tuple[str, ...]) -> ModuleType | None:
 def unpack_frame(stored: bytes | memoryview, length: int, needed_for: ImageFormat) -> bytes:
     """What the first frame of `stored` unpacks to.
 
-    Raises `ValueError` when it is no whole frame or has more than `length` bytes, of which no more
-    are made, and `UnsupportedImageError` as `zstd_module`.
+    Raises `ValueError` when the frame is incomplete or has more than `length` bytes (no more are
+    unpacked), and `UnsupportedImageError` as `zstd_module`.
     """
     module = zstd_module(needed_for)
     frame = module.ZstdDecompressor()

@@ -1,9 +1,9 @@
 """All images, overlays and caches of an origin: see `library.Library`.
 
 - `library`: the public face; `images` and `overlays` are what it does with each.
-- `open_image`, `open_bases`: what is open, and what several disks share.
+- `open_image`, `open_bases`: disks that are open, and bases that several of them share.
 - `catalog`: what is stored and how much space it takes.
-- `transfers`: imports that go on after a crash.
-- `damage`, `recovery`: damage is noted, and what is intact saved; `recovered_overlays` finds what
-  overlays lie over whose records were damaged.
+- `transfers`: imports that can be continued after a crash.
+- `damage` notes damage in records, `recovery` saves what is intact, `recovered_overlays` finds the
+  bases of overlays whose records were damaged.
 """

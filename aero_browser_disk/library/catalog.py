@@ -1,4 +1,4 @@
-"""What this origin holds: every image, overlay and cache, how much space it takes, and pruning."""
+"""Lists every image, overlay and cache of this origin with the space it takes, and prunes them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KINDS: dict[str, EntryKind] = {IMAGES: "image", OVERLAYS: "overlay", CACHES: "c
 class LibraryEntry:
     """One image, overlay or cache. Sizes in bytes, times in seconds since the epoch.
 
-    `size` is the disk's, `used_bytes` the space that it takes here. `base` is the id of what an
-    overlay lies over, `base_name` what that is called. A cache's name is its image's address,
-    without what may be secret in it. `done` is how much of an import that broke off is safe.
-    `damage` is what was found wrong with its data. What is "recovered" has data, and lost its name
-    with a damaged record: `Library.rename` gives it one.
+    `size` is the disk's, `used_bytes` the space that it takes here. `base` is the id of an
+    overlay's base, `base_name` its name. A cache's name is its image's address without its secret
+    parts. `done` is how much of an interrupted import is stored. `damage` describes damage of its
+    data. A "recovered" entry lost its name with a damaged record: `Library.rename` gives it a new
+    one.
     """
 
     id: str
@@ -59,14 +59,14 @@ class LibraryUsage:
 
 
 class LibraryCatalog:
-    """Looks at everything, and at what may go."""
+    """Lists entries and their sizes, and removes what can be downloaded or imported again."""
 
     def __init__(self, folders: LibraryFolders) -> None:
         self._folders = folders
         self._storage = folders.storage
 
     async def entries(self) -> list[LibraryEntry]:
-        """All there is, what was used last first. Clears away what a crash left half done."""
+        """All entries, the most recently used first. Removes what a crash left half done."""
         await self._folders.tidy()
         records: dict[str, Record] = {}
         for kind in (IMAGES, OVERLAYS):
@@ -88,7 +88,7 @@ class LibraryCatalog:
         return await self._entry(folder, record, await self._folders.platform.locks.held([folder]))
 
     async def usage(self) -> LibraryUsage:
-        """How much space is taken, by what, and how much there is."""
+        """How much space is taken, by what, and the quota."""
         estimate = await self._storage.estimate()
         taken = dict.fromkeys((IMAGES, OVERLAYS, CACHES), 0)
         for kind in taken:
@@ -106,12 +106,12 @@ class LibraryCatalog:
         kinds: Collection[str] = ("cache",),
         dry_run: bool = True,
     ) -> list[LibraryEntry]:
-        """Removes what can be had again, what was used last the longest ago first.
+        """Removes caches and interrupted imports, the least recently used first.
 
-        `kinds` may name "cache" and "import", which is an import that broke off. Those go that were
-        not used for `unused_for_s` seconds, and of the others as many as it takes until the rest
-        has `keep_bytes` at most. What is open stays, and so do images and overlays: a user made
-        them. Returns what was removed, or with `dry_run` what would be.
+        `kinds` may name "cache" and "import" (an interrupted import). Removes those that were not
+        used for `unused_for_s` seconds, then others until the rest takes at most `keep_bytes`. Open
+        ones are kept, as are all images and overlays. Returns what was removed, or with `dry_run`
+        what would be.
         """
         candidates = [
             entry
@@ -156,7 +156,7 @@ class LibraryCatalog:
         record = await self._folders.record(folder)
         if record is not None:
             return record
-        name = f"a remote image ({folder.rpartition('/')[2][:8]})"  # of an earlier version of ours
+        name = f"a remote image ({folder.rpartition('/')[2][:8]})"  # made by an earlier version
         return Record(name, 0, 0.0, 0.0)
 
     async def _entry(self, folder: str, record: Record, held: Collection[str]) -> LibraryEntry:

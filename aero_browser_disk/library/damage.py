@@ -1,4 +1,4 @@
-"""What the library does with damage that it finds: it is noted, and named as the user knows it."""
+"""Notes damage in the records of images and overlays, and names them in errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..records.record import Record
 async def noted(
     folders: LibraryFolders, folder: str, record: Record, error: DamagedDiskError
 ) -> DamagedDiskError:
-    """The error with the name of the image or overlay, of which the record says so from now on."""
+    """The error with the name of the image or overlay; the damage is noted in its record."""
     await note(folders, folder, error.reason)
     return DamagedDiskError(
         error.path, error.reason, offset=error.offset, length=error.length, image=record.name
@@ -20,7 +20,8 @@ async def noted(
 
 
 async def missing(folders: LibraryFolders, folder: str, record: Record) -> DamagedDiskError:
-    """What to raise when there was data, says the record, and its file is gone or empty."""
+    """The error for a missing or empty file of an image or overlay whose record says that it has
+    data."""
     reason = "its file is gone, or empty, with all that was written to it"
     await note(folders, folder, reason)
     advice = "Put its file back, or reset it to begin anew."
@@ -30,12 +31,12 @@ async def missing(folders: LibraryFolders, folder: str, record: Record) -> Damag
 
 
 async def note_met(folders: LibraryFolders, error: DamagedDiskError | None) -> None:
-    """Notes what was met while a disk was open, if anything: in its own record, or its base's."""
+    """Notes damage that was found while a disk was open, in its own record or its base's."""
     if error is not None:
         await note(folders, error.path.rpartition("/")[0], error.reason)
 
 
 async def note(folders: LibraryFolders, folder: str, damage: str | None) -> None:
-    """Notes in a record what was found. That it cannot be noted is no reason to fail."""
+    """Notes damage in a record. A failure to note it is ignored."""
     with contextlib.suppress(StorageError):
         await folders.update(folder, damage=damage)

@@ -1,4 +1,4 @@
-"""Local images by name: made, opened, copied, resized, removed."""
+"""Local images by name: create, open, copy, resize, recover, remove."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .recovery import copy_intact, open_salvage
 
 MIB = 1 << 20
 _COPIED_AT_ONCE = 4 * MIB
-_SAME_USE_S = 60.0  # from opening to closing: to note the end too takes as long as to open
+_SAME_USE_S = 60.0  # of opening only: noting the close too takes as long as opening
 WRITE_CONSENT = "write_base=True in Python, writeBase: true in JavaScript"
 DROP_CONSENT = "drop_overlays=True in Python, dropOverlays: true in JavaScript"
 
@@ -76,7 +76,7 @@ class LibraryImages:
         else:
             disk, release = await self.share(folder, record), _nothing
 
-        noting = asyncio.ensure_future(self._note(folder))  # nobody need wait for that
+        noting = asyncio.ensure_future(self._note(folder))  # nobody need wait for it
         opened_at = self._folders.platform.clock.now()
 
         async def on_close(closed: Closed) -> None:
@@ -91,7 +91,7 @@ class LibraryImages:
                 return
             is_noted = (record.size, record.version) == (info.size, info.version)
             if is_noted and self._folders.platform.clock.now() - opened_at < _SAME_USE_S:
-                self._folders.notify(folder)  # that it is not open any more
+                self._folders.notify(folder)  # the other tabs see that it is closed
                 return
             await self._note(folder, size=info.size, version=info.version)
 
@@ -101,18 +101,18 @@ class LibraryImages:
         )
 
     async def share(self, folder: str, record: Record) -> Disk:
-        """The image in a folder to be read, with others in this tab who only read it."""
+        """Opens the image in a folder to read, shared with other readers in this tab."""
         return await open_shared(self._storage, folder, lambda: self.claim(folder, record))
 
     async def claim(self, folder: str, record: Record) -> tuple[LocalImage, Callable[[], None]]:
-        """The image in a folder, open for this user alone, and what gives the claim up again."""
+        """Opens the image in a folder exclusively; also returns what releases the claim."""
         if record.state == "importing":
             raise UnfinishedImportError(record.name)
         lock = await self._folders.claim(folder, record.name)
         try:
             image = await LocalImage.open(self._storage, folder, known_version=record.version)
             if record.damage is not None:
-                await note(self._folders, folder, None)  # what is still damaged is found again
+                await note(self._folders, folder, None)  # damage that is still there is found again
         except BaseException as error:
             lock.release()
             if isinstance(error, StorageBusyError):
@@ -127,7 +127,7 @@ class LibraryImages:
     async def resize(
         self, name: str, size: int, *, cut: bool = False, drop_overlays: bool = False
     ) -> None:
-        """Makes an image larger, by zeros, or smaller.
+        """Grows an image, with zeros, or shrinks it.
 
         Raises `DataCutError` when that would cut off data, unless with `cut`, `HasOverlaysError`
         unless with `drop_overlays`, and what `open` does.
@@ -194,7 +194,7 @@ class LibraryImages:
             await self._folders.remove(folder)
 
     async def overlays_of(self, folder: str) -> dict[str, Record]:
-        """The overlays that lie over an image, and those over them, each behind what it is over."""
+        """The overlays over an image and those over them, each after its base."""
         everything = await self._folders.all(OVERLAYS)
         found: dict[str, Record] = {}
         bases = [folder]
@@ -208,7 +208,7 @@ class LibraryImages:
     async def making(
         self, name: str, size: int, **fields: Any
     ) -> AsyncIterator[tuple[str, LocalImage]]:
-        """A new image for the time of a block, and for good once the block has ended well."""
+        """A new image for a `with` block: kept if the block succeeds, removed if it raises."""
         folder = self._folders.new_folder(IMAGES)
         now = self._folders.platform.clock.now()
         record = Record(name, size, now, now, state="creating", **fields)
@@ -244,14 +244,14 @@ class LibraryImages:
             raise HasOverlaysError(record.name, overlays, words)
 
     async def _note(self, folder: str, **changes: Any) -> None:
-        """Notes a use. That it cannot be noted, for lack of space, is no reason to fail."""
+        """Notes a use. A failure to note it, such as a full storage, is ignored."""
         with contextlib.suppress(StorageError):
             now = self._folders.platform.clock.now()
             await self._folders.update(folder, used_at=now, **changes)
 
 
 def _nothing() -> None:
-    """What a shared image leaves to be released: it is by its last user."""
+    """Releases nothing: the last user of a shared image releases it."""
 
 
 async def copy_disk(source: Disk, target: LocalImage, report: Report | None = None) -> None:

@@ -41,24 +41,24 @@ from .transfers import LibraryImports
 
 
 class ExportFile:
-    """An export on its way: what to call the file, and its bytes in order."""
+    """An export in progress: the name of the file, and its bytes in order."""
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
         """Bytes of the disk."""
         self.done = 0
-        """Bytes of the disk that went out."""
+        """Bytes of the disk that were exported so far."""
         self.parts: AsyncIterator[Part] = _nothing()
         self.foreign_parts: AsyncIterator[Part | ForeignPart] = self.parts
-        """The same for a page to take: some may be in JavaScript's memory. One or the other."""
+        """The same for a page: some may be in JavaScript's memory. Use either, not both."""
 
 
 class Library(ClosesOnExit):
     """Everything that is kept here. Names of images may be ids, as `list` returns them.
 
-    Other tabs with the same origin work on the same library: what is open in one cannot be opened,
-    changed or removed in another, which is an `ImageBusyError`. What one changes the others see.
+    All tabs of an origin share one library. What is open in one tab cannot be opened, changed or
+    removed in another: `ImageBusyError`. Each tab sees the changes of the others.
     """
 
     def __init__(self, platform: Platform) -> None:
@@ -72,7 +72,8 @@ class Library(ClosesOnExit):
     @classmethod
     @opening
     async def open(cls, platform: Platform | None = None) -> Library:
-        """The library of this platform; raises `StorageUnavailableError` where nothing lasts."""
+        """The library of this platform; raises `StorageUnavailableError` where storage is not
+        durable."""
         platform = platform or await current_platform()
         if platform.storage.kind == "memory":
             raise StorageUnavailableError(
@@ -84,11 +85,11 @@ class Library(ClosesOnExit):
     # ── what there is ────────────────────────────────────────────────────────────────────────────
 
     async def list(self) -> list[LibraryEntry]:
-        """All images, overlays and caches, what was used last first."""
+        """All images, overlays and caches, the most recently used first."""
         return await self._catalog.entries()
 
     async def usage(self) -> LibraryUsage:
-        """How much space is taken, by what, and how much there is."""
+        """How much space is taken, by what, and the quota."""
         return await self._catalog.usage()
 
     async def prune(
@@ -99,7 +100,7 @@ class Library(ClosesOnExit):
         kinds: Collection[str] = ("cache",),
         dry_run: bool = True,
     ) -> Sequence[LibraryEntry]:
-        """Removes caches that were not used for long, or that take too much: `LibraryCatalog`."""
+        """Removes caches and interrupted imports: see `LibraryCatalog.prune`."""
         for kind in kinds:
             if kind not in ("cache", "import"):
                 raise InvalidOptionError("kinds", kind, '"cache" or "import"')
@@ -153,9 +154,9 @@ class Library(ClosesOnExit):
     async def recover(self, name: str, new_name: str, *, report: Report | None = None) -> Recovery:
         """Saves what is intact of a damaged image in a new one, or of an overlay, by its id.
 
-        The damaged one stays as it is. Where one bit was flipped it is flipped back; what is lost
-        is zeros in the new one, and listed. Raises `NoSuchImageError`, `ImageBusyError`,
-        `NameTakenError`, `DamagedDiskError` when nothing can be saved, and other `StorageError`s.
+        The damaged one is not changed. Single flipped bits are corrected; what is lost is zeros in
+        the new one, and listed. Raises `NoSuchImageError`, `ImageBusyError`, `NameTakenError`,
+        `DamagedDiskError` when nothing can be saved, and other `StorageError`s.
         """
         of = self.overlays if _kind(name) == OVERLAYS else self._images
         folder, lost, is_latest = await of.recover(name, new_name, report=report)
@@ -189,7 +190,8 @@ class Library(ClosesOnExit):
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports what can be read anywhere: `OpenedFile.of_source`, `LibraryImports.run`."""
+        """Imports a source that can be read at any offset: see `OpenedFile.of_source`,
+        `LibraryImports.run`."""
         file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned, format=format)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
@@ -204,7 +206,7 @@ class Library(ClosesOnExit):
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports what comes as a stream: `LibraryImports.run`."""
+        """Imports a stream: see `LibraryImports.run`."""
         file = await OpenedFile.of_stream(stream, identity)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
@@ -246,8 +248,8 @@ class Library(ClosesOnExit):
     ) -> LibraryEntry:
         """Imports an image from a server, also from one without ranges, which cannot be streamed.
 
-        What broke off goes on where it was if the server has ranges and tells versions apart, else
-        from the beginning. Options as those of `open_disk`; raises what `RemoteImage.probe` does.
+        An interrupted import continues if the server supports ranges and sends a validator, else it
+        starts again. The options are those of `open_disk`; raises what `RemoteImage.probe` does.
         """
         if not allow_remote:
             raise RemoteImagesDisabledError
@@ -265,15 +267,16 @@ class Library(ClosesOnExit):
     async def import_overlay(
         self, stream: ByteStream, base: OverlayBase, name: str
     ) -> LibraryEntry:
-        """Makes an overlay over `base` of the file of one: `LibraryOverlays.import_file`."""
+        """Creates an overlay over `base` from an exported file: see
+        `LibraryOverlays.import_file`."""
         return await self._catalog.entry(await self.overlays.import_file(stream, base, name))
 
     async def import_disk(
         self, disk: Disk, name: str, *, report: Report | None = None
     ) -> LibraryEntry:
-        """Makes an image of an open disk, of which all that is missing is downloaded.
+        """Copies an open disk to a new image; missing blocks are downloaded.
 
-        So an overlay over a remote image is committed. Raises `NameTakenError`,
+        This is how an overlay over a remote image is committed. Raises `NameTakenError`,
         `StorageFullError` and other `StorageError`s, and what reading the disk does.
         """
         async with self._images.making(name, disk.info.size) as (folder, image):
@@ -289,11 +292,11 @@ class Library(ClosesOnExit):
         compress: Compression | None = None,
         open_disks: Iterable[LibraryDisk] = (),
     ) -> AsyncIterator[ExportFile]:
-        """An image, or what it is with overlays, as a file: raw, or compressed.
+        """An image, with its overlays applied if any are named, as a file: raw or compressed.
 
-        Nobody else can open it meanwhile. If it is one of `open_disks` it goes out as it is now; a
-        write to it before the end is a `StorageError`. The id of an overlay gives a file of what it
-        holds (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
+        It cannot be opened elsewhere meanwhile. If it is one of `open_disks`, its current content
+        is exported; a write to it before the end is a `StorageError`. The id of an overlay exports
+        the overlay alone (`LibraryOverlays.exporting`). Raises what `open_image` and `exported` do.
         """
         packer_for(compress)
         if _kind(name) == OVERLAYS:
@@ -357,6 +360,6 @@ async def _nothing() -> AsyncIterator[Part]:
 
 
 def _kind(name: str) -> str:
-    """Which folder an id lies in; a name is an image's."""
+    """The kind of what an id names; a plain name is an image's."""
     kind, slash, _ = name.partition("/")
     return kind if slash and kind in (IMAGES, OVERLAYS, CACHES) else IMAGES

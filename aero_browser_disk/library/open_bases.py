@@ -13,26 +13,26 @@ from ..platform.base import File, Storage, WritableBuffer
 from ..writable.overlay_base import identity_of
 
 Opened = tuple[Disk, Callable[[], None]]
-"""An open disk, and what gives the claim to it up once it is closed."""
+"""An open disk, and what releases the claim to it once it is closed."""
 
 
 @dataclass(slots=True)
 class _Shared:
     disk: Disk | None = None
     release: Callable[[], None] = lambda: None
-    users: int = 0  # those who wait for it to be opened too
+    users: int = 0  # users, those who wait for it to open included
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 _OPEN: dict[tuple[Storage, str], _Shared] = {}
-"""What is open below others here, by storage and folder."""
+"""The disks that are open as bases in this tab, by storage and folder."""
 
 
 _NAMING: WeakValueDictionary[tuple[Storage, str, str], asyncio.Lock] = WeakValueDictionary()
 
 
 def naming_turn(storage: Storage, base: str, name: str) -> asyncio.Lock:
-    """Whose turn it is here to find, or to make, the overlay of that name over a base."""
+    """The lock of this tab for finding or creating the overlay of that name over a base."""
     return _NAMING.setdefault((storage, base, name), asyncio.Lock())
 
 
@@ -55,7 +55,7 @@ async def open_shared(
 
     try:
         async with shared.turn:
-            if shared.disk is None:  # whoever waited for one that could not open it tries again
+            if shared.disk is None:  # another user tried to open it and failed: try again
                 shared.disk, shared.release = await open_it()
             disk = shared.disk
     except BaseException:
@@ -85,7 +85,7 @@ class SharedBase(RefusingWrites):
 
     @property
     def identity(self) -> str:
-        """What the disk is called in each of its versions."""
+        """The identity of the disk, which is the same in all of its versions."""
         return identity_of(self._disk)
 
     @property
@@ -104,7 +104,7 @@ class SharedBase(RefusingWrites):
         return data_ranges(self._disk)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in a file as a whole, if the disk can say: `Locating`."""
+        """Where a run of bytes is in a file, if the disk knows: see `Locating`."""
         self._check()
         return locate(self._disk, offset, length)
 
@@ -124,7 +124,7 @@ class SharedBase(RefusingWrites):
         self._check()
 
     def stats(self) -> DiskStats:
-        """Those of all who share it."""
+        """Counters of all users together."""
         return self._disk.stats()
 
     async def close(self) -> None:

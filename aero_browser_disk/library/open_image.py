@@ -1,4 +1,5 @@
-"""An image or overlay of the library while it is open: a disk that gives all up at its end."""
+"""An image or overlay of the library while it is open: a disk that releases its claims when it
+closes."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ CD_SECTOR_SIZE = 2048
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A disk at its end: its info, None when its last flush failed, and the damage that it met."""
+    """The final state of a disk: its info, None when its last flush failed, and the damage that was
+    found."""
 
     info: DiskInfo | None
     damage: DamagedDiskError | None
@@ -27,7 +29,7 @@ class Closed:
 OnClose = Callable[[Closed], Awaitable[None]]
 Changed = Callable[[int, int], None]
 Refusal = Callable[[], DiskError]
-"""Makes the error that says why a write is refused."""
+"""Makes the error of a refused write."""
 
 
 class LibraryDisk(ClosesOnExit):
@@ -56,7 +58,7 @@ class LibraryDisk(ClosesOnExit):
         self._sector_size = sector_size
         self._refuses = refuses
         self.changes = 0
-        """How often something was written, discarded or given up."""
+        """Counts writes, discards and resets."""
         self._watchers: list[Changed] = []
         self._on_close: OnClose | None = on_close
         self._damage: DamagedDiskError | None = None
@@ -67,7 +69,7 @@ class LibraryDisk(ClosesOnExit):
         return self.disk if isinstance(self.disk, Overlay) else None
 
     async def reset_overlay(self) -> None:
-        """Gives up all that was written to the overlay; raises `StorageError`."""
+        """Drops everything written to the overlay; raises `StorageError`."""
         overlay = self._overlay()
         written = list(overlay.written_ranges())
         await overlay.reset()
@@ -77,7 +79,7 @@ class LibraryDisk(ClosesOnExit):
     async def overlay_digest(self) -> str:
         """SHA-256 in hex of what the overlay makes of its base: `Overlay.digest`.
 
-        Of an image without one it is the version that it has once all is flushed.
+        For an image without an overlay it is the version after a flush.
         """
         if self.overlay is not None:
             return await self.overlay.digest()
@@ -94,7 +96,7 @@ class LibraryDisk(ClosesOnExit):
         return data_ranges(self.disk)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in a file as a whole, if the disk below can say: `Locating`."""
+        """Where a run of bytes is in a file, if the disk below knows: see `Locating`."""
         location = locate(self.disk, offset, length)
         if location is not None and self.activity.on:
             self.activity.note("hit", offset, length, reader_level=1)
@@ -166,21 +168,21 @@ class LibraryDisk(ClosesOnExit):
 
     @property
     def is_all_here(self) -> bool:
-        """Whether no image on the net lies below."""
+        """Whether no remote image is below."""
         return self.remote is None
 
     def local_ranges(self) -> Iterable[tuple[int, int]]:
-        """What was written here."""
+        """The ranges that are stored locally."""
         if self.remote is None:
             return self.data_ranges()
         return self.disk.written_ranges() if isinstance(self.disk, Overlay) else ()
 
     def cached_blocks(self) -> Collection[int]:
-        """The blocks that are cached of the image on the net, if there is one below."""
+        """The cached blocks of the remote image, if there is one below."""
         return () if self.remote is None else self.remote.cached_blocks()
 
     def blocks_under_way(self) -> Collection[int]:
-        """The blocks that requests are out for."""
+        """The blocks that are being fetched."""
         return () if self.remote is None else self.remote.blocks_under_way()
 
     def profile_blocks(self) -> Collection[int]:
@@ -204,7 +206,7 @@ class LibraryDisk(ClosesOnExit):
         info: DiskInfo | None = None
         try:
             await self.disk.flush()
-            # After the flush, which makes the version that the next one to open it will see.
+            # After the flush, which makes the version that the next open sees.
             info = self.disk.info
         finally:
             try:
@@ -223,7 +225,7 @@ class LibraryDisk(ClosesOnExit):
 
     def _overlay(self) -> Overlay:
         if self.overlay is None:
-            raise ReadOnlyError  # there is nothing that could be reset or compared
+            raise ReadOnlyError  # there is nothing to reset or compare
         return self.overlay
 
     def _check_writable(self) -> None:

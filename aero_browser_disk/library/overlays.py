@@ -74,8 +74,9 @@ class LibraryOverlays:
     ) -> LibraryDisk:
         """Opens overlays over a local image, the first over it, each next over the one before.
 
-        The image, and all overlays but the uppermost, are only read, and can be open here below
-        others too; not with `write_base`. Raises what `open_over` does, and `LibraryImages.claim`.
+        The image and all overlays but the uppermost are only read, and can be shared with other
+        disks of this tab, unless `write_base` is set. Raises what `open_over` does, and
+        `LibraryImages.claim`.
         """
         folder, record = await self._folders.find(IMAGES, image)
         base = OverlayBase(folder, record.name)
@@ -97,11 +98,12 @@ class LibraryOverlays:
         write_base: bool = False,
         release: Callable[[], None] = lambda: None,
     ) -> LibraryDisk:
-        """Opens overlays over an open disk; those that are not there yet are made.
+        """Opens overlays over an open disk; missing ones are created.
 
-        The uppermost takes the writes, unless it has overlays itself; then with `write_base` only.
-        `disk` is owned from here on, after an error it is closed; `release` is called after it was.
-        Raises `BaseChangedError`, `ImageBusyError`, `InvalidOptionError` and `StorageError`.
+        The uppermost takes the writes; if it has overlays itself, only with `write_base`. Takes
+        ownership of `disk`, which is closed after an error; `release` is called after it was
+        closed. Raises `BaseChangedError`, `ImageBusyError`, `InvalidOptionError` and
+        `StorageError`.
         """
         top = disk
         releases = [release]
@@ -130,7 +132,7 @@ class LibraryOverlays:
         )
 
     async def reset(self, name: str, base: str | None = None) -> None:
-        """Gives up what was written to an overlay, whatever its base is now; it stays, empty.
+        """Drops everything written to an overlay, even if its base has changed; it stays, empty.
 
         Raises `NoSuchImageError`, `ImageBusyError`, and `HasOverlaysError` when others lie over it.
         """
@@ -138,7 +140,7 @@ class LibraryOverlays:
         await self._check_overlays(folder, record)
         async with self._folders.claimed(folder, record.name):
             await self._folders.update(folder, state="empty", version=None, damage=None)
-            await self._storage.remove(f"{folder}/{SECTORS}")  # made anew when it is opened
+            await self._storage.remove(f"{folder}/{SECTORS}")  # created again when it is opened
         self._folders.notify(folder)
 
     async def remove(
@@ -158,12 +160,12 @@ class LibraryOverlays:
     async def commit(
         self, name: str, base: str | None = None, *, drop_overlays: bool = False
     ) -> None:
-        """Writes what is in an overlay into what it lies over, a local image or another overlay.
+        """Writes an overlay into its base, a local image or another overlay.
 
-        The overlay is empty then. Others over the same base, or over this one, would be useless:
-        `HasOverlaysError`, unless with `drop_overlays`; they stay, and are refused when they are
-        opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the disk
-        (`Library.import_disk`). Raises what opening the overlay does.
+        The overlay is empty afterwards. Other overlays over the same base or over this one become
+        useless: `HasOverlaysError`, unless `drop_overlays` is set; then they stay and are refused
+        when opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the
+        disk (`Library.import_disk`). Raises what opening the overlay does.
         """
         folder, record = await self._folders.find(OVERLAYS, name, base)
         image, chain = await self._chain_to(folder, record)
@@ -185,7 +187,7 @@ class LibraryOverlays:
     async def _chain_to(
         self, folder: str, record: Record
     ) -> tuple[tuple[str, Record], list[tuple[str, Record]]]:
-        """The local image at the bottom, and the overlays from it up to that one."""
+        """The local image at the bottom, and the overlays above it up to this one."""
         chain = [(folder, record)]
         while (base := chain[0][1].base or "").startswith(OVERLAYS):
             chain.insert(0, await self._folders.find(OVERLAYS, base))
@@ -197,9 +199,9 @@ class LibraryOverlays:
     async def exporting(
         self, name: str, base: str | None = None, *, open_disks: Iterable[LibraryDisk] = ()
     ) -> AsyncIterator[tuple[Record, AsyncGenerator[bytes, None]]]:
-        """What an overlay holds as a file, which needs nothing of its base: `overlay_file`.
+        """An overlay as a file, without anything of its base: see `overlay_file`.
 
-        If it is the uppermost of one of `open_disks`, of that: `Overlay.export`.
+        If it is the uppermost layer of one of `open_disks`, exports that: see `Overlay.export`.
         """
         folder, record = await self._folders.find(OVERLAYS, name, base)
         for disk in open_disks:
@@ -215,7 +217,7 @@ class LibraryOverlays:
             except DamagedDiskError as error:
                 raise await noted(self._folders, folder, record, error) from error
             if store is None and record.state == "empty":
-                raise NoSuchImageError("overlay", record.name)  # it was reset, and holds nothing
+                raise NoSuchImageError("overlay", record.name)  # it was reset, and is empty
             if store is None:
                 raise await missing(self._folders, folder, record)
             parts = overlay_parts(store)
@@ -226,8 +228,8 @@ class LibraryOverlays:
                 store.close()
 
     async def top_of(self, image: str, names: Sequence[str]) -> str:
-        """The folder of the last of overlays over one another, or of the image below them all;
-        empty when one of them is not there.
+        """The folder of the uppermost of these overlays, or of the image if there are none; empty
+        when one of them does not exist.
         """
         folder = image
         for name in names:
@@ -238,9 +240,9 @@ class LibraryOverlays:
         return folder
 
     async def import_file(self, stream: ByteStream, base: OverlayBase, name: str) -> str:
-        """Makes an overlay over `base` of the file of one; returns its folder.
+        """Creates an overlay over `base` from an exported file; returns its folder.
 
-        It fits one version of the base only, which is seen when it is opened. Raises
+        It fits one version of the base only, which is checked when it is opened. Raises
         `NameTakenError`, `InvalidDocumentError` and `StorageError`.
         """
         folder = self._folders.new_folder(OVERLAYS)
@@ -298,7 +300,7 @@ class LibraryOverlays:
         return made, lost, salvage.is_latest
 
     async def note_base_name(self, folder: str, name: str) -> None:
-        """Notes what the image that overlays lie over is called now."""
+        """Notes the new name of a base in the records of its overlays."""
         for overlay, record in (await self._folders.all(OVERLAYS)).items():
             if record.base == folder:
                 await self._folders.update(overlay, base_name=name)
@@ -329,8 +331,8 @@ class LibraryOverlays:
     async def _open_lower(
         self, base: OverlayBase, over: Disk, name: str, releases: list[Callable[[], None]]
     ) -> tuple[OverlayBase, Disk]:
-        """Opens an overlay that is only read: where all below it is shared, it is too."""
-        # Of two that come first, one makes it and the other finds it made.
+        """Opens an overlay that is only read; shares it if everything below it is shared."""
+        # Of two first opens, one creates it and the other finds it.
         async with naming_turn(self._storage, base.folder, name):
             return await self._open_named_lower(base, over, name, releases)
 
@@ -355,18 +357,18 @@ class LibraryOverlays:
         except ImageBusyError as error:
             raise ImageBusyError(record.name, is_base=True) from error
         if not isinstance(shared.disk, Overlay) or shared.disk.base is not over:
-            await over.close()  # it was open, over what whoever opened it has
+            await over.close()  # it was open already, over its opener's base
         return lower, shared
 
     async def _open_one(
         self, over: Disk, folder: str, record: Record, releases: list[Callable[[], None]]
     ) -> Overlay:
-        """Claims and opens an overlay, and makes it when it is still being created."""
+        """Claims and opens an overlay; creates its store if it is new."""
         releases.append((await self._folders.claim(folder, record.name)).release)
         if record.state == "creating":
             try:
                 await self._folders.add(folder, record)
-            except NameTakenError as error:  # made meanwhile, and open there
+            except NameTakenError as error:  # created and opened elsewhere meanwhile
                 raise ImageBusyError(record.name) from error
         is_new = record.state in ("creating", "empty")
         try:
@@ -386,7 +388,7 @@ class LibraryOverlays:
         if is_new:
             await self._folders.update(folder, state="ready")
         if record.damage is not None:
-            await note(self._folders, folder, None)  # what is still damaged is found again
+            await note(self._folders, folder, None)  # damage that is still there is found again
         return overlay
 
     async def _refusal(self, over: OverlayBase, *, write_base: bool) -> Refusal | None:

@@ -1,4 +1,4 @@
-"""Overlays whose record was damaged: what they lie over is found again."""
+"""Finds the bases of overlays whose records were damaged."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..writable.sector_store import SectorStore
 async def find_bases(
     folders: LibraryFolders, known: Mapping[str, tuple[str, str]] | None = None
 ) -> None:
-    """Notes what overlays lie over whose records were damaged, as far as that can be found out.
+    """Notes the bases of overlays whose records were damaged, as far as they can be found.
 
-    An overlay's file has the version of its base, and most records the version of what they are of.
-    `known` has folders with their names and versions besides.
+    An overlay's file has the version of its base, and most records have the version of their image.
+    `known` adds folders with their names and versions.
     """
     overlays = await folders.all(OVERLAYS)
     lost = [f for f, record in overlays.items() if record.state == "recovered" and not record.base]

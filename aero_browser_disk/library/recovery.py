@@ -14,7 +14,7 @@ from ..writable.salvage import IntactRange, Salvage
 from ..writable.sector_store import SectorStore
 from .catalog import LibraryEntry
 
-_AT_ONCE = 256  # ranges between two chances for others
+_AT_ONCE = 256  # ranges between two yields to other tasks
 _COMMIT_EVERY = 4096  # ranges
 
 
@@ -22,8 +22,8 @@ _COMMIT_EVERY = 4096  # ranges
 class Recovery:
     """What was saved of a damaged image or overlay.
 
-    `lost` has offset and length of what could not be read, in order; it is zeros in `entry`.
-    Without `is_latest` flushes at the end are missing: the rest is as after an earlier one.
+    `lost` has offset and length of what could not be read, in order; it is zeros in `entry`. If
+    `is_latest` is false, the last flushes are missing: the rest is the state after an earlier one.
     """
 
     entry: LibraryEntry
@@ -32,7 +32,7 @@ class Recovery:
 
 
 async def open_salvage(folders: LibraryFolders, folder: str, record: Record) -> Salvage:
-    """Opens what is in a folder, which is claimed, to save what is intact of it.
+    """Opens the data of a claimed folder to save what is intact.
 
     Raises `DamagedDiskError` when nothing is.
     """

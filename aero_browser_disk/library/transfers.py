@@ -1,4 +1,4 @@
-"""Imports into the library, with what it takes to go on after a crash; and what to call them."""
+"""Imports files into the library; interrupted imports can be continued."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
 from ..writable.local_image import LocalImage
 
 _LONGEST_BASE = 150
-_HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and so it will be again
+_HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and will be every time
 _FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file says
 _SUFFIX = re.compile(
     r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhdx?|vmdk|vdi|vpc|dmp|hdd)$"
@@ -50,10 +50,10 @@ class LibraryImports:
     ) -> str:
         """Imports a file as an image, named after the file unless `name` is given.
 
-        Where an import of the same file under that name broke off, it is continued: what is there
-        is compared with the file, and the rest is written. When this one breaks off it can be
-        continued too, but for a file that cannot be an image; and when it is cancelled it is
-        removed, unless with `keep`. Returns the image's folder.
+        An interrupted import of the same file under that name is continued: what is stored is
+        compared with the file, and the rest is written. An import that fails can be continued too,
+        unless the file cannot be an image. A cancelled one is removed unless `keep` is set. Returns
+        the image's folder.
 
         Raises `NameTakenError`, `SourceChangedError` when another file than this was begun,
         `OddSizeError`, `StorageFullError`, and what the file raises.

@@ -1,11 +1,11 @@
-"""What a disk needs from its surroundings, as protocols, and what implements them.
+"""The platform of a disk: protocols for storage, HTTP, locks and clock, and their implementations.
 
 - `base`: the protocols: files, HTTP, locks, channels, clock, shared memory. A `Platform` has one of
   each.
 - `browser`: a browser's, in Pyodide (the only package that imports `js`); `cpython`: a folder and
   sockets; `memory`: for tests.
 - `byte_source`: a file to read from, whatever it is; `byte_range`, `chunks`: parts of one;
-  `file_position`: where a seek leads; `whole_file`: a file written whole or not at all.
+  `file_position`: seeking; `whole_file`: a file written completely or not at all.
 - `user_folders`: where CPython keeps a user's files.
 - `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long;
   `single_flight`: work that several wait for.
@@ -13,7 +13,7 @@
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
 - `signatures`: Ed25519, by WebCrypto or `cryptography`.
-- `failures`: errors as plain values. `printable`: text of others, without what hides in it.
+- `failures`: errors as plain values. `printable`: untrusted text, without control characters.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def cpython_platform(
 
 
 def file_of_user(value: Any) -> tuple[ByteSource, SourceIdentity] | None:
-    """A `File` or `Blob` that a page handed over, to be read; None when `value` is none."""
+    """A source over a `File` or `Blob` of the page; None when `value` is neither."""
     if not _IN_BROWSER or not hasattr(value, "arrayBuffer"):
         return None
     from .browser.blobs import BlobSource

@@ -19,7 +19,7 @@ Credentials = Literal["omit", "same-origin", "include"]
 
 
 class HttpResponse(Protocol):
-    """A response whose body is still on its way."""
+    """A response whose body may still be arriving."""
 
     @property
     def status(self) -> int:
@@ -36,7 +36,7 @@ class HttpResponse(Protocol):
         """
 
     def abort(self) -> None:
-        """Gives up the rest of the body and frees the connection. Idempotent; never raises."""
+        """Drops the rest of the body and frees the connection. Idempotent; never raises."""
 
 
 class HttpClient(Protocol):
@@ -70,7 +70,8 @@ class HttpClient(Protocol):
 
 
 class Receiver(Protocol):
-    """Takes a response in plain calls as it comes in. What it raises gives the request up."""
+    """Takes a response by plain calls as it arrives. An exception that it raises ends the
+    request."""
 
     def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The status code, and the headers that the platform shows, by lower-case name."""
@@ -81,10 +82,11 @@ class Receiver(Protocol):
 
 @runtime_checkable
 class PushingHttp(Protocol):
-    """A client that would rather call than be asked: each wait costs a browser's Python 0.1 ms."""
+    """A client that pushes a response to a `Receiver`: each await costs Python in a browser 0.1
+    ms."""
 
     def may_push(self) -> bool:
-        """Whether waiting is possible here."""
+        """Whether `push` works here."""
 
     async def push(
         self,
@@ -103,7 +105,7 @@ class PushingHttp(Protocol):
 
 
 class File(Protocol):
-    """A file open for this user alone. Every call but opening is synchronous."""
+    """A file, opened exclusively. Every call but opening is synchronous."""
 
     def size(self) -> int:
         """Bytes in the file."""
@@ -127,7 +129,7 @@ class File(Protocol):
     def allocate(self, offset: int, length: int) -> None:
         """Reserves storage for a range of bytes; grows the file to hold it.
 
-        Later writes to the range do not fail for want of space. Its content is undefined: zeros or
+        Later writes to the range do not fail for lack of space. Its content is undefined: zeros or
         what was there. Raises `StorageFullError` when there is not enough; the file's size is as it
         was then.
         """
@@ -212,7 +214,7 @@ class Channel(Protocol):
     """A channel on which the tabs and workers of this origin hear each other's messages."""
 
     def send(self, message: Message) -> None:
-        """Says something to every other one that listens there."""
+        """Sends a message to every other one that listens there."""
 
     def close(self) -> None:
         """Stops listening. Idempotent."""
@@ -222,11 +224,11 @@ class Channels(Protocol):
     """Named channels."""
 
     def open(self, name: str, hear: Callable[[Message], None]) -> Channel:
-        """Listens to what others say from now on."""
+        """Receives the messages of others from now on."""
 
 
 class Clock(Protocol):
-    """Time, so that tests can turn it."""
+    """Time, so that tests can control it."""
 
     def now(self) -> float:
         """Seconds since the epoch."""
@@ -248,7 +250,7 @@ class SharedMemory(Protocol):
         """Whether a block is in a frame."""
 
     def put(self, block: int, data: ReadableBuffer) -> None:
-        """Puts a block into a frame, at the cost of another."""
+        """Puts a block into a frame, which evicts another."""
 
     def forget(self, offset: int, length: int) -> None:
         """Empties the frames of a range of bytes."""
@@ -258,10 +260,11 @@ class SharedMemory(Protocol):
 
     @property
     def area(self) -> object:
-        """What clients are to get of the frames."""
+        """What is sent to clients to reach the frames."""
 
     def add_client(self, client: int) -> object:
-        """Makes a mailbox for a client's requests; returns what the client is to get of it."""
+        """Makes a mailbox for a client's requests; returns what is sent to the client to reach
+        it."""
 
     def remove_client(self, client: int) -> None:
         """Forgets a client: what is put into its mailbox from now on is lost. Idempotent."""
@@ -294,10 +297,11 @@ class SharedMemory(Protocol):
 
 
 class Requests(Protocol):
-    """Responds for a disk to what its shared memory alone cannot."""
+    """Handles the requests that shared memory alone cannot serve."""
 
     def offset_of(self, block: int) -> int:
-        """Where a block lies in the file named last; below 0 when not there or to be awaited."""
+        """The offset of a block in the file that `use` named; negative when it is not there or
+        needs waiting."""
 
     def respond(
         self, client: int, entry: int, kind: int, offset: int, length: int, extra: int
@@ -314,7 +318,7 @@ MakeSharedMemory = Callable[[int, int, int, Requests], SharedMemory]
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """How memory is shared with other threads, and the locks that say whether they live."""
+    """How memory is shared with other threads, and the locks that show whether they are alive."""
 
     make_memory: MakeSharedMemory
     locks: Locks
@@ -330,14 +334,14 @@ class PageFacts:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Everything that the core needs of where it runs."""
+    """Everything that the core needs from its platform."""
 
     http: HttpClient
     storage: Storage
     locks: Locks
     clock: Clock
     channels: Channels | None = None
-    """None where holders of one storage cannot talk to each other."""
+    """None if holders of one storage cannot send each other messages."""
     page: PageFacts | None = None
     """The page that this runs for; None outside a browser."""
 
@@ -352,10 +356,10 @@ class Waiter(Protocol):
 
     @property
     def may_try(self) -> bool:
-        """Whether what takes no waiting may be called directly, from where the caller is."""
+        """Whether calls that do not wait may be made directly from the caller's thread."""
 
     def wait(self, work: Work) -> None:
-        """Runs what `work` makes to its end, and raises what it raises.
+        """Runs the coroutine that `work` makes; returns and raises what it does.
 
         Raises `CannotWaitError` when that is impossible here.
         """

@@ -1,4 +1,4 @@
-"""Where an import gets its bytes: a file that can be read anywhere, or a stream in order."""
+"""Sources of an import: a file that can be read at any offset, or a stream."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ByteStream = AsyncIterator[bytes]
 class SourceIdentity:
     """Identifies a file: an import is only continued with the same one.
 
-    `modified` is whatever its holder has for the time of the last change, as text: a number of a
-    `File`, a validator of a server. `size` is None where it is not known.
+    `modified` identifies its last change, as text: the time of a `File`, or a server's validator.
+    `size` is None where it is not known.
     """
 
     name: str
@@ -38,12 +38,12 @@ class SourceIdentity:
     modified: str
 
     def shortened(self) -> SourceIdentity:
-        """As it is kept in a record of bounded length."""
+        """Shortened to what fits in a record."""
         return replace(self, name=self.name[:_LONGEST], modified=self.modified[:_LONGEST])
 
 
 class ByteSource(Protocol):
-    """Bytes that can be read anywhere."""
+    """Bytes that can be read at any offset."""
 
     @property
     def size(self) -> int:
@@ -121,7 +121,7 @@ def stream_of(source: ByteSource, start: int = 0) -> ByteStream:
 async def in_order(
     read: Callable[[int, int], Coroutine[Any, Any, Read]], size: int, start: int, ahead: int = 1
 ) -> AsyncIterator[Read]:
-    """What `read(offset, length)` gives from `start` to `size`; at most `ahead` are under way.
+    """The results of `read(offset, length)` from `start` to `size`; at most `ahead` are under way.
 
     The next ones are read while one is worked on. Raises `SourceError` where the source ends first.
     """
@@ -148,14 +148,14 @@ async def in_order(
 
 
 async def pulled(pull: Callable[[], Awaitable[bytes | None]]) -> ByteStream:
-    """What `pull` gives, chunk by chunk, until it gives None."""
+    """The chunks that `pull` returns, until it returns None."""
     while (chunk := await pull()) is not None:
         if chunk:
             yield chunk
 
 
 class Lookahead:
-    """A stream of which the first bytes were looked at; it still has all of them."""
+    """A stream whose first bytes can be looked at before it is read."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream

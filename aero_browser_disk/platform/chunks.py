@@ -1,4 +1,5 @@
-"""Chunks of what is copied, in Python's memory or elsewhere, and where they are not zeros."""
+"""Chunks of data that is copied, in Python's memory or JavaScript's, and where they are not
+zeros."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _ZEROS: Final = bytes(CELL)
 
 
 class Chunk(Protocol):
-    """Bytes in memory that need not be Python's, so that a copy may pass it by."""
+    """Bytes in any memory: a copy may bypass Python's."""
 
     def __len__(self) -> int:
         """How many there are."""

@@ -34,7 +34,7 @@ from .web_url import WebUrl, parse_location, parse_web_url
 
 T = TypeVar("T")
 
-_CHUNK = 256 * 1024  # bytes asked of the socket at once
+_CHUNK = 256 * 1024  # bytes read from the socket at once
 _TIMEOUT_S = 60.0
 _LOCK_POLL_S = 0.05
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -58,7 +58,7 @@ def cpython_platform(
 
 
 class _Connection:
-    """A connection that one thread uses and any may cut."""
+    """A connection that one thread uses and any thread may cut."""
 
     def __init__(self, url: WebUrl) -> None:
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
@@ -125,7 +125,7 @@ class CpythonResponse:
             raise
         if chunk:
             return memoryview(chunk)
-        if self._raw.length:  # bytes that were announced and did not come
+        if self._raw.length:  # announced bytes that did not arrive
             self.abort()
             raise BrokenResponseError(redact_url(self._url.plain))
         self.abort()
@@ -174,7 +174,7 @@ class CpythonHttp:
                 shown = redact_url(current.plain)
                 raise NetworkError(shown, "it redirects to what is not a web address")
             if target.origin != current.origin:
-                sent = without_credentials(sent)  # for good: a way back does not bring them back
+                sent = without_credentials(sent)  # for good: a redirect back does not restore them
             current = target
         raise NetworkError(redact_url(url), "it redirects without end")
 
@@ -211,7 +211,7 @@ class CpythonHttp:
         self._idle.setdefault(url.origin, []).append(connection)
 
     def drop(self, connection: _Connection) -> None:
-        """Cuts a connection that is of no use any more."""
+        """Cuts a connection that cannot be reused."""
         connection.cut()
         self._connections.discard(connection)
 
@@ -422,7 +422,8 @@ class FolderStorage:
 
 
 def _files_below(folder: Path) -> Iterator[tuple[Path, int]]:
-    """The files below a folder, and their sizes; what another process removes is passed over."""
+    """The files below a folder with their sizes; what another process removes meanwhile is
+    skipped."""
     try:
         with os.scandir(folder) as entries:
             found = list(entries)
@@ -464,7 +465,7 @@ def _lock(descriptor: int) -> bool:
 class FolderLock:
     """A `Lock` that is a locked file; the system frees it when the process dies.
 
-    The file is removed when the lock is released: else one would stay of each image that there was.
+    The file is removed when the lock is released, so that none remain of removed images.
     """
 
     def __init__(self, file: FolderFile, path: Path) -> None:
@@ -493,7 +494,7 @@ class FolderLocks:
                 file = await self._files.open(file_name)
                 if file.is_at(self._folder / file_name):
                     return FolderLock(file, self._folder / file_name)
-                file.close()  # its last holder removed it: another one can be had there
+                file.close()  # its last holder removed it: try again with a new file
             except StorageBusyError:
                 if time.monotonic() >= deadline:
                     return None

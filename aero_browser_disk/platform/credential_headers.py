@@ -1,12 +1,12 @@
-"""Which request headers say who asks, so that no other origin gets them."""
+"""Request headers that carry credentials, which no other origin must get."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-"""By lower-case name. The Fetch standard (§4.4, HTTP-redirect fetch) takes `Authorization` from a
-request that is redirected to another origin; the others a browser lets no page set."""
+"""By lower-case name. The Fetch standard (§4.4, HTTP-redirect fetch) removes `Authorization` from a
+request that is redirected to another origin; the others no page can set."""
 
 
 def without_credentials(headers: Mapping[str, str]) -> dict[str, str]:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 Ended = Callable[[asyncio.Task[None]], None]
-"""Called with a task that is over, however it ended."""
+"""Called with a task that ended, in whatever way."""
 
 
 def bare_future() -> asyncio.Future[Any]:
-    """A future, not of the loop's own kind: the two callbacks of those take a trip each."""
+    """A plain future: callbacks of the loop's own futures take a trip each."""
     return asyncio.Future(loop=asyncio.get_running_loop())
 
 
@@ -22,8 +22,8 @@ def owned_task(
     """A task for `work`; `ended` is called once when it is over, whether it began or not.
 
     A task that is cancelled before its first step never enters its coroutine, so a `finally` in
-    `work` gives back nothing that was taken before. What a task owns is given back in `ended`,
-    which is the last step of a task that began, and a callback of one that did not.
+    `work` releases nothing. What a task owns is released in `ended`, which is the last step of a
+    task that began, and a callback of one that did not.
 
     An `eager` task has run as far as its first wait on return. Not where no loop runs (a file is
     read between two calls of `Runner.run`), nor before Python 3.12. Not the loop's own kind of

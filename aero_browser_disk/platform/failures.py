@@ -1,4 +1,4 @@
-"""What went wrong, as plain values: how errors reach JavaScript."""
+"""Errors as plain values, which is how they reach JavaScript."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = object
 
 
 def describe(error: BaseException) -> dict[str, Value]:
-    """The name, message and fields of an error; a defect of ours with its whole story."""
+    """The name, message and fields of an error; a defect of ours with its traceback."""
     if isinstance(error, DiskError):
         return _described(type(error).__name__, str(error), error.fields())
     if isinstance(error, asyncio.CancelledError):

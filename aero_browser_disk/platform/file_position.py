@@ -9,7 +9,7 @@ _CHUNK = 2 << 20
 
 
 def seek_to(position: int, size: int, offset: int, whence: int) -> int:
-    """Where a seek leads; raises `ValueError` as files do."""
+    """The new position of a seek; raises `ValueError` as files do."""
     starts = {os.SEEK_SET: 0, os.SEEK_CUR: position, os.SEEK_END: size}
     if whence not in starts:
         raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")

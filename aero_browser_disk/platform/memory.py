@@ -12,7 +12,7 @@ from .base import FileFacts, Message, ReadableBuffer, StorageEstimate, WritableB
 
 
 class MemoryFile:
-    """A `File` whose bytes are gone with the session."""
+    """A `File` that ends with the session."""
 
     def __init__(self, storage: MemoryStorage, path: str) -> None:
         self._storage = storage
@@ -151,7 +151,7 @@ class MemoryChannel:
                 loop.call_soon(other.hear, message)
 
     def hear(self, message: Message) -> None:
-        """Takes what another end said, unless this one was closed since."""
+        """Receives a message, unless this end was closed since."""
         if self in self._others:
             self._hear(message)
 

@@ -1,4 +1,4 @@
-"""Calls that open something: awaited for it, or entered with `async with`, which closes it."""
+"""Calls that open something: `await` returns it, `async with` also closes it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 
 class Closing(Protocol):
-    """What can be closed, at once or not."""
+    """Something with a `close` method, asynchronous or not."""
 
     def close(self) -> object:
-        """Closes it; what it returns is awaited if it can be."""
+        """Closes it; an awaitable result is awaited."""
 
 
 Opened_co = TypeVar("Opened_co", bound=Closing, covariant=True)
@@ -27,7 +27,7 @@ class Opening(Coroutine[Any, Any, Opened_co], Generic[Opened_co]):
         disk = await open_disk(…)              # to be closed later
         async with open_disk(…) as disk: …     # closed at the end, after an exception too
 
-    It is a coroutine, for whatever takes one. Nothing happens before it is awaited or entered.
+    It works wherever a coroutine does. Nothing happens before it is awaited or entered.
     """
 
     def __init__(self, call: Coroutine[Any, Any, Opened_co]) -> None:
@@ -76,7 +76,8 @@ def opening(
 
 
 class ClosesOnExit:
-    """A disk or the like that is closed by `async with`, and that warns when nobody closed it."""
+    """A disk or the like that `async with` closes, with a `ResourceWarning` if it was never
+    closed."""
 
     @property
     def _is_open(self) -> bool:
@@ -86,7 +87,7 @@ class ClosesOnExit:
     def __del__(self) -> None:
         try:
             is_open = self._is_open
-        except AttributeError:  # it was never made
+        except AttributeError:  # `__init__` failed
             return
         if is_open:
             message = f"{type(self).__name__} was not closed: await its close(), or use async with"

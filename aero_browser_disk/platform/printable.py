@@ -1,4 +1,4 @@
-"""Text that others wrote, made fit to be shown: names on images, addresses, descriptions."""
+"""Makes untrusted text fit to be shown: names on images, addresses, descriptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _REPLACEMENT = "\ufffd"
 def printable(text: str) -> str:
     """`text` with each character that does not print replaced by U+FFFD.
 
-    So no control character reaches a terminal, and no bidirectional override hides what a name is.
+    So no control character reaches a terminal, and no bidirectional override disguises a name.
     """
     if text.isprintable():
         return text

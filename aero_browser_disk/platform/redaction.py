@@ -1,4 +1,4 @@
-"""What of an address may be shown, logged or kept.
+"""Removes the secret parts of addresses before they are shown, logged or stored.
 
 User info, query and fragment are where addresses carry secrets (passwords, signatures, tokens).
 They stay in memory: everything that leaves it passes through `redact_url`.
@@ -27,9 +27,9 @@ _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s:@\[\]]+)(?::[0-9]*)?")
 def redact_url(url: str) -> str:
     """`url` with user info, query and fragment each replaced by `…`.
 
-    A web address is shown as it is asked for, in the form of the URL Standard. Takes any text,
-    well-formed or not, and errs towards hiding: where it cannot tell the host from a password, it
-    shows neither. Characters that do not print are replaced. Idempotent.
+    A web address is shown in the form of the URL Standard, as it is requested. Takes any text,
+    well-formed or not, and hides too much rather than too little: if it cannot distinguish the host
+    from a password, it shows neither. Characters that do not print are replaced. Idempotent.
     """
     text = _DROPPED.sub("", url).strip(_EDGES)
     if opaque := _OPAQUE_SCHEME.match(text):
@@ -41,7 +41,7 @@ def redact_url(url: str) -> str:
         return _redacted(parsed)
     scheme = _OTHER_SCHEME.match(text)
     if scheme is None and "@" in text:
-        # Without a scheme there is no telling where a password ends.
+        # Without a scheme nothing shows where a password ends.
         return HIDDEN
     if scheme is None:
         return printable(_without_query_and_fragment(text))

@@ -1,4 +1,4 @@
-"""Ends work in which nothing happens for too long, however long it takes as a whole."""
+"""Ends work that makes no progress for too long, however long it takes overall."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Self
 
 
 class StallLimit:
-    """As `asyncio.timeout`, but each `moved()` starts the time over. Raises `TimeoutError`.
+    """As `asyncio.timeout`, but each `moved()` restarts the time. Raises `TimeoutError`.
 
-    One timer for the whole of it: a download comes in thousands of chunks, and to set a timer takes
-    a browser longer than to hand over a chunk.
+    It uses one timer: a download has thousands of chunks, and setting a timer takes a browser
+    longer than handing over a chunk.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -37,7 +37,7 @@ class StallLimit:
         await self._timeout.__aexit__(kind, error, trace)
 
     def moved(self) -> None:
-        """Something happened."""
+        """There was progress."""
         self._moved_at = self._loop.time()
 
     def _check(self) -> None:

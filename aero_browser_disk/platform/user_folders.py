@@ -42,8 +42,8 @@ def data_folder() -> Path:
 async def move_lasting_files(old: Path, new: Path, storage: Storage, locks: Locks) -> list[str]:
     """Moves the images and overlays that version 0.1.0 kept in the cache folder `old` to `new`.
 
-    `storage` and `locks` are of `old`. Each image arrives whole or stays where it is; one that is
-    open stays too, and moves next time. Returns the folders that moved, as "images/…".
+    `storage` and `locks` are of `old`. Each image is moved completely or not at all; an open one
+    stays and moves next time. Returns the folders that moved, as "images/…".
     """
     if not any((old / kind).is_dir() for kind in LASTING):
         return []
@@ -75,7 +75,7 @@ async def move_lasting_files(old: Path, new: Path, storage: Storage, locks: Lock
 
 
 def _move_whole(source: Path, target: Path) -> None:
-    """Moves a folder, to another file system too, so that a crash leaves one of the two whole."""
+    """Moves a folder, also to another file system; a crash leaves at least one complete copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         source.rename(target)
@@ -91,7 +91,7 @@ def _move_whole(source: Path, target: Path) -> None:
 
 
 def _xdg_folder(variable: str, default: str) -> Path:
-    """A variable that is no absolute path does not count: the specification asks for that."""
+    """A variable that is not an absolute path is ignored, as the specification requires."""
     given = os.environ.get(variable, "")
     base = Path(given) if Path(given).is_absolute() else Path.home() / default
     return base / _NAME

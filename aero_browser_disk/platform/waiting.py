@@ -1,4 +1,4 @@
-"""How synchronous code waits for asynchronous: the one difference that a `DiskFile` has to know."""
+"""How synchronous code waits for asynchronous code, on each platform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import Runner, Waiter, Work
 
 
 def waiter() -> Waiter:
-    """The way to wait that this platform has, for code that belongs to the running event loop."""
+    """How this platform waits in code that belongs to the running event loop."""
     if sys.platform == "emscripten":
         from .browser.waiting import SwitchingWaiter
 
@@ -59,7 +59,7 @@ class ThreadWaiter:
 
 
 class NoWaiter:
-    """Outside of any event loop."""
+    """For files that were made outside of any event loop."""
 
     may_try = True
 
@@ -71,7 +71,7 @@ class NoWaiter:
 
 
 def runner() -> Runner:
-    """What runs coroutines for synchronous code that belongs to no event loop."""
+    """Runs coroutines for synchronous code that belongs to no event loop."""
     if sys.platform == "emscripten":
         from .browser.waiting import SwitchingRunner
 

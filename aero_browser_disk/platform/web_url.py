@@ -1,8 +1,8 @@
 """Web addresses as the URL Standard reads them, the same in a browser and in CPython.
 
 A browser has a parser of that standard, `URL`. CPython's `urllib.parse` follows another one, so
-there `ada-url` reads addresses, the parser of Node.js. What is asked, shown and compared is all
-taken from one parse: parsers that disagree about where a host ends leak passwords.
+there `ada-url` reads addresses, the parser of Node.js. Requests, messages and comparisons all use
+the same parse: parsers that disagree about where a host ends leak passwords.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WebUrl:
 
     @property
     def target(self) -> str:
-        """What a request for it asks of the server: path and query."""
+        """The request target: path and query."""
         return self.path + self.query
 
     @property
@@ -63,7 +63,7 @@ def parse_web_url(text: str, base: str = "") -> WebUrl | None:
     url = parse(text, base)
     own_port = None if url is None else _PORTS.get(url.protocol)
     if url is None or own_port is None or "%" in url.hostname:
-        return None  # the last: Chromium 156 keeps what no host can have as %XX (§3.5 forbids it)
+        return None  # Chromium 156 keeps forbidden host code points as %XX (see §3.5)
     return WebUrl(
         scheme=url.protocol[:-1],
         username=url.username,

@@ -1,4 +1,4 @@
-"""Files of this machine that appear under their name when they are whole (CPython)."""
+"""Files of this machine that appear under their name only when complete (CPython)."""
 
 from __future__ import annotations
 

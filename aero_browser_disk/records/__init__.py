@@ -1,4 +1,4 @@
-"""Small facts that survive a crash: the record of each stored folder, and a two-copy file header.
+"""Small records that survive a crash: of each stored folder, and a two-copy file header.
 
 - `journal_header`: a header in two copies, of which the newer valid one counts.
 - `record`: what is known of one image, overlay or cache.

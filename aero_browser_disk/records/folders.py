@@ -1,7 +1,8 @@
-"""The folders of images and overlays: made, found by name, claimed and cleared, one tab at a time.
+"""The folders of images and overlays: created, found by name, claimed and removed, one tab at a
+time.
 
-Each has a folder with a random name, which is its id for good, and a record in it. Records are read
-and written under one lock of the origin, the data next to them under a lock of the folder.
+Each has a folder with a random name, which is its permanent id, and a record in it. Records are
+read and written under one lock of the origin, the data next to them under a lock of the folder.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ CHANNEL = "library"
 """The channel on which the other tabs are notified of each change: `{"changed": folder}`."""
 
 _LOCK = "library"
-_LOCK_WITHIN_S = 30.0  # its holders read and write a few small files
-_FREE_WITHIN_S = 0.1  # a lock that nobody has is granted within this
-_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let an image go
+_LOCK_WITHIN_S = 30.0  # it is held while a few small files are read and written
+_FREE_WITHIN_S = 0.1  # a free lock is granted within this time
+_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to release an image
 _LONGEST_NAME = 200
 _KINDS = {IMAGES: "image", OVERLAYS: "overlay"}
 
@@ -64,15 +65,15 @@ class LibraryFolders:
             return await read_record(self.storage, folder)
 
     def new_folder(self, kind: str) -> str:
-        """A folder that is not there yet, and that no other will be called."""
+        """A new folder with a unique name."""
         return f"{kind}/{secrets.token_hex(8)}"
 
     # ── changing ─────────────────────────────────────────────────────────────────────────────────
 
     async def add(self, folder: str, record: Record) -> None:
-        """Puts a record into a new folder; nothing of its kind and base has its name yet.
+        """Puts a record into a new folder; its name must be free for its kind and base.
 
-        Claim the folder before, or `tidy` may take it for what a crash left. Raises
+        Claim the folder first, or `tidy` may remove it as the remains of a crash. Raises
         `NameTakenError`, `InvalidOptionError` and `StorageError`.
         """
         record = replace(record, name=checked_name(record.name))
@@ -106,23 +107,24 @@ class LibraryFolders:
         return record
 
     async def note_cache(self, folder: str, record: Record) -> None:
-        """Notes what image a cache is of, unless that is noted already."""
+        """Notes the image of a cache, unless that is noted already."""
         async with self._locked():
             old = await read_record(self.storage, folder)
             if old is None or (old.name, old.version) != (record.name, record.version):
                 await write_record(self.storage, folder, record)
 
     async def remove(self, folder: str) -> None:
-        """Removes a folder that is claimed, with all in it; goes on after a crash by `tidy`."""
+        """Removes a claimed folder with everything in it; after a crash `tidy` finishes the
+        removal."""
         await self.update(folder, state="removing")
         await self.storage.remove(folder)
         self.notify(folder)
 
     async def tidy(self) -> list[str]:
-        """Clears away what an interrupted creation or removal left; returns the folders.
+        """Removes what an interrupted creation or removal left; returns the folders.
 
-        Never touched is what has data and no readable record, or an import that broke off: a user
-        made it, and decides.
+        Data without a readable record and interrupted imports are kept: the user decides about
+        them.
         """
         async with self._locked():
             suspects = [
@@ -138,7 +140,7 @@ class LibraryFolders:
     # ── claims and notifications ─────────────────────────────────────────────────────────────────
 
     async def claim(self, folder: str, name: str) -> Lock:
-        """The right to open what is in a folder; raises `ImageBusyError` when another has it."""
+        """Claims a folder exclusively; raises `ImageBusyError` when it is claimed elsewhere."""
         lock = await self.platform.locks.acquire(folder, _LEAVES_WITHIN_S)
         if lock is None:
             raise ImageBusyError(name)
@@ -146,7 +148,8 @@ class LibraryFolders:
 
     @contextlib.asynccontextmanager
     async def claimed(self, folder: str, name: str) -> AsyncIterator[None]:
-        """`claim`, for the time of a block; what is open all the same is an `ImageBusyError`."""
+        """`claim` for a `with` block; a disk that is open in spite of it raises `ImageBusyError`
+        too."""
         lock = await self.claim(folder, name)
         try:
             yield
@@ -156,7 +159,7 @@ class LibraryFolders:
             lock.release()
 
     def notify(self, *folders: str) -> None:
-        """Notifies the other tabs that something about these changed."""
+        """Notifies the other tabs that these folders changed."""
         if self.platform.channels is None:
             return
         if self._channel is None:
@@ -191,7 +194,7 @@ class LibraryFolders:
         return found
 
     async def _read(self, folder: str) -> Record | None:
-        """The record in a folder, or one made up for data that has none that can be read."""
+        """The record in a folder; a made-up one for data without a readable record."""
         record = await read_record(self.storage, folder)
         if record is None:
             facts = await self.storage.facts(f"{folder}/{SECTORS}")
@@ -224,7 +227,7 @@ class LibraryFolders:
             raise NameTakenError(_KINDS[kind], name)
 
     async def _clear(self, folder: str) -> bool:
-        """Removes an orphan, unless it is one no more or is being made at this moment."""
+        """Removes an orphan, unless it is no longer one or is just being created."""
         lock = await self.platform.locks.acquire(folder, _FREE_WITHIN_S)
         if lock is None:
             return False
@@ -251,7 +254,7 @@ _LEFT_OVER: tuple[State, ...] = ("creating", "removing")
 
 
 def checked_name(name: object) -> str:
-    """A name as it is kept; raises `InvalidOptionError` for what is none."""
+    """A name as it is stored; raises `InvalidOptionError` for an invalid one."""
     expected = f"a name of 1 to {_LONGEST_NAME} characters that can be seen, on one line"
     if not isinstance(name, str):
         raise InvalidOptionError("name", name, expected)
@@ -264,9 +267,9 @@ def checked_name(name: object) -> str:
 
 
 def _folded(name: str) -> str:
-    """Two names that look the same are the same."""
+    """For comparison: two names that look the same are the same."""
     return unicodedata.normalize("NFC", name.strip())
 
 
 def _ignore(_: Message) -> None:
-    """What other tabs change is read when it is asked for."""
+    """Ignores messages: changes of other tabs are read when needed."""

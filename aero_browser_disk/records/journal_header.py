@@ -1,6 +1,6 @@
 """The header of a journal: two copies of a few facts, of which the newer one counts.
 
-So the older copy can be written over while a crash still leaves a header. Its bytes are a magic,
+The older copy is overwritten, so a crash always leaves one valid header. Its bytes are a magic,
 the length of a JSON object and the CRC-32 of that, little-endian, and the object.
 """
 

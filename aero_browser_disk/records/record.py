@@ -19,17 +19,17 @@ from ..platform.byte_source import SourceIdentity
 
 State = Literal[
     "ready",
-    "empty",  # an overlay that was reset: its file is made anew when it is opened
+    "empty",  # an overlay that was reset: its file is created again when it is opened
     "recovered",  # its record could not be read: this one was made up, until it is renamed
-    "creating",  # nobody knows of it yet: if that was interrupted, it is cleared away
-    "importing",  # it was not imported to the end: it can be continued, or removed
-    "removing",  # the user removed it, and that was interrupted: it is removed for good
+    "creating",  # still being created: if that was interrupted, it is removed
+    "importing",  # its import is not complete: it can be continued or removed
+    "removing",  # its removal was interrupted: it is finished later
 ]
 Media = Literal["disk", "cd"]
 
 IMAGES, OVERLAYS, CACHES = "images", "overlays", "cache"
 SECTORS: Final = "sectors"
-"""The file next to a record that holds what was written."""
+"""The file next to a record that has the written data."""
 
 _COPY_SIZE = 8192
 _HEADER = struct.Struct("<8sQII")  # magic, serial, length of the JSON, checksum of all but itself
@@ -41,11 +41,10 @@ _LONGEST_TEXT = 200  # characters, each of at most 6 bytes in JSON, of a few fie
 class Record:
     """One image, overlay or cache. Sizes in bytes, times in seconds since the epoch.
 
-    `damage` is what was found wrong with its data.
-    `base` is the folder of what an overlay lies over, which names that for good, and `base_name`
-    what to call it. `format` is what an image was when it was imported, `version` the one that it
-    had when it was closed last. Of an unfinished import, `source` says of which file, and `done`
-    how many bytes of the disk are safe.
+    `damage` describes damage of its data. `base` is the folder of an overlay's base, its permanent
+    id, and `base_name` its name. `format` is the format of an imported file, `version` the one at
+    the last close. For an unfinished import, `source` identifies the file, and `done` is how many
+    bytes of the disk are stored.
     """
 
     name: str
@@ -102,7 +101,7 @@ async def read_record(storage: Storage, folder: str) -> Record | None:
 
 
 async def write_record(storage: Storage, folder: str, record: Record) -> None:
-    """Writes a record. Once it returns, that is the one; if it raises, it is or the old one is."""
+    """Writes a record. If it raises, the folder has the new record or the old one."""
     encoded = record.encode()
     if len(encoded) > _COPY_SIZE - _HEADER.size:
         raise StorageError(folder, "what is to be noted of it is too long")

@@ -15,7 +15,7 @@ from ..platform.credential_headers import without_credentials
 from ..platform.redaction import redact_url
 from ..platform.web_url import WebUrl, parse_web_url
 
-_RENEWED_BEFORE_S = 15.0  # before its end, so that a request that takes a while is not cut off
+_RENEWED_BEFORE_S = 15.0  # before expiry, so that a long request is not cut off
 _WEB_SCHEME = re.compile(r"(?i)[\x00-\x20]*https?:")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
@@ -24,12 +24,12 @@ _OWN_HEADERS = frozenset({"range", "if-range", "host", "content-length", "transf
 
 @dataclass(frozen=True, slots=True)
 class ImageAddress:
-    """Where an image is, and how to request it. What is secret in it stays in memory.
+    """The address of an image, and how to request it. Its secret parts stay in memory.
 
     `url` is the address in the form of the URL Standard, without user info and fragment; user info
     becomes an `Authorization` header, since fetch refuses it in an address. `timeout_s` bounds the
-    wait for the headers of a response and for each further part of its body. `identity` is what the
-    cache of the image goes by: the address as it was given, without user info and fragment.
+    wait for the headers of a response and for each further part of its body. `identity` names the
+    cache of the image: the address as it was given, without user info and fragment.
     """
 
     url: str
@@ -51,7 +51,8 @@ class ImageAddress:
         return parsed
 
     def sibling(self, url: str) -> ImageAddress:
-        """The address of another document of the server; elsewhere nothing is sent along."""
+        """The address of another document; headers and credentials are only sent to the same
+        origin."""
         parsed = parse_web_url(url, self.url)
         if parsed is None:
             raise InvalidUrlError(redact_url(url), "it is not a well-formed URL.")
@@ -69,7 +70,7 @@ class ImageAddress:
     ) -> ImageAddress:
         """Reads an address; raises `InvalidUrlError` when no image can be asked for there.
 
-        Raises `InvalidOptionError` for headers that no request can have, and for no time at all.
+        Raises `InvalidOptionError` for invalid headers and for a `timeout_s` of 0 or less.
         """
         if not timeout_s > 0:
             raise InvalidOptionError("timeout_s", timeout_s, "above 0")
@@ -88,11 +89,11 @@ class ImageAddress:
 
 @dataclass(frozen=True, slots=True)
 class RenewedAccess:
-    """What a renewal returns: an address, headers if they change too, and until when they serve.
+    """What a renewal returns: an address, headers if they change too, and when they expire.
 
-    Without `headers` those of before are sent on; to another origin without the credentials among
-    them (`Authorization`, `Cookie`, `Proxy-Authorization`). `expires_at` is in seconds since the
-    epoch; None when it is not known.
+    Without `headers` the old ones are sent; to another origin without credentials (`Authorization`,
+    `Cookie`, `Proxy-Authorization`). `expires_at` is in seconds since the epoch; None when it is
+    not known.
     """
 
     url: str
@@ -126,19 +127,19 @@ class Access:
     async def address(self) -> ImageAddress:
         """The address, renewed if it is about to expire.
 
-        Where that renewal fails it is the old one: the server may still take it, and if it refuses,
-        `renewed` raises why.
+        If the renewal fails, the old one is used: the server may still accept it, and if it
+        refuses, `renewed` raises the reason.
         """
         ends = self._expires_at
         if self._renew and ends is not None and self._clock.now() > ends - _RENEWED_BEFORE_S:
             try:
                 await self._renew_once()
-            except Exception:  # noqa: BLE001 - whatever a renewal raises, the old address may do
-                self._expires_at = None  # from here on only a refusal has it renewed
+            except Exception:  # noqa: BLE001 - whatever a renewal raises, the old address may still work
+                self._expires_at = None  # from here on only a refusal renews it
         return self._address
 
     async def renewed(self, refused: ImageAddress) -> ImageAddress | None:
-        """Another address than the one that the server refused, if there is one to be had.
+        """A renewed address in place of the one that the server refused.
 
         Raises what the renewal raises, and `RenewalError` when it takes longer than `timeout_s`.
         """
@@ -147,7 +148,7 @@ class Access:
         return None if self._address is refused else self._address
 
     async def _renew_once(self) -> None:
-        """Renews; whoever asks meanwhile waits for the same renewal."""
+        """Renews; concurrent calls wait for the same renewal."""
         if self._renewal is None:
             self._renewal = asyncio.ensure_future(self._take_renewal())
             self._renewal.add_done_callback(self._renewal_ended)
@@ -156,7 +157,7 @@ class Access:
     def _renewal_ended(self, renewal: asyncio.Future[None]) -> None:
         self._renewal = None
         if not renewal.cancelled():
-            renewal.exception()  # who waited has it; asyncio is not to complain if nobody did
+            renewal.exception()  # retrieved, so that asyncio does not warn if nobody waited
 
     async def _take_renewal(self) -> None:
         assert self._renew is not None
@@ -196,7 +197,7 @@ def _basic_authorization(url: WebUrl) -> dict[str, str]:
 
 
 def _identity_of(text: str, url: WebUrl) -> str:
-    """The address as it was given: caches and overlays made so far have their names from it."""
+    """The address as it was given: existing caches and overlays are named by it."""
     try:
         parts = urlsplit(text.strip())
         netloc = parts.netloc.rpartition("@")[2]

@@ -93,7 +93,7 @@ def parse_range(value: str, size: int) -> ByteRange | None:
     """The bytes that a Range header asks for, of an image of `size` bytes (RFC 9110 §14.1.2).
 
     None when the header is to be ignored: another unit, malformed, or a suffix of an empty image,
-    which is satisfiable but which no Content-Range can say. Raises `UnsatisfiableRangeError` and
+    which is satisfiable but has no Content-Range. Raises `UnsatisfiableRangeError` and
     `MultipleRangesError`.
     """
     plain = _PLAIN_RANGE.fullmatch(value)
@@ -201,7 +201,7 @@ def _skip_separators(text: str, position: int) -> int:
 
 # ── dates ─────────────────────────────────────────────────────────────────────────────────────────
 
-# Not `email.utils`: it takes dates that are none, and importing it costs Pyodide's start dearly.
+# Not `email.utils`: it accepts invalid dates, and importing it slows down Pyodide's start.
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
@@ -221,7 +221,7 @@ _HTTP_DATES: Final = (
 def parse_http_date(value: str) -> int | None:
     """Seconds since the epoch, or None when it is no date of RFC 9110 §5.6.7.
 
-    The name of the day is not held against the date.
+    The name of the day is not checked.
     """
     text = value.strip(_OWS)
     match = next((found for form in _HTTP_DATES if (found := form.fullmatch(text))), None)

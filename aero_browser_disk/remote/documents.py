@@ -1,6 +1,6 @@
-"""Small JSON documents that belong to an image and come from elsewhere: nothing is trusted.
+"""Reads small, untrusted JSON documents that belong to an image.
 
-Whatever is wrong with one is a `ValueError` that says so.
+An invalid document is a `ValueError` that says what is wrong.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def read_document(
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number; True and 1.0 are none."""
+    """Whether it is an integer; True and 1.0 are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def whole_number(document: dict[str, Any], field: str) -> int:
-    """The whole number in that field, of any sign, as far as JavaScript counts too."""
+    """The integer in that field, of any sign, within JavaScript's exact range."""
     value = document.get(field)
     if not is_whole(value):
         raise ValueError(f"{field} must be a whole number")

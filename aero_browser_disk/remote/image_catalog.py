@@ -1,4 +1,4 @@
-"""The list of images that an image service offers (`GET /v1/images`), read with suspicion."""
+"""Reads the list of images of an image service (`GET /v1/images`), which is untrusted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Numbers that come from elsewhere: of any length, so each is read within bounds.
+"""Reads untrusted numbers, which may have any length, within bounds.
 
-`int` raises for thousands of digits, `float` makes them infinite; both ended in errors far away.
+`int` raises for thousands of digits, and `float` makes them infinite; both led to errors elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A response handed over as it comes in, by whichever way the platform's client does it best."""
+"""Receives a response as it arrives, in the way that suits the platform's HTTP client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..platform.stall_limit import StallLimit
 from .access import ImageAddress
 
 Receive = Callable[[ImageAddress, Mapping[str, str], Receiver], Awaitable[None]]
-"""Asks an address with headers besides its own; returns once `receiver` has all of the response.
+"""Sends a GET to an address with more headers; returns once `receiver` has all of the response.
 
 Raises `NetworkError`, also when nothing comes for as long as the address allows, and what the
 receiver raises.
@@ -20,7 +20,7 @@ receiver raises.
 
 
 def receive_by(http: HttpClient) -> Receive:
-    """The way to receive by that client."""
+    """The function that receives by this client."""
     if isinstance(http, PushingHttp) and http.may_push():
         return partial(_receive_pushed, http)
     return partial(_receive_asked, http)

@@ -84,7 +84,7 @@ class RemoteImage:
         self._receive = receive_by(http)
         self._access = access
         self._head_coding = ""
-        self._weak: tuple[str, str] | None = None  # of an image whose date is too fresh to pin
+        self._weak: tuple[str, str] | None = None  # of an image whose date is too recent to pin
 
     @classmethod
     async def probe(cls, http: HttpClient, access: Access) -> RemoteImage:
@@ -102,7 +102,7 @@ class RemoteImage:
     async def fetch(self, byte_range: ByteRange, deliver: Deliver) -> None:
         """Hands the bytes of `byte_range` to `deliver`, in order, as they come in.
 
-        Once it returns, all were delivered. When it raises, those that were are still right.
+        When it returns, all bytes were delivered. When it raises, those delivered before are valid.
 
         Raises what `probe` does, and `ImageChangedError` when the server has another version;
         nothing of that was delivered.
@@ -145,10 +145,10 @@ class RemoteImage:
                 raise _wrong(address, "the length of the response", str(size), str(received))
 
     async def fetch_document(self, url: str, max_bytes: int) -> bytes:
-        """A small document of the image, asked for as the image is.
+        """Downloads a small document of the image, with the image's headers.
 
         Raises what `fetch` does, and `InvalidResponseError` when it has more than `max_bytes`.
-        Access is only sent along to the image's own origin.
+        Headers are only sent to the image's own origin.
         """
         async with self._request("GET", url=url) as pending:
             if pending.response.status != 200:
@@ -228,7 +228,7 @@ class RemoteImage:
         headers: Mapping[str, str] | None = None,
         url: str | None = None,
     ) -> AsyncIterator[_PendingResponse]:
-        """A response to a request, or after a refusal to the same with renewed access.
+        """The response to a request; after a refusal, to the same request with renewed access.
 
         Raises `NetworkError` when nothing comes for as long as the address allows.
         """
@@ -241,7 +241,8 @@ class RemoteImage:
             async with stall_limit(address) as limit:
                 response = await self._send(address, method, headers or {})
                 limit.moved()
-                # HEAD may be refused where GET is not: an address may be signed for GET alone.
+                # HEAD may be refused although GET is allowed: an address may be signed for GET
+                # alone.
                 if response.status in (401, 403) and method == "GET" and url is None:
                     renewed = await self._access.renewed(address)
                     if renewed is not None:
@@ -296,7 +297,7 @@ class RemoteImage:
         if content_range.size is None and not self.version.validator:
             raise _wrong(address, "the size in Content-Range", str(self.version.size), "*")
         weak = self._weak and weak_validators(headers)
-        if weak != self._weak:  # proves a change, though equality would prove nothing
+        if weak != self._weak:  # a difference proves a change, equality nothing
             raise self._changed(address, f"{' '.join(weak or ())}, {found.size} bytes")
         _check_range(address, headers, content_range, byte_range)
         self.fresh_for_s = freshness_s(headers)
@@ -306,7 +307,7 @@ class RemoteImage:
         """The validator of a response, of the kind that is pinned."""
         pinned = self.version.validator
         if pinned and headers.get("etag") == pinned:
-            return pinned  # mostly: it need not be taken apart again
+            return pinned  # the usual case, which needs no parsing
         if pinned and not is_entity_tag(pinned):
             return headers.get("last-modified", "").strip()
         return strong_validator(headers, self._access.now()) if pinned else ""
@@ -354,7 +355,8 @@ class _Arrival:
 
 
 def _content_range(address: ImageAddress, status: int, headers: Mapping[str, str]) -> ContentRange:
-    """What a single, unencoded part says it is (RFC 9110 §15.3.7); raises when it is none."""
+    """The Content-Range of a response with one unencoded range (RFC 9110 §15.3.7); raises for any
+    other."""
     if status == 200:
         raise RangeNotSupportedError(address.shown)
     if status != 206:

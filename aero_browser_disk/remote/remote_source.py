@@ -1,4 +1,5 @@
-"""An image on a server as a file to import: by ranges if it serves those, else in one response."""
+"""A remote image as a source of an import: by ranges, or in one response if the server ignores
+them."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class RemoteSource:
         self.identity = identity
         self.size = image.version.size
         self.is_pinned = bool(image.version.validator)
-        """Whether the server tells versions apart: then what was imported need not be compared."""
+        """Whether the version has a validator: then what was imported need not be compared."""
         self._image = image
         self._clock = clock
         self._retry = retry

@@ -1,4 +1,4 @@
-"""What the headers of a response say of an image."""
+"""Reads what the headers of a response say about an image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REVALIDATE = re.compile(r"\b(?:no-cache|no-store)\b", re.IGNORECASE)
 
 
 def strong_validator(headers: Mapping[str, str], now_s: float) -> str:
-    """What names a version in a response: its strong ETag, else its Last-Modified, else nothing.
+    """The validator of a response: its strong ETag, else its Last-Modified, else empty.
 
     A weak ETag proves nothing about bytes (RFC 9110 §8.8.1), nor does a date of the second in which
     the response was made (§8.8.2.2): the image may have changed again in it. `now_s` is the time
@@ -46,7 +46,8 @@ def has_aged(headers: Mapping[str, str], now_s: float) -> bool:
 
 
 def weak_validators(headers: Mapping[str, str]) -> tuple[str, str]:
-    """What proves a change, though not sameness: the ETag, weak or not, and the date."""
+    """Validators whose difference proves a change: the ETag, weak or not, and the date. Equality
+    proves nothing."""
     etag = headers.get("etag", "").strip()
     return etag.removeprefix("W/"), _modified(headers)
 
@@ -68,7 +69,7 @@ def freshness_s(headers: Mapping[str, str]) -> float:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """How long the server asks to be left alone (RFC 9110 §10.2.3), if it says so in seconds.
+    """The Retry-After of a response (RFC 9110 §10.2.3), if it is in seconds.
 
     A date would be measured with two clocks, so it is not used.
     """

@@ -1,4 +1,4 @@
-"""Which failures of a server are transient, and trying again after those."""
+"""Decides which failures are transient, and retries them."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ DEFAULT_RETRY = RetryPolicy()
 class Retries:
     """Counts the failures of one operation since its last progress, by a retry policy.
 
-    `run` tries an operation again by itself. Who schedules its own tries calls `begin` for each,
-    `progress` whenever something came, and `delay_s` after a failure.
+    `run` tries an operation again by itself. Callers that schedule their own tries call `begin` for
+    each, `progress` when something arrived, and `delay_s` after a failure.
     """
 
     def __init__(self, policy: RetryPolicy, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class Retries:
             self._since = self._clock.now()
 
     def progress(self) -> None:
-        """Something came that need not be asked for again: failures before it do not count."""
+        """Something arrived that need not be requested again: earlier failures no longer count."""
         self._failures, self._since = 0, self._clock.now()
 
     def delay_s(self, error: Exception) -> float | None:
@@ -87,7 +87,7 @@ class Retries:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the same request may do better later (RFC 9110 §15.5, §15.6; RFC 6585 §4)."""
+    """Whether the same request may succeed later (RFC 9110 §15.5, §15.6; RFC 6585 §4)."""
     if isinstance(error, HttpStatusError):
         return error.status in _TRANSIENT_STATUSES or error.status >= 500
     return isinstance(error, NetworkError)

@@ -1,4 +1,4 @@
-"""Files of the user, as a page hands them over."""
+"""Files of the user that a page hands over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .opfs import OpfsFile
 
 
 class BlobSource:
-    """A `ChunkSource` of a `Blob` or `File`; no more of it is in memory than was asked for."""
+    """A `ChunkSource` over a `Blob` or `File`; only the requested bytes are in memory."""
 
     def __init__(self, blob: Any) -> None:
         self._blob = blob
@@ -31,7 +31,7 @@ class BlobSource:
         return data
 
     async def read_chunk(self, offset: int, length: int) -> Chunk:
-        """The bytes in JavaScript's memory, where our bridge to it is there."""
+        """The bytes in JavaScript's memory, if our bridge is there; else in Python's."""
         between = bridge()
         if between is None:
             return BytesChunk(await self.read(offset, length))

@@ -77,7 +77,7 @@ class _Body(Protocol):
 
 
 class _BridgedBody:
-    """Takes over at once what came in while Python was busy: each await costs 0.1 ms."""
+    """Takes all chunks that arrived while Python was busy at once: each await costs 0.1 ms."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -85,7 +85,7 @@ class _BridgedBody:
     async def read(self) -> memoryview | None:
         if not self._body.length:
             await self._body.wait()
-        length = self._body.length  # more may have come in since
+        length = self._body.length  # more may have arrived since
         if not length:
             return None
         chunk = bytearray(length)
@@ -112,7 +112,7 @@ _landing = TransferBuffer()
 
 
 class _Download:
-    """A GET that JavaScript runs, and who takes its response."""
+    """A GET that JavaScript runs, and the receiver of its response."""
 
     _under_way: ClassVar[dict[int, _Download]] = {}
     _numbers = itertools.count(1)
@@ -131,7 +131,7 @@ class _Download:
         return download is not None and download._take(what, value, text)
 
     def forget(self) -> None:
-        """Nothing is taken any more."""
+        """Later events are ignored."""
         del self._under_way[self.number]
 
     def _take(self, what: int, value: int, text: str) -> bool:
@@ -147,7 +147,7 @@ class _Download:
                 self._receiver.head(value, dict(zip(lines[::2], lines[1::2], strict=True)))
             else:
                 self.ended.set_result(text)
-        except Exception as error:  # noqa: BLE001 - it is raised where the download is waited for
+        except Exception as error:  # noqa: BLE001 - `push` raises it
             self.ended.set_exception(error)
             return False
         return True
@@ -172,7 +172,7 @@ def _notify() -> Any:
 class FetchHttp:
     """An `HttpClient` over `fetch`, past the browser's own cache.
 
-    That cache adds and splits range requests of its own accord, so it is never asked. No referrer
+    That cache adds and splits range requests on its own, so it is bypassed. No referrer
     is sent: the image's server learns this page's origin, which CORS needs, and not its address.
     """
 
@@ -202,7 +202,7 @@ class FetchHttp:
             controller.abort()
             raise
         except js_exception() as error:
-            # The browser's own words name the whole address at times, so they are not passed on.
+            # The browser's own message may contain the whole address, so it is not passed on.
             raise NetworkError(redact_url(url)) from error
         return FetchResponse(url, raw, controller)
 

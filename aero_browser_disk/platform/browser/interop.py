@@ -8,13 +8,13 @@ from ctypes import addressof, c_char
 from typing import Any, cast
 
 ROOT = "aero-browser-disk"
-"""What all of ours in this origin is called: a folder, locks, channels."""
+"""The name of everything of ours in this origin: folder, locks, channels."""
 
 first_byte = c_char.from_buffer
 """`addressof(first_byte(buffer))` is where the bytes of a writable buffer lie in Python's memory.
 
-It is theirs for as long as the buffer is not given back or resized. To have JavaScript ask for a
-buffer itself takes as long as reading 64 KiB.
+The address is valid until the buffer is freed or resized. A Pyodide buffer proxy takes as long as
+reading 64 KiB.
 """
 
 _PAGE = 4096
@@ -42,7 +42,7 @@ class TransferBuffer:
 
 @functools.cache
 def js_exception() -> type[Exception]:
-    """What a JavaScript exception is in Python; asked for on hot paths, so found only once."""
+    """Pyodide's class of JavaScript exceptions, cached for hot paths."""
     from pyodide.ffi import JsException
 
     return cast("type[Exception]", JsException)
@@ -57,7 +57,7 @@ def bridge() -> Any | None:
         return None
     import pyodide_js
 
-    # Not of Pyodide's public interface, so it may be missing in another version.
+    # Not part of Pyodide's public interface, so another version may not have it.
     return found if found.useMemory(getattr(pyodide_js, "_module", None)) else None
 
 
@@ -71,11 +71,11 @@ class RejectionError(Exception):
 
 
 async def call_async(target: Any, method: str, *values: object) -> Any:
-    """What the promise resolves to that a method returns; raises `RejectionError`.
+    """Calls a method and awaits the promise that it returns; raises `RejectionError`.
 
-    Pyodide makes each promise that it sees a future, and takes some reasons of a rejection for no
-    exceptions, among them Chromium's `QuotaExceededError`: that future never ends. So the method is
-    called, and its promise waited for, where Python does not see it.
+    Pyodide wraps each promise in a future that never ends if the reason of a rejection is not an
+    exception to it, such as Chromium's `QuotaExceededError`. So JavaScript calls the method and
+    awaits its promise.
     """
     import js
 

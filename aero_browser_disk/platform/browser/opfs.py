@@ -22,10 +22,10 @@ from .interop import (
     js_object,
 )
 
-_SCRATCH = 128 * 1024  # bytes that go through a buffer at once, where our bridge is missing
+_SCRATCH = 128 * 1024  # bytes copied through a buffer at once, if our bridge is missing
 _MAX_CHUNKS = 64
 _LEFT_BEHIND_WAITS_S = (0.02, 0.05, 0.1, 0.3)
-"""How long the file of a worker that died may stay locked after its other locks are free."""
+"""How long the file of a dead worker may stay locked after its Web Locks are free."""
 
 
 class OpfsFile:
@@ -35,7 +35,7 @@ class OpfsFile:
         self.handle = handle
         """The sync access handle, for JavaScript that reads the file by itself."""
         self._path = path
-        # Bound once: to look a method up costs as much as to call it.
+        # Bound once: looking a method up costs as much as calling it.
         between = bridge()
         self._read_to = between.readerOf(handle) if between else None
         self._write_from = between.writerOf(handle) if between else None
@@ -69,8 +69,8 @@ class OpfsFile:
             raise StorageFullError(self._path)
 
     def read_foreign(self, offset: int, length: int) -> Any | None:
-        """Some bytes as a `Uint8Array` of JavaScript; None when there are not all of them, or
-        where our bridge is missing. Raises as `read_into`.
+        """Reads into a `Uint8Array` of JavaScript; None when the file is too short, or if our
+        bridge is missing. Raises as `read_into`.
         """
         if self._read_new is None:
             return None
@@ -89,7 +89,7 @@ class OpfsFile:
             raise StorageFullError(self._path)
 
     def _write_all(self, view: memoryview, offset: int) -> bool:
-        """Whether all was written: at the quota Firefox writes short, one Chromium says -8."""
+        """Whether all was written: at the quota Firefox writes less, and a Chromium returned -8."""
         length = len(view)
         if self._write_from is None:
             return self._write_in_chunks(view, offset)
@@ -274,7 +274,7 @@ class OpfsStorage:
 
 @contextlib.contextmanager
 def _storage_errors(path: str) -> Iterator[None]:
-    """Maps what looking for a file raises."""
+    """Maps the exceptions of finding and opening a file."""
     try:
         yield
     except (js_exception(), RejectionError) as error:
@@ -285,7 +285,8 @@ def _storage_errors(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _file_errors(path: str) -> Iterator[None]:
-    """Maps what an open file raises: that it is gone, too, when the site's data were cleared."""
+    """Maps the exceptions of an open file, also that it is gone because the site's data was
+    cleared."""
     try:
         yield
     except js_exception() as error:

@@ -1,4 +1,4 @@
-"""What the tabs and workers of an origin have in common: locks, channels, the time."""
+"""Locks and channels between the tabs and workers of an origin, and the clock."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class WebLocks:
 
         try:
             while not await _done_within(held, timeout_s):
-                # Late is not refused: a busy machine may take long to say that the lock is ours.
-                # What was granted before the browser looked, it reports before its response.
+                # Late is not refused: a busy machine may take long to grant a free lock.
+                # A grant that preceded this query is reported before the query's result.
                 has_holder = name in await self.held([name])
                 if has_holder and not held.done():
                     waiting.abort()
@@ -88,7 +88,7 @@ async def _done_within(future: asyncio.Future[None], timeout_s: float | None) ->
 
 
 def _ignore_abort() -> Any:
-    """Takes the rejection of a lock request that was given up."""
+    """Handles the rejection of a cancelled lock request."""
     from pyodide.ffi import create_once_callable
 
     return create_once_callable(lambda _error: None)

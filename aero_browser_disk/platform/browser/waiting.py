@@ -10,7 +10,7 @@ from ..base import Result, Work
 
 
 class SwitchingWaiter:
-    """Waits by `run_sync`: this call is set aside while the event loop goes on."""
+    """Waits by `run_sync`: this call is suspended while the event loop runs."""
 
     may_try = True
 
@@ -20,7 +20,7 @@ class SwitchingWaiter:
 
 
 class SwitchingRunner:
-    """Runs coroutines by `run_sync`, in the event loop that is there."""
+    """Runs coroutines by `run_sync`, in the running event loop."""
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         from pyodide.ffi import run_sync
