@@ -1,6 +1,6 @@
-"""What a disk does, for those who watch: its latest events, and what they add up to each interval.
+"""Records what a disk does: its latest events, and their sums for each interval.
 
-Nothing is recorded until somebody watches, and then only so much: the oldest events go first.
+Nothing is recorded until somebody watches. Memory is bounded: the oldest events are dropped first.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class Activity:
     on: bool = False
     reader_level: int = 0
     """Which layer reports reads and writes. 0: this disk; 1: an overlay over it; 2: the emulator.
-    What a lower layer reports of the same reads is not counted again."""
+    Reports of the same reads by a lower layer are not counted again."""
     dropped: int = 0
     """Events that were dropped for later ones."""
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
     _intervals: deque[Interval] = field(default_factory=lambda: deque(maxlen=MAX_INTERVALS))
 
     def note(self, kind: Kind, offset: int, length: int, reader_level: int = 0) -> None:
-        """Something happened, just now."""
+        """Records an event that happened just now."""
         if reader_level < self.reader_level and kind in _OF_THE_READER:
             return
         at = self.now()
@@ -126,7 +126,7 @@ class Activity:
         intervals = self._intervals
         if not intervals or intervals[-1].index < index:
             intervals.append(Interval(index))
-        return intervals[-1]  # the latest one too when the clock was set back
+        return intervals[-1]  # the latest one also if the clock was set back
 
 
 class _WatchedSource:

@@ -1,4 +1,5 @@
-"""Reads that no guest asked for: they are no part of a boot, and nothing follows from them."""
+"""Reads that are not the guest's: they are not recorded in boot profiles and cause no
+read-ahead."""
 
 from __future__ import annotations
 
@@ -11,12 +12,11 @@ _BACKGROUND: ContextVar[bool] = ContextVar("background", default=False)
 
 @contextlib.contextmanager
 def background_reads() -> Iterator[None]:
-    """Marks the reads within as ours: looking for files, not a guest's.
+    """Marks the reads in a `with` block as ours, such as listing files.
 
-    They are not written into the boot profile, and nothing is read ahead of them: what lies behind
-    a folder's block is mostly another folder's. It holds for whatever disk is read, through
-    overlays and all, because it goes with the task. Not to be held across a `yield`: who takes
-    what is yielded would be marked as well.
+    They are not recorded in the boot profile and cause no read-ahead: the block after a folder's is
+    mostly another folder's. The mark belongs to the task, so it reaches every disk that is read,
+    through overlays too. Do not `yield` within the block: the consumer would be marked as well.
     """
     before = _BACKGROUND.set(True)
     try:

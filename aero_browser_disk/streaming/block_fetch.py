@@ -1,4 +1,4 @@
-"""Blocks on their way: reads that wait for them, and the requests that bring them."""
+"""Reads that wait for blocks, and the requests that fetch them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ..platform.event_loop import bare_future
 from ..remote.retry import Retries
 
 Arrived = Callable[[int, memoryview], None]
-"""Takes the number of a block, and its bytes and those of blocks behind it, whole blocks only.
+"""Takes the number of the first block, and the bytes of it and the following blocks, whole blocks
+only.
 
 The bytes are valid for the length of the call.
 """
@@ -46,10 +47,10 @@ class PendingRead:
     def __init__(self) -> None:
         self.done: asyncio.Future[None] = bare_future()
         self.parts: dict[int, tuple[int, memoryview]] = {}
-        """What is missing: for each block, where the part starts in it, and where it goes."""
+        """What is missing: for each block, the offset in it, and the target of its bytes."""
 
     def wait_for(self, block: int, start: int, target: memoryview) -> None:
-        """Asks for the bytes of `block` from `start`, as many as `target` holds."""
+        """Waits for the bytes of `block` from `start` to fill `target`."""
         self.parts[block] = start, target
 
     def take(self, block: int, data: memoryview) -> None:
@@ -111,7 +112,7 @@ class BlockFetch:
         self._readers.setdefault(block, []).append(read)
 
     def leave(self, block: int, read: PendingRead) -> None:
-        """Takes back `join`."""
+        """Undoes `join`."""
         readers = self._readers.get(block, [])
         if read in readers:
             readers.remove(read)
@@ -146,7 +147,8 @@ class BlockFetch:
             self._partial += chunk
             if len(self._partial) < self._image.block_length(self.left[0]):
                 return
-            # In one go with what is behind it: to keep a block on its own costs more than a copy.
+            # With the blocks after it in one call: caching a block on its own costs more than a
+            # copy.
             chunk, self._partial = memoryview(self._partial), bytearray()
         block_size = self._image.block_size
         stop = len(chunk) if ends_image else len(chunk) // block_size * block_size

@@ -1,4 +1,4 @@
-"""Where the blocks go that requests bring: checked against the digests, then into the cache."""
+"""Takes the blocks of responses: verifies them against the digests, then caches them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BlockSink(Protocol):
 
 
 class VerifiedCache:
-    """A `BlockSink` over a cache. Only what the digests confirm is cached.
+    """A `BlockSink` over a cache. Only verified blocks are cached.
 
     `fresh_until` says until when the server promises that the version is current, in seconds since
     the epoch, 0 without a promise. `committed` is called after each commit.
@@ -46,7 +46,7 @@ class VerifiedCache:
         self.cache = cache
         """May be replaced by another cache of the same image."""
         self.blocks_taken = 0
-        """Blocks that requests brought so far."""
+        """Blocks that requests delivered so far."""
         self._digests = digests
         self._fresh_until = fresh_until
         self._committed = committed

@@ -53,7 +53,7 @@ class BootRecorder:
         return [block for block in blocks if block not in self._blocks]
 
     def forget(self, blocks: list[int]) -> None:
-        """Takes back blocks that were noted and could not be read."""
+        """Removes noted blocks that could not be read."""
         for block in blocks:
             self._blocks.pop(block, None)
 

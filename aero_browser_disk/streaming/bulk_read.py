@@ -1,4 +1,4 @@
-"""Many bytes of a disk for ourselves: to check them, to keep them, to write them elsewhere."""
+"""Reads large parts of a disk, to verify, cache or copy them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Ranges = Sequence[tuple[int, int]]
 
 
 async def read_in_order(disk: Disk, ranges: Ranges) -> AsyncIterator[bytes]:
-    """The bytes of each range, in order; some are under way ahead of the others.
+    """The bytes of each range, in order; several reads are under way at once.
 
-    They are no part of the disk's boot profile. Raises what the disk raises.
+    They are not recorded in the boot profile. Raises what the disk raises.
     """
     under_way: list[asyncio.Task[bytes]] = []
     try:

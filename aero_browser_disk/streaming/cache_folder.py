@@ -1,4 +1,4 @@
-"""Where one image's blocks go: its own files in the storage, else memory, and why."""
+"""Opens the files that cache one image; falls back to memory, with a notice that says why."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .tab_sharing import BlockServer, SharedSource
 MIB, GIB = 1 << 20, 1 << 30
 _MOST_CACHED = 2 * GIB
 _MOST_IN_MEMORY = 256 * MIB
-_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to let its files go
+_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to release its files
 
 
 @dataclass(slots=True)
 class CacheFolder:
-    """Where the blocks of one image go: its files in the storage, else memory."""
+    """The cache files of one image: in the storage, else in memory."""
 
     path: str
     storage: Storage
@@ -49,7 +49,8 @@ class CacheFolder:
 
     @classmethod
     async def open(cls, platform: Platform, path: str) -> CacheFolder:
-        """The image's own files if they can be had, else files in memory, with a notice why."""
+        """The image's files if they can be opened, else files in memory, with a notice that says
+        why."""
         if platform.storage.kind == "memory":
             return await cls._in_memory(path, "memory-cache")
         lock = await platform.locks.acquire(path, _TAB_LEAVES_WITHIN_S)
@@ -78,7 +79,7 @@ class CacheFolder:
     def fresh_image(
         self, platform: Platform, access: Access, block_size: int
     ) -> RemoteImage | None:
-        """The cached version, while the server's promise that it is current lasts."""
+        """The cached version while it is fresh (`max-age`)."""
         fresh_for_s = self.store.fresh_until - platform.clock.now()
         image = self.stored_image(platform, access, block_size) if fresh_for_s > 0 else None
         if image is not None:
@@ -96,7 +97,7 @@ class CacheFolder:
         return RemoteImage(platform.http, access, version, Traffic())
 
     def stored_disk(self, file: ImageVersion, block_size: int) -> tuple[str, int] | None:
-        """As which format that version of a file was cached, and how many bytes the disk has."""
+        """The format in which that version of a file was cached, and the size of the disk."""
         stored = self.store.image
         if stored is None or stored.block_size != block_size or not file.validator:
             return None
@@ -150,13 +151,13 @@ class CacheFolder:
         return await self._limit_for_all() if asked is None else asked
 
     async def _limit_for_all(self) -> int:
-        """What all caches may have together: at least what was asked for this one."""
+        """The limit of all caches together: at least this one's."""
         return max(self.asked, min(_MOST_CACHED, (await self.storage.estimate()).quota // 2))
 
     async def make_room(self, platform: Platform, needed: int) -> int:
         """How many bytes this cache may have, at most `needed` if others have the rest.
 
-        Caches of images that nobody has open go, as far as the limit for all asks for it.
+        Removes caches of images that are not open, as far as the limit of all caches requires.
         """
         if self.storage.kind == "memory":
             return needed
@@ -201,7 +202,7 @@ class CacheFolder:
         self.share(platform, disk, None, limit)
 
     async def note(self, platform: Platform, name: str, version: ImageVersion) -> None:
-        """Notes for the library's list what image this is of; `name` has nothing secret in it."""
+        """Notes the image's name and version for the library's list; `name` has no secrets."""
         if self.storage.kind == "memory":
             return
         now = platform.clock.now()
@@ -225,7 +226,7 @@ class CacheFolder:
             file.close()
 
     async def save_profile(self, profile: BootProfile) -> None:
-        """Keeps a boot profile for the next session. What cannot be kept is left."""
+        """Saves a boot profile for the next session. Failures are ignored."""
         if self.storage.kind == "memory" or not profile.validator:
             return
         encoded = profile.encode()
@@ -240,7 +241,7 @@ class CacheFolder:
             return
 
     def close(self) -> None:
-        """Lets the files go. Idempotent."""
+        """Releases the files. Idempotent."""
         if self.taking_over is not None:
             self.taking_over.cancel()
         if self.server is not None:

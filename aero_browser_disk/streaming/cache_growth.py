@@ -12,13 +12,14 @@ _STEP = 8 << 20  # bytes
 _RETRY_AFTER_S = 15.0
 
 MakeRoom = Callable[[int], Awaitable[int]]
-"""Asked for so many bytes, says how many the cache may have. Caches that nobody has open may go."""
+"""Takes how many bytes the cache needs, returns how many it may have. May remove caches of images
+that are not open."""
 
 
 class CacheGrowth:
     """Asks for more space before a cache needs it.
 
-    The question takes time, so it is asked ahead, and not again for a while after it was refused.
+    That takes time, so it asks ahead, and pauses for a while after a refusal.
     `grown` is called when there may be more space than before.
     """
 
@@ -35,13 +36,14 @@ class CacheGrowth:
         self._make_room = make_room
         self._grown = grown
         self._granted = 0  # bytes that the cache may grow to
-        self._ask_again_at = 0.0  # 0 unless the last question was refused
+        self._ask_again_at = 0.0  # 0 unless the last request was refused
         self._asking: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def has_free_space(self) -> bool:
-        """Whether a block that no read waits for may be cached; not while that is being asked."""
+        """Whether a block that no read waits for may be cached; false while a request for space is
+        pending."""
         return self._asking is None and self.cache.has_free_space
 
     @property
@@ -61,7 +63,7 @@ class CacheGrowth:
         self.check()
 
     async def close(self) -> None:
-        """Asks no more; returns when nothing is being asked."""
+        """Stops; returns when no request for space is pending."""
         self._closed = True
         if self._asking is not None:
             await self._asking
@@ -79,7 +81,7 @@ class CacheGrowth:
     def _take(self, wanted: int, capacity: int) -> None:
         is_refused = capacity < wanted
         self._granted = min(capacity, wanted)  # other caches grow too: no more than this at once
-        # Until it is refused the cache may grow further: what comes in while a question is under
-        # way must not evict what is there.
+        # Until a refusal the cache may grow further: blocks that arrive meanwhile must not evict
+        # others.
         self.cache.allow(capacity if is_refused else self.cache.limit)
         self._ask_again_at = self._clock.now() + _RETRY_AFTER_S if is_refused else 0.0

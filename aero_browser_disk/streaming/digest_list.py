@@ -1,8 +1,8 @@
-"""The digest list of an image: what each chunk of it must hash to, before it is believed.
+"""The digest list of an image: the SHA-256 of each chunk, which its bytes must match.
 
 A list is a small JSON document next to the image. Whoever trusts the list trusts every byte that
-passes `verify`. Two ways to trust it: its pin, which is the SHA-256 of the document and may travel
-in a page or a URL, and an Ed25519 signature by a key that the reader knows.
+passes `verify`. There are two ways to trust it: its pin, which is the SHA-256 of the document and
+may be part of a page or a URL, and an Ed25519 signature by a key that the reader knows.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class DigestList:
 
     @property
     def signed_bytes(self) -> bytes:
-        """What a signature covers: all that the list says, however it is written down."""
+        """The bytes that a signature covers: the list's content, whatever its JSON looks like."""
         said = f"{FORMAT} {_VERSION}\nsize {self.size}\nchunk_size {self.chunk_size}\nsha256 "
         return said.encode() + hashlib.sha256(self.digests).hexdigest().encode() + b"\n"
 
     async def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the owner of an Ed25519 public key (32 bytes) signed all that the list says.
+        """Whether the owner of an Ed25519 public key (32 bytes) signed the list.
 
         Raises `SignaturesUnavailableError` where nothing can check a signature.
         """
@@ -84,7 +84,7 @@ class DigestList:
         return pin_of(self.encode())
 
     def verify(self, chunk_index: int, data: bytes | bytearray | memoryview) -> bool:
-        """Whether `data` is that chunk, all of it. Raises `IndexError` when there is none."""
+        """Whether `data` is exactly that chunk. Raises `IndexError` when there is none."""
         if not 0 <= chunk_index < self.chunk_count:
             raise IndexError(f"chunk {chunk_index} of {self.chunk_count}")
         start = chunk_index * DIGEST_LENGTH
@@ -118,12 +118,12 @@ class DigestList:
 
 
 def pin_of(encoded: bytes) -> str:
-    """The pin of a list as it came: its SHA-256 in hex."""
+    """The pin of an encoded list: its SHA-256 in hex."""
     return hashlib.sha256(encoded).hexdigest()
 
 
 def digests_of(chunks: Iterable[bytes], chunk_size: int = DEFAULT_CHUNK_SIZE) -> DigestList:
-    """The list of an image that comes in chunks of any length, in order."""
+    """The list of an image given in chunks of any length, in order."""
     size, filled = 0, 0
     digests = bytearray()
     hasher = hashlib.sha256()

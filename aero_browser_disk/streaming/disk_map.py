@@ -1,7 +1,6 @@
-"""A disk as a row of cells: which of it is stored here, and where something happens.
+"""The map of a disk as a row of cells: what is stored locally, and what is read or fetched.
 
-A cell is a power of two of blocks, so that its borders are borders of blocks and stay where they
-are while the map is looked at from nearer or farther away.
+A cell is a power of two of blocks, so its edges are edges of blocks at every zoom level.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FETCHED_NOW, IN_PROFILE = 1, 2
 """Marks of a cell: a request for some of it is under way; the boot profile names some of it."""
 RECENT_S = 6.0
 MAX_CELLS = 1 << 15
-_MAX_HOT = 2000  # events that a look at the map goes through
+_MAX_HOT = 2000  # events that one drawing of the map looks at
 _REST = 30  # times the time that counting what is stored takes, between two counts
 
 LocalRange = tuple[int, int]  # offset and length in bytes
@@ -35,23 +34,23 @@ class MappedDisk(Protocol):
 
     @property
     def activity(self) -> Activity:
-        """What it does."""
+        """Its recorded activity."""
 
     @property
     def is_all_here(self) -> bool:
-        """Whether nothing of it comes from the net, so that what is not written is zeros."""
+        """Whether it needs no network, so that everything unwritten is zeros."""
 
     def local_ranges(self) -> Iterable[LocalRange]:
-        """What of it is kept here otherwise than in blocks."""
+        """The ranges that are stored locally in other ways than blocks."""
 
     def cached_blocks(self) -> Collection[int]:
-        """The blocks that are kept here, in no order."""
+        """The blocks that are cached, in no order."""
 
     def blocks_under_way(self) -> Iterable[int]:
-        """The blocks that requests are out for."""
+        """The blocks that are being fetched."""
 
     def profile_blocks(self) -> Iterable[int]:
-        """The blocks that the boot profile names."""
+        """The blocks in the boot profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +200,7 @@ def _heat(activity: Activity, start: int, cell_size: int, count: int) -> bytes:
 
 
 def cell_states(cells: Cells, index: int) -> Sequence[str]:
-    """What holds of one cell, in words of this module's: for a text that says so."""
+    """The states of one cell, by the names that texts are looked up by."""
     states = []
     if cells.marks[index] & FETCHED_NOW:
         states.append("fetched")

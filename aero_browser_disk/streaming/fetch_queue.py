@@ -1,8 +1,8 @@
 """The requests to an image's server: for which blocks, in which order, how many at a time.
 
-Reads go before everything else. What is fetched ahead of them is not queued here: when a request
-may start and no read waits, each background source is asked for its next blocks, the most important
-one first. So blocks that nobody wants any more are never requested.
+Reads go first. Background fetches are not queued: when a request may start and no read waits, the
+background sources are asked for their next blocks, the most important source first. So blocks that
+are no longer wanted are never requested.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RangeSource(Protocol):
 
 
 class BackgroundSource(Protocol):
-    """Wants blocks that no read waits for."""
+    """A source of blocks to fetch that no read waits for, such as read-ahead."""
 
     def next_run(self, is_missing: IsMissing) -> range | PackedBlocks | None:
         """Missing blocks to fetch next; None when there are none. Of packed ones some are missing.
@@ -46,7 +46,7 @@ class BackgroundSource(Protocol):
 
 
 class FetchQueue:
-    """Fetches the blocks that reads wait for, and behind them blocks that are likely to be read.
+    """Fetches the blocks that reads wait for, then blocks that are likely to be read.
 
     A read joins the requests under way for its blocks, and starts requests for the others. At most
     `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Where
@@ -90,7 +90,7 @@ class FetchQueue:
 
     @property
     def under_way(self) -> Collection[int]:
-        """The blocks that are asked for, or waiting for a request slot."""
+        """The blocks that are being fetched or wait for a request slot."""
         return self._arriving.keys()
 
     def is_missing(self, block: int) -> bool:
@@ -98,11 +98,12 @@ class FetchQueue:
         return 0 <= block < self._blocks and block not in self._arriving and block not in self._sink
 
     async def read(self, read: PendingRead, ahead: Iterable[int] = ()) -> None:
-        """Returns once all parts of `read` are filled; raises what kept one from coming.
+        """Returns once all parts of `read` are filled; raises the error of a block that could not
+        be fetched.
 
-        Blocks of `ahead` that are missing and adjacent to one that this read asks for come with it.
+        Missing blocks of `ahead` that are adjacent to a requested one are fetched with it.
         """
-        if not read.parts:  # storage that failed a moment ago gave all of it the second time
+        if not read.parts:  # the cache had all of it at the second look
             return
         unrequested = []
         for block in read.parts:
@@ -124,9 +125,9 @@ class FetchQueue:
             raise
 
     def pump(self) -> None:
-        """Starts what may run now. To be called when a background source has something new."""
+        """Starts the requests that may run now. Call it when a background source has new blocks."""
         if self._is_pumping:
-            return  # a request ended as soon as it was started: the loop below goes on
+            return  # a request ended as soon as it started: the loop below goes on
         self._is_pumping = True
         try:
             while (fetch := self._next()) is not None:
@@ -135,7 +136,7 @@ class FetchQueue:
             self._is_pumping = False
 
     async def close(self, error: Exception) -> None:
-        """Gives everything up; whoever waits gets `error`."""
+        """Cancels everything; waiting reads raise `error`."""
         self.background.clear()
         for fetch in set(self._arriving.values()):
             fetch.fail(error)
@@ -224,12 +225,12 @@ class FetchQueue:
         self._running.add(fetch)
         fetch.is_retrying = False
         task = owned_task(self._run(fetch), partial(self._ended, fetch), eager=True)
-        if not task.done():  # else it may have been followed by one that tries again
+        if not task.done():  # else a retry may have replaced it
             fetch.task = task
             self._tasks.add(task)
 
     def _ended(self, fetch: BlockFetch, task: asyncio.Task[None]) -> None:
-        """Gives back what a request took when it was started, even if it never ran."""
+        """Releases what a request took when it was started, even if it never ran."""
         self._running.discard(fetch)
         self._tasks.discard(task)
         if not fetch.is_retrying:
@@ -273,7 +274,7 @@ class FetchQueue:
         self.pump()
 
     def _rest(self) -> None:
-        """Leaves a server that fails alone for a while, as far as no read waits for it."""
+        """Pauses background requests to a failing server for a while."""
         if self.background and not self._background_rests:
             self._background_failures += 1
             self._background_rests = True
@@ -285,7 +286,7 @@ class FetchQueue:
         self.pump()
 
     def _shorten(self, fetch: BlockFetch) -> None:
-        """Asks for what is left in shorter requests, from now on for everything."""
+        """Splits what is left into shorter requests, and limits all later ones too."""
         self.max_blocks = max(1, min(self.max_blocks, len(fetch.left)) // 2)
         for part in reversed(fetch.split(self.max_blocks)):  # a run: packed ones are no request
             for block in part.left:
@@ -311,7 +312,7 @@ class FetchQueue:
             del self._arriving[block]
 
     def _leave(self, read: PendingRead) -> None:
-        """Gives up the requests that only a read which has ended waits for."""
+        """Cancels requests that only this ended read waited for."""
         left: dict[BlockFetch, None] = {}
         for block in read.parts:
             fetch = self._arriving.get(block)
@@ -324,7 +325,7 @@ class FetchQueue:
         self.pump()
 
     def _give_up(self, fetch: BlockFetch) -> None:
-        # Forgotten at once: a read that comes now must start a request of its own.
+        # Forgotten at once: a later read must start a request of its own.
         self._forget(fetch)
         if fetch in self._waiting:
             self._waiting.remove(fetch)

@@ -1,7 +1,7 @@
-"""The blocks of a disk in a file of another format, read in place on its server.
+"""Streams the disk in a remote file of another format, such as qcow2.
 
-Everything above works on the bytes of the disk: blocks are cached unpacked, and reads, read-ahead
-and profiles do not know of the format. Here a range of the disk becomes ranges of the file.
+It maps ranges of the disk to ranges of the file and unpacks them. The layers above see only the
+disk: blocks are cached unpacked, and reads, read-ahead and profiles do not depend on the format.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from .fetch_queue import RangeSource
 
 RAW = "raw"
 _CHUNK = 256 << 10
-_MAX_PACKED = 1 << 20  # bytes of the disk that are read and unpacked in one go
+_MAX_PACKED = 1 << 20  # bytes of the disk that are read and unpacked at once
 _VALIDATOR = re.compile(r"([a-z0-9-]{1,32}) (\d{1,16}) (.+)", re.DOTALL)
 
 
 def disk_version(format_name: str, size: int, file: ImageVersion) -> ImageVersion:
-    """The version of the disk of `size` bytes that a version of a file holds, read as that format.
+    """The version of the disk in a version of a file that is read as this format; `size` is the
+    disk's, in bytes.
 
-    It is another one for each format, so that no cache or overlay of one is taken for the other's.
+    It includes the format, so that a cache or overlay is never used for another format.
     """
     if format_name == RAW:
         return file
@@ -38,7 +39,7 @@ def disk_version(format_name: str, size: int, file: ImageVersion) -> ImageVersio
 def file_version(stored: StoredImage) -> tuple[str, ImageVersion]:
     """The format and the version of the file whose disk is cached: undoes `disk_version`.
 
-    No validator of a raw image is taken for one: entity tags begin with a quotation mark, and dates
+    A raw image's validator never looks like one: entity tags begin with a quotation mark, dates
     with a capital letter.
     """
     found = _VALIDATOR.fullmatch(stored.validator)
@@ -48,7 +49,7 @@ def file_version(stored: StoredImage) -> tuple[str, ImageVersion]:
 
 
 class FileSource:
-    """A version of a file on its server, as a `ByteSource`. It does not try again."""
+    """A version of a remote file as a `ByteSource`. It does not retry."""
 
     def __init__(self, file: RangeSource, size: int) -> None:
         self.size = size
@@ -82,7 +83,7 @@ class LayoutSource:
     async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
         """Hands the bytes of `byte_range` to `deliver`, in order.
 
-        Raises what the server does, and `DamagedImageError`; what was delivered is still right.
+        Raises the server's errors and `DamagedImageError`; bytes delivered before are valid.
         """
         reader = await self._opened()
         packed: list[Segment] = []
@@ -120,7 +121,7 @@ class LayoutSource:
 
 
 async def _deliver_packed(reader: LayoutReader, packed: list[Segment], deliver: Arrived) -> None:
-    """Segments that follow one another, read and unpacked together."""
+    """Delivers adjacent segments, read and unpacked together."""
     if packed:
         start = packed[0].start
         data = await reader.read(start, packed[-1].stop - start)

@@ -1,4 +1,4 @@
-"""From an address to a disk: the gate, the version, and a cache for it."""
+"""Opens a URL as a disk: checks the consent, pins the version, opens the cache."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def _open(
         raise
     try:
         if chosen.first_block:
-            with contextlib.suppress(IntegrityError):  # reading it again says so, or mends it
+            with contextlib.suppress(IntegrityError):  # a later read raises the error or succeeds
                 disk.take_first_block(chosen.first_block)
         await disk.prime()
     except BaseException:
@@ -126,7 +126,7 @@ class _Chosen:
     """How a file is read: the version of the disk in it, and what its bytes come from.
 
     Without a `source` the bytes of the file are those of the disk. `first_block` is the first block
-    of the disk, if it was fetched to see that.
+    of the disk, if it was fetched to recognise the format.
     """
 
     version: ImageVersion
@@ -154,9 +154,9 @@ async def _choose_format(
     block_size: int,
     retry: RetryPolicy,
 ) -> _Chosen:
-    """Reads the file as that format; "auto" is what its cache or its first block says.
+    """Chooses the format; "auto" takes it from the cache or recognises it by the first block.
 
-    So a raw image takes no more requests than it did. Raises `UnsupportedImageError` and
+    So a raw image takes no extra request. Raises `UnsupportedImageError` and
     `DamagedImageError`.
     """
     clock = platform.clock
@@ -198,7 +198,7 @@ async def _choose_format(
 async def _probe(
     platform: Platform, access: Access, retry: RetryPolicy, folder: CacheFolder, block_size: int
 ) -> RemoteImage:
-    """The version of now; the cached one while the server cannot be reached."""
+    """The current version; the cached one while the server cannot be reached."""
 
     async def probe() -> RemoteImage:
         try:
@@ -220,7 +220,7 @@ async def _fitting_profile(
     folder: CacheFolder,
     image: RemoteImage,
 ) -> BootProfile | None:
-    """The boot profile to use; one that was given and is of another version gets a notice."""
+    """The boot profile to use; adds a notice if the given one is of another version."""
     profile = given
     if wanted == "auto":
         profile = await folder.load_profile() or await _offered_profile(image)
@@ -232,7 +232,7 @@ async def _fitting_profile(
 
 
 async def _offered_profile(image: RemoteImage) -> BootProfile | None:
-    """The boot profile that the image's server offers, if it can be had and read."""
+    """The boot profile that the image's server offers, if it can be downloaded and read."""
     link = image.links.get(PROFILE_RELATION)
     if link is None:
         return None

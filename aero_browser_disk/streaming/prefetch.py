@@ -1,4 +1,4 @@
-"""What is fetched though no read asks for it: a boot profile's blocks, or the whole image."""
+"""Background sources: the blocks of a boot profile, or the whole image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _BRIDGED = 1  # blocks between two runs that cost less than a request of their o
 class ProfileReplay:
     """Fetches the blocks of a boot profile, in requests of at most `max_blocks` blocks.
 
-    Neighbours come together wherever in the boot they are needed, the runs in the order in which
-    the boot first needs any block of them: fewer round trips gain more than an exact order does
-    (measured by replaying a Debian boot: 1.08 times the bound, against 1.14 in exact order).
+    Adjacent blocks are fetched together, in the order in which the boot first needs any block of a
+    run: fewer round trips gain more than the exact order does (measured by replaying a Debian boot:
+    1.08 times the bound, against 1.14 in exact order).
     """
 
     def __init__(self, blocks: Sequence[int], max_blocks: int) -> None:
         self._runs = deque(_runs_by_first_use(blocks, max_blocks))
 
     def is_done(self) -> bool:
-        """Whether all of it was asked for."""
+        """Whether all of it was requested."""
         return not self._runs
 
     def next_run(self, is_missing: IsMissing) -> range | None:

@@ -1,4 +1,5 @@
-"""How far to read ahead of a guest: streams of reads, each with a window that earns its size."""
+"""Decides how far to read ahead: streams of reads, each with a window that grows as it proves
+right."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ KIB, MIB = 1 << 10, 1 << 20
 _WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB)
 """Windows of a new stream after a read of one block and after a longer one; the modest size, the
 length from which a stream is long, and the largest window of all."""
-_REQUEST = 2 * MIB  # several at a time are quicker than one, and give way to a read sooner
+_REQUEST = 2 * MIB  # several requests are faster than one, and let a read start sooner
 _REGION = MIB
-_MAX_BUSY = 3  # times the first window, where several streams began in one region
+_MAX_BUSY = 3  # factor of the first window where several streams began in one region
 _MAX_REGIONS = 4096
 _MAX_STREAMS = 16
-_GONE_ON_OFTEN = 0.3  # the share of streams that are continued, from which on guessing is worth it
+_GONE_ON_OFTEN = 0.3  # the share of continued streams from which guessing pays off
 _MAX_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
 
@@ -51,7 +52,7 @@ class ReadAhead:
         self.used = 0
         """Blocks fetched ahead that were read later."""
         self.wasted = 0
-        """Blocks fetched ahead that nobody read for long."""
+        """Blocks fetched ahead and not read for a long time."""
         self._blocks = blocks
         self._after_one, self._after_more, self._modest, self._long, self._max_window = (
             max(1, size // block_size) for size in _WINDOWS
@@ -59,8 +60,8 @@ class ReadAhead:
         self._strides = Strides(blocks, block_size)
         self._request = max(1, _REQUEST // block_size)
         self._region = max(1, _REGION // block_size)
-        self._trust = 1.0  # the share of what was fetched ahead that was read, lately
-        self._continued = 1.0  # the share of streams that were continued, lately
+        self._trust = 1.0  # the recent share of blocks fetched ahead that were read
+        self._continued = 1.0  # the recent share of streams that were continued
         self._begun: OrderedDict[int, int] = OrderedDict()  # streams, by region
         self._streams: list[_Stream] = []  # the most recently continued first
         self._unread: OrderedDict[int, None] = OrderedDict()
@@ -90,7 +91,7 @@ class ReadAhead:
             return run
         for stream in self._streams:
             if stream.planned >= stream.next + stream.window:
-                continue  # mostly: all of it was wanted before
+                continue  # the usual case: all of it was wanted before
             wanted = self._wanted(stream)
             for block in wanted:
                 stream.planned = block + 1

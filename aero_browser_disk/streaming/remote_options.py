@@ -108,7 +108,7 @@ class RemoteSettings:
 async def _read_digests(
     encoded: bytes | None, pin: str | None, key: str | None
 ) -> DigestList | None:
-    """The list, if it is the one that the pin and the key say."""
+    """The list, verified by the pin and the key."""
     if encoded is None:
         for option, value in (("digests_sha256", pin), ("digests_key", key)):
             if value is not None:

@@ -1,4 +1,4 @@
-"""How the memory that a disk shares is divided into frames.
+"""Divides the memory that a disk shares into frames.
 
 `web/lib/shared-protocol.mjs` describes that memory. A block may be in any of the `WAYS` frames of
 one set, so that a reader finds it by looking at one cache line, and the table needs no memory but
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 WAYS = 8
 MAX_BLOCKS = 1 << 31
 SMALLEST_FRAME = 4096
-LARGEST_FRAME = 65_536  # a miss brings a whole one in, for a read that may want 512 bytes of it
+LARGEST_FRAME = 65_536  # a miss fills a whole frame, for a read of perhaps 512 bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Responds to the clients of a disk's shared memory: blocks go into frames, requests to the disk.
+"""Serves a disk to other threads through shared memory: fills frames with blocks and responds to
+requests.
 
 Requests that need no waiting get their response in the call that asks. The protocol is described in
 `web/lib/shared-protocol.mjs`.
@@ -41,16 +42,16 @@ BUFFER_BYTES = 256 * 1024
 """Bytes that go with one request, at most."""
 
 FRAMED = 64 * 1024
-"""Reads up to that fill frames; longer ones are rarely read again."""
+"""Reads up to this length fill frames; longer ones are rarely read again."""
 
-_MAX_AHEAD = 8 << 20  # bytes of a long read that are asked of the disk together
+_MAX_AHEAD = 8 << 20  # bytes of a long read that are read from the disk at once
 _MAX_FAILURE = 16 * 1024
 _MAX_STAGE = 256 << 20
 
 
 @runtime_checkable
 class Changing(Protocol):
-    """A disk that says when bytes are to be read anew."""
+    """A disk that reports changes of its bytes."""
 
     def watch(self, changed: Callable[[int, int], None]) -> None:
         """Has `changed(offset, length)` called for each change, before it is acknowledged."""
@@ -58,7 +59,7 @@ class Changing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SharedStats:
-    """What clients found in shared memory, and what there is of it. Sizes in bytes."""
+    """Counters of the clients' reads, and the size of the memory in bytes."""
 
     reads: int
     bytes_read: int
@@ -86,13 +87,15 @@ class SharedDisk:
         self._locate = disk.locate if isinstance(disk, Locating) else _nowhere
         self._shift = self.geometry.frame_shift
         self._file: File | None = None  # that blocks are read from
-        self._changes = 0  # what was read before a change and put later may be stale
+        self._changes = 0  # counts changes: data read before one and put after it may be stale
         self._clients: set[int] = set()
         self._numbers = itertools.count(1)
         self._closed = False
         self._gone_reads = self._gone_bytes = 0
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
-        self._ahead: dict[int, tuple[int, memoryview]] = {}  # by client: what follows its last read
+        self._ahead: dict[
+            int, tuple[int, memoryview]
+        ] = {}  # by client: the offset after its last read
         self._staged: dict[int, bytearray] = {}  # by client: the beginning of a long write
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────
@@ -104,7 +107,7 @@ class SharedDisk:
         return client, self.memory.add_client(client)
 
     def remove_client(self, client: int) -> None:
-        """Forgets a client that has gone, and gives up what it asked for. Idempotent."""
+        """Removes a client that is gone, and cancels its requests. Idempotent."""
         if client not in self._clients:
             return
         reads, byte_count = self.memory.counters(client)
@@ -149,7 +152,7 @@ class SharedDisk:
     def offset_of(self, block: int) -> int:
         """The offset of a block in the file that `share_file` named; -1 when it is not there.
 
-        The one call for a block that is cached, so it does nothing else. Never raises.
+        The only call for a cached block, so it does nothing else. Never raises.
         """
         if self._closed:
             return -1
@@ -157,7 +160,7 @@ class SharedDisk:
         try:
             found = self._locate(offset, min(1 << self._shift, self._size - offset))
         except DiskError:
-            return -1  # `respond` will say
+            return -1  # `respond` raises it
         if found is None:
             return -1
         if found[0] is not self._file and not self._use(found[0]):
@@ -235,7 +238,7 @@ class SharedDisk:
         return IN_FRAMES
 
     def _bring(self, block: int) -> bool:
-        """Puts a block into a frame, if the disk has it at hand."""
+        """Puts a block into a frame if the disk can read it without waiting."""
         data = bytearray(self.geometry.block_length(block))
         at_hand = self._disk.try_read_into(block << self._shift, data)
         if at_hand:
@@ -243,7 +246,7 @@ class SharedDisk:
         return at_hand
 
     async def _fetch_blocks(self, client: int, entry: int, offset: int, length: int) -> int:
-        """Reads what must be waited for, as whole blocks, and puts them into frames."""
+        """Reads blocks that need waiting, and puts them into frames."""
         shift, size = self._shift, self.geometry.frame_size
         first, last = offset >> shift, (offset + length - 1) >> shift
         start, stop = first << shift, min(last + 1 << shift, self._size)
@@ -252,8 +255,8 @@ class SharedDisk:
         await self._disk.read_into(start, data)
         with memoryview(data) as view:
             if changes != self._changes:
-                # Some of it may have become other bytes since it was read: fit for this read, which
-                # began before, and for no other.
+                # Some of it may have changed since it was read: valid for this read, which began
+                # before, and for no other.
                 self.memory.put_buffer(client, entry, 0, view[offset - start :][:length])
                 return OK
             for block in range(first, last + 1):
@@ -279,7 +282,7 @@ class SharedDisk:
         )
 
     async def _fetch(self, client: int, entry: int, offset: int, length: int, extra: int) -> int:
-        """Reads what must be waited for, with what the same read will ask for next."""
+        """Reads bytes that need waiting, with those that the same long read will request next."""
         stop = min(offset + length + min(extra, _MAX_AHEAD), self._size)
         data = bytearray(stop - offset)
         await self._disk.read_into(offset, data)
@@ -340,4 +343,4 @@ async def _done(change: Callable[..., Coroutine[object, object, None]], *values:
 
 
 def _nowhere(offset: int, length: int) -> None:
-    """Where the bytes lie of a disk that cannot say."""
+    """`locate` of a disk that has none."""

@@ -1,4 +1,5 @@
-"""The read path of a remote image: cache, else a fetch under way, else the network."""
+"""The disk of a remote image: reads from the cache, else joins a fetch, else requests from the
+server."""
 
 from __future__ import annotations
 
@@ -56,10 +57,10 @@ class ServerImage(Protocol):
 class StreamingDisk(ClosesOnExit):
     """A read-only `Disk` over a remote image.
 
-    A read takes cached blocks from the cache, in a plain call. For the others it waits: the
-    `FetchQueue` asks the server for them, or joins requests under way, and hands what comes to the
-    `BlockSink`, which checks and caches it. Blocks that no read waits for are fetched behind reads:
-    those of the boot profile, then what read-ahead expects, then the whole image if that is wanted.
+    A read takes cached blocks from the cache, in a plain call. For others it waits: the
+    `FetchQueue` requests them from the server, or joins requests under way, and hands them to the
+    `BlockSink`, which verifies and caches them. When no read waits, the queue fetches the blocks of
+    the boot profile, then those that read-ahead expects, then the whole image if that is wanted.
 
     `source` has the bytes, best in units of `unit` bytes. `bundle` is what a boot reads, in its
     order. `make_room` and `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close`
@@ -123,7 +124,7 @@ class StreamingDisk(ClosesOnExit):
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
         self._read_ahead = ReadAhead(blocks, block_size) if read_ahead else None
-        # No more of the profile than leaves space for what is read: else it evicts itself.
+        # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
         )
@@ -142,7 +143,7 @@ class StreamingDisk(ClosesOnExit):
 
     @property
     def stored_image(self) -> StoredImage:
-        """What a cache of this disk must be of."""
+        """The image that a cache of this disk must belong to."""
         return self._cache.image
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
@@ -165,7 +166,7 @@ class StreamingDisk(ClosesOnExit):
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
         """The cache's file and the offset in it of bytes that lie there in one run, else None.
 
-        Counts as a read of them, which the caller is to do. Raises as `try_read_into` does.
+        Counts as a read, which the caller does itself. Raises as `try_read_into` does.
         """
         stop = offset + length
         if self._closed or not 0 <= offset < stop <= self._size:
@@ -221,9 +222,9 @@ class StreamingDisk(ClosesOnExit):
         raise ReadOnlyError
 
     def take_first_block(self, data: bytes) -> None:
-        """Caches the first block, which was fetched to see what the file is.
+        """Caches the first block, which was fetched to recognise the format.
 
-        Raises `IntegrityError` when the digests deny it.
+        Raises `IntegrityError` when it does not match the digests.
         """
         self._sink.reserve(range(1))
         self._sink.put(0, memoryview(data))
@@ -232,7 +233,7 @@ class StreamingDisk(ClosesOnExit):
     async def prime(self) -> None:
         """Fetches the first block, which every reader of a disk asks for, unless it is cached.
 
-        So a server that cannot serve ranges is found out when the disk is opened.
+        So opening fails if the server cannot serve ranges.
         """
         if not self._bundle.is_done():
             self._queue.pump()  # the boot begins with what it has
@@ -244,7 +245,7 @@ class StreamingDisk(ClosesOnExit):
         self._queue.pump()
 
     def adopt(self, cache: BlockCache, storage: StorageKind, notices: list[Notice]) -> None:
-        """Goes on with another cache of the same image; what was read goes along from the old."""
+        """Switches to another cache of the same image, and copies the blocks that were read."""
         old = self._cache
         self._cache = self._sink.cache = self._growth.cache = cache
         self._storage, self._opening_notices = storage, tuple(notices)
@@ -257,11 +258,11 @@ class StreamingDisk(ClosesOnExit):
     # ── the whole image, and its boot ────────────────────────────────────────────────────────────
 
     def keep_whole_image(self) -> None:
-        """Downloads all that is missing, behind everything else, until `pause_keeping`.
+        """Downloads all missing blocks, after everything else, until `pause_keeping`.
 
-        Goes on where it was, after a restart too. `stats` has the progress. Stops with the notice
-        `storage-full` when the storage is full, and tries again when it is called again. Raises
-        `InvalidOptionError` when the cache's limit is below the size of the image.
+        Continues where it stopped, also after a restart. `stats` has the progress. Stops with the
+        notice `storage-full` when the storage is full, and tries again when it is called again.
+        Raises `InvalidOptionError` when the cache's limit is below the size of the image.
         """
         self._check(0, 0)
         if self._cache.limit < self._size:
@@ -273,13 +274,13 @@ class StreamingDisk(ClosesOnExit):
         self._queue.pump()
 
     def pause_keeping(self) -> None:
-        """Stops `keep_whole_image`; what is under way is still kept."""
+        """Stops `keep_whole_image`; requests under way are still cached."""
         self._whole_image.wanted = False
 
     def boot_profile(self) -> BootProfile:
         """The blocks read since the disk was opened, in the order of their first read.
 
-        Of a long session only the beginning: at most 256 MiB.
+        In a long session only the first 256 MiB.
         """
         return self._boot.profile()
 
@@ -287,11 +288,11 @@ class StreamingDisk(ClosesOnExit):
 
     @property
     def is_all_here(self) -> bool:
-        """It is not, however much of it is cached."""
+        """Always false, however much is cached."""
         return False
 
     def local_ranges(self) -> Collection[tuple[int, int]]:
-        """None: all that is kept is in blocks."""
+        """Empty: everything stored is in blocks."""
         return ()
 
     def cached_blocks(self) -> Collection[int]:
@@ -299,7 +300,7 @@ class StreamingDisk(ClosesOnExit):
         return self._cache.cached
 
     def blocks_under_way(self) -> Collection[int]:
-        """The blocks that requests are out for, or will be."""
+        """The blocks that are being fetched or wait for a request slot."""
         return self._queue.under_way
 
     def profile_blocks(self) -> Collection[int]:
@@ -326,7 +327,7 @@ class StreamingDisk(ClosesOnExit):
         )
 
     async def clear_cache(self) -> None:
-        """Forgets every cached block; the next read of each asks the server again."""
+        """Removes every cached block; the next read of each requests it again."""
         if self._closed:
             raise DiskClosedError
         self._cache.clear()
@@ -345,7 +346,7 @@ class StreamingDisk(ClosesOnExit):
             await self._queue.close(DiskClosedError())
             await self._growth.close()
             await self._boot.close()
-        finally:  # also when the call is cancelled: files and lock are not to stay behind
+        finally:  # also if the call is cancelled: files and lock must be released
             try:
                 self._cache.close()
             finally:
@@ -389,14 +390,15 @@ class StreamingDisk(ClosesOnExit):
             self._queue.pump()
 
     def _read_scattered(self, offset: int, target: WritableBuffer, block: int, last: int) -> bool:
-        """Reads blocks that are all cached, though not one behind the other."""
+        """Reads blocks that are all cached, but not in adjacent slots."""
         cache = self._cache
         if block == last or not all(number in cache for number in range(block, last + 1)):
             return False
         return all(cache.read_into(*part) for part in self._parts(offset, target))
 
     def _note_first_read(self, first: int, last: int) -> range:
-        """Tells the boot profile and read-ahead; returns what would best come with the read."""
+        """Notes the read for the boot profile and read-ahead; returns the blocks to fetch with
+        it."""
         if is_background():
             return range(0)
         self._boot.note(range(first, last + 1))

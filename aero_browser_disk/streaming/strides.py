@@ -13,19 +13,20 @@ _MAX_AHEAD = 16  # reads
 
 @dataclass(slots=True, eq=False)
 class _Walk:
-    """Reads that each begin `step` blocks behind the one before."""
+    """Reads that each begin `step` blocks after the one before."""
 
     at: int  # the first block of the last read
     length: int  # its blocks
     step: int = 0  # 0 while there was only one
-    ahead: int = 0  # reads that are foreseen
+    ahead: int = 0  # reads that are predicted
     planned: int = 0  # the first block of the last read that was wanted before
 
 
 class Strides:
-    """Foresees reads once three were equally far apart, and twice as many each time that holds.
+    """Predicts reads once three were equally far apart, and twice as many each time a prediction
+    holds.
 
-    Reads one behind the other are no strides but streams.
+    Adjacent reads are streams, not strides.
     """
 
     def __init__(self, blocks: int, block_size: int) -> None:
@@ -34,7 +35,7 @@ class Strides:
         self._walks: list[_Walk] = []  # the most recently continued first
 
     def note(self, first: int, last: int) -> bool:
-        """A read touches the blocks `first` to `last`; whether it was foreseen."""
+        """A read touches the blocks `first` to `last`; returns whether it was predicted."""
         length = last + 1 - first
         for walk in self._walks:
             if walk.step and walk.at + walk.step == first:
@@ -52,7 +53,7 @@ class Strides:
         return False
 
     def next_run(self, is_missing: IsMissing) -> range | None:
-        """The next missing blocks of the reads that are foreseen, of one read."""
+        """The next missing blocks of one predicted read."""
         for walk in self._walks:
             last = min(walk.at + walk.ahead * walk.step, self._blocks - walk.length)
             while walk.ahead and walk.planned + walk.step <= last:

@@ -1,13 +1,13 @@
 """Several tabs with one image: one holds its files, the others read through that one.
 
-Who holds the lock of an image's folder serves its blocks on a channel of the same name. Another tab
-asks there before it asks the server, so that no block is downloaded twice. Whatever goes wrong
-between tabs is no error: the server is asked instead. When the holder goes, the lock goes to one of
-the others, which takes the files over.
+The tab that holds the lock of an image's folder serves its blocks on a channel of the same name.
+Other tabs ask there before they ask the server, so that no block is downloaded twice. A failure
+between tabs is not an error: the server is asked instead. When the holder closes, another tab gets
+the lock and takes the files over.
 
 On the channel, as plain objects: `{ask, from, version, start, stop}` by a reader; `{to, ask, data}`
 for each chunk in order, then `{to, ask, done: 1}`, or `{to, ask, failed: 1}`, by the holder;
-`{leave, from}` when a reader gives a question up.
+`{leave, from}` when a reader cancels a request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .block_fetch import Arrived
 from .fetch_queue import RangeSource
 
 _CHUNK = 256 * 1024
-_SILENCE_S = 10.0  # a holder that says nothing for so long is asked no more
+_SILENCE_S = 10.0  # a holder that is silent for this long is not asked again
 
 
 class BlockServer:
@@ -55,18 +55,18 @@ class BlockServer:
                 response.cancel()
 
     def _start(self, reader: str, ask: int, message: Message) -> None:
-        """Sends a reader what it asks for. However that ends, the reader hears the end of it."""
+        """Sends a reader the blocks it asks for, and always an end, whatever happens."""
         key, done = (reader, ask), False
 
         async def send() -> None:
             nonlocal done
-            # The reader asks the server then, and gets the reason from it.
+            # The reader then asks the server, and gets the error from it.
             with contextlib.suppress(DiskError, asyncio.CancelledError):
                 done = await self._send_blocks(reader, ask, message)
 
         def ended(_: asyncio.Task[None]) -> None:
             self._responses.pop(key, None)
-            if not self._closed:  # else it has heard
+            if not self._closed:  # else it got the end already
                 self._channel.send({"to": reader, "ask": ask, "done" if done else "failed": 1})
 
         self._responses[key] = owned_task(send(), ended)
@@ -103,7 +103,7 @@ class SharedSource:
             await self._server.fetch(ByteRange(offset, byte_range.stop), deliver)
 
     def holder_is_gone(self) -> None:
-        """Nobody holds the files any more: what waits for a response goes to the server."""
+        """No tab holds the files any more: waiting requests go to the server."""
         self._has_holder = False
         for responses in self._responses.values():
             responses.put_nowait({"failed": 1})
@@ -114,7 +114,7 @@ class SharedSource:
         self._channel.close()
 
     async def _ask_holder(self, byte_range: ByteRange, deliver: Arrived) -> int:
-        """Delivers what the holder gives; returns where that ends."""
+        """Delivers the bytes that the holder sends; returns the offset where they end."""
         ask = next(self._numbers)
         responses: asyncio.Queue[Message] = asyncio.Queue()
         self._responses[ask] = responses

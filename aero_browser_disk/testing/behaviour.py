@@ -1,4 +1,4 @@
-"""What a test server does wrong, or slowly: one value that names every fault."""
+"""The faults and delays of a test server, as one value."""
 
 from __future__ import annotations
 
@@ -76,8 +76,7 @@ class Behaviour:
     content_type: str = "application/octet-stream"
     """`Content-Type`."""
     headers: tuple[tuple[str, str], ...] = ()
-    """More headers. One that the response has already is replaced; one of an empty value is left
-    out."""
+    """More headers. They replace those of the same name; an empty value removes the header."""
 
     # ── the connection ──
     reset: bool = False
@@ -93,7 +92,7 @@ class Behaviour:
 
     # ── the pace ──
     latency_s: float = 0.0
-    """Wait this long before each response: the round trip of a far host."""
+    """Wait this long before each response: the round trip of a distant server."""
     bandwidth_bytes_per_s: float | None = None
     """All bodies together go at this rate: one link that every connection shares."""
     drip_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""What every disk must do; those that take writes, what `writable_disk_suite` says too.
+"""The checks that every disk must pass; writable ones also pass `writable_disk_suite`.
 
 Subclass `DiskSuite`, say how to make a disk over given bytes, and name the class `Test...` for
 pytest (with pytest-asyncio), or hand it to `suite_runner`.

@@ -31,22 +31,22 @@ Fragments = list[tuple["Fragment", bytes]]
 """With the bytes of each."""
 
 Fate = Literal["kept", "lost", "zeros", "junk"]
-"""What a power cut makes of a fragment that was not flushed: it is there; it is not, and what was
-there before still is; its place holds zeros, or bytes that nobody wrote."""
+"""What a power cut makes of a fragment that was not flushed: it is kept; it is lost, and the old
+bytes are still there; its range has zeros, or bytes that nobody wrote."""
 FATES: tuple[Fate, ...] = ("kept", "lost", "zeros", "junk")
 
 ChangeKind = Literal["create", "write", "truncate", "allocate"]
 
 SECTOR = 512
 DEVICE_BLOCK = 4096
-"""Bytes of a device that a file takes at once, when something is written there."""
+"""The size of a device's blocks in bytes."""
 
-# Turned bits are the worst junk: never equal to what was written, whatever that was.
+# Inverted bits are the worst junk: they never equal what was written.
 _JUNK = bytes(byte ^ 0xA5 for byte in range(256))
 
 
 class PowerCutError(BaseException):
-    """The power went. Not an Exception, because no handler in the code under test sees it."""
+    """The power was cut. Not an Exception, so that no handler in the code under test catches it."""
 
 
 class Fragment(NamedTuple):  # the quickest to make: tests of crashes make millions
@@ -153,11 +153,11 @@ class FailingStorage:
         return tuple(sorted(self._nodes))
 
     def content(self, path: str) -> bytes:
-        """What a reader would get of a file. Raises KeyError."""
+        """The content of a file as a reader would see it. Raises KeyError."""
         return bytes(self._nodes[path].data)
 
     def put(self, path: str, data: bytes) -> None:
-        """Makes, or makes over, a closed file; durable at once."""
+        """Creates or replaces a closed file; durable at once."""
         node = self._nodes[path] = _Node()
         node.data[:] = node.durable[:] = data
         node.blocks.update(_blocks(0, len(data)))
@@ -189,11 +189,11 @@ class FailingStorage:
         self._faults.append(_Fault(operation, at - 1, times, path, error, written))
 
     def cut_power_at(self, change: int) -> None:
-        """Lets the power go in the `change`-th change from now: that call and all later ones raise.
+        """Cuts the power in the `change`-th change from now: that call and all later ones raise.
 
         Changes are writes, truncations, allocations, flushes, removals and creations; see
-        `changes`. The write in which it goes is among what may be kept; a flush, removal or
-        creation has not happened.
+        `changes`. The interrupted write may be kept; an interrupted flush, removal or creation has
+        not happened.
         """
         self._cut_at = self._changes + change
 
@@ -211,8 +211,8 @@ class FailingStorage:
     def after_power_cut(self, fate: Callable[[Fragment], Fate]) -> FailingStorage:
         """The storage as the next start finds it, all of it durable and nothing open.
 
-        `fate` is asked about each of `unflushed()`, in that order. Of a file whose creation was
-        lost nothing is there. This storage stays as it is: ask for as many outcomes as you like.
+        `fate` is asked about each of `unflushed()`, in that order. A file whose creation was lost
+        does not exist. This storage is not changed: ask for as many outcomes as you like.
         """
         left = {path: node.after_power_cut() for path, node in self._nodes.items()}
         for fragment, data in self._fragments():

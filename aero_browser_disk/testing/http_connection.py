@@ -21,7 +21,7 @@ _ON_PURPOSE = "ended on purpose"
 
 
 class MalformedRequestError(ValueError):
-    """What came is no HTTP request that this server reads. `status` is what to respond."""
+    """The client sent something that is not a valid HTTP request. `status` is what to respond."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"status {status}")
@@ -29,7 +29,7 @@ class MalformedRequestError(ValueError):
 
 
 class HttpConnection(asyncio.StreamReaderProtocol):
-    """Hands itself to `serve` when it is made; `serve` returns when the connection may close.
+    """Passes itself to `serve` once connected; `serve` returns when the connection may close.
 
     A client that shuts its sending half is taken to be gone. Every method that waits raises
     ConnectionError once the client is gone.
@@ -176,7 +176,7 @@ class Link:
     def delay_s(self, length: int, bytes_per_s: float) -> float:
         """Queues `length` bytes; how long to wait until they are through.
 
-        Being woken late is made up for, up to 50 ms, so that the rate holds on a busy machine.
+        A late wake-up is made up for, up to 50 ms, so that the rate is right on a busy machine.
         """
         now = asyncio.get_running_loop().time()
         self._free_at = max(self._free_at, now - _CREDIT_S) + length / bytes_per_s

@@ -1,4 +1,4 @@
-"""What every `HttpClient` must do, against a real server.
+"""The checks that every `HttpClient` must pass, against a real server.
 
 Subclass `HttpSuite`, make a client, and name the class `Test...` for pytest (with pytest-asyncio),
 or hand it to `suite_runner`. The server is an `ImageServer` that serves `HTTP_SUITE_IMAGES`, in
@@ -441,11 +441,11 @@ class HttpSuite:
 
 
 class _RefusalError(Exception):
-    """What a receiver raises that wants no more."""
+    """Raised by a receiver that refuses the rest."""
 
 
 class _Taker:
-    """Keeps what is handed over."""
+    """A receiver that collects the response."""
 
     def __init__(self, enough: int = 0, refuses: str = "") -> None:
         self.status = 0
@@ -471,7 +471,7 @@ class _Taker:
 
 
 class CrossOriginHttpSuite(HttpSuite):
-    """What a client in a browser must do besides, on a page of another origin than `origin`."""
+    """More checks for a client in a browser, on a page of another origin than `origin`."""
 
     async def test_a_host_without_cors(self) -> None:
         async with self._client() as client:

@@ -1,4 +1,4 @@
-"""What a test server serves: images in memory, in files or made up, and their versions."""
+"""The images of a test server: in memory, in files or synthetic, and their versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .behaviour import Behaviour
 
 ImageData = bytes | bytearray | memoryview | Path | SyntheticImage
-"""What an image may be given as. Bytes are copied; a file is read again for each request."""
+"""The types that an image can be given as. Bytes are copied; a file is read again for each
+request."""
 
 _EPOCH_S = 1_600_000_000
 _DAY_S = 86_400
@@ -70,7 +71,7 @@ class ServedImage:
         return ServedVersion(
             content,
             etag=f'"{self._generation}-{name}"',
-            # Never the same for two versions, though a clock of seconds would say so.
+            # Never the same for two versions, even within one second.
             modified_s=_EPOCH_S + self._generation * _DAY_S + int(name, 16) % _DAY_S,
         )
 

@@ -46,7 +46,7 @@ _ANY_PAGE = {
 
 
 class ControlledServer(Protocol):
-    """What control requests use of an `ImageServer`."""
+    """The part of an `ImageServer` that control requests use."""
 
     behaviour: Behaviour
 
@@ -73,7 +73,7 @@ class ControlledServer(Protocol):
 async def respond_to_command(
     server: ControlledServer, head: RequestHead, body: bytes
 ) -> ServedResponse:
-    """Does what a control request asks and responds."""
+    """Handles a control request."""
     if head.method == "OPTIONS":
         return ServedResponse(204, _ANY_PAGE, Body(), head_only=True)
     options = {name: values[0] for name, values in parse_qs(head.query).items()}

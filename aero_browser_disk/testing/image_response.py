@@ -1,4 +1,4 @@
-"""From a request and a behaviour to a response, without a connection."""
+"""Makes the response to a request under a behaviour, without a connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPOSED_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request as it came. `headers` by lower-case name."""
+    """The head of a request. `headers` by lower-case name."""
 
     method: str
     path: str
@@ -78,7 +78,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class ServedResponse:
-    """What goes back. `headers` in the order of sending; a body is sent unless `head_only`."""
+    """A response. `headers` are in the order of sending; the body is sent unless `head_only`."""
 
     status: int
     headers: Mapping[str, str]

@@ -5,7 +5,7 @@
         ...  # something that reads server.url("disk.img")
         assert [request.status for request in server.requests] == [503, 206]
 
-It responds as RFC 9110 has it and with full CORS until a `Behaviour` says otherwise. From another
+It responds as RFC 9110 says and with full CORS unless a `Behaviour` says otherwise. From another
 process or language, run `python -m aero_browser_disk.testing.image_server FILE...` and steer it
 over HTTP: see `image_control`.
 """
@@ -168,21 +168,21 @@ class ImageServer:
     ) -> None:
         """Responds to the next `times` requests with `behaviour` instead of what else is set.
 
-        Without `only_when` the next GET and HEAD requests for images are meant, with it those of
-        which it is true (preflights included); `image` narrows it to one. Faults are used up in
-        the order they were set.
+        Without `only_when` it applies to the next GET and HEAD requests for images, with it to
+        those for which it is true (preflights included); `image` limits it to one image. Faults are
+        used up in the order they were set.
         """
         with self._lock:
             self._faults.append(_Fault(behaviour, times, only_when, image))
 
     def forget_faults(self) -> None:
-        """Forgets the one-shot faults that nothing has met yet."""
+        """Forgets the one-shot faults that were not used yet."""
         with self._lock:
             self._faults.clear()
 
     @property
     def faults_left(self) -> int:
-        """How many one-shot faults nothing has met yet."""
+        """How many one-shot faults were not used yet."""
         with self._lock:
             return sum(fault.times for fault in self._faults)
 
@@ -340,7 +340,7 @@ class _Fault:
 
 
 def _kept(response: ServedResponse, *, keep: bool) -> ServedResponse:
-    """The response with word of what becomes of the connection after it."""
+    """The response with a `Connection` header."""
     word = {"Connection": "keep-alive" if keep else "close"}
     return replace(response, headers={**response.headers, **word})
 

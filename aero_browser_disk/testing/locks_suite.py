@@ -1,4 +1,4 @@
-"""What every `Locks` must do; to be subclassed as `StorageSuite` is."""
+"""The checks that every `Locks` must pass; subclass it like `StorageSuite`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test server was asked, and how each response went."""
+"""The requests that a test server received, and how each response went."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends a response at the pace, and up to the point, that a behaviour says."""
+"""Sends a response at the rate, and up to the point, that a behaviour sets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ResponseSender:
         self._released = 0
 
     def release(self, number: int) -> None:
-        """No request up to this one stalls any more."""
+        """Ends the stalls of all requests up to this one."""
         self._released = max(self._released, number)
         for stalled, event in self._stalls.items():
             if stalled <= self._released:

@@ -31,7 +31,7 @@ class RequestFailedError(Exception):
 
 
 class ProcessMemory:
-    """A `SharedMemory`. Frames are rows of bytes, and the least lately filled one of a set goes."""
+    """A `SharedMemory`. The frame of a set that was filled least recently is replaced."""
 
     def __init__(self, frame_shift: int, set_shift: int, size: int, requests: Requests) -> None:
         self.size = size
@@ -124,7 +124,7 @@ class ProcessMemory:
         return at
 
     def bring(self, offset: int, length: int) -> bool:
-        """Sees to it that a range is in the frames, as far as its blocks lie in the file."""
+        """Brings a range into the frames, as far as its blocks are in the file."""
         for block in range(offset // self.frame_size, -(-(offset + length) // self.frame_size)):
             if self.has(block):
                 continue

@@ -74,9 +74,9 @@ class SiteServer:
     """Serves the files of a folder over HTTP/1.1, from `start()` to `stop()` or in a `with`.
 
     `isolated` sends the two headers that give a page shared memory. `headers` are sent with every
-    answer and go before the server's own. `port` 0 takes a free one. Files may change while it
-    runs. There are no listings: a folder without an index.html is a 404. Where `name.br` or
-    `name.gz` lies next to `name`, it is sent in its place to whom accepts that.
+    response and override the server's own. `port` 0 takes a free one. Files may change while it
+    runs. There are no listings: a folder without an index.html is a 404. If `name.br` or `name.gz`
+    is next to `name`, it is sent instead to clients that accept it.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class SiteServer:
 
     @property
     def requests(self) -> list[str]:
-        """What was asked for so far, each as `GET /path?query`, in order."""
+        """The requests so far, each as `GET /path?query`, in order."""
         return list(self._requests)
 
     def forget(self) -> None:
@@ -187,7 +187,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of browsers that leave; whoever serves a page sees that in the page."""
+        """Logs nothing about browsers that disconnect."""
 
     def cut_connections(self) -> None:
         for connection in list(self._connections):
@@ -247,7 +247,7 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *arguments: Any) -> None:
-        """Says nothing: `SiteServer.requests` has it."""
+        """Logs nothing: see `SiteServer.requests`."""
 
 
 # ── the command line ──────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
-"""What every `Storage` and its `File`s must do.
+"""The checks that every `Storage` and its `File`s must pass.
 
-Subclass `StorageSuite`, say how to make an empty storage and how to reach its bytes behind its
-back, and name the class `Test...` for pytest (with pytest-asyncio), or hand it to `suite_runner`.
+Subclass `StorageSuite`, say how to make an empty storage and how to access its bytes directly, and
+name the class `Test...` for pytest (with pytest-asyncio), or hand it to `suite_runner`.
 """
 
 from __future__ import annotations

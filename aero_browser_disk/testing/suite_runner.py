@@ -32,8 +32,8 @@ def check_names(suite: type) -> list[str]:
 async def run_suite(suite: type, timeout_s: float = 30.0) -> list[Result]:
     """Runs each check of a suite on an instance of its own and returns how each went.
 
-    A check fails when it raises, or takes longer than `timeout_s`. A subclass leaves a check out
-    by setting its name to None.
+    A check fails when it raises, or takes longer than `timeout_s`. A subclass skips a check by
+    setting its name to None.
     """
     results: list[Result] = []
     for name in check_names(suite):

@@ -1,4 +1,4 @@
-"""What every disk that takes writes must do, besides what every disk does.
+"""The checks that every writable disk must pass, in addition to `DiskSuite`.
 
 Subclass `WritableDiskSuite` as a `DiskSuite`, with `reopen` for a disk that lasts.
 """

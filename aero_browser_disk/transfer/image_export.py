@@ -1,4 +1,4 @@
-"""A disk as a raw file, or compressed: a stream in which holes cost next to nothing."""
+"""Exports a disk as a raw or compressed file: a stream in which holes cost almost nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Compression = Literal["gzip", "zstd"]
 SUFFIXES: dict[str | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
 _CHUNK = 4 * MIB
-_FOREIGN = 32 * MIB  # at once from a file to the page: each way there takes its time (measured)
+_FOREIGN = 32 * MIB  # at once from a file to the page: each transfer has a fixed cost (measured)
 _HOLE = 16 * MIB  # zeros that are packed once, and then repeated
 _SMALL_ZEROS = 64 << 10
 _GZIP_LEVEL = 1  # 6 takes three times as long for a tenth less (measured on a Debian image)
@@ -32,7 +32,7 @@ _ZSTD_LEVEL = 3
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """So many zeros, which a sink may leave out where its file can have holes."""
+    """A run of zeros, which a sink may skip if its file can have holes."""
 
     length: int
 
@@ -47,7 +47,7 @@ Part = bytes | bytearray | Hole
 
 
 class ForeignPart(Protocol):
-    """Bytes in JavaScript's memory, on their way to the page."""
+    """Bytes in JavaScript's memory, for the page."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -58,20 +58,20 @@ class ForeignReadableFile(Protocol):
     """A file that can be read into memory that is not Python's."""
 
     def read_foreign(self, offset: int, length: int) -> ForeignPart | None:
-        """Some of its bytes, None where it cannot; raises as `File.read_into`."""
+        """Some of its bytes, None if that is impossible; raises as `File.read_into`."""
 
 
 class Packer(Protocol):
-    """Makes a file of data and of zeros."""
+    """Packs data and zeros into a file."""
 
     def data(self, chunk: bytearray) -> bytes | bytearray:
-        """What goes out for a chunk; may be nothing for now."""
+        """The output for a chunk; may be empty for now."""
 
     def zeros(self, length: int) -> Iterator[Part]:
-        """What goes out for so many zeros."""
+        """The output for so many zeros."""
 
     def end(self) -> bytes:
-        """What is still to go out."""
+        """The rest of the output."""
 
 
 async def exported(
@@ -107,7 +107,7 @@ async def exported(
 async def exported_foreign(
     disk: Disk, reached: Callable[[int], None] = lambda _: None
 ) -> AsyncGenerator[Part | ForeignPart, None]:
-    """As `exported`, raw; bytes that lie in a browser's file as a whole pass Python by."""
+    """As `exported`, raw; runs of bytes in a browser's file bypass Python's memory."""
     for start, stop, is_data in _runs(disk):
         if not is_data:
             reached(stop)
@@ -209,13 +209,13 @@ class _GzipMember:
 
 
 class MemberPacker:
-    """Members or frames one behind the other: of data, and of long runs of zeros."""
+    """Packs data and long runs of zeros into consecutive members or frames."""
 
     def __init__(self, begin: MakeCompressor, begin_zeros: MakeCompressor) -> None:
         self._begin = begin
         self._begin_zeros = begin_zeros
         self._member: Compressor | None = None
-        self._hole = b""  # the member for `_HOLE` zeros, once there was need of it
+        self._hole = b""  # the member for `_HOLE` zeros, made when first needed
 
     def data(self, chunk: bytes | bytearray) -> bytes:
         if self._member is None:
@@ -233,7 +233,7 @@ class MemberPacker:
             yield self.data(bytes(rest))
 
     def end(self) -> bytes:
-        # A file without any member would be none.
+        # A file without any member would be invalid.
         return self._end_member() if self._member or self._hole else self.data(b"") + self.end()
 
     def _end_member(self) -> bytes:

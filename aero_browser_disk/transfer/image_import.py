@@ -1,4 +1,4 @@
-"""From a file of any known format to the bytes of a disk, and from there into a local image."""
+"""Imports a file of any known format: reads the disk in it, and writes that to a local image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIB = 1 << 20
 _CHECKPOINT_EVERY_S = 5.0
 _PROGRESS_EVERY_S = 0.1
 _FOOTER = 512
-_FILLED = 64 << 10  # bytes at least that are not worth to be gathered with others
+_FILLED = 64 << 10  # chunks of at least this size are not gathered with others
 _CHUNKS_AHEAD = 3  # chunks: a browser reads several of a file in half the time (measured)
 
 Chunks = AsyncIterator[tuple[int, Chunk]]
@@ -50,7 +50,7 @@ Report = Callable[[CopyProgress], None]
 
 
 class OpenedFile:
-    """A file to be imported, once it was looked at: what it is, and the disk that is in it."""
+    """A file to import whose format was recognised, and the disk in it."""
 
     def __init__(
         self, identity: SourceIdentity, found: ImageFormat, disk: ImageFormat, size: int | None
@@ -59,13 +59,13 @@ class OpenedFile:
         self.format = found
         """What the file is."""
         self.disk = disk
-        """What is in it, which is something else where it was compressed."""
+        """The format of the disk in it, which differs if the file is compressed."""
         self.disk_size = size
-        """Bytes of the disk; None where only the end of the file says it."""
+        """The size of the disk; None if only the end of the file says it."""
         self.position = 0
         """Bytes of the file that were read, for the progress."""
         self.is_pinned = False
-        """Whether what was imported of it before is known to be its, and can be passed over."""
+        """Whether what was imported before is known to match, and can be skipped."""
         self._chunks: Callable[[int], Chunks] | None = None
 
     def chunks(self, start: int = 0) -> Chunks:
@@ -82,7 +82,7 @@ class OpenedFile:
         is_pinned: bool = False,
         format: str = "auto",  # noqa: A002
     ) -> OpenedFile:
-        """Looks at a file that can be read anywhere.
+        """Recognises the format of a file that can be read at any offset.
 
         `is_pinned` says that the identity is proof of the content. `format` is "auto", "raw", or
         the name of a format: see `open_layout`. Raises `UnsupportedImageError`,
@@ -107,9 +107,9 @@ class OpenedFile:
 
     @classmethod
     async def of_stream(cls, stream: ByteStream, identity: SourceIdentity) -> OpenedFile:
-        """Looks at the beginning of a stream; raises as `of_source`.
+        """Recognises the format of a stream by its beginning; raises as `of_source`.
 
-        What has to be read out of order, as qcow2 has, cannot be imported from a stream.
+        Formats that are read out of order, such as qcow2, cannot be imported from a stream.
         """
         counted = _Counter(stream)
         whole = Lookahead(counted)
@@ -150,7 +150,7 @@ class OpenedFile:
         async for found in data_ranges(layout):
             for offset in range(max(start, found.start), found.stop, CHUNK):
                 data = await reader.read(offset, min(CHUNK, found.stop - offset))
-                # Where in the file that lay, nobody knows: the disk's own progress stands for it.
+                # The offset in the file is unknown: the progress is the disk's.
                 self.position = total * (offset + len(data)) // layout.size
                 yield offset, BytesChunk(data)
         self.position = total
@@ -251,7 +251,7 @@ class ImageImport:
             raise SourceChangedError(
                 self._name, f"content up to byte {offset + known:,}", "another", "not the same"
             )
-        # Written again from where the crash was: some of it may be there, and be the same.
+        # Written again from where the crash was: some of it may be there already.
         for start, stop in chunk.data_runs(known // CELL * CELL):
             await _write_run(self._image, offset, chunk, start, stop)
 
@@ -319,6 +319,6 @@ async def _write_run(image: LocalImage, offset: int, chunk: Chunk, start: int, s
             )
             start = whole
         except StorageFullError:
-            pass  # smaller writes may still fit over what is there
+            pass  # smaller writes may still fit over existing data
     if stop > start:
         await image.write(offset + start, chunk.copy(start, stop))

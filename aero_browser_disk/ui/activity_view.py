@@ -37,7 +37,7 @@ def map_view(shown: DiskMap, start: int, length: int, max_cells: int) -> View:
 
 
 def cell_text(cells: Cells, index: int, size: int, *, is_all_here: bool) -> str:
-    """One cell in words: from where to where, and what holds of it."""
+    """One cell in words: its range and its states."""
     words = texts.CELL_STATES | (texts.CELL_STATES_LOCAL if is_all_here else {})
     start = cells.start + index * cells.cell_size
     stop = min(start + cells.cell_size, size)

@@ -1,4 +1,4 @@
-"""What the doctor found, as the page shows it: what needs a hand first, then what is right."""
+"""The doctor's findings as the page shows them: problems first, then passed checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of an open disk as the page shows it: where one is, and a row for each entry."""
+"""A folder of an open disk as the page shows it: its path, and a row for each entry."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _CONSENTS = {
 
 
 def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) -> View:
-    """Everything that is kept here: images and addresses, each with the overlays over it."""
+    """Everything that is stored: images and addresses, each with its overlays."""
     known = {entry.id for entry in entries}
     tops = [entry for entry in entries if entry.kind != "overlay" or entry.base not in known]
     return {
@@ -40,7 +40,7 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
 
 
 def prune_view(going: Sequence[LibraryEntry]) -> View:
-    """What pruning would remove, for the user to agree to; nothing to ask when there is nothing."""
+    """Asks the user to confirm what pruning would remove; empty if there is nothing."""
     if not going:
         return {"ask": None, "text": texts.PRUNE_NOTHING}
     size = format_bytes(sum(entry.used_bytes for entry in going))
@@ -142,7 +142,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
 
 
 def _repairs(entry: LibraryEntry) -> Iterable[tuple[str, View | None]]:
-    """What makes an image or overlay usable again that is not as it should be."""
+    """The actions that repair an image or overlay."""
     if entry.state == "importing":
         yield "continue", None
     if entry.state == "recovered":

@@ -14,7 +14,7 @@ Part = dict[str, object]
 
 
 def map_part(name: str, info: DiskInfo | None, *, is_local: bool = False) -> Part:
-    """What stands around the map of the open disk."""
+    """The texts around the map of the open disk."""
     legend = texts.LEGEND_LOCAL if is_local else texts.LEGEND
     if info is None:
         return {"title": texts.MAP_NOTHING, "legend": legend}

@@ -80,7 +80,7 @@ class Panel:
         self._change(url=text, error=None)
 
     def restore(self, remembered: Mapping[str, object]) -> None:
-        """Takes back what an earlier visit kept; whatever else is in there is ignored.
+        """Restores what an earlier visit stored; anything else is ignored.
 
         Remote images stay off: turning them on belongs to this visit.
         """
@@ -123,7 +123,7 @@ class Panel:
         self._change(reading=False, stats=stats)
 
     def progress(self, stats: DiskStats) -> None:
-        """The counters moved."""
+        """The counters changed."""
         if self.state.phase == "open":
             self._change(stats=stats)
 
@@ -266,7 +266,7 @@ class Panel:
         return self.state.phase == "open" and bool(self.state.local)
 
     def _is_cached(self) -> bool:
-        """Whether an image of the net is open, of which blocks are kept."""
+        """Whether a remote image is open, whose blocks are cached."""
         return self.state.phase == "open" and not self.state.local
 
     def _failed(self) -> bool:
@@ -288,7 +288,7 @@ class Panel:
         return texts.READ_HINT if self.state.phase == "open" else texts.READ_CLOSED_HINT
 
     def _read_range(self) -> dict[str, int] | None:
-        """Where the last bytes that were read lie; None once they are no longer to be shown."""
+        """The range that was read last; None once it is no longer shown."""
         if self.state.last_read is None:
             return None
         offset, length = self.state.last_read

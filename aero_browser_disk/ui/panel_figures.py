@@ -29,7 +29,7 @@ def image_rows(info: DiskInfo | None) -> list[dict[str, str]]:
 def cache_figures(
     stats: DiskStats | None, info: DiskInfo | None = None, *, is_local: bool = False
 ) -> dict[str, object]:
-    """The cache's meter, or how full a disk is that is all here; `value` and `max` are bytes."""
+    """The meter of the cache, or of a local disk; `value` and `max` are bytes."""
     if stats is None:
         return {"value": 0, "max": 1, "text": texts.NOTHING_OPEN, "limit": "", "note": ""}
     if is_local and info is not None:

@@ -29,7 +29,7 @@ class Setting:
 
     @property
     def default(self) -> str:
-        """The choice that stands when the user chose none."""
+        """The default choice."""
         return next(iter(self.choices))
 
 
@@ -110,11 +110,11 @@ class PanelSettings:
         self._digests: tuple[str, bytes] | None = None
 
     def choose_digests(self, name: str, document: bytes | None) -> None:
-        """The user gave the file of a digest list, or took it away."""
+        """The user chose or removed a digest list."""
         self._digests = None if document is None else (name, document)
 
     def choose(self, name: str, choice: str) -> None:
-        """The user chose; what is no setting or no choice of it is ignored."""
+        """The user chose; unknown settings and choices are ignored."""
         setting = _BY_NAME.get(name)
         if setting is None or choice not in setting.choices:
             return
@@ -123,19 +123,19 @@ class PanelSettings:
             self._chosen[name] = choice
 
     def reset(self) -> None:
-        """Everything is as it comes again."""
+        """Restores the defaults."""
         self._chosen.clear()
         self._digests = None
 
     def restore(self, remembered: object) -> None:
-        """Takes back what an earlier visit kept."""
+        """Restores what an earlier visit stored."""
         if isinstance(remembered, dict):
             for name, choice in remembered.items():
                 if isinstance(choice, str):
                     self.choose(name, choice)
 
     def remembered(self) -> dict[str, str]:
-        """What the page may keep: the choices that are not the default."""
+        """What the page may store: the choices that are not the default."""
         return dict(self._chosen)
 
     def options(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The operations of those who watch a disk: its map, its timeline, its trace."""
+"""The operations on a disk's activity: its map, its timeline, its trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _EMULATOR = 2  # see Activity.reader_level
 
 
 class ActivityOperations:
-    """What the page's map and timeline ask for. Whoever looks at a disk makes it record."""
+    """The operations of the page's map and timeline. The first look at a disk starts its
+    recording."""
 
     def __init__(self, disks: OpenDisks[Any]) -> None:
         self._disks = disks

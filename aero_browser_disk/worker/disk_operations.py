@@ -15,7 +15,7 @@ from .panel_session import OpenDisk
 
 
 class DiskOperations:
-    """What `openDisk` and a `Disk` of JavaScript ask for."""
+    """The operations of JavaScript's `openDisk` and `Disk`."""
 
     def __init__(self, disks: OpenDisks[StreamingDisk | LibraryDisk], opener: OpenDisk) -> None:
         self._disks = disks
@@ -92,7 +92,7 @@ class DiskOperations:
         return self._remote(disk).boot_profile().encode()
 
     def _remote(self, disk: int) -> StreamingDisk:
-        """The disk that downloads: itself, or what an overlay lies over."""
+        """The remote disk: itself, or the base of an overlay."""
         found = self._disks[disk]
         remote = found.remote if isinstance(found, LibraryDisk) else found
         if remote is None:

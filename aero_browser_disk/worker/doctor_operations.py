@@ -19,7 +19,7 @@ _CREDENTIALS: Mapping[Value, Credentials] = {
 
 
 class DoctorOperations:
-    """What `diagnose` of JavaScript asks for."""
+    """The operation of JavaScript's `diagnose`."""
 
     def __init__(self, platform: Callable[[], Awaitable[Platform]]) -> None:
         self._platform = platform

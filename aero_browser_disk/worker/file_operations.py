@@ -1,4 +1,5 @@
-"""The operations on the files of open disks: list, look at, read, and what lies where."""
+"""The operations on the files of open disks: list, stat, read, extents, and the file at an
+offset."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from .operations import AnyDisk, OpenDisks, Operation, checked, whole
 
 
 class FileOperations:
-    """What the file browser of the page asks for."""
+    """The operations of JavaScript's `Files`."""
 
     def __init__(self, disks: OpenDisks[AnyDisk]) -> None:
         self._disks = disks
@@ -45,7 +46,7 @@ class FileOperations:
         return asdict(await self.of(disk).where(whole("offset", offset)))
 
     def of(self, number: int) -> DiskFiles:
-        """The files of an open disk; what was learnt of them is kept as long as it is open."""
+        """The files of an open disk; known extents are kept while it is open."""
         disk = self._disks[number]
         if number not in self._files:
             self._files[number] = DiskFiles(disk)

@@ -1,4 +1,4 @@
-"""The operations on the library: what there is, made, imported, exported, removed."""
+"""The operations on the library: list, create, import, export, remove."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Export:
     coming: asyncio.Task[dict[str, Value]] | None = None
 
     def read_ahead(self) -> asyncio.Task[dict[str, Value]]:
-        """Has the next part made, for which the page has not asked yet."""
+        """Starts to read the next part before the page requests it."""
         self.coming = asyncio.create_task(self._next())
         return self.coming
 
@@ -62,7 +62,7 @@ class _Export:
 
 
 class LibraryOperations(Generic[AnyDisk]):
-    """What `library` of JavaScript asks for."""
+    """The operations of JavaScript's `library`."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class LibraryOperations(Generic[AnyDisk]):
         onProgress: Any = None,
         **options: Value,
     ) -> dict[str, Value]:
-        """Imports a file, what `pull` gives chunk by chunk, or what an address leads to."""
+        """Imports a file, the chunks that `pull` returns, or an address."""
         library = await self._library()
         remote = read_options({key: options.pop(key) for key in _REMOTE if key in options})
         wanted = _flags(options, "pad", "keep")
@@ -208,7 +208,8 @@ class LibraryOperations(Generic[AnyDisk]):
     async def _start_export(
         self, name: Value, overlays: Value = (), compress: Value = None
     ) -> dict[str, Value]:
-        """Opens an image to be exported; what the page knows the export by, and its file."""
+        """Opens an image to export; returns the number of the export, and its file name and
+        size."""
         library = await self._library()
         ends = AsyncExitStack()
         file = await ends.enter_async_context(
@@ -237,7 +238,7 @@ class LibraryOperations(Generic[AnyDisk]):
         return response
 
     async def _end_export(self, export: int) -> None:
-        """Lets the image go. Idempotent."""
+        """Closes the image. Idempotent."""
         found = self._exports.pop(whole("export", export), None)
         if found is None:
             return
@@ -251,7 +252,7 @@ class LibraryOperations(Generic[AnyDisk]):
     async def _overlays(
         self, image: Value = None, url: Value = None, cacheKey: Value = None
     ) -> list[dict[str, Value]]:
-        """The overlays over a local image, or over that at an address."""
+        """The overlays over a local image, or over the image at an address."""
         library = await self._library()
         base = await self._base(library, image, url, cacheKey)
         return [_plain(entry) for entry in await library.list() if entry.base == base.folder]
@@ -264,7 +265,7 @@ class LibraryOperations(Generic[AnyDisk]):
         url: Value = None,
         cacheKey: Value = None,
     ) -> dict[str, Value]:
-        """Makes an overlay over a local image, or over that at an address, of the file of one."""
+        """Creates an overlay over a local image, or over a remote one, from an exported file."""
         library = await self._library()
         found = file_of_user(file)
         if found is not None:
@@ -312,7 +313,7 @@ async def _reporting(notify: Notify | None) -> AsyncIterator[Report | None]:
 
 
 class _Reporter:
-    """Tells the latest only: while the page hears of one state, others may come and go."""
+    """Reports only the latest progress: states that pass during a call are skipped."""
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
@@ -320,7 +321,7 @@ class _Reporter:
         self._notifying: asyncio.Task[None] | None = None
 
     def report(self, progress: CopyProgress) -> None:
-        """Has the page notified."""
+        """Notifies the page, unless a call is under way."""
         self._latest = progress
         if self._notifying is None or self._notifying.done():
             self._notifying = asyncio.ensure_future(self._notify_latest())
@@ -356,7 +357,7 @@ def _text(name: str, value: Value) -> str:
 
 
 def _flags(values: Mapping[str, Value], *known: str) -> dict[str, Any]:
-    """What is true or false, by the names of Python."""
+    """Boolean options, with Python's names."""
     for name, value in values.items():
         if name not in known:
             raise InvalidOptionError(name, value, f"one of {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What the operations share: the table of open disks, and plain values read and made."""
+"""Shared by the operations: the table of open disks, and reading plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AnyDisk = TypeVar("AnyDisk", bound=Disk)
 
 
 class OpenDisks(Generic[AnyDisk]):
-    """The disks that the page has open, by the numbers that it knows them by."""
+    """The open disks of the page, by number."""
 
     def __init__(self) -> None:
         self._disks: dict[int, AnyDisk] = {}
@@ -27,7 +27,7 @@ class OpenDisks(Generic[AnyDisk]):
         self._numbers = itertools.count(1)
 
     def add(self, disk: AnyDisk) -> int:
-        """Takes a disk in; returns its number, which no other disk ever has."""
+        """Adds a disk; returns its number, which is never used again."""
         number = next(self._numbers)
         self._disks[number] = disk
         return number
@@ -43,13 +43,13 @@ class OpenDisks(Generic[AnyDisk]):
         return self._disks[number]
 
     def remove(self, number: int) -> AnyDisk | None:
-        """Forgets a disk; returns it unless it was forgotten before."""
+        """Removes a disk from the table; returns it unless it was removed before."""
         for end in self._dependents.pop(number, ()):
             end()
         return self._disks.pop(number, None)
 
     def when_removed(self, number: int, end: Callable[[], None]) -> None:
-        """Has `end` called when that disk is forgotten, before it is closed."""
+        """Calls `end` when that disk is removed, before it is closed."""
         self._dependents.setdefault(number, []).append(end)
 
 

@@ -1,4 +1,4 @@
-"""What the page asks for around its panel: the library and the files of a disk, in words."""
+"""The operations of the page around its panel: the library and the files of a disk, as texts."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class PageOperations:
             return {**library_view([], None), "error": error_texts(error)}
         entries = await library.list()
         if any(entry.is_open for entry in entries):
-            # A lock that was let go just now is seen as held for a moment longer.
+            # A lock that was just released may be reported as held for a moment longer.
             await (await self._platform()).clock.sleep(_LETTING_GO_S)
             entries = await library.list()
         return {**library_view(entries, await library.usage()), "error": None}
 
     async def _prune(self, dryRun: bool) -> Value:
-        """What of the caches would go, or with `dryRun` false what went."""
+        """The caches that pruning would remove, or did if `dryRun` is false."""
         library = await self._of_origin()
         return prune_view(await library.prune(keep_bytes=0, dry_run=dryRun))
 
@@ -68,7 +68,7 @@ class PageOperations:
         try:
             found = await self._files.of(disk).where(offset)
         except DiskError:
-            return ""  # the map does without
+            return ""  # the map works without it
         if found.path is not None:
             return printable(found.path)
         if found.volume is None:

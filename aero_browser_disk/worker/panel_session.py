@@ -1,4 +1,4 @@
-"""The page's panel with a disk behind it: what its buttons do."""
+"""The page's panel with its disk: what each button does."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ OpenDisk = Callable[..., Awaitable[StreamingDisk | LibraryDisk]]
 class PanelSession:
     """One panel and the disk it has open, which is in the table of open disks like any other.
 
-    Every method is an event of the page. Each returns the panel's view; what went wrong with
-    the disk is notified there.
+    Every method is an event of the page. Each returns the panel's view, which also shows errors of
+    the disk.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PanelSession:
         return {**self._panel.view(), "disk": facts}
 
     async def restore(self, remembered: Mapping[str, object]) -> View:
-        """Takes back what the page kept of an earlier visit."""
+        """Restores what the page stored at an earlier visit."""
         self._panel.restore(remembered)
         return await self.view()
 
@@ -96,7 +96,7 @@ class PanelSession:
         return await self.view()
 
     async def load_samples(self) -> View:
-        """The user wants to see the samples: now the service is asked."""
+        """The user wants to see the samples: requests their list."""
         try:
             http = (await self._platform()).http
             url, remote = self._panel.state.catalog, self._panel.remote
@@ -119,18 +119,18 @@ class PanelSession:
         return await self.view()
 
     async def choose_digests(self, name: str = "", document: object = None) -> View:
-        """The user gave the file of a digest list, or took it away."""
+        """The user chose or removed a digest list."""
         given = bytes(document) if isinstance(document, bytes | bytearray | memoryview) else None
         self._panel.settings.choose_digests(name, given)
         return await self.view()
 
     async def reset_settings(self) -> View:
-        """The user wants every setting as it comes."""
+        """The user resets all settings."""
         self._panel.settings.reset()
         return await self.view()
 
     async def open(self, overlay: str = "") -> View:
-        """The user opens the image at the address, its writes going to `overlay` if that is one."""
+        """The user opens the image at the address; writes go to `overlay` if it is given."""
         options = self._panel.settings.options()
         if overlay:
             options["overlay"] = overlay
@@ -147,7 +147,7 @@ class PanelSession:
         )
 
     async def close(self) -> View:
-        """The user closes the disk, or gives its opening up."""
+        """The user closes the disk, or cancels opening it."""
         await self._close()
         return await self.view()
 
@@ -232,10 +232,10 @@ class PanelSession:
 
 
 def remote_of(disk: StreamingDisk | LibraryDisk) -> StreamingDisk | None:
-    """The disk that downloads, as the base of others too; None for one that is all here."""
+    """The remote disk, also as the base of overlays; None for a local disk."""
     return disk if isinstance(disk, StreamingDisk) else disk.remote
 
 
 def _defect(error: Exception) -> DiskError:
-    """What the panel says of an error that should not be; the page gets all of it."""
+    """The panel's text for an unexpected error; the page gets the details."""
     return DiskError(f"Something is wrong in this program: {type(error).__name__}.")

@@ -1,4 +1,4 @@
-"""The operations on shared memory: who else reads a disk, and from where."""
+"""The operations on shared memory: attach and detach clients of a disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ AnyDisk = TypeVar("AnyDisk", bound=Disk)
 
 
 class SharedOperations:
-    """What `attachDisk` and a `Disk` of JavaScript ask for when they share memory.
+    """The operations of JavaScript's `attachDisk` and `Disk` for shared memory.
 
-    A client is known by the name of a lock that it holds for as long as it lives.
+    A client is identified by the name of a lock that it holds while it is alive.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SharedOperations:
         return shared
 
     async def _watch(self, disk: int, name: str, sharing: Sharing) -> None:
-        """Forgets a client once the lock that it holds is free: it has closed the disk, or died."""
+        """Removes a client once its lock is free: it closed the disk or died."""
         lock = await sharing.locks.acquire(name, None)
         if lock is not None:
             lock.release()

@@ -1,4 +1,4 @@
-"""What the page and the emulator ask of the worker: operations by name, plain values in and out.
+"""Runs the operations that the page and the emulator call by name, with plain values in and out.
 
 `worker.mjs` passes each message on to `Worker.call` and the response back. A response is
 `{"value": …}` or `{"error": {"name", "message", "fields"}}`, its keys in camel case.
@@ -76,7 +76,7 @@ class Worker:
             raise InvalidOptionError(operation, given, takes) from None
 
     def cancel(self, call_id: int) -> None:
-        """Gives up the call of that number, if it is still under way."""
+        """Cancels the call of that number, if it is still under way."""
         work = self._under_way.get(call_id)
         if work is not None:
             work.cancel()

@@ -1,6 +1,6 @@
 """The commit log of a sector store: a chain of journal slots in the store's file.
 
-Each commit adds one batch of records, which say where the granules lie that it changed. A batch
+Each commit adds one batch of records, which name the slots of the granules that it changed. A batch
 takes one slot or more; each slot names the next one. Opening a store reads the chain from its
 beginning, which the header names. A chain that has grown long is replaced by a snapshot of the
 records.
@@ -42,19 +42,19 @@ from .slot_allocator import USED, SlotAllocator
 from .slot_checksums import SlotChecksums
 
 _SLOTS_AT_ONCE: Final = 8
-_FEW_SLOTS: Final = 256  # behind a snapshot that are not worth another
+_FEW_SLOTS: Final = 256  # slots after a snapshot that are too few for a new one
 _WINDOW: Final = 1 << 20
 
 PlacedSlot = tuple[int, JournalSlot]
 
 
 class CommitLog:
-    """Reads the log, adds to it and writes it anew.
+    """Reads the log, appends batches, and rewrites it.
 
-    Slots for the next batch are kept ready, and one for the beginning of the batch behind it.
+    Slots for the next batch are kept ready, and one for the beginning of the batch after it.
 
-    After a failure that leaves open what is on the medium, `failure` is why nothing is added any
-    more; the next start finds what was durable.
+    After a failure that leaves the medium in an unknown state, `failure` is set and nothing more is
+    appended; the next start finds what was durable.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class CommitLog:
     ) -> None:
         self.header = Header(0, 0, 0, 0, 0, Contents(0, ""))
         self.commits = 0
-        """How many batches there ever were."""
+        """How many commits there have been."""
         self.failure: StorageError | None = None
         self.capacity = 0
         """How many units the next batch may have."""
         self.session = 0
-        """Which session made the last commit; 0 is one of an earlier format."""
+        """Which session made the last commit; 0 for one of an earlier format."""
         self.this_session = int.from_bytes(secrets.token_bytes(4), "little") or 1
         self._checksums = checksums
         self._path = path
@@ -81,15 +81,15 @@ class CommitLog:
         self._slots: list[int] = []
         self._spare: list[int] = []
         self._seed = 0  # of the next slot's checksum
-        self._rewrite_waits_for = 0  # slots of the chain, after lack of space
-        self._is_allocated = False  # the slots that are written next, since the file was opened
+        self._rewrite_waits_for = 0  # slots of the chain, after a rewrite found no space
+        self._is_allocated = False  # the slots that are written next; set once the file was opened
 
     def __len__(self) -> int:
         return len(self._slots)
 
     @property
     def is_long(self) -> bool:
-        """Whether it is worth to be written anew."""
+        """Whether a rewrite is worthwhile."""
         least = max(_FEW_SLOTS, 3 * self.header.snapshot_slots)
         return len(self._slots) > max(least, self._rewrite_waits_for)
 
@@ -120,10 +120,10 @@ class CommitLog:
     def replay(self, header: Header, *, known_commits: int = 0) -> Iterator[Sequence[Record]]:
         """The records of the snapshot and of all batches that count, in order.
 
-        That a slot follows a batch proves that the batch was durable. Of the last one the data is
-        looked at, unless it is one of `known_commits` that were durable. Raises `DamagedDiskError`
-        when the snapshot is not whole, or there are fewer commits than are known; IndexError for
-        slots that the file has not.
+        A slot after a batch proves that the batch was durable. The data of the last one is checked,
+        unless it is one of the `known_commits` that were durable. Raises `DamagedDiskError` when
+        the snapshot is incomplete or there are fewer commits than known; IndexError for slots
+        beyond the file.
         """
         self.header, self.commits, self.session = header, header.commits, header.session
         known = max(header.end, known_commits)
@@ -133,7 +133,7 @@ class CommitLog:
         for _ in range(header.snapshot_slots):
             found = decode_slot(window.slot(next_slot), seed, header.salt)
             if found is None:
-                raise self._damage("its journal is not whole")
+                raise self._damage("its journal is incomplete")
             yield self._units.read(found)
             self._slots.append(next_slot)
             seed, next_slot = found.checksum, found.next_slot
@@ -151,7 +151,7 @@ class CommitLog:
             yield from self._accept(whole)
         if self.commits < known:
             missing = known - self.commits
-            raise self._damage(f"its journal breaks off: the last {missing} flushes are missing")
+            raise self._damage(f"its journal is cut short: the last {missing} flushes are missing")
 
     def replay_intact(self, header: Header) -> Iterator[Sequence[Record]]:
         """As `replay`, as far as the chain goes, with single flipped bits flipped back.
@@ -197,9 +197,9 @@ class CommitLog:
         return decode_slot(memoryview(repaired), before, self.header.salt)
 
     def check_end(self) -> None:
-        """Sees that the chain ends where it was read to; all slots that are not free are marked.
+        """Checks that the chain ends where replay stopped. All slots in use must be marked before.
 
-        Unless it was closed in order, slots of later batches may be there: then one between is
+        Unless it was closed properly, there may be slots of later batches: then one in between is
         damaged. Raises `DamagedDiskError`.
         """
         header = self.header
@@ -213,13 +213,13 @@ class CommitLog:
                     slot = view[at : at + SLOT_SIZE]
                     # The next batch may have been cut short; one behind it proves that it was not.
                     if number_behind(slot, header.salt, self.commits) > 1:
-                        raise self._damage("its journal breaks off before flushes that it had")
+                        raise self._damage("its journal is damaged before its last flushes")
 
     def resume(self) -> None:
-        """Goes on behind what was replayed, once that is durable and all that can be found.
+        """Prepares to append after the replayed batches, which are made durable first.
 
-        After a kill it may not be on the medium yet; and what is there of a batch that does not
-        count could be completed by the next one to come.
+        After a kill they may not be on the medium yet. The remains of a batch that does not count
+        are overwritten, or the next batch could complete it.
         """
         (next_slot,) = self._spare
         self._reserve_slots(next_slot)
@@ -241,10 +241,10 @@ class CommitLog:
         return len(self._spare) - 1
 
     def allocate(self) -> None:
-        """Allocates storage for the slots that were named before the file was opened.
+        """Allocates storage for the next slots, which were named before the file was opened.
 
-        The older copy of the header is replaced by one that says that the file is written to. It is
-        durable with the first batch: if it is lost, the batch is found behind the end all the same.
+        The older copy of the header is replaced by one that says that the file is written to. It
+        becomes durable with the first batch: if it is lost, the batch is still found after the end.
         Raises `StorageError`.
         """
         if self._is_allocated:
@@ -271,7 +271,7 @@ class CommitLog:
         self._note_capacity()
 
     def append(self, records: Sequence[Record], *, is_data_durable: bool) -> None:
-        """Adds a batch, for which there is space; it and its data are durable then."""
+        """Appends a batch, whose space is reserved; it and its data are durable when it returns."""
         self.allocate()
         units = encode_units(records, self._checksums)
         count = slots_for(count_units(units))
@@ -285,10 +285,11 @@ class CommitLog:
         self.commits, self.session = number, self.this_session
 
     def rewrite(self, records: Sequence[Record], contents: Contents, *, is_change: bool) -> None:
-        """Begins anew with a snapshot. All or nothing, and durable when it returns.
+        """Replaces the chain by a snapshot. All or nothing; durable when it returns.
 
-        With `is_change` the snapshot is another state than the last batch left: one more commit.
-        Raises `StorageFullError` when there is no space for both, and other `StorageError`s.
+        With `is_change` the snapshot differs from the state after the last batch: it counts as a
+        commit. Raises `StorageFullError` when there is no space for both, and other
+        `StorageError`s.
         """
         self.allocate()
         units = encode_units(records, self._checksums)
@@ -313,7 +314,7 @@ class CommitLog:
         self._note_capacity()
 
     def relabel(self, contents: Contents) -> None:
-        """Says anew what the store is of, at the same size.
+        """Replaces the contents in the header, at the same size.
 
         All or nothing; durable when it returns. It takes no space. Raises `StorageError`.
         """
@@ -322,9 +323,9 @@ class CommitLog:
         self._switch(replace(self.header, serial=serial, contents=contents, end=end, format=2))
 
     def close(self) -> None:
-        """Notes that all of the chain is durable, unless that is noted: how it should be found.
+        """Notes in the header that the chain is complete, unless that is noted.
 
-        Raises `StorageError`; then the next start looks for itself.
+        Raises `StorageError`; the next start then searches for the end.
         """
         if self.failure is None and not self.header.is_closed and self.header.format > 1:
             header = replace(self.header.copy(), end=self.commits, is_closed=True)
@@ -332,7 +333,8 @@ class CommitLog:
             self.flush()
 
     def put_off_rewriting(self) -> None:
-        """Lets it grow twice as long: there was no space to write it anew, and it does no harm."""
+        """Lets it grow twice as long before the next rewrite, as there was no space for this
+        one."""
         self._rewrite_waits_for = 2 * len(self._slots)
 
     def flush(self) -> None:
@@ -340,7 +342,7 @@ class CommitLog:
         try:
             self._file.flush()
         except StorageError as error:
-            # what was lost now stays lost, though a later flush may succeed
+            # what is lost now stays lost, even if a later flush succeeds
             self.failure = error
             raise
         self._is_header_durable = True
@@ -402,7 +404,7 @@ class CommitLog:
 
     def _take(self, wanted: int) -> list[int]:
         slots: list[int] = []
-        reserve, self._allocator.reserve = self._allocator.reserve, 0  # this is what it is for
+        reserve, self._allocator.reserve = self._allocator.reserve, 0  # the reserve is for this
         try:
             while len(slots) < wanted:
                 slot, count = self._allocator.take(wanted - len(slots), USED)
@@ -415,16 +417,16 @@ class CommitLog:
         return slots
 
     def _switch(self, header: Header) -> None:
-        """Makes `header` the one that counts. When that fails, nobody knows which one does.
+        """Makes `header` the one that counts. When that fails, it is unknown which one does.
 
-        The copy is not durable before the next flush: until then the first one is enough.
+        The second copy becomes durable with the next flush: until then the first one suffices.
         """
         self._write_header(header)
         self.flush()
         self._write_header(header.copy())
 
     def _write_header(self, header: Header) -> None:
-        """Writes over the older copy, once the newer one is durable."""
+        """Overwrites the older copy, once the newer one is durable."""
         encoded = self._encoded(header)
         if not self._is_header_durable:
             self.flush()
@@ -456,7 +458,7 @@ class CommitLog:
 
 
 class _Window:
-    """Slots of a file, many of which are read at once."""
+    """Reads slots of a file, many at once."""
 
     def __init__(self, file: File) -> None:
         self._file = file
@@ -464,7 +466,7 @@ class _Window:
         self._data = memoryview(b"")
 
     def slot(self, slot: int) -> memoryview:
-        """A slot's bytes, less at the end of the file."""
+        """A slot's bytes, fewer at the end of the file."""
         at = (slot - self._start) * SLOT_SIZE
         if not 0 <= at < len(self._data):
             data = bytearray(_WINDOW)
@@ -474,7 +476,7 @@ class _Window:
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Ranges from start to stop, in order, those that touch or overlap made one."""
+    """Sorts ranges from start to stop, and joins those that touch or overlap."""
     start = stop = -1
     for first, last in sorted(ranges):
         if first > stop:

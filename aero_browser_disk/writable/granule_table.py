@@ -1,8 +1,8 @@
-"""Where each granule of a disk lies: a table in pages, small for sparse and for dense disks.
+"""The slot of each granule of a disk: a table in pages, small for sparse and for dense disks.
 
-An entry is a slot and the sectors that lie there, `slot << 8 | mask`. Slot 0 stands for zeros that
-take no space, and the entry 0 for a granule of which nothing was written. In a run each granule
-lies in the slot behind that of the one before, with the same sectors.
+An entry is a slot and a mask of the sectors in it, `slot << 8 | mask`. Slot 0 means zeros that take
+no space, and entry 0 a granule that was never written. In a run, adjacent granules are in adjacent
+slots, with the same mask.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STEP: Final = 1 << SECTORS  # from an entry to that of the next slot
 class GranuleTable:
     """An entry for each granule: 14 bytes where many lie together, 450 for a lonely one.
 
-    Pages that are all zeros are ranges, of which each costs the same however long it is.
+    Pages of zeros are stored as ranges, whose cost does not depend on their length.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class GranuleTable:
 
     @property
     def parts(self) -> int:
-        """How many pages and ranges of zeros it is made of."""
+        """How many pages and ranges of zeros it has."""
         return len(self._pages) + len(self._zeros)
 
     def put(self, granule: int, count: int, entry: int) -> Sequence[int]:
         """Sets the entries of a run that begins with `entry`; returns the slots that they had."""
-        if count == 1 and entry >= _STEP:  # which is what guests mostly write
+        if count == 1 and entry >= _STEP:  # the most common write of guests
             number, index = divmod(granule, _PAGE)
             page = self._pages.get(number)
             if page is None:
@@ -60,7 +60,7 @@ class GranuleTable:
         gone = array("I")
         step = _STEP if entry >= _STEP else 0
         end = granule + count
-        if not step:  # whole pages at once, however many they are
+        if not step:  # whole pages at once, however many
             first, last = -(-granule // _PAGE), end // _PAGE
             if first < last:
                 self._put_pages(first, last, entry, gone)
@@ -108,13 +108,13 @@ class GranuleTable:
     def runs(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """What was written from granule `start` to `stop`: first granule, count, first entry.
 
-        What lies between two runs is empty. The table may change meanwhile; what is then seen of
-        the page at hand is old or new.
+        Between two runs nothing was written. The table may change meanwhile; the current page is
+        then old or new.
         """
         first = count = entry = done = 0  # the run so far, and the page behind what was seen
         for number, zeros_end in self._parts(start // _PAGE, -(-stop // _PAGE)):
             if number < done:
-                continue  # it was made since the range of zeros was seen in which it lies
+                continue  # it was made since its range of zeros was read
             base = number * _PAGE
             if zeros_end:
                 done = zeros_end
@@ -188,7 +188,7 @@ class GranuleTable:
                 pages[number] = array("Q", [entry]) * _PAGE
 
     def _new_page(self, number: int) -> array[int]:
-        """A page of its own for what was empty, or one of a range of zeros."""
+        """Makes a page where there was none, or one out of a range of zeros."""
         zeros = self._zeros
         if zeros and number in zeros:
             zeros.remove(number, number + 1)
@@ -225,7 +225,7 @@ def _run_length(page: array[int], index: int, end: int) -> int:
     if index + 1 == end or page[index + 1] != entry + step:
         return 1
     length = end - index
-    if page[index:end] == _run(entry, step, length):  # mostly: one comparison for all of it
+    if page[index:end] == _run(entry, step, length):  # the usual case: one comparison for all of it
         return length
     length = 2
     while page[index + length] == entry + step * length:

@@ -1,4 +1,4 @@
-"""A disk that lives whole in the browser's storage; what was never written takes no space."""
+"""A disk that is stored whole; parts that were never written take no space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LocalImage(ClosesOnExit):
     """A writable `Disk` over zeros."""
 
     def __init__(self, store: SectorStore, storage: Storage) -> None:
-        """Takes over an open store; `create` and `open` are how to get one."""
+        """Takes over an open store; use `create` or `open`."""
         self._store = store
         self._storage = storage
         self._closed = False
@@ -57,14 +57,14 @@ class LocalImage(ClosesOnExit):
 
     @property
     def info(self) -> DiskInfo:
-        """The version is another one after each change that was flushed."""
+        """The version changes with every flushed change."""
         contents = self._store.contents
         version = f"local:{contents.identity}:{self._store.revision}"
         return DiskInfo(contents.size, version, GRANULE, read_only=False)
 
     @property
     def identity(self) -> str:
-        """What this image is called in its versions; no other image is, nor a copy of it."""
+        """The identity of this image in its versions, unique even among copies of it."""
         return self._store.contents.identity
 
     @property
@@ -91,7 +91,7 @@ class LocalImage(ClosesOnExit):
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie in the image's file as a whole: `disk.Locating`."""
+        """Where a run of bytes is in the image's file: see `disk.Locating`."""
         self._check(offset, length)
         location = self._store.locate(offset, length)
         if location is not None:
@@ -148,14 +148,14 @@ class LocalImage(ClosesOnExit):
         self._store.resize(size)
 
     async def compact(self) -> None:
-        """Gives free space back to the storage. Raises `DiskClosedError`, `StorageError`."""
+        """Returns free space to the storage. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
 
     # ── as the base of an overlay ────────────────────────────────────────────────────────────────
 
     def reserve(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
-        """Makes sure of space for what is about to be written: `SectorStore.reserve`."""
+        """Reserves space for coming writes: see `SectorStore.reserve`."""
         return self._store.reserve(ranges)
 
     @property
@@ -164,7 +164,7 @@ class LocalImage(ClosesOnExit):
         return self._store.contents.commit_mark
 
     def begin_commit(self, mark: str) -> None:
-        """Notes whose writes follow: `SectorStore.begin_commit`."""
+        """Notes whose writes follow: see `SectorStore.begin_commit`."""
         self._store.begin_commit(mark)
 
     def end_commit(self) -> None:

@@ -1,8 +1,7 @@
 """A copy-on-write overlay: a writable disk over another disk, which stays as it is.
 
-What a guest writes goes to a file of the overlay, sector by sector. A read takes the sectors that
-were written from there and all others from the base. So several overlays can share one base, and a
-remote image can be written to.
+Writes go to the overlay's file, sector by sector. Reads take written sectors from there and all
+others from the base. So several overlays can share one base, and a remote image can be written to.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Overlay(ClosesOnExit):
     """
 
     def __init__(self, base: Disk, store: SectorStore, storage: Storage) -> None:
-        """Takes over an open base and store; `open` is how to get one."""
+        """Takes over an open base and store; use `open`."""
         self._base = base
         self._store = store
         self._storage = storage
@@ -88,19 +87,19 @@ class Overlay(ClosesOnExit):
 
     @property
     def info(self) -> DiskInfo:
-        """The version is another one after each change that was flushed."""
+        """The version changes with every flushed change."""
         contents = self._store.contents
         version = f"overlay:{contents.identity}:{self._store.revision}:{contents.base}"
         return DiskInfo(self._size, version, self._base.info.block_size, read_only=False)
 
     @property
     def identity(self) -> str:
-        """What this overlay is called in its versions; no other is."""
+        """The identity of this overlay in its versions, which no other has."""
         return self._store.contents.identity
 
     @property
     def base(self) -> Disk:
-        """The disk base_sectors."""
+        """The disk below."""
         return self._base
 
     @property
@@ -110,7 +109,7 @@ class Overlay(ClosesOnExit):
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that what was written takes."""
+        """Storage that the written data takes, in bytes."""
         return self._store.used_bytes
 
     def written_ranges(self) -> Iterator[Range]:
@@ -160,7 +159,7 @@ class Overlay(ClosesOnExit):
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """Where bytes lie as a whole, in this overlay's file or base_sectors: `disk.Locating`."""
+        """Where a run of bytes is, in this overlay's file or in the base's: see `disk.Locating`."""
         self._check(offset, length)
         location = self._store.locate(offset, length)
         was_here = location is not None
@@ -231,21 +230,22 @@ class Overlay(ClosesOnExit):
     # ── as a whole ───────────────────────────────────────────────────────────────────────────────
 
     async def reset(self) -> None:
-        """Gives up all that was written: the disk is what the base is. Durable; all or nothing."""
+        """Drops everything written: the disk is the base again. Durable; all or nothing."""
         self._check(0, 0)
         self._store.clear(self._store.contents.base)
 
     async def compact(self) -> None:
-        """Gives free space back to the storage. Raises `DiskClosedError`, `StorageError`."""
+        """Returns free space to the storage. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
 
     async def commit(self) -> None:
-        """Writes what is here into the base, which must take writes, and is empty then.
+        """Writes the overlay into the base, which must be writable; the overlay is empty
+        afterwards.
 
         After a crash in the middle of it the disk is what it was, and can be committed again.
-        Raises `ReadOnlyError`; `StorageFullError` before anything was written, where the base can
-        tell; and other errors of the base, then as after a crash.
+        Raises `ReadOnlyError`; `StorageFullError` before anything is written, if the base can
+        reserve; and other errors of the base, with the state as after a crash.
         """
         self._check(0, 0)
         if self._base.info.read_only:
@@ -270,7 +270,7 @@ class Overlay(ClosesOnExit):
             base.end_commit()
 
     async def write_into(self, target: Disk) -> None:
-        """Writes what was written here, and that only, into a disk with the base's content.
+        """Writes only the overlay's sectors into a disk with the base's content.
 
         Flushes it. Raises what `target` raises.
         """
@@ -289,9 +289,9 @@ class Overlay(ClosesOnExit):
         await target.flush()
 
     async def export(self) -> AsyncGenerator[bytes, None]:
-        """What was written here as a file, part by part; `overlay_file` describes it.
+        """The overlay as a file, part by part: see `overlay_file`.
 
-        Nothing may be written here meanwhile: then it raises `StorageError`, and the file is cut.
+        A write meanwhile ends it with `StorageError`, and the file is incomplete.
         """
         self._check(0, 0)
         changes = self._store.changes
@@ -304,7 +304,7 @@ class Overlay(ClosesOnExit):
     async def import_file(
         cls, parts: ByteStream, base: Disk, storage: Storage, folder: str
     ) -> Overlay:
-        """Makes an overlay of an exported one, in a folder where there is none.
+        """Creates an overlay from an exported file, in a folder that has none.
 
         Raises `BaseChangedError` when it belongs to another version than that of `base`,
         `InvalidDocumentError` when it is damaged or not whole, and `StorageError`. After an error
@@ -323,7 +323,7 @@ class Overlay(ClosesOnExit):
     # ── as the base of another ───────────────────────────────────────────────────────────────────
 
     def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Makes sure of space for what is about to be written: `SectorStore.reserve`."""
+        """Reserves space for coming writes: see `SectorStore.reserve`."""
         return self._store.reserve(ranges)
 
     @property
@@ -332,7 +332,7 @@ class Overlay(ClosesOnExit):
         return self._store.contents.commit_mark
 
     def begin_commit(self, mark: str) -> None:
-        """Notes whose writes follow: `SectorStore.begin_commit`."""
+        """Notes whose writes follow: see `SectorStore.begin_commit`."""
         self._store.begin_commit(mark)
 
     def end_commit(self) -> None:
@@ -342,7 +342,7 @@ class Overlay(ClosesOnExit):
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 
     def stats(self) -> DiskStats:
-        """The base's, with the reads and writes of this disk."""
+        """The base's counters, with the reads and writes of this disk."""
         return replace(
             self._base.stats(),
             bytes_read=self._bytes_read,
@@ -415,7 +415,7 @@ class _Ranges:
 
 
 async def _sector_of(disk: Disk, offset: int) -> bytes:
-    """A sector of a disk, less at its end."""
+    """A sector of a disk, shorter at its end."""
     sector = bytearray(min(SECTOR, disk.info.size - offset))
     await disk.read_into(offset, sector)
     return bytes(sector)

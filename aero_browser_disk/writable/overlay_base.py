@@ -1,4 +1,4 @@
-"""What an overlay needs to know of its base: which version it is, and who wrote to it last.
+"""Binds an overlay to a version of its base, across commits that a crash interrupted.
 
 An overlay belongs to one version of its base. A commit of the overlay changes that version, and can
 be cut short by a crash. So the overlay and the base both note a mark before it: while the base has
@@ -17,7 +17,7 @@ from .sector_store import SectorStore
 
 
 def identity_of(disk: Disk) -> str:
-    """What a disk that takes writes is called in each of its versions."""
+    """The identity of a writable disk, which is part of all of its versions."""
     return str(getattr(disk, "identity", disk.info.version))
 
 
@@ -47,17 +47,18 @@ class CommitTarget(Protocol):
 def bind(store: SectorStore, base: Disk, folder: str) -> None:
     """Checks that a store is an overlay of this version of its base.
 
-    A commit that was cut short is taken note of: the base is another version then, but what differs
-    is in the overlay too. Raises `BaseChangedError` and `StorageError`.
+    An interrupted commit is recognised: the base has another version then, but everything that
+    differs is in the overlay too. Raises `BaseChangedError` and `StorageError`.
     """
     contents = store.contents
     info = base.info
     if contents.base is None:
         raise StorageError(folder, "there is an image, not an overlay")
-    # The mark of the commit, or, of an earlier version of ours, the name of the base.
+    # The mark of the commit; earlier versions wrote the name of the base.
     marks = getattr(base, "commit_mark", None), identity_of(base)
     if contents.base_identity is not None and contents.base_identity in marks:
-        # A commit was cut short. Whatever of it is in the base is here too, and goes before.
+        # A commit was interrupted. Whatever it wrote to the base is in the overlay too, which takes
+        # precedence.
         store.rebind(info.version)
     elif contents.base != info.version or contents.size != info.size:
         raise BaseChangedError(contents.base, info.version)

@@ -1,4 +1,4 @@
-"""A name for what an overlay makes of its base, by which a saved state knows its disk again."""
+"""A digest of an overlay and its base, by which a saved state recognises its disk."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def overlay_digest(store: SectorStore) -> str:
 
 
 def _tokens(store: SectorStore) -> Iterator[bytes]:
-    """What is hashed: as long runs of zeros as there are, and other data cut at each MiB."""
+    """The input of the hash: whole runs of zeros, and other data cut at each MiB."""
     zeros_at = zeros_end = 0
     for first, count, data in _sector_runs(store):
         if data is None and first == zeros_end:

@@ -1,9 +1,9 @@
 """An overlay as a file of its own: what was written, and the version of the disk that it fits.
 
-Little-endian. Behind the magic, the length and the CRC-32 of a JSON head, and the head, follow
-records: kind, offset, length, CRC-32 of those three and the data, and of kind `DATA` the data. The
-last is of kind `END` and has the number of records before it for its offset. Nothing of the base is
-in it.
+Little-endian. It begins with the magic, the length and CRC-32 of a JSON head, and the head. Records
+follow: kind, offset, length, CRC-32 of these and the data, then the data if the kind is `DATA`. The
+last record has the kind `END`, and the number of records before it as its offset. Nothing of the
+base is in it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _checksum(kind: int, offset: int, length: int, data: bytes) -> int:
 async def store_from_parts(stream: ByteStream, storage: Storage, path: str) -> Contents:
     """Makes the store of an overlay from its file; durable when it returns.
 
-    Raises `InvalidDocumentError` for what is no such file, or not all of it, and `StorageError`.
+    Raises `InvalidDocumentError` for an invalid or incomplete file, and `StorageError`.
     """
     reader = _Reader(stream)
     contents = await _read_head(reader)
@@ -76,7 +76,7 @@ async def store_from_parts(stream: ByteStream, storage: Storage, path: str) -> C
 
 async def _read_head(reader: _Reader) -> Contents:
     if await reader.take(len(_MAGIC)) != _MAGIC:
-        raise _wrong("it is no overlay")
+        raise _wrong("it is not an overlay")
     length, checksum = _HEAD.unpack(await reader.take(_HEAD.size))
     if length > _LONGEST_HEAD:
         raise _wrong("its head is too long")
@@ -89,7 +89,7 @@ async def _read_head(reader: _Reader) -> Contents:
     except (ValueError, KeyError, TypeError) as error:
         raise _wrong("its head cannot be read") from error
     if type(size) is not int or not 0 < size < 1 << 62 or not isinstance(base, str):
-        raise _wrong("its head says what cannot be")
+        raise _wrong("its head has impossible values")
     return Contents(size, secrets.token_hex(16), base)
 
 
@@ -100,7 +100,7 @@ async def _read_records(reader: _Reader, store: SectorStore) -> None:
         data = b""
         if kind == _DATA:
             if length > _CHUNK_LENGTH:
-                raise _wrong("it says what cannot be")
+                raise _wrong("it has impossible values")
             data = await reader.take(length)
         if _checksum(kind, offset, length, data) != checksum:
             raise _wrong("it is damaged")
@@ -111,7 +111,7 @@ async def _read_records(reader: _Reader, store: SectorStore) -> None:
         stop = offset + length
         aligned = not (offset % _SECTOR or (stop % _SECTOR and stop != size))
         if kind not in (_DATA, _ZEROS) or not aligned or not at <= offset < stop <= size:
-            raise _wrong("it says what cannot be")
+            raise _wrong("it has impossible values")
         if kind == _ZEROS:
             store.discard(offset, length, hide=True)
         else:
@@ -120,7 +120,7 @@ async def _read_records(reader: _Reader, store: SectorStore) -> None:
 
 
 class _Reader:
-    """Takes a stream apart."""
+    """Reads exact lengths from a stream."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -131,7 +131,7 @@ class _Reader:
         while len(self._buffer) < length:
             part = await anext(self._stream, None)
             if part is None:
-                raise _wrong("it breaks off")
+                raise _wrong("it is cut off")
             self._buffer += part
         taken = bytes(self._buffer[:length])
         del self._buffer[:length]

@@ -1,4 +1,4 @@
-"""What is intact of a damaged sector store: read as far as its journal goes, and never changed."""
+"""Reads what is intact of a damaged sector store, as far as its journal goes; never changes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .slot_checksums import SlotChecksums
 
 @dataclass(frozen=True, slots=True)
 class IntactRange:
-    """Bytes of the disk that were written. `data` is None for zeros, and where it `is_lost`."""
+    """A range of the disk that was written. `data` is None for zeros and for lost data
+    (`is_lost`)."""
 
     offset: int
     length: int
@@ -27,20 +28,20 @@ class IntactRange:
 
 
 class Salvage:
-    """An open store of which something is damaged. Single flipped bits are flipped back."""
+    """An open store that is damaged. Single flipped bits are corrected."""
 
     def __init__(self, path: str, file: File) -> None:
         self.is_latest = True
-        """Whether it is as it was last; else as after an earlier flush."""
+        """Whether it is the latest state; else the state after an earlier flush."""
         self._path = path
         self._file = file
         self._table = GranuleTable()
         self._checksums = SlotChecksums()
-        self._known_to: int | None = None  # granules behind are lost; None when all are known
+        self._known_to: int | None = None  # granules from here on are lost; None when all are known
 
     @classmethod
     async def open(cls, storage: Storage, path: str, known_version: str | None = None) -> Salvage:
-        """Opens the store in a file to save what there is of it.
+        """Opens the store in a file to save what is intact.
 
         Raises `FileNotFoundError`, `StorageBusyError`, and `DamagedDiskError` when nothing can be
         saved.
@@ -63,7 +64,7 @@ class Salvage:
         self._file.close()
 
     def ranges(self) -> Iterator[IntactRange]:
-        """What was written, in order: a granule at most at once, or as many zeros as there are."""
+        """What was written, in order: one granule at a time, or a whole run of zeros."""
         size = self._contents.size
         end = -(-size // GRANULE)
         known_to = end if self._known_to is None else min(self._known_to, end)
@@ -95,7 +96,7 @@ class Salvage:
         log = CommitLog(self._path, self._file, SlotAllocator(self._file), self._checksums)
         header = log.read_header()
         if header is None:
-            raise DamagedDiskError(self._path, "nothing of it is left")
+            raise DamagedDiskError(self._path, "nothing is left of it")
         self._contents = header.contents
         known = commits_in(known_version, header.contents.identity)
         try:

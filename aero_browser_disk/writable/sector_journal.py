@@ -1,18 +1,17 @@
-"""The bytes that say what lies in a sector store: headers, and a chain of journal slots.
+"""The format of a sector store's journal: headers, and a chain of journal slots.
 
-The file is one row of slots. Slots 0 and 1 have the header: two copies, of which the
-valid one with the higher serial counts. It names the first slot of a chain: each slot of the chain
-holds units and names the next. The first slots of the chain are a snapshot of all that there was
-when the header was written, what follows are batches, each the changes of one commit.
+The file is one row of slots. Slots 0 and 1 have the header: two copies, of which the valid one with
+the higher serial counts. It names the first slot of a chain: each slot of the chain holds units and
+names the next. The first slots of the chain are a snapshot of the state when the header was
+written; batches follow, each with the changes of one commit.
 
 A journal slot has the checksum of the slot before it, the first one the salt of the header, so that
-nothing left over from before is taken for a part of the chain. It has the salt and the number of
-its batch too, so that it is recognised when the slot before it is damaged. Everything is
-little-endian.
+an old slot is never taken for a part of the chain. It has the salt and the number of its batch too,
+so that it is recognised when the slot before it is damaged. Everything is little-endian.
 
 A unit is 16 bytes: a run of granules; a single granule with the checksum of its data; or four
-checksums of the granules of the run before it. Format 1, whose slots have records only and no
-checksums of the data, is read, and is format 2 from its next commit on.
+checksums of the granules of the run before it. Format 1, which has no checksums of the data, is
+read, and becomes format 2 with the next commit.
 """
 
 from __future__ import annotations
@@ -69,12 +68,12 @@ Record = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a store is of."""
+    """The disk that a store belongs to."""
 
     size: int
     """Bytes in the disk."""
     identity: str
-    """Drawn when it was created: no other has it."""
+    """Random and unique, drawn when the store was created."""
     base: str | None = None
     """The version of the disk that this is an overlay of; None for an image."""
     base_identity: str | None = None
@@ -87,9 +86,8 @@ class Contents:
 class Header:
     """Where the chain begins. `commits` is how many there had been before the chain's first.
 
-    `session` is the one that made the last of those. `end` is a number of commits that were durable
-    when the header was written: a chain that ends before is damaged. With `is_closed` there are no
-    more, since nothing was committed after that.
+    `session` is the one that made the last of those. `end` commits were durable when the header was
+    written: a chain that ends before is damaged. With `is_closed` there are no more.
     """
 
     serial: int
@@ -105,7 +103,7 @@ class Header:
 
     @property
     def offset(self) -> int:
-        """Its offset in the file. The other copy's is never written to while this one counts."""
+        """Its offset in the file. The other copy is never written while this one counts."""
         return self.serial % 2 * SLOT_SIZE
 
     def copy(self) -> Header:
@@ -145,7 +143,7 @@ class JournalSlot:
 
 
 def read_headers(slots: memoryview) -> tuple[Header | None, Header | None]:
-    """What the file's first two slots hold."""
+    """The headers in the file's first two slots."""
     first, second = (Header.decode(slots[at : at + SLOT_SIZE]) for at in (0, SLOT_SIZE))
     return first, second
 
@@ -165,7 +163,7 @@ def commits_in(version: str | None, identity: str) -> int:
 def encode_slot(
     before: int, next_slot: int, flags: int, units: bytes, salt: int, number: int, session: int
 ) -> tuple[bytes, int]:
-    """A slot of the chain, and its checksum, which the next one has too."""
+    """A slot of the chain, and its checksum, which the next slot repeats."""
     count = len(units) // _UNIT.size
     head = _SLOT_HEAD_2.pack(
         _SLOT_MAGIC_2, 0, before, next_slot, count, flags, salt, number % _NUMBERS, session
@@ -231,7 +229,7 @@ def slots_for(units: int) -> int:
 
 
 def units_for(runs: int, granules: int) -> int:
-    """At most so many units for so many runs that have so many granules with data together."""
+    """The maximum of units for so many runs with so many granules of data in total."""
     # A single granule has its checksum in its unit; a run of n has ceil(n / 4) units behind its
     # own, which is at most n / 2 and at most (n + 3) / 4.
     return runs + min(granules // 2, (granules + 3 * runs) // _CHECKSUMS_IN_UNIT)
@@ -267,7 +265,7 @@ class UnitReader:
         self._checksums = checksums
         self._slots = slots
         self._slot = 0  # of the next checksum of the run so far
-        self._missing = 0  # checksums of it that are still to come
+        self._missing = 0  # checksums of it that are still missing
 
     def read(self, slot: JournalSlot) -> list[Record]:
         """The records of a slot; their checksums are noted.
@@ -284,7 +282,7 @@ class UnitReader:
         records: list[Record] = []
         while at < len(units):
             slots, checksums = array("I"), array("I")  # of single granules
-            # As far as they are single: in a disk that was written here and there most are.
+            # As long as they are single granules: on a disk with scattered writes most are.
             for word, number, first in _UNIT.iter_unpack(units[at:] if at else units):
                 at += _UNIT.size
                 if word < _SINGLE:
@@ -316,7 +314,7 @@ class UnitReader:
     def _read_singles(self, units: bytes) -> list[Record] | None:
         """The records of units that are all of single granules; None when others are among them.
 
-        Most slots of a disk that was written here and there are so. Column by column, since a loop
+        That is the case for most slots of a disk with scattered writes. Column by column, as a loop
         over the units takes three times as long.
         """
         tops = units[_TOP_BYTE :: _UNIT.size]
@@ -343,7 +341,7 @@ class UnitReader:
             raise IndexError(slot)
 
     def _read_checksums(self, units: bytes, at: int) -> int:
-        """Takes what there is of the checksums of the run so far; where the next unit begins."""
+        """Reads checksums of the current run; returns where the next unit begins."""
         if not self._missing:
             return at
         found = array("I", units[at : at + self._missing * 4])

@@ -1,4 +1,4 @@
-"""Reading a sector store: where bytes lie, in the file or still in memory, and what there is."""
+"""Reads a sector store: from the file, or from slots that are still buffered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Range = tuple[int, int]
 
 
 class SectorReader:
-    """Reads what a table speaks of. `buffered` has the slots that are not in the file yet.
+    """Reads the granules in a table. `buffered` has the slots that are not in the file yet.
 
     Data is compared with its checksum when it is read for the first time.
     """
@@ -40,13 +40,14 @@ class SectorReader:
         self._buffered = buffered
 
     def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
-        """Fills `target` from `offset` as far as sectors there were written; returns the rest.
+        """Fills `target` from `offset` with written sectors; returns the ranges that were never
+        written.
 
         Raises `DamagedDiskError` and other `StorageError`s.
         """
         granule, start = divmod(offset, GRANULE)
         length = len(target)
-        if start + length <= GRANULE:  # one granule, which is what guests mostly ask for
+        if start + length <= GRANULE:  # one granule, the most common read of guests
             entry = self._table[granule]
             if not entry:
                 return [(offset, length)] if length else []
@@ -71,9 +72,9 @@ class SectorReader:
         return missing
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the offset in it of bytes that lie there as a whole, until the next call.
+        """The file and the offset in it of a run of bytes, valid until the next call.
 
-        None when they lie apart, in memory, or take no space. Raises `DamagedDiskError`.
+        None when they are scattered, buffered or take no space. Raises `DamagedDiskError`.
         """
         granule, start = divmod(offset, GRANULE)
         count = -(-(start + length) // GRANULE)
@@ -142,7 +143,7 @@ class SectorReader:
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
 
-        Zeros are those that take no space; others count as data. In order, as long as can be.
+        Zeros are those that take no space; others count as data. In order, as long as possible.
         """
         at = end = 0
         zeros = False
@@ -162,7 +163,7 @@ class SectorReader:
     # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
     def _read_run(self, granule: int, entry: int, start: int, target: memoryview) -> None:
-        """Reads slots that lie one behind the other, from byte `start` of the first granule."""
+        """Reads adjacent slots, from byte `start` of the first granule."""
         slot = entry >> SECTORS
         skipped, start = divmod(start, GRANULE)
         granule += skipped
@@ -226,7 +227,7 @@ class SectorReader:
 
 
 def _add(ranges: list[Range], start: int, stop: int) -> None:
-    """Adds what lies from `start` to `stop`, joined with the range before when they touch."""
+    """Appends the range from `start` to `stop`, joined with the one before if they touch."""
     if start >= stop:
         return
     if ranges and sum(ranges[-1]) == start:
@@ -236,7 +237,7 @@ def _add(ranges: list[Range], start: int, stop: int) -> None:
 
 @cache
 def sector_runs(mask: int) -> tuple[tuple[int, int, bool], ...]:
-    """The parts of a granule from start to stop, in bytes, that a mask has and that it has not."""
+    """The parts of a granule, from start to stop in bytes, that are in a mask and that are not."""
     bits = [mask >> index & 1 for index in range(SECTORS)]
     parts = []
     at = 0

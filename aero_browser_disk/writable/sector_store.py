@@ -1,18 +1,18 @@
-"""Stores the sectors that were written of one disk, in one file that a crash cannot spoil.
+"""Stores the written sectors of one disk in one file, safely across crashes.
 
 A write never overwrites what was committed: it goes to slots of the file that are free. `commit`
-adds one batch of records to the commit log, which say where each changed granule (4 KiB) lies now,
-and makes them and their data durable. Only after that are the slots of the older data free. So
-after a crash the next start finds all that was committed, and of the rest all or nothing, in
-whatever order the writes reached the medium.
+appends one batch of records to the commit log, which name the new slot of each changed granule (4
+KiB), and makes the batch and its data durable. Only then are the slots of the older data free. So
+after a crash the next start finds everything that was committed, and the last batch completely or
+not at all, whatever the order in which writes reached the medium.
 
 A small batch is made durable together with its data by a single flush. It has checksums of the
 data: if a crash comes before the flush ended, the batch counts when all of its data is there. A
 large batch is written after its data is durable.
 
-Storage is allocated before a write is accepted: slots for the data, for the records that a commit
-will add, and for a snapshot of all records. A write for which there is not enough is refused as a
-whole. A commit needs no more, even if the device is full by then, and a full disk stays usable.
+Storage is allocated before a write is accepted: slots for the data, for the records of the commit,
+and for a snapshot of all records. A write that does not fit is refused as a whole. A commit needs
+no more space, even if the device is full by then, and a full disk stays usable.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
 from .transaction import Transaction, records_of
 
-_MAX_CHECKED: Final = 512  # granules in a batch that has a checksum
-_LITTLE_TO_GAIN: Final = 8  # journal slots that are not worth to write the others anew
+_MAX_CHECKED: Final = 512  # granules in a batch with checksums of its data
+_LITTLE_TO_GAIN: Final = 8  # journal slots that are too few for a rewrite
 
 
 class SectorStore:
-    """The file. What lies below what was not written is for the disk above to say."""
+    """The written sectors of one disk. Its user supplies the others: from a base, or as zeros."""
 
     def __init__(self, path: str, file: File) -> None:
         self.changes = 0
-        """How often the contents were changed since the store was opened."""
+        """Counts changes of the content since the store was opened."""
         self._path = path
         self._file = file
         self._is_committed_into = False
@@ -75,7 +75,7 @@ class SectorStore:
 
     @classmethod
     async def create(cls, storage: Storage, path: str, contents: Contents) -> SectorStore:
-        """Makes a store in a file that is not there yet, or in which none was ever made.
+        """Creates a store in a new file, or in one that never had a store.
 
         Raises `StorageError`, also when there is a store already, and `StorageFullError`.
         """
@@ -91,7 +91,7 @@ class SectorStore:
     async def open(
         cls, storage: Storage, path: str, *, known_version: str | None = None
     ) -> SectorStore | None:
-        """Opens the store in a file; None when none was ever made there.
+        """Opens the store in a file; None if it never had one.
 
         The disk is of `known_version` or a later one. Raises `StorageBusyError` when another tab
         has it, `DamagedDiskError`, also for an earlier version, and other `StorageError`s.
@@ -114,7 +114,7 @@ class SectorStore:
 
     @property
     def contents(self) -> Contents:
-        """What it is of."""
+        """The disk that it belongs to."""
         return self._log.header.contents
 
     @property
@@ -124,10 +124,10 @@ class SectorStore:
 
     @property
     def revision(self) -> str:
-        """Counts what was committed, with what was written since as one more.
+        """The number of commits; uncommitted writes count as one more.
 
-        The session that wrote last is a part of it: what was restored from a copy of the file, and
-        changed, is another version than what was changed before.
+        It includes the session that wrote last: a restored copy of the file that was changed has
+        another version than the original that was changed.
         """
         log = self._log
         session = log.this_session if self.is_dirty else log.session
@@ -141,7 +141,7 @@ class SectorStore:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes that what was written takes, in granules."""
+        """Storage that the written data takes, in whole granules of bytes."""
         return self._writer.used * GRANULE
 
     @property
@@ -150,32 +150,34 @@ class SectorStore:
         return self._allocator.slots * SLOT_SIZE
 
     def commit_and_close(self) -> None:
-        """Closes the file, after a commit unless one failed. Raises `StorageError`, and closes."""
+        """Commits unless a commit failed before, and closes the file. Closes it even if it raises
+        `StorageError`."""
         try:
             if self.failure is None:
                 self.commit()
-                with contextlib.suppress(StorageError):  # then the next start looks for itself
+                with contextlib.suppress(StorageError):  # the next start then searches for the end
                     self._log.close()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Closes the file; what was not committed is gone. Idempotent."""
+        """Closes the file; uncommitted writes are lost. Idempotent."""
         self._file.close()
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────
 
     def read_into(self, offset: int, target: WritableBuffer) -> list[Range]:
-        """Fills `target` from `offset` as far as sectors there were written; returns the rest.
+        """Fills `target` from `offset` with written sectors; returns the ranges that were never
+        written.
 
         Raises `StorageError`.
         """
         return self._reader.read_into(offset, target)
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The file and the offset in it of bytes that lie there as a whole, until the next call.
+        """The file and the offset in it of a run of bytes, valid until the next call.
 
-        None when they lie apart, in memory, or take no space.
+        None when they are scattered, buffered or take no space.
         """
         return self._reader.locate(offset, length)
 
@@ -186,14 +188,14 @@ class SectorStore:
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """What was written from byte `start` to `stop`: offset, length, and whether it is zeros.
 
-        Zeros are those that take no space; others count as data. In order, as long as can be.
+        Zeros are those that take no space; others count as data. In order, as long as possible.
         """
         return self._reader.ranges(start, stop)
 
     # ── writing ───────────────────────────────────────────────────────────────────────────────────
 
     def edges(self, offset: int, length: int) -> list[int]:
-        """Offsets of the sectors that a write covers a part of and of which nothing is here."""
+        """Offsets of the sectors that a write covers in part and that were never written."""
         if not length or not (offset | length) % SECTOR:
             return []
         end = offset + length
@@ -224,20 +226,20 @@ class SectorStore:
         self.changes += 1
 
     def fill(self, offset: int, length: int, put: Put) -> None:
-        """Writes whole granules that `put` brings into the file, from wherever it has them.
+        """Writes whole granules by `put`, which writes them to the file itself.
 
         The counterpart of `locate`: the bytes need not pass through Python's memory. Raises as
-        `write`; where that writes over what is there in a full file, this may have no space.
+        `write`; in a full file it may fail where `write` would still overwrite.
         """
         self._check()
         self._writer.fill(offset // GRANULE, length // GRANULE, put)
         self.changes += 1
 
     def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Makes sure of space for data that comes in writes of `RESERVED_WRITE` bytes at most.
+        """Reserves space for data that is written in at most `RESERVED_WRITE` bytes at a time.
 
-        `ranges` are offset and length, in order. It is done little by little: iterate to the end.
-        Raises `StorageFullError`; then as much space is given back as there was.
+        `ranges` are offset and length, in order. It works step by step: iterate to the end. Raises
+        `StorageFullError` after releasing what it reserved.
         """
         self._check()
         granules = new = runs = 0
@@ -260,10 +262,10 @@ class SectorStore:
         *,
         hide: bool,
     ) -> None:
-        """Forgets what whole granules hold, so that they take no space; the rest is made zeros.
+        """Discards a range: whole granules take no space afterwards, the rest is written as zeros.
 
-        With `hide` they read as zeros from now on, without it as what lies below. `base_sectors`
-        and what it raises are as for `write`. What it costs follows what was written there.
+        With `hide` they read as zeros, without it as never written. `base_sectors` and errors are
+        as for `write`. The cost depends on what was written there, not on the length.
         """
         if not length:
             return
@@ -288,7 +290,7 @@ class SectorStore:
     def commit(self) -> None:
         """Returns once all that was written is durable.
 
-        Raises `StorageError`; what was written is then still here, but may not be after a crash.
+        Raises `StorageError`; the writes can still be read then, but may be lost in a crash.
         """
         self._commit()
         if self._log.is_long:
@@ -310,10 +312,10 @@ class SectorStore:
             self._transaction.finish()
 
     def compact(self) -> None:
-        """Commits, writes the chain anew, as short as can be, and gives free space back.
+        """Commits, rewrites the chain as short as possible, and returns free space.
 
-        What has no checksums, in a file of an earlier format, gets them. Raises `StorageFullError`
-        when there is no space for both chains; all is as it was then.
+        Data without checksums, in a file of an earlier format, gets them. Raises `StorageFullError`
+        when there is no space for both chains; then nothing changes.
         """
         self.commit()
         for granule, count, entry in self._table.runs(0, -(-self.contents.size // GRANULE)):
@@ -333,7 +335,7 @@ class SectorStore:
     def resize(self, size: int) -> None:
         """Commits, and changes the size. Durable when it returns; all or nothing.
 
-        What lies beyond a smaller size is forgotten. Raises `StorageError`.
+        Data beyond a smaller size is dropped. Raises `StorageError`.
         """
         self.commit()
         if size == self.contents.size:
@@ -347,7 +349,7 @@ class SectorStore:
         self._rewrite_or_fail(replace(self.contents, size=size))
 
     def clear(self, base: str | None) -> None:
-        """Forgets everything, and binds the store to `base`. Durable when it returns.
+        """Drops everything, and binds the store to `base`. Durable when it returns.
 
         All or nothing. Raises `StorageError`.
         """
@@ -362,8 +364,8 @@ class SectorStore:
     def begin_commit(self, mark: str) -> None:
         """Notes whose writes follow. Durable when it returns.
 
-        While `mark` is in the contents, nothing else was written here since: so an overlay whose
-        commit was cut short knows that this is still its base. Raises `StorageError`.
+        While `mark` is in the contents, nothing else was written: so an overlay whose commit was
+        interrupted knows that this is still its base. Raises `StorageError`.
         """
         self.commit()
         self._is_committed_into = True
@@ -376,7 +378,7 @@ class SectorStore:
     # ── inside: writing ───────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> None:
-        """Raises why nothing can be written; sees to it that what is not committed is bounded."""
+        """Raises the reason if nothing can be written; commits if too much is uncommitted."""
         self._check_failure()
         self._end_foreign_commit()
         self._transaction.limit_memory()
@@ -384,7 +386,7 @@ class SectorStore:
             self.commit()
 
     def _end_foreign_commit(self) -> None:
-        """Removes the mark of a commit when something else is about to be written."""
+        """Removes the mark of a commit before anything else is written."""
         if self.contents.commit_mark is not None and not self._is_committed_into:
             self._log.relabel(replace(self.contents, commit_mark=None))
 
@@ -395,7 +397,7 @@ class SectorStore:
     def _padded(
         self, offset: int, data: memoryview, base_sectors: Mapping[int, bytes]
     ) -> bytearray:
-        """`data` grown to whole sectors, by what the first and the last hold now."""
+        """`data` padded to whole sectors with the current content of the first and the last."""
         start = offset - offset % SECTOR
         stop = -(-(offset + len(data)) // SECTOR) * SECTOR
         padded = bytearray(stop - start)
@@ -412,7 +414,7 @@ class SectorStore:
     def _edge(
         self, start: int, stop: int, base_sectors: Mapping[int, bytes], *, hide: bool
     ) -> Edge:
-        """A part of a granule that is to be made zeros."""
+        """A part of a granule that will be zeros."""
         granule, first = divmod(start, GRANULE)
         first, last = first // SECTOR, -(-(stop - granule * GRANULE) // SECTOR)
         mask = (1 << last) - (1 << first)
@@ -424,7 +426,7 @@ class SectorStore:
         return Edge(granule, first * SECTOR, mask, data)
 
     def _make_space(self) -> None:
-        """Frees what a commit frees, and what the chain has too much."""
+        """Commits to free slots, and shortens the chain if it is long."""
         self.commit()
         units = units_for(self._transaction.snapshot_records, self._transaction.snapshot_granules)
         if len(self._log) > slots_for(units) + _LITTLE_TO_GAIN:
@@ -442,23 +444,23 @@ class SectorStore:
         try:
             self._rewrite(contents)
         except StorageError as error:
-            self._log.failure = error  # what is in memory is not what the file says
+            self._log.failure = error  # the state in memory is not that of the file
             raise
         self._try_to_rewrite()  # where there was no space before, so that the file can shrink
 
     def _reserve_rewriting(self, records: int) -> None:
-        """Sees to it that the chain can be written anew. Raises `StorageFullError`."""
+        """Reserves space for a rewrite of the chain. Raises `StorageFullError`."""
         self._log.allocate()
         units = units_for(records, self._writer.used if records else 0)
         self._allocator.provide(slots_for(units) + 1)
 
     def _snapshot(self, size: int) -> Iterator[Record]:
-        """The records of all that is in a disk of a size."""
+        """The records of everything in a disk of `size` bytes."""
         for run in self._table.runs(0, -(-size // GRANULE)):
             yield from records_of(*run)
 
     def _rewrite(self, contents: Contents) -> None:
-        """Writes the chain anew, as the table says; all other space is free then."""
+        """Rewrites the chain from the table; all other space is free afterwards."""
         self._transaction.write_out()
         is_change = not self._transaction.is_empty or contents.size != self.contents.size
         records = list(self._snapshot(max(self.contents.size, contents.size)))
@@ -482,7 +484,7 @@ class SectorStore:
             raise
 
     def _replay(self, header: Header, known_version: str | None) -> None:
-        """Reads the chain: what is in the store."""
+        """Reads the chain into the table."""
         known = commits_in(known_version, header.contents.identity)
         try:
             for records in self._log.replay(header, known_commits=known):
@@ -493,7 +495,7 @@ class SectorStore:
                 self._transaction.snapshot_granules += committed
                 self._writer.used += committed - len(gone)
         except IndexError:
-            reason = "its journal speaks of slots that it has not; the file may be cut off"
+            reason = "its journal names slots beyond its end; the file may be cut off"
             raise DamagedDiskError(self._path, reason) from None
         self._allocator.recount()
         self._log.check_end()
@@ -501,7 +503,7 @@ class SectorStore:
         self._log.resume()
 
     def _cut(self, size: int) -> None:
-        """Forgets what lies beyond a size, down to the byte."""
+        """Drops everything beyond a size, to the byte."""
         sector_end = -(-size // SECTOR) * SECTOR
         if size < sector_end and self._reader.has_sector(size - size % SECTOR):
             self.write(size, bytes(sector_end - size))

@@ -1,4 +1,4 @@
-"""Writing to a sector store: each change goes to slots in which nothing committed lies."""
+"""Writes to a sector store: each change goes to slots without committed data."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from ..errors import StorageError, StorageFullError
 from ..platform.base import File
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
 from .sector_journal import SLOT_SIZE
-from .sector_reader import SECTOR, Range, SectorReader
+from .sector_reader import SECTOR, SectorReader
 from .slot_allocator import FRESH, SlotAllocator
 from .slot_checksums import SlotChecksums
-from .transaction import OVERWRITABLE_AT_ONCE, Transaction, records_for
+from .transaction import OVERWRITABLE_AT_ONCE, Run, Transaction, records_for
 
 Put = Callable[[int, int, File, int], None]
 """Writes bytes from start to stop, counted from where a run begins, to an offset in a file.
 
-All of them, or it raises a `StorageError`; what is there is then undefined.
+Raises `StorageError` unless all were written; the range is then undefined.
 """
 Taken = TypeVar("Taken")
 
 _READ_AT_ONCE: Final = 256  # granules
-_RUN_OF_ITS_OWN: Final = 16  # granules that are not worth to be buffered
+_RUN_OF_ITS_OWN: Final = 16  # granules that are too many to be buffered
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A part of a granule that is made zeros: from which byte, and the sectors it lies in."""
+    """A part of a granule that becomes zeros: its first byte, and the sectors around it."""
 
     granule: int
     start: int
     mask: int
     data: bytearray | None
-    """What is written; None where there is no need to, since the granule takes no space."""
+    """The bytes to write; None if the granule takes no space and nothing need be written."""
 
 
 class SectorWriter:
     """Writes granules, puts them into the table, and notes the changes in the transaction.
 
-    All that a change needs is reserved before its first byte is written: it is refused as a whole.
-    `make_space` commits, and frees what it can, when there is no space for what is to be written;
-    `commit` only commits.
+    Everything that a change needs is reserved before its first byte is written, or it is refused as
+    a whole. `make_space` commits and frees what it can when there is no space; `commit` only
+    commits.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SectorWriter:
         """Writes whole sectors. Raises `StorageFullError` and other `StorageError`s."""
         granule, start = divmod(offset, GRANULE)
         end = start + len(data)
-        if end <= GRANULE:  # one granule, which is what guests mostly write
+        if end <= GRANULE:  # one granule, the most common write of guests
             is_new = self._table[granule] <= ALL
             self._with_space(lambda: self._transaction.reserve(1, 1, is_new=is_new))
             self._write_granule(granule, start, data)
@@ -90,8 +90,7 @@ class SectorWriter:
     def fill(self, granule: int, count: int, put: Put) -> None:
         """Writes whole granules, which `put` writes at their offsets in the file.
 
-        Raises as `write`. That may still succeed where there is hardly any space to write over what
-        is there.
+        Raises as `write`, which may still succeed with little space, by overwriting step by step.
         """
         is_new = not self._reader.has_slots(granule, granule + count)
 
@@ -102,9 +101,9 @@ class SectorWriter:
         self._put_run(granule, count, put_and_read, is_new=is_new, edges=0)
 
     def discard(self, first: int, last: int, edges: Sequence[Edge], *, hide: bool) -> None:
-        """Forgets granules from `first` to `last`, and what lies at the `edges` before and behind.
+        """Discards granules from `first` to `last`, and the `edges` before and after them.
 
-        They read as zeros with `hide`, else as what lies base_sectors. Raises as `write`.
+        They read as zeros with `hide`, else as never written. Raises as `write`.
         """
         with_data = [edge for edge in edges if edge.data is not None]
         is_new = any(self._table[edge.granule] <= ALL for edge in with_data)
@@ -121,11 +120,11 @@ class SectorWriter:
             self.replace(first, last - first, ALL if hide else 0)
 
     def reserve_small(self) -> None:
-        """Makes sure of space for writing over a part of a granule. Raises `StorageFullError`."""
+        """Reserves space for overwriting a part of a granule. Raises `StorageFullError`."""
         self._with_space(lambda: self._transaction.reserve(1, 2, is_new=False))
 
     def replace(self, granule: int, count: int, entry: int) -> None:
-        """Puts a run into the table, and sees to what it replaces."""
+        """Puts a run into the table, and notes the slots that it replaces."""
         gone = self._table.put(granule, count, entry)
         data = count if entry > ALL else 0
         self.used += data - len(gone)
@@ -136,7 +135,7 @@ class SectorWriter:
     def _write_with_run(
         self, granule: int, start: int, head: memoryview, run: memoryview, tail: memoryview
     ) -> None:
-        """Writes whole granules with, before and behind them, parts of others."""
+        """Writes whole granules, with parts of others before and after them."""
         first = granule + bool(head)
         count = len(run) // GRANULE
         is_new = not self._reader.has_slots(granule, first + count + bool(tail))
@@ -156,9 +155,9 @@ class SectorWriter:
         self._write_small(first + count, 0, tail)
 
     def _write_over(self, granule: int, start: int, data: bytes) -> None:
-        """Writes over what there is, little by little, where there is hardly any space.
+        """Overwrites existing data step by step when space is scarce.
 
-        Whether there is space for all of it is known before.
+        It is checked before that all of it fits.
         """
         granules = -(-(start + len(data)) // GRANULE)
         self._with_space(lambda: self._transaction.reserve_overwriting(granules))
@@ -176,7 +175,7 @@ class SectorWriter:
                 start = 0
 
     def _commit_reserved(self) -> None:
-        """Commits in the middle of a write: lack of space is no excuse any more."""
+        """Commits in the middle of a write, whose space is reserved."""
         try:
             self._commit()
         except StorageFullError as error:
@@ -184,7 +183,7 @@ class SectorWriter:
             raise StorageError(error.path, reason) from error
 
     def _write_small(self, granule: int, start: int, data: memoryview) -> None:
-        """Writes granules, or parts of them, one by one. The space for it is there."""
+        """Writes granules or parts of them one by one, in reserved space."""
         at = 0
         while at < len(data):
             length = min(GRANULE - start, len(data) - at)
@@ -217,7 +216,7 @@ class SectorWriter:
         self.replace(granule, 1, fresh << SECTORS | entry & ALL | mask)
 
     def _write_again(self, granule: int, slot: int, start: int, data: memoryview) -> None:
-        """Writes to a slot of which nothing was committed."""
+        """Writes to a slot without committed data."""
         buffered = self._transaction.buffered.get(slot)
         if buffered is None:
             # Not in the file at once: a write that is refused half way must not have begun.
@@ -227,10 +226,11 @@ class SectorWriter:
         buffered[start : start + len(data)] = data
 
     def _put_run(self, granule: int, count: int, put: Put, *, is_new: bool, edges: int) -> None:
-        """Has whole granules put straight into the file, and reserves space for `edges` more."""
+        """Lets `put` write whole granules straight to the file, and reserves space for `edges`
+        more."""
         transaction = self._transaction
 
-        def take() -> list[Range]:
+        def take() -> list[Run]:
             transaction.reserve(edges, edges, is_new=is_new)
             return transaction.take_run(count, is_new=is_new)
 
@@ -249,7 +249,7 @@ class SectorWriter:
             self.replace(granule, stop - start, start << SECTORS | ALL)
             granule += stop - start
 
-    def _put(self, put: Put, slots: list[Range], give_back: Callable[[list[Range]], None]) -> None:
+    def _put(self, put: Put, slots: list[Run], give_back: Callable[[list[Run]], None]) -> None:
         at = 0
         try:
             for start, stop in slots:
@@ -261,14 +261,15 @@ class SectorWriter:
             raise
 
     def _note_checksums(self, slot: int, count: int) -> None:
-        """Reads what was put into slots: it may not have passed through Python's memory."""
+        """Computes the checksums of what was put into slots, which may not have passed through
+        Python."""
         for index in range(0, count, _READ_AT_ONCE):
             data = bytearray(min(_READ_AT_ONCE, count - index) * GRANULE)
             self._file.read_into(data, (slot + index) * SLOT_SIZE)
             self._checksums.note_written(slot + index, data)
 
     def _with_space(self, take: Callable[[], Taken]) -> Taken:
-        """What `take` takes, for which others' space may have to be freed first."""
+        """The result of `take`, tried again after freeing space if there is too little."""
         try:
             return take()
         except StorageFullError:

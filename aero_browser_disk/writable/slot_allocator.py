@@ -1,8 +1,8 @@
 """Allocates slots in a store's file.
 
 A store's file is a row of slots of 4 KiB. This module knows the state of each slot, finds free
-ones, and makes the file longer when there are none. The device has storage for a slot before the
-slot is given away, so that a write that was accepted never fails for want of space.
+ones, and makes the file longer when there are none. The device has storage for a slot before it is
+handed out, so that an accepted write never fails for lack of space.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ FREE, COMMITTED, FRESH, USED, UNALLOCATED = 0, 1, 2, 3, 4
 """The state of a slot: free; part of what was committed; written since the last commit; used by the
 store itself, or taken and not written yet; free, but the device may have no storage for it."""
 
-_GROWTH: Final = 64  # slots at least that a file grows by, where there is space for them
-_FEW: Final = 256  # free slots that are not worth to be looked for
-_MANY: Final = 8  # nor fewer than one of so many
+_GROWTH: Final = 64  # minimum of slots that a file grows by, if there is space
+_FEW: Final = 256  # free slots that are too few to search for
+_MANY: Final = 8  # or fewer than one of this many
 _MAX_GROWTH: Final = 2048
 
 
@@ -30,7 +30,7 @@ class SlotAllocator:
     Storage is allocated for a slot before it is `FREE`: whoever takes it can write to it, even if
     the device or the quota is full by then. Slots that nobody used when the file was opened are
     `UNALLOCATED`. They are allocated when they are needed, before the file grows. `reserve` is the
-    number of free slots that `take` never gives away.
+    number of free slots that `take` never hands out.
     """
 
     def __init__(self, file: File) -> None:
@@ -39,7 +39,7 @@ class SlotAllocator:
         self._file = file
         self._free = 0
         self._unallocated = len(self.states)
-        self._first_unallocated = 0  # none comes before
+        self._first_unallocated = 0  # no free slot is before it
         self._end = 0  # of the file, before the last `take_unallocated`
         self._cursor = 0  # where to look for free ones next
 
@@ -54,7 +54,7 @@ class SlotAllocator:
         return self._free
 
     def mark(self, slot: int, count: int, state: int) -> None:
-        """Says what slots are; the file is taken to reach there."""
+        """Sets the state of slots; the file is known to have them."""
         missing = slot + count - len(self.states)
         if missing > 0:
             self.states.extend(_UNALLOCATED * missing)
@@ -106,9 +106,9 @@ class SlotAllocator:
         self.states[start:stop] = part.replace(bytes((FRESH,)), bytes((COMMITTED,)))
 
     def take(self, max_slots: int, state: int) -> tuple[int, int]:
-        """Gives away at most so many adjacent slots: the first, and how many.
+        """Hands out at most `max_slots` adjacent slots: the first, and how many.
 
-        Raises `StorageFullError` when there is none beyond the reserve and none can be made.
+        Raises `StorageFullError` when there is none beyond the reserve and the file cannot grow.
         """
         if self._free <= self.reserve:
             self._grow(self.reserve - self._free + max_slots)
@@ -123,19 +123,18 @@ class SlotAllocator:
         return slot, count
 
     def provide(self, free: int) -> None:
-        """Sees to so many free slots. Raises `StorageFullError` when the file cannot grow."""
+        """Provides this many free slots. Raises `StorageFullError` when the file cannot grow."""
         if self._free < free:
             self._grow(free - self._free, needed=free - self._free)
 
     def look_from_the_start(self) -> None:
-        """Takes the next slots from as far forward as there are some."""
+        """Searches for the next slots from the beginning of the file."""
         self._cursor = 0
 
     def take_unallocated(self, wanted: int) -> list[tuple[int, int]]:
-        """Gives away slots that the device may have no storage for: from the first to behind the
-        last of each run.
+        """Hands out slots that the device may have no storage for, as runs from start to stop.
 
-        For whoever writes them at once, and gives them back when that fails.
+        The caller writes them at once, and gives them back if that fails.
         """
         runs: list[tuple[int, int]] = []
         self._end = len(self.states)
@@ -154,7 +153,7 @@ class SlotAllocator:
         return runs
 
     def give_back_unallocated(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Takes slots back of the last `take_unallocated`, which could not be written."""
+        """Takes back slots of the last `take_unallocated` that could not be written."""
         for start, stop in runs:
             self.mark(start, stop - start, UNALLOCATED)
         self._drop(self._end)
@@ -168,7 +167,7 @@ class SlotAllocator:
             yield start, stop
 
     def cut(self) -> None:
-        """Gives the space of the free slots at the file's end back, but for the reserve."""
+        """Returns the space of free slots at the file's end, but for the reserve."""
         end = len(self.states.rstrip(_UNUSED))
         spare = max(0, self.reserve - self.states.count(FREE, 0, end))
         if end + spare + _GROWTH < len(self.states):
@@ -176,18 +175,18 @@ class SlotAllocator:
 
     @property
     def has_gaps(self) -> bool:
-        """Whether to use the gaps that overwriting left, rather than let the file grow."""
+        """Whether to fill the gaps that overwriting left, rather than grow the file."""
         return self._free - self.reserve > self._few()
 
     def _few(self) -> int:
         return max(_FEW, len(self.states) // _MANY)
 
     def _drop(self, end: int) -> None:
-        """Gives the space of the slots from `end` on back."""
+        """Returns the space of the slots from `end` on."""
         del self.states[end:]
         self.recount()
         self._cursor = min(self._cursor, end)
-        # Last: when it fails, slots that the file still has are merely not given away.
+        # Last: if it fails, the file merely has slots that are not handed out.
         if self._file.size() > end * SLOT_SIZE:
             self._file.truncate(end * SLOT_SIZE)
 

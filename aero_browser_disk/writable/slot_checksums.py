@@ -1,7 +1,7 @@
-"""The CRC-32 of the data in each slot, and whether this session has seen that it is there.
+"""The CRC-32 of the data in each slot, and whether it was verified in this session.
 
-A slot is checked when it is read for the first time in a session, and then no more: the journal
-has the checksums, and files of an earlier format have none. Those are computed at the first read.
+A slot is verified at its first read in a session. The journal has the checksums; in files of an
+earlier format they are computed at the first read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class SlotChecksums:
         self._has_unknown = False  # since it was opened
 
     def note_written(self, slot: int, data: ReadableBuffer) -> None:
-        """Says what was written to slots from `slot` on, in this session."""
+        """Notes what this session wrote to slots from `slot` on."""
         count = len(data) // GRANULE
         self._extend(slot + count)
         if count == 1:
@@ -43,7 +43,7 @@ class SlotChecksums:
         self._states[slot : slot + count] = bytes((_SEEN,)) * count
 
     def expect(self, slot: int) -> None:
-        """Says that a slot is in memory, and will be written: it need not be checked until then."""
+        """Notes that a slot is buffered and will be written: it need not be verified until then."""
         if slot >= len(self._states):
             self._extend(slot + 1)
         self._states[slot] = _SEEN
@@ -68,7 +68,7 @@ class SlotChecksums:
         self._states[slot : slot + count] = bytes((_KNOWN,)) * count
 
     def forget(self, slot: int, count: int) -> None:
-        """Says that the journal has no checksums of these slots."""
+        """Notes that the journal has no checksums of these slots."""
         self._extend(slot + count)
         self._states[slot : slot + count] = bytes((_UNKNOWN,)) * count
         self._has_unknown = True
@@ -81,13 +81,13 @@ class SlotChecksums:
         return self._checksums[slot : slot + count]
 
     def are_seen(self, slot: int, count: int) -> bool:
-        """Whether nothing is left to be checked of adjacent slots."""
+        """Whether adjacent slots are all verified."""
         if count == 1:
             return slot < len(self._states) and self._states[slot] == _SEEN
         return self._states[slot : slot + count] == bytes((_SEEN,)) * count
 
     def check(self, slot: int, data: memoryview) -> int | None:
-        """Compares what was read of slots from `slot` on; the first whose data is damaged."""
+        """Verifies what was read of slots from `slot` on; returns the first damaged one."""
         for index in range(len(data) // GRANULE):
             at = slot + index
             checksum = zlib.crc32(data[index * GRANULE : (index + 1) * GRANULE])

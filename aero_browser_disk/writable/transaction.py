@@ -2,8 +2,8 @@
 
 A transaction begins with the first write after a commit and ends with the next commit. Space is
 reserved before anything is written: slots for the data, for the records that the commit adds to the
-log, and for a snapshot of all records. So a commit never fails for want of space. What overwrites
-existing data may use slots that new data may not: a full disk can still be used.
+log, and for a snapshot of all records. So a commit never fails for lack of space. Overwrites may
+use slots that new data may not, so a full disk stays usable.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .slot_allocator import FREE, FRESH, USED, SlotAllocator
 from .slot_checksums import SlotChecksums
 
 OVERWRITABLE_AT_ONCE: Final = 32
-"""Granules that can be written over in one go, however full it is."""
+"""Granules that can be overwritten at once, however full the disk is."""
 
 RESERVED_WRITE: Final = 1 << 20
-"""Bytes of a write at most whose space `provide` makes sure of."""
+"""The longest write in bytes whose space `provide` reserves."""
 
 _PROVIDED_AT_ONCE: Final = 2048  # slots
 _FOR_OVERWRITING: Final = 96  # slots: for those, for journal slots until it is rewritten, and spare
@@ -35,12 +35,12 @@ _MAX_PENDING: Final = 8192  # runs_changed
 _MAX_REPLACED: Final = 1 << 16  # slots
 _MAX_IN_RECORD: Final = 1 << 31  # granules
 
-Range = tuple[int, int]
+Run = tuple[int, int]
 """From the first to behind the last."""
 
 
 class Transaction:
-    """One transaction after the other. Small writes are buffered until there are many of them."""
+    """The current transaction. Small writes are buffered until there are many of them."""
 
     def __init__(
         self, file: File, allocator: SlotAllocator, log: CommitLog, checksums: SlotChecksums
@@ -57,10 +57,10 @@ class Transaction:
         self._allocator = allocator
         self._log = log
         self._checksums = checksums
-        self._pending: list[Range] = []  # granules
+        self._pending: list[Run] = []  # granules
         self._max_records = 0
         self._max_granules = 0  # with data
-        self._fresh: list[Range] = []  # slots
+        self._fresh: list[Run] = []  # slots
         self._replaced = array("I")  # slots that the commit frees
         self._pool: list[int] = []  # slots for small writes to come, the first last
 
@@ -81,7 +81,7 @@ class Transaction:
     # ── space ─────────────────────────────────────────────────────────────────────────────────────
 
     def reserve(self, granules: int, runs_changed: int, *, is_new: bool) -> None:
-        """Takes slots for so many granules, to be had of `next_slot`, and for the records.
+        """Takes slots for so many granules, which `next_slot` hands out, and for the records.
 
         `runs_changed` is how many runs change. Raises `StorageFullError`; then nothing is taken
         but what others can use.
@@ -98,14 +98,14 @@ class Transaction:
             self.fill_pool(granules)
 
     def fill_pool(self, granules: int) -> None:
-        """Sees to so many slots to be had of `next_slot`. Raises `StorageFullError`."""
+        """Provides this many slots for `next_slot`. Raises `StorageFullError`."""
         pool = self._pool
         while len(pool) < granules:
             slot, count = self._allocator.take(_POOL, USED)
             pool[:0] = range(slot + count - 1, slot - 1, -1)
 
     def reserve_overwriting(self, granules: int) -> None:
-        """Sees to all that it takes to write over so many granules that have slots.
+        """Reserves what overwriting so many granules with slots takes.
 
         `OVERWRITABLE_AT_ONCE` of them at a time, with a commit between, which frees the slots for
         the next. Raises `StorageFullError`; then nothing is taken but what others can use.
@@ -123,14 +123,14 @@ class Transaction:
         self._allocator.provide(self._allocator.reserve + max(0, missing))
 
     def provide(self, granules: int, new: int, runs: int) -> Iterator[None]:
-        """Sees to free slots for writes of so many granules, `new` of which have none.
+        """Provides free slots for writes of so many granules, `new` of which have none.
 
-        The writes are of `RESERVED_WRITE` bytes at most, and lie in so many runs. Little by little:
+        Each write has `RESERVED_WRITE` bytes at most; they form `runs` runs. It works step by step:
         iterate to the end. Raises `StorageFullError`.
         """
         at_once = RESERVED_WRITE // SLOT_SIZE
         writes = granules // at_once + 2 * runs
-        # As if each granule came to lie alone, and each write were committed.
+        # The worst case: no two granules are adjacent, and each write is committed.
         units = self._units(2 * granules + 4 * writes, granules)
         self.keep_for_snapshot(units + _JOURNAL_SPACE)
         of_last = at_once + OVERWRITABLE_AT_ONCE
@@ -140,20 +140,20 @@ class Transaction:
             self._allocator.provide(min(wanted, self._allocator.free + _PROVIDED_AT_ONCE))
             yield
 
-    def take_run(self, wanted: int, *, is_new: bool) -> list[Range]:
-        """Slots for a run of granules, in as few runs as can be, and for their records.
+    def take_run(self, wanted: int, *, is_new: bool) -> list[Run]:
+        """Slots for a run of granules, in as few runs as possible, and for their records.
 
         Raises `StorageFullError`; then none is taken. They are the caller's to `give_back`.
         """
         spare = _FOR_OVERWRITING if is_new else 0
-        runs: list[Range] = []
+        runs: list[Run] = []
         try:
             self._allocator.provide(self._allocator.reserve + spare + wanted)
             while wanted:
                 slot, count = self._allocator.take(wanted, USED)
                 runs.append((slot, slot + count))
                 wanted -= count
-            # What is reserved for small granules counts twice, which does no harm.
+            # What is reserved for small writes counts twice, which is harmless.
             granules = sum(stop - start for start, stop in runs) + OVERWRITABLE_AT_ONCE
             self._take_for_records(len(runs) + OVERWRITABLE_AT_ONCE, granules, spare)
         except BaseException:
@@ -161,11 +161,12 @@ class Transaction:
             raise
         return runs
 
-    def take_unallocated_run(self, wanted: int, *, is_new: bool) -> list[Range] | None:
-        """As `take_run`, but writing them will tell whether there is storage for them.
+    def take_unallocated_run(self, wanted: int, *, is_new: bool) -> list[Run] | None:
+        """As `take_run`, but without allocating storage: the write itself shows whether there is
+        any.
 
-        So it is not written to twice. None where free slots are worth to be used first.
-        Otherwise they are the caller's to `give_back_unallocated`.
+        So the file is not written twice. None if free slots should be used first. Otherwise the
+        caller may `give_back_unallocated`.
         """
         if self._allocator.has_gaps:
             return None
@@ -180,11 +181,11 @@ class Transaction:
             raise
         return runs
 
-    def give_back_unallocated(self, runs: Iterable[Range]) -> None:
-        """Takes slots back that could not be written."""
+    def give_back_unallocated(self, runs: Iterable[Run]) -> None:
+        """Takes back slots that could not be written."""
         self._allocator.give_back_unallocated(runs)
 
-    def give_back(self, runs: Iterable[Range]) -> None:
+    def give_back(self, runs: Iterable[Run]) -> None:
         """Frees slots that nothing was written to."""
         for start, stop in runs:
             self._allocator.mark(start, stop - start, FREE)
@@ -200,7 +201,7 @@ class Transaction:
         self._allocator.reserve = slots_for(units) + 2
 
     def _units(self, records: int, granules: int) -> int:
-        """At most so many units has the commit, with so much more."""
+        """The maximum of units in the commit, with so many more changes."""
         return units_for(self._max_records + records, self._max_granules + granules)
 
     def _take_for_records(self, runs_changed: int, granules: int, spare: int) -> None:
@@ -219,21 +220,22 @@ class Transaction:
         self._note_fresh(slot, slot + 1)
         return slot
 
-    def note_written(self, runs: Iterable[Range]) -> None:
-        """Says that slots of `take_run` were written to."""
+    def note_written(self, runs: Iterable[Run]) -> None:
+        """Notes that slots of `take_run` were written."""
         for start, stop in runs:
             self._allocator.mark(start, stop - start, FRESH)
             self._note_fresh(start, stop)
 
     def note_change(self, start: int, stop: int, gone: Iterable[int], *, data: int = 0) -> None:
-        """Says that granules from `start` to `stop` are one run now, and lie in `gone` no more.
+        """Notes that granules from `start` to `stop` are one run now, and that the slots `gone` are
+        unused.
 
         `data` is how many of them have data.
         """
         self._pending.append((start, stop))
         self._max_records += 2 + (stop - start) // _MAX_IN_RECORD
         self._max_granules += data
-        # Those of this transaction stay taken too until it is committed: they may be buffered.
+        # Slots of this transaction stay taken too until its commit: they may be buffered.
         self._replaced.extend(gone)
 
     def write_out(self, *, if_more_than: int = 0) -> None:
@@ -246,13 +248,13 @@ class Transaction:
             self.buffered.clear()
 
     def limit_memory(self) -> None:
-        """Writes what is buffered to the file when it is much."""
+        """Writes the buffered slots to the file if there are many."""
         self.write_out(if_more_than=_MAX_BUFFERED)
 
     # ── committing ───────────────────────────────────────────────────────────────────────────────
 
     def records(self, table: GranuleTable) -> Iterator[Record]:
-        """What the granules that changed hold now."""
+        """The records of the granules that changed."""
         for start, stop in merged(self._pending):
             at = start
             for granule, count, entry in table.runs(start, stop):
@@ -262,16 +264,17 @@ class Transaction:
             yield from records_of(at, stop - at, 0)
 
     def close_slots(self) -> None:
-        """Says that its records may be on the medium, though they could not be added.
+        """Handles a failed append whose records may be on the medium all the same.
 
-        So a crash may leave it committed: what is written from now on goes to other slots.
+        A crash may leave it committed, so later writes go to other slots.
         """
         for start, stop in self._fresh:
             self._allocator.commit(start, stop)
         self._fresh.clear()
 
     def finish(self) -> None:
-        """Says that all of it is durable. What it replaced is free, and the next one begins."""
+        """Ends the transaction, which is durable: frees what it replaced, and begins the next
+        one."""
         for start, stop in self._fresh:
             self._allocator.commit(start, stop)
         self._allocator.give_back(self._replaced)
@@ -291,7 +294,7 @@ class Transaction:
 
 
 def records_of(granule: int, count: int, entry: int) -> Iterator[Record]:
-    """The records that say what a run of granules holds: one, but for the very longest."""
+    """The records of a run of granules: one, except for the very longest."""
     while count > 0:
         part = min(count, _MAX_IN_RECORD)
         yield granule << SECTORS | entry & ALL, part, entry >> SECTORS
