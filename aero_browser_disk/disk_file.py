@@ -37,9 +37,9 @@ class DiskFile(io.RawIOBase):
     Put an `io.BufferedReader` or `io.BufferedRandom` over it for many small reads; the latter's own
     `flush` hands to the disk what it holds. This file's `flush` and `close` make writes durable;
     closing the file leaves the disk open. A file that is garbage-collected before its writes were
-    flushed warns (`ResourceWarning`). What is cached is read without waiting; for the rest the disk
-    is waited for, and where that is impossible `CannotWaitError` says why. Other errors are the
-    disk's own.
+    flushed warns (`ResourceWarning`). Cached bytes are read without waiting. Other reads wait for
+    the disk, or raise `CannotWaitError` where waiting is impossible. Other errors are the disk's
+    own.
 
     `wait` is how to wait; by default as this platform can. Without it, make the file in the event
     loop that the disk belongs to.

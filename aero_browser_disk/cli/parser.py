@@ -1,4 +1,4 @@
-"""The words of the command line: every command with its arguments and its help.
+"""The parser of the command line, and how the groups add their commands to it.
 
 Decision: argparse, and shtab for completion. Click or Typer would take as many lines to declare the
 same options, and code around them to await and to write errors as JSON. rich and tqdm would replace

@@ -199,7 +199,7 @@ class LayoutReader:
 
     def _unpacked(self, found: Segment, stored: Buffer) -> bytes:
         unit = unpack_unit(found, stored, self.layout.format)
-        if found.stop - found.start < len(unit):  # the rest of it may be read next
+        if found.stop - found.start < len(unit):  # the rest of the unit may be read next
             self._keep(found, unit)
         return unit
 
