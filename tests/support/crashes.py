@@ -134,7 +134,7 @@ def a_power_cut(storage: FailingStorage, chance: random.Random) -> Callable[[Fra
 
 # ── any order of anything ─────────────────────────────────────────────────────────────────────────
 
-ROOM = st.one_of(st.just(PLENTY), st.integers(-2048, 4096), st.integers(-8192, 65536))
+FREE = st.one_of(st.just(PLENTY), st.integers(-2048, 4096), st.integers(-8192, 65536))
 
 
 class DyingMachine(RuleBasedStateMachine):
@@ -164,14 +164,14 @@ class DyingMachine(RuleBasedStateMachine):
         path = self.paths[path % len(self.paths)]
         self.storage.fail(operation, at=at, path=path, written=written, error=error)
 
-    @rule(room=ROOM)
-    def change_quota(self, room: int) -> None:
-        self.storage.quota = max(0, self.storage.used + room)
+    @rule(free=FREE)
+    def change_quota(self, free: int) -> None:
+        self.storage.quota = max(0, self.storage.used + free)
 
-    @rule(room=ROOM)
-    def change_device(self, room: int) -> None:
+    @rule(free=FREE)
+    def change_device(self, free: int) -> None:
         """Others fill the device, or leave it: what was reserved stays."""
-        self.storage.device = max(0, self.storage.used_on_device + room)
+        self.storage.device = max(0, self.storage.used_on_device + free)
 
     @precondition(lambda self: self.may_crash())
     @rule(change=st.integers(1, 8), kills=st.booleans(), seed=st.integers(0, 1 << 16))

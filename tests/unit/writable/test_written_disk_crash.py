@@ -128,7 +128,7 @@ def content_of(disk: LocalImage | Overlay) -> bytes:
 
 
 class CrashMachine(DyingMachine):
-    """Writes, discards, flushes, failures, kills and power cuts in any order, with little room."""
+    """Writes, discards, flushes, failures, kills and power cuts in any order, on little space."""
 
     @initialize(atom=st.sampled_from([24, 512]), kind=st.sampled_from(sorted(KINDS)))
     def start(self, atom: int, kind: str) -> None:
