@@ -106,7 +106,7 @@ class BlockCache:
         return self._store.file, offset
 
     def reserve(self, blocks: Sequence[int]) -> None:
-        """Sets places aside that lie one behind the other, for blocks that are on their way.
+        """Reserves adjacent slots for blocks that are being fetched.
 
         So blocks that several requests deliver by turns still lie together and are read in one go.
         Only while the file can grow: in a full one, blocks take the slots of evicted ones.
@@ -118,7 +118,7 @@ class BlockCache:
         self._slots = stop
 
     def release(self, blocks: Sequence[int]) -> None:
-        """Takes `reserve` back, as far as the blocks did not come."""
+        """Releases what `reserve` set aside for blocks that did not arrive."""
         if self._reserved:
             unused = [self._reserved.pop(block) for block in blocks if block in self._reserved]
             self._store.free_slots += unused

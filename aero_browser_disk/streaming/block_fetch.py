@@ -118,7 +118,8 @@ class BlockFetch:
             readers.remove(read)
 
     def split(self, max_blocks: int) -> list[BlockFetch]:
-        """The same in requests of at most so many blocks each; this one is of no use after."""
+        """Splits it into requests of at most `max_blocks` blocks; this one must not be used
+        afterwards."""
         return [
             self.part(self.left[start : start + max_blocks])
             for start in range(0, len(self.left), max_blocks)
@@ -181,7 +182,7 @@ class BlockFetch:
     def _complete(self, first: int, data: memoryview) -> None:
         block_size = self._image.block_size
         count = -(-len(data) // block_size)
-        self._arrived(first, data)  # first: what it refuses has not arrived
+        self._arrived(first, data)  # first: blocks that it refuses have not arrived
         if self.packed is None:
             self.left = self.left[count:]
         else:

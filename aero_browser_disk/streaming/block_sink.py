@@ -26,7 +26,7 @@ class BlockSink(Protocol):
         """
 
     def commit(self, missing: Sequence[int]) -> None:
-        """A request has ended. It did not bring the blocks of `missing`."""
+        """A request has ended without the blocks of `missing`."""
 
 
 class VerifiedCache:

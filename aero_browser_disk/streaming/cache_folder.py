@@ -41,7 +41,7 @@ class CacheFolder:
     follows: bool = False
     """Whether another tab holds the files and can be read through."""
     asked: int = 0
-    """The limit that the user gave for this cache; 0 for the usual one."""
+    """The limit that the user set for this cache; 0 for the default."""
     kept: KeptFiles | None = None
     """The manifest and the pages of a prepared image."""
     server: BlockServer | None = None

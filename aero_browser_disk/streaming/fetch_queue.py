@@ -51,8 +51,8 @@ class FetchQueue:
     A read joins the requests under way for its blocks, and starts requests for the others. At most
     `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Where
     the source has blocks in units of `unit_blocks`, a request is for what is missing of one. Each
-    request reserves its blocks in the sink, puts them there as they come in, and commits at its
-    end, however it ended. What the sink refuses has not arrived.
+    request reserves its blocks in the sink, puts them there as they arrive, and commits when it
+    ends, even after an error. Blocks that the sink refuses count as not arrived.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class FetchQueue:
         unit_blocks: int = 1,
     ) -> None:
         self.background: list[BackgroundSource] = []
-        """Who wants blocks ahead of reads, the most important first."""
+        """The background sources, the most important first."""
         self.max_blocks = max_blocks if unit_blocks == 1 else min(max_blocks, unit_blocks)
         self._unit = unit_blocks
         self._planned: deque[range] = deque()  # what is left of runs of the background
@@ -246,8 +246,8 @@ class FetchQueue:
             if fetch.packed is not None:
                 await fetch.unpack(fetch.packed)
             else:
-                await self._source.fetch(ByteRange(*fetch.span), fetch.receive)
-        except Exception as error:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+                await self._source.fetch(ByteRange(*fetch.byte_range), fetch.receive)
+        except Exception as error:  # noqa: BLE001 - whatever it is: no read may wait for ever
             self._failed(fetch, error)
         else:
             self._background_failures = 0

@@ -67,7 +67,7 @@ class BundleReplay:
         self._under_way = 0
 
     def is_done(self) -> bool:
-        """Whether all of it was asked for."""
+        """Whether all of it was requested."""
         return not self._parts
 
     def next_run(self, is_missing: IsMissing) -> PackedBlocks | None:

@@ -85,7 +85,7 @@ class RemoteSettings:
             raise InvalidOptionError("format", self.format, expected)
 
     async def read_digests(self, *, may_be_manifest: bool = False) -> DigestList | None:
-        """The digest list, if it is the one that the pin and the key name.
+        """The digest list, verified by the pin and the key.
 
         Without a list these may be those of a manifest.
         Raises `InvalidDocumentError`, `InvalidOptionError` and `SignaturesUnavailableError`.

@@ -132,7 +132,7 @@ class StreamingDisk(ClosesOnExit):
         self._whole_image = WholeImage(
             blocks,
             min(self._queue.max_blocks, max(1, _WHOLE_IMAGE_REQUEST // block_size)),
-            lambda: self._growth.has_room,
+            lambda: self._growth.has_free_space,
         )
         ahead = [] if self._read_ahead is None else [self._read_ahead]
         self._queue.background += [self._bundle, self._replay, *ahead, self._whole_image]
@@ -402,7 +402,7 @@ class StreamingDisk(ClosesOnExit):
         if is_background():
             return range(0)
         self._boot.note(range(first, last + 1))
-        # A profile knows better: further guesses would only take the link from it (measured).
+        # The profile knows better: guesses would only compete with it for the link (measured).
         is_replayed = self._bundle.is_done() and self._replay.is_done()
         if self._read_ahead is None or not is_replayed:
             return range(0)
