@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from building.compression import brotli
+from building.pyodide_distribution import FOLDER as PYODIDE_FOLDER
+from building.pyodide_distribution import WORKER_FILES
 from building.wheels import run
 from lib.project import BUILDING, PYODIDE
 
@@ -30,8 +32,9 @@ def write_build_module(site: Path, wheel: Path, *, small: bool) -> None:
     (site / FOLDER).mkdir()
     for encoding, data in encoded.items():
         (site / f"{path}.{encoding}").write_bytes(data)
+    wheel_path = wheel.relative_to(site).as_posix()
     build = {
-        "wheel": wheel.relative_to(site).as_posix(),
+        "wheel": wheel_path,
         "snapshot": {
             "path": path.as_posix(),
             "encodings": sorted(encoded),
@@ -39,8 +42,11 @@ def write_build_module(site: Path, wheel: Path, *, small: bool) -> None:
             **facts,
         },
     }
-    text = f"{HEADER}export const build = {json.dumps(build)};\n"
-    (site / "build.mjs").write_text(text)
+    paths = [wheel_path, *(f"{path}.{encoding}" for encoding in sorted(encoded))]
+    paths += [f"{PYODIDE_FOLDER}/{name}" for name in WORKER_FILES]
+    urls = "".join(f'  "{name}": new URL("./{name}", import.meta.url).href,\n' for name in paths)
+    text = f"export const files = {{\n{urls}}};\nexport const build = {json.dumps(build)};\n"
+    (site / "build.mjs").write_text(HEADER + text)
 
 
 def make_snapshot(wheel: Path) -> tuple[bytes, dict[str, object]]:

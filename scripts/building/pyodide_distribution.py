@@ -26,6 +26,9 @@ CORE_FILES = (
     "python_stdlib.zip",
 )
 LOCK_FILE = "pyodide-lock.json"
+# The folder of a distribution in a site, and what the disk worker loads of it.
+FOLDER = "pyodide"
+WORKER_FILES = (*(name for name in CORE_FILES if not name.endswith(".map")), LOCK_FILE)
 
 
 def write_distribution(folder: Path, wheels: Iterable[Path], compiled: Iterable[Path] = ()) -> None:

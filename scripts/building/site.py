@@ -19,6 +19,8 @@ from pathlib import Path
 from aero_browser_disk.ui.panel import Panel
 from building.compression import write_siblings
 from building.memory_snapshot import write_build_module
+from building.npm_package import write_package
+from building.pyodide_distribution import FOLDER as PYODIDE_FOLDER
 from building.pyodide_distribution import stock_wheel, write_distribution
 from building.site_manifest import write_manifest
 from building.wheels import build_wheel, compile_wheels, run
@@ -91,7 +93,7 @@ def write_wheels(making: Making) -> None:
     (site / WHEEL_INDEX).parent.mkdir()
     shutil.copyfile(own, site / WHEEL_INDEX.parent / own.name)
     (site / WHEEL_INDEX).write_text(json.dumps({"wheel": own.name}) + "\n")
-    write_distribution(site / "pyodide", installer, compiled)
+    write_distribution(site / PYODIDE_FOLDER, installer, compiled)
 
 
 def write_snapshot(making: Making) -> None:
@@ -176,6 +178,10 @@ def main() -> int:
     except NotASiteError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1
+    if not options.quick:
+        package = out / "npm"  # in no manifest: the site does not need it
+        write_package(out, package)
+        run(["npm", "pack", "--silent", "--pack-destination", package, package])
     print(f"built {out}", file=sys.stderr)
     return 0
 

@@ -7,14 +7,17 @@ SCRIPTS = ROOT / "scripts"
 WEB = ROOT / "web"
 WEB_LIB = WEB / "lib"
 WEB_PAGE = WEB / "page"
+# What the npm package has.
+WEB_PACKAGE_FOLDERS = (WEB_LIB, WEB / "adapters")
 # In the site these are one folder: no two of their files have the same name.
-WEB_FOLDERS = (WEB_LIB, WEB / "adapters", WEB_PAGE)
+WEB_FOLDERS = (*WEB_PACKAGE_FOLDERS, WEB_PAGE)
 VENV = ROOT / ".venv"
 NODE_MODULES = WEB / "node_modules"
 PYODIDE = NODE_MODULES / "pyodide"
 BUILDING = SCRIPTS / "building"
 LOCKS = SCRIPTS / "locks"
 BENCH_PEERS = SCRIPTS / "benchmarks" / "peers"
+BUNDLERS = ROOT / "tests" / "bundlers"
 
 # What scripts make and can make again. Deleting it costs time only.
 CACHE = ROOT / ".cache"

@@ -23,6 +23,7 @@ from lib.project import (
     BENCH_PEERS,
     BENCH_WHEELS,
     BIOS,
+    BUNDLERS,
     CACHE,
     DEBIAN,
     GRUB_RESCUE_IMAGE,
@@ -292,6 +293,7 @@ def main() -> int:
                 provide_peers()
             if "test" in purposes:
                 provide_pyodide_wheels(NOTEBOOK_REQUIREMENTS, NOTEBOOK_WHEELS)
+                provide_node_modules(BUNDLERS)
             if purposes - {"build", "store"}:
                 provide_debian_files()
         except SetupError as error:

@@ -29,6 +29,6 @@ def write_emulator(site: Path, bios: Path = BIOS, vga_bios: Path = VGA_BIOS) -> 
         shutil.copyfile(V86 / "build" / name, folder / name)
     shutil.copyfile(V86 / "LICENSE", folder / "LICENSE.v86.txt")
     shutil.copyfile(bios, folder / "bios.bin")
-    shutil.copyfile(vga_bios, folder / "vgabios.bin")
+    shutil.copyfile(vga_bios, folder / VGA_BIOS.name)
     if bios == BIOS and SEABIOS_LICENCE.is_file():
         shutil.copyfile(SEABIOS_LICENCE, folder / "LICENSE.seabios.txt")

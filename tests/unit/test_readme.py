@@ -52,9 +52,9 @@ OPENING = GUIDE / "opening-disks.md"
 EVERYTHING = "\n".join(map(source_of, PAGES))
 # Where the blocks of each language are run or checked.
 TESTED_LANGUAGES = {
-    "html": "tests/browser/test_readme.py, and tests/browser/test_elsewhere.py (PyScript)",
+    "html": "tests/browser/test_readme.py, test_npm.py, and test_elsewhere.py (PyScript) there",
     "http": "here, as header fields or requests",
-    "js": "tests/browser/test_readme.py",
+    "js": "tests/browser/test_readme.py and, of the npm package, tests/browser/test_npm.py",
     "json": "here, and tests/service/test_guide.py",
     "nginx": "tests/service/test_guide.py",
     "python": "here",
@@ -139,7 +139,7 @@ def test_no_option_is_left_out():
     typedefs = (WEB_LIB / "aero-disk.mjs").read_text(encoding="utf-8") + (
         WEB_LIB / "disk-worker.mjs"
     ).read_text(encoding="utf-8").split("export class")[0]
-    script = set(re.findall(r"@property \{.*\} \[(\w+)\]", typedefs))
+    script = set(re.findall(r"@property \{.*\} \[?(\w+)", typedefs))
     python = {camel(name) for name in RemoteOptions.__annotations__}
     python |= {camel(name) for name in inspect.signature(open_disk).parameters} - {"remote"}
     assert told == script | python
@@ -237,6 +237,7 @@ FOREIGN_COMMANDS = {
     "docker": "tests/service/test_container.py builds what the Dockerfile says",
     "envsubst": "tests/service/test_nginx.py renders the templates",
     "export": "with envsubst",
+    "npm": "tests/browser/test_npm.py",
     "openssl": "tests/service/test_cli.py makes a key",
     "pip": "tests/unit/scripts/test_site.py installs the wheel",
     "qemu-img": "tests/service/test_outside_checks.py",

@@ -26,14 +26,15 @@
  * Events: "state" (`boot.state` has changed), "activity" (DiskActivityEvent: kind, offset, length).
  *
  * The page's Content-Security-Policy must allow `'wasm-unsafe-eval'` and `worker-src blob:` (v86 has its
- * clock in such a worker). v86 and the BIOS files are loaded from `v86/` next to this module. The demo puts
- * them there; `scripts/build` does not, because the licences of v86 (BSD-2-Clause) and SeaBIOS (LGPL-3.0)
- * have conditions for redistribution.
+ * clock in such a worker). v86 and the BIOS files are loaded from `v86/` next to this module, or from where
+ * the options say. The demo puts them there; `scripts/build` does not, because the licences of v86
+ * (BSD-2-Clause) and SeaBIOS (LGPL-3.0) have conditions for redistribution.
  *
  * @module boot.mjs
  */
 
 import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
+import { EmulatorFileError, v86Files } from "./v86-files.mjs";
 import { findState, loadState, removeState, saveState } from "./machine-states.mjs";
 import { MachineHold, Pace } from "./v86-machine.mjs";
 import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
@@ -45,17 +46,26 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @typedef {import("./v86-disk.mjs").V86Disk} V86Disk
  * @typedef {import("./boot-view.mjs").State} State
  *
+ * @typedef {new (options: any) => V86} EmulatorClass
+ * @typedef {{ state: Event, activity: DiskActivityEvent }} BootEvents
+ *
  * @typedef {object} BootOptions
  * @property {BlockDisk} disk the disk to boot; the component does not close it
- * @property {"hda" | "cdrom"} [drive] by default from the sector size
- * @property {string} [name] the name of its saved machine; by default the disk's
- * @property {number} [memoryBytes] the machine's memory, 256 MiB by default; a power of two
- * @property {string | URL} [filesUrl] the folder with `libv86.mjs`, `v86.wasm`, `bios.bin` and
- *   `vgabios.bin`, ending with `/`
- * @property {number} [patienceMs] as `v86Disk` has it
- * @property {Partial<typeof TEXTS>} [texts]
+ * @property {"hda" | "cdrom" | undefined} [drive] by default from the sector size
+ * @property {string | undefined} [name] the name of its saved machine; by default the disk's
+ * @property {number | undefined} [memoryBytes] the machine's memory, 256 MiB by default; a power of two
+ * @property {EmulatorClass | undefined} [V86] v86's class: `import { V86 } from "v86"`
+ * @property {string | URL | undefined} [wasmUrl] v86's `v86.wasm`
+ * @property {string | URL | undefined} [biosUrl] `bios.bin` of SeaBIOS
+ * @property {string | URL | undefined} [vgaBiosUrl] `vgabios-stdvga.bin` of SeaBIOS; not its `vgabios.bin`
+ * @property {string | URL | undefined} [filesUrl] the folder with those of the four that are not given, and with
+ *   `libv86.mjs` for the class; ends with `/`
+ * @property {number | undefined} [patienceMs] as `v86Disk` has it
+ * @property {Partial<typeof TEXTS> | undefined} [texts]
  */
 
+/** Not `new URL("v86/", import.meta.url)`: bundlers would look for it. */
+const here = import.meta.url;
 const MEMORY = 256 << 20;
 const VGA_MEMORY = 8 << 20;
 const CD_SECTOR = 2048;
@@ -63,7 +73,7 @@ const PACE_MS = 1000;
 /** Control, Alt, Shift left and right, let go: PS/2 set 1. */
 const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
 
-export class Boot extends EventTarget {
+export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEvents<BootEvents>} */ (EventTarget) {
   #options;
   #texts;
   #view;
@@ -255,19 +265,19 @@ export class Boot extends EventTarget {
 
   /** @param {V86Disk} disk @returns {Promise<V86>} a loaded machine, not running */
   async #build(disk) {
-    const files = new URL(this.#options.filesUrl ?? "./v86/", import.meta.url);
-    const [{ V86 }, wasm, bios, vgaBios] = await Promise.all([
-      import(new URL("libv86.mjs", files).href),
-      fetchFile(new URL("v86.wasm", files)),
-      fetchFile(new URL("bios.bin", files)).then((response) => response.arrayBuffer()),
-      fetchFile(new URL("vgabios.bin", files)).then((response) => response.arrayBuffer()),
+    const { filesUrl, wasmUrl, biosUrl, vgaBiosUrl } = this.#options;
+    const folder = filesUrl === undefined ? new URL("v86/", here) : new URL(filesUrl, document.baseURI);
+    const [V86, files] = await Promise.all([
+      this.#options.V86 ?? importEmulator(new URL("libv86.mjs", folder).href),
+      v86Files({
+        wasmUrl: wasmUrl ?? new URL("v86.wasm", folder),
+        biosUrl: biosUrl ?? new URL("bios.bin", folder),
+        vgaBiosUrl: vgaBiosUrl ?? new URL("vgabios-stdvga.bin", folder),
+      }),
     ]);
     const screen = makeScreen(this.#view.parts.screen);
     const machine = new V86({
-      wasm_fn: async (/** @type {WebAssembly.Imports} */ imports) =>
-        (await WebAssembly.instantiateStreaming(wasm, imports)).instance.exports,
-      bios: { buffer: bios },
-      vga_bios: { buffer: vgaBios },
+      ...files,
       [this.#drive]: disk,
       memory_size: this.#memory,
       vga_memory_size: VGA_MEMORY,
@@ -275,7 +285,7 @@ export class Boot extends EventTarget {
       disable_speaker: true,
       autostart: false,
     });
-    await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+    await new Promise((resolve) => machine.add_listener("emulator-loaded", () => resolve(null)));
     disk.attach(machine);
     machine.keyboard_set_enabled(false);
     machine.mouse_set_enabled(false);
@@ -285,13 +295,11 @@ export class Boot extends EventTarget {
   /** @param {V86} machine @param {V86Disk} disk */
   #watch(machine, disk) {
     disk.addEventListener("activity", (event) => {
-      if (!(event instanceof DiskActivityEvent)) return;
       this.#view.light(event.kind);
       this.dispatchEvent(new DiskActivityEvent(event.kind, event.offset, event.length));
     });
-    for (const type of ["waiting", "arrived", "failure"]) disk.addEventListener(type, () => this.#update());
-    disk.addEventListener("refused", (event) => {
-      const { failure } = /** @type {import("./v86-disk.mjs").DiskFailureEvent} */ (event);
+    for (const type of /** @type {const} */ (["waiting", "arrived", "failure"])) disk.addEventListener(type, () => this.#update());
+    disk.addEventListener("refused", ({ failure }) => {
       this.#note = `${this.#texts.refused} ${failure.message}`;
       this.#view.show(this.#state, this.#note);
     });
@@ -393,11 +401,16 @@ export class Boot extends EventTarget {
   }
 }
 
-/** @param {URL} url */
-async function fetchFile(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url.pathname} returned status ${response.status}: v86 or its BIOS files are missing on this site.`);
-  return response;
+/**
+ * @param {string} url of v86's module
+ * @returns {Promise<EmulatorClass>}
+ */
+async function importEmulator(url) {
+  try {
+    return (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)).V86;
+  } catch (error) {
+    throw new EmulatorFileError(url, `did not load (${messageOf(error)}). It has to be libv86.mjs of the npm package v86.`);
+  }
 }
 
 /** @param {unknown} error */

@@ -25,6 +25,7 @@
 import { awaitsWrite, driveOf, failRead, failWrite, passFlushesOn } from "./v86-machine.mjs";
 import { PendingTransfers } from "./v86-transfers.mjs";
 
+export { EmulatorFileError, v86Files } from "./v86-files.mjs";
 export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
@@ -32,17 +33,21 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
  * @typedef {object} BlockDisk
  * @property {number} size
  * @property {string} version
- * @property {boolean} [readOnly]
- * @property {number} [sectorSize] in bytes; 2048 for a CD
+ * @property {boolean | undefined} [readOnly]
+ * @property {number | undefined} [sectorSize] in bytes; 2048 for a CD
  * @property {(offset: number, length: number, options?: { signal?: AbortSignal }) => Promise<Uint8Array>} read
- * @property {(offset: number, target: Uint8Array) => boolean} [tryRead] reads from memory, or returns false
- * @property {(offset: number, data: Uint8Array) => Promise<void>} [write]
- * @property {(offset: number, data: Uint8Array) => boolean} [tryWrite]
- * @property {() => Promise<void>} [flush]
- * @property {() => Promise<string>} [overlayDigest] names the exact content of a writable disk
+ * @property {((offset: number, target: Uint8Array) => boolean) | undefined} [tryRead] reads from memory, or returns false
+ * @property {((offset: number, data: Uint8Array) => Promise<void>) | undefined} [write]
+ * @property {((offset: number, data: Uint8Array) => boolean) | undefined} [tryWrite]
+ * @property {(() => Promise<void>) | undefined} [flush]
+ * @property {(() => Promise<string>) | undefined} [overlayDigest] names the exact content of a writable disk
  */
 
 /**
+ * @typedef {import("./v86-transfers.mjs").DiskFailureEvent} FailureEvent
+ * @typedef {{ activity: DiskActivityEvent, waiting: Event, arrived: Event, failure: FailureEvent, refused: FailureEvent }} V86DiskEvents
+ * @typedef {import("./v86-files.mjs").V86Files} V86Files
+ * @typedef {import("./v86-files.mjs").V86FileUrls} V86FileUrls
  * @typedef {(bytes: Uint8Array) => void} OnRead
  * @typedef {import("./v86-machine.mjs").V86} V86
  * @typedef {import("./v86-transfers.mjs").TransferKind} TransferKind
@@ -50,7 +55,7 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
  * @typedef {object} V86DiskOptions
- * @property {number} [patienceMs] how long a response may take before the machine is stopped: less
+ * @property {number | undefined} [patienceMs] how long a response may take before the machine is stopped: less
  *   than any guest waits for its disk, 5 seconds by default
  */
 
@@ -96,7 +101,9 @@ export class DiskActivityEvent extends Event {
  * The object that v86 gets. Events: "activity", "waiting" and "arrived" (the machine
  * stops for a late response, and continues), "failure", "refused".
  */
-export class V86Disk extends EventTarget {
+export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedEvents<V86DiskEvents>} */ (EventTarget) {
+  /** For v86's types, which want one of every image. v86 never uses that of an object with `get`. */
+  url = "";
   /** Set by v86. @type {((event: object) => void) | undefined} */
   onload = undefined;
   /** Set by v86. @type {((event: object) => void) | undefined} */

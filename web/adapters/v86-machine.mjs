@@ -8,7 +8,22 @@
  */
 
 /**
- * @typedef {import("v86").V86} V86
+ * What is used of v86's machine. These types do without v86's own, which need not be installed.
+ * @typedef {object} V86
+ * @property {() => Promise<void>} run
+ * @property {() => Promise<void>} stop
+ * @property {() => Promise<void>} destroy
+ * @property {() => boolean} is_running
+ * @property {(event: "emulator-loaded" | "emulator-ready", listener: () => void) => void} add_listener
+ * @property {() => Promise<ArrayBuffer>} save_state
+ * @property {(state: ArrayBuffer) => Promise<void>} restore_state
+ * @property {() => number} get_instruction_counter
+ * @property {(codes: number[]) => void} keyboard_send_scancodes
+ * @property {(enabled: boolean) => void} keyboard_set_enabled
+ * @property {(enabled: boolean) => void} mouse_set_enabled
+ */
+
+/**
  * @typedef {object} Drive v86's IDE interface: one drive with its registers
  * @property {unknown} buffer
  * @property {boolean} is_atapi

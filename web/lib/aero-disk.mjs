@@ -40,49 +40,63 @@ export { Library, library } from "./library.mjs";
  */
 
 /**
- * Either `url` or `image`, with or without `overlay`. All other options are for a `url`.
- * @typedef {object} DiskOptions
- * @property {string | URL} [url] the image; it may hold secrets, which stay in memory
- * @property {string} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
- * @property {string} [image] a local image of the library, by name or id
- * @property {string | string[]} [overlay] takes the writes, and is created if it does not exist;
+ * Options of any disk.
+ * @typedef {object} CommonDiskOptions
+ * @property {string | string[] | undefined} [overlay] takes the writes, and is created if it does not exist;
  *   in a list each is based on the one before, and the last takes the writes
- * @property {boolean} [writeBase] lets an image take writes that make its overlays useless
- * @property {boolean} [allowRemote] the user's consent: without it no request is made
- * @property {number} [cacheLimitBytes] max. bytes cached of this image
- * @property {number} [blockSize] the unit of caching in bytes: a power of two, 16 KiB by default
- * @property {string} [cacheKey] identifies the image if its URL changes, as signed URLs do
- * @property {Record<string, string>} [headers] sent with every request, never stored
- * @property {"omit" | "same-origin" | "include"} [credentials] as `fetch` has it
- * @property {() => Promise<RenewedAccess> | RenewedAccess} [renew] returns a new URL when this one expires or is refused
- * @property {Date | number} [expiresAt] when the URL expires, if known
- * @property {number} [timeoutS] how long the server may stay silent, in seconds
- * @property {{ tries?: number, baseS?: number, capS?: number, totalS?: number }} [retry]
- * @property {number} [concurrency] concurrent requests, 6 by default
- * @property {number} [maxRequestBytes] max. length of a range request
- * @property {boolean} [readAhead] fetches what is likely to be read next; on by default
- * @property {Uint8Array | "auto" | null} [bootProfile] the result of `bootProfile()`; "auto" by default
- * @property {Uint8Array} [digests] a digest list: every byte is checked against it
- * @property {string} [digestsSha256] what that list must hash to, in hex
- * @property {string} [digestsKey] the Ed25519 public key that it must be signed by, in hex
- * @property {number} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
- * @property {boolean} [persist] asks the browser not to evict this site's storage
+ * @property {boolean | undefined} [writeBase] lets an image take writes that make its overlays useless
+ * @property {number | undefined} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
+ * @property {boolean | undefined} [persist] asks the browser not to evict this site's storage
  */
 
 /**
+ * A local image of the library.
+ * @typedef {object} LocalImageOptions
+ * @property {string} image by name or id
+ * @property {undefined} [url]
+ */
+
+/**
+ * An image on a server.
+ * @typedef {object} RemoteImageOptions
+ * @property {string | URL} url the image; it may hold secrets, which stay in memory
+ * @property {undefined} [image]
+ * @property {string | undefined} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
+ * @property {boolean | undefined} [allowRemote] the user's consent: without it no request is made
+ * @property {number | undefined} [cacheLimitBytes] max. bytes cached of this image
+ * @property {number | undefined} [blockSize] the unit of caching in bytes: a power of two, 16 KiB by default
+ * @property {string | undefined} [cacheKey] identifies the image if its URL changes, as signed URLs do
+ * @property {Record<string, string> | undefined} [headers] sent with every request, never stored
+ * @property {"omit" | "same-origin" | "include" | undefined} [credentials] as `fetch` has it
+ * @property {(() => Promise<RenewedAccess> | RenewedAccess) | undefined} [renew] returns a new URL when this one expires or is refused
+ * @property {Date | number | undefined} [expiresAt] when the URL expires, if known
+ * @property {number | undefined} [timeoutS] how long the server may stay silent, in seconds
+ * @property {{ tries?: number, baseS?: number, capS?: number, totalS?: number } | undefined} [retry]
+ * @property {number | undefined} [concurrency] concurrent requests, 6 by default
+ * @property {number | undefined} [maxRequestBytes] max. length of a range request
+ * @property {boolean | undefined} [readAhead] fetches what is likely to be read next; on by default
+ * @property {Uint8Array | "auto" | null | undefined} [bootProfile] the result of `bootProfile()`; "auto" by default
+ * @property {Uint8Array | undefined} [digests] a digest list: every byte is checked against it
+ * @property {string | undefined} [digestsSha256] what that list must hash to, in hex
+ * @property {string | undefined} [digestsKey] the Ed25519 public key that it must be signed by, in hex
+ */
+
+/** @typedef {CommonDiskOptions & DiskWorkerOptions & (LocalImageOptions | RemoteImageOptions)} DiskOptions */
+
+/**
  * Renewed access. `expiresAt` is a Date or milliseconds since the epoch.
- * @typedef {{ url: string | URL, headers?: Record<string, string>, expiresAt?: Date | number }} RenewedAccess
+ * @typedef {{ url: string | URL, headers?: Record<string, string> | undefined, expiresAt?: Date | number | undefined }} RenewedAccess
  */
 
 /**
  * Opens a disk image: from a server, or from the library.
- * @param {DiskOptions & DiskWorkerOptions} options
+ * @param {DiskOptions} options
  * @returns {Promise<Disk>} rejects with a `DiskError`; its `name` is the kind of error
  */
 export async function openDisk(options) {
   const calledAt = performance.now();
-  const { workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...wanted } =
-    /** @type {DiskOptions & DiskWorkerOptions} */ (optionsOf(options));
+  const { baseUrl, workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...wanted } =
+    /** @type {CommonDiskOptions & DiskWorkerOptions & RemoteImageOptions} */ (optionsOf(options));
   const { url, renew, expiresAt, bootProfile, ...plain } = wanted;
   const values = {
     ...plain,
@@ -91,7 +105,7 @@ export async function openDisk(options) {
     expiresAt: seconds(expiresAt),
     renew: renew && renewal(renew),
   };
-  const worker = connect({ workerUrl, pyodideUrl, wheelUrl });
+  const worker = connect({ baseUrl, workerUrl, pyodideUrl, wheelUrl });
   if (persist) await navigator.storage?.persist?.();
   const lent = worker.calls.lend(values); // until the disk is closed
   try {

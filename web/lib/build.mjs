@@ -19,3 +19,10 @@
 
 /** @type {{ wheel: string | null, snapshot: SnapshotFacts | null }} */
 export const build = { wheel: null, snapshot: null };
+
+/**
+ * The URLs of the build's files, by their paths. `scripts/build` writes each as
+ * `new URL("./path", import.meta.url)`, which bundlers see: they copy the file, and put its new name here.
+ * @type {Record<string, string>}
+ */
+export const files = {};

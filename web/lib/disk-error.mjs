@@ -46,9 +46,12 @@ export function diskClosed() {
   return new DiskError({ name: "DiskClosedError", message, fields: {} });
 }
 
-/** @param {string} reason why the worker does not run */
-export function workerFailed(reason) {
-  const message = `The disk worker is not running: ${reason}. Reload the page to start it again.`;
+/**
+ * @param {string} reason why the worker does not run
+ * @param {string} [remedy]
+ */
+export function workerFailed(reason, remedy = "Reload the page to start it again.") {
+  const message = `The disk worker is not running: ${reason}. ${remedy}`;
   return new DiskError({ name: "WorkerError", message, fields: { reason } });
 }
 

@@ -1,11 +1,15 @@
 /** The worker that Python runs in, as the page that started it sees it. */
 
 import { Calls } from "./calls.mjs";
-import { DiskError, invalidOption, workerFailed } from "./disk-error.mjs";
+import { REMEDY } from "./build-files.mjs";
+import { invalidOption, workerFailed } from "./disk-error.mjs";
 
 /**
- * Where the worker and its files are. By default each is next to this module.
+ * Where the worker and its files are. By default they are where this module is, or where a bundler put
+ * them. Relative URLs are relative to the page. Another origin must allow the page by CORS.
  * @typedef {object} DiskWorkerOptions
+ * @property {string | URL | undefined} [baseUrl] the folder of this package's files, ending with `/`: the
+ *   worker and all that it needs are loaded from there
  * @property {string | URL | undefined} [workerUrl] `worker.mjs`, or a module that imports it
  * @property {string | URL | undefined} [pyodideUrl] the folder of Pyodide's files, ending with `/`
  * @property {string | URL | undefined} [wheelUrl] another wheel than the build's; starting takes longer
@@ -22,19 +26,20 @@ export class DiskWorker {
   started = new Promise((resolve) => (this.#reportStart = resolve));
 
   /** @param {DiskWorkerOptions} [options] */
-  constructor({ workerUrl, pyodideUrl, wheelUrl } = {}) {
+  constructor({ baseUrl, workerUrl, pyodideUrl, wheelUrl } = {}) {
     const start = {
-      pyodideUrl: absolute("pyodideUrl", pyodideUrl ?? "./pyodide/"),
+      pyodideUrl: pyodideUrl ? absolute("pyodideUrl", pyodideUrl) : null,
       wheelUrl: wheelUrl ? absolute("wheelUrl", wheelUrl) : null,
     };
-    this.#worker = startWorker(workerUrl);
+    this.#worker = startWorker(baseUrl, workerUrl);
     /** @internal Calls to the worker. */
     this.calls = new Calls(this.#worker);
     this.#worker.onmessage = ({ data }) => {
       if (data.started) this.#reportStart(data.started);
       else this.calls.take(data);
     };
-    this.#worker.onerror = (event) => this.#fail(event.message || "its script did not load");
+    // Without a message the script did not load: browsers do not say more.
+    this.#worker.onerror = ({ message }) => (message ? this.#fail(message) : this.#fail("its script did not load", REMEDY));
     this.#worker.onmessageerror = () => this.#fail("it sent what could not be read");
     this.#worker.postMessage({ start });
   }
@@ -56,9 +61,9 @@ export class DiskWorker {
     this.#worker.terminate();
   }
 
-  /** @param {string} reason */
-  #fail(reason) {
-    this.calls.end(workerFailed(reason));
+  /** @param {string} reason @param {string} [remedy] */
+  #fail(reason, remedy) {
+    this.calls.end(workerFailed(reason, remedy));
   }
 }
 
@@ -74,16 +79,61 @@ export function connect(options) {
   return shared;
 }
 
-/** @param {string | URL} [workerUrl] */
-function startWorker(workerUrl) {
-  try {
-    // In this form bundlers see it, and bring the worker along.
-    if (!workerUrl) return new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name: NAME });
-    return new Worker(absolute("workerUrl", workerUrl), { type: "module", name: NAME });
-  } catch (error) {
-    if (error instanceof DiskError) throw error;
-    throw invalidOption("workerUrl", workerUrl ?? import.meta.url, "an address of this page's own origin");
+/**
+ * @param {string | URL} [baseUrl]
+ * @param {string | URL} [workerUrl]
+ */
+function startWorker(baseUrl, workerUrl) {
+  if (!baseUrl && !workerUrl) return startBundled();
+  const folder = baseUrl && absolute("baseUrl", baseUrl);
+  if (folder && !new URL(folder).pathname.endsWith("/")) {
+    throw invalidOption("baseUrl", baseUrl, "the URL of a folder, which ends with /");
   }
+  const url = workerUrl ? absolute("workerUrl", workerUrl) : new URL("worker.mjs", folder).href;
+  try {
+    return startAt(url);
+  } catch {
+    throw invalidOption(workerUrl ? "workerUrl" : "baseUrl", workerUrl ?? baseUrl, START);
+  }
+}
+
+const START = "the URL of a module that this page may load, from a server that allows it by CORS";
+
+/**
+ * The worker next to this module. Bundlers see it in this form only, and bring it along. `Worker` is
+ * replaced meanwhile: the URL may be of another origin, and only the bundler knows it.
+ */
+function startBundled() {
+  const { Worker: Plain } = globalThis;
+  const anywhere = function (/** @type {string | URL} */ url) {
+    return startAt(new URL(url, baseOfPage()).href, Plain);
+  };
+  globalThis.Worker = /** @type {any} */ (anywhere);
+  try {
+    return new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name: "aero-browser-disk" });
+  } catch {
+    throw workerFailed("its script cannot be loaded from there", REMEDY);
+  } finally {
+    globalThis.Worker = Plain;
+  }
+}
+
+/**
+ * Starts a worker from any origin. Browsers take a worker's script from the page's own only, so one of
+ * another origin is imported by a script that is.
+ * @param {string} url
+ */
+function startAt(url, Plain = Worker) {
+  const options = /** @type {const} */ ({ type: "module", name: NAME });
+  const { protocol, origin } = new URL(url);
+  if (origin === location.origin || protocol === "blob:" || protocol === "data:") return new Plain(url, options);
+  const script = URL.createObjectURL(new Blob([`import ${JSON.stringify(url)};`], { type: "text/javascript" }));
+  const worker = new Plain(script, options);
+  // It has been read by the time of the first message or error.
+  const forget = () => URL.revokeObjectURL(script);
+  worker.addEventListener("message", forget, { once: true });
+  worker.addEventListener("error", forget, { once: true });
+  return worker;
 }
 
 const NAME = "aero-browser-disk";
@@ -94,8 +144,12 @@ const NAME = "aero-browser-disk";
  */
 function absolute(option, url) {
   try {
-    return new URL(url, import.meta.url).href;
+    return new URL(url, baseOfPage()).href;
   } catch {
     throw invalidOption(option, url, "a URL");
   }
+}
+
+function baseOfPage() {
+  return globalThis.document?.baseURI ?? location.href;
 }

@@ -35,11 +35,11 @@ import { connect } from "./disk-worker.mjs";
 
 /**
  * @typedef {object} DiagnosisOptions
- * @property {boolean} [allowRemote] the user's consent: without it no request is made
- * @property {Record<string, string>} [headers] sent with every request
- * @property {RequestCredentials} [credentials]
- * @property {number} [timeoutS] how long the server may stay silent, in seconds
- * @property {AbortSignal} [signal]
+ * @property {boolean | undefined} [allowRemote] the user's consent: without it no request is made
+ * @property {Record<string, string> | undefined} [headers] sent with every request
+ * @property {RequestCredentials | undefined} [credentials]
+ * @property {number | undefined} [timeoutS] how long the server may stay silent, in seconds
+ * @property {AbortSignal | undefined} [signal]
  */
 
 /**

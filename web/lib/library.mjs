@@ -55,35 +55,35 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
 
 /**
  * @typedef {object} ImportOptions
- * @property {string} [name] the image's name; by default the file's
- * @property {boolean} [pad] accepts a size that is not a multiple of 512 bytes, and adds zeros
- * @property {boolean} [keep] keeps the data of a cancelled import, so that it can be continued
- * @property {string} [fileName] names an image made from bytes or a stream
- * @property {OnProgress} [onProgress]
- * @property {AbortSignal} [signal]
+ * @property {string | undefined} [name] the image's name; by default the file's
+ * @property {boolean | undefined} [pad] accepts a size that is not a multiple of 512 bytes, and adds zeros
+ * @property {boolean | undefined} [keep] keeps the data of a cancelled import, so that it can be continued
+ * @property {string | undefined} [fileName] names an image made from bytes or a stream
+ * @property {OnProgress | undefined} [onProgress]
+ * @property {AbortSignal | undefined} [signal]
  */
 
 /**
  * An image on a server, as `openDisk` takes it; also one that cannot be streamed.
  * @typedef {object} RemoteFile
  * @property {string | URL} url
- * @property {boolean} [allowRemote]
- * @property {Record<string, string>} [headers]
- * @property {"omit" | "same-origin" | "include"} [credentials]
- * @property {number} [timeoutS]
+ * @property {boolean | undefined} [allowRemote]
+ * @property {Record<string, string> | undefined} [headers]
+ * @property {"omit" | "same-origin" | "include" | undefined} [credentials]
+ * @property {number | undefined} [timeoutS]
  */
 
 /** @typedef {File | Blob | Uint8Array | ReadableStream<Uint8Array> | RemoteFile} Importable */
 
 /**
  * @typedef {object} ExportOptions
- * @property {string | string[]} [overlays] exports the image with these overlays applied
- * @property {"gzip" | "zstd"} [compress]
- * @property {import("./export-sink.mjs").Target} [to] by default the browser asks the user for a
+ * @property {string | string[] | undefined} [overlays] exports the image with these overlays applied
+ * @property {"gzip" | "zstd" | undefined} [compress]
+ * @property {import("./export-sink.mjs").Target | undefined} [to] by default the browser asks the user for a
  *   file, or downloads if it cannot ask
- * @property {string} [fileName] the file's name, or the suggested one
- * @property {(done: number, total: number) => void} [onProgress] bytes of the disk
- * @property {AbortSignal} [signal]
+ * @property {string | undefined} [fileName] the file's name, or the suggested one
+ * @property {((done: number, total: number) => void) | undefined} [onProgress] bytes of the disk
+ * @property {AbortSignal | undefined} [signal]
  */
 
 /** The images, overlays and caches of this origin; a `change` event says that something changed. */
@@ -282,8 +282,20 @@ export class Library extends EventTarget {
   }
 
   /**
+   * @overload
+   * @param {"change"} type something has changed, here or in another tab
+   * @param {(event: CustomEvent<string>) => unknown} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   *
+   * @overload
    * @param {string} type
    * @param {EventListenerOrEventListenerObject | null} listener
+   * @param {boolean | AddEventListenerOptions} [options]
+   * @returns {void}
+   *
+   * @param {string} type
+   * @param {any} listener
    * @param {boolean | AddEventListenerOptions} [options]
    * @override
    */

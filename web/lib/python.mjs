@@ -3,11 +3,12 @@
  */
 
 import { build } from "./build.mjs";
+import { compileFile, fetchFile, importFile, urlOfFile } from "./build-files.mjs";
 import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } from "./snapshot.mjs";
 
 /**
  * URLs of the files; null for those of this module's build.
- * @typedef {{ pyodideUrl: string, wheelUrl: string | null }} Urls
+ * @typedef {{ pyodideUrl: string | null, wheelUrl: string | null }} Urls
  */
 
 /**
@@ -45,14 +46,14 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
       await forgetSnapshot(build.snapshot);
     }
   }
-  const wheel = wheelUrl ?? (build.wheel && new URL(build.wheel, import.meta.url).href);
+  const wheel = wheelUrl ?? (build.wheel && urlOfFile(build.wheel));
   if (!wheel) throw new Error("no wheel is named, and scripts/build did not make this site");
   return done(await install(pyodideUrl, wheel), { from: "wheel", reason });
 }
 
 /**
  * Restores Pyodide from the snapshot. Python does not run before the memory's checksum was verified.
- * @param {string} pyodideUrl
+ * @param {string | null} pyodideUrl
  * @param {SnapshotFacts} facts
  * @param {Promise<Snapshot>} opening
  * @returns {Promise<Pyodide>}
@@ -75,13 +76,12 @@ async function wake(pyodideUrl, facts, opening) {
 
 /**
  * Loads Pyodide and installs the wheel.
- * @param {string} pyodideUrl
+ * @param {string | null} pyodideUrl
  * @param {string} wheel
  * @returns {Promise<Pyodide>}
  */
 async function install(pyodideUrl, wheel) {
-  const [pyodide, response] = await Promise.all([load(pyodideUrl, {}), fetch(wheel)]);
-  if (!response.ok) throw new Error(`${wheel} returned status ${response.status}`);
+  const [pyodide, response] = await Promise.all([load(pyodideUrl, {}), fetchFile(wheel)]);
   pyodide.unpackArchive(await response.arrayBuffer(), "wheel");
   return pyodide;
 }
@@ -89,24 +89,27 @@ async function install(pyodideUrl, wheel) {
 /**
  * Runs `loadPyodide` faster: it fetches its parts one after the other and compiles last, here everything
  * starts at once.
- * @param {string} pyodideUrl
+ * @param {string | null} pyodideUrl the folder of its files; null for those of this build
  * @param {Record<string, unknown>} options
  * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] creates
  *   Emscripten's module
  * @returns {Promise<Pyodide>}
  */
 async function load(pyodideUrl, options, making = (settings, make) => make(settings)) {
-  const wasmUrl = new URL("pyodide.asm.wasm", pyodideUrl).href;
-  const compiled = WebAssembly.compileStreaming(fetch(wasmUrl));
-  const factory = import(new URL("pyodide.asm.mjs", pyodideUrl).href);
+  const urlOf = (/** @type {string} */ name) =>
+    pyodideUrl ? new URL(name, pyodideUrl).href : urlOfFile(`pyodide/${name}`);
+  const compiled = compileFile(urlOf("pyodide.asm.wasm"));
+  const factory = importFile(urlOf("pyodide.asm.mjs"));
   const failed = Promise.all([compiled, factory]).then(() => new Promise(() => {})); // never resolves
-  const loader = import(new URL("pyodide.mjs", pyodideUrl).href);
-  const giveBack = handOver(wasmUrl, compiled);
+  const loader = importFile(urlOf("pyodide.mjs"));
+  const indexURL = new URL("./", urlOf("pyodide.mjs")).href;
+  const giveBack = handOver(`${indexURL}pyodide.asm.wasm`, compiled); // bundlers rename the file
   try {
     /** @param {unknown} settings */
     const createPyodideModule = async (settings) => making(settings, (await factory).default);
     const { loadPyodide } = await Promise.race([loader, failed]);
-    const loading = loadPyodide({ indexURL: pyodideUrl, createPyodideModule, ...options });
+    const urls = { indexURL, lockFileURL: urlOf("pyodide-lock.json"), stdLibURL: urlOf("python_stdlib.zip") };
+    const loading = loadPyodide({ ...urls, createPyodideModule, ...options });
     // Without this race Pyodide waits forever if the module does not compile.
     return await Promise.race([loading, failed]);
   } finally {

@@ -6,6 +6,8 @@
  * Pyodide's memory (see `scripts/building/make_snapshot.mjs`).
  */
 
+import { urlOfFile } from "./build-files.mjs";
+
 /** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */
 
 /**
@@ -229,7 +231,7 @@ async function write(folder, name, bytes) {
  */
 async function download({ path, encodings }) {
   const [encoding, stream] = decompressor(encodings);
-  const url = new URL(`${path}.${encoding}`, import.meta.url);
+  const url = urlOfFile(`${path}.${encoding}`);
   const response = await fetch(url);
   if (!response.ok || !response.body) throw new Error(`${url} returned status ${response.status}`);
   return new Uint8Array(await new Response(response.body.pipeThrough(stream)).arrayBuffer());

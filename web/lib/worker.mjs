@@ -1,7 +1,7 @@
 /**
  * The worker: starts Python with the package, and passes messages to `aero_browser_disk.worker`.
  *
- * In: `{ start: { pyodideUrl, wheelUrl } }` once, then `{ id, operation, values }`, `{ cancel: id }`.
+ * In: `{ start: { pyodideUrl, wheelUrl } }` once (see `Urls`), then `{ id, operation, values }`, `{ cancel: id }`.
  * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
  * `{ response: id, value }` comes back. `{ port, disk }` lets another thread use the same messages over

@@ -40,7 +40,7 @@ async function boot(hda, until, start, attach) {
   const machine = new V86({
     wasm_path: file("v86.wasm"),
     bios: { url: file("bios.bin") },
-    vga_bios: { url: file("vgabios.bin") },
+    vga_bios: { url: file("vgabios-stdvga.bin") },
     hda,
     memory_size: MEMORY,
     vga_memory_size: 8 << 20,

@@ -1,0 +1,20 @@
+/** Event targets whose listeners get events of the right type. */
+
+/**
+ * The class of an event target that has these events, by type: a class extends `EventTarget` as this type.
+ *
+ * @template {object} Events
+ * @typedef {new () => TypedEventTarget<Events>} TypedEvents
+ */
+
+/**
+ * @template {object} Events by type
+ * @typedef {{
+ *   addEventListener<Type extends keyof Events & string>(
+ *     type: Type, listener: (event: Events[Type]) => unknown, options?: boolean | AddEventListenerOptions): void,
+ *   removeEventListener<Type extends keyof Events & string>(
+ *     type: Type, listener: (event: Events[Type]) => unknown, options?: boolean | EventListenerOptions): void,
+ * } & EventTarget} TypedEventTarget
+ */
+
+export {};
