@@ -12,13 +12,14 @@ parsers read a `DiskFile`, for formats that are not here.
 from __future__ import annotations
 
 from .async_path import AsyncFilePath
-from .disk_files import DiskFiles
+from .disk_files import NOT_A_FILE, DiskFiles
 from .file_io import BUFFER_SIZE, AsyncImageFile, ImageFile
 from .pure_path import PureFilePath
 from .tree import Entry, Extent, Listing
 
 __all__ = [
     "BUFFER_SIZE",
+    "NOT_A_FILE",
     "AsyncFilePath",
     "AsyncImageFile",
     "DiskFiles",

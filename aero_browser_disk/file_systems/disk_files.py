@@ -34,6 +34,8 @@ from .tree import (
 )
 from .volume import Volume
 
+NOT_A_FILE = "it is not a file"
+"""The reason of an `UnreadableFileError` for a folder or a volume."""
 _WHOLE_DISK = 0
 _MAX_LINKS = 40
 _MAX_STEPS = 256
@@ -235,7 +237,7 @@ class DiskFiles:
             return kept
         found = await self._find(path)
         if found.node.kind != "file":
-            raise UnreadableFileError(path, "it is not a file")
+            raise UnreadableFileError(path, NOT_A_FILE)
         content = await _content(found, path)
         self._opened[path] = content
         if len(self._opened) > _FILES_KEPT:

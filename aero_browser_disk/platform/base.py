@@ -377,5 +377,14 @@ class Runner(Protocol):
         Raises `CannotWaitError` where that is impossible.
         """
 
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Has a coroutine run and waits for nothing; it is dropped where nothing runs it."""
+
     def close(self) -> None:
         """Ends what runs in the background. Idempotent."""
+
+    def end(self, last: Coroutine[Any, Any, None]) -> None:
+        """Runs `last`, then as `close`, while the interpreter ends.
+
+        Threads that still run are not disturbed, and the wait is bounded.
+        """

@@ -11,8 +11,8 @@ import os
 import shutil
 import socket
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -28,6 +28,7 @@ from ..errors import (
 )
 from .base import Credentials, FileFacts, Platform, ReadableBuffer, StorageEstimate, WritableBuffer
 from .credential_headers import without_credentials
+from .daemon_threads import DaemonThreads
 from .redaction import redact_url
 from .user_folders import LASTING
 from .web_url import WebUrl, parse_location, parse_web_url
@@ -143,14 +144,23 @@ class CpythonResponse:
         self._connection = None
 
 
+def _end(connections: set[_Connection], threads: DaemonThreads) -> None:
+    while connections:
+        connections.pop().cut()
+    threads.shutdown(wait=False, cancel_futures=True)
+
+
 class CpythonHttp:
     """An `HttpClient` over `http.client`, with kept-alive connections, each call in a thread."""
 
     def __init__(self, threads: int = 16) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="aero-http")
+        self._threads = DaemonThreads(threads, "aero-http")
         self._idle: dict[str, list[_Connection]] = {}  # by origin
         self._connections: set[_Connection] = set()
         self._closed = False
+        # A disk on a platform of its own takes this along when it is collected, and nobody else
+        # could close it: what the connections are kept for is over then.
+        weakref.finalize(self, _end, self._connections, self._threads)
 
     async def request(
         self,
@@ -191,9 +201,7 @@ class CpythonHttp:
     async def close(self) -> None:
         self._closed = True
         self._idle.clear()
-        for connection in list(self._connections):
-            self.drop(connection)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        _end(self._connections, self._threads)
 
     async def in_thread(self, url: WebUrl, work: Callable[[], T]) -> T:
         """Runs blocking `work` for `url` in a thread; maps what goes wrong with a connection."""
@@ -324,6 +332,11 @@ class FolderFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def __del__(self) -> None:
+        # Else the file of a disk that nobody closed stays locked as long as the process runs.
+        if getattr(self, "_descriptor", None) is not None:
+            self.close()
 
     def _open(self) -> int:
         if self._descriptor is None:

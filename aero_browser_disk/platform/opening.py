@@ -90,7 +90,10 @@ class ClosesOnExit:
         except AttributeError:  # `__init__` failed
             return
         if is_open:
-            message = f"{type(self).__name__} was not closed: await its close(), or use async with"
+            message = (
+                f"{type(self).__name__} was not closed: call close() (await it in code that "
+                "awaits), or use with or async with"
+            )
             warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     async def __aenter__(self) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aero_browser_disk import sync
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.testing.image_server import ImageServer
@@ -33,6 +34,17 @@ class EagerClock:
 
     async def sleep(self, seconds: float) -> None:
         self.time += seconds
+
+
+@pytest.fixture
+def sync_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What disks of `sync` share, of this test alone, with folders below the one that it gives."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    sync._session_of.cache_clear()
+    yield tmp_path
+    sync._session().close()
+    sync._session_of.cache_clear()
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ PUBLIC = {
     """,
     "aero_browser_disk.file_systems": (
         "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "
-        "PureFilePath"
+        "NOT_A_FILE PureFilePath"
     ),
     "aero_browser_disk.formats": (
         "FORMAT_NAMES HEAD_LENGTH ImageFormat ImageLayout LayoutDisk LayoutReader Segment "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,6 +23,9 @@ class SwitchingWaiter:
 class SwitchingRunner:
     """Runs coroutines by `run_sync`, in the running event loop."""
 
+    def __init__(self) -> None:
+        self._started: set[asyncio.Future[None]] = set()  # the loop keeps only weak references
+
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         from pyodide.ffi import run_sync
 
@@ -33,8 +37,17 @@ class SwitchingRunner:
         result: Result = run_sync(coroutine)
         return result
 
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
+
     def close(self) -> None:
         """Nothing runs in the background."""
+
+    def end(self, last: Coroutine[Any, Any, None]) -> None:
+        """The page goes away with all that it has; nothing can be waited for then."""
+        last.close()
 
 
 def _check_can_wait() -> None:

@@ -71,15 +71,10 @@ async def root(image):
 
 
 @pytest.fixture
-def plain_root(image, tmp_path, monkeypatch):
+def plain_root(image, sync_session):
     """The same for code that does not await."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    sync._session_of.cache_clear()
     with sync.open_disk(path=image) as disk:
         yield disk.files.path("/1")
-    sync._session().close()
-    sync._session_of.cache_clear()
 
 
 def expected(tree: Path, pattern: str) -> set[str]:

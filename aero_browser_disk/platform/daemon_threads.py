@@ -1,0 +1,84 @@
+"""Threads that keep no interpreter from ending, for blocking calls (CPython)."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """At most so many daemon threads, each started when none is idle.
+
+    Those of `ThreadPoolExecutor` are waited for when the interpreter ends, so that a server that
+    does not respond would hold it up; and they take no work once the main thread has ended, though
+    other threads still run.
+    """
+
+    def __init__(self, max_threads: int, name: str) -> None:
+        super().__init__(max_threads, name)
+        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
+        self._work = queue.SimpleQueue()
+        self._guard = threading.Lock()
+        self._idle = 0
+        self._started = 0
+        self._is_closed = False
+
+    def submit(
+        self,
+        call: Callable[Parameters, Result],
+        /,
+        *args: Parameters.args,
+        **options: Parameters.kwargs,
+    ) -> Future[Result]:
+        """Has a call made by a thread. Raises `RuntimeError` after `shutdown`."""
+        future: Future[Result] = Future()
+        with self._guard:
+            if self._is_closed:
+                raise RuntimeError("these threads were shut down")
+            self._work.put((future, partial(call, *args, **options)))
+            if self._idle:
+                self._idle -= 1  # one of them takes it
+            elif self._started < self._max_workers:
+                self._started += 1
+                name = f"{self._thread_name_prefix}_{self._started}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the threads after the calls that were asked for. Waits for none. Idempotent."""
+        with self._guard:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            while cancel_futures and not self._work.empty():
+                waiting = self._work.get()
+                if waiting is not None:
+                    waiting[0].cancel()
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            _run(*work)
+            del work  # what a call had is not kept until the next one
+            with self._guard:
+                if self._work.empty():
+                    self._idle += 1
+        self._work.put(None)  # for the next thread
+
+
+def _run(future: Future[Any], call: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001 - it is the caller's
+        future.set_exception(error)
+    else:
+        future.set_result(result)
