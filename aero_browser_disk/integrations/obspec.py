@@ -18,6 +18,8 @@ from ..errors import InvalidOptionError, OutOfRangeError
 from ..file_systems import DiskFiles
 from ..sync import Disk as SyncDisk
 
+__all__ = ["AsyncFileRanges", "FileRanges"]
+
 
 class AsyncFileRanges:
     """Ranges of the files on a disk, for code that awaits. Reads only; opens and closes nothing."""

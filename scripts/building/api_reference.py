@@ -28,6 +28,7 @@ MODULES = (
     "aero_browser_disk.errors",
     "aero_browser_disk.file_systems",
     "aero_browser_disk.formats",
+    "aero_browser_disk.integrations.obspec",
     "aero_browser_disk.notebook",
     "aero_browser_disk.platform",
     "aero_browser_disk.sync",

@@ -47,6 +47,7 @@ PUBLIC = {
         "FORMAT_NAMES HEAD_LENGTH ImageFormat ImageLayout LayoutDisk LayoutReader Segment "
         "TAIL_LENGTH Treatment data_ranges open_layout recognise segments"
     ),
+    "aero_browser_disk.integrations.obspec": "AsyncFileRanges FileRanges",
     "aero_browser_disk.notebook": "NotebookBar Progress fetch_all progress",
     "aero_browser_disk.platform": """
         Channel Channels Clock File FileFacts HttpClient HttpResponse Lock Locks
