@@ -55,6 +55,8 @@ class DiskStats:
     bytes_written: int = 0
     used_bytes: int = 0
     """Storage that written data takes, of a disk that can be written."""
+    kept_bytes: int = 0
+    """Bytes that were cached of an older version and kept, since this one has the same."""
 
 
 class Disk(Protocol):

@@ -71,7 +71,8 @@ async def open_disk(
     visit, as a signed one does.
 
     The image at `url` or `path` is raw, or it is read in place, and never written: a qcow2, VMDK,
-    VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table. `format` is
+    VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table; or it is the
+    manifest of a prepared image, whose name ends in ".json" if it is remote. `format` is
     "auto", which looks at the first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it
     "raw" if whoever writes to the disk must not be able to make it look like another format.
 
@@ -88,7 +89,9 @@ async def open_disk(
     with a notice. "auto" uses the one that an earlier session recorded, else the one that the
     server offers (`Link: <…>; rel="urn:aero-disk:boot-profile"`), else none. Every byte is checked
     against the digests before it is cached or served; `digests_sha256` is the SHA-256 of the list
-    itself, and `digests_key` the Ed25519 public key that it must be signed by, both in hex.
+    itself, and `digests_key` the Ed25519 public key that it must be signed by, both in hex; without
+    a list they are for the manifest of a prepared image. Blocks cached of an older version are kept
+    as far as the digests, or the tables of both prepared images, prove them.
 
     While the server promises that the cached version is current (`Cache-Control: max-age`), opening
     takes no request; while it cannot be reached, the cached version is opened, with the notice

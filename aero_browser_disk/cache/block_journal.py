@@ -13,6 +13,7 @@ import zlib
 from array import array
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Final
 
 from ..platform.base import ReadableBuffer
@@ -88,6 +89,22 @@ class Header:
 def block_checksum(seed: int, block: int, data: ReadableBuffer) -> int:
     """The checksum of a block's bytes, bound by `seed` to this version and block number."""
     return zlib.crc32(data, zlib.crc32(block.to_bytes(8, "little"), seed))
+
+
+def reseeded(checksum: int, block: int, length: int, before: int, after: int) -> int:
+    """`block_checksum` by the seed `after`, of data whose checksum by the seed `before` is known.
+
+    CRC-32 is affine: another start changes the result by as much for any data of that `length`.
+    """
+    number = block.to_bytes(8, "little")
+    change = zlib.crc32(number, before) ^ zlib.crc32(number, after)
+    zeros = _zeros(length)
+    return checksum ^ zlib.crc32(zeros, change) ^ zlib.crc32(zeros)
+
+
+@lru_cache(maxsize=4)
+def _zeros(length: int) -> bytes:
+    return bytes(length)
 
 
 def newest_header(journal: memoryview) -> Header | None:

@@ -16,10 +16,10 @@ free part of the journal, then switches headers.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 
-from ..errors import StorageFullError
+from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .block_journal import (
     FREED,
@@ -31,6 +31,7 @@ from .block_journal import (
     block_checksum,
     decode_records,
     decode_snapshot,
+    reseeded,
 )
 from .journal_file import BlockIndex, JournalFile
 
@@ -112,6 +113,38 @@ class BlockStore:
             self._blocks.truncate(0)
         finally:
             self.note_free_slots()
+
+    def rebind(self, image: StoredImage, kept: Collection[int]) -> None:
+        """Binds the store to another version in blocks of the same size; `kept` are the same in it.
+
+        After a crash at any instant the store has the old version or the new one. What is kept is
+        served once its checksum matched, as before. Raises `StorageError`; then the store is as
+        `begin` leaves it.
+        """
+        old = self._bound()
+        assert image.block_size == old.block_size
+        whole = {
+            block: slot
+            for block, slot in self.slot_of.items()
+            if block in kept and image.block_length(block) == old.block_length(block)
+        }
+        before, after = old.seed, image.seed
+        for block, slot in whole.items():
+            self._checksums[slot] = reseeded(
+                self._checksums[slot], block, old.block_length(block), before, after
+            )
+        self.slot_of.clear()
+        self.slot_of.update(whole)
+        self._oldest.clear()
+        try:
+            self._journal.fresh_until = 0
+            self._journal.compact(image)
+        except StorageError:
+            self.begin(image)
+            return
+        self._bind(image)
+        self._shifts = array("q", _DOUBTFUL * len(self._shifts))
+        self.note_free_slots()
 
     # ── blocks ───────────────────────────────────────────────────────────────────────────────────
 

@@ -124,10 +124,11 @@ class JournalFile:
             if records > max(few, self._snapshot_waits_for):
                 self.try_to_compact(records)
 
-    def compact(self) -> None:
+    def compact(self, image: StoredImage | None = None) -> None:
         """Rewrites the journal with one record for each stored block, in order of use.
 
-        Raises `StorageFullError` when there is no space for both; nothing has changed then.
+        They are those of `image` from then on, if it is given. Raises `StorageFullError` when there
+        is no space for both; nothing has changed then.
         """
         self._check_header()
         header, salt = self._bound_header(), new_salt()
@@ -146,6 +147,7 @@ class JournalFile:
             count=len(slot_of),
             checksum=checksum,
             fresh_until=self.fresh_until,
+            image=image or header.image,
         )
         self._switch(fresh)
         self.header = fresh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from ..cache.block_cache import BlockCache
@@ -22,6 +23,9 @@ from .kept_files import KeptFiles
 from .layout_source import file_version
 from .streaming_disk import StreamingDisk
 from .tab_sharing import BlockServer, SharedSource
+
+Unchanged = Callable[[BlockStore], Awaitable[Collection[int]]]
+"""Finds the blocks of a store that another version of its image has too."""
 
 MIB, GIB = 1 << 20, 1 << 30
 _MOST_CACHED = 2 * GIB
@@ -121,6 +125,25 @@ class CacheFolder:
             if target and self.store.read_into(0, 0, target):
                 return bytes(target)
         return b""
+
+    async def keep_unchanged(
+        self, version: ImageVersion, block_size: int, unchanged: Unchanged
+    ) -> int:
+        """Binds the cache of another version to this one, with the blocks that are the same in it.
+
+        `unchanged` finds those. Returns how many bytes were kept; raises what `unchanged` does.
+        """
+        old, new = self.store.image, StoredImage(version.size, version.validator, block_size)
+        if old is None or old == new or old.block_size != block_size or not version.validator:
+            return 0
+        kept = await unchanged(self.store)
+        if not kept:
+            return 0
+        try:
+            self.store.rebind(new, kept)
+        except StorageError:
+            return 0  # whoever binds the store next finds out
+        return sum(map(new.block_length, self.store.slot_of))
 
     async def cache_for(
         self, version: ImageVersion, block_size: int, limit: int | None

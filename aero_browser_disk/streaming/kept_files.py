@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 from ..errors import StorageError
@@ -31,6 +32,7 @@ class KeptFiles:
         self._file: File | None = file
         self._places: dict[bytes, tuple[int, int]] = {}
         self._manifest: bytes | None = None
+        self._manifests: dict[bytes, None] = {}
         self._stop = len(_MAGIC)
         try:
             self._read_index()
@@ -46,6 +48,13 @@ class KeptFiles:
     def manifest(self) -> bytes | None:
         """The manifest that was kept last."""
         return None if self._manifest is None else self.get(self._manifest)
+
+    def manifests(self) -> Iterator[bytes]:
+        """All manifests that were kept and are whole."""
+        for digest in self._manifests:
+            found = self.get(digest)
+            if found is not None:
+                yield found
 
     def get(self, digest: bytes) -> bytes | None:
         """The bytes with that SHA-256, if they were kept and are whole."""
@@ -85,6 +94,7 @@ class KeptFiles:
 
     def _clear(self, file: File) -> None:
         self._places.clear()
+        self._manifests.clear()
         self._manifest, self._stop = None, len(_MAGIC)
         file.truncate(len(_MAGIC))
 
@@ -109,4 +119,5 @@ class KeptFiles:
         self._places[digest] = begin, length
         if kind == MANIFEST:
             self._manifest = digest
+            self._manifests[digest] = None
         self._stop = begin + length

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 
+from ..cache.block_store import BlockStore
 from ..errors import InvalidDocumentError, NetworkError
 from ..formats.image_format import PREPARED
 from ..formats.prepared.boot_bundle import BootBundle
+from ..formats.prepared.chunk_table import ChunkTable
 from ..platform.base import Platform
 from ..remote.access import Access, ImageAddress
 from ..remote.remote_image import Traffic
@@ -16,6 +18,7 @@ from .block_fetch import PackedBlocks
 from .boot_profile import BootProfile
 from .cache_folder import CacheFolder
 from .digest_list import DigestList
+from .kept_blocks import kept_page, manifest_of, unchanged_by_tables
 from .layout_source import LayoutSource
 from .opening import (
     cache_path,
@@ -58,6 +61,9 @@ async def open_prepared(
         check_size(digests, version)
         if digests is not None:
             block_size = max(block_size, digests.chunk_size)
+        kept_bytes = await folder.keep_unchanged(
+            version, block_size, partial(_unchanged, options, platform, folder, image)
+        )
         cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
         source = LayoutSource(None, version.size, image.layout)
         shared = shared_source(platform, folder, version, source)
@@ -69,6 +75,7 @@ async def open_prepared(
             source=shared or source,
             unit=image.manifest.chunk_size,
             bundle=_parts(image, bundle, block_size),
+            kept_bytes=kept_bytes,
             storage=folder.storage.kind,
             notices=notices,
             retry=options.retry,
@@ -126,6 +133,26 @@ async def _pinned(
     await _check_trust(encoded, image, options)
     image.keep_manifest(encoded)
     return image
+
+
+async def _unchanged(
+    options: RemoteSettings,
+    platform: Platform,
+    folder: CacheFolder,
+    image: PreparedImage,
+    store: BlockStore,
+) -> set[int]:
+    """The blocks of a store that are the same in this version, by the tables of both."""
+    old = store.image
+    kept = await folder.open_kept()
+    manifest = None if old is None else manifest_of(kept, old.validator)
+    if old is None or manifest is None:
+        return set()
+    before = ChunkTable(manifest, partial(kept_page, kept))
+    after = ChunkTable(image.manifest, image.load_document)
+    return await opening_retries(options.retry, platform.clock).run(
+        lambda: unchanged_by_tables(store.slot_of, old.block_size, before, after)
+    )
 
 
 async def _check_trust(encoded: bytes, image: PreparedImage, options: RemoteSettings) -> None:

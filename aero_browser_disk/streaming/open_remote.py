@@ -26,6 +26,7 @@ from ..remote.remote_image import ImageVersion, RemoteImage
 from ..remote.retry import RetryPolicy
 from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_folder import CacheFolder
+from .kept_blocks import unchanged_by_digests
 from .layout_source import RAW, FileSource, LayoutSource, disk_version
 from .open_prepared import is_manifest_address, open_prepared
 from .opening import (
@@ -86,6 +87,10 @@ async def _open(
         version, source = chosen.version, chosen.source
         check_size(trusted, version)
         profile = await _fitting_profile(options.boot_profile, given, version, folder, image)
+        kept_bytes = 0
+        if trusted is not None:
+            unchanged = partial(unchanged_by_digests, trusted)
+            kept_bytes = await folder.keep_unchanged(version, block_size, unchanged)
         cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
         shared = shared_source(platform, folder, version, source or image)
         disk = StreamingDisk(
@@ -100,6 +105,7 @@ async def _open(
             read_ahead=options.read_ahead,
             profile=profile,
             digests=trusted,
+            kept_bytes=kept_bytes,
             source=shared or source or image,
             save_profile=folder.save_profile,
             make_room=partial(folder.make_room, platform),

@@ -63,8 +63,8 @@ class StreamingDisk(ClosesOnExit):
     the boot profile, then those that read-ahead expects, then the whole image if that is wanted.
 
     `source` has the bytes, best in units of `unit` bytes. `bundle` is what a boot reads, in its
-    order. `make_room` and `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close`
-    is called at the end.
+    order; `kept_bytes` are what its cache took over from an older version. `make_room` and
+    `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close` is called at the end.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class StreamingDisk(ClosesOnExit):
         digests: DigestList | None = None,
         unit: int = 0,
         bundle: Sequence[PackedBlocks] = (),
+        kept_bytes: int = 0,
         save_profile: SaveProfile | None = None,
         make_room: MakeRoom | None = None,
         on_close: Callable[[], None] = lambda: None,
@@ -98,6 +99,7 @@ class StreamingDisk(ClosesOnExit):
         self._block_size = block_size = cache.image.block_size
         self._size = cache.image.size
         self._on_close = on_close
+        self._kept_bytes = kept_bytes
         self._watchers: list[Callable[[int, int], None]] = []
         self._closed = False
         self._bytes_read = self._hits = self._misses = 0
@@ -324,6 +326,7 @@ class StreamingDisk(ClosesOnExit):
             cache_limit_bytes=self._cache.limit,
             storage=self._storage,
             notices=tuple(self._notices()),
+            kept_bytes=self._kept_bytes,
         )
 
     async def clear_cache(self) -> None:

@@ -64,7 +64,9 @@ def activity_rows(stats: DiskStats | None) -> list[dict[str, str]]:
         _row(
             downloaded,
             format_bytes(stats.bytes_downloaded),
-            format_count(stats.blocks_downloaded, "block"),
+            texts.KEPT.format(size=format_bytes(stats.kept_bytes))
+            if stats.kept_bytes
+            else format_count(stats.blocks_downloaded, "block"),
         ),
         _row(
             requests,

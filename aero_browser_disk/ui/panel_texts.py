@@ -69,6 +69,7 @@ READ_ONLY = "read-only"
 WRITABLE = "read and write"
 ACTIVITY_LABELS = ("Downloaded", "Requests", "Hit rate", "Read")
 IN_FLIGHT = "{count:,} in flight"
+KEPT = "{size} kept of an older version"
 HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
 ALL_HERE = "Not needed: the disk is stored here, {size} written"

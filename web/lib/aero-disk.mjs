@@ -61,7 +61,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {object} RemoteImageOptions
  * @property {string | URL} url the image; it may hold secrets, which stay in memory
  * @property {undefined} [image]
- * @property {string | undefined} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
+ * @property {string | undefined} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", "prepared", …
  * @property {boolean | undefined} [allowRemote] the user's consent: without it no request is made
  * @property {number | undefined} [cacheLimitBytes] max. bytes cached of this image
  * @property {number | undefined} [blockSize] the unit of caching in bytes: a power of two, 16 KiB by default

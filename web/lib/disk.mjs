@@ -24,6 +24,7 @@ const READ_PART = 64 << 20; // max. bytes in the worker's memory for one read
  * @property {number} cachedBytes
  * @property {number} cachedBlocks
  * @property {number} cacheLimitBytes
+ * @property {number} keptBytes of an older version, which this one has too
  * @property {"opfs" | "memory"} storage
  * @property {string[]} notices
  * @property {number | null} startMs from `openDisk` to the first bytes that `read` returned,

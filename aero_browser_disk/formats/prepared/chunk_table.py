@@ -89,7 +89,7 @@ class ChunkTable:
 
     def __init__(self, manifest: Manifest, load: LoadPage) -> None:
         self.page_entries = manifest.page_entries
-        self._manifest = manifest
+        self.manifest = manifest
         self._load = load
         self._depth = depth_of(manifest.chunk_count, manifest.page_entries)
         self._pages: OrderedDict[tuple[int, int], list[Entry]] = OrderedDict()
@@ -97,7 +97,7 @@ class ChunkTable:
     @property
     def leaf_count(self) -> int:
         """Leaves, those that are not stored too."""
-        return -(-self._manifest.chunk_count // self.page_entries)
+        return -(-self.manifest.chunk_count // self.page_entries)
 
     async def leaf(self, number: int) -> list[Entry] | None:
         """The entries of a leaf; None when all of its chunks are zeros.
@@ -117,7 +117,7 @@ class ChunkTable:
         if cached is not None:
             self._pages.move_to_end((level, number))
             return cached
-        file: StoredFile | None = self._manifest.table
+        file: StoredFile | None = self.manifest.table
         if level < self._depth - 1:
             above, index = divmod(number, self.page_entries)
             parent = await self._page(level + 1, above)
@@ -127,9 +127,9 @@ class ChunkTable:
         chunks = self.page_entries ** (level + 1)  # that a whole page of this level is for
         first = number * chunks
         below = chunks // self.page_entries
-        count = -(-min(chunks, self._manifest.chunk_count - first) // below)
-        data = await self._load(file, first * self._manifest.chunk_size)
-        page = decode_page(data, level, count, self._manifest.chunk_size)
+        count = -(-min(chunks, self.manifest.chunk_count - first) // below)
+        data = await self._load(file, first * self.manifest.chunk_size)
+        page = decode_page(data, level, count, self.manifest.chunk_size)
         if level == 0:
             self._check_lengths(first, page)
         self._pages[level, number] = page
@@ -139,7 +139,7 @@ class ChunkTable:
 
     def _check_lengths(self, first: int, page: list[Entry]) -> None:
         for index, entry in enumerate(page):
-            length = self._manifest.chunk_length(first + index)
+            length = self.manifest.chunk_length(first + index)
             if entry.file is not None and (
                 entry.file.length > length or (entry.kind == RAW and entry.file.length != length)
             ):
@@ -152,7 +152,7 @@ class ChunkTable:
 
         With the number of the chunk, or -1 for a page. Raises as `leaf`.
         """
-        yield -1, Entry(PAGE, self._manifest.table)
+        yield -1, Entry(PAGE, self.manifest.table)
         async for number, leaf in self.leaves():
             for index, entry in enumerate(leaf):
                 if entry.file is not None:

@@ -30,6 +30,8 @@ BLOCKS = 12
 SIZE = BLOCKS * BLOCK - 100
 BLOCKS_FILE, JOURNAL_FILE = "x/blocks", "x/journal"
 VERSIONS = (1, 2, 3)
+SHARED = {0, 2, 5, BLOCKS - 1}
+"""The blocks that versions 2 and 3 have both."""
 
 
 def image(version: int) -> StoredImage:
@@ -37,9 +39,11 @@ def image(version: int) -> StoredImage:
 
 
 def content(version: int, block: int, count: int = 1) -> bytes:
-    """No two sectors are alike, in whatever version or place."""
+    """No two sectors are alike, in whatever version or place, but for those that are shared."""
     whole = b"".join(
-        random.Random(f"{version}/{number}").randbytes(BLOCK)
+        random.Random(f"{2 if number in SHARED and version == 3 else version}/{number}").randbytes(
+            BLOCK
+        )
         for number in range(block, block + count)
     )
     return whole[: SIZE - block * BLOCK]
@@ -59,6 +63,16 @@ def open_cache(storage: FailingStorage, version: int, limit: int = BLOCKS) -> Bl
     except BaseException:
         store.close()
         raise
+
+
+def update(storage: FailingStorage, version: int) -> None:
+    """Binds the store to another version, with the blocks that both have."""
+    store = now(BlockStore.open(storage, "x"))
+    try:
+        if store.image in (image(2), image(3)):
+            store.rebind(image(version), SHARED)
+    finally:
+        store.close()
 
 
 def read(cache: BlockCache, block: int) -> bytes | None:
@@ -158,6 +172,26 @@ class CrashMachine(DyingMachine):
                 self.durable = set(self.promised)
         self.check_after_crash()
         self.reopen_as(limit, version, same)
+
+    @rule()
+    def keep_what_another_version_has(self) -> None:
+        if self.version == 1:
+            return
+        other = 5 - self.version
+        kept = self.intact() & SHARED
+        self.forget(set(range(BLOCKS)))
+        with self.perhaps_dying():
+            self.cache.close()
+            had = self.cache.failure is None
+            self.version = other
+            try:
+                update(self.storage, other)
+            except StorageError:
+                had = False
+            if had and self.storage.quota == PLENTY:
+                self.promised = kept
+        self.check_after_crash()
+        self.reopen()
 
     # what happens to its files
 
@@ -289,7 +323,15 @@ class Life:
         self.put(8, 3)  # of which none fits
         self.commit()
         self.storage.quota = PLENTY
+        self.put(2)
+        self.put(5)
         self.close()
+        self.update(3)
+        assert self.promised, "something was kept"
+        self.open(3, 5)
+        self.put(6, 2)
+        self.close()
+        self.update(2)
         self.open(1, 5)
         self.put(4, 2)
         self.close()
@@ -304,6 +346,13 @@ class Life:
             self.give_up()
         self.version = version
         self.cache = open_cache(self.storage, version, limit)
+
+    def update(self, version: int) -> None:
+        kept = self.promised & SHARED
+        self.give_up()
+        self.version = version
+        update(self.storage, version)
+        self.promised, self.durable = set(kept), set(kept)
 
     def put(self, block: int, count: int = 1) -> None:
         self.opened.put(block, bytes_of(self.version, block, count))

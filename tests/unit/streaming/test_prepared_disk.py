@@ -434,6 +434,52 @@ async def test_nothing_cached_of_one_version_is_read_as_another(
     await check(await open_url(served.url), other)
 
 
+async def test_a_new_version_keeps_what_did_not_change(
+    served: Served, open_url: Open, raw: Path
+) -> None:
+    disk = await open_url(served.url)
+    await check(disk)
+    await disk.close()
+    changed = bytearray(DATA)
+    at = 3 * CHUNK + 500
+    changed[at : at + 5] = b"other"
+    await new_version(served, raw, bytes(changed))
+    served.server.forget()
+    disk = await open_url(served.url)
+    assert disk.stats().kept_bytes == SIZE - CHUNK
+    await check(disk, bytes(changed))
+    packed = sum(map(len, files_of(served.folder).values()))
+    assert disk.stats().bytes_downloaded < CHUNK + 8192 < packed
+    assert len(served.server.requests) == 3, "the manifest, a page and a chunk"
+
+
+async def test_nothing_is_kept_of_what_cannot_be_compared(
+    served: Served, open_url: Open, raw: Path, tmp_path: Path
+) -> None:
+    disk = await open_url(served.url)
+    await check(disk)
+    await disk.close()
+    changed = b"other" + DATA[5:]
+    next((tmp_path / "storage").rglob("kept")).unlink()
+    await new_version(served, raw, changed)
+    disk = await open_url(served.url)
+    assert disk.stats().kept_bytes == 0
+    await check(disk, changed)
+
+
+async def test_a_longer_version_keeps_all_but_the_end(
+    served: Served, open_url: Open, raw: Path
+) -> None:
+    disk = await open_url(served.url)
+    await check(disk)
+    await disk.close()
+    longer = DATA + b"more" * 100_000
+    await new_version(served, raw, longer)
+    disk = await open_url(served.url)
+    assert SIZE - CHUNK <= disk.stats().kept_bytes < SIZE
+    await check(disk, longer)
+
+
 # ── boots ─────────────────────────────────────────────────────────────────────────────────────────
 
 

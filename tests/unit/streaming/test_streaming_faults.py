@@ -617,3 +617,33 @@ async def test_reads_go_before_the_profile(server, open_url):
     server.release()
     again = await again_opening
     assert await again.read(41 * BLOCK, 1) == IMAGE.read(41 * BLOCK, 1)
+
+
+# ── versions ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("size", [IMAGE.size, IMAGE.size + 3 * BLOCK, IMAGE.size - BLOCK - 7])
+async def test_a_new_version_keeps_what_its_digests_prove(server, open_url, size):
+    old = IMAGE.read(0, IMAGE.size)
+    new = bytearray(old[:size].ljust(size, b"n"))
+    new[2 * BLOCK : 2 * BLOCK + 3] = b"new"
+    disk = await open_url(server.url("disk.img"), digests=digests_of([old]).encode())
+    assert await disk.read(0, IMAGE.size) == old
+    await disk.close()
+    server.image("disk.img").replace(bytes(new))
+    disk = await open_url(server.url("disk.img"), digests=digests_of([bytes(new)]).encode())
+    kept = disk.stats().kept_bytes
+    assert min(size, IMAGE.size) - 2 * BLOCK <= kept < min(size, IMAGE.size)
+    server.forget()
+    assert await disk.read(0, size) == bytes(new)
+    assert sum(r.bytes_sent for r in server.requests) <= size - kept
+
+
+async def test_without_digests_nothing_of_an_older_version_is_kept(server, open_url):
+    disk = await open_url(server.url("disk.img"))
+    await disk.read(0, IMAGE.size)
+    await disk.close()
+    server.image("disk.img").replace(IMAGE.read(0, IMAGE.size))
+    disk = await open_url(server.url("disk.img"))
+    assert disk.stats().kept_bytes == 0
+    assert disk.stats().cached_blocks == 1

@@ -270,6 +270,11 @@ def test_the_indicator_tells_what_was_downloaded_and_what_is_cached() -> None:
     assert view["busy"] is True
 
 
+def test_what_was_kept_of_an_older_version_is_told():
+    rows = view_of(opened(kept_bytes=3 * 2**20))["activity"]
+    assert (rows[0]["label"], rows[0]["note"]) == ("Downloaded", "3 MiB kept of an older version")
+
+
 def test_before_the_first_read_there_is_no_hit_rate() -> None:
     rows = view_of(opened(hits=0, misses=0))["activity"]
 
