@@ -409,16 +409,12 @@ def load_configuration(
             hide_input_in_errors=True,
         )
 
+        # Called with keywords only.
         @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its signature
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        def settings_customise_sources(  # type: ignore[override]
+            cls, settings_cls: type[BaseSettings], **given: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources = [init_settings, env_settings]
+            sources = [given["init_settings"], given["env_settings"]]
             if file is not None:
                 sources.append(TomlConfigSettingsSource(settings_cls, file))
             return (*sources, InitSettingsSource(settings_cls, dict(defaults or {})))

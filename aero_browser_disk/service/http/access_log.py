@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from json.encoder import encode_basestring_ascii
 from typing import Final, Protocol
 
@@ -112,15 +111,14 @@ class UnusableImages:
 
     def __init__(self, log: AccessLog) -> None:
         self._log = log
-        self._reported: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._report = lru_cache(_MAX_REPORTED)(self._write)
 
     def report(self, image_id: str | None, reason: str) -> None:
         """Logs a new reason; without one, the manifest does not name the image."""
-        if image_id is None or not reason or (image_id, reason) in self._reported:
-            return
-        self._reported[image_id, reason] = None
-        while len(self._reported) > _MAX_REPORTED:
-            self._reported.popitem(last=False)
+        if image_id is not None and reason:
+            self._report(image_id, reason)
+
+    def _write(self, image_id: str, reason: str) -> None:
         self._log.event("image_unusable", id=image_id, reason=reason)
 
 

@@ -19,7 +19,7 @@ from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedErr
 from .direct_bytes import lend_bytes, pass_on_bytes, send_chunks
 from .direct_response import EncodedFields, HeaderBlock
 from .exchange import Exchange
-from .image_fields import ImageFields, validators
+from .image_fields import ImageFields, range_required, range_too_long, validators
 from .preconditions import not_modified, range_applies
 from .repeated_ranges import AcceleratedRanges, LentRanges
 from .response import Fields, HttpError, encoded
@@ -173,17 +173,11 @@ class DiskBytes:
                     exchange.record.range_result = "shortened"
                     return ByteRange(selected.start, selected.start + limit)
                 exchange.record.range_result = "too_long"
-                message = f"Request at most {limit} bytes at a time."
-                raise self._too_long("range_too_long", message, image)
+                raise range_too_long(self._options, validators(image))
         # Allow a HEAD without a range, for clients that need the size first.
         elif self._options.range_required and image.size and exchange.request.method != "HEAD":
-            message = f"Request a range of at most {limit} bytes."
-            raise self._too_long("range_required", message, image)
+            raise range_required(self._options, validators(image))
         return selected
-
-    def _too_long(self, code: str, message: str, image: Image) -> HttpError:
-        limit = self._options.max_range_bytes
-        return HttpError(413, code, message, validators(image), max_range_bytes=limit)
 
 
 def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:

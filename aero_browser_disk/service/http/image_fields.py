@@ -11,7 +11,7 @@ from aero_browser_disk.remote.byte_ranges import format_http_date
 from ..configuration import BytesOptions
 from ..stores.image_store import Image
 from .direct_response import HeaderBlock
-from .response import ENCODED_PRIVATE, Fields, encoded
+from .response import ENCODED_PRIVATE, Fields, HttpError, encoded
 
 # A year: as long as RFC 9111 lets any cache believe it.
 _FOR_EVER_S: Final = 31_536_000
@@ -65,6 +65,20 @@ class ImageFields:
 def validators(image: Image) -> Fields:
     """The fields that name the version."""
     return {"ETag": str(image.etag), "Last-Modified": format_http_date(image.last_modified_s)}
+
+
+def range_required(options: BytesOptions, fields: Fields | None = None) -> HttpError:
+    """The refusal of whole images; `fields` are the validators."""
+    limit = options.max_range_bytes
+    message = f"Request a range of at most {limit} bytes."
+    return HttpError(413, "range_required", message, fields, max_range_bytes=limit)
+
+
+def range_too_long(options: BytesOptions, fields: Fields) -> HttpError:
+    """The refusal of a range beyond the limit."""
+    limit = options.max_range_bytes
+    message = f"Request at most {limit} bytes at a time."
+    return HttpError(413, "range_too_long", message, fields, max_range_bytes=limit)
 
 
 def _cached(image: Image, options: BytesOptions) -> str:

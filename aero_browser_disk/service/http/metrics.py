@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from prometheus_client import (
@@ -40,46 +40,28 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._requests = Counter(
-            "aero_disk_requests",
-            "Requests that ended.",
-            ("route", "method", "status"),
-            registry=registry,
-        )
-        self._bytes = Counter(
-            "aero_disk_body_bytes", "Bytes of bodies sent.", ("route",), registry=registry
-        )
-        self._ranges = Counter(
-            "aero_disk_ranges",
-            "What became of the Range of requests for bytes.",
-            ("result",),
-            registry=registry,
-        )
+        counter, of_route = partial(Counter, registry=registry), ("route",)
+        of_request = (*of_route, "method", "status")
+        ranges = "What became of the Range of requests for bytes."
+        took = "From a request's headers to the end of its response."
+        cut = "Bodies that ended before their length."
+        in_flight = "Requests in flight."
+        relayed = "Relayed requests, by what became of them."
+        self._requests = counter("aero_disk_requests", "Requests that ended.", of_request)
+        self._bytes = counter("aero_disk_body_bytes", "Bytes of bodies sent.", of_route)
+        self._ranges = counter("aero_disk_ranges", ranges, ("result",))
         self._durations = Histogram(
             "aero_disk_request_duration_seconds",
-            "From a request's headers to the end of its response.",
-            ("route",),
+            took,
+            of_route,
             buckets=_DURATIONS_S,
             registry=registry,
         )
-        self.in_flight = Gauge(
-            "aero_disk_requests_in_flight", "Requests in flight.", registry=registry
-        )
-        self._store_errors = Counter(
-            "aero_disk_store_errors", "Failures of the store.", ("kind",), registry=registry
-        )
-        self._limited = Counter(
-            "aero_disk_limited", "Requests refused with 429.", ("limit",), registry=registry
-        )
-        self._cut = Counter(
-            "aero_disk_cut_short", "Bodies that ended before their length.", registry=registry
-        )
-        self._relayed = Counter(
-            "aero_disk_relayed",
-            "Relayed requests, by what became of them.",
-            ("server", "result"),
-            registry=registry,
-        )
+        self.in_flight = Gauge("aero_disk_requests_in_flight", in_flight, registry=registry)
+        self._store_errors = counter("aero_disk_store_errors", "Failures of the store.", ("kind",))
+        self._limited = counter("aero_disk_limited", "Requests refused with 429.", ("limit",))
+        self._cut = counter("aero_disk_cut_short", cut)
+        self._relayed = counter("aero_disk_relayed", relayed, ("server", "result"))
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
         # Looking up labels takes longer than counting. There are few combinations.

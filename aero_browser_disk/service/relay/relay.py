@@ -31,6 +31,7 @@ from ..http.api import (
     respond_revalidated,
 )
 from ..http.exchange import Exchange
+from ..http.image_fields import range_required, range_too_long
 from ..http.metrics import Metrics
 from ..http.response import CutShortError, Fields, HttpError
 from ..http.routing import Resource
@@ -38,12 +39,7 @@ from ..stores.image_store import ImageNotFoundError, PrivateImageError, StoreErr
 from ..stores.manifest import DEFAULT_CONTENT_TYPE, ManifestEntry
 from .listed import ListedServer
 from .relayed_version import RelayedVersion
-from .requested_range import (
-    RequestedRange,
-    range_not_satisfiable,
-    range_required,
-    range_too_long,
-)
+from .requested_range import RequestedRange, range_not_satisfiable
 from .upstream import Reason, Upstream, UpstreamError, UpstreamResponse
 
 _CONDITIONS: Final = (

@@ -80,17 +80,3 @@ def range_not_satisfiable(size: int | None, fields: Fields | None = None) -> Htt
     message = "The range holds no byte of the image."
     all_fields = {**said, **(fields or {}), **_ACCEPTED}
     return HttpError(416, "range_not_satisfiable", message, all_fields)
-
-
-def range_required(options: BytesOptions, fields: Fields | None = None) -> HttpError:
-    """The refusal of whole images; `fields` are the validators."""
-    limit = options.max_range_bytes
-    message = f"Request a range of at most {limit} bytes."
-    return HttpError(413, "range_required", message, fields, max_range_bytes=limit)
-
-
-def range_too_long(options: BytesOptions, fields: Fields) -> HttpError:
-    """The refusal of a range beyond the limit."""
-    limit = options.max_range_bytes
-    message = f"Request at most {limit} bytes at a time."
-    return HttpError(413, "range_too_long", message, fields, max_range_bytes=limit)
