@@ -17,10 +17,10 @@ from functools import lru_cache
 from typing import Final
 
 from ..platform.base import ReadableBuffer
-from ..records.journal_header import decode_header, encode_header, newest
+from ..records.journal_header import copy_offset, decode_header, encode_header, newest
 
-HEADER_PLACE: Final = 4096
-RECORDS_START: Final = 2 * HEADER_PLACE
+HEADER_SIZE: Final = 4096
+RECORDS_START: Final = 2 * HEADER_SIZE
 RECORD_SIZE: Final = 32
 STORED, FREED, FRESH = 1, 2, 3
 
@@ -68,12 +68,12 @@ class Header:
     @property
     def offset(self) -> int:
         """Its offset in the journal. The other copy is never touched while this one counts."""
-        return self.serial % 2 * HEADER_PLACE
+        return copy_offset(self.serial, HEADER_SIZE)
 
     def encode(self) -> bytes:
         """Its bytes. Raises ValueError when they do not fit."""
         encoded = encode_header(_MAGIC, asdict(self))
-        if len(encoded) > HEADER_PLACE:
+        if len(encoded) > HEADER_SIZE:
             raise ValueError(f"a validator of {len(self.image.validator)} characters is too long")
         return encoded
 
@@ -109,7 +109,7 @@ def _zeros(length: int) -> bytes:
 
 def newest_header(journal: memoryview) -> Header | None:
     """The header that counts."""
-    return newest(Header.decode, (journal[at : at + HEADER_PLACE] for at in (0, HEADER_PLACE)))
+    return newest(Header.decode(journal[at : at + HEADER_SIZE]) for at in (0, HEADER_SIZE))
 
 
 def encode_record(

@@ -1,6 +1,6 @@
 """What the core needs of a platform: HTTP, files, locks, the clock, shared memory.
 
-`browser` implements it with fetch, OPFS and Web Locks; `cpython.py` with CPython's standard
+`browser` implements it with fetch, OPFS and Web Locks; `cpython` with CPython's standard
 library; `memory.py` with bytes in memory, where nothing lasts. Foreign exceptions are mapped to
 `aero_browser_disk.errors` here and nowhere else.
 """

@@ -1,7 +1,10 @@
-"""The header of a journal: two copies of a few facts, of which the newer one counts.
+"""Headers in two copies, of which the newer valid one counts, and the bytes of a journal's.
 
-The older copy is overwritten, so a crash always leaves one valid header. Its bytes are a magic,
-the length of a JSON object and the CRC-32 of that, little-endian, and the object.
+The older copy is overwritten, so a crash always leaves one valid header. A journal's header is a
+magic, the length of a JSON object and the CRC-32 of that, little-endian, and the object.
+
+The record of an image (`record`) shares `newest` and `copy_offset` only. Its bytes are another
+format, with the serial number under the checksum, which files of every earlier version have.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
 from ..platform.base import ReadableBuffer
@@ -45,12 +48,14 @@ def decode_header(magic: bytes, data: ReadableBuffer) -> dict[str, Any] | None:
     return fields
 
 
-def newest(
-    decode: Callable[[memoryview], HeaderT | None], copies: Iterable[memoryview]
-) -> HeaderT | None:
-    """The header that counts: the whole one with the highest serial number."""
-    headers = (decode(copy) for copy in copies)
-    return max((h for h in headers if h), key=lambda h: h.serial, default=None)
+def newest(copies: Iterable[HeaderT | None]) -> HeaderT | None:
+    """The copy that counts: the valid one with the highest serial number."""
+    return max((copy for copy in copies if copy), key=lambda copy: copy.serial, default=None)
+
+
+def copy_offset(serial: int, copy_size: int) -> int:
+    """The offset of the copy with that serial number: copies are written by turns."""
+    return serial % 2 * copy_size
 
 
 def new_salt() -> int:

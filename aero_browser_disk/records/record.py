@@ -16,6 +16,7 @@ from typing import Final, Literal
 from ..errors import StorageError
 from ..platform.base import Storage
 from ..platform.byte_source import SourceIdentity
+from .journal_header import copy_offset, newest
 
 State = Literal[
     "ready",
@@ -96,8 +97,8 @@ async def read_record(storage: Storage, folder: str) -> Record | None:
         file.read_into(data, 0)
     finally:
         file.close()
-    newest = _newest(bytes(data))
-    return newest[1] if newest else None
+    found = newest(_copies(bytes(data)))
+    return found.record if found else None
 
 
 async def write_record(storage: Storage, folder: str, record: Record) -> None:
@@ -110,12 +111,12 @@ async def write_record(storage: Storage, folder: str, record: Record) -> None:
         data = bytearray(2 * _COPY_SIZE)
         if file.read_into(data, 0):
             file.flush()  # after a kill the newer copy may not be durable yet
-        newest = _newest(bytes(data))
-        serial = newest[0] + 1 if newest else 1
-        file.write(_encoded_copy(serial, encoded), serial % 2 * _COPY_SIZE)
+        found = newest(_copies(bytes(data)))
+        serial = found.serial + 1 if found else 1
+        file.write(_encoded_copy(serial, encoded), copy_offset(serial, _COPY_SIZE))
         file.flush()
         # Until this is durable the first is enough: it is flushed before that is written over.
-        file.write(_encoded_copy(serial + 1, encoded), (serial + 1) % 2 * _COPY_SIZE)
+        file.write(_encoded_copy(serial + 1, encoded), copy_offset(serial + 1, _COPY_SIZE))
     finally:
         file.close()
 
@@ -127,18 +128,23 @@ def _encoded_copy(serial: int, encoded: bytes) -> bytes:
     return whole.ljust(_COPY_SIZE, b"\0")
 
 
-def _newest(data: bytes) -> tuple[int, Record] | None:
-    found = [copy for at in (0, _COPY_SIZE) if (copy := _read_copy(data[at : at + _COPY_SIZE]))]
-    return max(found, key=lambda copy: copy[0], default=None)
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    serial: int
+    record: Record
 
 
-def _read_copy(copy: bytes) -> tuple[int, Record] | None:
+def _copies(data: bytes) -> list[_Copy | None]:
+    return [_read_copy(data[at : at + _COPY_SIZE]) for at in (0, _COPY_SIZE)]
+
+
+def _read_copy(copy: bytes) -> _Copy | None:
     magic, serial, length, checksum = _HEADER.unpack_from(copy)
     encoded = copy[_HEADER.size : _HEADER.size + length]
     head = _HEADER.pack(magic, serial, length, 0)
     if magic != _MAGIC or checksum != zlib.crc32(encoded, zlib.crc32(head)):
         return None
     try:
-        return serial, Record.decode(encoded)
+        return _Copy(serial, Record.decode(encoded))
     except ValueError:
         return None

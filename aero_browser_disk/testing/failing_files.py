@@ -14,55 +14,44 @@ Everything is deterministic. With Hypothesis let it draw the fates, and the numb
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ..errors import StorageBusyError, StorageError, StorageFullError
 from ..platform.base import FileFacts, StorageEstimate
+from .power_cuts import (
+    DEVICE_BLOCK,
+    FATES,
+    SECTOR,
+    Change,
+    Fate,
+    FileState,
+    Fragment,
+    Fragments,
+    device_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..platform.base import ReadableBuffer, WritableBuffer
 
+__all__ = [
+    "DEVICE_BLOCK",
+    "FATES",
+    "FailingFile",
+    "FailingStorage",
+    "Fate",
+    "Fragment",
+    "PowerCutError",
+]
+
 Operation = Literal["open", "read", "write", "truncate", "allocate", "flush", "remove"]
 
 Calls = list[tuple[Operation, str]]
-Fragments = list[tuple["Fragment", bytes]]
-"""With the bytes of each."""
-
-Fate = Literal["kept", "lost", "zeros", "junk"]
-"""What a power cut makes of a fragment that was not flushed: it is kept; it is lost, and the old
-bytes are still there; its range has zeros, or bytes that nobody wrote."""
-FATES: tuple[Fate, ...] = ("kept", "lost", "zeros", "junk")
-
-ChangeKind = Literal["create", "write", "truncate", "allocate"]
-
-SECTOR = 512
-DEVICE_BLOCK = 4096
-"""The size of a device's blocks in bytes."""
-
-# Inverted bits are the worst junk: they never equal what was written.
-_JUNK = bytes(byte ^ 0xA5 for byte in range(256))
 
 
 class PowerCutError(BaseException):
     """The power was cut. Not an Exception, so that no handler in the code under test catches it."""
-
-
-class Fragment(NamedTuple):  # the quickest to make: tests of crashes make millions
-    """A part of a change that was not flushed, which the disk may or may not have kept.
-
-    `create`, `truncate` and `allocate` are kept or lost whole (`zeros` and `junk` mean kept); a
-    `write` comes in fragments that no disk tears, each within one sector of the file. `change`
-    numbers the changes of a storage in the order they were made, `offset` and `length` are those of
-    the fragment; of a `truncate`, `offset` is the new size.
-    """
-
-    path: str
-    kind: ChangeKind
-    change: int
-    offset: int
-    length: int
 
 
 class FailingStorage:
@@ -82,7 +71,7 @@ class FailingStorage:
         self.operations: Calls = []
         """Every call so far that may fail, with its path. Closing and sizes never fail."""
         self._atom = atom
-        self._nodes: dict[str, _Node] = {}
+        self._nodes: dict[str, FileState] = {}
         self._faults: list[_Fault] = []
         self._changes = 0
         self._cut_at: int | None = None
@@ -102,8 +91,8 @@ class FailingStorage:
                 raise FileNotFoundError(path)
             if self._dies():
                 raise PowerCutError
-            node = self._nodes[path] = _Node()
-            node.unflushed.append(_Change("create", self._changes, 0, b""))
+            node = self._nodes[path] = FileState()
+            node.unflushed.append(Change("create", self._changes, 0, b""))
         elif node.is_held:
             raise StorageBusyError(path)
         node.is_held = True
@@ -158,16 +147,14 @@ class FailingStorage:
 
     def put(self, path: str, data: bytes) -> None:
         """Creates or replaces a closed file; durable at once."""
-        node = self._nodes[path] = _Node()
+        node = self._nodes[path] = FileState()
         node.data[:] = node.durable[:] = data
-        node.blocks.update(_blocks(0, len(data)))
+        node.blocks.update(device_blocks(0, len(data)))
         node.durable_blocks |= node.blocks
 
     def damage(self, path: str, offset: int, data: bytes) -> None:
         """Changes bytes of a file on the medium, open or not."""
-        node = self._nodes[path]
-        _store(node.data, offset, data)
-        _store(node.durable, offset, data)
+        self._nodes[path].damage(offset, data)
 
     # ── faults ──
 
@@ -250,7 +237,7 @@ class FailingStorage:
         fragments.sort(key=lambda fragment: fragment[0].change)
         return fragments
 
-    def _restarted(self, nodes: dict[str, _Node]) -> FailingStorage:
+    def _restarted(self, nodes: dict[str, FileState]) -> FailingStorage:
         after = FailingStorage(quota=self.quota, device=self.device, atom=self._atom)
         for node in nodes.values():
             node.durable[:] = node.data
@@ -285,11 +272,11 @@ class FailingStorage:
     def _room(self) -> int:
         return max(0, self.quota - self.used)
 
-    def _fitting(self, node: _Node, offset: int, length: int) -> int:
+    def _fitting(self, node: FileState, offset: int, length: int) -> int:
         """How many bytes of a write fit, by the quota and on the device."""
         fits = max(0, min(length, self._room() + len(node.data) - offset))
         free = (self.device - self.used_on_device) // DEVICE_BLOCK
-        for block in _blocks(offset, fits):
+        for block in device_blocks(offset, fits):
             if block not in node.blocks:
                 free -= 1
                 if free < 0:
@@ -300,10 +287,10 @@ class FailingStorage:
 class FailingFile:
     """A `File` of a `FailingStorage`."""
 
-    def __init__(self, storage: FailingStorage, path: str, node: _Node) -> None:
+    def __init__(self, storage: FailingStorage, path: str, node: FileState) -> None:
         self._storage = storage
         self._path = path
-        self._node: _Node | None = node
+        self._node: FileState | None = node
 
     def size(self) -> int:
         return len(self._open().data)
@@ -367,118 +354,10 @@ class FailingFile:
             raise PowerCutError
         raise StorageFullError(self._path)
 
-    def _open(self) -> _Node:
+    def _open(self) -> FileState:
         if self._node is None:
             raise StorageError(self._path, "the file is closed")
         return self._node
-
-
-# ── what is behind a path ─────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A change that was not flushed. `offset` is the new size when it is a truncation.
-
-    The data of an allocation are zeros.
-    """
-
-    kind: ChangeKind
-    number: int
-    offset: int
-    data: bytes
-
-    def fragments(self, path: str, atom: int) -> Fragments:
-        """The untearable fragments with their bytes, cut where the file's atoms end."""
-        if self.kind != "write":
-            whole = Fragment(path, self.kind, self.number, self.offset, len(self.data))
-            return [(whole, self.data)]
-        stop = self.offset + len(self.data)
-        starts = [self.offset, *range((self.offset // atom + 1) * atom, stop, atom)]
-        return [
-            (
-                Fragment(path, "write", self.number, start, end - start),
-                self.data[start - self.offset : end - self.offset],
-            )
-            for start, end in zip(starts, [*starts[1:], stop], strict=True)
-        ]
-
-
-class _Node:
-    """A file's bytes as readers see them, as the medium has them, and the changes between.
-
-    `blocks` are those of the device that it takes.
-    """
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.durable = bytearray()
-        self.blocks: set[int] = set()
-        self.durable_blocks: set[int] = set()
-        self.unflushed: list[_Change] = []
-        self.is_held = False
-
-    def write(self, number: int, offset: int, data: bytes) -> None:
-        if data:
-            _store(self.data, offset, data)
-            self.blocks.update(_blocks(offset, len(data)))
-            self.unflushed.append(_Change("write", number, offset, data))
-
-    def truncate(self, number: int, size: int) -> None:
-        _resize(self.data, size)
-        _cut_blocks(self.blocks, size)
-        self.unflushed.append(_Change("truncate", number, size, b""))
-
-    def allocate(self, number: int, offset: int, length: int) -> None:
-        if length:
-            _store(self.data, offset, bytes(length))
-            self.blocks.update(_blocks(offset, length))
-            self.unflushed.append(_Change("allocate", number, offset, bytes(length)))
-
-    def flush(self) -> None:
-        for change in self.unflushed:
-            if change.kind in ("write", "allocate"):
-                _store(self.durable, change.offset, change.data)
-            elif change.kind == "truncate":
-                _resize(self.durable, change.offset)
-        self.durable_blocks = set(self.blocks)
-        self.unflushed.clear()
-
-    def after_power_cut(self) -> _Node:
-        """The file with what was flushed."""
-        after = _Node()
-        after.data[:] = self.durable
-        after.blocks |= self.durable_blocks
-        return after
-
-    def after_kill(self) -> _Node:
-        """The file with all that was written."""
-        after = _Node()
-        after.data[:] = self.data
-        after.blocks |= self.blocks
-        return after
-
-    def after_kill_in(self, fragments: Fragments) -> _Node:
-        """The file with all that was written, but of the last change only these fragments."""
-        after = self.after_power_cut()
-        for change in self.unflushed[:-1]:
-            whole = Fragment("", change.kind, change.number, change.offset, len(change.data))
-            after.take(whole, change.data, "kept")
-        for fragment, data in fragments:
-            after.take(fragment, data, "kept")
-        return after
-
-    def take(self, fragment: Fragment, data: bytes, fate: Fate) -> None:
-        """Lets a fragment, which held `data`, be there as its fate has it."""
-        if fate == "lost":
-            return
-        if fragment.kind == "truncate":
-            _resize(self.data, fragment.offset)
-            _cut_blocks(self.blocks, fragment.offset)
-        elif fragment.kind != "create":
-            stored = _by_fate(data, fate) if fragment.kind == "write" else data
-            _store(self.data, fragment.offset, stored)
-            self.blocks.update(_blocks(fragment.offset, fragment.length))
 
 
 @dataclass(slots=True)
@@ -501,34 +380,3 @@ class _Fault:
             return False
         self.times -= 1
         return True
-
-
-def _blocks(offset: int, length: int) -> range:
-    """The device's blocks that a range of a file lies in."""
-    return range(offset // DEVICE_BLOCK, -(-(offset + length) // DEVICE_BLOCK) if length else 0)
-
-
-def _cut_blocks(blocks: set[int], size: int) -> None:
-    end = -(-size // DEVICE_BLOCK)
-    blocks.difference_update([block for block in blocks if block >= end])
-
-
-def _by_fate(data: bytes, fate: Fate) -> bytes:
-    if fate == "zeros":
-        return bytes(len(data))
-    return data.translate(_JUNK) if fate == "junk" else data
-
-
-def _store(target: bytearray, offset: int, data: bytes) -> None:
-    if not data:
-        return
-    if offset > len(target):
-        _resize(target, offset)
-    target[offset : offset + len(data)] = data
-
-
-def _resize(target: bytearray, size: int) -> None:
-    if size < len(target):
-        del target[size:]
-    else:
-        target.extend(bytes(size - len(target)))

@@ -10,60 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import NetworkError
-from ..remote.access import ImageAddress
-from ..remote.receiving import receive_by
-from .synthetic_image import SyntheticImage
+from .http_checks import (
+    HTTP_SUITE_IMAGES,
+    IMAGE,
+    NAME,
+    WAIT_S,
+    HttpChecks,
+    RefusalError,
+    Taker,
+    network_error,
+    outcome_of,
+    read_at_least,
+    read_body,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    pass
 
-    from ..platform.base import HttpClient, HttpResponse
-
-NAME = "http-suite.img"
-IMAGE = SyntheticImage(3_000_001, seed=11)
-HTTP_SUITE_IMAGES: dict[str, SyntheticImage] = {NAME: IMAGE}
-_WAIT_S = 10.0
+__all__ = ["HTTP_SUITE_IMAGES", "CrossOriginHttpSuite", "HttpSuite"]
 
 
-class HttpSuite:
+class HttpSuite(HttpChecks):
     """The checks. Each is an `async def` without arguments and runs on an instance of its own."""
-
-    origin: str
-    """Where the `ImageServer` is, such as `http://127.0.0.1:1234`."""
-
-    other_origin: str
-    """The same server by another name, such as `http://localhost:1234`."""
-
-    refusing_origin: str
-    """An origin where nothing listens."""
-
-    # ── for the subclass ──
-
-    async def make(self) -> HttpClient:
-        """A client. It is closed after the check."""
-        raise NotImplementedError
-
-    async def send(self, method: str, url: str, body: str | None) -> str:
-        """Sends a control request, not by the client under test; returns the body of the response.
-
-        This is for CPython; in a browser, use its `fetch`.
-        """
-        import urllib.request
-
-        request = urllib.request.Request(  # noqa: S310 - the origin is the test's
-            url, None if body is None else body.encode(), method=method
-        )
-
-        def respond() -> str:
-            with urllib.request.urlopen(request) as response:  # noqa: S310
-                return str(response.read(), "utf-8")
-
-        return await asyncio.to_thread(respond)
 
     # ── responses ──
 
@@ -76,7 +48,7 @@ class HttpSuite:
             assert response.headers["etag"].startswith('"')
             assert "ETag" not in list(response.headers)
             assert all(name == name.lower() for name in response.headers)
-            assert await _body(response) == IMAGE.read(10, 10)
+            assert await read_body(response) == IMAGE.read(10, 10)
 
     async def test_any_status_is_a_response(self) -> None:
         async with self._client() as client:
@@ -84,7 +56,7 @@ class HttpSuite:
                 await self._behave(status=status)
                 response = await client.request("GET", self._url())
                 assert response.status == status
-                assert str(status).encode() in await _body(response)
+                assert str(status).encode() in await read_body(response)
 
     async def test_a_name_that_is_missing(self) -> None:
         async with self._client() as client:
@@ -114,7 +86,7 @@ class HttpSuite:
             await self._behave(cache_control="public, max-age=3600")
             for _ in range(3):
                 response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-                assert await _body(response) == IMAGE.read(0, 10)
+                assert await read_body(response) == IMAGE.read(0, 10)
             requests = await self._requests(finished=3)
             assert [request["status"] for request in requests] == [206] * 3
 
@@ -134,22 +106,22 @@ class HttpSuite:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
             response = await client.request("GET", self._url())
-            first = await _at_least(response, 100_000)
+            first = await read_at_least(response, 100_000)
             assert first == IMAGE.read(0, 100_000)
             await self._command("release")
-            assert await _body(response) == IMAGE.read(100_000, IMAGE.size)
+            assert await read_body(response) == IMAGE.read(100_000, IMAGE.size)
 
     async def test_an_empty_body(self) -> None:
         async with self._client() as client:
             await self._behave(short_by=10)
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(response) == b""
+            assert await read_body(response) == b""
 
     async def test_a_body_of_unknown_length(self) -> None:
         async with self._client() as client:
             await self._behave(chunked=True)
             response = await client.request("GET", self._url())
-            assert await _body(response) == IMAGE.read(0, IMAGE.size)
+            assert await read_body(response) == IMAGE.read(0, IMAGE.size)
 
     async def test_requests_at_once(self) -> None:
         async with self._client() as client:
@@ -158,7 +130,7 @@ class HttpSuite:
                 start, stop = number * 100_000, (number + 1) * 100_000
                 asked = {"Range": f"bytes={start}-{stop - 1}"}
                 response = await client.request("GET", self._url(), asked)
-                assert await _body(response) == IMAGE.read(start, 100_000)
+                assert await read_body(response) == IMAGE.read(start, 100_000)
 
             await asyncio.gather(*map(part, range(12)))
 
@@ -167,7 +139,7 @@ class HttpSuite:
             await self._behave(once={"stall_after": 1000})
             stalled = await client.request("GET", self._url())
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(response) == IMAGE.read(0, 10)
+            assert await read_body(response) == IMAGE.read(0, 10)
             stalled.abort()
 
     # ── giving up ──
@@ -176,7 +148,7 @@ class HttpSuite:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
             response = await client.request("GET", self._url())
-            await _at_least(response, 1)
+            await read_at_least(response, 1)
             response.abort()
             response.abort()
             (request,) = await self._requests(finished=1)
@@ -193,20 +165,20 @@ class HttpSuite:
     async def test_abort_after_the_end(self) -> None:
         async with self._client() as client:
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            await _body(response)
+            await read_body(response)
             response.abort()
             again = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(again) == IMAGE.read(0, 10)
+            assert await read_body(again) == IMAGE.read(0, 10)
 
     async def test_abort_ends_a_read_that_waits(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
             response = await client.request("GET", self._url())
-            await _at_least(response, 1000)
+            await read_at_least(response, 1000)
             reading = asyncio.ensure_future(response.read())
             await asyncio.sleep(0)
             response.abort()
-            await asyncio.wait({reading}, timeout=_WAIT_S)
+            await asyncio.wait({reading}, timeout=WAIT_S)
             assert reading.done(), "the read still waits"
             assert reading.exception() is not None or reading.result() is None
 
@@ -216,7 +188,7 @@ class HttpSuite:
             asking = asyncio.ensure_future(client.request("GET", self._url()))
             await self._requests(arrived=1)
             asking.cancel()
-            assert await _outcome(asking) is asyncio.CancelledError
+            assert await outcome_of(asking) is asyncio.CancelledError
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
 
@@ -224,11 +196,11 @@ class HttpSuite:
         async with self._client() as client:
             await self._behave(stall_after=1000)
             response = await client.request("GET", self._url())
-            await _at_least(response, 1000)
+            await read_at_least(response, 1000)
             reading = asyncio.ensure_future(response.read())
             await asyncio.sleep(0)
             reading.cancel()
-            assert await _outcome(reading) is asyncio.CancelledError
+            assert await outcome_of(reading) is asyncio.CancelledError
             response.abort()
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
@@ -253,27 +225,27 @@ class HttpSuite:
     async def test_a_reset_before_the_response(self) -> None:
         async with self._client() as client:
             await self._behave(reset=True)
-            error = await _network_error(client, self._url())
+            error = await network_error(client, self._url())
             assert error.url.startswith(self.origin)
 
     async def test_a_refused_connection(self) -> None:
         async with self._client() as client:
-            await _network_error(client, f"{self.refusing_origin}/{NAME}")
+            await network_error(client, f"{self.refusing_origin}/{NAME}")
 
     async def test_a_client_recovers(self) -> None:
         async with self._client() as client:
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            await _body(response)
+            await read_body(response)
             await self._behave(reset=True)
-            await _network_error(client, self._url())
+            await network_error(client, self._url())
             await self._behave()
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(response) == IMAGE.read(0, 10)
+            assert await read_body(response) == IMAGE.read(0, 10)
 
     async def test_errors_hide_what_is_secret_in_a_url(self) -> None:
         async with self._client() as client:
             url = f"{self.refusing_origin}/{NAME}?token=secret#also-secret"
-            error = await _network_error(client, url)
+            error = await network_error(client, url)
             assert "secret" not in f"{error} {error.fields()}"
 
     # ── handed over ──
@@ -281,9 +253,9 @@ class HttpSuite:
     async def test_a_response_is_handed_over_as_it_comes(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=100_000)
-            taker = _Taker(enough=100_000)
+            taker = Taker(enough=100_000)
             receiving = asyncio.ensure_future(self._receive(client, taker, "bytes=10-299999"))
-            await asyncio.wait_for(taker.has_enough.wait(), _WAIT_S)
+            await asyncio.wait_for(taker.has_enough.wait(), WAIT_S)
             assert (taker.status, taker.headers["content-length"]) == (206, "299990")
             await self._command("release")
             await receiving
@@ -292,18 +264,18 @@ class HttpSuite:
     async def test_an_empty_body_is_handed_over(self) -> None:
         async with self._client() as client:
             await self._behave(short_by=10)
-            taker = _Taker()
+            taker = Taker()
             await self._receive(client, taker, "bytes=0-9")
             assert (taker.status, bytes(taker.body)) == (206, b"")
 
     async def test_a_receiver_may_refuse_a_response(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            for taker in (_Taker(refuses="head"), _Taker(refuses="chunk")):
+            for taker in (Taker(refuses="head"), Taker(refuses="chunk")):
                 await self._command("forget")
                 try:
                     await self._receive(client, taker, "bytes=0-99999")
-                except _RefusalError:
+                except RefusalError:
                     (request,) = await self._requests(finished=1)
                     assert request["aborted"]
                 else:
@@ -313,18 +285,18 @@ class HttpSuite:
         async with self._client() as client:
             for breaks in ("reset_after", "close_after"):
                 await self._behave(None, **{breaks: 100_000})
-                taker = _Taker()
+                taker = Taker()
                 await self._check_receiving_fails(client, taker, self._url())
                 assert taker.body == IMAGE.read(0, len(taker.body))
             await self._behave(reset=True)
-            await self._check_receiving_fails(client, _Taker(), self._url())
-            await self._check_receiving_fails(client, _Taker(), f"{self.refusing_origin}/{NAME}")
+            await self._check_receiving_fails(client, Taker(), self._url())
+            await self._check_receiving_fails(client, Taker(), f"{self.refusing_origin}/{NAME}")
 
     async def test_a_silent_host_is_not_waited_for(self) -> None:
         async with self._client() as client:
             for behaviour in ({"stall": True}, {"stall_after": 1000}):
                 await self._behave(None, **behaviour)
-                error = await self._check_receiving_fails(client, _Taker(), self._url(), 0.2)
+                error = await self._check_receiving_fails(client, Taker(), self._url(), 0.2)
                 assert "nothing came for 0.2 s" in str(error)
                 (request,) = await self._requests(finished=1)
                 assert request["aborted"]
@@ -332,11 +304,11 @@ class HttpSuite:
     async def test_cancelling_what_is_handed_over_aborts_it(self) -> None:
         async with self._client() as client:
             await self._behave(stall_after=1000)
-            taker = _Taker(enough=1000)
+            taker = Taker(enough=1000)
             receiving = asyncio.ensure_future(self._receive(client, taker, "bytes=0-99999"))
-            await asyncio.wait_for(taker.has_enough.wait(), _WAIT_S)
+            await asyncio.wait_for(taker.has_enough.wait(), WAIT_S)
             receiving.cancel()
-            assert await _outcome(receiving) is asyncio.CancelledError
+            assert await outcome_of(receiving) is asyncio.CancelledError
             (request,) = await self._requests(finished=1)
             assert request["aborted"]
             assert taker.body == IMAGE.read(0, 1000)
@@ -352,7 +324,7 @@ class HttpSuite:
                     )
                     await self._command("forget")
                     response = await client.request("GET", self._url(), {"Range": "bytes=7-9"})
-                    assert (response.status, await _body(response)) == (206, IMAGE.read(7, 3))
+                    assert (response.status, await read_body(response)) == (206, IMAGE.read(7, 3))
                     first, second = await self._requests(finished=2)
                     assert (first["status"], second["query"]) == (status, "there")
 
@@ -372,102 +344,7 @@ class HttpSuite:
     async def test_redirects_without_end(self) -> None:
         async with self._client() as client:
             await self._behave(redirect_status=302, redirect_to=f"/{NAME}")
-            await _network_error(client, self._url())
-
-    # ── what the checks are made of ──
-
-    def _url(self) -> str:
-        return f"{self.origin}/{NAME}"
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[HttpClient]:
-        """A client, and a server that behaves and has forgotten everything."""
-        await self._behave()
-        client = await self.make()
-        try:
-            yield client
-        finally:
-            await client.close()
-
-    async def _command(self, name: str, value: Mapping[str, Any] | None = None) -> None:
-        await self.send("POST", f"{self.origin}/_control/{name}", json.dumps(value or {}))
-
-    async def _behave(self, once: Mapping[str, Any] | None = None, **fields: Any) -> None:
-        """Sets how the server responds for the image, and forgets earlier requests."""
-        await self._command("behaviour", {"image": NAME, "behaviour": fields})
-        if once is not None:
-            command = {"image": NAME, "behaviour": once, "times": 1, "method": "GET"}
-            await self._command("behaviour", command)
-        await self._command("forget")
-
-    async def _requests(self, **wait_for: int) -> list[dict[str, Any]]:
-        """The GET and HEAD requests, once so many have arrived or finished."""
-        waits = "".join(f"&{name}={count}" for name, count in wait_for.items())
-        url = f"{self.origin}/_control/requests?image={NAME}{waits}"
-        response = json.loads(await self.send("GET", url, None))
-        assert "error" not in response, response
-        requests = response["requests"]
-        assert isinstance(requests, list)
-        return requests
-
-    async def _receive(self, client: HttpClient, taker: _Taker, byte_range: str) -> None:
-        address = ImageAddress(self._url(), {}, timeout_s=_WAIT_S)
-        await receive_by(client)(address, {"Range": byte_range}, taker)
-
-    async def _check_receiving_fails(
-        self, client: HttpClient, taker: _Taker, url: str, timeout_s: float = _WAIT_S
-    ) -> NetworkError:
-        address = ImageAddress(f"{url}?token=secret", {}, timeout_s=timeout_s)
-        try:
-            await receive_by(client)(address, {"Range": "bytes=0-299999"}, taker)
-        except NetworkError as error:
-            assert "secret" not in f"{error} {error.fields()}"  # noqa: PT017 - no pytest here
-            return error
-        raise AssertionError(f"{len(taker.body)} bytes came as if they were all")
-
-    async def _check_breaks_off(self, client: HttpClient) -> None:
-        """The next body is right as far as it goes, and then an error."""
-        response = await client.request("GET", self._url())
-        found = bytearray()
-        try:
-            while (chunk := await response.read()) is not None:
-                found += chunk
-        except NetworkError as error:
-            assert error.url.startswith(self.origin)  # noqa: PT017 - no pytest in a browser
-        else:
-            raise AssertionError(f"the body ended after {len(found)} bytes as if it were whole")
-        assert len(found) <= 100_000
-        assert found == IMAGE.read(0, len(found))
-
-
-class _RefusalError(Exception):
-    """Raised by a receiver that refuses the rest."""
-
-
-class _Taker:
-    """A receiver that collects the response."""
-
-    def __init__(self, enough: int = 0, refuses: str = "") -> None:
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.body = bytearray()
-        self.has_enough = asyncio.Event()
-        self._enough = enough
-        self._refuses = refuses
-
-    def head(self, status: int, headers: Mapping[str, str]) -> None:
-        assert not self.status, "a second head"
-        self.status, self.headers = status, headers
-        if self._refuses == "head":
-            raise _RefusalError
-
-    def chunk(self, data: memoryview) -> None:
-        assert self.status, "a chunk before the head"
-        self.body += data
-        if len(self.body) >= self._enough:
-            self.has_enough.set()
-        if self._refuses == "chunk":
-            raise _RefusalError
+            await network_error(client, self._url())
 
 
 class CrossOriginHttpSuite(HttpSuite):
@@ -476,7 +353,7 @@ class CrossOriginHttpSuite(HttpSuite):
     async def test_a_host_without_cors(self) -> None:
         async with self._client() as client:
             await self._behave(cors="none")
-            await _network_error(client, self._url())
+            await network_error(client, self._url())
 
     async def test_a_host_that_refuses_the_preflight(self) -> None:
         async with self._client() as client:
@@ -495,46 +372,11 @@ class CrossOriginHttpSuite(HttpSuite):
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
             assert response.status == 206
             assert not {"etag", "content-range", "accept-ranges"} & set(response.headers)
-            assert await _body(response) == IMAGE.read(0, 10)
+            assert await read_body(response) == IMAGE.read(0, 10)
 
     async def test_a_single_range_needs_no_preflight(self) -> None:
         async with self._client() as client:
             response = await client.request("GET", self._url(), {"Range": "bytes=0-9"})
-            assert await _body(response) == IMAGE.read(0, 10)
+            assert await read_body(response) == IMAGE.read(0, 10)
             every = json.loads(await self.send("GET", f"{self.origin}/_control/requests", None))
             assert [request["method"] for request in every["requests"]] == ["GET"]
-
-
-async def _body(response: HttpResponse) -> bytes:
-    found = bytearray()
-    while (chunk := await response.read()) is not None:
-        found += chunk
-    return bytes(found)
-
-
-async def _at_least(response: HttpResponse, length: int) -> bytes:
-    found = bytearray()
-    while len(found) < length:
-        chunk = await response.read()
-        assert chunk is not None, f"the body ended after {len(found)} bytes"
-        found += chunk
-    return bytes(found)
-
-
-async def _network_error(client: HttpClient, url: str) -> NetworkError:
-    try:
-        response = await client.request("GET", url)
-    except NetworkError as error:
-        return error
-    response.abort()
-    raise AssertionError(f"there was a response, {response.status}")
-
-
-async def _outcome(task: asyncio.Future[Any]) -> type[BaseException] | None:
-    """What a cancelled task ended with, within a bounded time."""
-    await asyncio.wait({task}, timeout=_WAIT_S)
-    assert task.done(), "the cancelled call still waits"
-    if task.cancelled():
-        return asyncio.CancelledError
-    error = task.exception()
-    return None if error is None else type(error)

@@ -16,7 +16,8 @@ from typing import Final
 
 from ..errors import DamagedDiskError, StorageError
 from ..platform.base import File
-from ..records.journal_header import new_salt
+from ..records.journal_header import new_salt, newest
+from .log_reading import WINDOW, SlotWindow, read_header_copies
 from .sector_journal import (
     CHECKED,
     COMMIT,
@@ -33,8 +34,6 @@ from .sector_journal import (
     encode_slot,
     encode_units,
     number_behind,
-    read_headers,
-    slot_with_bit_flipped_back,
     slots_for,
     unpacked_units,
 )
@@ -43,7 +42,6 @@ from .slot_checksums import SlotChecksums
 
 _SLOTS_AT_ONCE: Final = 8
 _FEW_SLOTS: Final = 256  # slots after a snapshot that are too few for a new one
-_WINDOW: Final = 1 << 20
 
 PlacedSlot = tuple[int, JournalSlot]
 
@@ -73,8 +71,6 @@ class CommitLog:
         self._path = path
         self._file = file
         self._allocator = allocator
-        self.has_snapshot = True
-        self.is_broken = False
         self._has_copy = True  # of the header
         self._is_header_durable = True
         self._units = UnitReader(checksums, 0)
@@ -100,12 +96,8 @@ class CommitLog:
 
         Raises `StorageError` when it is lost.
         """
-        slots = bytearray(FIRST_SLOT * SLOT_SIZE)
-        got = self._file.read_into(slots, 0)
-        copies = [header for header in read_headers(memoryview(slots)[:got]) if header]
-        if not copies and self._file.size() > FIRST_SLOT * SLOT_SIZE:
-            raise self._damage("both copies of its header are lost")
-        header = max(copies, key=lambda copy: copy.serial, default=None)
+        copies = read_header_copies(self._path, self._file)
+        header = newest(copies)
         self._is_header_durable = False  # after a kill it may not be
         self._has_copy = len({copy.salt for copy in copies}) == 1 and len(copies) == FIRST_SLOT
         return header
@@ -128,7 +120,7 @@ class CommitLog:
         self.header, self.commits, self.session = header, header.commits, header.session
         known = max(header.end, known_commits)
         seed, next_slot = header.salt, header.chain
-        window = _Window(self._file)
+        window = SlotWindow(self._file)
         self._units = UnitReader(self._checksums, self._file.size() // SLOT_SIZE)
         for _ in range(header.snapshot_slots):
             found = decode_slot(window.slot(next_slot), seed, header.salt)
@@ -153,49 +145,6 @@ class CommitLog:
             missing = known - self.commits
             raise self._damage(f"its journal is cut short: the last {missing} flushes are missing")
 
-    def replay_intact(self, header: Header) -> Iterator[Sequence[Record]]:
-        """As `replay`, as far as the chain goes, with single flipped bits flipped back.
-
-        `has_snapshot` says whether the snapshot was whole, `is_broken` whether anything behind what
-        was read is known to be lost. Nothing may be added after that.
-        """
-        self.header, self.commits = header, header.commits
-        self.has_snapshot, self.is_broken = False, False
-        before, next_slot = header.salt, header.chain
-        self._units = UnitReader(self._checksums, self._file.size() // SLOT_SIZE)
-        for _ in range(header.snapshot_slots):
-            found = self._repaired(next_slot, before)
-            if found is None:
-                self.is_broken = True
-                return
-            yield self._units.read(found)
-            before, next_slot = found.checksum, found.next_slot
-        self.has_snapshot = True
-        batch: list[PlacedSlot] = []
-        while found := self._repaired(next_slot, before):
-            batch.append((next_slot, found))
-            before, next_slot = found.checksum, found.next_slot
-            if found.flags & COMMIT:
-                yield from self._accept(batch)
-                batch = []
-        window = _Window(self._file)
-        slots = range(FIRST_SLOT, self._file.size() // SLOT_SIZE)
-        self.is_broken = any(
-            number_behind(window.slot(slot), header.salt, self.commits) > 1 for slot in slots
-        )
-
-    def _repaired(self, slot: int, before: int) -> JournalSlot | None:
-        data = bytearray(SLOT_SIZE)
-        self._file.read_into(data, slot * SLOT_SIZE)
-        with memoryview(data) as view:
-            found = decode_slot(view, before, self.header.salt)
-        if found is not None or not any(data):
-            return found
-        repaired = slot_with_bit_flipped_back(bytes(data))
-        if repaired is None:
-            return None
-        return decode_slot(memoryview(repaired), before, self.header.salt)
-
     def check_end(self) -> None:
         """Checks that the chain ends where replay stopped. All slots in use must be marked before.
 
@@ -205,7 +154,7 @@ class CommitLog:
         header = self.header
         if header.format == 1 or (header.is_closed and header.end == self.commits):
             return
-        for start, stop in self._allocator.free_runs(_WINDOW // SLOT_SIZE):
+        for start, stop in self._allocator.free_runs(WINDOW // SLOT_SIZE):
             data = bytearray((stop - start) * SLOT_SIZE)
             got = self._file.read_into(data, start * SLOT_SIZE)
             with memoryview(data)[:got] as view:
@@ -365,8 +314,8 @@ class CommitLog:
         slots = merged((slot, slot + count) for _, count, slot in records if slot)
         checksum = 0
         for start, stop in slots:
-            for at in range(start, stop, _WINDOW // SLOT_SIZE):
-                data = bytearray(min(_WINDOW, (stop - at) * SLOT_SIZE))
+            for at in range(start, stop, WINDOW // SLOT_SIZE):
+                data = bytearray(min(WINDOW, (stop - at) * SLOT_SIZE))
                 got = self._file.read_into(data, at * SLOT_SIZE)
                 with memoryview(data) as view:
                     if last.format == 1:
@@ -394,7 +343,7 @@ class CommitLog:
         for slot, then, part in zip(slots, following, unpacked_units(units), strict=True):
             of_slot = flags | COMMIT if then == next_slot else 0
             data, seed = encode_slot(seed, then, of_slot, part, salt, number, self.this_session)
-            if slot != start + len(parts) or len(parts) == _WINDOW // SLOT_SIZE:
+            if slot != start + len(parts) or len(parts) == WINDOW // SLOT_SIZE:
                 self._file.write(b"".join(parts), start * SLOT_SIZE)
                 parts, start = [], slot
             parts.append(data)
@@ -455,24 +404,6 @@ class CommitLog:
 
     def _damage(self, what: str) -> DamagedDiskError:
         return DamagedDiskError(self._path, what)
-
-
-class _Window:
-    """Reads slots of a file, many at once."""
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._start = 0
-        self._data = memoryview(b"")
-
-    def slot(self, slot: int) -> memoryview:
-        """A slot's bytes, fewer at the end of the file."""
-        at = (slot - self._start) * SLOT_SIZE
-        if not 0 <= at < len(self._data):
-            data = bytearray(_WINDOW)
-            got = self._file.read_into(data, slot * SLOT_SIZE)
-            self._start, self._data, at = slot, memoryview(data)[:got], 0
-        return self._data[at : at + SLOT_SIZE]
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from ..errors import DamagedDiskError
 from ..platform.base import File, Storage
+from ..records.journal_header import newest
 from .bit_repair import with_bit_flipped_back
-from .commit_log import CommitLog
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
+from .log_reading import IntactLog, read_header_copies
 from .sector_journal import SLOT_SIZE, Contents, commits_in
 from .sector_reader import sector_runs
-from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
 
 
@@ -93,14 +93,14 @@ class Salvage:
         return IntactRange(offset, length, None if data is None else data[:length], is_lost)
 
     def _read_journal(self, known_version: str | None) -> None:
-        log = CommitLog(self._path, self._file, SlotAllocator(self._file), self._checksums)
-        header = log.read_header()
+        header = newest(read_header_copies(self._path, self._file))
         if header is None:
             raise DamagedDiskError(self._path, "nothing is left of it")
+        log = IntactLog(self._file, self._checksums, header)
         self._contents = header.contents
         known = commits_in(known_version, header.contents.identity)
         try:
-            for records in log.replay_intact(header):
+            for records in log.records():
                 self._table.put_records(records)
                 if records and log.commits == header.commits:
                     word, count, _ = records[-1]

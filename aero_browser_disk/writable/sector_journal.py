@@ -26,7 +26,7 @@ from itertools import repeat
 from typing import Final
 
 from ..platform.base import ReadableBuffer
-from ..records.journal_header import decode_header, encode_header
+from ..records.journal_header import copy_offset, decode_header, encode_header
 from .bit_repair import with_bit_flipped_back
 from .granule_table import GRANULE
 from .slot_checksums import SlotChecksums
@@ -104,7 +104,7 @@ class Header:
     @property
     def offset(self) -> int:
         """Its offset in the file. The other copy is never written while this one counts."""
-        return self.serial % 2 * SLOT_SIZE
+        return copy_offset(self.serial, SLOT_SIZE)
 
     def copy(self) -> Header:
         """The same for the other offset."""

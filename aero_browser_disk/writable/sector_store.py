@@ -26,20 +26,21 @@ from ..errors import DamagedDiskError, StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .commit_log import CommitLog
 from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
+from .log_rewriting import LogRewriter
 from .sector_journal import (
     SLOT_SIZE,
     Contents,
     Header,
-    Record,
     commits_in,
     slots_for,
     units_for,
 )
+from .sector_padding import SectorPadding
 from .sector_reader import SECTOR, Range, SectorReader
-from .sector_writer import Edge, Put, SectorWriter
+from .sector_writer import Put, SectorWriter
 from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
-from .transaction import Transaction, records_of
+from .transaction import Transaction
 
 _MAX_CHECKED: Final = 512  # granules in a batch with checksums of its data
 _LITTLE_TO_GAIN: Final = 8  # journal slots that are too few for a rewrite
@@ -60,6 +61,7 @@ class SectorStore:
         self._log = CommitLog(path, file, self._allocator, checksums)
         self._transaction = Transaction(file, self._allocator, self._log, checksums)
         self._reader = SectorReader(path, file, self._table, self._transaction.buffered, checksums)
+        self._padding = SectorPadding(self._table, self._reader)
         self._writer = SectorWriter(
             file,
             self._table,
@@ -69,6 +71,9 @@ class SectorStore:
             checksums,
             make_space=self._make_space,
             commit=self._commit,
+        )
+        self._rewriter = LogRewriter(
+            self._log, self._table, self._allocator, self._transaction, self._writer
         )
 
     # ── opening ───────────────────────────────────────────────────────────────────────────────────
@@ -196,14 +201,7 @@ class SectorStore:
 
     def edges(self, offset: int, length: int) -> list[int]:
         """Offsets of the sectors that a write covers in part and that were never written."""
-        if not length or not (offset | length) % SECTOR:
-            return []
-        end = offset + length
-        first, last = offset - offset % SECTOR, (end - 1) // SECTOR * SECTOR
-        cut = {first} if offset % SECTOR else set()
-        if end % SECTOR and end != self.contents.size:
-            cut.add(last)
-        return [sector for sector in sorted(cut) if not self._reader.has_sector(sector)]
+        return self._padding.missing(offset, length, self.contents.size)
 
     def write(
         self, offset: int, data: ReadableBuffer, base_sectors: Mapping[int, bytes] | None = None
@@ -219,7 +217,7 @@ class SectorStore:
         self._check()
         with memoryview(data) as view:
             if (offset | length) % SECTOR:
-                with memoryview(self._padded(offset, view, base_sectors or {})) as padded:
+                with memoryview(self._padding.padded(offset, view, base_sectors or {})) as padded:
                     self._writer.write(offset - offset % SECTOR, padded)
             else:
                 self._writer.write(offset, view)
@@ -270,9 +268,9 @@ class SectorStore:
         if not length:
             return
         self._check()
-        end = offset + length
+        end, size = offset + length, self.contents.size
         first, last = -(-offset // GRANULE), end // GRANULE
-        if end == self.contents.size:
+        if end == size:
             last = -(-end // GRANULE)
         if first < last:
             cuts = [(offset, first * GRANULE), (last * GRANULE, end)]
@@ -280,7 +278,7 @@ class SectorStore:
             cuts = [(offset, min(first * GRANULE, end)), (first * GRANULE, end)]
             last = first
         edges = [
-            self._edge(start, stop, base_sectors or {}, hide=hide)
+            self._padding.edge(start, stop, size, base_sectors or {}, hide=hide)
             for start, stop in cuts
             if start < stop
         ]
@@ -294,7 +292,7 @@ class SectorStore:
         """
         self._commit()
         if self._log.is_long:
-            self._try_to_rewrite()
+            self._rewriter.try_to_rewrite()
 
     def _commit(self) -> None:
         self._check_failure()
@@ -322,7 +320,7 @@ class SectorStore:
             if self._checksums.get(entry >> SECTORS, count) is None:
                 self._reader.check(granule, entry >> SECTORS, count)
         self._transaction.give_pool_back()
-        self._rewrite(self.contents)
+        self._rewriter.rewrite(self.contents)
 
     def rebind(self, base: str, *, base_identity: str | None = None) -> None:
         """Commits, and binds the overlay to a base. Durable when it returns; all or nothing.
@@ -342,11 +340,11 @@ class SectorStore:
             return
         self._end_foreign_commit()
         self._writer.reserve_small()
-        self._reserve_rewriting(sum(1 for _ in self._snapshot(self.contents.size)) + 2)
+        self._rewriter.reserve(self._rewriter.count_runs(self.contents.size) + 2)
         if size < self.contents.size:
             self._cut(size)
         self.changes += 1
-        self._rewrite_or_fail(replace(self.contents, size=size))
+        self._rewriter.rewrite_or_fail(replace(self.contents, size=size))
 
     def clear(self, base: str | None) -> None:
         """Drops everything, and binds the store to `base`. Durable when it returns.
@@ -354,12 +352,12 @@ class SectorStore:
         All or nothing. Raises `StorageError`.
         """
         self._check_failure()
-        self._reserve_rewriting(0)
+        self._rewriter.reserve(0)
         contents = replace(self.contents, base=base, base_identity=None)
         self._transaction.buffered.clear()
         self._writer.replace(0, -(-self.contents.size // GRANULE), 0)
         self.changes += 1
-        self._rewrite_or_fail(replace(contents, commit_mark=None))
+        self._rewriter.rewrite_or_fail(replace(contents, commit_mark=None))
 
     def begin_commit(self, mark: str) -> None:
         """Notes whose writes follow. Durable when it returns.
@@ -394,83 +392,12 @@ class SectorStore:
         if self._log.failure is not None:
             raise self._log.failure
 
-    def _padded(
-        self, offset: int, data: memoryview, base_sectors: Mapping[int, bytes]
-    ) -> bytearray:
-        """`data` padded to whole sectors with the current content of the first and the last."""
-        start = offset - offset % SECTOR
-        stop = -(-(offset + len(data)) // SECTOR) * SECTOR
-        padded = bytearray(stop - start)
-        for sector in {start, stop - SECTOR}:
-            at = sector - start
-            if self._reader.has_sector(sector):
-                with memoryview(padded)[at : at + SECTOR] as part:
-                    self.read_into(sector, part)
-            elif sector in base_sectors:
-                padded[at : at + len(base_sectors[sector])] = base_sectors[sector]
-        padded[offset - start : offset - start + len(data)] = data
-        return padded
-
-    def _edge(
-        self, start: int, stop: int, base_sectors: Mapping[int, bytes], *, hide: bool
-    ) -> Edge:
-        """A part of a granule that will be zeros."""
-        granule, first = divmod(start, GRANULE)
-        first, last = first // SECTOR, -(-(stop - granule * GRANULE) // SECTOR)
-        mask = (1 << last) - (1 << first)
-        cuts_sectors = start % SECTOR or (stop % SECTOR and stop != self.contents.size)
-        data = None
-        if self._table[granule] > ALL or (hide and cuts_sectors):
-            with memoryview(bytes(stop - start)) as zeros:
-                data = self._padded(start, zeros, base_sectors)
-        return Edge(granule, first * SECTOR, mask, data)
-
     def _make_space(self) -> None:
         """Commits to free slots, and shortens the chain if it is long."""
         self.commit()
         units = units_for(self._transaction.snapshot_records, self._transaction.snapshot_granules)
         if len(self._log) > slots_for(units) + _LITTLE_TO_GAIN:
-            self._try_to_rewrite()
-
-    # ── inside: the log ───────────────────────────────────────────────────────────────────────────
-
-    def _try_to_rewrite(self) -> None:
-        try:
-            self._rewrite(self.contents)
-        except StorageFullError:
-            self._log.put_off_rewriting()
-
-    def _rewrite_or_fail(self, contents: Contents) -> None:
-        try:
-            self._rewrite(contents)
-        except StorageError as error:
-            self._log.failure = error  # the state in memory is not that of the file
-            raise
-        self._try_to_rewrite()  # where there was no space before, so that the file can shrink
-
-    def _reserve_rewriting(self, records: int) -> None:
-        """Reserves space for a rewrite of the chain. Raises `StorageFullError`."""
-        self._log.allocate()
-        units = units_for(records, self._writer.used if records else 0)
-        self._allocator.provide(slots_for(units) + 1)
-
-    def _snapshot(self, size: int) -> Iterator[Record]:
-        """The records of everything in a disk of `size` bytes."""
-        for run in self._table.runs(0, -(-size // GRANULE)):
-            yield from records_of(*run)
-
-    def _rewrite(self, contents: Contents) -> None:
-        """Rewrites the chain from the table; all other space is free afterwards."""
-        self._transaction.write_out()
-        is_change = not self._transaction.is_empty or contents.size != self.contents.size
-        records = list(self._snapshot(max(self.contents.size, contents.size)))
-        self._allocator.look_from_the_start()
-        self._log.rewrite(records, contents, is_change=is_change)
-        self._transaction.finish()
-        self._transaction.snapshot_records = len(records)
-        self._transaction.snapshot_granules = self._writer.used
-        self._transaction.keep_for_snapshot()
-        self._allocator.cut()
+            self._rewriter.try_to_rewrite()
 
     # ── inside: opening ───────────────────────────────────────────────────────────────────────────
 

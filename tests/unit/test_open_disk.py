@@ -365,8 +365,8 @@ async def test_a_storage_that_breaks_is_left_alone(server, platform, open_url, m
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("aero_browser_disk.platform.cpython.os.preadv", broken)
-    monkeypatch.setattr("aero_browser_disk.platform.cpython.os.pwrite", broken)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.folder_storage.os.preadv", broken)
+    monkeypatch.setattr("aero_browser_disk.platform.cpython.folder_storage.os.pwrite", broken)
     assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
     assert disk.stats().notices == ("storage-failed",)
     monkeypatch.undo()

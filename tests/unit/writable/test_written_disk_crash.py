@@ -18,6 +18,7 @@ from aero_browser_disk.errors import StorageError, StorageFullError
 from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
 from aero_browser_disk.writable import (
     commit_log,
+    log_reading,
     sector_journal,
     sector_store,
     sector_writer,
@@ -67,7 +68,8 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transaction, "_JOURNAL_SPACE", 6)
     patch.setattr(commit_log, "_SLOTS_AT_ONCE", 2)
     patch.setattr(commit_log, "_FEW_SLOTS", 6)
-    patch.setattr(commit_log, "_WINDOW", 2 * GRANULE)
+    for module in (commit_log, log_reading):
+        patch.setattr(module, "WINDOW", 2 * GRANULE)
     patch.setattr(slot_allocator, "_GROWTH", 4)
     patch.setattr(slot_allocator, "_FEW", 0)
     patch.setattr(slot_allocator, "_MANY", 1 << 30)

@@ -1,0 +1,110 @@
+"""Everything that can go wrong, as one shallow family.
+
+Each message says what happened and what to do about it. Each error carries, as plain attributes,
+what a program needs to act on it; `fields()` collects them, which is how they reach JavaScript.
+A URL in an error is always redacted.
+"""
+
+from __future__ import annotations
+
+from .base import (
+    DiskClosedError,
+    DiskError,
+    InvalidOptionError,
+    InvalidUrlError,
+    OutOfRangeError,
+    ReadOnlyError,
+    RemoteImagesDisabledError,
+)
+from .files import (
+    CannotWaitError,
+    DamagedFileSystemError,
+    NoSuchFileError,
+    UnknownFileSystemError,
+    UnreadableFileError,
+    UnreadableImageError,
+)
+from .images import (
+    DamagedImageError,
+    HasOverlaysError,
+    ImageBusyError,
+    NameTakenError,
+    NoSuchImageError,
+    OddSizeError,
+    RecoveredOverlayError,
+    SourceChangedError,
+    SourceError,
+    UnfinishedImportError,
+    UnsupportedImageError,
+    UnversionedBaseError,
+)
+from .remote import (
+    BrokenResponseError,
+    EmptyImageError,
+    HttpStatusError,
+    ImageChangedError,
+    IntegrityError,
+    InvalidDocumentError,
+    InvalidResponseError,
+    NetworkError,
+    RangeNotSupportedError,
+    RenewalError,
+    SignaturesUnavailableError,
+    UnreadableHeaderError,
+)
+from .storage import (
+    BaseChangedError,
+    DamagedDiskError,
+    DataCutError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+
+__all__ = [
+    "BaseChangedError",
+    "BrokenResponseError",
+    "CannotWaitError",
+    "DamagedDiskError",
+    "DamagedFileSystemError",
+    "DamagedImageError",
+    "DataCutError",
+    "DiskClosedError",
+    "DiskError",
+    "EmptyImageError",
+    "HasOverlaysError",
+    "HttpStatusError",
+    "ImageBusyError",
+    "ImageChangedError",
+    "IntegrityError",
+    "InvalidDocumentError",
+    "InvalidOptionError",
+    "InvalidResponseError",
+    "InvalidUrlError",
+    "NameTakenError",
+    "NetworkError",
+    "NoSuchFileError",
+    "NoSuchImageError",
+    "OddSizeError",
+    "OutOfRangeError",
+    "RangeNotSupportedError",
+    "ReadOnlyError",
+    "RecoveredOverlayError",
+    "RemoteImagesDisabledError",
+    "RenewalError",
+    "SignaturesUnavailableError",
+    "SourceChangedError",
+    "SourceError",
+    "StorageBusyError",
+    "StorageError",
+    "StorageFullError",
+    "StorageUnavailableError",
+    "UnfinishedImportError",
+    "UnknownFileSystemError",
+    "UnreadableFileError",
+    "UnreadableHeaderError",
+    "UnreadableImageError",
+    "UnsupportedImageError",
+    "UnversionedBaseError",
+]
