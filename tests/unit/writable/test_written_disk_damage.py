@@ -26,12 +26,15 @@ from .test_written_disk_crash import (
     content_of,
     make_small,
     now,
-    sectors_of,
 )
 
 PATH = "x/sectors"
 SEED = random.randrange(1 << 32)
 """Of the damage: another one in each run. Failures print it."""
+
+
+def sectors_of(content: bytes) -> list[bytes]:
+    return [bytes(content[at : at + SECTOR]) for at in range(0, len(content), SECTOR)]
 
 
 @pytest.fixture(autouse=True)
