@@ -102,7 +102,7 @@ def test_qemu_finds_the_image_identical(
 
 
 @needs_nginx
-@pytest.mark.parametrize("kind", ["reverse-proxy", "accel-redirect", "slice-cache"])
+@pytest.mark.parametrize("kind", ["reverse-proxy", "accel-redirect", "slice-cache", "scale-out"])
 def test_qemu_and_the_verify_script_through_nginx(
     images: Path, serve: Callable[..., RunningService], tmp_path: Path, kind: str
 ) -> None:
@@ -116,6 +116,7 @@ def test_qemu_and_the_verify_script_through_nginx(
     folder.mkdir()
     values = {
         "AERO_DISK_SERVICE": f"{service.host}:{service.port}",
+        **{f"AERO_DISK_INSTANCE_{name}": f"{service.host}:{service.port}" for name in "ABC"},
         "AERO_DISK_IMAGES": str(images),
         "AERO_DISK_CACHE": str(folder / "cache"),
     }
