@@ -136,7 +136,8 @@ def test_what_the_pages_say_of_micropip_runs_as_it_stands(
     with SiteServer(folder, isolated=False) as site:
         page.goto(f"{site.url}bare.html")
         page.wait_for_function("window.ready")
-        arguments = [f"{site.url}simple", images.url("disk.img"), block.text]
+        text = block.text.replace(EXAMPLE_URL, images.url("disk.img"))
+        arguments = [f"{site.url}simple", images.url("disk.img"), text]
         size = page.evaluate("(values) => window.runAsItStands(...values)", arguments)
     assert size == DISK.size
 

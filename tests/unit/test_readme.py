@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import asyncio
 import inspect
 import json
 import os
@@ -11,32 +9,23 @@ import re
 import shlex
 import tomllib
 import typing
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-from aero_browser_disk import errors, open_disk, sync
+from aero_browser_disk import errors, open_disk
 from aero_browser_disk.cli import main
 from aero_browser_disk.disk import Notice
-from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.service import cli as service_cli
 from aero_browser_disk.streaming.remote_options import RemoteOptions
-from aero_browser_disk.testing.image_server import ImageServer
 from benchmarks import readme as measured
 from benchmarks.charts import CHARTS
 from building import pictures
 from lib.project import ROOT, WEB_FOLDERS, WEB_LIB
-from support import file_images
 from support.command_line import all_commands
-from support.qemu import qemu_img
 from support.readme import (
-    EXAMPLE_URL,
     GUIDE,
     PAGES,
     README,
-    Block,
     all_blocks,
     blocks,
     links,
@@ -57,7 +46,7 @@ TESTED_LANGUAGES = {
     "js": "tests/browser/test_readme.py and, of the npm package, tests/browser/test_npm.py",
     "json": "here, and tests/service/test_guide.py",
     "nginx": "tests/service/test_guide.py",
-    "python": "here",
+    "python": "tests/unit/test_samples.py",
     "sh": "here, and tests/service/test_guide.py",
     "text": "nothing to run",
     "toml": "tests/service/test_guide.py",
@@ -272,70 +261,3 @@ def test_every_other_command_is_run_somewhere():
         if words[0] in {"aero-disk", "aero-disk-service", "python"}:
             continue  # looked at above
         assert words[0].startswith("./scripts/") or words[0] in FOREIGN_COMMANDS, words
-
-
-# ── Python ────────────────────────────────────────────────────────────────────────────────────────
-
-# tests/browser/test_elsewhere.py does what they say.
-IN_A_BROWSER_ONLY = "import micropip"
-PYTHON = [block for block in blocks("python") if IN_A_BROWSER_ONLY not in block.text]
-
-
-def test_all_but_micropips_python_runs_here():
-    left_out = [block for block in blocks("python") if IN_A_BROWSER_ONLY in block.text]
-    assert {block.page.name for block in left_out} == {"README.md", "python.md"}
-    assert len(left_out) == 2
-    assert len(PYTHON) >= 8
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A disk with an ext4 partition and a file in it."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "tree" / "etc").mkdir(parents=True)
-    (folder / "tree" / "etc" / "fstab").write_text("proc /proc proc defaults 0 0\n")
-    volume = file_images.make_ext(folder / "ext4", folder / "tree", "ext4", size=8 << 20)
-    script = "label: dos\nstart=2048, size=16384, type=83\n"
-    return file_images.partition(folder / "disk.img", script, 10 << 20, {2048: volume})
-
-
-@pytest.fixture
-def url(image: Path) -> Iterator[str]:
-    with ImageServer({"win.img": image}) as server:
-        yield server.url("win.img")
-
-
-@pytest.fixture
-async def connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Closes the connections that CPython keeps alive; the pages leave that to its end."""
-    made: list[Platform] = []
-
-    def make(folder: str | Path, data: str | Path | None = None) -> Platform:
-        made.append(cpython_platform(folder, data))
-        return made[-1]
-
-    monkeypatch.setattr("aero_browser_disk.platform.cpython.cpython_platform", make)
-    sync._session_of.cache_clear()
-    yield
-    await asyncio.to_thread(sync._session().close)
-    sync._session_of.cache_clear()
-    for platform in made:
-        await platform.http.close()
-
-
-@pytest.mark.usefixtures("connections")
-@pytest.mark.parametrize("block", PYTHON, ids=str)
-async def test_python_runs_as_it_stands(block: Block, url, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    await asyncio.to_thread(qemu_img, "create", "-q", "-f", "qcow2", "disk.qcow2", "1M")
-    disk = await open_disk(url, allow_remote=True)
-    names = {"url": url, "disk": disk, "open_disk": open_disk}
-    source = block.text.replace(EXAMPLE_URL, url)
-    code = compile(source, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    if running := eval(code, names):  # a block without `await` has run by now
-        await running
-    for opened in {id(found): found for found in (disk, names["disk"])}.values():
-        if waiting := opened.close():  # one of `sync` is closed at once
-            await waiting
