@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from dataclasses import asdict
 
+from ..errors import DiskError
 from ..formats.opening import FORMAT_NAMES
 from ..library.catalog import LibraryEntry
+from ..library.library import Library
+from ..library.transfers import HOPELESS
 from ..platform.printable import printable
 from ..progress import Progress
-from ..transfer.image_import import Report
-from ..units import format_bytes
+from ..transfer.image_import import CopyProgress, Report
+from ..units import format_bytes, format_percent
 from .documents import load_headers
 from .opening import add_header_option, image_name, is_url, opened_library
-from .output import UsageError, print_result, progress, time_text
+from .output import UsageError, print_result, progress, time_text, warn
 from .parser import Commands
 
+_UNFINISHED = "not finished: aero-disk list shows how far it is, and the same command goes on"
 _NAME_HELP = "its name or id, as list shows them"
 
 
@@ -58,7 +63,7 @@ def entry_lines(entries: list[LibraryEntry]) -> str:
     for entry in entries:
         size = "" if entry.size is None else format_bytes(entry.size)
         over = f" over {printable(entry.base_name)}" if entry.base_name else ""
-        notes = [entry.state] * (entry.state != "ready") + ["open"] * entry.is_open
+        notes = [_state(entry)] * (entry.state != "ready") + ["open"] * entry.is_open
         notes += [f"damaged: {printable(str(entry.damage))}"] * bool(entry.damage)
         lines.append(
             f"{entry.kind:7}  {size:>9}  {format_bytes(entry.used_bytes):>9} stored  "
@@ -66,6 +71,14 @@ def entry_lines(entries: list[LibraryEntry]) -> str:
             + (f" ({', '.join(notes)})" if notes else "")
         )
     return "\n".join(lines)
+
+
+def _state(entry: LibraryEntry) -> str:
+    """A state that is not "ready"; of an import, how far it is."""
+    if entry.state != "importing" or not entry.done:
+        return entry.state
+    share = format_percent(entry.done, entry.size) if entry.size else format_bytes(entry.done)
+    return f"{share} imported"
 
 
 def report_to(shown: Progress) -> Report:
@@ -86,29 +99,44 @@ async def _import(options: argparse.Namespace) -> int:
         raise UsageError("--format is for files only")
     if options.header and not from_url:
         raise UsageError("--header is for URLs only")
+    is_begun = False
+
+    def report(copied: CopyProgress) -> None:
+        nonlocal is_begun
+        is_begun = True
+        shown.update(copied.done, copied.total or copied.done)
+
     async with opened_library(options) as library:
-        with progress(options, "importing") as shown:
-            report = report_to(shown)
-            if from_url:
-                entry = await library.import_url(
-                    options.source,
-                    allow_remote=True,
-                    headers=dict(load_headers(options.header)),
-                    name=options.name,
-                    pad=options.pad,
-                    keep=True,
-                    report=report,
-                )
-            else:
-                entry = await library.import_path(
-                    options.source,
-                    name=options.name,
-                    pad=options.pad,
-                    format=options.format or "auto",
-                    report=report,
-                )
+        try:
+            with progress(options, "importing") as shown:
+                entry = await _imported(options, library, report)
+        except (asyncio.CancelledError, DiskError) as error:
+            if is_begun and not isinstance(error, HOPELESS):
+                warn(options, _UNFINISHED)
+            raise
     print_result(options, asdict(entry), f"imported {printable(entry.name)}")
     return 0
+
+
+async def _imported(options: argparse.Namespace, library: Library, report: Report) -> LibraryEntry:
+    """Imports what the options name."""
+    if is_url(options.source):
+        return await library.import_url(
+            options.source,
+            allow_remote=True,
+            headers=dict(load_headers(options.header)),
+            name=options.name,
+            pad=options.pad,
+            keep=True,
+            report=report,
+        )
+    return await library.import_path(
+        options.source,
+        name=options.name,
+        pad=options.pad,
+        format=options.format or "auto",
+        report=report,
+    )
 
 
 async def _rename(options: argparse.Namespace) -> int:

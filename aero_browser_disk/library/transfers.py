@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from ..errors import (
     NameTakenError,
     OddSizeError,
     SourceChangedError,
+    StorageError,
     UnsupportedImageError,
 )
 from ..platform.byte_source import SourceIdentity
@@ -25,7 +27,8 @@ from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
 from ..writable.local_image import LocalImage
 
 _LONGEST_BASE = 150
-_HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)  # and will be every time
+HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)
+"""Errors that the same file will raise every time."""
 _FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file says
 _SUFFIX = re.compile(
     r"(?i)\.(?:gz|zst|zstd|xz|bz2|img|raw|dd|bin|ima|dsk|iso|qcow2|vhdx?|vmdk|vdi|vpc|dmp|hdd)$"
@@ -52,7 +55,8 @@ class LibraryImports:
 
         An interrupted import of the same file under that name is continued: what is stored is
         compared with the file, and the rest is written. An import that fails can be continued too,
-        unless the file cannot be an image. A cancelled one is removed unless `keep` is set. Returns
+        from where it was, unless the file cannot be an image. A cancelled one is removed unless
+        `keep` is set. A killed one is continued from where it was at most a second before. Returns
         the image's folder.
 
         Raises `NameTakenError`, `SourceChangedError` when another file than this was begun,
@@ -66,13 +70,15 @@ class LibraryImports:
                 await self._folders.add(folder, record)
             try:
                 async with self._image(folder, size or _FIRST_SIZE) as image:
-                    await self._import(file, image, folder, record, pad=pad, report=report)
+                    await self._import(
+                        file, image, folder, record, pad=pad, keep=keep, report=report
+                    )
             except asyncio.CancelledError:
                 if not keep:
                     await self._folders.remove(folder)
                 raise
             except DiskError as error:
-                if isinstance(error, _HOPELESS):
+                if isinstance(error, HOPELESS):
                     await self._folders.remove(folder)
                 raise
         return folder
@@ -87,13 +93,14 @@ class LibraryImports:
         record: Record,
         *,
         pad: bool,
+        keep: bool,
         report: Report | None,
     ) -> None:
         async def checkpoint(done: int) -> None:
             await self._folders.update(folder, done=done)
 
         clock = self._folders.platform.clock
-        await ImageImport(
+        work = ImageImport(
             file,
             image,
             record.name,
@@ -102,7 +109,15 @@ class LibraryImports:
             pad=pad,
             report=report,
             checkpoint=checkpoint,
-        ).run()
+        )
+        try:
+            await work.run()
+        except (asyncio.CancelledError, DiskError) as error:
+            is_cancelled = isinstance(error, asyncio.CancelledError)
+            if keep if is_cancelled else not isinstance(error, HOPELESS):
+                with contextlib.suppress(StorageError):  # it broke off for another reason
+                    await work.save()
+            raise
         await self._folders.update(
             folder,
             state="ready",

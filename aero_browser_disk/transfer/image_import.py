@@ -28,7 +28,7 @@ from ..platform.chunks import CELL, BytesChunk, Chunk, ChunkSource
 from ..writable.local_image import LocalImage
 
 MIB = 1 << 20
-_CHECKPOINT_EVERY_S = 5.0
+_CHECKPOINT_EVERY_S = 1.0
 _PROGRESS_EVERY_S = 0.1
 _FOOTER = 512
 _FILLED = 64 << 10  # chunks of at least this size are not gathered with others
@@ -225,6 +225,7 @@ class ImageImport:
         self._name = name
         self._clock = clock
         self._done = done
+        self._end = 0
         self._pad = pad
         self._report = report
         self._checkpoint = checkpoint
@@ -234,16 +235,24 @@ class ImageImport:
         """Imports; what is written is durable when it returns.
 
         Raises `OddSizeError`, `SourceChangedError`, `StorageFullError`, and what the file raises.
-        What was written until then stays in the image.
+        What was written until then stays in the image; `save` has it counted when it broke off.
         """
-        end = 0
         async for offset, chunk in self._file.chunks(self._done):
             end = offset + len(chunk)
             if end > self._image.info.size:
                 await self._image.resize(2 * end)
             await self._write_chunk(offset, chunk)
-            await self._report_progress(end)
-        await self._finish(self._file.disk_size if self._file.disk_size is not None else end)
+            self._end = end
+            await self._report_progress()
+        size = self._file.disk_size
+        await self._finish(self._end if size is None else size)
+
+    async def save(self) -> None:
+        """Makes durable what was written, and calls `checkpoint`; raises `StorageError`."""
+        if self._end > self._done:
+            await self._image.flush()
+            await self._checkpoint(self._end)
+            self._done = self._end
 
     async def _write_chunk(self, offset: int, chunk: Chunk) -> None:
         known = 0 if self._file.is_pinned else max(0, min(len(chunk), self._done - offset))
@@ -255,14 +264,13 @@ class ImageImport:
         for start, stop in chunk.data_runs(known // CELL * CELL):
             await _write_run(self._image, offset, chunk, start, stop)
 
-    async def _report_progress(self, end: int) -> None:
+    async def _report_progress(self) -> None:
         now = self._clock.now()
         if self._report is not None and now - self._reported_at >= _PROGRESS_EVERY_S:
             self._report(CopyProgress(self._file.position, self._file.identity.size))
             self._reported_at = now
-        if now - self._checkpointed_at >= _CHECKPOINT_EVERY_S and end > self._done:
-            await self._image.flush()
-            await self._checkpoint(end)
+        if now - self._checkpointed_at >= _CHECKPOINT_EVERY_S:
+            await self.save()
             self._checkpointed_at = self._clock.now()
 
     async def _finish(self, size: int) -> None:

@@ -25,11 +25,12 @@ def server() -> Iterator[ImageServer]:
 class EagerClock:
     """Time passes at each look, so that every chunk is a checkpoint; waiting takes none."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float = 10.0) -> None:
         self.time = 1_000_000.0
+        self.step_s = step_s
 
     def now(self) -> float:
-        self.time += 10
+        self.time += self.step_s
         return self.time
 
     async def sleep(self, seconds: float) -> None:

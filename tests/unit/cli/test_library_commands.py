@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from aero_browser_disk import cpython_platform, open_disk
+from aero_browser_disk.platform.chunks import CELL
+from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.qemu import needs_qemu, qemu_img
 
 
@@ -55,6 +62,34 @@ def test_any_disk_is_exported_to_a_file_or_a_pipe(run, result, volume, served, t
     assert gzip.decompress(out.read_bytes()) == volume.read_bytes()
     assert told == {"file": str(out), "size": volume.stat().st_size, "bytes": out.stat().st_size}
     assert run("export", volume, "-", "--json")[0] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_import_that_is_ended_goes_on_where_it_was(run, result, cache, number):
+    data = SyntheticImage(24 << 20, seed=5)
+    with ImageServer({"disk.img": data}) as server:
+        url = server.url("disk.img")
+        server.behaviour = Behaviour(bandwidth_bytes_per_s=4 << 20)
+        command = [sys.executable, "-m", "aero_browser_disk.cli.main", "import", url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while not any(entry["done"] for entry in result("list")["entries"]):
+                assert process.poll() is None
+            process.send_signal(number)
+            status, errors = process.wait(), process.stderr.read()
+        if number == signal.SIGKILL:
+            assert status == -number
+        else:
+            assert status == 128 + number
+            assert "aero-disk list" in errors
+        server.behaviour = Behaviour()
+        (entry,) = result("list")["entries"]
+        assert entry["state"] == "importing"
+        assert "% imported)" in run("list")[1].decode()
+        server.forget()
+        assert result("import", url)["id"] == entry["id"]
+        spans = [r.span for r in server.requests if r.method == "GET" and r.bytes_sent > 1 << 20]
+        assert min(start for start, _ in spans) >= entry["done"] // CELL * CELL
+    assert run("read", "image:disk", "0", "24MiB")[1] == data.read(0, 24 << 20)
 
 
 @needs_qemu

@@ -443,6 +443,36 @@ async def test_an_import_that_broke_off_is_listed_and_continued(careful, source_
     assert await content(careful, "big") == BIG
 
 
+async def test_an_import_that_broke_off_at_once_is_continued_from_there(library, held):
+    """However little time it had."""
+    with pytest.raises(SourceError):
+        await library.import_source(held(Unreliable(BIG, 4 * MIB)), IDENTITY)
+    assert (await named(library, "big")).done == 4 * MIB
+    source = Stalling(BIG, 12 * MIB)
+    work = asyncio.ensure_future(library.import_source(held(source), IDENTITY, keep=True))
+    await source.stalled.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    done = (await named(library, "big")).done
+    assert 8 * MIB <= done <= 12 * MIB  # as far as it was written when it was cancelled
+    await library.import_source(BytesSource(BIG), IDENTITY)
+    assert await content(library, "big") == BIG
+
+
+async def test_how_far_an_import_is_is_noted_each_second(checkpoints):
+    """For a kill, after which nothing can be noted."""
+    checkpoints.clock.step_s = 0.6
+    library = Library(checkpoints)
+    source = Stalling(BIG, 12 * MIB)
+    work = asyncio.ensure_future(library.import_source(source, IDENTITY))
+    await source.stalled.wait()
+    assert (await named(library, "big")).done >= 6 * MIB
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
 @pytest.mark.parametrize(
     "other",
     [
