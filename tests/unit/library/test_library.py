@@ -443,13 +443,13 @@ async def test_an_import_that_broke_off_is_listed_and_continued(careful, source_
     assert await content(careful, "big") == BIG
 
 
-async def test_an_import_that_broke_off_at_once_is_continued_from_there(library, held):
+async def test_an_import_that_broke_off_at_once_is_continued_from_there(library, source_of):
     """However little time it had."""
     with pytest.raises(SourceError):
-        await library.import_source(held(Unreliable(BIG, 4 * MIB)), IDENTITY)
+        await library.import_source(source_of(Unreliable(BIG, 4 * MIB)), IDENTITY)
     assert (await named(library, "big")).done == 4 * MIB
     source = Stalling(BIG, 12 * MIB)
-    work = asyncio.ensure_future(library.import_source(held(source), IDENTITY, keep=True))
+    work = asyncio.ensure_future(library.import_source(source_of(source), IDENTITY, keep=True))
     await source.stalled.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
