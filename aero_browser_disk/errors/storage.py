@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from .base import DiskError
 
 
@@ -35,6 +37,9 @@ class DamagedDiskError(StorageError):
     `image` is its name in the library, if it has one there.
     """
 
+    RECOVER: ClassVar[str] = "Save what is intact with the library's recover()."
+    """The usual advice, in which the page names its button."""
+
     def __init__(
         self,
         path: str,
@@ -43,7 +48,7 @@ class DamagedDiskError(StorageError):
         offset: int | None = None,
         length: int | None = None,
         image: str | None = None,
-        advice: str = "Save what is intact with the library's recover().",
+        advice: str = RECOVER,
     ) -> None:
         part = "" if offset is None else f" (bytes {offset:,} to {offset + (length or 0):,})"
         DiskError.__init__(

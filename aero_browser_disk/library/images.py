@@ -110,7 +110,9 @@ class LibraryImages:
             raise UnfinishedImportError(record.name)
         lock = await self._folders.claim(folder, record.name)
         try:
-            image = await LocalImage.open(self._storage, folder, known_version=record.version)
+            image = await LocalImage.open(
+                self._storage, folder, known_version=record.version, name=record.name
+            )
             if record.damage is not None:
                 await note(self._folders, folder, None)  # damage that is still there is found again
         except BaseException as error:

@@ -4,6 +4,7 @@ closes."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ..disk import SECTOR_SIZE, Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
@@ -118,11 +119,8 @@ class LibraryDisk(ClosesOnExit):
     async def read_into(self, offset: int, target: WritableBuffer) -> None:
         if self.activity.on:
             self.activity.note("miss", offset, len(target), reader_level=1)
-        try:
+        with self._noting_damage():
             await self.disk.read_into(offset, target)
-        except DamagedDiskError as error:
-            self._damage = error
-            raise
 
     async def read(self, offset: int, length: int) -> bytes:
         check_bounds(offset, length, self.disk.info.size)
@@ -134,8 +132,12 @@ class LibraryDisk(ClosesOnExit):
 
     def try_write(self, offset: int, data: ReadableBuffer) -> bool:
         self._check_writable()
-        if not self.disk.try_write(offset, data):
-            return False
+        try:
+            if not self.disk.try_write(offset, data):
+                return False
+        except DamagedDiskError as error:  # of a sector that is written in part
+            self._damage = error
+            raise
         self._changed(offset, len(data))
         if self.activity.on:
             self.activity.note("write", offset, len(data), reader_level=1)
@@ -146,7 +148,8 @@ class LibraryDisk(ClosesOnExit):
         if self.activity.on:
             self.activity.note("write", offset, len(data), reader_level=1)
         try:
-            await self.disk.write(offset, data)
+            with self._noting_damage():
+                await self.disk.write(offset, data)
         finally:  # a write that failed may have changed something too
             self._changed(offset, len(data))
 
@@ -156,7 +159,8 @@ class LibraryDisk(ClosesOnExit):
     async def discard(self, offset: int, length: int) -> None:
         self._check_writable()
         try:
-            await self.disk.discard(offset, length)
+            with self._noting_damage():
+                await self.disk.discard(offset, length)
         finally:
             self._changed(offset, length)
 
@@ -217,6 +221,14 @@ class LibraryDisk(ClosesOnExit):
     @property
     def _is_open(self) -> bool:
         return self._on_close is not None
+
+    @contextmanager
+    def _noting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DamagedDiskError as error:
+            self._damage = error
+            raise
 
     def _changed(self, offset: int, length: int) -> None:
         self.changes += 1

@@ -212,7 +212,10 @@ class LibraryOverlays:
         async with self._folders.claimed(folder, record.name):
             try:
                 store = await SectorStore.open(
-                    self._storage, f"{folder}/{SECTORS}", known_version=record.version
+                    self._storage,
+                    f"{folder}/{SECTORS}",
+                    known_version=record.version,
+                    name=record.name,
                 )
             except DamagedDiskError as error:
                 raise await noted(self._folders, folder, record, error) from error
@@ -373,7 +376,12 @@ class LibraryOverlays:
         is_new = record.state in ("creating", "empty")
         try:
             overlay = await Overlay.open(
-                over, self._storage, folder, create=is_new, known_version=record.version
+                over,
+                self._storage,
+                folder,
+                create=is_new,
+                known_version=record.version,
+                name=record.name,
             )
         except StorageBusyError as error:
             raise ImageBusyError(record.name) from error

@@ -183,6 +183,7 @@ _ERROR_TEXTS: dict[type[errors.DiskError], str] = {
     errors.RemoteImagesDisabledError: "Turn on “Use remote image” first. The image’s server "
     "will see your IP address, what you read, and when.",
 }
+_RECOVER = "Close it and press “Recover” beside it in the list, which saves what is intact."
 
 
 def error_texts(error: errors.DiskError) -> dict[str, str]:
@@ -194,4 +195,5 @@ def error_texts(error: errors.DiskError) -> dict[str, str]:
             "text": f"{error.option.capitalize()} must be {error.expected}, "
             f"not “{error.value or ' '}”.",
         }
-    return {"title": title, "text": _ERROR_TEXTS.get(type(error)) or str(error)}
+    text = _ERROR_TEXTS.get(type(error)) or str(error)
+    return {"title": title, "text": text.replace(errors.DamagedDiskError.RECOVER, _RECOVER)}

@@ -39,15 +39,22 @@ class LocalImage(ClosesOnExit):
 
     @classmethod
     async def open(
-        cls, storage: Storage, folder: str, *, known_version: str | None = None
+        cls,
+        storage: Storage,
+        folder: str,
+        *,
+        known_version: str | None = None,
+        name: str | None = None,
     ) -> LocalImage:
         """Opens the image in a folder, which is of `known_version` or a later one.
+
+        `name` is what errors about damage call it.
 
         Raises `FileNotFoundError` when there is none, `StorageBusyError` when another tab has it,
         `DamagedDiskError`, also for an earlier version, and other `StorageError`s.
         """
         path = f"{folder}/{SECTORS}"
-        store = await SectorStore.open(storage, path, known_version=known_version)
+        store = await SectorStore.open(storage, path, known_version=known_version, name=name)
         if store is None:
             raise FileNotFoundError(folder)
         if store.contents.base is not None:

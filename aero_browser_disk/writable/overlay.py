@@ -61,10 +61,12 @@ class Overlay(ClosesOnExit):
         *,
         create: bool = True,
         known_version: str | None = None,
+        name: str | None = None,
     ) -> Overlay:
         """Opens the overlay in a folder over the base that it was made over, or makes it there.
 
-        It is of `known_version` or a later one. A base that takes writes is flushed first. Raises
+        It is of `known_version` or a later one; errors about damage call it `name`. A base that
+        takes writes is flushed first. Raises
         `BaseChangedError` when it is of another version than it was; the overlay, and the base, are
         left as they are. Raises `FileNotFoundError` when there is none and `create` is false,
         `StorageBusyError` when another tab has it, `DamagedDiskError`, also for an earlier version,
@@ -72,12 +74,12 @@ class Overlay(ClosesOnExit):
         """
         await base.flush()
         path = f"{folder}/{SECTORS}"
-        store = await SectorStore.open(storage, path, known_version=known_version)
+        store = await SectorStore.open(storage, path, known_version=known_version, name=name)
         if store is None and not create:
             raise FileNotFoundError(path)
         if store is None:
             contents = Contents(base.info.size, secrets.token_hex(16), base.info.version)
-            store = await SectorStore.create(storage, path, contents)
+            store = await SectorStore.create(storage, path, contents, name=name)
         try:
             bind(store, base, folder)
         except BaseException:

@@ -32,9 +32,11 @@ class SectorReader:
         table: GranuleTable,
         buffered: Mapping[int, bytearray],
         checksums: SlotChecksums,
+        name: str | None = None,
     ) -> None:
         self._checksums = checksums
         self._path = path
+        self._name = name
         self._file = file
         self._table = table
         self._buffered = buffered
@@ -223,6 +225,7 @@ class SectorReader:
             "what is stored there is not what was written",
             offset=granule * GRANULE,
             length=GRANULE,
+            image=self._name,
         )
 
 

@@ -47,9 +47,12 @@ _LITTLE_TO_GAIN: Final = 8  # journal slots that are too few for a rewrite
 
 
 class SectorStore:
-    """The written sectors of one disk. Its user supplies the others: from a base, or as zeros."""
+    """The written sectors of one disk. Its user supplies the others: from a base, or as zeros.
 
-    def __init__(self, path: str, file: File) -> None:
+    `name` is what damage calls it.
+    """
+
+    def __init__(self, path: str, file: File, name: str | None = None) -> None:
         self.changes = 0
         """Counts changes of the content since the store was opened."""
         self._path = path
@@ -60,7 +63,9 @@ class SectorStore:
         self._checksums = checksums = SlotChecksums()
         self._log = CommitLog(path, file, self._allocator, checksums)
         self._transaction = Transaction(file, self._allocator, self._log, checksums)
-        self._reader = SectorReader(path, file, self._table, self._transaction.buffered, checksums)
+        self._reader = SectorReader(
+            path, file, self._table, self._transaction.buffered, checksums, name
+        )
         self._padding = SectorPadding(self._table, self._reader)
         self._writer = SectorWriter(
             file,
@@ -79,12 +84,14 @@ class SectorStore:
     # ── opening ───────────────────────────────────────────────────────────────────────────────────
 
     @classmethod
-    async def create(cls, storage: Storage, path: str, contents: Contents) -> SectorStore:
+    async def create(
+        cls, storage: Storage, path: str, contents: Contents, *, name: str | None = None
+    ) -> SectorStore:
         """Creates a store in a new file, or in one that never had a store.
 
         Raises `StorageError`, also when there is a store already, and `StorageFullError`.
         """
-        store = cls(path, await storage.open(path))
+        store = cls(path, await storage.open(path), name)
         try:
             store._begin(contents)
         except BaseException:
@@ -94,7 +101,12 @@ class SectorStore:
 
     @classmethod
     async def open(
-        cls, storage: Storage, path: str, *, known_version: str | None = None
+        cls,
+        storage: Storage,
+        path: str,
+        *,
+        known_version: str | None = None,
+        name: str | None = None,
     ) -> SectorStore | None:
         """Opens the store in a file; None if it never had one.
 
@@ -105,7 +117,7 @@ class SectorStore:
             file = await storage.open(path, create=False)
         except FileNotFoundError:
             return None
-        store = cls(path, file)
+        store = cls(path, file, name)
         try:
             header = store._log.read_header()
             if header is not None:

@@ -134,7 +134,9 @@ class PanelPage:
     def disk(self, name: str) -> Locator:
         """A row of the library by the disk's name."""
         rows = self.page.locator("#library-list li")
-        return rows.filter(has=self.page.locator(".name", has_text=re.compile(f"^{name}$")))
+        return rows.filter(
+            has=self.page.locator(".name", has_text=re.compile(f"^{re.escape(name)}$"))
+        )
 
     def notice(self, code: str) -> Locator:
         """A notice by its code."""

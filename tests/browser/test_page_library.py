@@ -26,6 +26,39 @@ WRITE_AND_KEEP_OPEN = """async (options) => {
 }"""
 
 
+WRITE_AND_CLOSE = """async ({ image, offset, byte, length }) => {
+  const { openDisk } = await import("./aero-disk.mjs");
+  const disk = await openDisk({ image });
+  await disk.write(offset, new Uint8Array(length).fill(byte));
+  await disk.close();
+}"""
+
+# Turns bytes in the first run of so many equal ones, in whatever file of the library it is.
+DAMAGE = """async ({ byte, length }) => {
+  const damaged = [];
+  const look = async (folder) => {
+    for await (const handle of folder.values()) {
+      if (handle.kind === "directory") {
+        await look(handle);
+        continue;
+      }
+      const content = new Uint8Array(await (await handle.getFile()).arrayBuffer());
+      const isRun = (_, at) => content.subarray(at, at + length).every((b) => b === byte);
+      const at = content.subarray(0, -length).findIndex(isRun);
+      if (at < 0) continue;
+      const writing = await handle.createWritable({ keepExistingData: true });
+      await writing.write({ type: "write", position: at + 700, data: new Uint8Array([1, 2, 3]) });
+      await writing.close();
+      damaged.push(handle.name);
+    }
+  };
+  const root = await navigator.storage.getDirectory();
+  const ours = await root.getDirectoryHandle("aero-browser-disk");
+  await look(await ours.getDirectoryHandle("images"));
+  return damaged;
+}"""
+
+
 @pytest.fixture(scope="module")
 def sample() -> Path:
     """A disk with a FAT partition and files in it."""
@@ -163,6 +196,42 @@ def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> N
     expect(dialog).to_contain_text("These overlays will be lost too: tries.")
     panel.confirm("Delete")
     expect(panel.disk("tries")).to_have_count(0)
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_a_damaged_disk_says_what_is_lost_and_its_rest_is_recovered(panel: PanelPage) -> None:
+    page = panel.page
+    panel.create_disk("work", "4 MiB")
+    for offset, byte in ((1 * MIB, 0x81), (2 * MIB, 0x82)):
+        change = {"image": "work", "offset": offset, "byte": byte, "length": 4096}
+        page.evaluate(WRITE_AND_CLOSE, change)
+    assert page.evaluate(DAMAGE, {"byte": 0x82, "length": 4096}) == ["sectors"]
+
+    panel.button("Open work").click()
+    panel.expect_status("work is open: 4 MiB.")
+    panel.read_range("1 MiB", "4096")
+    panel.expect_digest(hashlib.sha256(b"\x81" * 4096).hexdigest())
+    panel.read_range("2 MiB", "4096")
+    affected = "'work' is damaged (bytes 2,097,152 to 2,101,248)"
+    told = ("Nothing was changed or deleted", "press “Recover” beside it in the list")
+    panel.expect_error("The disk is damaged", affected, *told)
+    panel.close.click()
+
+    expect(panel.disk("work")).to_contain_text("damaged")
+    panel.button("Recover work").click()
+    expect(page.get_by_role("dialog")).to_contain_text("work is not changed")
+    panel.answer("Recover")
+    lost = page.locator("#library-error")
+    expect(lost).to_contain_text("Not all could be saved")
+    expect(lost).to_contain_text("4096 bytes in 1 places could not be read, and are zeros now.")
+    panel.button("Open work (recovered)").click()
+    panel.expect_status("work (recovered) is open: 4 MiB.")
+    panel.read_range("1 MiB", "4096")
+    panel.expect_digest(hashlib.sha256(b"\x81" * 4096).hexdigest())
+    panel.read_range("2 MiB", "4096")
+    panel.expect_digest(hashlib.sha256(bytes(4096)).hexdigest())
+    panel.close.click()
+    expect(panel.disk("work")).to_contain_text("damaged")
 
 
 @pytest.fixture

@@ -217,13 +217,21 @@ class RemoteRound(Round):
         finally:
             if self.digests is not None and self.server.behaviour.corrupt_at is not None:
                 self.server.behaviour = Behaviour()
+        await self._accept(disk, digested)
+        return disk
+
+    async def _accept(self, disk: StreamingDisk, digested: SyntheticImage) -> None:
+        """Takes a disk that was opened; notes which versions its bytes may be of."""
+        if disk.info.size != self.size:
+            lies = ("wrong-size", "Content-Range", "Content-Length")
+            assert any(lie in line for line in self.machine.log for lie in lies), "a wrong size"
+            await self.machine.call("close", disk.close())  # nothing else tells the size
+            raise DiskError
         self.disk = disk
-        assert disk.info.size == self.size
         known = self.versions.get(disk.stored_image.validator)
         self.allowed = [known] if known else list(self.versions.values())
         if self.digests is not None:
             self.allowed = [digested]
-        return disk
 
     # ── steps ──
 

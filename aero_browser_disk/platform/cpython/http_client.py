@@ -11,7 +11,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Literal, TypeVar
 
-from ...errors import BrokenResponseError, InvalidUrlError, NetworkError
+from ...errors import BrokenResponseError, InvalidResponseError, InvalidUrlError, NetworkError
 from ..base import Credentials
 from ..credential_headers import without_credentials
 from ..daemon_threads import DaemonThreads
@@ -79,7 +79,7 @@ class CpythonResponse:
         self._connection: _Connection | None = connection
         self._raw = raw
         self.status = raw.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in raw.getheaders()}
+        self.headers: Mapping[str, str] = _joined(raw)
 
     async def read(self) -> memoryview | None:
         if self._connection is None:
@@ -209,4 +209,37 @@ class CpythonHttp:
             except BaseException:
                 self.drop(connection)
                 raise
-            return CpythonResponse(self, url, connection, raw)
+            response = CpythonResponse(self, url, connection, raw)
+            if method == "GET":
+                try:
+                    _check_framing(redact_url(url.plain), response.headers)
+                except InvalidResponseError:
+                    self.drop(connection)
+                    raise
+            return response
+
+
+def _joined(raw: HTTPResponse) -> dict[str, str]:
+    """Fields by name in lower case; the lines of one are a list (RFC 9110 §5.3), as in Fetch."""
+    headers: dict[str, str] = {}
+    for name, value in raw.getheaders():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
+
+
+def _check_framing(shown: str, headers: Mapping[str, str]) -> None:
+    """Raises `InvalidResponseError` where nobody can say which bytes are the body's.
+
+    `http.client` takes the first line of each field, and what it does not know for not there: then
+    the framing of chunks would be read as content (RFC 9112 §6.3).
+    """
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.strip().lower() != "chunked":
+            raise InvalidResponseError(shown, "Transfer-Encoding", "chunked", repr(coding[:80]))
+        return
+    lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
+    if len(lengths) > 1 or not all(one.isascii() and one.isdigit() for one in lengths):
+        found = repr(headers["content-length"][:80])
+        raise InvalidResponseError(shown, "Content-Length", "one number", found)

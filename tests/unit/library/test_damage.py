@@ -92,6 +92,21 @@ async def test_damaged_data_is_said_listed_and_the_rest_saved(library, platform)
     assert await sectors(platform, base.id), "the damaged one is still there"
 
 
+async def test_damage_is_named_as_the_user_knows_it_whatever_meets_it(library, platform):
+    base, work = await entry(library, "base"), await entry(library, "work")
+    for folder, data in ((base.id, BASE[200_704:]), (work.id, WORK)):
+        at = await slot_of(platform, folder, data[:GRANULE])
+        await changed(platform, f"{folder}/sectors", at, bytes(GRANULE))
+    disk = await library.open_image("base", ["work"])
+    with pytest.raises(DamagedDiskError, match=r"^'base' is damaged") as caught:
+        await disk.read(200_704, 512)  # of the image below
+    assert (caught.value.image, caught.value.offset) == ("base", 200_704)
+    with pytest.raises(DamagedDiskError, match=r"^'work' is damaged"):
+        await disk.write(4100, b"part of a sector")
+    await disk.close()
+    assert (await entry(library, "work")).damage
+
+
 async def test_a_flipped_bit_is_flipped_back(library, platform):
     for folder in [(await entry(library, "base")).id, (await entry(library, "work")).id]:
         data = BASE[8192 : 8192 + GRANULE] if folder.startswith("images") else WORK[:GRANULE]
