@@ -23,7 +23,7 @@ from building.npm_package import write_package
 from building.pyodide_distribution import FOLDER as PYODIDE_FOLDER
 from building.pyodide_distribution import stock_wheel, write_distribution
 from building.site_manifest import write_manifest
-from building.wheels import build_wheel, compile_wheels, run
+from building.wheels import build_distributions, build_wheel, compile_wheels, run
 from lib.project import NODE_MODULES, ROOT, WEB, WEB_FOLDERS
 
 WEB_SUFFIXES = {".css", ".html", ".ico", ".svg", ".webmanifest"}
@@ -182,6 +182,7 @@ def main() -> int:
         package = out / "npm"  # in no manifest: the site does not need it
         write_package(out, package)
         run(["npm", "pack", "--silent", "--pack-destination", package, package])
+        build_distributions(out / "python")
     print(f"built {out}", file=sys.stderr)
     return 0
 

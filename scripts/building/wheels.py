@@ -46,6 +46,13 @@ def build_wheel(folder: Path) -> Path:
         return Path(shutil.copy(wheel, folder))
 
 
+def build_distributions(folder: Path) -> tuple[Path, Path]:
+    """Builds the sdist, and from it the wheel for every Python, into an empty `folder`."""
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT])
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
 def compile_wheels(wheels: Sequence[Path], folder: Path) -> list[Path]:
     """Writes each pure-Python wheel into `folder` again, with .pyc files in place of its .py files.
 

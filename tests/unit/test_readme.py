@@ -228,8 +228,9 @@ FOREIGN_COMMANDS = {
     "export": "with envsubst",
     "npm": "tests/browser/test_npm.py",
     "openssl": "tests/service/test_cli.py makes a key",
-    "pip": "tests/unit/scripts/test_site.py installs the wheel",
+    "pip": "tests/unit/scripts/test_packages.py installs the wheel",
     "qemu-img": "tests/service/test_outside_checks.py",
+    "uv": "tests/unit/scripts/test_packages.py installs the wheel",
 }
 
 
