@@ -38,7 +38,13 @@ from .base import (
     StorageEstimate,
 )
 from .memory import MemoryChannels, MemoryLocks, MemoryStorage
-from .user_folders import cache_folder, data_folder, move_lasting_files
+from .user_folders import (
+    cache_folder,
+    data_folder,
+    former_folders,
+    has_lasting_files,
+    move_lasting_files,
+)
 
 if TYPE_CHECKING:
     from .byte_source import ByteSource, SourceIdentity
@@ -78,13 +84,15 @@ async def current_platform() -> Platform:
         from .browser import browser_platform
 
         return await browser_platform()
-    cache, data = cache_folder(), data_folder()
-    old = cpython_platform(cache)
-    try:
-        await move_lasting_files(cache, data, old.storage, old.locks)
-    finally:
-        await old.http.close()
-    return cpython_platform(cache, data)
+    data = data_folder()
+    for folder in former_folders():
+        if folder != data and has_lasting_files(folder):
+            old = cpython_platform(folder)
+            try:
+                await move_lasting_files(folder, data, old.storage, old.locks)
+            finally:
+                await old.http.close()
+    return cpython_platform(cache_folder(), data)
 
 
 def cpython_platform(

@@ -1,6 +1,7 @@
 """Where CPython keeps a user's files: images and overlays among their data, blocks among caches.
 
-The rules are those of the XDG Base Directory Specification, of macOS, and of Windows.
+The rules are those of the XDG Base Directory Specification, of macOS, and of Windows, as
+`platformdirs` has them: on macOS XDG's variables count too where somebody set them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _log = logging.getLogger("aero_browser_disk")
 def cache_folder() -> Path:
     """Where blocks are cached unless a caller says otherwise."""
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / _NAME
+        return _xdg_folder("XDG_CACHE_HOME", "Library/Caches")
     if sys.platform == "win32":
         return _windows_folder() / "Cache"
     return _xdg_folder("XDG_CACHE_HOME", ".cache")
@@ -33,10 +34,21 @@ def cache_folder() -> Path:
 def data_folder() -> Path:
     """Where local images and overlays are kept unless a caller says otherwise."""
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / _NAME
+        return _xdg_folder("XDG_DATA_HOME", "Library/Application Support")
     if sys.platform == "win32":
         return _windows_folder()
     return _xdg_folder("XDG_DATA_HOME", ".local/share")
+
+
+def former_folders() -> list[Path]:
+    """Where earlier versions kept everything: version 0.1.0 in one folder on every system."""
+    former = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _NAME
+    return list(dict.fromkeys([former, cache_folder()]))
+
+
+def has_lasting_files(folder: Path) -> bool:
+    """Whether there are images or overlays in a folder."""
+    return any((folder / kind).is_dir() for kind in LASTING)
 
 
 async def move_lasting_files(old: Path, new: Path, storage: Storage, locks: Locks) -> list[str]:
@@ -45,7 +57,7 @@ async def move_lasting_files(old: Path, new: Path, storage: Storage, locks: Lock
     `storage` and `locks` are of `old`. Each image is moved completely or not at all; an open one
     stays and moves next time. Returns the folders that moved, as "images/…".
     """
-    if not any((old / kind).is_dir() for kind in LASTING):
+    if not has_lasting_files(old):
         return []
     lock = await locks.acquire("library", _LOCK_WITHIN_S)
     if lock is None:

@@ -6,7 +6,10 @@ import errno
 import logging
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import platformdirs.macos
+import platformdirs.unix
 import pytest
 
 from aero_browser_disk import Library, cpython_platform, current_platform
@@ -58,6 +61,56 @@ def test_without_usable_variables_the_specifications_defaults_count(given, tmp_p
             monkeypatch.setenv(name, given)
     assert user_folders.cache_folder() == tmp_path / ".cache" / "aero-browser-disk"
     assert user_folders.data_folder() == tmp_path / ".local" / "share" / "aero-browser-disk"
+
+
+@pytest.fixture
+def on(monkeypatch, tmp_path):
+    """Makes the rules those of another system, with a home and no variables set."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def switch(system: str) -> None:
+        monkeypatch.setattr(user_folders, "sys", SimpleNamespace(platform=system))
+
+    return switch
+
+
+SYSTEMS = {"darwin": platformdirs.macos.MacOS, "linux": platformdirs.unix.Unix}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("is_set", [False, True])
+def test_the_rules_are_those_of_platformdirs(on, system, is_set, tmp_path, monkeypatch):
+    on(system)
+    if is_set:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    theirs = SYSTEMS[system]("aero-browser-disk", appauthor=False)
+    assert user_folders.cache_folder() == Path(theirs.user_cache_dir)
+    assert user_folders.data_folder() == Path(theirs.user_data_dir)
+    assert is_set == (user_folders.data_folder() == tmp_path / "data" / "aero-browser-disk")
+
+
+def test_on_windows_both_are_in_the_local_folder(on, tmp_path, monkeypatch):
+    on("win32")
+    local = tmp_path / "AppData" / "Local" / "aero-browser-disk"
+    assert (user_folders.cache_folder(), user_folders.data_folder()) == (local / "Cache", local)
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "elsewhere"))
+    assert user_folders.data_folder() == tmp_path / "elsewhere" / "aero-browser-disk"
+    # Variables of other systems do not count here, as platformdirs has it.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert user_folders.data_folder() == tmp_path / "elsewhere" / "aero-browser-disk"
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+async def test_what_version_0_1_0_kept_is_found_on_every_system(on, system, tmp_path):
+    on(system)
+    await make_old(tmp_path / ".cache" / "aero-browser-disk")  # where it was on all of them
+    assert await contents() == b"base" + bytes(508) + b"mine"
+    assert list((user_folders.data_folder() / "images").iterdir())
+    assert not list((tmp_path / ".cache").rglob("images/*"))
+    assert await contents() == b"base" + bytes(508) + b"mine"
 
 
 async def test_images_are_kept_among_the_users_data(folders):
