@@ -138,6 +138,7 @@ class FetchQueue:
     async def close(self, error: Exception) -> None:
         """Cancels everything; waiting reads raise `error`."""
         self.background.clear()
+        self._planned.clear()
         for fetch in set(self._arriving.values()):
             fetch.fail(error)
             self._give_up(fetch)

@@ -13,6 +13,7 @@ from typing import Any
 
 from aero_browser_disk import Library, RenewedAccess, StreamingDisk, diagnose, open_disk
 from aero_browser_disk.errors import DiskError
+from aero_browser_disk.formats.prepared.manifest import Manifest, disk_validator
 from aero_browser_disk.platform.base import HttpClient
 from aero_browser_disk.remote.byte_ranges import format_http_date
 from aero_browser_disk.remote.image_catalog import fetch_catalog
@@ -21,7 +22,8 @@ from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from support.storms import SECTOR, Machine, Round, Step
+from support.prepared import prepared_files
+from support.storms import SECTOR, KilledError, Machine, Round, Step
 
 LONG = "9" * 5000
 NUMBERS = ["", "0", "-1", "1e9", LONG, "0x10", "12 13", "\xb2", str(2**53), str(2**64)]
@@ -120,21 +122,42 @@ def behave(server: ImageServer) -> None:
     server.release()
 
 
+class Version:
+    """The bytes of a version of an image."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.data[offset : offset + length]
+
+    def changed(self, chance: random.Random) -> Version:
+        """Another version, much of which is the same."""
+        data = bytearray(self.data)
+        for _ in range(chance.choice([1, 1, 2, 5])):
+            offset = chance.randrange(len(data))
+            length = min(chance.choice([1, 512, 5000, 70_000]), len(data) - offset)
+            data[offset : offset + length] = chance.choice([bytes, chance.randbytes])(length)
+        return Version(bytes(data))
+
+
 class RemoteRound(Round):
     """One image on one server, and the disks that one process after another opens of it."""
 
     most_steps = 30
+    name = "disk.img"
 
     def __init__(self, seed: int, server: ImageServer, http: HttpClient) -> None:
         super().__init__(seed, http)
         self.server = server
         self.size = self.chance.choice([1, 512, 4096, 70_000, 300_001, 1 << 20])
         self.block = self.chance.choice([4096, 8192, 16384, 65536])
-        self.versions: dict[str, SyntheticImage] = {}
+        self.versions: dict[str, Version] = {}
         self.disk: StreamingDisk | None = None
-        self.allowed: list[SyntheticImage] = []
+        self.allowed: list[Version] = []
         self.digests: bytes | None = None
-        self._replace()
+        self.current = Version(SyntheticImage(self.size, seed).read(0, self.size))
+        self._publish(self.current)
 
     def _steps(self) -> list[Step]:
         return [
@@ -156,21 +179,25 @@ class RemoteRound(Round):
             self._listen_to_catalog,
         ]
 
+    def _stop(self) -> None:
+        if self.disk is not None:
+            self.disk.pause_keeping()
+
     def _forget(self) -> None:
         self.disk = None
 
     # ── opening ──
 
-    def _replace(self) -> None:
-        image = SyntheticImage(self.size, self.chance.randrange(1 << 30))
-        if "disk.img" in self.server.images:
-            self.server.image("disk.img").replace(image)
+    def _publish(self, image: Version) -> None:
+        """Serves a version of the image from now on."""
+        self.current = image
+        if self.name in self.server.images:
+            self.server.image(self.name).replace(image.data)
         else:
-            self.server.add("disk.img", image)
-        version = self.server.image("disk.img").version()
+            self.server.add(self.name, image.data)
+        version = self.server.image(self.name).version()
         for validator in (version.etag, format_http_date(version.modified_s)):
             self.versions[validator] = image
-        self.current = image
 
     async def _open(self) -> StreamingDisk:
         if self.disk is not None:
@@ -180,7 +207,7 @@ class RemoteRound(Round):
         async def renew() -> RenewedAccess:
             if chance.random() < 0.3:
                 raise OSError("no renewal")
-            return RenewedAccess(self.server.url("disk.img") + "?renewed")
+            return RenewedAccess(self.server.url(self.name) + "?renewed")
 
         options: dict[str, Any] = {
             "block_size": self.block,
@@ -194,7 +221,7 @@ class RemoteRound(Round):
         }
         self.digests = None
         if chance.random() < 0.3:
-            self.digests = digests_of(self.current.chunks(), 4096).encode()
+            self.digests = digests_of([self.current.data], 4096).encode()
             options["digests"] = self.digests
             if chance.random() < 0.3:
                 self.server.behaviour = Behaviour(corrupt_at=chance.randrange(self.size))
@@ -206,7 +233,7 @@ class RemoteRound(Round):
             disk = await self.machine.call(
                 f"open {options | {'digests': self.digests is not None}}",
                 open_disk(
-                    self.server.url("disk.img"),
+                    self.server.url(self.name),
                     allow_remote=True,
                     platform=self.machine.platform,
                     **options,
@@ -315,7 +342,7 @@ class RemoteRound(Round):
 
     async def _replace_image(self) -> None:
         self.machine.note("another version")
-        self._replace()
+        self._publish(self.current.changed(self.chance))
 
     async def _damage(self) -> None:
         await self._close()  # a block is checked when it is first read in a session
@@ -325,7 +352,7 @@ class RemoteRound(Round):
         await self.machine.call(
             "diagnose",
             diagnose(
-                self.server.url("disk.img"),
+                self.server.url(self.name),
                 allow_remote=True,
                 origin=self.chance.choice([None, "https://page.example"]),
                 timeout_s=0.2,
@@ -336,7 +363,7 @@ class RemoteRound(Round):
     async def _import(self) -> None:
         library = await Library.open(self.machine.platform)
         work = library.import_url(
-            self.server.url("disk.img"), allow_remote=True, timeout_s=0.2, pad=True
+            self.server.url(self.name), allow_remote=True, timeout_s=0.2, pad=True
         )
         entry = await self.machine.call("import", work)
         await self.machine.call("remove", library.remove(entry.id))
@@ -345,19 +372,24 @@ class RemoteRound(Round):
         http = self.machine.platform.http
         await self.machine.call(
             "catalog",
-            fetch_catalog(self.server.url("disk.img"), http, allow_remote=True, timeout_s=0.2),
+            fetch_catalog(self.server.url(self.name), http, allow_remote=True, timeout_s=0.2),
         )
 
     async def _end(self) -> None:
         """All is well again, so all must be there."""
         self.machine.heal()
         behave(self.server)
-        with contextlib.suppress(DiskError):
-            await self._close()
+        try:
+            with contextlib.suppress(DiskError):
+                await self._close()
+        except KilledError:  # before all was well, by something in the background
+            self._stop()
+            await self.machine.restart()
+            self._forget()
         disk = await self.machine.call(
             "open",
             open_disk(
-                self.server.url("disk.img"),
+                self.server.url(self.name),
                 allow_remote=True,
                 block_size=self.block,
                 platform=self.machine.platform,
@@ -374,3 +406,25 @@ class RemoteRound(Round):
         else:
             self._check(0, await self.machine.call("read all", disk.read(0, self.size)))
         await self.machine.call("close", disk.close())
+
+
+class PreparedRound(RemoteRound):
+    """The same over a prepared image: a manifest, and files that are named by their digest."""
+
+    name = "manifest.json"
+
+    def _publish(self, image: Version) -> None:
+        self.current = image
+        chance = self.chance
+        if not self.versions:
+            self.chunk_size = chance.choice([4096, 16384, 65536])
+            self.boot = chance.random() < 0.5
+        blocks = range(-(-self.size // 16384)) if self.boot else ()
+        boot_blocks = [block for block in blocks if chance.random() < 0.3]
+        files = prepared_files(image.data, self.chunk_size, boot_blocks)
+        for name, data in files.items():
+            if name not in self.server.images:
+                self.server.add(name, data)
+            elif name == self.name:
+                self.server.image(name).replace(data)
+        self.versions[disk_validator(Manifest.decode(files[self.name]))] = image

@@ -21,12 +21,13 @@ from aero_browser_disk.testing.failing_files import PowerCutError
 from aero_browser_disk.testing.image_server import ImageServer
 from support.library_round import LibraryRound
 from support.overlay_round import OverlayRound
-from support.remote_round import RemoteRound
+from support.remote_round import PreparedRound, RemoteRound
 from support.storms import KilledError, Round
 
 Kind = Callable[[int, ImageServer, CpythonHttp], Round]
 KINDS: dict[str, Kind] = {
     "remote": RemoteRound,
+    "prepared": PreparedRound,
     "library": LibraryRound,
     "overlay": OverlayRound,
 }

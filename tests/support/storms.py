@@ -176,11 +176,15 @@ class Round:
                 with contextlib.suppress(DiskError):
                     await step()
             except KilledError:
+                self._stop()
                 await self.machine.restart()
                 self._forget()
         await self._end()
 
     # what a kind of round says
+
+    def _stop(self) -> None:
+        """Lets what goes on by itself start nothing new: it is of a process that is gone."""
 
     async def _begin(self) -> None:
         """What comes before everything else."""

@@ -577,3 +577,19 @@ async def test_an_index_of_another_kind_is_no_file_of_the_image(
         served.server.add("odd.json", json.dumps({**document, "table": table}).encode())
         with pytest.raises((DamagedImageError, NetworkError)):
             await open_url(served.server.url("odd.json"))
+
+
+async def test_a_disk_that_is_closed_asks_for_nothing_more(served: Served, open_url: Open) -> None:
+    """What was left of a long run of the background was asked for after the end."""
+    disk = await open_url(served.url, concurrency=2)
+    served.server.behaviour = Behaviour(stall=True)
+    disk.keep_whole_image()
+    disk._queue._planned.append(range(100, 200))
+    disk._queue.pump()
+    await until(lambda: disk.stats().requests_in_flight > 0)
+    await disk.close()
+    asked = disk.stats().requests
+    served.server.release()
+    await asyncio.sleep(0)
+    assert disk.stats().requests == asked
+    assert not disk._queue._tasks
