@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from ..errors import DamagedDiskError, StorageError
+from ..errors import DamagedDiskError, DiskError, NoSuchImageError, StorageError
 from ..records.folders import LibraryFolders
 from ..records.record import Record
 
@@ -19,11 +19,13 @@ async def noted(
     )
 
 
-async def missing(folders: LibraryFolders, folder: str, record: Record) -> DamagedDiskError:
+async def missing(folders: LibraryFolders, folder: str, record: Record) -> DiskError:
     """The error for a missing or empty file of an image or overlay whose record says that it has
-    data."""
+    data. `NoSuchImageError` when the record is gone too: another tab has just removed both.
+    """
     reason = "its file is gone, or empty, with all that was written to it"
-    await note(folders, folder, reason)
+    if not await note(folders, folder, reason):
+        return NoSuchImageError("image" if record.base is None else "overlay", record.name)
     advice = "Put its file back, or reset it to begin anew."
     if record.base is None:
         advice = "Put its file back, or remove it."
@@ -36,7 +38,9 @@ async def note_met(folders: LibraryFolders, error: DamagedDiskError | None) -> N
         await note(folders, error.path.rpartition("/")[0], error.reason)
 
 
-async def note(folders: LibraryFolders, folder: str, damage: str | None) -> None:
-    """Notes damage in a record. A failure to note it is ignored."""
+async def note(folders: LibraryFolders, folder: str, damage: str | None) -> bool:
+    """Notes damage in a record; false when there is no record. A failure to note it is ignored."""
     with contextlib.suppress(StorageError):
-        await folders.update(folder, damage=damage)
+        record = await folders.update(folder, damage=damage)
+        return record is not None and record.state != "removing"
+    return True

@@ -10,6 +10,7 @@ from ..errors import DataCutError, DiskClosedError, InvalidOptionError, StorageE
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
+from ..remote.numbers import MAX_IMAGE_SIZE
 from .granule_table import GRANULE
 from .sector_journal import Contents
 from .sector_store import SectorStore
@@ -216,3 +217,5 @@ class LocalImage(ClosesOnExit):
 def _check_size(size: int) -> None:
     if size < 1:
         raise InvalidOptionError("size", size, "at least 1 byte")
+    if size > MAX_IMAGE_SIZE:
+        raise InvalidOptionError("size", size, f"at most {MAX_IMAGE_SIZE:,} bytes")

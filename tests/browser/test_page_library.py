@@ -220,7 +220,7 @@ def test_a_damaged_disk_says_what_is_lost_and_its_rest_is_recovered(panel: Panel
     expect(panel.disk("work")).to_contain_text("damaged")
     panel.button("Recover work").click()
     expect(page.get_by_role("dialog")).to_contain_text("work is not changed")
-    panel.answer("Recover")
+    panel.confirm("Recover")
     lost = page.locator("#library-error")
     expect(lost).to_contain_text("Not all could be saved")
     expect(lost).to_contain_text("4096 bytes in 1 places could not be read, and are zeros now.")

@@ -206,6 +206,23 @@ async def test_an_overlay_whose_file_is_gone_is_not_made_anew(library, platform,
     assert await content(library, ["work"]) == BASE
 
 
+@pytest.mark.parametrize("overlays", [(), ("work",)])
+async def test_what_another_tab_has_just_removed_is_not_damaged(library, platform, overlays):
+    class Slow:
+        """Locks that come when whoever had them has removed everything."""
+
+        async def acquire(self, name, timeout_s):
+            if name == folder and folder in [e.id for e in await library.list()]:
+                await library.remove(folder, drop_overlays=True)
+            return await platform.locks.acquire(name, timeout_s)
+
+    folder = (await entry(library, "work" if overlays else "base")).id
+    other = Library(replace(platform, locks=Slow()))
+    with pytest.raises(NoSuchImageError):
+        await other.open_image("base", overlays)
+    assert folder not in [e.id for e in await library.list()]
+
+
 async def test_a_reset_overlay_is_made_anew(library, platform):
     work = await entry(library, "work")
     await library.overlays.reset(work.id)

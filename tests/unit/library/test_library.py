@@ -109,6 +109,20 @@ async def test_an_image_is_open_once(library, platform):
     assert [entry.name for entry in await library.list()] == ["disk"]
 
 
+async def test_no_disk_is_larger_than_javascript_can_count(library):
+    for wrong in (0, -512, 2**53, 2**70):
+        with pytest.raises(InvalidOptionError):
+            await library.create("disk", wrong)
+    assert await library.list() == []
+    await library.create("disk", 2**53 - 512)
+    with pytest.raises(InvalidOptionError):
+        await library.resize("disk", 2**53)
+    disk = await library.open_image("disk")
+    await disk.write(2**53 - 1024, b"last")
+    assert await disk.read(2**53 - 1024, 4) == b"last"
+    await disk.close()
+
+
 async def test_names(library):
     await library.create("  Caf\u0065\u0301 ", MIB)
     with pytest.raises(NameTakenError):
