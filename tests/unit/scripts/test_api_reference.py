@@ -70,7 +70,7 @@ def test_everything_public_is_explained(pages, folder):
     errors = pages[folder / "aero_browser_disk" / "errors.html"]
     assert "ImageChangedError" in errors.anchors
     text = (folder / "aero_browser_disk.html").read_text()
-    assert "without it nothing is" in re.sub(r"\s+", " ", text)
+    assert "without it no request is sent" in re.sub(r"\s+", " ", text)
 
 
 WRITE = """
