@@ -15,6 +15,8 @@ from lib.project import NODE_MODULES, WEB
 
 FOLDER = Path("api", "js")
 # It hides the page until its scripts have run, which a strict policy forbids; they do without.
+# TypeDoc writes the links of its header alike on pages of every depth.
+_SITE = "https://site.invalid/"
 _INLINE_SCRIPT = re.compile(r"<script>.*?</script>", re.DOTALL)
 
 
@@ -25,4 +27,5 @@ def write_script_reference(site: Path) -> None:
     (folder / ".nojekyll").unlink(missing_ok=True)
     for page in folder.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
+        text = text.replace(_SITE, "../" * (len(page.relative_to(site).parts) - 1))
         page.write_text(_INLINE_SCRIPT.sub("", text), encoding="utf-8")
