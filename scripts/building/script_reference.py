@@ -14,9 +14,9 @@ from building.wheels import run
 from lib.project import NODE_MODULES, WEB
 
 FOLDER = Path("api", "js")
-# It hides the page until its scripts have run, which a strict policy forbids; they do without.
 # TypeDoc writes the links of its header alike on pages of every depth.
 _SITE = "https://site.invalid/"
+# It hides the page until its scripts have run, which a strict policy forbids; they do without.
 _INLINE_SCRIPT = re.compile(r"<script>.*?</script>", re.DOTALL)
 
 
