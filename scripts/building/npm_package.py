@@ -24,12 +24,13 @@ NAME = "aero-browser-disk"
 EXPORTS = {
     ".": "aero-disk",
     "./boot": "boot",
+    "./element": "element",
     "./files": "files",
     "./v86": "v86-disk",
     "./worker": "worker",
 }
 # Modules that do something when they are imported.
-SIDE_EFFECTS = ("worker",)
+SIDE_EFFECTS = ("element", "worker")
 # Modules of the site, which is in control of its folder.
 NOT_PACKED = {"offline.mjs", "site-worker.mjs"}
 GUIDE_PAGE = WEB / "guide" / "npm.md"

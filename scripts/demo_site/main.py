@@ -63,7 +63,8 @@ def main() -> int:
     if can_boot(options.bios, options.vga_bios):
         write_emulator(ROOT / "dist", options.bios, options.vga_bios)
     else:
-        print("demo: no BIOS is here (--bios, --vga-bios), so nothing boots", file=sys.stderr)
+        wanted = f"{BIOS.name} and {VGA_BIOS.name} of SeaBIOS (Debian's package seabios)"
+        print(f"demo: nothing boots: name {wanted} by --bios, --vga-bios", file=sys.stderr)
     with ExitStack() as stack:
         site = stack.enter_context(
             SiteServer(ROOT / "dist", host=options.host, port=options.port, headers=page_headers())

@@ -8,7 +8,7 @@ WEB = ROOT / "web"
 WEB_LIB = WEB / "lib"
 WEB_PAGE = WEB / "page"
 # What the npm package has.
-WEB_PACKAGE_FOLDERS = (WEB_LIB, WEB / "adapters")
+WEB_PACKAGE_FOLDERS = (WEB_LIB, WEB / "adapters", WEB / "element")
 # In the site these are one folder: no two of their files have the same name.
 WEB_FOLDERS = (*WEB_PACKAGE_FOLDERS, WEB_PAGE)
 VENV = ROOT / ".venv"

@@ -30,12 +30,13 @@ HTML, MACHINE = (
 )
 # What every bundler is asked to bundle: all that an app may import, and a page that reads a disk.
 READER = """
+import "aero-browser-disk/element";
 import { connect, openDisk } from "aero-browser-disk";
 import { Boot } from "aero-browser-disk/boot";
 import { Files } from "aero-browser-disk/files";
 import { v86Disk } from "aero-browser-disk/v86";
 
-globalThis.imported = [Boot, Files, v86Disk];
+globalThis.imported = [Boot, Files, v86Disk, customElements.get("aero-disk").name];
 const asked = new URLSearchParams(location.search);
 const baseUrl = asked.get("base") ?? undefined;
 try {

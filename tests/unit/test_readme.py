@@ -41,7 +41,7 @@ OPENING = GUIDE / "opening-disks.md"
 EVERYTHING = "\n".join(map(source_of, PAGES))
 # Where the blocks of each language are run or checked.
 TESTED_LANGUAGES = {
-    "html": "tests/browser/test_readme.py, test_npm.py, and test_elsewhere.py (PyScript) there",
+    "html": "tests/browser/test_readme.py, test_npm.py, test_element.py, test_elsewhere.py there",
     "http": "here, as header fields or requests",
     "js": "tests/browser/test_readme.py and, of the npm package, tests/browser/test_npm.py",
     "json": "here, and tests/service/test_guide.py",

@@ -15,6 +15,9 @@ export const TEXTS = {
   resume: "Resume",
   save: "Save and pause",
   stop: "Switch off",
+  keys: "Use the keyboard",
+  secure: "Ctrl+Alt+Del",
+  fullscreen: "Full screen",
   speed: "Processor",
   typing: "Type to the machine",
   disk: "Disk activity",
@@ -53,7 +56,9 @@ function makeParts(texts) {
   const refuse = make("button", "boot-refuse", { type: "button", textContent: texts.refuse });
   failure.append(failureTitle, failureText, retry, refuse);
   const bar = make("div", "boot-bar", { role: "group", ariaLabel: texts.controls });
-  const button = (/** @type {"start" | "pause" | "resume" | "save" | "stop"} */ name) =>
+  const button = (
+    /** @type {"start" | "pause" | "resume" | "save" | "stop" | "keys" | "secure" | "fullscreen"} */ name,
+  ) =>
     make("button", `boot-${name}`, { type: "button", textContent: texts[name] });
   const buttons = {
     start: button("start"),
@@ -61,6 +66,9 @@ function makeParts(texts) {
     pause: button("pause"),
     save: button("save"),
     stop: button("stop"),
+    keys: button("keys"),
+    secure: button("secure"),
+    fullscreen: button("fullscreen"),
   };
   const speed = make("select", "boot-speed");
   speed.append(...SPEEDS.map((share) => new Option(`${share} %`, String(share))));
@@ -107,7 +115,7 @@ export class BootView {
   show(state, note = "") {
     this.#state = state;
     this.#note = note;
-    const { root, status, start, pause, resume, save, stop, speed } = this.parts;
+    const { root, status, start, pause, resume, save, stop, speed, keys, secure, fullscreen } = this.parts;
     const isOn = state !== "off" && state !== "starting";
     root.dataset.state = state;
     setText(status, [this.#sentence, note].filter(Boolean).join(" "));
@@ -115,7 +123,8 @@ export class BootView {
     pause.hidden = !isOn || state === "paused" || state === "saving";
     resume.hidden = state !== "paused" && !(state === "off" && this.#hasSaved);
     save.hidden = !isOn || state === "saving" || state === "failed";
-    stop.hidden = !isOn;
+    stop.hidden = keys.hidden = secure.hidden = !isOn;
+    fullscreen.hidden = !isOn || !document.fullscreenEnabled;
     speed.disabled = !isOn;
   }
 

@@ -17,6 +17,7 @@
  *         strong, p, button.boot-retry, button.boot-refuse
  *       .boot-bar [role=group]
  *         button.boot-start, .boot-pause, .boot-resume, .boot-save, .boot-stop
+ *         button.boot-keys, .boot-secure (Ctrl+Alt+Del), .boot-fullscreen
  *         label > select.boot-speed
  *         .boot-light [data-on=read|write|""]   lit while the guest reads or writes
  *         .boot-pace               the machine's speed, in millions of instructions a second
@@ -72,6 +73,8 @@ const CD_SECTOR = 2048;
 const PACE_MS = 1000;
 /** Control, Alt, Shift left and right, let go: PS/2 set 1. */
 const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
+/** Control, Alt and Delete, pressed and let go. */
+const CTRL_ALT_DEL = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
 
 export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEvents<BootEvents>} */ (EventTarget) {
   #options;
@@ -251,7 +254,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       await MachineHold.of(machine).run();
       const { screen } = this.#view.parts;
       screen.focus();
-      this.#takeKeys(document.activeElement === screen);
+      this.#takeKeys(/** @type {Document | ShadowRoot} */ (screen.getRootNode()).activeElement === screen);
       this.#setSpeed();
       this.#update();
     } catch (error) {
@@ -315,7 +318,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   // ── what the user does ──────────────────────────────────────────────────────────────────────────
 
   #listen() {
-    const { screen, typing, speed, start, pause, resume, save, stop, retry, refuse } = this.#view.parts;
+    const { screen, typing, speed, start, pause, resume, save, stop, keys, secure, fullscreen, retry, refuse } =
+      this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
       button.addEventListener("click", () => void action.call(this).catch(() => {})); // the page shows it
     act(start, this.start);
@@ -330,6 +334,10 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     });
     refuse.addEventListener("click", () => this.#refuse());
     speed.addEventListener("change", () => this.#setSpeed());
+    keys.addEventListener("click", () => screen.focus());
+    secure.addEventListener("click", () => this.machine?.keyboard_send_scancodes(CTRL_ALT_DEL));
+    fullscreen.addEventListener("click", () => void screen.requestFullscreen().catch(() => {})); // not allowed here
+    screen.addEventListener("fullscreenchange", () => captureKeys(screen));
     for (const part of /** @type {HTMLElement[]} */ ([screen, typing])) {
       part.addEventListener("focus", () => this.#takeKeys(true));
       part.addEventListener("blur", () => this.#takeKeys(false));
@@ -411,6 +419,19 @@ async function importEmulator(url) {
   } catch (error) {
     throw new EmulatorFileError(url, `did not load (${messageOf(error)}). It has to be libv86.mjs of the npm package v86.`);
   }
+}
+
+/**
+ * In full screen the machine gets the keys of the browser and the system too, where a browser allows that.
+ * @param {HTMLElement} screen
+ */
+function captureKeys(screen) {
+  const root = /** @type {Document | ShadowRoot} */ (screen.getRootNode());
+  const { keyboard } = /** @type {{ keyboard?: { lock(): Promise<void>, unlock(): void } }} */ (navigator);
+  if (root.fullscreenElement === screen) {
+    screen.focus();
+    keyboard?.lock().catch(() => {}); // left again meanwhile
+  } else keyboard?.unlock();
 }
 
 /** @param {unknown} error */

@@ -2,13 +2,13 @@
  * Boots the open disk in the page. The emulator is only fetched when the user boots.
  */
 
+import { reportActivity } from "../element/machine-activity.mjs";
 import { element, onPress } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
 /** @typedef {import("../adapters/boot.mjs").Boot} Boot */
 
-const REPORT_MS = 200;
 const CD_SECTOR = 2048;
 
 /** @param {PageSession} session */
@@ -53,34 +53,7 @@ export function wireBoot(session) {
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
     const boot = new Boot(container, { disk: image, drive });
-    reportActivity(boot, facts.disk);
+    reportActivity(boot, (events) => session.worker.call("activity.report", { disk: facts.disk, events }));
     return boot;
-  }
-
-  /**
-   * Reports the machine's reads and writes to the worker. Many are served from shared memory, so the
-   * worker would not see them and the map would not show them.
-   * @param {Boot} boot
-   * @param {number} disk
-   */
-  function reportActivity(boot, disk) {
-    /** @type {[kind: string, offset: number, length: number][]} */
-    let events = [];
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    const report = () => {
-      timer = undefined;
-      const sent = events;
-      events = [];
-      session.worker.call("activity.report", { disk, events: sent }).catch(() => {}); // it is closed
-    };
-    boot.addEventListener("activity", (event) => {
-      const { kind, offset, length } = /** @type {import("../adapters/v86-disk.mjs").DiskActivityEvent} */ (event);
-      events.push([kind, offset, length]);
-      timer ??= setTimeout(report, REPORT_MS);
-    });
-    boot.addEventListener("state", () => {
-      if (boot.state === "off") report(); // the last report
-    });
   }
 }

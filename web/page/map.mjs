@@ -4,7 +4,7 @@
  */
 
 import { element, onPress, setAttribute, setAvailable, setText } from "./elements.mjs";
-import { MapCanvas } from "./map-canvas.mjs";
+import { MapCanvas } from "../element/map-canvas.mjs";
 import { Timeline } from "./timeline.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */

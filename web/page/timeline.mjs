@@ -3,7 +3,7 @@
  */
 
 import { element, setText } from "./elements.mjs";
-import { paletteOf } from "./map-canvas.mjs";
+import { paletteOf } from "../element/map-canvas.mjs";
 
 /** @typedef {{ name: string, label: string, values: number[], rate: string }} Track */
 
