@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from ..errors import InvalidUrlError, NetworkError, RemoteImagesDisabledError
+from ..errors import DiskError, InvalidUrlError, NetworkError, RemoteImagesDisabledError
+from ..formats.image_format import PREPARED
+from ..formats.prepared.manifest import Manifest, begins_manifest
 from ..formats.recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
 from ..platform import current_platform
 from ..platform.base import Credentials, HttpClient, PageFacts, Platform
@@ -185,6 +187,8 @@ class _Examination:
             first = await self._prober.request("GET", ByteRange(0, HEAD_LENGTH), HEAD_LENGTH + 1)
         except NetworkError as error:
             raise await self._why_nothing_came(head, error) from None
+        if first.status in (200, 206) and begins_manifest(first.body):
+            raise await self._look_at_manifest(first.body)
         if first.status != 206:
             raise self._why_no_part(first)
         self._ok("response", "the server sent the requested range (206)")
@@ -196,6 +200,31 @@ class _Examination:
             self._note("ranges-denied", "Accept-Ranges is `none`", "fails")
         self._responses.append(first)
         return first
+
+    async def _look_at_manifest(self, encoded: bytes) -> _Stop:
+        """A prepared image needs neither ranges nor validators: its files are proved by name."""
+        try:
+            manifest = Manifest.decode(encoded)
+        except DiskError as error:
+            return self._fail("not-raw", f"{error}")
+        size = format_bytes(manifest.size)
+        self._ok("format", f"it is {PREPARED.title} of a disk of {size}")
+        table = manifest.table
+        try:
+            response = await self._prober.request("GET", None, table.length + 1, table.path)
+        except NetworkError as error:
+            return self._fail("unreachable", f"its files cannot be read ({error.reason})")
+        if response.status != 200:
+            code = _code_of(response.status)
+            return self._fail(code, f"a file of it, {table.path}, has status {response.status}")
+        if not table.is_file(response.body):
+            return self._fail(
+                "length-wrong", f"a file of it, {table.path}, is not what it should be"
+            )
+        self._size = manifest.size
+        self._responses.append(response)
+        self._ok("response", "its files can be read as a whole, and are what they should be")
+        return _Stop()
 
     async def _why_nothing_came(self, head: ProbeResult | None, error: NetworkError) -> _Stop:
         if head is not None:

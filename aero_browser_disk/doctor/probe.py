@@ -60,13 +60,17 @@ class Prober:
         method: Literal["GET", "HEAD"],
         byte_range: ByteRange | None = None,
         max_bytes: int = 0,
+        path: str = "",
     ) -> ProbeResult:
         """The response, and of its body at most `max_bytes` and one chunk.
 
-        Raises `NetworkError` when none came, or none that the page may read.
+        `path` names a file beside the image. Raises `NetworkError` when none came, or none that the
+        page may read.
         """
         self.requests += 1
         address = self._address
+        if path:
+            address = address.sibling(path + address.web_url.query)
         headers = {
             **address.headers,
             **({} if byte_range is None else {"Range": byte_range.header}),

@@ -12,10 +12,12 @@ import pytest
 
 from aero_browser_disk.doctor.diagnosis import Diagnosis, diagnose
 from aero_browser_disk.errors import RemoteImagesDisabledError
+from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.prepared import prepared_files
 
 PAGE = "https://app.example.com"
 MIB = 1 << 20
@@ -239,3 +241,49 @@ async def test_no_secret_is_repeated(server: ImageServer, look: Any) -> None:
     found = await look(url)
     assert "hunter" not in repr(found)
     assert server.requests[0].headers["authorization"].startswith("Basic ")
+
+
+# ── prepared images ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def prepared() -> Iterator[ImageServer]:
+    """A prepared image on a server that serves no ranges and sends no validators."""
+    plain = Behaviour(ignore_range=True, accept_ranges=False, validators="none")
+    with ImageServer(prepared_files(DISK.read(0, MIB), 65536), behaviour=plain) as server:
+        yield server
+
+
+async def test_a_prepared_image_needs_no_ranges(prepared: ImageServer, look: Any) -> None:
+    found = await look(prepared.url("manifest.json"))
+    assert found.is_streamable, found.findings
+    assert found.size == MIB
+    assert any("prepared image" in finding.what for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        (Behaviour(status=404), "not-found"),
+        (Behaviour(status=403), "wants-credentials"),
+        (Behaviour(corrupt_at=20), "length-wrong"),
+        (Behaviour(reset=True), "unreachable"),
+    ],
+)
+async def test_files_of_it_that_are_missing_or_wrong_are_told(
+    prepared: ImageServer, look: Any, behaviour: Behaviour, code: str
+) -> None:
+    manifest = Manifest.decode(prepared_files(DISK.read(0, MIB), 65536)["manifest.json"])
+    prepared.image(manifest.table.path).behaviour = behaviour
+    found = await look(prepared.url("manifest.json"))
+    assert found.fault == code
+    assert not found.is_streamable
+
+
+async def test_a_manifest_of_a_newer_version_is_told(prepared: ImageServer, look: Any) -> None:
+    encoded = prepared_files(DISK.read(0, MIB), 65536)["manifest.json"]
+    newer = encoded.replace(b'"version": 1', b'"version": 9')
+    prepared.image("manifest.json").replace(newer)
+    found = await look(prepared.url("manifest.json"))
+    assert found.fault == "not-raw"
+    assert any("version 9" in finding.what for finding in found.findings)

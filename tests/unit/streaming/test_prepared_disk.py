@@ -28,6 +28,7 @@ from aero_browser_disk.errors import (
 from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
+from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.remote.access import RenewedAccess
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.boot_profile import BootProfile
@@ -538,6 +539,37 @@ async def test_a_profile_of_the_version_is_replayed(served: Served, open_url: Op
     await until(lambda: {5, 130, 131} <= set(disk.cached_blocks()))
     recorded = disk.boot_profile()
     assert recorded.fits(SIZE, version)
+
+
+# ── several tabs ──────────────────────────────────────────────────────────────────────────────────
+
+
+class LastingStorage(MemoryStorage):
+    """Memory that says it lasts, as far as these tests are concerned."""
+
+    @property
+    def kind(self):
+        return "opfs"
+
+
+async def test_a_second_tab_reads_through_the_first_and_takes_over(
+    with_bundle: Served, open_url: Open, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aero_browser_disk.streaming.cache_folder._TAB_LEAVES_WITHIN_S", 0.01)
+    browser = replace(
+        platform, storage=LastingStorage(), locks=MemoryLocks(), channels=MemoryChannels()
+    )
+    first = await open_url(with_bundle.url, platform=browser)
+    await check(first)
+    with_bundle.server.forget()
+    second = await open_url(with_bundle.url, platform=browser)
+    assert "shared-cache" in second.stats().notices
+    await check(second)
+    assert [request.path for request in with_bundle.server.requests] == ["/manifest.json"]
+    await first.close()
+    await until(lambda: "shared-cache" not in second.stats().notices)
+    await second.clear_cache()
+    await check(second)
 
 
 # ── everything above ──────────────────────────────────────────────────────────────────────────────
