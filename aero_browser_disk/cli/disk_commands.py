@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import InvalidDocumentError
 from ..file_systems import DiskFiles
+from ..library.open_image import LibraryDisk
 from ..streaming.bulk_read import CHUNK, chunks_of, read_in_order
 from ..streaming.digest_list import DigestList
 from ..streaming.remote_options import RemoteSettings
@@ -34,7 +35,9 @@ _DIGESTS_ENDING = ".digests"
 
 def add_commands(commands: Commands) -> None:
     """Adds the commands of this group."""
-    info = commands.add("info", "show size, version, what is cached, and the volumes", _info)
+    info = commands.add(
+        "info", "show size, format, version, what is cached, and the volumes", _info
+    )
     add_source(info)
 
     read = commands.add("read", "write bytes of the disk to standard output or a file", _read)
@@ -63,17 +66,22 @@ async def _info(options: argparse.Namespace) -> int:
     async with opened(options) as disk:
         volumes = (await DiskFiles(disk).list("/")).entries
         facts, stats = asdict(disk.info), asdict(disk.stats())
-        lines = [
-            f"size      {format_bytes(disk.info.size)} ({disk.info.size:,} bytes)",
-            f"version   {disk.info.version}",
-        ]
+        found = None if isinstance(disk, LibraryDisk) else disk.format
+        lines = [f"size      {format_bytes(disk.info.size)} ({disk.info.size:,} bytes)"]
+        lines += [f"format    {found}"] * bool(found)
+        lines.append(f"version   {disk.info.version}")
         if isinstance(disk, StreamingDisk):
             cached = disk.stats().cached_bytes
             share = format_percent(cached, disk.info.size)
             lines.append(f"cached    {format_bytes(cached)} ({share})")
         lines += [f"notice    {notice}" for notice in disk.stats().notices]
         lines += [f"volume {volume.name:>2} {volume_line(volume)}" for volume in volumes]
-        result = {**facts, "stats": stats, "volumes": [asdict(volume) for volume in volumes]}
+        result = {
+            **facts,
+            "format": found,
+            "stats": stats,
+            "volumes": [asdict(volume) for volume in volumes],
+        }
         print_result(options, result, "\n".join(lines))
     return 0
 

@@ -188,17 +188,44 @@ _REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def meaning_of(code: str) -> str:
-    """What a finding of this code means; empty if there is nothing to explain."""
+# What is seen without a page is not the doing of a browser.
+_MEANINGS_WITHOUT_PAGE: Final[Mapping[str, str]] = {
+    "unreachable": "The name is wrong, the server is down, or something in between refuses the "
+    "connection.",
+    "redirected": "The address redirects to another: use the last address.",
+    "content-range-unreadable": "Without Content-Range nothing proves which bytes a response has.",
+    "validator-new": "Last-Modified proves nothing within a second of the change (RFC 9110 "
+    "§8.8.2.2). Until then blocks are kept for the session only.",
+    "validator-date": "Last-Modified works unless two versions are of the same second. An ETag "
+    "would be exact.",
+}
+_REMEDIES_WITHOUT_PAGE: Final[Mapping[str, Mapping[str, str]]] = {
+    "unreachable": {},
+    "content-range-unreadable": _RANGES,
+    "validator-missing": _ETAG,
+    "validator-date": _ETAG,
+}
+
+
+def meaning_of(code: str, origin: str | None) -> str:
+    """What a finding of this code means; empty if there is nothing to explain.
+
+    `origin` is that of the page, None where a program looks without one.
+    """
+    if origin is None and code in _MEANINGS_WITHOUT_PAGE:
+        return _MEANINGS_WITHOUT_PAGE[code]
     return _MEANINGS.get(code, "")
 
 
 def remedy_of(code: str, origin: str | None) -> dict[str, str]:
     """The line to add, by server: nginx, s3, cloudfront, caddy, service.
 
-    `origin` is that of the page. For `not-isolated` it is the page's server that needs the line.
+    `origin` is that of the page, None without one. For `not-isolated` it is the page's server that
+    needs the line.
     """
     lines = _REMEDIES.get(code, {})
+    if origin is None:
+        lines = _REMEDIES_WITHOUT_PAGE.get(code, lines)
     return {
         server: line.replace("{origin}", origin or _EXAMPLE_ORIGIN)
         for server, line in lines.items()

@@ -102,7 +102,7 @@ async def diagnose(
     try:
         address = ImageAddress.parse(url, headers, credentials, timeout_s)
     except InvalidUrlError as error:
-        finding = Finding("invalid-url", "fails", error.reason, meaning_of("invalid-url"))
+        finding = Finding("invalid-url", "fails", error.reason, meaning_of("invalid-url", origin))
         return Diagnosis(redact_url(url), (finding,), None, 0, 0)
     return await _Examination(http, address, page).examine()
 
@@ -152,7 +152,7 @@ class _Examination:
     def _note(self, code: str, what: str, level: Level = "note") -> None:
         origin = None if self._page is None else self._page.origin
         remedy = {} if level == "ok" else remedy_of(code, origin)
-        meaning = "" if level == "ok" else meaning_of(code)
+        meaning = "" if level == "ok" else meaning_of(code, origin)
         self._findings.append(Finding(code, level, what, meaning, remedy))
 
     def _ok(self, code: str, what: str) -> None:

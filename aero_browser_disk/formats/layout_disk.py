@@ -21,6 +21,8 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
     ) -> None:
         self._on_close = on_close
         self._reader = LayoutReader(layout)
+        self.format = layout.format.name
+        """The format of the file: "qcow2", …"""
         self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True)
         self._bytes_read = 0
         self._closed = False

@@ -29,6 +29,9 @@ def _mapped(path: Path) -> Iterator[None]:
 class RawFileDisk(ClosesOnExit, RefusingWrites):
     """A read-only `Disk` over a file or block device. No read waits."""
 
+    format = "raw"
+    """The format of the file."""
+
     def __init__(self, path: Path, descriptor: int, size: int, version: str) -> None:
         self._path = path
         self._descriptor: int | None = descriptor

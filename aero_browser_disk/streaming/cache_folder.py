@@ -20,7 +20,7 @@ from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
 from .boot_profile import BootProfile
 from .kept_files import KeptFiles
-from .layout_source import file_version
+from .layout_source import file_version, format_of
 from .streaming_disk import StreamingDisk
 from .tab_sharing import BlockServer, SharedSource
 
@@ -229,7 +229,9 @@ class CacheFolder:
         if self.storage.kind == "memory":
             return
         now = platform.clock.now()
-        record = Record(name, version.size, now, now, version=str(version))
+        record = Record(
+            name, version.size, now, now, version=str(version), format=format_of(version)
+        )
         with contextlib.suppress(StorageError):
             await LibraryFolders(platform).note_cache(self.path, record)
 

@@ -48,6 +48,12 @@ def file_version(stored: StoredImage) -> tuple[str, ImageVersion]:
     return found[1], ImageVersion(int(found[2]), found[3])
 
 
+def format_of(version: ImageVersion) -> str:
+    """The format of the file whose disk has a version that `disk_version` made."""
+    found = _VALIDATOR.fullmatch(version.validator)
+    return RAW if found is None else found[1]
+
+
 class FileSource:
     """A version of a remote file as a `ByteSource`. It does not retry."""
 
@@ -79,6 +85,11 @@ class LayoutSource:
         self._open_layout = open_layout
         self._opening = asyncio.Lock()
         self._reader: LayoutReader | None = None
+
+    @property
+    def format(self) -> str | None:
+        """The name of the file's format, once the file was looked at."""
+        return None if self._reader is None else self._reader.layout.format.name
 
     async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:
         """Hands the bytes of `byte_range` to `deliver`, in order.

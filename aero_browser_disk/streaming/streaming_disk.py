@@ -23,6 +23,7 @@ from .boot_recorder import BootRecorder, SaveProfile
 from .cache_growth import CacheGrowth, MakeRoom
 from .digest_list import DigestList
 from .fetch_queue import FetchQueue, RangeSource
+from .layout_source import LayoutSource, format_of
 from .prefetch import BundleReplay, ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
 
@@ -91,6 +92,7 @@ class StreamingDisk(ClosesOnExit):
     ) -> None:
         self.activity = Activity(clock.now)
         self._image = image
+        self._layout = source if isinstance(source, LayoutSource) else None
         self._version = ImageVersion(cache.image.size, cache.image.validator)
         self._cache = cache
         self._clock = clock
@@ -142,6 +144,13 @@ class StreamingDisk(ClosesOnExit):
     @property
     def info(self) -> DiskInfo:
         return DiskInfo(self._size, str(self._version), self._block_size, read_only=True)
+
+    @property
+    def format(self) -> str | None:
+        """The format of the file that the disk is in: "raw", "qcow2", …; None if not known yet."""
+        if self._layout is not None and not self._version.validator:
+            return self._layout.format  # there is no version to read it from
+        return format_of(self._version)
 
     @property
     def stored_image(self) -> StoredImage:

@@ -45,6 +45,14 @@ def test_a_disk_of_another_format_is_looked_into(run, volume, cache, tmp_path, k
             assert (status, out) == (0, b"hello\n")
             status, out, _ = run("read", source, "0", "512")
             assert (status, out) == (0, volume.read_bytes()[:512])
+            told = json.loads(run("info", source, "--json")[1])["format"]
+            assert told.startswith({"vpc": "vhd"}.get(kind, kind))
+            assert f"format    {told}" in run("info", source)[1].decode()
+        cached = json.loads(run("list", "--json")[1])["entries"]
+        assert [entry["format"] for entry in cached] == [told]
+        server.behaviour = Behaviour(validators="none")
+        assert json.loads(run("info", server.url("disk"), "--json")[1])["format"] == told
+    assert json.loads(run("info", volume, "--json")[1])["format"] == "raw"
 
 
 def test_bytes_go_to_a_file_or_a_pipe(run, volume, served, cache, tmp_path):
