@@ -179,9 +179,7 @@ def main() -> int:
         print(f"build: {error}", file=sys.stderr)
         return 1
     if not options.quick:
-        package = out / "npm"  # in no manifest: the site does not need it
-        write_package(out, package)
-        run(["npm", "pack", "--silent", "--pack-destination", package, package])
+        write_package(out, out / "npm")  # in no manifest: the site does not need it
         build_distributions(out / "python")
     print(f"built {out}", file=sys.stderr)
     return 0

@@ -19,6 +19,9 @@ from support.readme import blocks
 GIVEN = f"""
 declare var url: string;
 declare var disk: import("{NAME}").Disk;
+declare var openDisk: typeof import("{NAME}").openDisk;
+declare var attachDisk: typeof import("{NAME}").attachDisk;
+declare var connect: typeof import("{NAME}").connect;
 declare var file: File;
 declare var container: HTMLElement;
 declare var worker: Worker;
