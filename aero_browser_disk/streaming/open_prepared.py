@@ -86,7 +86,7 @@ async def open_prepared(
             digests=digests,
             save_profile=folder.save_profile,
             make_room=partial(folder.make_room, platform),
-            on_close=folder.close,
+            on_close=partial(_close, image, folder),
         )
     except BaseException:
         folder.close()
@@ -99,6 +99,11 @@ async def open_prepared(
     folder.share(platform, disk, shared, options.cache_limit_bytes)
     await folder.note(platform, address.shown, version)
     return disk
+
+
+def _close(image: PreparedImage, folder: CacheFolder) -> None:
+    image.close()
+    folder.close()
 
 
 async def _pinned(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 from ..errors import DiskError, HttpStatusError, ImageChangedError
 from ..formats.prepared.boot_bundle import BootBundle, BundlePart
 from ..formats.prepared.chunk_codec import unpack_chunk
+from ..formats.prepared.chunk_table import ChunkTable
 from ..formats.prepared.layout import PreparedLayout
 from ..formats.prepared.manifest import MAX_MANIFEST, Manifest, disk_validator
 from ..formats.prepared.stored_files import StoredFile, read_proved
@@ -16,6 +19,8 @@ from ..remote.remote_image import ImageVersion, Traffic
 from ..remote.response_headers import freshness_s
 from ..remote.whole_files import WholeFiles
 from .kept_files import DOCUMENT, MANIFEST, KeptFiles
+
+_FEW_LEAVES = 64  # pages of the table: those of 8 GiB in chunks of 256 KiB, 1.3 MB
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +43,7 @@ class PreparedImage:
     _access: Access = field(kw_only=True)
     _kept: KeptFiles = field(kw_only=True)
     _pages: SingleFlight[bytes] = field(default_factory=SingleFlight)
+    _loading: asyncio.Task[None] | None = None
 
     @classmethod
     async def fetch(
@@ -73,8 +79,20 @@ class PreparedImage:
         self._kept.keep(MANIFEST, encoded)
 
     async def layout(self) -> PreparedLayout:
-        """The layout over these files."""
-        return PreparedLayout(self.manifest, self, self.load_document)
+        """The layout over these files.
+
+        The rest of a small table is loaded behind the reads: a boot reads all over the disk, and
+        would wait once more wherever a page is missing.
+        """
+        layout = PreparedLayout(self.manifest, self, self.load_document)
+        if 1 < layout.table.leaf_count <= _FEW_LEAVES:
+            self._loading = asyncio.ensure_future(_load_all(layout.table))
+        return layout
+
+    def close(self) -> None:
+        """Stops what is loaded in the background. Idempotent."""
+        if self._loading is not None:
+            self._loading.cancel()
 
     async def read(self, file: StoredFile) -> bytes:
         """As `StoredFiles.read`.
@@ -134,3 +152,10 @@ class PreparedImage:
             raise ImageChangedError(
                 address.shown, self.manifest.image_version.hex(), found.image_version.hex()
             )
+
+
+async def _load_all(table: ChunkTable) -> None:
+    """Loads the leaves of a table, one after the other, until one cannot be had."""
+    with contextlib.suppress(DiskError):
+        for number in range(table.leaf_count):
+            await table.leaf(number)

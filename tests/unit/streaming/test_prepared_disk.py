@@ -36,6 +36,7 @@ from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
+from aero_browser_disk.transfer.pack_check import open_folder
 from support.prepared import bytes_of, files_of, pack
 from support.qemu import MIB
 from support.waiting import until
@@ -240,6 +241,19 @@ async def test_json_that_is_no_manifest_is_told(served: Served, open_url: Open) 
         await open_url(served.server.url("new.json"))
     with pytest.raises(HttpStatusError):
         await open_url(served.server.url("missing.json"))
+
+
+async def test_the_rest_of_a_small_table_is_loaded_behind_the_reads(
+    raw: Path, tmp_path: Path, plain_server: ImageServer, open_url: Open
+) -> None:
+    await pack(raw, tmp_path / "prepared", chunk_size=4096)
+    served = Served(tmp_path / "prepared", plain_server)
+    layout = open_folder(served.folder / "manifest.json")
+    pages = {f"/{e.file.path}" async for chunk, e in layout.table.files() if chunk < 0 and e.file}
+    assert len(pages) == 4, "a root and three leaves"
+    disk = await open_url(served.url)
+    await until(lambda: pages <= set(served.chunks_asked()))
+    await check(disk)
 
 
 # ── what is not proved is not used ────────────────────────────────────────────────────────────────
