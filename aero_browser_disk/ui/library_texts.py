@@ -168,7 +168,7 @@ PROGRESS = {
 
 RECOVERED = {
     "title": "Not all could be saved",
-    "lost": "{bytes} bytes in {ranges} ranges could not be read, and are zeros now.",
+    "lost": "{bytes} bytes could not be read, and are zeros now. Damaged ranges: {ranges}.",
     "earlier": "The last changes could not be read: the disk is as it was before them.",
 }
 """What recovering could not save; the page fills in the numbers."""

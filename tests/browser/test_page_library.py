@@ -223,7 +223,9 @@ def test_a_damaged_disk_says_what_is_lost_and_its_rest_is_recovered(panel: Panel
     panel.confirm("Recover")
     lost = page.locator("#library-error")
     expect(lost).to_contain_text("Not all could be saved")
-    expect(lost).to_contain_text("4096 bytes in 1 places could not be read, and are zeros now.")
+    expect(lost).to_contain_text(
+        "4096 bytes could not be read, and are zeros now. Damaged ranges: 1."
+    )
     panel.button("Open work (recovered)").click()
     panel.expect_status("work (recovered) is open: 4 MiB.")
     panel.read_range("1 MiB", "4096")

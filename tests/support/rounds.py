@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import random
 import secrets
 import time
@@ -19,6 +20,7 @@ from aero_browser_disk.errors import DiskError
 from aero_browser_disk.platform.cpython import CpythonHttp
 from aero_browser_disk.testing.failing_files import PowerCutError
 from aero_browser_disk.testing.image_server import ImageServer
+from support.device_round import DeviceRound
 from support.library_round import LibraryRound
 from support.overlay_round import OverlayRound
 from support.remote_round import PreparedRound, RemoteRound
@@ -31,6 +33,8 @@ KINDS: dict[str, Kind] = {
     "library": LibraryRound,
     "overlay": OverlayRound,
 }
+if os.geteuid() == 0:  # who may mount
+    KINDS["device"] = DeviceRound
 
 
 class Finding(Exception):  # noqa: N818 - what a run is for

@@ -88,8 +88,8 @@ class Machine:
     def note(self, what: str) -> None:
         self.log.append(what)
 
-    async def restart(self) -> None:
-        """A new process on what is left of the files; the tasks of the old one are gone."""
+    async def end_tasks(self) -> None:
+        """Ends what a process does: it is dead."""
         while dead := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in dead:
                 task.cancel()
@@ -98,6 +98,10 @@ class Machine:
                 if not task.cancelled():
                     task.exception()
             assert not left, f"cancelled, and does not end: {left}"
+
+    async def restart(self) -> None:
+        """A new process on what is left of the files; the tasks of the old one are gone."""
+        await self.end_tasks()
         power = self.chance.random() < 0.5
         self.note(f"restart after {'a power cut' if power else 'a kill'}")
         self.storage = self.storage.restarted(self.chance, power=power)
