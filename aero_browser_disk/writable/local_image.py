@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, Notice, check_bounds
 from ..errors import DataCutError, DiskClosedError, InvalidOptionError, StorageError
@@ -12,12 +12,13 @@ from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
 from ..remote.numbers import MAX_IMAGE_SIZE
 from .granule_table import GRANULE
+from .overlay_base import StoreCommitTarget
 from .sector_journal import Contents
 from .sector_store import SectorStore
 from .sector_writer import Put
 
 
-class LocalImage(ClosesOnExit):
+class LocalImage(StoreCommitTarget, ClosesOnExit):
     """A writable `Disk` over zeros."""
 
     def __init__(self, store: SectorStore, storage: Storage) -> None:
@@ -159,25 +160,6 @@ class LocalImage(ClosesOnExit):
         """Returns free space to the storage. Raises `DiskClosedError`, `StorageError`."""
         self._check(0, 0)
         self._store.compact()
-
-    # ── as the base of an overlay ────────────────────────────────────────────────────────────────
-
-    def reserve(self, ranges: Iterable[tuple[int, int]]) -> Iterator[None]:
-        """Reserves space for coming writes: see `SectorStore.reserve`."""
-        return self._store.reserve(ranges)
-
-    @property
-    def commit_mark(self) -> str | None:
-        """The mark of the commit that wrote here last, if nothing else did since."""
-        return self._store.contents.commit_mark
-
-    def begin_commit(self, mark: str) -> None:
-        """Notes whose writes follow: see `SectorStore.begin_commit`."""
-        self._store.begin_commit(mark)
-
-    def end_commit(self) -> None:
-        """The writes of the commit are over. Idempotent."""
-        self._store.end_commit()
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
 
 from ..disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
@@ -24,7 +24,7 @@ from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..platform.byte_source import ByteStream
 from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
-from .overlay_base import CommitTarget, Reserving, bind, identity_of
+from .overlay_base import CommitTarget, Reserving, StoreCommitTarget, bind, identity_of
 from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
 from .sector_journal import Contents
@@ -35,7 +35,7 @@ from .transaction import RESERVED_WRITE
 _COPIED_AT_ONCE = RESERVED_WRITE
 
 
-class Overlay(ClosesOnExit):
+class Overlay(StoreCommitTarget, ClosesOnExit):
     """A writable `Disk` over any other, which it never changes, but for `commit`.
 
     What was written is kept sector by sector, so that a write reads nothing of the base, and a read
@@ -321,25 +321,6 @@ class Overlay(ClosesOnExit):
         except (BaseChangedError, InvalidDocumentError, StorageFullError):
             await storage.remove(path)
             raise
-
-    # ── as the base of another ───────────────────────────────────────────────────────────────────
-
-    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
-        """Reserves space for coming writes: see `SectorStore.reserve`."""
-        return self._store.reserve(ranges)
-
-    @property
-    def commit_mark(self) -> str | None:
-        """The mark of the commit that wrote here last, if nothing else did since."""
-        return self._store.contents.commit_mark
-
-    def begin_commit(self, mark: str) -> None:
-        """Notes whose writes follow: see `SectorStore.begin_commit`."""
-        self._store.begin_commit(mark)
-
-    def end_commit(self) -> None:
-        """The writes of the commit are over. Idempotent."""
-        self._store.end_commit()
 
     # ── everything else ──────────────────────────────────────────────────────────────────────────
 

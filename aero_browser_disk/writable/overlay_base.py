@@ -44,6 +44,29 @@ class CommitTarget(Protocol):
         """The writes of the commit are over. Idempotent."""
 
 
+class StoreCommitTarget:
+    """A disk over a sector store as the base of an overlay: `Reserving` and `CommitTarget`."""
+
+    _store: SectorStore
+
+    def reserve(self, ranges: Iterable[Range]) -> Iterator[None]:
+        """Reserves space for coming writes: see `SectorStore.reserve`."""
+        return self._store.reserve(ranges)
+
+    @property
+    def commit_mark(self) -> str | None:
+        """The mark of the commit that wrote here last, if nothing else did since."""
+        return self._store.contents.commit_mark
+
+    def begin_commit(self, mark: str) -> None:
+        """Notes whose writes follow: see `SectorStore.begin_commit`."""
+        self._store.begin_commit(mark)
+
+    def end_commit(self) -> None:
+        """The writes of the commit are over. Idempotent."""
+        self._store.end_commit()
+
+
 def bind(store: SectorStore, base: Disk, folder: str) -> None:
     """Checks that a store is an overlay of this version of its base.
 

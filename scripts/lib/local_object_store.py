@@ -6,25 +6,19 @@ import json
 import socket
 import subprocess
 import sysconfig
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-START_TIMEOUT_S = 90
-_POLL_S = 0.2
+from lib.server_process import ProgramProcess
+
 _VOLUME_SIZE_MB = 1024
 # Wherever temporary files are to be, SeaweedFS has sockets here, and leaves them.
 _SOCKETS = Path("/", "tmp")
-
-
-class LocalObjectStoreError(Exception):
-    """The object store did not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ class Keys:
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 
-class LocalObjectStore:
+class LocalObjectStore(ProgramProcess):
     """SeaweedFS over `folder`, listening on 127.0.0.1 only, as long as the `with` lasts.
 
     `port` 0 takes a free one. Everybody may read `public_bucket`. It takes about 200 MB of memory
@@ -48,6 +42,7 @@ class LocalObjectStore:
     """
 
     region = "us-east-1"
+    start_timeout_s = 90
 
     def __init__(self, folder: Path, port: int = 0, public_bucket: str | None = None) -> None:
         self._folder = folder
@@ -59,34 +54,21 @@ class LocalObjectStore:
             ports = [listener.getsockname()[1] for listener in free]
         self._ports = [port or ports[0], *ports[1:]]
         self.url = f"http://127.0.0.1:{self._ports[0]}"
+        super().__init__(self._arguments())
 
     def __enter__(self) -> Self:
-        self._log = (self._folder / "seaweedfs.log").open("wb")
-        self._process = subprocess.Popen(
-            self._command(), stdout=self._log, stderr=subprocess.STDOUT, cwd=self._folder
-        )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+        with (self._folder / "seaweedfs.log").open("wb") as log:
+            self._options = {"stdout": log, "stderr": subprocess.STDOUT, "cwd": self._folder}
+            return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        # Its orderly end waits for 10 s; nothing here outlives it.
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
+    def end(self) -> None:
+        """Kills it: its orderly end waits for 10 s."""
+        super().end()
         for port in self._ports:
             for left in _SOCKETS.glob(f"seaweedfs-*-grpc-{port}.sock"):
                 left.unlink()
 
-    def _command(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = self._ports
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
@@ -116,18 +98,14 @@ class LocalObjectStore:
             identities.append({"name": "anonymous", "actions": [f"Read:{self._public_bucket}"]})
         return identities
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise LocalObjectStoreError(f"SeaweedFS ended:\n{self._log_tail()}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
-                    return
-            except (OSError, urllib.error.URLError):
-                time.sleep(_POLL_S)
-        raise LocalObjectStoreError(f"SeaweedFS does not respond:\n{self._log_tail()}")
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2):
+                return True
+        except (OSError, urllib.error.URLError):
+            return False
 
-    def _log_tail(self) -> str:
+    def output(self) -> str:
+        """The end of its log."""
         log = self._folder / "seaweedfs.log"
         return "".join(log.read_text(errors="replace").splitlines(keepends=True)[-20:])

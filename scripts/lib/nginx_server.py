@@ -6,16 +6,12 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from lib.server_process import ProgramProcess
 
 CONFIGURATIONS = Path(__file__).parents[1] / "deploy" / "nginx"
-START_TIMEOUT_S = 30
-_POLL_S = 0.05
 _SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 # Everything that Debian's nginx.conf would set outside of `server`, kept in a folder of our own.
 _MAIN = """
@@ -47,7 +43,7 @@ def find_nginx() -> str | None:
     return shutil.which("nginx", path=_SYSTEM_PATH)
 
 
-class Nginx:
+class Nginx(ProgramProcess):
     """Runs `configuration` (a name in scripts/deploy/nginx, or text) with values for its `${...}`.
 
     Listens on a free port of 127.0.0.1, which `${AERO_DISK_LISTEN}` stands for.
@@ -71,30 +67,21 @@ class Nginx:
         # The worker of root's nginx would be nobody, who may not read what is root's.
         user = "user root;" if os.geteuid() == 0 else ""
         main.write_text(_MAIN.format(folder=folder, workers=workers, user=user, content=content))
-        self._command = [program, "-c", str(main), "-p", str(folder), "-e", f"{folder}/error.log"]
+        super().__init__([program, "-c", main, "-p", folder, "-e", f"{folder}/error.log"])
 
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    return self
-            except OSError:
-                time.sleep(_POLL_S)
-        self.__exit__(None, None, None)
-        raise NginxError(f"nginx did not start:\n{self.errors()}")
+    def _is_ready(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.wait()
+    def end(self) -> None:
+        """Ends it with its workers, which a kill would leave."""
+        self.process.terminate()
+        self.wait()
 
-    def errors(self) -> str:
+    def output(self) -> str:
         """What it wrote to its error log."""
         log = self._folder / "error.log"
         return log.read_text() if log.is_file() else ""

@@ -1,4 +1,8 @@
-"""A server in a process of its own that says in lines of JSON where it listens and what it does."""
+"""Servers in processes of their own: started, waited for until they are ready, and ended.
+
+`ServerProcess` is one that prints lines of JSON, as all of this project do. Other programs are a
+`ProgramProcess` with a way to see that they are ready.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import queue
 import subprocess
 import sysconfig
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +19,7 @@ from typing import Any, Self
 
 # How long anything may take on a busy machine.
 PATIENCE_S = 30
+_POLL_S = 0.05
 SERVICE_PROGRAM = Path(sysconfig.get_path("scripts"), "aero-disk-service")
 
 LogLine = dict[str, Any]
@@ -23,33 +29,27 @@ class ServerError(Exception):
     """The server did not start, says nothing, or has ended."""
 
 
-class ServerProcess:
-    """Runs `command` as long as the `with` lasts; `url` is where it listens.
+class ProgramProcess:
+    """Runs `command` as long as the `with` lasts, which begins when it is ready.
 
-    What it prints is read at once, so that a full pipe never stops it. `options` go to `Popen`.
+    `options` go to `Popen`.
     """
+
+    start_timeout_s: float = PATIENCE_S
 
     def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
         self._command = command
         self._options = options
-        self._lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
-        self.before_url: list[LogLine] = []
-        """What it said before it listened."""
-        self.url = ""
 
     def __enter__(self) -> Self:
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, text=True, **self._options
+            self._command, text=True, **self._options
         )
-        self._reader = threading.Thread(target=self._read_lines)
-        self._reader.start()
         try:
-            while "url" not in (line := self.next_line()):
-                self.before_url.append(line)
+            self._wait_until_ready()
         except BaseException:
             self.end()
             raise
-        self.url = line["url"]
         return self
 
     def __exit__(
@@ -68,11 +68,55 @@ class ServerProcess:
     def wait(self, timeout_s: float | None = PATIENCE_S) -> tuple[int, str]:
         """Waits for it to end; its exit status and what it wrote to stderr, if that is a pipe."""
         status = self.process.wait(timeout_s)
-        self._reader.join()
         written = ""
         if self.process.stderr and not self.process.stderr.closed:
             with self.process.stderr as stderr:
                 written = stderr.read()
+        return status, written
+
+    def _wait_until_ready(self) -> None:
+        """Looks whether it is ready until it is; raises `ServerError` when it has ended."""
+        deadline = time.monotonic() + self.start_timeout_s
+        while not self._is_ready():
+            if self.process.poll() is not None:
+                raise ServerError(f"{self._command[0]} has ended:\n{self.output()}")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{self._command[0]} does not respond:\n{self.output()}")
+            time.sleep(_POLL_S)
+
+    def _is_ready(self) -> bool:
+        """Whether it serves."""
+        raise NotImplementedError
+
+    def output(self) -> str:
+        """What it wrote of what went wrong."""
+        return ""
+
+
+class ServerProcess(ProgramProcess):
+    """A server that prints lines of JSON; `url` is where it listens.
+
+    What it prints is read at once, so that a full pipe never stops it.
+    """
+
+    def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
+        super().__init__(command, stdout=subprocess.PIPE, **options)
+        self._lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
+        self.before_url: list[LogLine] = []
+        """What it said before it listened."""
+        self.url = ""
+
+    def _wait_until_ready(self) -> None:
+        self._reader = threading.Thread(target=self._read_lines)
+        self._reader.start()
+        while "url" not in (line := self.next_line()):
+            self.before_url.append(line)
+        self.url = line["url"]
+
+    def wait(self, timeout_s: float | None = PATIENCE_S) -> tuple[int, str]:
+        """Waits for it to end; its exit status and what it wrote to stderr, if that is a pipe."""
+        status, written = super().wait(timeout_s)
+        self._reader.join()
         return status, written
 
     def next_line(self) -> LogLine:

@@ -8,7 +8,6 @@ import http.client
 import json
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer, SyntheticImage
+from lib.server_process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -792,22 +792,14 @@ def test_control_refuses(server: ImageServer, name: str, value: object, status: 
 def test_command_line(tmp_path: Path) -> None:
     (tmp_path / "a.img").write_bytes(b"file")
     arguments = [str(tmp_path / "a.img"), "--synthetic", "b.img=1000:2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aero_browser_disk.testing.image_server", *arguments],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        with urllib.request.urlopen(f"{url}/a.img") as response:
+    command = [sys.executable, "-m", "aero_browser_disk.testing.image_server", *arguments]
+    with ServerProcess(command) as server:
+        with urllib.request.urlopen(f"{server.url}/a.img") as response:
             assert response.read() == b"file"
-        with urllib.request.urlopen(f"{url}/b.img") as response:
+        with urllib.request.urlopen(f"{server.url}/b.img") as response:
             assert response.read() == SyntheticImage(1000, 2).read(0, 1000)
-        process.terminate()
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.communicate()
+        server.process.terminate()
+        assert server.wait()[0] == 0
 
 
 def test_stop_leaves_no_connection_that_was_just_made() -> None:

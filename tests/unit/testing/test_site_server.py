@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aero_browser_disk.testing.site_server import SiteServer
+from lib.server_process import PATIENCE_S, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,23 +152,15 @@ def test_refuses_what_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_command_line(folder: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aero_browser_disk.testing.site_server", str(folder)],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        host = url.removeprefix("http://").removesuffix("/")
-        connection = http.client.HTTPConnection(host, timeout=10)
+    command = [sys.executable, "-m", "aero_browser_disk.testing.site_server", str(folder)]
+    with ServerProcess(command) as server:
+        host = server.url.removeprefix("http://").removesuffix("/")
+        connection = http.client.HTTPConnection(host, timeout=PATIENCE_S)
         connection.request("GET", "/a.json")
         assert connection.getresponse().read() == b"a.json"
         connection.close()
-        process.terminate()
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.communicate()
+        server.process.terminate()
+        assert server.wait()[0] == 0
 
 
 @pytest.mark.parametrize(
