@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from .access.authorization import Gate
 from .access.leases import Leases
@@ -16,7 +17,6 @@ from .http.access_log import AccessLog, UnusableImages
 from .http.catalog import Catalog
 from .http.client_address import TrustedProxies
 from .http.client_limits import ClientLimits, LimitExceededError
-from .http.direct_response import Receive, Scope, Send
 from .http.disk_bytes import DiskBytes
 from .http.exchange import Exchange, Handler
 from .http.metrics import Metrics
@@ -137,13 +137,9 @@ class Service:
         except CutShortError as error:
             exchange.record.cut = str(error)
         except Exception as error:  # noqa: BLE001 - each gets a response
-            refusal = self._refusal(exchange, error)
-            if exchange.record.status is None:
-                exchange.responder.pace = None
-                await exchange.responder.reply(refusal.response)
-            else:
-                # A server that gets control back with a body unfinished closes the connection.
-                exchange.record.cut = refusal.code
+            # No variable here may keep the error: its traceback would keep this frame, and so the
+            # connection, until garbage is collected.
+            await _send_error(exchange, self._refusal(exchange, error))
 
     async def _route(self, exchange: Exchange) -> None:
         self._check_request(exchange)
@@ -216,6 +212,19 @@ class Service:
         )
 
 
+async def _send_error(exchange: Exchange, error: HttpError) -> None:
+    """Responds with the error; if the status was already sent, the connection is closed instead.
+
+    A server that gets control back with a body unfinished closes the connection.
+    """
+    if exchange.record.status is None:
+        exchange.responder.pace = None
+        await exchange.responder.reply(error.response)
+    else:
+        exchange.record.cut = error.code
+
+
+# Never raised, as a traceback grows each time that its error is.
 _NO_SUCH_IMAGE: Final = HttpError(404, "no_such_image", "There is no image with this id.")
 _CHANGING: Final = HttpError(
     503, "image_changing", "The image is being written. Try again.", {"Retry-After": "1"}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -20,9 +19,6 @@ from aero_browser_disk.platform.whole_file import whole_file
 from aero_browser_disk.streaming.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
 
 from .stores.image_store import DIGESTS_ENDING
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 _CHUNK_LENGTH = 1 << 20
 
@@ -45,7 +41,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: int) -> str:
     """Writes it next to the image and returns its pin; raises `OSError` and `ValueError`."""
     with image.open("rb") as file:
-        digests = digests_of(_chunks(file), chunk_size)
+        digests = digests_of(iter(partial(file.read, _CHUNK_LENGTH), b""), chunk_size)
     if signer is not None:
         digests = replace(digests, signature=signer.sign(digests.signed_bytes))
     encoded = digests.encode()
@@ -75,8 +71,3 @@ def _read_key(path: Path) -> Ed25519PrivateKey:
         # Do not quote the file: it contains a secret.
         raise ValueError(f"{path} is not an Ed25519 private key in PEM without a password")  # noqa: TRY004
     return key
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK_LENGTH):
-        yield chunk

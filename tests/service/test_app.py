@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 from contextlib import asynccontextmanager
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aero_browser_disk.service.app import Service
 from aero_browser_disk.service.configuration import Configuration
 from aero_browser_disk.service.http.access_log import AccessLog
+from aero_browser_disk.service.http.exchange import Exchange
+from aero_browser_disk.service.stores.folder_store import FolderStore
 from aero_browser_disk.service.stores.image_file import FileVersion
 from aero_browser_disk.service.stores.image_store import (
     CHUNK_LENGTH,
@@ -22,6 +25,7 @@ from aero_browser_disk.service.stores.manifest import ManifestEntry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
 
 VERSION = FileVersion(1, 2, 3_000_000_000, 3_000_000_000, 3 * CHUNK_LENGTH)
 IMAGE = Image(
@@ -102,3 +106,37 @@ async def test_a_later_read_that_fails_leaves_the_body_unfinished() -> None:
         assert sum(len(message["body"]) for message in sent[1:]) == 2 * CHUNK_LENGTH
         assert all(message["more_body"] for message in sent[1:])
         assert (lines[-1]["cut"], lines[-1]["bytes"]) == (cut, 2 * CHUNK_LENGTH)
+
+
+async def test_refused_requests_leave_nothing_behind(tmp_path: Path) -> None:
+    """An error that is kept, or that keeps itself, keeps its request and its connection."""
+    (tmp_path / "disk").write_bytes(bytes(4096))
+    store = FolderStore(tmp_path, lambda _: None)
+    service = Service(store, Configuration(), AccessLog(io.StringIO()))
+    sent: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if "status" in message:
+            sent.append(message["status"])
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            for method, path, fields in (
+                ("GET", "/nowhere", []),
+                ("POST", "/healthz", []),
+                ("GET", "/disks/none/bytes", []),
+                ("GET", "/v1/images/disk/digests", []),
+                ("GET", "/disks/disk/bytes", [(b"range", b"bytes=9999-")]),
+            ):
+                scope = {"type": "http", "method": method, "path": path, "headers": fields}
+                await service(scope, receive, send)
+        assert sent == [404, 405, 404, 404, 416] * 3
+        assert [found for found in gc.get_objects() if isinstance(found, Exchange)] == []
+    finally:
+        gc.enable()
+        store.close()

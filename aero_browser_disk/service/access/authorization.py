@@ -100,7 +100,8 @@ class Gate:
             try:
                 grant = await authority.examine(asked)
             except RefusedError as error:
-                refusal = refusal or error
+                # Without what it would keep in memory for as long as it is kept.
+                refusal = refusal or error.with_traceback(None)
                 continue
             if grant is not None:
                 return AuthResult(grant)

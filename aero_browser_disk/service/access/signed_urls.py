@@ -127,14 +127,13 @@ class SignedUrls:
             and _BEARER.fullmatch(bearer)
             and _BEARER.fullmatch(owner)
         )
-        wrong = RefusedError("invalid_signature", "The URL's signature is invalid.")
         if not well_formed or given is None or image_id is None:
-            raise wrong
+            raise RefusedError("invalid_signature", "The URL's signature is invalid.")
         if key is None:
             raise RefusedError("unknown_key", "The key that signed the URL is not in use.")
         right = _mac(key, image_id, expires, scope, key_id, bearer, owner)
         if not hmac.compare_digest(given, right):
-            raise wrong
+            raise RefusedError("invalid_signature", "The URL's signature is invalid.")
         client = f"url:{bearer}" if bearer else f"url:{_encode(right)[:22]}"
         return Grant(client, frozenset((image_id,)), _SCOPES[scope], owner=owner or None)
 

@@ -102,7 +102,8 @@ async def send_chunks(
         await exchange.responder.start_encoded(status, fields)
         left = stop - start - len(chunk)
         await exchange.responder.send(chunk, more=left > 0)
-        await exchange.responder.send_all(chunks, left)
+        if left:
+            await exchange.responder.send_all(chunks, left)
 
 
 async def read_chunks(opened: OpenImage, start: int, stop: int) -> AsyncGenerator[bytes]:

@@ -7,15 +7,12 @@ than everything else (measured).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-# Of ASGI 3.
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.types import ASGIApp
+
 # Header fields, names in lower case.
 EncodedFields = Sequence[tuple[bytes, bytes]]
 
@@ -77,7 +74,7 @@ class RepeatedResponse(Protocol):
         Returns how much of `body` it took, as `DirectResponse.write` does; usually all of it.
         """
 
-    def go_on(self, application: Application, *, is_begun: bool) -> None:
+    def go_on(self, application: ASGIApp, *, is_begun: bool) -> None:
         """Sends the unwritten rest later; the connection's next requests wait.
 
         The scope is that of the first request, with a new `DirectResponse`.

@@ -189,20 +189,11 @@ def _satisfied(exchange: Exchange, image: Image) -> ByteRange | None:
         return None
     try:
         return parse_range(value, image.size)
-    except (UnsatisfiableRangeError, MultipleRangesError) as error:
-        code, message = (
-            ("multiple_ranges", "Request one range at a time.")
-            if isinstance(error, MultipleRangesError)
-            else ("range_not_satisfiable", f"The image has {image.size} bytes.")
-        )
-        exchange.record.range_result = "multiple" if code == "multiple_ranges" else "unsatisfiable"
-        raise HttpError(
-            416,
-            code,
-            message,
-            {
-                "Content-Range": str(ContentRange(None, image.size)),
-                "Accept-Ranges": "bytes",
-                **validators(image),
-            },
-        ) from None
+    except MultipleRangesError:
+        result, code, message = "multiple", "multiple_ranges", "Request one range at a time."
+    except UnsatisfiableRangeError:
+        result, code = "unsatisfiable", "range_not_satisfiable"
+        message = f"The image has {image.size} bytes."
+    exchange.record.range_result = result
+    whole = {"Content-Range": str(ContentRange(None, image.size)), "Accept-Ranges": "bytes"}
+    raise HttpError(416, code, message, whole | validators(image))

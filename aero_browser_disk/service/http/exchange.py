@@ -7,9 +7,10 @@ from copy import copy
 from functools import partial
 from typing import Final, Protocol
 
+from starlette.types import Receive, Scope, Send
+
 from ..access.authorization import Action, AuthRequest, AuthResult
 from ..stores.image_store import MayRead
-from .direct_response import Receive, Scope, Send
 from .log_record import LogRecord
 from .request import Request
 from .responder import Responder

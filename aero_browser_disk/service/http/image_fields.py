@@ -62,7 +62,7 @@ class ImageFields:
         )
 
 
-def validators(image: Image) -> Fields:
+def validators(image: Image) -> dict[str, str]:
     """The fields that name the version."""
     return {"ETag": str(image.etag), "Last-Modified": format_http_date(image.last_modified_s)}
 

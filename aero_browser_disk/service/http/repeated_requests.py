@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from ..access.authorization import AuthRequest, AuthResult, Gate
 from .access_log import AccessLog
-from .direct_response import Application, Receive, RepeatedResponse, Scope, Send
+from .direct_response import RepeatedResponse
 from .exchange import Exchange, Handler, RangeResponse
 from .metrics import Metrics
 from .request import new_request_id
@@ -106,7 +108,7 @@ class RepeatedRequests:
             known.measure(len(body), took_s)
         return True
 
-    def _finishing(self, exchange: Exchange, rest: Handler) -> Application:
+    def _finishing(self, exchange: Exchange, rest: Handler) -> ASGIApp:
         """Sends the rest of a response under way, counted and logged like any other."""
         limits = self._parts.context.limits
         release = None if limits is None else limits.hold(exchange.client)

@@ -12,8 +12,10 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
+from starlette.types import Receive, Scope
+
 from .client_address import UNIX
-from .direct_response import REFUSAL, Receive, Scope
+from .direct_response import REFUSAL
 from .response import CutShortError, HttpError
 from .service_context import ServiceContext
 

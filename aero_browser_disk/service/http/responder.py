@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from starlette.responses import Response
+from starlette.types import Scope, Send
 
-from .direct_response import EXTENSION, DirectResponse, EncodedFields, HeaderBlock, Scope, Send
+from .direct_response import EXTENSION, DirectResponse, EncodedFields, HeaderBlock
 from .log_record import LogRecord
 from .request import Request
 from .response import ENCODED_PRIVATE, Fields, encoded

@@ -7,11 +7,11 @@ from typing import Final
 
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
+from starlette.types import Receive, Scope, Send
 
 from ..stores.image_store import ImageNotFoundError
 from ..stores.manifest import is_image_id
 from .api import Endpoint
-from .direct_response import Receive, Scope, Send
 from .exchange import Exchange, Handler
 from .response import HttpError
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -138,13 +138,11 @@ class SidecarFiles:
         may_read = exchange.may("meta")
         async with self._store.open(image_id, may_read=may_read) as opened_image:
             image = opened_image.image
-        try:
+        with suppress(ImageNotFoundError):
             async with self._store.open(image_id, kind.ending, may_read=may_read) as opened:
-                if await self._examine(kind, image, opened) is None:
-                    raise _NOT_OFFERED
-                return await _send(exchange, opened)
-        except ImageNotFoundError:
-            raise _NOT_OFFERED from None
+                if await self._examine(kind, image, opened) is not None:
+                    return await _send(exchange, opened)
+        raise HttpError(404, "no_such_file", "This image has no such file.")
 
     async def _examine(self, kind: Kind, image: Image, opened: OpenImage) -> Facts | None:
         """Its facts; None when it is not offered."""
@@ -184,6 +182,3 @@ async def _send(exchange: Exchange, opened: OpenImage) -> Response | None:
     fields |= {"Content-Type": "application/json", "Content-Length": str(file.size)}
     await send_chunks(exchange, opened, 200, encoded(fields), (0, file.size))
     return None
-
-
-_NOT_OFFERED: Final = HttpError(404, "no_such_file", "This image has no such file.")

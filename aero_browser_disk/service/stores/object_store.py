@@ -46,7 +46,6 @@ _LISTING_REQUESTS: Final = 16
 # How often a body that broke off is resumed without progress. Failed requests have obstore's own
 # retries.
 _RESUMPTIONS: Final = 2
-_READY_TIMEOUT_S: Final = 5.0
 # For a request until its response begins, retries included, and for each chunk of the body.
 # obstore's own timeouts count from byte to byte.
 _RESPONSE_TIMEOUT_S: Final = 20.0
@@ -165,13 +164,10 @@ class ObjectStore:
         Lists only missing images that were requested: checking each one takes a request.
         """
         try:
-            async with asyncio.timeout(_READY_TIMEOUT_S):
-                await self._ask()
-                await self._reread_manifest(_MANIFEST_LIFE_S)
+            await self._ask()
         except ImageNotFoundError:
             raise StoreError("the bucket is not there, or has no manifest.json") from None
-        except TimeoutError:
-            raise StoreError(f"the bucket did not respond within {_READY_TIMEOUT_S:g} s") from None
+        await self._reread_manifest(_MANIFEST_LIFE_S)
         missing = self._missing & self._known_manifest().keys()
         return dict.fromkeys(missing, "there is no such object")
 

@@ -187,7 +187,7 @@ class UploadGateway:
     async def _check_id(self, image_id: str) -> None:
         """Raises the 409 for an id that the manifest names."""
         if await self._is_reserved(image_id):
-            raise _NOT_YOURS
+            raise _not_yours()
 
     def _clean_up(self) -> None:
         """Cleans up abandoned uploads from time to time, in the background."""
@@ -221,7 +221,7 @@ class UploadGateway:
         try:
             return await self._calls.run(call)
         except OtherOwnerError:
-            raise _NOT_YOURS from None
+            raise _not_yours() from None
         except QuotaExceededError:
             raise HttpError(
                 403, "quota_exceeded", "Your quota is used up. Delete some of your images first."
@@ -237,7 +237,8 @@ class UploadGateway:
             ) from None
 
 
-_NOT_YOURS: Final = HttpError(409, "not_yours", "The image belongs to somebody else.")
+def _not_yours() -> HttpError:
+    return HttpError(409, "not_yours", "The image belongs to somebody else.")
 
 
 def _owner(exchange: Exchange) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -191,22 +191,37 @@ class Uploads:
 
         Raises `StoreError` at the end if some of it failed.
         """
-        before = self._clock() - self._lifetime_s
-        cleaning = _Cleaning()
+        done, failures, failure = 0, 0, None
+        for clean in self._cleaning(self._clock() - self._lifetime_s):
+            try:
+                clean()
+                done, failures = done + 1, 0
+            except StoreError as error:
+                failure, failures = error, failures + 1
+                if failures == _MAX_FAILURES:
+                    break
+        if failure is not None:
+            raise failure
+        return done
+
+    def _cleaning(self, before: float) -> Iterator[Callable[[], None]]:
+        """What there is to clean up: each call does one thing."""
         for upload in self._records.untouched(before):
             reason = "not finished in time"
             if self._records.change(upload, "failed", self._clock(), reason, if_untouched=True):
-                cleaning.attempt(partial(self._sweep, upload))
+                yield partial(self._sweep, upload)
         for upload in self._records.ended(before):
-            # Once more: it may have been completed while it ended. By now nobody does.
-            if cleaning.attempt(partial(self._sweep, upload)):
-                self._records.forget(upload)
+            yield partial(self._forget, upload)
         known = self._records.multipart_ids()
         for key, multipart_id, begun_at in self._multipart.begun(FOLDER):
             # Only old ones: one that has just begun gets its record in a moment.
             if multipart_id not in known and begun_at < before:
-                cleaning.attempt(partial(self._multipart.abort, key, multipart_id))
-        return cleaning.finish()
+                yield partial(self._multipart.abort, key, multipart_id)
+
+    def _forget(self, upload: Upload) -> None:
+        # Once more: it may have been completed while it ended. By now nobody does.
+        self._sweep(upload)
+        self._records.forget(upload)
 
     def _assemble(self, upload: Upload) -> list[int] | None:
         """Assembles the object from its parts.
@@ -242,35 +257,6 @@ class Uploads:
         self._multipart.abort(upload.key, upload.multipart_id)
         for ending in ("", DIGESTS_ENDING, BOOT_PROFILE_ENDING):
             self._multipart.remove(upload.key + ending)
-
-
-class _Cleaning:
-    """Runs one step after another; a failed one does not stop the others."""
-
-    def __init__(self) -> None:
-        self._done = 0
-        self._failures = 0
-        self._error: StoreError | None = None
-
-    def attempt(self, clean: Callable[[], None]) -> bool:
-        """Whether it went well."""
-        if self._failures >= _MAX_FAILURES:
-            return False
-        try:
-            clean()
-        except StoreError as error:
-            self._failures += 1
-            self._error = error
-            return False
-        self._failures = 0
-        self._done += 1
-        return True
-
-    def finish(self) -> int:
-        """How many went well; raises the last `StoreError`."""
-        if self._error is not None:
-            raise self._error
-        return self._done
 
 
 def _lacking(upload: Upload, parts: dict[int, Part]) -> list[int]:
