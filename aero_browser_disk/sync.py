@@ -384,9 +384,17 @@ class Library(_Closes):
         """Makes a blank image of `size` bytes."""
         return self._run(lambda: self._library.create(name, size))
 
-    def import_path(self, path: str | os.PathLike[str], *, name: str | None = None) -> LibraryEntry:
-        """Imports a file of any known format."""
-        return self._run(lambda: self._library.import_path(os.fspath(path), name=name))
+    def import_path(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        format: str = "auto",  # noqa: A002
+    ) -> LibraryEntry:
+        """Imports a file, as the disk of that format: see `aero_browser_disk.Library`."""
+        return self._run(
+            lambda: self._library.import_path(os.fspath(path), name=name, format=format)
+        )
 
     def export_to_path(
         self, name: str, path: str | os.PathLike[str], overlays: Sequence[str] = ()

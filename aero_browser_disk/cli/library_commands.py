@@ -32,9 +32,7 @@ def add_commands(commands: Commands) -> None:
     imported.add_argument("source", metavar="SOURCE", help="a URL (http or https) or a file")
     imported.add_argument("--name", help="the image's name (default: the file's)")
     imported.add_argument("--pad", action="store_true", help="pad to a multiple of 512 bytes")
-    imported.add_argument(
-        "--format", choices=FORMAT_NAMES, help="format of a file (default: recognised)"
-    )
+    imported.add_argument("--format", choices=FORMAT_NAMES, help="its format (default: recognised)")
     add_header_option(imported)
 
     rename = commands.add("rename", "rename an image, or an overlay by its id", _rename)
@@ -95,8 +93,6 @@ async def _list(options: argparse.Namespace) -> int:
 
 async def _import(options: argparse.Namespace) -> int:
     from_url = is_url(options.source)
-    if from_url and options.format:
-        raise UsageError("--format is for files only")
     if options.header and not from_url:
         raise UsageError("--header is for URLs only")
     is_begun = False
@@ -127,6 +123,7 @@ async def _imported(options: argparse.Namespace, library: Library, report: Repor
             headers=dict(load_headers(options.header)),
             name=options.name,
             pad=options.pad,
+            format=options.format or "auto",
             keep=True,
             report=report,
         )

@@ -203,18 +203,28 @@ class Library(ClosesOnExit):
         *,
         name: str | None = None,
         pad: bool = False,
+        format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
-        """Imports a stream: see `LibraryImports.run`."""
-        file = await OpenedFile.of_stream(stream, identity)
+        """Imports a stream: see `OpenedFile.of_stream`, `LibraryImports.run`."""
+        file = await OpenedFile.of_stream(stream, identity, format=format)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
 
-    async def import_bytes(self, data: bytes, name: str, *, pad: bool = False) -> LibraryEntry:
+    async def import_bytes(
+        self,
+        data: bytes,
+        name: str,
+        *,
+        pad: bool = False,
+        format: str = "auto",  # noqa: A002
+    ) -> LibraryEntry:
         """Imports bytes in memory."""
         identity = SourceIdentity(name, len(data), "")
-        return await self.import_source(BytesSource(data), identity, name=name, pad=pad)
+        return await self.import_source(
+            BytesSource(data), identity, name=name, pad=pad, format=format
+        )
 
     async def import_path(
         self,
@@ -243,6 +253,7 @@ class Library(ClosesOnExit):
         timeout_s: float = 30.0,
         name: str | None = None,
         pad: bool = False,
+        format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
@@ -257,10 +268,12 @@ class Library(ClosesOnExit):
         address = ImageAddress.parse(url, headers, credentials, timeout_s)
         found = await remote_file(platform, Access(address, platform.clock, renew, expires_at))
         if isinstance(found, RemoteSource):
-            file = await OpenedFile.of_source(found, found.identity, is_pinned=found.is_pinned)
+            file = await OpenedFile.of_source(
+                found, found.identity, is_pinned=found.is_pinned, format=format
+            )
         else:
             stream = await found.open()
-            file = await OpenedFile.of_stream(stream, found.identity)
+            file = await OpenedFile.of_stream(stream, found.identity, format=format)
         folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
         return await self._catalog.entry(folder)
 

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..disk import SECTOR_SIZE
-from ..errors import OddSizeError, SourceChangedError, StorageFullError, UnsupportedImageError
+from ..errors import (
+    InvalidOptionError,
+    OddSizeError,
+    SourceChangedError,
+    StorageFullError,
+    UnsupportedImageError,
+)
 from ..formats.image_format import EMPTY, UNKNOWN, ImageFormat
 from ..formats.layout import ImageLayout, LayoutReader, data_ranges
-from ..formats.opening import open_layout, recognise_source
+from ..formats.opening import FORMAT_NAMES, open_layout, recognise_source
 from ..formats.recognition import HEAD_LENGTH, recognise
 from ..formats.unpacking import unpacked
 from ..formats.vhd import VhdFooter
@@ -106,14 +112,31 @@ class OpenedFile:
         return opened
 
     @classmethod
-    async def of_stream(cls, stream: ByteStream, identity: SourceIdentity) -> OpenedFile:
+    async def of_stream(
+        cls,
+        stream: ByteStream,
+        identity: SourceIdentity,
+        *,
+        format: str = "auto",  # noqa: A002
+    ) -> OpenedFile:
         """Recognises the format of a stream by its beginning; raises as `of_source`.
 
         Formats that are read out of order, such as qcow2, cannot be imported from a stream.
+        `format` is as in `of_source`.
         """
+        if format not in FORMAT_NAMES:
+            raise InvalidOptionError("format", format, f"one of {', '.join(FORMAT_NAMES)}")
         counted = _Counter(stream)
         whole = Lookahead(counted)
         found = recognise(await whole.head(HEAD_LENGTH), size=identity.size)
+        if format == "raw":
+            found = UNKNOWN
+        elif format not in ("auto", found.name):
+            raise UnsupportedImageError(
+                format,
+                f"a stream, and {format} is not read from the beginning to the end",
+                "Save it to a file, and import that.",
+            )
         _refuse(found)
         disk, content = found, whole
         if found.treatment == "unpack":

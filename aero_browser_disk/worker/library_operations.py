@@ -164,6 +164,7 @@ class LibraryOperations(Generic[AnyDisk]):
         fileName: Value = "",
         fileSize: Value = None,
         name: Value = None,
+        format: Value = None,  # noqa: A002
         onProgress: Any = None,
         **options: Value,
     ) -> dict[str, Value]:
@@ -173,6 +174,8 @@ class LibraryOperations(Generic[AnyDisk]):
         wanted = _flags(options, "pad", "keep")
         if name is not None:
             wanted["name"] = _text("name", name)
+        if format is not None:
+            wanted["format"] = _text("format", format)
         async with _reporting(onProgress) as report:
             wanted["report"] = report
             if url is not None:

@@ -33,11 +33,18 @@ from aero_browser_disk.errors import (
 from aero_browser_disk.formats.recognition import TAIL_LENGTH
 from aero_browser_disk.formats.zstandard import zstd_module
 from aero_browser_disk.library.library import Library
-from aero_browser_disk.platform.byte_source import BytesSource, SourceIdentity, pulled
+from aero_browser_disk.platform.byte_source import (
+    BytesSource,
+    SourceIdentity,
+    pulled,
+    stream_of,
+)
 from aero_browser_disk.platform.chunks import CELL, BytesChunk
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.records.record import Record, read_record, write_record
+from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
+from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.transfer.image_export import Hole
 from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
 from support.vhd_files import vhd_footer
@@ -472,6 +479,30 @@ async def test_an_import_that_broke_off_at_once_is_continued_from_there(library,
     assert 8 * MIB <= done <= 12 * MIB  # as far as it was written when it was cancelled
     await library.import_source(BytesSource(BIG), IDENTITY)
     assert await content(library, "big") == BIG
+
+
+async def test_a_format_that_is_named_is_not_recognised(library, tmp_path):
+    """A guest can write another format's header to a raw disk, whichever way it comes in."""
+    packed = gzip.compress(BIG[:MIB], 1)
+    packed += bytes(-len(packed) % 512)
+    identity = SourceIdentity("disk.img", len(packed), "")
+    path = tmp_path / "disk.img"
+    path.write_bytes(packed)
+    with ImageServer({"disk.img": path}) as server:
+        url = server.url("disk.img")
+        await library.import_path(path, name="path", format="raw")
+        await library.import_bytes(packed, "bytes", format="raw")
+        stream = stream_of(BytesSource(packed))
+        await library.import_stream(stream, identity, name="stream", format="raw")
+        await library.import_url(url, allow_remote=True, name="url", format="raw")
+        server.behaviour = Behaviour(ignore_range=True)
+        await library.import_url(url, allow_remote=True, name="whole", format="raw")
+        for name in ("path", "bytes", "stream", "url", "whole"):
+            assert await content(library, name) == packed
+        with pytest.raises(UnsupportedImageError, match="qcow2"):
+            await library.import_url(url, allow_remote=True, format="qcow2")
+    with pytest.raises(InvalidOptionError):
+        await library.import_stream(stream_of(BytesSource(packed)), identity, format="none")
 
 
 async def test_how_far_an_import_is_is_noted_each_second(checkpoints):

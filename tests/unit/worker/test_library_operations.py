@@ -101,7 +101,7 @@ async def test_bytes_and_streams_come_in_and_go_out(ask):
     async def pull():
         return {"bytes": chunks.pop(0)} if chunks else {}
 
-    await ask("library.import", pull=pull, fileName="b.img", name="streamed")
+    await ask("library.import", pull=pull, fileName="b.img", name="streamed", format="raw")
     for name in ("a", "streamed"):
         started = await ask("library.startExport", name=name)
         assert started["fileName"] == f"{name}.img"
