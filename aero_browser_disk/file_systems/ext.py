@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from ..errors import DamagedFileSystemError, UnknownFileSystemError, UnreadableFileError
 from .ext_content import MappedContent, inline_data, own_extents
-from .tree import Content, Extent, InlineContent, Kind, Metadata, Node, shown_name
+from .tree import (
+    Content,
+    Extent,
+    InlineContent,
+    Kind,
+    Metadata,
+    Node,
+    check_folder_length,
+    shown_name,
+)
 from .volume import Volume
 
 _SUPERBLOCK, _SUPERBLOCK_LENGTH = 1024, 1024
@@ -139,6 +148,7 @@ class ExtFileSystem:
             for at in range(0, len(data), self.block_size):
                 found += self._entries(data[at : at + self.block_size])
             yield found
+        check_folder_length(content.size, _MAX_FOLDER_BYTES)
 
     def _entries(self, block: bytes) -> Iterator[tuple[int, str]]:
         at = 0

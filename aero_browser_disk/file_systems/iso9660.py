@@ -17,6 +17,7 @@ from .tree import (
     Metadata,
     Node,
     StoredContent,
+    check_folder_length,
     find_folded,
     plain_mode,
     shown_name,
@@ -154,6 +155,7 @@ class Iso9660FileSystem:
                 for at in range(0, len(data), SECTOR):
                     for record in _sector_records(data[at : at + SECTOR], self._block_size):
                         yield record
+            check_folder_length(length, _MAX_FOLDER_BYTES)
 
     async def _node(self, record: _Record, sections: tuple[tuple[int, int], ...]) -> Node | None:
         kind: Kind = "folder" if record.flags & _FOLDER else "file"

@@ -38,6 +38,7 @@ from .tree import (
     Metadata,
     Node,
     StoredContent,
+    check_folder_length,
     find_folded,
     read_extents,
     shown_name,
@@ -108,6 +109,7 @@ class NtfsFileSystem:
                 for entry in index_entries(await self._buffer(allocation, number * size, size)):
                     if node := _node(entry):
                         yield node
+        check_folder_length(allocation.size, len(in_use) * 8 * size)
 
     async def find(self, folder: Node, name: str) -> Node | None:
         """Goes down the tree of names, which is sorted by their capital letters.

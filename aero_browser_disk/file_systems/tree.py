@@ -256,6 +256,15 @@ async def find_folded(children: AsyncIterator[Node], name: str) -> Node | None:
     return folded
 
 
+def check_folder_length(length: int, limit: int) -> None:
+    """Raises `DamagedFileSystemError` for a folder of which only a part was read.
+
+    After that part: what was not found there may be in the rest, so it is not missing.
+    """
+    if length > limit:
+        raise DamagedFileSystemError(f"a folder has {length:,} bytes; {limit:,} are read")
+
+
 def shown_name(raw: str) -> str:
     """A name as it is shown and looked up: a slash in it, which no path could hold, is replaced."""
     return raw.replace("/", "\u2215").replace("\0", "\ufffd")

@@ -102,6 +102,8 @@ def many_async(ranges: AsyncFileRanges) -> GetRangesAsync:
 """
 # These have no types at all.
 MYPY = "[mypy]\nstrict = True\n[mypy-fsspec.*,pandas.*]\nignore_missing_imports = True\n"
+_CACHE = f"--cache-dir={ROOT / '.cache' / 'mypy-samples'}"
+CHECK_BY_MYPY = ("mypy", "--config-file=mypy.ini", _CACHE)
 PYRIGHT = ("pyright", "--pythonpath", sys.executable)
 
 
@@ -114,8 +116,7 @@ def check_types(folder: Path, *command: str) -> str:
 
 def test_mypy_accepts_the_python(samples):
     (samples / "mypy.ini").write_text(MYPY)
-    cache = f"--cache-dir={ROOT / '.cache' / 'mypy-samples'}"
-    assert check_types(samples, "mypy", "--config-file=mypy.ini", cache, ".") == ""
+    assert check_types(samples, *CHECK_BY_MYPY, ".") == ""
 
 
 def test_pyright_accepts_the_python(samples):
@@ -130,7 +131,7 @@ def test_a_type_checker_would_find_what_is_wrong(samples):
     wrong.write_text("from aero_browser_disk.sync import open_disk\nopen_disk(5).reed(0)\n")
     (samples / "mypy.ini").write_text(MYPY)
     try:
-        for checker in (["mypy", "--config-file=mypy.ini", "wrong.py"], [*PYRIGHT, "wrong.py"]):
+        for checker in ([*CHECK_BY_MYPY, "wrong.py"], [*PYRIGHT, "wrong.py"]):
             found = check_types(samples, *checker)
             assert "reed" in found
             assert "5" in found or "int" in found

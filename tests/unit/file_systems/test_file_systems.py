@@ -171,6 +171,23 @@ async def test_a_folder_lists_all_that_is_in_it(files):
     assert not {".", ".."} & set(root)
 
 
+async def test_a_folder_that_is_too_long_is_no_shorter_folder(made, files, monkeypatch):
+    package = "aero_browser_disk.file_systems"
+    monkeypatch.setattr(f"{package}.ext._MAX_FOLDER_BYTES", 4096)
+    monkeypatch.setattr(f"{package}.iso9660._MAX_FOLDER_BYTES", 4096)
+    monkeypatch.setattr(f"{package}.ntfs._MAX_BUFFERS", 8)
+    if made[1].startswith(("FAT", "exFAT")):  # theirs cannot be longer than what is read
+        assert len((await files.list("/1/many")).entries) == images.MANY
+        return
+    with pytest.raises(DamagedFileSystemError, match="a folder has"):
+        await files.list("/1/many")
+    if made[1] != "NTFS":  # its names are searched by their order
+        with pytest.raises(DamagedFileSystemError, match="a folder has"):
+            await files.stat("/1/many/nothing")
+        with pytest.raises(DamagedFileSystemError, match="a folder has"):
+            await files.path("/1/many/nothing").exists()
+
+
 async def test_the_extents_of_a_file_are_where_its_bytes_are(made, files):
     data = made[0].read_bytes()
     extents = await files.extents("/1/big.bin")
