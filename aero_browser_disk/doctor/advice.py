@@ -101,8 +101,14 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy.",
     "silent": "The server accepts the request and does not respond in time: it hangs, or a "
     "firewall drops the traffic.",
-    "cors": "The server responds, but does not allow this page to read its responses. If the "
-    "server is not yours, an image service can relay it ([relay.servers] in its configuration).",
+    "cors": "The server responds, but does not allow this page to read its responses. If its "
+    "CORS headers are right, it compresses them: browsers show nothing of a compressed range. If "
+    "the server is not yours, an image service can relay it ([relay.servers] in its "
+    "configuration).",
+    "maybe-compressed": "Most likely the server compresses the image: browsers show nothing of a "
+    "range that is compressed. The page cannot tell, because Content-Encoding is not among the "
+    "exposed headers. Otherwise the connection closes without a response, or the response to GET "
+    "lacks the CORS headers that the one to HEAD has.",
     "cut-off": "The connection closes in the middle of a response: a crash, a time-out of a "
     "proxy, or a wrong Content-Length.",
     "wants-credentials": "The server does not let everybody read this image.",
@@ -170,6 +176,7 @@ _REMEDIES: Final[Mapping[str, Mapping[str, str]]] = {
     "multipart": _RANGES,
     "content-range-wrong": _RANGES,
     "compressed": _NO_COMPRESSION,
+    "maybe-compressed": _NO_COMPRESSION,
     "content-range-unreadable": _EXPOSE,
     "size-unknown": _RANGES,
     "length-wrong": _NO_COMPRESSION,

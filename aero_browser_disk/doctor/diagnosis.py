@@ -85,7 +85,10 @@ async def diagnose(
     timeout_s: float = 10.0,
     platform: Platform | None = None,
 ) -> Diagnosis:
-    """Examines an address as a page would, and returns what it found. Downloads at most 1 MiB.
+    """Examines an address as a page would, and returns what it found. Reads at most 1 MiB.
+
+    Of a response that it ends early, because a server sends the whole image instead of a range,
+    sockets and browser may have taken a few MiB more.
 
     `allow_remote` is the user's consent, as in `open_disk`; raises `RemoteImagesDisabledError`
     without it. In a browser the page is the one that this runs in. Elsewhere `origin` names a page
@@ -233,7 +236,8 @@ class _Examination:
                 return self._fail("compressed", f"the response is compressed ({head.coding})")
             if error.reason.startswith("nothing came"):
                 return self._fail("silent", f"HEAD works, but for GET {error.reason}")
-            return self._fail("cut-off", "HEAD works, but GET ends without a response")
+            what = "HEAD works, but GET ends without a response"
+            return self._fail("cut-off" if self._page is None else "maybe-compressed", what)
         if error.reason.startswith("nothing came"):
             return self._fail("silent", error.reason)
         if self._page is not None and await self._prober.responds():

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 ContentRangeFault = Literal["right", "shifted", "missing", "malformed", "wrong-size", "no-size"]
 Coding = Literal["none", "gzip", "gzip-lie"]
-Cors = Literal["full", "credentials", "hidden", "none"]
+Cors = Literal["full", "documented", "credentials", "hidden", "none"]
 Validators = Literal["both", "etag", "last-modified", "weak", "changing", "none"]
 
 
@@ -68,6 +68,7 @@ class Behaviour:
     """`changing` sends another ETag and date with each response; `weak` a weak ETag and no date."""
     cors: Cors = "full"
     """`full`: any origin, all headers readable. `credentials`: the asking origin, with cookies.
+    `documented`: any origin, and only the headers readable that the guide asks for.
     `hidden`: no header is exposed. `none`: nothing of CORS."""
     corp: str | None = "cross-origin"
     """`Cross-Origin-Resource-Policy`."""

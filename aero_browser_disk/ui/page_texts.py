@@ -111,6 +111,7 @@ SAMPLES_OFF = (
     "address, what you read, and when."
 )
 SAMPLES_ON = "{host} has some. Press the button to load its list."
+SAMPLES_FAILED = "{host} did not send its list. Press the button to try again."
 SAMPLES_SHOWN = "From {host}. Choose one to open it."
 SAMPLES_NONE = "{host} has none."
 

@@ -48,13 +48,24 @@ def boot_part(info: DiskInfo | None) -> Part:
     }
 
 
-def samples_part(catalog: str, images: Sequence[CatalogImage] | None, *, remote: bool) -> Part:
-    """The images of the service that the page was given; none before it is asked."""
+def samples_part(
+    catalog: str,
+    images: Sequence[CatalogImage] | None,
+    *,
+    remote: bool,
+    has_failed: bool = False,
+) -> Part:
+    """The images of the service that the page was given; none before it is asked.
+
+    `has_failed`: it was asked and has not sent its list.
+    """
     host = _host(catalog)
     if not host:
         return {"shown": False, "hint": "", "isAsked": False, "disabled": True, "images": []}
     if images is None:
         hint = texts.SAMPLES_ON if remote else texts.SAMPLES_OFF
+        if has_failed and remote:
+            hint = texts.SAMPLES_FAILED
     else:
         hint = texts.SAMPLES_SHOWN if images else texts.SAMPLES_NONE
     return {

@@ -43,6 +43,8 @@ class PanelState:
     kept_url: str = ""
     catalog: str = field(default="", repr=False)
     samples: tuple[CatalogImage, ...] | None = None
+    samples_failed: bool = False
+    examining: bool = False
     phase: Phase = "closed"
     local: str = ""
     overlay: str = ""
@@ -91,11 +93,20 @@ class Panel:
 
     def set_catalog(self, url: str) -> None:
         """Sets the address of a service that has samples. It is asked only when the user does."""
-        self._change(catalog=url, samples=None)
+        self._change(catalog=url, samples=None, samples_failed=False)
 
     def catalog_shown(self, images: tuple[CatalogImage, ...]) -> None:
         """The service has sent its list."""
-        self._change(samples=images, error=None)
+        self._change(samples=images, samples_failed=False, error=None)
+
+    def catalog_failed(self, error: DiskError) -> None:
+        """The service has not sent its list."""
+        self.failed(error)
+        self._change(samples_failed=True)
+
+    def examining(self, is_under_way: bool) -> None:
+        """The doctor's examination of the address has begun, or is over."""
+        self._change(examining=is_under_way)
 
     # ── what happens to the image ─────────────────────────────────────────────────────────────────
 
@@ -149,6 +160,8 @@ class Panel:
             kept_url=self.state.kept_url,
             catalog=self.state.catalog,
             samples=self.state.samples,
+            samples_failed=self.state.samples_failed,
+            examining=self.state.examining,
         )
 
     # ── what the worker asks ──────────────────────────────────────────────────────────────────────
@@ -198,7 +211,7 @@ class Panel:
         is_open = state.phase == "open"
         return {
             "phase": state.phase,
-            "busy": state.phase == "opening" or state.reading or _in_flight(state.stats),
+            "busy": self._is_busy() or _in_flight(state.stats),
             "remote": {"checked": state.remote, "disabled": False, "hint": self._remote_hint()},
             "url": {
                 "value": self._shown_url(),
@@ -235,7 +248,12 @@ class Panel:
             ),
             "files": files_part(is_open=is_open),
             "boot": boot_part(state.info if is_open else None),
-            "samples": samples_part(state.catalog, state.samples, remote=state.remote),
+            "samples": samples_part(
+                state.catalog,
+                state.samples,
+                remote=state.remote,
+                has_failed=state.samples_failed,
+            ),
             "settings": self.settings.view(),
             "remembered": self.remembered(),
             "texts": texts.FIXED | page_texts.FIXED,
@@ -312,16 +330,26 @@ class Panel:
             if state.last_read:
                 return texts.READ.format(length=format_bytes(state.last_read[1]), name=name)
             return texts.OPEN.format(name=name, size=format_bytes(state.info.size))
-        if state.error:
+        return self._status_of_closed()
+
+    def _status_of_closed(self) -> str:
+        if self.state.examining:
+            return texts.EXAMINING
+        if self.state.error:
             return texts.NOT_OPEN
         return self._why_not_open() or texts.READY
 
+    def _is_busy(self) -> bool:
+        state = self.state
+        is_examining = state.examining and state.phase != "open"
+        return state.phase == "opening" or state.reading or is_examining
+
     def _tone(self) -> str:
         state = self.state
+        if self._is_busy():
+            return "busy"
         if state.error:
             return "bad"
-        if state.phase == "opening" or state.reading:
-            return "busy"
         return "good" if state.phase == "open" else "idle"
 
     def _error(self) -> dict[str, str] | None:

@@ -103,14 +103,18 @@ class PanelSession:
             images = await fetch_catalog(url, http, allow_remote=remote)
             self._panel.catalog_shown(tuple(images))
         except DiskError as error:
-            self._panel.failed(error)
+            self._panel.catalog_failed(error)
         return await self.view()
 
     async def diagnose(self) -> View:
         """The user wants to know whether, or why not, the address can be streamed."""
-        found = await diagnose(
-            self._panel.url, allow_remote=self._panel.remote, platform=await self._platform()
-        )
+        self._panel.examining(True)
+        try:
+            found = await diagnose(
+                self._panel.url, allow_remote=self._panel.remote, platform=await self._platform()
+            )
+        finally:
+            self._panel.examining(False)
         return diagnosis_view(found)
 
     async def choose_setting(self, name: str, choice: str) -> View:

@@ -8,13 +8,14 @@ import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
 from aero_browser_disk.testing.site_server import SiteServer
 from building.site import build_site
 from lib.image_service import CATALOG_ROUTE, ImageService
 from lib.page_headers import page_headers
-from lib.project import BIOS, CACHE, GRUB_RESCUE_IMAGE, ROOT, VGA_BIOS
+from lib.project import BIOS, CACHE, GRUB_RESCUE_IMAGE, VGA_BIOS
 from samples.boot_profiles import offer_boot_profile
 from samples.boot_traces import GRUB_TRACE, debian_trace
 from samples.debian_image import DebianImageError, make_debian_image
@@ -59,15 +60,24 @@ def main() -> int:
     except DebianImageError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    build_site(ROOT / "dist", documented=True)
+    # A folder of its own: a build, or another demo, would replace what this one serves from dist/.
+    with TemporaryDirectory(prefix="aero-disk-demo-") as folder:
+        return serve(options, images, traces, Path(folder, "site"))
+
+
+def serve(
+    options: argparse.Namespace, images: list[Path], traces: dict[str, Path], built: Path
+) -> int:
+    """Builds the page in `built` and serves it and the images, or checks that it works."""
+    build_site(built, documented=True)
     if can_boot(options.bios, options.vga_bios):
-        write_emulator(ROOT / "dist", options.bios, options.vga_bios)
+        write_emulator(built, options.bios, options.vga_bios)
     else:
         wanted = f"{BIOS.name} and {VGA_BIOS.name} of SeaBIOS (Debian's package seabios)"
         print(f"demo: nothing boots: name {wanted} by --bios, --vga-bios", file=sys.stderr)
     with ExitStack() as stack:
         site = stack.enter_context(
-            SiteServer(ROOT / "dist", host=options.host, port=options.port, headers=page_headers())
+            SiteServer(built, host=options.host, port=options.port, headers=page_headers())
         )
         origins = ("*",) if is_wildcard(options.host) else origins_of(site)
         service = stack.enter_context(ImageService(images[0].parent, options.host, origins))

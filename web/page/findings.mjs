@@ -22,13 +22,16 @@ export function wireDoctor(session) {
     const { signal } = (underWay = new AbortController());
     box.setAttribute("aria-busy", "true");
     try {
-      const found = await session.worker.call("panel.diagnose", {}, signal);
+      const finding = session.worker.call("panel.diagnose", {}, signal);
+      session.look(); // shows that it has begun, which may take a while
+      const found = await finding;
       shownFor = session.view?.url.value ?? "";
       box.replaceChildren(...build(found));
     } catch (error) {
       if (!signal.aborted) session.report(error);
     } finally {
       box.removeAttribute("aria-busy");
+      session.look();
     }
   });
 

@@ -73,11 +73,11 @@ export class PageSession {
   async act(operation, values = {}) {
     this.#defect = null;
     const responding = this.call(operation, values);
-    this.#look(); // at once, to show that it has begun
+    this.look(); // at once, to show that it has begun
     try {
       return await responding;
     } catch (error) {
-      await this.#look();
+      await this.look();
       if (!this.view?.error) this.report(error);
       return null;
     }
@@ -118,7 +118,8 @@ export class PageSession {
     for (const draw of this.#drawers) draw(shown, { editing: this.#editsUnderWay > 0 });
   }
 
-  async #look() {
+  /** Draws the panel as it is now. */
+  async look() {
     if (!this.view) return;
     try {
       await this.call("panel.view");
@@ -137,7 +138,7 @@ export class PageSession {
     }
     this.#polledBusy = Boolean(isBusy);
     this.#poll = setTimeout(async () => {
-      await this.#look();
+      await this.look();
       this.#poll = null;
       this.#keepLooking();
     }, isBusy ? BUSY_MS : OPEN_MS);

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from aero_browser_disk.doctor.advice import EXPOSED
 from aero_browser_disk.doctor.diagnosis import Diagnosis, diagnose
 from aero_browser_disk.errors import RemoteImagesDisabledError
 from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.cpython import cpython_platform
+from aero_browser_disk.testing.image_response import DOCUMENTED_HEADERS
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from lib.project import ROOT
 from support.prepared import prepared_files
 
 PAGE = "https://app.example.com"
@@ -69,6 +72,15 @@ async def test_a_good_host_has_no_fault(server: ImageServer, look: Any) -> None:
     ]
 
 
+async def test_the_headers_that_the_guide_asks_for_suffice(server: ImageServer, look: Any) -> None:
+    guide = (ROOT / "web" / "guide" / "servers.md").read_text()
+    assert f"Access-Control-Expose-Headers: {DOCUMENTED_HEADERS}\n" in guide
+    assert DOCUMENTED_HEADERS == EXPOSED
+    server.behaviour = Behaviour(cors="documented")
+    found = await look(server.url("disk.img"))
+    assert levels(found, "fails") == levels(found, "note") == []
+
+
 # What a server does wrong, and what the doctor calls it.
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("ranges-ignored", {"ignore_range": True}),
@@ -82,6 +94,9 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("redirected", {"status": 304}),
     ("compressed", {"coding": "gzip"}),
     ("compressed", {"coding": "gzip-lie"}),
+    ("maybe-compressed", {"coding": "gzip", "cors": "documented"}),
+    ("maybe-compressed", {"coding": "gzip-lie", "cors": "documented"}),
+    ("maybe-compressed", {"coding": "gzip", "cors": "documented", "ignore_range": True}),
     ("compressed", {"coding": "gzip", "ignore_range": True}),
     ("content-range-unreadable", {"content_range": "missing"}),
     ("content-range-unreadable", {"cors": "hidden"}),
