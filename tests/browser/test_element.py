@@ -160,9 +160,8 @@ def test_a_wrong_bios_is_an_error_on_the_page(
 
 
 def test_a_disk_that_does_not_open_says_why_and_is_tried_again(
-    page: Page, elements: SiteServer, folder: Path, images: ImageServer, console: Console
+    page: Page, elements: SiteServer, folder: Path, images: ImageServer
 ) -> None:
-    console.expect("404")
     show(page, elements, folder, images.url("rescue.img"))
     two = page.locator("#two")
     page.evaluate("two.setAttribute('src', two.getAttribute('src') + '.missing')")
