@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 Wait = Callable[[Coroutine[Any, Any, Result]], Result]
 
 DISK_FILE = "disk.img"
-"""The name of the file that is the whole disk, beside the folders of the volumes."""
+"""The name of the file that is the whole disk, next to the folders of the volumes."""
 
 _FORMATS = {
     "volume": stat.S_IFDIR,
@@ -37,8 +37,8 @@ class MountedDisk:
     """The operations of a read-only file system, for `mfusepy.FUSE`; called by its threads.
 
     `wait` runs a coroutine on the event loop of the disk and returns its result. What the disk or
-    its server cannot do is EIO, and `warn` is told why. Links that would lead out of their volume
-    end at its root.
+    its server cannot do is EIO, and `warn` gets the reason. Links that would lead out of their
+    volume end at its root.
     """
 
     use_ns = True  # how mfusepy wants times

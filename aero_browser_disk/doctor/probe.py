@@ -64,8 +64,8 @@ class Prober:
     ) -> ProbeResult:
         """The response, and of its body at most `max_bytes` and one chunk.
 
-        `path` names a file beside the image. Raises `NetworkError` when none came, or none that the
-        page may read.
+        `path` names a sidecar file of the image. Raises `NetworkError` when none came, or none that
+        the page may read.
         """
         self.requests += 1
         address = self._address

@@ -101,7 +101,7 @@ async def open_layout(
         raise UnsupportedImageError(
             PREPARED.name,
             PREPARED.title,
-            "Its chunks are in files beside its manifest: open its address or its path.",
+            "Its chunks are in files next to its manifest: open its address or its path.",
         )
     if name == QCOW2.name:
         return await Qcow2Layout.open(source, backing)

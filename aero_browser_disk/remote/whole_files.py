@@ -1,4 +1,4 @@
-"""Whole files of a server, each in one plain GET: an address, and the files beside it."""
+"""Whole files of a server, each in one plain GET: an address, and the files next to it."""
 
 from __future__ import annotations
 

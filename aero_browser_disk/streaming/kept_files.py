@@ -30,7 +30,7 @@ class KeptFiles:
 
     def __init__(self, file: File) -> None:
         self._file: File | None = file
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._extents: dict[bytes, tuple[int, int]] = {}
         self._manifest: bytes | None = None
         self._manifests: dict[bytes, None] = {}
         self._stop = len(_MAGIC)
@@ -58,12 +58,12 @@ class KeptFiles:
 
     def get(self, digest: bytes) -> bytes | None:
         """The bytes with that SHA-256, if they were kept and are whole."""
-        place = self._places.get(digest)
-        if place is None or self._file is None:
+        extent = self._extents.get(digest)
+        if extent is None or self._file is None:
             return None
-        data = bytearray(place[1])
+        data = bytearray(extent[1])
         try:
-            self._file.read_into(data, place[0])
+            self._file.read_into(data, extent[0])
         except StorageError:
             return None
         return bytes(data) if hashlib.sha256(data).digest() == digest else None
@@ -71,7 +71,7 @@ class KeptFiles:
     def keep(self, kind: int, data: bytes) -> None:
         """Keeps a file; a manifest becomes the current one."""
         digest = hashlib.sha256(data).digest()
-        if kind == DOCUMENT and digest in self._places:
+        if kind == DOCUMENT and digest in self._extents:
             return
         if kind == MANIFEST and self._manifest == digest:
             return
@@ -93,7 +93,7 @@ class KeptFiles:
             self._file = None
 
     def _clear(self, file: File) -> None:
-        self._places.clear()
+        self._extents.clear()
         self._manifests.clear()
         self._manifest, self._stop = None, len(_MAGIC)
         file.truncate(len(_MAGIC))
@@ -116,7 +116,7 @@ class KeptFiles:
             self._note(kind, digest, begin, length)
 
     def _note(self, kind: int, digest: bytes, begin: int, length: int) -> None:
-        self._places[digest] = begin, length
+        self._extents[digest] = begin, length
         if kind == MANIFEST:
             self._manifest = digest
             self._manifests[digest] = None

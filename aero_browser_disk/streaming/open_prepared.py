@@ -194,7 +194,7 @@ def _parts(image: PreparedImage, bundle: BootBundle | None, block_size: int) -> 
 async def _fitting_profile(
     options: RemoteSettings, image: PreparedImage, folder: CacheFolder
 ) -> BootProfile | None:
-    """The boot profile to use beside the bundle; one of another version gets a notice."""
+    """The boot profile to use with the bundle; one of another version gets a notice."""
     given = options.read_profile()
     profile = await folder.load_profile() if options.boot_profile == "auto" else given
     version = image.version

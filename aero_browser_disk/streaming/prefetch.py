@@ -55,15 +55,15 @@ def _runs_by_first_use(blocks: Sequence[int], max_blocks: int) -> list[range]:
 
 
 class BundleReplay:
-    """Fetches the parts of a boot bundle in their order, at most `most` at a time.
+    """Fetches the parts of a boot bundle in their order, at most `max_requests` at a time.
 
     Later parts would only take the link from those that the boot needs now. Parts whose blocks are
     all cached are passed over.
     """
 
-    def __init__(self, parts: Iterable[PackedBlocks], most: int = 2) -> None:
+    def __init__(self, parts: Iterable[PackedBlocks], max_requests: int = 2) -> None:
         self._parts = deque(parts)
-        self._most = most
+        self._max_requests = max_requests
         self._under_way = 0
 
     def is_done(self) -> bool:
@@ -71,7 +71,7 @@ class BundleReplay:
         return not self._parts
 
     def next_run(self, is_missing: IsMissing) -> PackedBlocks | None:
-        while self._parts and self._under_way < self._most:
+        while self._parts and self._under_way < self._max_requests:
             part = self._parts.popleft()
             if any(map(is_missing, part.blocks)):
                 return PackedBlocks(part.blocks, partial(self._load, part))

@@ -93,8 +93,8 @@ async def pack_image(
 ) -> Packed:
     """Writes the disk to `folder` as a prepared image; the manifest appears last, as a whole.
 
-    `reached` is told how many bytes of the disk are done. The same disk, options and version of
-    Zstandard give the same bytes. What the folder has already is not written again, and what was
+    `reached` is called with the bytes of the disk that are done. The same disk, options and version
+    of Zstandard give the same bytes. What the folder has already is not written again, and what was
     packed at the same level is not packed again. Raises `InvalidOptionError`,
     `UnsupportedImageError` where this Python has no Zstandard, `StorageError`, and what reading the
     disk raises.

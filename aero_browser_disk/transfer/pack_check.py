@@ -60,8 +60,8 @@ async def check_image(
 ) -> Checked:
     """Reads every file of an image and compares the whole with its version.
 
-    `reached` is told how many bytes of the disk are done. Raises `DamagedImageError` and what the
-    files raise where the table itself cannot be read.
+    `reached` is called with the bytes of the disk that are done. Raises `DamagedImageError` and
+    what the files raise where the table itself cannot be read.
     """
     manifest = layout.manifest
     version = ContentVersion(manifest.size, manifest.chunk_size)

@@ -184,7 +184,7 @@ _ERROR_TEXTS: dict[type[errors.DiskError], str] = {
     errors.RemoteImagesDisabledError: "Turn on “Use remote image” first. The image’s server "
     "will see your IP address, what you read, and when.",
 }
-_RECOVER = "Close it and press “Recover” beside it in the list, which saves what is intact."
+_RECOVER = "Close it and press “Recover” next to it in the list, which saves what is intact."
 
 
 def error_texts(error: errors.DiskError) -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_two_machines_on_a_page_each_with_its_consent(
     for element in (one, two):
         expect(element.get_by_role("group")).to_contain_text(images.url("").rstrip("/"))
     assert violations(page) == []
-    assert images.requests == [], "nothing leaves the browser unasked"
+    assert images.requests == [], "nothing leaves the browser without consent"
 
     press(one, "Load the disk")
     expect(screen(one)).to_contain_text(MENU, timeout=BOOT_TIMEOUT_MS)

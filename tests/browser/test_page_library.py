@@ -213,7 +213,7 @@ def test_a_damaged_disk_says_what_is_lost_and_its_rest_is_recovered(panel: Panel
     panel.expect_digest(hashlib.sha256(b"\x81" * 4096).hexdigest())
     panel.read_range("2 MiB", "4096")
     affected = "'work' is damaged (bytes 2,097,152 to 2,101,248)"
-    told = ("Nothing was changed or deleted", "press “Recover” beside it in the list")
+    told = ("Nothing was changed or deleted", "press “Recover” next to it in the list")
     panel.expect_error("The disk is damaged", affected, *told)
     panel.close.click()
 

@@ -13,7 +13,7 @@ from ...errors import IntegrityError, SourceError
 
 DIGEST_LENGTH: Final = 32
 FILES_FOLDER: Final = "chunks"
-"""The folder beside the manifest that has all files that are named by their digest."""
+"""The folder next to the manifest with all files that are named by their digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class StoredFiles(Protocol):
     async def read(self, file: StoredFile) -> bytes:
         """The bytes at the name of `file`: at most one more than it should have, not yet proved.
 
-        Raises what the place raises where there is none.
+        Raises what the source raises if there is none.
         """
 
 
@@ -53,7 +53,7 @@ async def read_proved(files: StoredFiles, file: StoredFile, offset: int) -> byte
     """The bytes of a file, which are what its name says.
 
     Raises `IntegrityError` for others, with the `offset` on the disk of what the file is for, and
-    what the place raises.
+    what the source raises.
     """
     data = await files.read(file)
     if not file.is_file(data):
