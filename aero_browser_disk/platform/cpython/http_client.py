@@ -11,7 +11,7 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Literal, TypeVar
 
-from ...errors import BrokenResponseError, InvalidResponseError, InvalidUrlError, NetworkError
+from ...errors import BrokenResponseError, InvalidUrlError, NetworkError
 from ..base import Credentials
 from ..credential_headers import without_credentials
 from ..daemon_threads import DaemonThreads
@@ -213,7 +213,7 @@ class CpythonHttp:
             if method == "GET":
                 try:
                     _check_framing(redact_url(url.plain), response.headers)
-                except InvalidResponseError:
+                except NetworkError:
                     self.drop(connection)
                     raise
             return response
@@ -229,7 +229,7 @@ def _joined(raw: HTTPResponse) -> dict[str, str]:
 
 
 def _check_framing(shown: str, headers: Mapping[str, str]) -> None:
-    """Raises `InvalidResponseError` where nobody can say which bytes are the body's.
+    """Raises `NetworkError` where nobody can say which bytes are the body's.
 
     `http.client` takes the first line of each field, and what it does not know for not there: then
     the framing of chunks would be read as content (RFC 9112 §6.3).
@@ -237,9 +237,9 @@ def _check_framing(shown: str, headers: Mapping[str, str]) -> None:
     coding = headers.get("transfer-encoding")
     if coding is not None:
         if coding.strip().lower() != "chunked":
-            raise InvalidResponseError(shown, "Transfer-Encoding", "chunked", repr(coding[:80]))
+            raise NetworkError(shown, f"it sent Transfer-Encoding: {coding[:80]!r}, not chunked")
         return
     lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
     if len(lengths) > 1 or not all(one.isascii() and one.isdigit() for one in lengths):
-        found = repr(headers["content-length"][:80])
-        raise InvalidResponseError(shown, "Content-Length", "one number", found)
+        found = headers["content-length"][:80]
+        raise NetworkError(shown, f"it sent Content-Length: {found!r}, not one number")

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from aero_browser_disk.errors import InvalidResponseError
-from aero_browser_disk.platform.cpython import CpythonHttp
+from aero_browser_disk import diagnose
+from aero_browser_disk.errors import NetworkError
+from aero_browser_disk.platform.cpython import CpythonHttp, cpython_platform
+from aero_browser_disk.testing.behaviour import Behaviour
+from aero_browser_disk.testing.image_server import ImageServer
 
 
 @contextmanager
@@ -68,7 +71,7 @@ CHUNKED = b"4\r\nbody\r\n0\r\n\r\n"
     ],
 )
 async def test_a_body_without_known_ends_is_refused(head, body, what):
-    with pytest.raises(InvalidResponseError, match=what):
+    with pytest.raises(NetworkError, match=what):
         await body_of(head, body)
 
 
@@ -83,6 +86,15 @@ async def test_a_body_without_known_ends_is_refused(head, body, what):
 )
 async def test_a_body_with_known_ends_is_read(head, body):
     assert await body_of(head, body) == b"body"
+
+
+async def test_the_doctor_says_so(tmp_path):
+    platform = cpython_platform(tmp_path)
+    with ImageServer({"disk.img": bytes(70_000)}) as server:
+        server.behaviour = Behaviour(headers=(("Transfer-Encoding", "gzip"),))
+        found = await diagnose(server.url("disk.img"), allow_remote=True, platform=platform)
+    await platform.http.close()
+    assert any(finding.level == "fails" for finding in found.findings)
 
 
 async def test_the_lines_of_a_field_are_a_list():
