@@ -221,9 +221,7 @@ def _check_tls(options: ServerOptions) -> None:
 
 def _authorities(configuration: Configuration, urls: SignedUrls | None) -> list[Authority]:
     options = configuration.authorization
-    authorities: list[Authority] = []
-    if urls is not None:
-        authorities.append(urls)
+    authorities: list[Authority] = [] if urls is None else [urls]
     if options.jwt is not None:
         authorities.append(_bearer_tokens(options.jwt))
     if options.proxy_identity is not None:

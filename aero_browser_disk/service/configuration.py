@@ -90,17 +90,13 @@ class ServerOptions(Section):
         return value
 
     @model_validator(mode="after")
-    def _has_whole_tls(self) -> Self:
+    def _fits_together(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_authorities and not self.tls_certificate:
             raise ValueError("tls_client_authorities needs tls_certificate and tls_key")
         if self.kind == "uvicorn" and self.http == "2":
             raise ValueError('http = "2" needs kind = "granian": uvicorn has no HTTP/2')
-        return self
-
-    @model_validator(mode="after")
-    def _has_plain_unix_socket(self) -> Self:
         if self.unix_socket is not None and self.tls_certificate is not None:
             raise ValueError("unix_socket has no TLS")
         if self.unix_socket is None and "unix:" in self.trusted_proxies:

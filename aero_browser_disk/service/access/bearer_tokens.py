@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jwt
@@ -66,7 +66,9 @@ class BearerTokens:
         scopes = _scopes(claims)
         # Uploads need an owner, whom only the subject identifies from one token to the next.
         may_upload = self._options.upload_scope in scopes and bool(claims.get("sub"))
-        grant = Grant(f"token:{who}", self._images(scopes), EVERY_ACTION, may_upload)
+        prefix = f"{self._options.scope}:"
+        images = frozenset(s.removeprefix(prefix) for s in scopes if s.startswith(prefix))
+        grant = Grant(f"token:{who}", images, EVERY_ACTION, may_upload)
         return min(until, ends), grant
 
     async def _claims(self, token: str) -> dict[str, Any]:
@@ -103,11 +105,6 @@ class BearerTokens:
             options={"require": ["exp", "iss", "aud"]},
         )
         return claims
-
-    def _images(self, scopes: Iterable[str]) -> frozenset[str]:
-        """The images that its scopes name."""
-        prefix = f"{self._options.scope}:"
-        return frozenset(text.removeprefix(prefix) for text in scopes if text.startswith(prefix))
 
 
 def _scopes(claims: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import re
 import time
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -39,10 +39,7 @@ class SigningKeys:
     """Secrets by key id. `current` signs; all of them verify, which is what makes rotation safe."""
 
     current: str
-    keys: Mapping[str, bytes]
-
-    def __repr__(self) -> str:
-        return f"SigningKeys(current={self.current!r})"
+    keys: Mapping[str, bytes] = field(repr=False)
 
 
 def read_signing_keys(file: Path) -> SigningKeys:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final
 
@@ -24,12 +23,6 @@ from .exchange import Exchange
 _METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE"))
 # A range in page cache takes under a millisecond, a whole image on a slow link hours.
 _DURATIONS_S: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class _OfRoute:
-    bytes: Counter
-    durations: Histogram
 
 
 class Metrics:
@@ -65,7 +58,9 @@ class Metrics:
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
         # Looking up labels takes longer than counting. There are few combinations.
-        self._of_route = lru_cache(128)(self._find_of_route)
+        self._of_route = lru_cache(128)(
+            lambda route: (self._bytes.labels(route), self._durations.labels(route))
+        )
         self._of_response = lru_cache(1024)(self._requests.labels)
         self._of_result = lru_cache(16)(self._ranges.labels)
 
@@ -81,20 +76,17 @@ class Metrics:
         route, result = exchange.request.route or "none", exchange.record.range_result
         method = exchange.request.method if exchange.request.method in _METHODS else "other"
         requests = self._of_response(route, method, str(exchange.record.status or 0))
-        of_route = self._of_route(route)
+        bytes_of_route, durations = self._of_route(route)
         of_result = None if result is None else self._of_result(result)
 
         def count(body_bytes: int, took_s: float) -> None:
             requests.inc()
-            of_route.bytes.inc(body_bytes)
-            of_route.durations.observe(took_s)
+            bytes_of_route.inc(body_bytes)
+            durations.observe(took_s)
             if of_result is not None:
                 of_result.inc()
 
         return count
-
-    def _find_of_route(self, route: str) -> _OfRoute:
-        return _OfRoute(self._bytes.labels(route), self._durations.labels(route))
 
     def store_error(self, kind: str) -> None:
         """Counts a failure of the store: `failed` or `changing`."""

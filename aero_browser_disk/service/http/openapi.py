@@ -29,12 +29,8 @@ _ALWAYS: Final = {
     500: "The service failed.",
     503: "The store does not respond, or the image is being written.",
 }
-_CONDITION: Final = {
-    "name": "If-None-Match",
-    "in": "header",
-    # Of any form: what is no list of tags matches nothing.
-    "schema": {"type": "string"},
-}
+# Of any form: what is not a list of tags matches nothing.
+_CONDITION: Final = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
 _Model = tuple[type[BaseModel], JsonSchemaMode]
 
 

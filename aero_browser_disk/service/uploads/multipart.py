@@ -6,7 +6,7 @@ Every call blocks; raises `StoreError` when the bucket fails.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,19 +95,14 @@ class Multipart:
 
     def abort(self, key: str, multipart_id: str) -> None:
         """Discards the parts; does nothing if that was done already."""
-        try:
-            with _errors_mapped():
-                self._client.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
-        except UploadGoneError:
-            return
+        with suppress(UploadGoneError), _errors_mapped():
+            self._client.abort_multipart_upload(**self._at(key), UploadId=multipart_id)
 
     def size(self, key: str) -> int | None:
         """Bytes of the object, None when it is not there."""
-        try:
-            with _errors_mapped():
-                return int(self._client.head_object(**self._at(key))["ContentLength"])
-        except UploadGoneError:
-            return None
+        with suppress(UploadGoneError), _errors_mapped():
+            return int(self._client.head_object(**self._at(key))["ContentLength"])
+        return None
 
     def remove(self, key: str) -> None:
         """Removes the object; does nothing if it is not there."""
