@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BootPage, copy_with_emulator
 from lib.image_service import ImageService
 from lib.project import GRUB_RESCUE_IMAGE
 from samples.emulator import can_boot
+from support.prepared import files_of, pack
 
 HOST = "127.0.0.1"
 MENU = "GNU GRUB"
@@ -90,6 +94,32 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         machine.press("Resume")
         expect(machine.failure).to_contain_text("belongs to another disk")
         machine.expect_state("off")
+
+
+def test_a_machine_boots_from_a_prepared_image_on_a_server_without_ranges(
+    boot_site: SiteServer, image: Path, page: Page
+) -> None:
+    folder = image.parent / "prepared"
+    with ThreadPoolExecutor(1) as thread:  # in this one Playwright's loop runs
+        thread.submit(lambda: asyncio.run(pack(image, folder, level=19))).result()
+    files = files_of(folder)
+    plain = Behaviour(ignore_range=True, accept_ranges=False)
+    with ImageServer(files, behaviour=plain) as server:
+        machine = BootPage(page)
+        machine.make(boot_site.url, streamed(server.url("manifest.json")))
+        machine.press("Boot")
+        machine.expect_text(MENU)
+        machine.page.locator(".boot-screen").focus()
+        machine.page.keyboard.press("c", delay=60)
+        machine.expect_text(PROMPT)
+        machine.type("ls (hd0)")
+        machine.expect_text("Device hd0")
+        machine.press("Switch off")
+        machine.expect_state("off")
+        assert {request.method for request in server.requests} == {"GET"}
+        assert all("range" not in request.headers for request in server.requests)
+        sent = sum(request.bytes_sent for request in server.requests)
+        assert sent <= sum(map(len, files.values())) < image.stat().st_size
 
 
 def streamed(url: str) -> dict[str, object]:
