@@ -15,6 +15,8 @@ from .access import Access
 from .remote_image import ImageVersion, RemoteImage, Traffic
 from .retry import DEFAULT_RETRY, Retries, RetryPolicy
 
+_PROGRESS = 16 << 10  # bytes; a server that stalls after each byte is not making any
+
 
 class RemoteSource:
     """A `ByteSource` of one version of an image on a server that serves ranges."""
@@ -39,9 +41,14 @@ class RemoteSource:
         data = bytearray()
         retries = Retries(self._retry, self._clock)
 
+        progressed_at = 0
+
         def deliver(_: int, chunk: memoryview) -> None:
+            nonlocal progressed_at
             data.extend(chunk)
-            retries.progress()
+            if len(data) - progressed_at >= _PROGRESS:
+                progressed_at = len(data)
+                retries.progress()
 
         async def fetch_rest() -> None:
             if offset + len(data) < stop:

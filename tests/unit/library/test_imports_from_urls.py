@@ -11,6 +11,7 @@ from aero_browser_disk import open_disk
 from aero_browser_disk.errors import (
     HttpStatusError,
     InvalidUrlError,
+    NetworkError,
     RemoteImagesDisabledError,
     SourceChangedError,
     UnsupportedImageError,
@@ -126,3 +127,12 @@ async def test_another_version_does_not_continue_an_import(library, host):
         await library.import_url(host.url("big.img"), allow_remote=True, name="big")
     anew = await library.import_url(host.url("big.img"), allow_remote=True)
     assert anew.name == "big 2"
+
+
+async def test_a_server_that_stalls_after_each_byte_is_given_up(server, checkpoints):
+    library = Library(checkpoints)
+    server.behaviour = Behaviour(stall_after=1)
+    with pytest.raises(NetworkError):
+        await library.import_url(server.url("disk.img"), allow_remote=True, timeout_s=0.05)
+    assert len(server.requests) < 20
+    server.release()
