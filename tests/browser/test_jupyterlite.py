@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
@@ -18,6 +18,7 @@ from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from building.pyodide_distribution import stock_wheel, write_distribution
 from building.wheels import build_wheel
 from lib.project import NOTEBOOK_WHEELS
+from support import file_images
 
 DISK = SyntheticImage(2 * 2**20, seed=3)
 KERNEL = "@jupyterlite/pyodide-kernel-extension"
@@ -40,6 +41,23 @@ print(file.read(32).hex(), disk.stats().storage)
 await fetch_all(disk)
 disk
 """
+
+
+# What a user types to read a table out of an image: plain calls, and the csv module.
+TABLE_CELL = """
+import piplite
+await piplite.install("aero-browser-disk")
+
+import csv
+from aero_browser_disk.sync import open_disk
+
+with open_disk({url!r}, allow_remote=True) as disk:
+    for path in disk.files.path("/1").glob("data/*.csv"):
+        with path.open("r", newline="") as file:
+            rows = list(csv.DictReader(file))
+        print(path, len(rows), sum(int(row["size"]) for row in rows), disk.stats().bytes_downloaded)
+"""
+ROWS = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +87,20 @@ def notebook_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.fixture(scope="module")
+def ext4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ext4 image with a table among other files."""
+    folder = tmp_path_factory.mktemp("ext4")
+    (folder / "tree" / "data").mkdir(parents=True)
+    (folder / "tree" / "data" / "noise.bin").write_bytes(DISK.read(0, DISK.size))
+    table = "name,size\n" + "".join(f"file {number},{number}\n" for number in range(ROWS))
+    (folder / "tree" / "data" / "table.csv").write_text(table)
+    return file_images.make_ext(folder / "ext4.img", folder / "tree", "ext4")
+
+
 @pytest.fixture
-def images() -> Iterator[ImageServer]:
-    with ImageServer({"disk.img": DISK}) as server:
+def images(ext4: Path) -> Iterator[ImageServer]:
+    with ImageServer({"disk.img": DISK, "ext4.img": ext4}) as server:
         yield server
 
 
@@ -83,18 +112,35 @@ def notebook(chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
+def run_cell(notebook: Page, site: SiteServer, cell: str) -> Locator:
+    """Opens a console that runs a cell; what it prints."""
+    query = urlencode({"kernel": "python", "execute": "1", "code": cell})
+    notebook.goto(f"{site.url}repl/index.html?{query}")
+    return notebook.locator(".jp-OutputArea-output")
+
+
 @pytest.mark.timeout(180)
 def test_a_cell_installs_it_reads_exactly_and_shows_bar_and_disk(
     notebook: Page, notebook_site: Path, images: ImageServer
 ) -> None:
-    cell = CELL.format(url=images.url("disk.img"))
-    query = urlencode({"kernel": "python", "execute": "1", "code": cell})
     with SiteServer(notebook_site, isolated=True) as site:
-        notebook.goto(f"{site.url}repl/index.html?{query}")
-        printed = notebook.locator(".jp-OutputArea-output")
+        printed = run_cell(notebook, site, CELL.format(url=images.url("disk.img")))
         exact = DISK.read(1_000_000, 32).hex()
         expect(printed.filter(has_text=exact)).to_have_text(f"{exact} opfs\n", timeout=120_000)
         expect(printed.filter(has_text="Fetching")).to_contain_text("2 MiB of 2 MiB, 100 %")
         shown = printed.filter(has_text="downloaded")
         expect(shown).to_contain_text("2 MiB (2,097,152 bytes)")
         expect(shown.locator("progress")).to_have_attribute("value", str(DISK.size))
+
+
+@pytest.mark.timeout(180)
+def test_a_cell_reads_a_table_out_of_a_streamed_ext4(
+    notebook: Page, notebook_site: Path, images: ImageServer, ext4: Path
+) -> None:
+    with SiteServer(notebook_site, isolated=True) as site:
+        printed = run_cell(notebook, site, TABLE_CELL.format(url=images.url("ext4.img")))
+        total = sum(range(ROWS))
+        line = printed.filter(has_text="/1/data/table.csv")
+        expect(line).to_contain_text(f"/1/data/table.csv {ROWS} {total} ", timeout=120_000)
+        downloaded = int((line.text_content() or "").split()[-1])
+    assert 0 < downloaded < ext4.stat().st_size // 8
