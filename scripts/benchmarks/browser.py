@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserType, Page, sync_playwright
+from playwright.sync_api import BrowserType, Page, Playwright, sync_playwright
 
 from aero_browser_disk.testing.site_server import SiteServer
 from building.site import build_site
@@ -48,11 +48,16 @@ def build_bench_site(out: Path) -> None:
 class BenchPage:
     """The page, and the client that runs in its worker."""
 
-    def __init__(self, page: Page, site_url: str, chromium: BrowserType) -> None:
+    def __init__(self, page: Page, site_url: str, playwright: Playwright) -> None:
         self._page = page
         self._url = f"{site_url}bench/index.html"
         self.site_url = site_url
-        self.chromium = chromium
+        self.playwright = playwright
+
+    @property
+    def chromium(self) -> BrowserType:
+        """What starts another browser of this kind."""
+        return self.playwright.chromium
 
     @property
     def page(self) -> Page:
@@ -109,6 +114,6 @@ def bench_page() -> Iterator[BenchPage]:
         context = playwright.chromium.launch_persistent_context(profile, **options)
         context.set_default_timeout(CALL_TIMEOUT_MS)
         try:
-            yield BenchPage(context.pages[0], site.url, playwright.chromium)
+            yield BenchPage(context.pages[0], site.url, playwright)
         finally:
             context.close()

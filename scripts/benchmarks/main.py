@@ -24,6 +24,7 @@ from benchmarks.server import LOCAL, SHAPED, BenchServer
 from benchmarks.shared import shared
 from benchmarks.start import measure_start
 from benchmarks.v86 import Boot, boot_measures, boots_table, compare_boots
+from benchmarks.visit import measure_visits
 from benchmarks.workloads import (
     DATA,
     DATA_SIZE,
@@ -41,6 +42,7 @@ from samples.debian_image import make_debian_image
 GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
 REAL_BOOTS = "v86"
 SERVICE = "service"  # against nginx, without a browser
+VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
 THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
 
 
@@ -70,6 +72,7 @@ class Bench:
             "thinking": self._thinking,
             REAL_BOOTS: self._real_boots,
             SERVICE: self._service,
+            VISIT: self._visit,
         }
         groups[group]()
 
@@ -127,6 +130,10 @@ class Bench:
         rounds = max(1, self._repeat)
         self.measures += service_measures(4 * GIB, 2.0 if rounds == 1 else 5.0, rounds)
 
+    def _visit(self) -> None:
+        say("visits")
+        self.measures += measure_visits(self._page.playwright, self._repeat)
+
     def _compare_sequential(self, link: str, goal: float) -> None:
         runs = {
             r.client: r
@@ -180,7 +187,9 @@ def data_file() -> Path:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=(*GROUPS, REAL_BOOTS, SERVICE), default=GROUPS)
+    parser.add_argument(
+        "--only", nargs="+", choices=(*GROUPS, REAL_BOOTS, SERVICE, VISIT), default=GROUPS
+    )
     parser.add_argument("--repeat", type=int, default=3, help="of ours and the bare loop")
     parser.add_argument("--quick", action="store_true", help="each thing once")
     parser.add_argument("--out", type=Path, default=CACHE / "bench", help="where the results go")

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from building.wheels import run
 from lib.project import BUILDING, CACHE
 
+if sys.version_info >= (3, 14):
+    from compression.zstd import CompressionParameter, ZstdDict, compress
+else:
+    from backports.zstd import CompressionParameter, ZstdDict, compress
+
 COMPRESSIBLE = {
     ".css", ".html", ".json", ".map", ".mjs", ".svg", ".ts", ".mts", ".wasm", ".webmanifest", ".zip"
 }  # fmt: skip
 SMALLEST = 1024  # bytes; below that a header costs as much as is saved
+# A prefix lies before the data, and both have to be in the window.
+_WINDOW_LOG = 25
 _KEPT = CACHE / "compressed"
 
 
@@ -30,13 +39,37 @@ def write_siblings(site: Path) -> None:
 
 def brotli(data: bytes) -> bytes:
     """The data in brotli, by Node, which has it built in; kept, because it takes its time."""
-    digest = hashlib.sha256(data).hexdigest()
-    kept = _KEPT / f"{digest}.br"
+    return _kept(data, ".11.br", _make_brotli)
+
+
+def zstd(data: bytes, prefix: bytes, *, small: bool) -> bytes:
+    """The data as a frame of zstd that is read with that prefix."""
+    level = 22 if small else 3
+
+    def make(data: bytes) -> bytes:
+        options: dict[int, int] = {
+            CompressionParameter.compression_level: level,
+            CompressionParameter.window_log: _WINDOW_LOG,
+        }
+        return compress(data, options=options, zstd_dict=ZstdDict(prefix, is_raw=True).as_prefix)
+
+    return _kept(data, f".{level}.zst", make) if small else make(data)
+
+
+def _kept(data: bytes, suffix: str, make: Callable[[bytes], bytes]) -> bytes:
+    kept = _KEPT / (hashlib.sha256(data).hexdigest() + suffix)
     if not kept.exists():
         _KEPT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_KEPT) as folder:
-            plain, small = Path(folder, "plain"), Path(folder, "small")
-            plain.write_bytes(data)
-            run(["node", BUILDING / "brotli.mjs", plain, small])
-            small.rename(kept)
+            made = Path(folder, "made")
+            made.write_bytes(make(data))
+            made.rename(kept)
     return kept.read_bytes()
+
+
+def _make_brotli(data: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        plain, small = Path(folder, "plain"), Path(folder, "small")
+        plain.write_bytes(data)
+        run(["node", BUILDING / "brotli.mjs", plain, small])
+        return small.read_bytes()

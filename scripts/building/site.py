@@ -29,6 +29,11 @@ from lib.project import NODE_MODULES, ROOT, WEB, WEB_FOLDERS
 WEB_SUFFIXES = {".css", ".html", ".ico", ".svg", ".webmanifest"}
 # How a module of `web/` names one of another folder: the site has all of them in one.
 _ACROSS_FOLDERS = re.compile(rf"(?<=[\"'])\.\./(?:{'|'.join(path.name for path in WEB_FOLDERS)})/")
+_STATIC_IMPORT = re.compile(
+    r"""^(?:import|export)\b(?:[^;"'()]*\bfrom)?\s*["']\./([^"']+)["']""", re.MULTILINE
+)
+# Where a visit starts: what a page imports, and its worker.
+ENTRIES = ("aero-disk.mjs", "worker.mjs")
 # Marks a site that was built here: any other folder is somebody's own.
 WHEEL_INDEX = Path("wheels", "index.json")
 
@@ -84,6 +89,35 @@ def copy_flat(folder: Path, site: Path) -> None:
             shutil.copyfile(path, site / path.name)
 
 
+def name_all_imports(making: Making) -> None:
+    """Makes the modules that a visit starts with name all that they lead to.
+
+    A browser then asks for all of it at once, in place of a round trip for each step of the way.
+    """
+    for entry in ENTRIES:
+        path = making.site / entry
+        text = path.read_text(encoding="utf-8")
+        led_to = sorted(imported_by(making.site, entry) - {entry, *static_imports(text)})
+        lines = "".join(f'import "./{name}";\n' for name in led_to)
+        path.write_text(f"{text}\n// What these import, for the browser to see at once.\n{lines}")
+
+
+def imported_by(site: Path, entry: str) -> set[str]:
+    """The names of the modules that a module leads to by its imports, itself included."""
+    found: set[str] = set()
+    names = {entry}
+    while names:
+        name = names.pop()
+        found.add(name)
+        names |= static_imports((site / name).read_text(encoding="utf-8")) - found
+    return found
+
+
+def static_imports(text: str) -> set[str]:
+    """The names of the modules that a module's text imports before it runs."""
+    return set(_STATIC_IMPORT.findall(text))
+
+
 def write_wheels(making: Making) -> None:
     """Writes this project's wheel with its index, and Pyodide with what installs wheels."""
     site, scratch = making.site, making.scratch
@@ -98,8 +132,9 @@ def write_wheels(making: Making) -> None:
 
 def write_snapshot(making: Making) -> None:
     """Writes what Python starts from, and which wheel and snapshot belong to the modules."""
+    (source,) = (making.scratch / "wheel").glob("*.whl")
     (wheel,) = (making.site / WHEEL_INDEX.parent).glob("aero_browser_disk-*.whl")
-    write_build_module(making.site, wheel, small=making.small)
+    write_build_module(making.site, source, wheel, small=making.small)
 
 
 def write_types(making: Making) -> None:
@@ -151,6 +186,7 @@ def list_files(making: Making) -> None:
 # In this order; the last two see all the others' files.
 PARTS: tuple[Callable[[Making], None], ...] = (
     copy_web,
+    name_all_imports,
     write_wheels,
     write_snapshot,
     write_types,

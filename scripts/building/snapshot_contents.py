@@ -1,9 +1,8 @@
-"""Imports what the memory snapshot is to hold. Runs in Pyodide, once, when the snapshot is made.
+"""Imports what the memory snapshot is to hold. Runs in Pyodide, when the snapshot is made.
 
 The files of the wheel are not in a snapshot, so it holds every module that the worker can need.
 """
 
-import gc
 import importlib
 import pkgutil
 import sys
@@ -49,6 +48,3 @@ def import_all(package: str) -> None:
 import_all("aero_browser_disk")
 for name in LAZY:
     importlib.import_module(name)
-importlib.invalidate_caches()
-gc.collect()
-gc.freeze()  # what is there at the start is not looked through at each collection

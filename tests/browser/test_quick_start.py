@@ -137,7 +137,7 @@ def test_without_private_files_the_snapshot_is_fetched_each_time(
     ("response", "reason"),
     [
         ({"status": 404}, "returned status 404"),
-        ({"body": b"this is not gzip"}, "."),
+        ({"body": b"this is not zstd"}, "."),
         ({"body": b""}, "."),
     ],
     ids=["missing", "garbage", "empty"],
@@ -193,3 +193,67 @@ def test_each_start_draws_other_random_numbers_and_calls_c_at_full_speed(
     assert "snapshot" in first["from"]
     assert first["drawn"] != second["drawn"]
     assert first["trampoline"] > 0
+
+
+IMPORTS = """(site) => new Promise((resolve) => {
+  const script = `
+    const { startPython } = await import("${site}python.mjs");
+    const { pyodide, facts } = await startPython({ pyodideUrl: "${site}pyodide/", wheelUrl: null });
+    postMessage({ facts, before: true });
+    onmessage = ({ data }) => {
+      try {
+        postMessage({ value: pyodide.runPython(data) });
+      } catch (error) {
+        postMessage({ error: error.message.trim().split("\\\\n").at(-1) });
+      }
+    };
+  `;
+  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  globalThis.python = new Worker(url, { type: "module" });
+  python.onmessage = ({ data }) => resolve(data.facts);
+})"""
+RUN = """(code) => new Promise((resolve) => {
+  python.onmessage = ({ data }) => resolve(data);
+  python.postMessage(code);
+})"""
+USES_LIBRARY = """
+import csv, http.client, importlib, io, traceback, unittest.mock
+rows = list(csv.reader(io.StringIO("a,b")))
+importlib.invalidate_caches()
+import wave
+source = __import__("inspect").getsource(wave.open)
+str((rows, source.splitlines()[0]))
+"""
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_the_standard_library_is_fetched_when_something_is_imported_from_it(
+    page: Page, site: SiteServer
+) -> None:
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto(f"{site.url}manifest.json")
+    site.forget()
+    assert "snapshot" in page.evaluate(IMPORTS, site.url)["from"]
+    assert not [line for line in site.requests if "stdlib" in line]
+
+    value = page.evaluate(RUN, USES_LIBRARY)["value"]
+
+    assert value == str(([["a", "b"]], "def open(f, mode=None):"))
+    assert [line for line in site.requests if "stdlib" in line] == [
+        "GET /pyodide/python_stdlib.zip"
+    ]
+    missing = page.evaluate(RUN, "import not_there")
+    assert missing["error"] == "ModuleNotFoundError: No module named 'not_there'"
+
+
+def test_a_standard_library_that_cannot_be_fetched_is_an_error_and_asked_for_again(
+    page: Page, site: SiteServer, console: Any
+) -> None:
+    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
+    page.goto(f"{site.url}manifest.json")
+    page.evaluate(IMPORTS, site.url)
+    page.route("**/python_stdlib.zip", lambda route: route.fulfill(status=503))
+    assert "Error" in page.evaluate(RUN, "import csv")["error"]
+    page.unroute("**/python_stdlib.zip")
+
+    assert page.evaluate(RUN, "import csv; csv.__name__") == {"value": "csv"}

@@ -6,15 +6,17 @@
 /**
  * A memory snapshot of Pyodide with this package imported (see `snapshot.mjs`).
  * @typedef {object} SnapshotFacts
- * @property {string} path of the compressed files next to this module, without `.gzip` and `.brotli`
- * @property {string[]} encodings how it was compressed: `gzip`, and maybe `brotli`
+ * @property {string} path of the file next to this module; it is compressed by zstd
  * @property {number} bytes its length, not compressed
  * @property {string} head what Pyodide has in front of the memory, in base64
  * @property {number} memory bytes of the whole memory
- * @property {[number, number][]} runs where in it the snapshot's bytes go, one after the other: offset,
- *   length; all else is zero
+ * @property {[number, number, number][]} runs what is not zero in it: offset, length, and 1 if these
+ *   bytes are the snapshot's next ones, or 0 if they are WebAssembly's initial data
+ * @property {number} data bytes of the initial data, from address 0 on; the snapshot was compressed
+ *   with them as its prefix
  * @property {number} table the length of the function table
  * @property {string} check the checksum of the last run, in hex
+ * @property {number} library bytes of Python's standard library, `python_stdlib.zip`
  */
 
 /** @type {{ wheel: string | null, snapshot: SnapshotFacts | null }} */

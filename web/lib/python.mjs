@@ -23,6 +23,10 @@ import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } fro
  * @typedef {import("./snapshot.mjs").Snapshot} Snapshot
  */
 
+/** The address of an empty standard library, which is not fetched. */
+const NO_LIBRARY = "no-library:zip";
+const INPUT_OUTPUT_ERROR = 29; // in WASI's numbers, as Emscripten has them
+
 /**
  * @param {Urls} urls
  * @returns {Promise<{ pyodide: Pyodide, facts: StartFacts }>}
@@ -35,10 +39,10 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
   if (build.snapshot && !wheelUrl) {
     const opening = openSnapshot(build.snapshot);
     try {
-      const pyodide = await wake(pyodideUrl, build.snapshot, opening);
-      const { kept, bytes, close } = await opening;
+      const { pyodide, unpacked } = await wake(pyodideUrl, build.snapshot, opening);
+      const { kept, close } = await opening;
       close();
-      if (!kept && bytes) keepLater(build.snapshot, bytes);
+      if (unpacked) keepLater(build.snapshot, unpacked);
       return done(pyodide, { from: kept ? "kept snapshot" : "snapshot" });
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
@@ -53,25 +57,30 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
 
 /**
  * Restores Pyodide from the snapshot. Python does not run before the memory's checksum was verified.
+ * Returns the decompressed snapshot too, if it was downloaded.
  * @param {string | null} pyodideUrl
  * @param {SnapshotFacts} facts
  * @param {Promise<Snapshot>} opening
- * @returns {Promise<Pyodide>}
+ * @returns {Promise<{ pyodide: Pyodide, unpacked: Uint8Array<ArrayBuffer> | null }>}
  */
 async function wake(pyodideUrl, facts, opening) {
   let trampoline = () => {};
+  /** @type {Uint8Array<ArrayBuffer> | null} */
+  let unpacked = null;
   opening.catch(() => {}); // reported below
-  const pyodide = await load(pyodideUrl, { _loadSnapshot: headOf(facts) }, async (settings, make) => {
-    const linked = linkForPython(facts, settings);
+  const options = { _loadSnapshot: headOf(facts), stdLibURL: NO_LIBRARY };
+  const pyodide = await load(pyodideUrl, options, async (settings, make) => {
+    const { linked, dataOf } = linkForPython(facts, settings);
     const module = await make(settings);
     linked();
     trampoline = trampolineOf(module);
-    restoreMemory(facts, await opening, module);
+    unpacked = restoreMemory(facts, await opening, module, dataOf());
+    fetchLibraryWhenRead(module, urlOfPyodide(pyodideUrl, "python_stdlib.zip"), facts.library);
     return module;
   });
   trampoline();
   pyodide.pyimport("random").seed(); // or every start from this snapshot draws the same numbers
-  return pyodide;
+  return { pyodide, unpacked };
 }
 
 /**
@@ -96,8 +105,7 @@ async function install(pyodideUrl, wheel) {
  * @returns {Promise<Pyodide>}
  */
 async function load(pyodideUrl, options, making = (settings, make) => make(settings)) {
-  const urlOf = (/** @type {string} */ name) =>
-    pyodideUrl ? new URL(name, pyodideUrl).href : urlOfFile(`pyodide/${name}`);
+  const urlOf = (/** @type {string} */ name) => urlOfPyodide(pyodideUrl, name);
   const compiled = compileFile(urlOf("pyodide.asm.wasm"));
   const factory = importFile(urlOf("pyodide.asm.mjs"));
   const failed = Promise.all([compiled, factory]).then(() => new Promise(() => {})); // never resolves
@@ -118,6 +126,14 @@ async function load(pyodideUrl, options, making = (settings, make) => make(setti
 }
 
 /**
+ * @param {string | null} pyodideUrl
+ * @param {string} name of one of Pyodide's files
+ */
+function urlOfPyodide(pyodideUrl, name) {
+  return pyodideUrl ? new URL(name, pyodideUrl).href : urlOfFile(`pyodide/${name}`);
+}
+
+/**
  * Makes Pyodide use a module that is already being compiled, instead of fetching and compiling it. No
  * setting does that and leaves the module's private imports to Pyodide.
  * @param {string} wasmUrl
@@ -127,8 +143,10 @@ function handOver(wasmUrl, compiled) {
   const { fetch: plainFetch } = self;
   const { instantiateStreaming } = WebAssembly;
   /** @type {(source: any, options?: any) => Promise<any>} */
-  const fetchOrModule = (source, options) =>
-    String(source) === wasmUrl ? compiled : plainFetch(source, options);
+  const fetchOrModule = async (source, options) => {
+    if (String(source) === wasmUrl) return compiled;
+    return String(source) === NO_LIBRARY ? new Response("") : plainFetch(source, options);
+  };
   self.fetch = fetchOrModule;
   /** @type {(source: any, imports?: any) => Promise<any>} */
   const instantiate = async (source, imports) => {
@@ -143,18 +161,58 @@ function handOver(wasmUrl, compiled) {
 }
 
 /**
+ * Makes the standard library's archive a file that is fetched when Python first reads it. The snapshot
+ * has what this package imports of it; the rest is for programs that run beside it.
+ * @param {any} module Emscripten's module
+ * @param {string} url
+ * @param {number} bytes its length
+ */
+function fetchLibraryWhenRead({ FS }, url, bytes) {
+  const name = FS.readdir("/lib").find((/** @type {string} */ name) => name.endsWith(".zip"));
+  const { node } = FS.lookupPath(`/lib/${name}`);
+  /** @type {Uint8Array | null} */
+  let contents = null;
+  const get = () => {
+    contents ??= fetchNow(url);
+    if (contents?.length === bytes) return contents;
+    contents = null;
+    throw new FS.ErrnoError(INPUT_OUTPUT_ERROR);
+  };
+  Object.defineProperty(node, "contents", { get, set() {} });
+  node.usedBytes = bytes;
+}
+
+/**
+ * @param {string} url
+ * @returns {Uint8Array | null} null if it cannot be had
+ */
+function fetchNow(url) {
+  const request = new XMLHttpRequest();
+  request.open("GET", url, false);
+  request.responseType = "arraybuffer";
+  try {
+    request.send();
+  } catch {
+    return null;
+  }
+  return request.status === 200 ? new Uint8Array(request.response) : null;
+}
+
+/**
  * Makes Emscripten link Pyodide for Python alone, without the work that only side modules need.
  *
  * It would give each of the 7,000 functions that Pyodide exports a slot in the function table, and
  * make a WebAssembly function of each of WebGL's 280: half of what linking takes (measured: 65 of
  * 95 ms). Nothing in a snapshot points to those slots, since no side module was loaded. All other slots
  * stay the same: the table keeps its length.
- * @param {SnapshotFacts} facts
+ * @param {Pick<SnapshotFacts, "table" | "data">} facts
  * @param {any} settings settings that Pyodide passes to Emscripten
- * @returns {() => void} call it when the module is ready
+ * @returns {{ linked: () => void, dataOf: () => Uint8Array }} call `linked` when the module is ready;
+ *   `dataOf` returns the first `data` bytes of the memory as they were before anything ran
  */
-function linkForPython({ table: slots }, settings) {
+export function linkForPython({ table: slots, data: length }, settings) {
   const { instantiateWasm } = settings;
+  let data = new Uint8Array();
   /** @type {any} */
   let table = {};
   settings.instantiateWasm = (/** @type {any} */ imports, /** @type {any} */ receive) =>
@@ -167,13 +225,14 @@ function linkForPython({ table: slots }, settings) {
       for (const { module: of, name } of WebAssembly.Module.imports(module)) {
         if (of === "GOT.func") nowhere(name);
       }
+      data = new Uint8Array(instance.exports.memory.buffer).slice(0, length);
       table = instance.exports.__indirect_function_table;
       table.grow(slots - table.length);
       // Otherwise the table is searched for existing functions.
       Object.defineProperty(table, "length", { value: 0, configurable: true });
       return receive(instance, module);
     });
-  return () => delete table.length;
+  return { linked: () => delete table.length, dataOf: () => data };
 }
 
 /**

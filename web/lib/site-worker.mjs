@@ -114,18 +114,7 @@ async function keepBuild() {
 
 /** @param {string} path */
 function isNeeded(path) {
-  if (path.endsWith(".snapshot.brotli")) return undoesBrotli();
-  if (path.endsWith(".snapshot.gzip")) return !undoesBrotli();
   return !NOT_KEPT.test(path);
-}
-
-/** As in `snapshot.mjs`. */
-function undoesBrotli() {
-  try {
-    return Boolean(new DecompressionStream(/** @type {CompressionFormat} */ ("brotli")));
-  } catch {
-    return false;
-  }
 }
 
 /**

@@ -2,8 +2,9 @@
  * The memory snapshot that Python starts from: fetched once, then stored in this origin's private files.
  *
  * Every snapshot is checked against the checksum in `build.mjs` before Python runs, so a torn file, a
- * changed one and one of another build all count as missing. It leaves out zeros, half of
- * Pyodide's memory (see `scripts/building/make_snapshot.mjs`).
+ * changed one and one of another build all count as missing. It leaves out zeros and WebAssembly's
+ * initial data (see `scripts/building/make_snapshot.mjs`).
+ * It is compressed by zstd, which no browser decompresses by itself everywhere; Pyodide includes it.
  */
 
 import { urlOfFile } from "./build-files.mjs";
@@ -14,9 +15,9 @@ import { urlOfFile } from "./build-files.mjs";
  * An open snapshot.
  * @typedef {object} Snapshot
  * @property {boolean} kept whether it came from the private files
- * @property {Uint8Array<ArrayBuffer> | null} bytes all of it, if it is in memory
+ * @property {Uint8Array<ArrayBuffer> | null} compressed all of it, if it was just downloaded
  * @property {(target: Uint8Array, at: number) => boolean} read fills `target` with bytes from `at`
- *   on; false if some are missing
+ *   on, of the snapshot before it was compressed; false if some are missing
  * @property {() => void} close
  */
 
@@ -31,7 +32,7 @@ const CHUNK = 1 << 20; // bytes written before the worker handles messages again
  * @returns {Promise<Snapshot>} rejects if it is in neither
  */
 export async function openSnapshot(facts) {
-  return (await openKept(facts)) ?? inMemory(await download(facts), false);
+  return (await openKept(facts)) ?? (await download(facts));
 }
 
 /**
@@ -48,22 +49,54 @@ export function headOf({ head }) {
  * @param {SnapshotFacts} facts
  * @param {Snapshot} snapshot
  * @param {any} module Emscripten's module, before Python has run
+ * @param {Uint8Array} data WebAssembly's initial data
+ * @returns {Uint8Array<ArrayBuffer> | null} the decompressed snapshot, if it was downloaded
  */
-export function restoreMemory({ memory, runs, check }, snapshot, module) {
+export function restoreMemory(facts, snapshot, module, data) {
+  const { memory, runs, check } = facts;
+  const unpacked = snapshot.compressed && decompress(facts, snapshot.compressed, module, data);
+  const read = unpacked ? readerOf(unpacked) : snapshot.read;
   if (memory > module.HEAPU8.length) module.growMemory(memory);
   const target = module.HEAPU8;
   let at = 0;
   let end = 0; // of the run before
   let found = 0n;
-  for (const [start, length] of runs) {
+  for (const [start, length, isStored] of runs) {
     target.fill(0, end, start);
     end = start + length;
-    if (!snapshot.read(target.subarray(start, end), at)) throw new Error(DAMAGED);
-    at += length;
+    if (isStored) {
+      if (!read(target.subarray(start, end), at)) throw new Error(DAMAGED);
+      at += length;
+    } else target.set(data.subarray(start, end), start);
     found = checksum(module, start, length, found);
   }
   target.fill(0, end);
   if (BigInt.asUintN(64, found).toString(16) !== check) throw new Error(DAMAGED);
+  return unpacked;
+}
+
+/**
+ * Decompresses a snapshot by zstd in the module's memory, above what will be restored.
+ * @param {SnapshotFacts} facts
+ * @param {Uint8Array} compressed
+ * @param {any} module Emscripten's module, before Python has run
+ * @param {Uint8Array} prefix
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function decompress({ memory, bytes }, compressed, module, prefix) {
+  const contextLength = module._ZSTD_estimateDCtxSize();
+  const contextAt = Math.max(memory, module.HEAPU8.length);
+  const prefixAt = contextAt + contextLength;
+  const source = prefixAt + prefix.length;
+  const target = source + compressed.length;
+  module.growMemory(target + bytes);
+  module.HEAPU8.set(prefix, prefixAt);
+  module.HEAPU8.set(compressed, source);
+  const context = module._ZSTD_initStaticDCtx(contextAt, contextLength);
+  module._ZSTD_DCtx_refPrefix(context, prefixAt, prefix.length);
+  const length = module._ZSTD_decompressDCtx(context, target, bytes, source, compressed.length);
+  if (length !== bytes) throw new Error(DAMAGED);
+  return module.HEAPU8.slice(target, target + bytes);
 }
 
 /**
@@ -114,7 +147,7 @@ export async function forgetSnapshot(facts) {
 
 /** @param {SnapshotFacts} facts */
 function nameOf({ path }) {
-  return path.slice(path.lastIndexOf("/") + 1);
+  return path.slice(path.lastIndexOf("/") + 1).replace(/\.zst$/, "");
 }
 
 /** @param {FileSystemGetDirectoryOptions} [options] */
@@ -156,21 +189,19 @@ async function openAtOnce(file, bytes) {
   }
   const read = (/** @type {Uint8Array} */ target, /** @type {number} */ at) =>
     handle.read(target, { at }) === target.length;
-  return { kept: true, bytes: null, read, close };
+  return { kept: true, compressed: null, read, close };
 }
 
 /**
- * @param {Uint8Array<ArrayBuffer>} bytes
- * @param {boolean} kept
- * @returns {Snapshot}
+ * @param {Uint8Array} bytes
+ * @returns {Snapshot["read"]}
  */
-function inMemory(bytes, kept) {
-  const read = (/** @type {Uint8Array} */ target, /** @type {number} */ at) => {
+function readerOf(bytes) {
+  return (target, at) => {
     if (at + target.length > bytes.length) return false;
     target.set(bytes.subarray(at, at + target.length));
     return true;
   };
-  return { kept, bytes, read, close() {} };
 }
 
 /**
@@ -199,7 +230,9 @@ function openHandle(file, options) {
  */
 async function readShared(file, bytes) {
   const found = await file.getFile();
-  return found.size === bytes ? inMemory(new Uint8Array(await found.arrayBuffer()), true) : null;
+  if (found.size !== bytes) return null;
+  const read = readerOf(new Uint8Array(await found.arrayBuffer()));
+  return { kept: true, compressed: null, read, close() {} };
 }
 
 /**
@@ -227,28 +260,12 @@ async function write(folder, name, bytes) {
 
 /**
  * @param {SnapshotFacts} facts
- * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @returns {Promise<Snapshot>}
  */
-async function download({ path, encodings }) {
-  const [encoding, stream] = decompressor(encodings);
-  const url = urlOfFile(`${path}.${encoding}`);
+async function download({ path }) {
+  const url = urlOfFile(path);
   const response = await fetch(url);
-  if (!response.ok || !response.body) throw new Error(`${url} returned status ${response.status}`);
-  return new Uint8Array(await new Response(response.body.pipeThrough(stream)).arrayBuffer());
-}
-
-/**
- * The best encoding that this browser can decode. The worker decodes it, because a server may support none.
- * @param {string[]} encodings
- * @returns {[string, ReadableWritablePair<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>]}
- */
-function decompressor(encodings) {
-  if (encodings.includes("brotli")) {
-    try {
-      return ["brotli", new DecompressionStream(/** @type {CompressionFormat} */ ("brotli"))];
-    } catch {
-      // Not in this browser.
-    }
-  }
-  return ["gzip", new DecompressionStream("gzip")];
+  if (!response.ok) throw new Error(`${url} returned status ${response.status}`);
+  const compressed = new Uint8Array(await response.arrayBuffer());
+  return { kept: false, compressed, read: () => false, close() {} };
 }

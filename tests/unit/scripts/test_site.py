@@ -17,9 +17,14 @@ from typing import Any
 import pytest
 
 from building.compression import write_siblings
-from building.site import NotASiteError, build_site
+from building.site import ENTRIES, NotASiteError, build_site, imported_by, static_imports
 from building.wheels import build_wheel
 from lib.project import ROOT, WEB_FOLDERS
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -78,16 +83,42 @@ def built_for(site: Path) -> dict[str, Any]:
     return found
 
 
+def wasm_data(wasm: Path, length: int) -> bytes:
+    """What WebAssembly itself makes of a module's data segments."""
+    code = """
+    const [path, length] = process.argv.slice(1);
+    const module = new WebAssembly.Module(require("fs").readFileSync(path));
+    const imports = {};
+    for (const { module: of, name, kind } of WebAssembly.Module.imports(module)) {
+      imports[of] ??= {};
+      if (kind === "function") imports[of][name] = () => 0;
+      if (kind === "global") {
+        const pointer = new WebAssembly.Global({ value: "i32", mutable: true }, 0);
+        imports[of][name] = pointer;
+      }
+      if (kind === "tag") imports[of][name] = new WebAssembly.Tag({ parameters: ["i32"] });
+    }
+    const { exports } = new WebAssembly.Instance(module, imports);
+    process.stdout.write(new Uint8Array(exports.memory.buffer, 0, length));
+    """
+    run = subprocess.run(["node", "-e", code, wasm, str(length)], capture_output=True, check=True)
+    return run.stdout
+
+
 def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
     build = built_for(site_folder)
     assert site_folder / build["wheel"] == own_wheel(site_folder)
     facts = build["snapshot"]
-    for encoding in facts["encodings"]:
-        assert (site_folder / f"{facts['path']}.{encoding}").is_file()
-    packed = gzip.decompress((site_folder / f"{facts['path']}.gzip").read_bytes())
-    assert len(packed) == facts["bytes"] < 24 * 2**20
-    assert facts["path"] == f"quick-start/python-{hashlib.sha256(packed).hexdigest()[:16]}.snapshot"
-    assert sum(length for _, length in facts["runs"]) == facts["bytes"]
+    data = wasm_data(site_folder / "pyodide" / "pyodide.asm.wasm", facts["data"])
+    packed = zstd.decompress(
+        (site_folder / facts["path"]).read_bytes(),
+        zstd_dict=zstd.ZstdDict(data, is_raw=True).as_prefix,
+    )
+    assert len(packed) == facts["bytes"] < 20 * 2**20
+    name = hashlib.sha256(packed).hexdigest()[:16]
+    assert facts["path"] == f"quick-start/python-{name}.snapshot.zst"
+    assert sum(length for _, length, stored in facts["runs"] if stored) == facts["bytes"]
+    assert facts["library"] == (site_folder / "pyodide" / "python_stdlib.zip").stat().st_size
     assert b"aero_browser_disk.platform.browser.opfs" in packed
     for left_out in ("aero_browser_disk.service.app", "aero_browser_disk.testing", str(ROOT)):
         assert left_out.encode() not in packed
@@ -103,6 +134,28 @@ def test_every_module_and_its_types_find_what_they_import(site_folder):
             assert (site_folder / name).is_file(), f"{path.name}: {name}"
             imported += 1
     assert imported > 100
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_a_visit_starts_with_names_all_that_it_leads_to(site_folder, entry):
+    named = static_imports((site_folder / entry).read_text())
+    assert imported_by(site_folder, entry) == named | {entry}
+    assert len(named) > 4
+
+
+def test_imports_are_found_in_every_form_but_those_that_come_later():
+    text = """import "./a.mjs";
+import * as b from "./b.mjs";
+import {
+  c,
+} from './c.mjs';
+export { d } from "./d.mjs";
+export * from "./e.mjs";
+/** @typedef {import("./type.mjs").T} T */
+const later = import("./later.mjs");
+export const text = "from './no.mjs'";
+"""
+    assert static_imports(text) == {f"{name}.mjs" for name in "abcde"}
 
 
 def test_every_module_has_its_types(site_folder):

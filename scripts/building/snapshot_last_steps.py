@@ -1,0 +1,39 @@
+"""Makes Python's memory ready for the snapshot, once everything is imported. Runs in Pyodide.
+
+`/served/library.zip` is the standard library that the browser can fetch.
+"""
+
+import gc
+import importlib
+import linecache
+import re
+import sys
+import typing
+import zipimport
+from pathlib import Path
+from typing import Any
+
+
+def use_served_library() -> None:
+    """Puts the library that the browser can fetch in place of the one that modules came from.
+
+    Its directory is read now: the browser fetches the file when something is imported from it.
+    """
+    (archive,) = [path for path in sys.path if path.endswith(".zip")]
+    Path(archive).write_bytes(Path("/served/library.zip").read_bytes())
+    importlib.invalidate_caches()
+    importing: Any = zipimport
+    importing._zip_directory_cache.clear()
+    importer: Any = sys.path_importer_cache[archive]
+    importer._get_files()
+
+
+use_served_library()
+linecache.clearcache()
+re.purge()
+for clear in getattr(typing, "_cleanups", ()):
+    clear()
+python: Any = sys
+python._clear_internal_caches()
+gc.collect()
+gc.freeze()  # what is there at the start is not looked through at each collection
