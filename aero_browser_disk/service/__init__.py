@@ -3,7 +3,9 @@
 A program of its own, `aero-disk-service`; nothing imports it.
 
 - `command`: the entry point, which needs no extra.
-- `cli`, `configuration`, `assembly`, `app`: the command, its options, the parts put together, ASGI.
+- `cli`, `configuration`, `assembly`, `app`: the command, its configuration, the parts put together,
+  ASGI.
+- `options`: the tables of the configuration, each checked by itself.
 - `http`: routes, ranges, preconditions, CORS, limits, logs and metrics.
 - `stores`: images in a folder or a bucket; `uploads`: new ones into a bucket.
 - `access`: who may read: signed addresses, tokens, leases, certificates.

@@ -12,16 +12,11 @@ from .access.leases import Leases
 from .access.proxy_identity import ProxyIdentity
 from .access.signed_urls import SignedUrls
 from .app import Service
-from .configuration import (
-    Configuration,
-    ConfigurationError,
-    JwtOptions,
-    RelayOptions,
-    ServerOptions,
-)
+from .configuration import Configuration, ConfigurationError
 from .http.access_log import AccessLog
 from .http.client_limits import Allowance, ClientLimits, LocalLimits
 from .http.metrics import Metrics
+from .options import JwtOptions, RelayOptions, ServerOptions
 from .relay.listed import ListedServer, Prefix
 from .stores.folder_store import FolderStore
 from .stores.image_store import ImageStore

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import jwt
 
-from ..configuration import JwtOptions
+from ..options import JwtOptions
 from .authorization import EVERY_ACTION, AuthRequest, Grant, RefusedError
 from .issuer_keys import KEY_TYPES, KeySource
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..configuration import ProxyIdentityOptions
+from ..options import ProxyIdentityOptions
 from .authorization import AuthRequest, Grant, RefusedError
 
 

@@ -14,7 +14,7 @@ from aero_browser_disk.remote.byte_ranges import (
 )
 from aero_browser_disk.streaming.boot_profile import PROFILE_RELATION
 
-from ..configuration import BytesOptions
+from ..options import BytesOptions
 from ..stores.image_store import Image, ImageStore, OpenImage, VersionChangedError
 from .direct_bytes import lend_bytes, pass_on_bytes, send_chunks
 from .direct_response import EncodedFields, HeaderBlock

@@ -8,7 +8,7 @@ from typing import Final
 from aero_browser_disk.platform.byte_range import ByteRange
 from aero_browser_disk.remote.byte_ranges import format_http_date
 
-from ..configuration import BytesOptions
+from ..options import BytesOptions
 from ..stores.image_store import Image
 from .direct_response import HeaderBlock
 from .response import ENCODED_PRIVATE, Fields, HttpError, encoded

@@ -18,7 +18,6 @@ from aero_browser_disk.remote.response_headers import is_encoded, retry_after_s,
 
 from ..access.authorization import Action
 from ..access.leases import Lease, Leases
-from ..configuration import BytesOptions
 from ..http.access_log import AccessLog
 from ..http.api import (
     OF_BODY,
@@ -35,6 +34,7 @@ from ..http.image_fields import range_required, range_too_long
 from ..http.metrics import Metrics
 from ..http.response import CutShortError, Fields, HttpError
 from ..http.routing import Resource
+from ..options import BytesOptions
 from ..stores.image_store import ImageNotFoundError, PrivateImageError, StoreError
 from ..stores.manifest import DEFAULT_CONTENT_TYPE, ManifestEntry
 from .listed import ListedServer

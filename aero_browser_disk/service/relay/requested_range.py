@@ -13,8 +13,8 @@ from aero_browser_disk.remote.byte_ranges import (
     parse_range,
 )
 
-from ..configuration import BytesOptions
 from ..http.response import Fields, HttpError
+from ..options import BytesOptions
 
 # Larger than any image: it stands for a size that is not known.
 _ANY_SIZE: Final = 1 << 62

@@ -14,7 +14,7 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
 from ..app import Service
-from ..configuration import ServerOptions
+from ..options import ServerOptions
 
 _BACKLOG = 2048
 # granian's minimum; the application enforces the exact limit.

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ..app import Service
-from ..configuration import ServerOptions
 from ..http.access_log import AccessLog
+from ..options import ServerOptions
 
 _BACKLOG = 2048
 

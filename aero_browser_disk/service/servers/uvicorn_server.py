@@ -11,7 +11,7 @@ from functools import partial
 import uvicorn
 
 from ..app import Service
-from ..configuration import ServerOptions
+from ..options import ServerOptions
 from .request_gate import RequestLimits
 from .uvicorn_protocol import Protocol
 
