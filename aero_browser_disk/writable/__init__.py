@@ -5,6 +5,7 @@
   `overlay_digest` move and name one.
 - `sector_store`: the file that both keep their sectors in. Its parts: `sector_reader`,
   `sector_writer`, `sector_padding`; `granule_table`, `slot_allocator`, `slot_checksums`;
-  `transaction`, `commit_log`, `log_reading`, `log_rewriting`, with the format in `sector_journal`.
+  `transaction`, `commit_log`, `log_loading`, `log_reading`, `log_rewriting`, with the format in
+  `sector_journal`.
 - `salvage`: reads what is intact of a damaged one, with `bit_repair`.
 """

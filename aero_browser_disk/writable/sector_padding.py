@@ -46,7 +46,34 @@ class SectorPadding:
         padded[offset - start : offset - start + len(data)] = data
         return padded
 
-    def edge(
+    def discarded(
+        self,
+        offset: int,
+        length: int,
+        size: int,
+        base_sectors: Mapping[int, bytes],
+        *,
+        hide: bool,
+    ) -> tuple[int, int, list[Edge]]:
+        """What a discard consists of: its whole granules, from the first to behind the last, and
+        the parts of granules before and after them."""
+        end = offset + length
+        first, last = -(-offset // GRANULE), end // GRANULE
+        if end == size:
+            last = -(-end // GRANULE)
+        if first < last:
+            cuts = [(offset, first * GRANULE), (last * GRANULE, end)]
+        else:
+            cuts = [(offset, min(first * GRANULE, end)), (first * GRANULE, end)]
+            last = first
+        edges = [
+            self._edge(start, stop, size, base_sectors, hide=hide)
+            for start, stop in cuts
+            if start < stop
+        ]
+        return first, last, edges
+
+    def _edge(
         self, start: int, stop: int, size: int, base_sectors: Mapping[int, bytes], *, hide: bool
     ) -> Edge:
         """A part of a granule that will be zeros."""

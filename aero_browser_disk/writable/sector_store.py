@@ -22,19 +22,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from ..errors import DamagedDiskError, StorageError, StorageFullError
+from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from .commit_log import CommitLog
-from .granule_table import ALL, GRANULE, SECTORS, GranuleTable
+from .granule_table import GRANULE, SECTORS, GranuleTable
+from .log_loading import LogLoader
 from .log_rewriting import LogRewriter
-from .sector_journal import (
-    SLOT_SIZE,
-    Contents,
-    Header,
-    commits_in,
-    slots_for,
-    units_for,
-)
+from .sector_journal import SLOT_SIZE, Contents, slots_for, units_for
 from .sector_padding import SectorPadding
 from .sector_reader import SECTOR, Range, SectorReader
 from .sector_writer import Put, SectorWriter
@@ -55,7 +49,6 @@ class SectorStore:
     def __init__(self, path: str, file: File, name: str | None = None) -> None:
         self.changes = 0
         """Counts changes of the content since the store was opened."""
-        self._path = path
         self._file = file
         self._is_committed_into = False
         self._table = GranuleTable()
@@ -77,6 +70,9 @@ class SectorStore:
             make_space=self._make_space,
             commit=self._commit,
         )
+        self._loader = LogLoader(
+            path, file, self._log, self._table, self._allocator, self._transaction, self._writer
+        )
         self._rewriter = LogRewriter(
             self._log, self._table, self._allocator, self._transaction, self._writer
         )
@@ -93,7 +89,7 @@ class SectorStore:
         """
         store = cls(path, await storage.open(path), name)
         try:
-            store._begin(contents)
+            store._loader.begin(contents)
         except BaseException:
             store.close()
             raise
@@ -121,7 +117,7 @@ class SectorStore:
         try:
             header = store._log.read_header()
             if header is not None:
-                store._replay(header, known_version)
+                store._loader.replay(header, known_version)
                 return store
         except BaseException:
             store.close()
@@ -280,20 +276,9 @@ class SectorStore:
         if not length:
             return
         self._check()
-        end, size = offset + length, self.contents.size
-        first, last = -(-offset // GRANULE), end // GRANULE
-        if end == size:
-            last = -(-end // GRANULE)
-        if first < last:
-            cuts = [(offset, first * GRANULE), (last * GRANULE, end)]
-        else:
-            cuts = [(offset, min(first * GRANULE, end)), (first * GRANULE, end)]
-            last = first
-        edges = [
-            self._padding.edge(start, stop, size, base_sectors or {}, hide=hide)
-            for start, stop in cuts
-            if start < stop
-        ]
+        first, last, edges = self._padding.discarded(
+            offset, length, self.contents.size, base_sectors or {}, hide=hide
+        )
         self._writer.discard(first, last, edges, hide=hide)
         self.changes += 1
 
@@ -354,7 +339,10 @@ class SectorStore:
         self._writer.reserve_small()
         self._rewriter.reserve(self._rewriter.count_runs(self.contents.size) + 2)
         if size < self.contents.size:
-            self._cut(size)
+            sector_end = -(-size // SECTOR) * SECTOR
+            if size < sector_end and self._reader.has_sector(size - size % SECTOR):
+                self.write(size, bytes(sector_end - size))
+            self._writer.cut(sector_end, self.contents.size)
         self.changes += 1
         self._rewriter.rewrite_or_fail(replace(self.contents, size=size))
 
@@ -385,7 +373,7 @@ class SectorStore:
         """The writes of the commit are over. Idempotent."""
         self._is_committed_into = False
 
-    # ── inside: writing ───────────────────────────────────────────────────────────────────────────
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> None:
         """Raises the reason if nothing can be written; commits if too much is uncommitted."""
@@ -410,49 +398,3 @@ class SectorStore:
         units = units_for(self._transaction.snapshot_records, self._transaction.snapshot_granules)
         if len(self._log) > slots_for(units) + _LITTLE_TO_GAIN:
             self._rewriter.try_to_rewrite()
-
-    # ── inside: opening ───────────────────────────────────────────────────────────────────────────
-
-    def _begin(self, contents: Contents) -> None:
-        if self._log.read_header() is not None:
-            raise StorageError(self._path, "there is something already")
-        try:
-            self._log.begin(contents)
-        except StorageError:
-            self._file.truncate(0)  # a header that is there in part may be all that it takes
-            raise
-
-    def _replay(self, header: Header, known_version: str | None) -> None:
-        """Reads the chain into the table."""
-        known = commits_in(known_version, header.contents.identity)
-        try:
-            for records in self._log.replay(header, known_commits=known):
-                self._transaction.snapshot_records += 2 * len(records)
-                gone = self._table.put_records(records)
-                self._allocator.give_back(gone)
-                committed = self._allocator.commit_records(records)
-                self._transaction.snapshot_granules += committed
-                self._writer.used += committed - len(gone)
-        except IndexError:
-            reason = "its journal names slots beyond its end; the file may be cut off"
-            raise DamagedDiskError(self._path, reason) from None
-        self._allocator.recount()
-        self._log.check_end()
-        self._transaction.keep_for_snapshot()
-        self._log.resume()
-
-    def _cut(self, size: int) -> None:
-        """Drops everything beyond a size, to the byte."""
-        sector_end = -(-size // SECTOR) * SECTOR
-        if size < sector_end and self._reader.has_sector(size - size % SECTOR):
-            self.write(size, bytes(sector_end - size))
-        granule, start = divmod(sector_end, GRANULE)
-        if start:
-            entry = self._table[granule]
-            left = entry & ~(ALL << start // SECTOR & ALL)
-            self._table.put_single(granule, left if left & ALL else 0)
-            if entry > ALL and not left & ALL:
-                self._transaction.note_change(granule, granule + 1, [entry >> SECTORS])
-                self._writer.used -= 1
-            granule += 1
-        self._writer.replace(granule, -(-self.contents.size // GRANULE) - granule, 0)

@@ -119,6 +119,19 @@ class SectorWriter:
         if first < last:
             self.replace(first, last - first, ALL if hide else 0)
 
+    def cut(self, offset: int, size: int) -> None:
+        """Drops the sectors from `offset` on of a disk of `size` bytes, in reserved space."""
+        granule, start = divmod(offset, GRANULE)
+        if start:
+            entry = self._table[granule]
+            left = entry & ~(ALL << start // SECTOR & ALL)
+            self._table.put_single(granule, left if left & ALL else 0)
+            if entry > ALL and not left & ALL:
+                self._transaction.note_change(granule, granule + 1, [entry >> SECTORS])
+                self.used -= 1
+            granule += 1
+        self.replace(granule, -(-size // GRANULE) - granule, 0)
+
     def reserve_small(self) -> None:
         """Reserves space for overwriting a part of a granule. Raises `StorageFullError`."""
         self._with_space(lambda: self._transaction.reserve(1, 2, is_new=False))
