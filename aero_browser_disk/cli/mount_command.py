@@ -85,7 +85,7 @@ async def _mount(options: argparse.Namespace) -> int:
 
         try:
             await _served(serve, folder, options)
-        except RuntimeError:  # what mfusepy makes of a status; libfuse wrote why
+        except RuntimeError:  # mfusepy raises it for a status; libfuse printed why
             raise CommandError(f"{folder} cannot be mounted") from None
     return 0
 
@@ -105,7 +105,7 @@ def _fuse() -> Any:
 
 
 async def _served(serve: Any, folder: Path, options: argparse.Namespace) -> None:
-    """Runs `serve` in a thread until the folder is unmounted, by us on a signal or by others."""
+    """Runs `serve` in a thread until the folder is unmounted: on a signal, or by someone else."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 
@@ -121,7 +121,7 @@ async def _served(serve: Any, folder: Path, options: argparse.Namespace) -> None
         error: BaseException | None = None
         try:
             serve()
-        except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
+        except BaseException as raised:  # noqa: BLE001 - the waiting task raises it
             error = raised
         with contextlib.suppress(RuntimeError):  # the loop has ended after a second signal
             loop.call_soon_threadsafe(end, error)
@@ -130,7 +130,7 @@ async def _served(serve: Any, folder: Path, options: argparse.Namespace) -> None
 
     def unmount() -> None:
         nonlocal is_asked
-        if is_asked:  # files are open still, and its user does not want to wait for them
+        if is_asked:  # files are still open, and the user does not want to wait
             end(None)
             return
         is_asked = True
@@ -180,7 +180,7 @@ def _say_ready(options: argparse.Namespace, result: object, text: str) -> None:
 
 
 class _Warnings:
-    """Says why something failed, each reason once in a row, in the thread of the event loop."""
+    """Prints why something failed, on the event loop's thread; skips immediate repeats."""
 
     def __init__(self, options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> None:
         self._options = options
@@ -195,7 +195,7 @@ class _Warnings:
 
 
 class _Unchanging:
-    """A disk that nobody writes to, so that nothing read of its file systems is read again."""
+    """A disk marked read-only, so that its file systems may keep what they have read."""
 
     def __init__(self, disk: AnyDisk) -> None:
         self._disk = disk

@@ -1,4 +1,4 @@
-"""A disk as FUSE wants it: the files of its volumes, and all of it as the file `disk.img`."""
+"""A disk as a FUSE file system: the files of its volumes, and the whole disk as `disk.img`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Result = TypeVar("Result")
 Wait = Callable[[Coroutine[Any, Any, Result]], Result]
 
 DISK_FILE = "disk.img"
-"""The name of the file that is the whole disk, next to the folders of the volumes."""
+"""The name of the file with the whole disk, next to the folders of the volumes."""
 
 _FORMATS = {
     "volume": stat.S_IFDIR,
     "folder": stat.S_IFDIR,
     "file": stat.S_IFREG,
     "link": stat.S_IFLNK,
-    "other": stat.S_IFSOCK,  # if the image does not say: a socket cannot be opened
+    "other": stat.S_IFSOCK,  # if the image does not say; a socket cannot be opened
 }
 _OTHERS = (stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK)
 _LATEST = (1 << 62) // 10**9
@@ -36,12 +36,12 @@ _BLOCK = 512
 class MountedDisk:
     """The operations of a read-only file system, for `mfusepy.FUSE`; called by its threads.
 
-    `wait` runs a coroutine on the event loop of the disk and returns its result. What the disk or
-    its server cannot do is EIO, and `warn` gets the reason. Links that would lead out of their
-    volume end at its root.
+    `wait` runs a coroutine on the disk's event loop and returns its result. A failure of the disk
+    or its server is EIO, and `warn` gets the reason. Links that would lead out of their volume
+    end at its root.
     """
 
-    use_ns = True  # how mfusepy wants times
+    use_ns = True  # mfusepy takes times in ns
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class MountedDisk:
         self._owner = (os.getuid(), os.getgid())
 
     def init(self, path: str) -> None:
-        """It is mounted."""
+        """Called once the disk is mounted."""
         self._ready()
 
     def getattr(self, path: str, fh: int | None = None) -> Mapping[str, int]:
@@ -98,7 +98,7 @@ class MountedDisk:
         return inside_volume(path, entry.target)
 
     def open(self, path: str, flags: int) -> int:
-        """Sees that a file can be read; raises `OSError`."""
+        """Checks that a file can be read; raises `OSError`."""
         if path != f"/{DISK_FILE}":
             self._check_volume(path)
             self._run(path, self._files.read(path, 0, 0))
@@ -127,11 +127,11 @@ class MountedDisk:
             result: Result = self._wait(work)
         except NoSuchFileError:
             raise _error(errno.ENOENT) from None
-        except InvalidOptionError:  # more steps than a path may have
+        except InvalidOptionError:  # the path has too many components
             raise _error(errno.ENAMETOOLONG) from None
         except UnreadableFileError as error:
             self._fail(path, error, errno.ENOTSUP)
-        except Exception as error:  # noqa: BLE001 - FUSE would make EINVAL of it
+        except Exception as error:  # noqa: BLE001 - mfusepy would turn it into EINVAL
             self._fail(path, error, errno.EIO)
         return result
 
@@ -183,7 +183,7 @@ def inside_volume(path: str, target: str) -> str:
 
 
 def _nanoseconds(*times: float | None) -> int:
-    """The first time that is known, as far as the kernel's times go."""
+    """The first known time, clamped to what the kernel can represent."""
     known = next((time for time in times if time is not None), 0.0)
     return int(max(-_LATEST, min(known, _LATEST)) * 10**9)
 

@@ -126,7 +126,7 @@ async def _pack(options: argparse.Namespace) -> int:
 
 
 def _boot_blocks(options: argparse.Namespace, size: int) -> tuple[int, ...]:
-    """What a boot reads, in blocks of a boot bundle."""
+    """The blocks that a boot reads, in the block size of a boot bundle."""
     if options.profile is not None:
         profile = load_profile(options.profile)
         if profile.size != size:
@@ -170,7 +170,7 @@ async def _unpack(options: argparse.Namespace) -> int:
 
 
 def _with_holes(chunk: bytes) -> list[Part]:
-    """A chunk in parts, with holes for what of it is zeros."""
+    """A chunk in parts, with holes in place of zeros."""
     parts: list[Part] = []
     for at in range(0, len(chunk), _HOLE):
         part = chunk[at : at + _HOLE]
@@ -207,7 +207,7 @@ def _pruned_text(pruned: dict[str, object]) -> str:
 
 
 def is_manifest(source: str) -> bool:
-    """Whether a source of a command is the manifest of a prepared image in a folder."""
+    """Whether a command's source is a local manifest of a prepared image."""
     if is_url(source) or not source.endswith(".json"):
         return False
     path = Path(source)
@@ -218,7 +218,7 @@ def is_manifest(source: str) -> bool:
 
 
 async def verify_manifest(options: argparse.Namespace) -> int:
-    """`verify` of a prepared image: every file of it, and the whole against its version."""
+    """`verify` for a prepared image: checks every file, and the whole content by its version."""
     layout = open_folder(Path(options.source))
     manifest = layout.manifest
     key = options.digests_key

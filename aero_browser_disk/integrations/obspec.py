@@ -1,10 +1,10 @@
-"""The files of an image for whatever reads by obspec's protocols, as obstore's stores are read.
+"""The files of an image for code that reads by obspec's protocols, as it reads obstore's stores.
 
     ranges = FileRanges(disk)                       # a disk of aero_browser_disk.sync
     head = ranges.get_range("1/data.tif", start=0, length=16384)
 
-A path is that of a file, as in `DiskFiles`; the empty path is the whole disk. obspec itself is not
-needed. `FileRanges` is a `GetRange` and a `GetRanges`, `AsyncFileRanges` a `GetRangeAsync` and a
+Paths are those of `DiskFiles`; the empty path is the whole disk. obspec itself is not needed.
+`FileRanges` is a `GetRange` and a `GetRanges`, `AsyncFileRanges` a `GetRangeAsync` and a
 `GetRangesAsync`.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["AsyncFileRanges", "FileRanges"]
 
 
 class AsyncFileRanges:
-    """Ranges of the files on a disk, for code that awaits. Reads only; opens and closes nothing."""
+    """Ranges of the files on a disk, for async code. Read-only; opens and closes nothing."""
 
     def __init__(self, disk: Disk, files: DiskFiles | None = None) -> None:
         self._disk = disk
@@ -33,8 +33,8 @@ class AsyncFileRanges:
     ) -> bytes:
         """The bytes from `start` to `end`, or `length` of them; fewer where the file ends.
 
-        Raises `InvalidOptionError` unless one of the two is given, `OutOfRangeError` for a range
-        that is empty or begins behind the end, and what `DiskFiles.read` raises.
+        Raises `InvalidOptionError` unless exactly one of the two is given, `OutOfRangeError` for a
+        range that is empty or begins after the end, and what `DiskFiles.read` raises.
         """
         if (end is None) == (length is None):
             raise InvalidOptionError("end", end, "given, or else length")
@@ -58,7 +58,7 @@ class AsyncFileRanges:
         ends: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
     ) -> list[bytes]:
-        """Several ranges of a file, asked for all at once; raises as `get_range_async` does."""
+        """Several ranges of a file, read concurrently; raises as `get_range_async` does."""
         if (ends is None) == (lengths is None):
             raise InvalidOptionError("ends", ends, "given, or else lengths")
         counts = lengths or [end - start for start, end in zip(starts, ends or (), strict=True)]
@@ -70,7 +70,7 @@ class AsyncFileRanges:
 
 
 class FileRanges:
-    """The same for code that does not await, over a disk of `aero_browser_disk.sync`."""
+    """The same for synchronous code, over a disk of `aero_browser_disk.sync`."""
 
     def __init__(self, disk: SyncDisk) -> None:
         self._disk = disk

@@ -1,4 +1,4 @@
-"""Threads that keep no interpreter from ending, for blocking calls (CPython)."""
+"""Threads for blocking calls that do not keep the interpreter from exiting (CPython)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Result = TypeVar("Result")
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """At most so many daemon threads, each started when none is idle.
+    """A pool of daemon threads with a maximum size; a thread is started when none is idle.
 
-    Those of `ThreadPoolExecutor` are waited for when the interpreter ends, so that a server that
-    does not respond would hold it up; and they take no work once the main thread has ended, though
-    other threads still run.
+    The interpreter waits for the threads of a `ThreadPoolExecutor` when it exits, so a server that
+    does not respond would delay the exit. That executor also takes no work once the main thread
+    has ended, even while other threads run.
     """
 
     def __init__(self, max_threads: int, name: str) -> None:
@@ -37,7 +37,7 @@ class DaemonThreads(ThreadPoolExecutor):
         *args: Parameters.args,
         **options: Parameters.kwargs,
     ) -> Future[Result]:
-        """Has a call made by a thread. Raises `RuntimeError` after `shutdown`."""
+        """Makes a call in one of the threads. Raises `RuntimeError` after `shutdown`."""
         future: Future[Result] = Future()
         with self._guard:
             if self._is_closed:
@@ -52,7 +52,7 @@ class DaemonThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Ends the threads after the calls that were asked for. Waits for none. Idempotent."""
+        """Ends the threads after the submitted calls. Does not wait for them. Idempotent."""
         with self._guard:
             if self._is_closed:
                 return
@@ -66,7 +66,7 @@ class DaemonThreads(ThreadPoolExecutor):
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             _run(*work)
-            del work  # what a call had is not kept until the next one
+            del work  # do not keep the call's arguments until the next one
             with self._guard:
                 if self._work.empty():
                     self._idle += 1
@@ -78,7 +78,7 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
         return
     try:
         result = call()
-    except BaseException as error:  # noqa: BLE001 - it is the caller's
+    except BaseException as error:  # noqa: BLE001 - passed to the caller
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -1,5 +1,5 @@
-"""A remote image as a source of an import: by ranges, or in one response if the server ignores
-them."""
+"""A remote image as the source of an import: by ranges, or in one response if the server ignores
+ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .access import Access
 from .remote_image import ImageVersion, RemoteImage, Traffic
 from .retry import DEFAULT_RETRY, Retries, RetryPolicy
 
-_PROGRESS = 16 << 10  # bytes; a server that stalls after each byte is not making any
+_PROGRESS = 16 << 10  # bytes; a server that stalls after each byte makes no progress
 
 
 class RemoteSource:
@@ -31,7 +31,7 @@ class RemoteSource:
         self.identity = identity
         self.size = image.version.size
         self.is_pinned = bool(image.version.validator)
-        """Whether the version has a validator: then what was imported need not be compared."""
+        """Whether the version has a validator; if so, imported bytes need not be compared."""
         self._image = image
         self._clock = clock
         self._retry = retry
@@ -59,14 +59,14 @@ class RemoteSource:
 
 
 class RemoteStream:
-    """An image in one response of a server that ignores ranges."""
+    """An image in one response from a server that ignores ranges."""
 
     def __init__(self, image: RemoteImage, name: str, address_digest: str) -> None:
         self.identity = SourceIdentity(name, None, address_digest)
         self._image = image
 
     async def open(self) -> ByteStream:
-        """Requests it; returns once its first bytes are here; raises as `RemoteImage.download`."""
+        """Requests the image; returns after the first bytes. Raises as `RemoteImage.download`."""
 
         def begun(size: int | None, validator: str) -> None:
             modified = f"{self.identity.modified} {validator}"
@@ -78,7 +78,7 @@ class RemoteStream:
 
 
 async def remote_file(platform: Platform, access: Access) -> RemoteSource | RemoteStream:
-    """The image at an address, by ranges; as a stream where its server ignores those.
+    """The image at an address, by ranges; as a stream if its server ignores ranges.
 
     Raises what `RemoteImage.probe` does.
     """

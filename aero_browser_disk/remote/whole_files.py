@@ -1,4 +1,4 @@
-"""Whole files of a server, each in one plain GET: an address, and the files next to it."""
+"""Whole files from a server, each in one plain GET: an address, and the files next to it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class WholeFile:
 
 
 class WholeFiles:
-    """Requests whole files: no ranges, so that any server does, and no preflights.
+    """Requests whole files, without ranges or preflights, so that any server will do.
 
-    Nothing that comes is checked here: whoever asks knows what a file must be.
+    The content is not checked here: the caller knows what the file must be.
     """
 
     def __init__(self, http: HttpClient, access: Access, traffic: Traffic) -> None:
@@ -36,8 +36,8 @@ class WholeFiles:
     async def fetch(self, path: str, max_bytes: int) -> WholeFile:
         """The file at `path`, relative to the address; the address itself for "".
 
-        Of a longer file than `max_bytes` only so many and one more. The query of the address is
-        sent along. After a refusal the request is made once more with renewed access. Raises
+        Returns at most `max_bytes` + 1 bytes, even of a longer file. The query of the address is
+        sent along. After a refusal the request is repeated once with renewed access. Raises
         `NetworkError`, `HttpStatusError`, and what the renewal raises.
         """
         self._traffic.in_flight += 1
@@ -65,11 +65,11 @@ class WholeFiles:
 
 
 class _EnoughError(Exception):
-    """More came than anybody wants."""
+    """The file is longer than `max_bytes`."""
 
 
 class _Arrival:
-    """Receives a file; gives up where it is longer than it may be."""
+    """Receives a file; gives up once it is longer than `max_bytes`."""
 
     def __init__(self, address: ImageAddress, max_bytes: int, traffic: Traffic) -> None:
         self.file = WholeFile()

@@ -91,7 +91,7 @@ class Activity:
             yield event
 
     def intervals(self) -> list[Interval]:
-        """The last `MAX_INTERVALS` intervals, quiet ones too, the present one at the end."""
+        """The last `MAX_INTERVALS` intervals, including quiet ones; the current one comes last."""
         last = int(self.now() / INTERVAL_S)
         known = {interval.index: interval for interval in self._intervals}
         return [
@@ -104,7 +104,7 @@ class Activity:
         return _WatchedSource(source, self)
 
     def trace(self, size: int, version: str) -> bytes:
-        """All events that are kept, as a JSON document, for a disk of that size and version.
+        """All recorded events as a JSON document, for a disk of that size and version.
 
         Times are milliseconds since the first event; each event is time, kind, offset, length.
         """
@@ -151,7 +151,7 @@ class _WatchedSource:
 
 
 def mean_rates(intervals: Iterable[Interval], over_s: float = 2.0) -> Interval:
-    """The means per second of the last `over_s` seconds, without the present interval."""
+    """The means per second over the last `over_s` seconds, without the current interval."""
     count = round(over_s / INTERVAL_S)
     whole = list(intervals)[-count - 1 : -1]
     return Interval(

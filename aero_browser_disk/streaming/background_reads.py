@@ -26,5 +26,5 @@ def background_reads() -> Iterator[None]:
 
 
 def is_background() -> bool:
-    """Whether the reads of this task are marked so."""
+    """Whether the reads of this task are marked."""
     return _BACKGROUND.get()

@@ -20,7 +20,7 @@ The bytes are valid for the length of the call.
 
 @dataclass(frozen=True, slots=True)
 class PackedBlocks:
-    """Blocks that come together, in any order: `load` gives their bytes, one behind the other."""
+    """Blocks that are loaded together, in any order; `load` returns their bytes, concatenated."""
 
     blocks: tuple[int, ...]
     load: Callable[[], Awaitable[bytes]]
@@ -47,7 +47,7 @@ class PendingRead:
     def __init__(self) -> None:
         self.done: asyncio.Future[None] = bare_future()
         self.parts: dict[int, tuple[int, memoryview]] = {}
-        """What is missing: for each block, the offset in it, and the target of its bytes."""
+        """The missing parts: for each block, the offset in it, and the target of its bytes."""
 
     def wait_for(self, block: int, start: int, target: memoryview) -> None:
         """Waits for the bytes of `block` from `start` to fill `target`."""
@@ -71,7 +71,7 @@ class PendingRead:
 class BlockFetch:
     """A request for blocks, and who waits for each of them.
 
-    The blocks are a run of adjacent ones, or some of those that come `packed` together.
+    The blocks are a run of adjacent ones, or some of the blocks that are `packed` together.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class BlockFetch:
         self.left = blocks
         """The blocks that have not arrived yet."""
         self.packed = packed
-        """How they come, if they are no run."""
+        """How the blocks are loaded, unless they are a run."""
         self.retries = make_retries()
         self.is_retrying = False
-        """Whether it failed and is to be tried again."""
+        """Whether the request failed and will be retried."""
         self.task: asyncio.Task[None] | None = None
         self._image = image
         self._arrived = arrived
@@ -98,13 +98,13 @@ class BlockFetch:
 
     @property
     def byte_range(self) -> tuple[int, int]:
-        """The offsets of the first byte that is left, and after the last, in the image."""
+        """The range of the image that is still missing: its first offset, and the one after it."""
         block_size = self._image.block_size
         return self.left[0] * block_size, min((self.left[-1] + 1) * block_size, self._image.size)
 
     @property
     def has_readers(self) -> bool:
-        """Whether a read waits for any block of it."""
+        """Whether a read waits for any of its blocks."""
         return any(self._readers.values())
 
     def join(self, block: int, read: PendingRead) -> None:
@@ -118,7 +118,7 @@ class BlockFetch:
             readers.remove(read)
 
     def split(self, max_blocks: int) -> list[BlockFetch]:
-        """Splits it into requests of at most `max_blocks` blocks; this one must not be used
+        """Splits this request into requests of at most `max_blocks` blocks; do not use this one
         afterwards."""
         return [
             self.part(self.left[start : start + max_blocks])
@@ -137,7 +137,7 @@ class BlockFetch:
         return sorted(block for block, readers in self._readers.items() if readers)
 
     def begin(self) -> None:
-        """A try begins: the response starts with the first block that is left."""
+        """Begins an attempt: the response starts with the first missing block."""
         self.retries.begin()
         self._partial.clear()
 
@@ -158,7 +158,7 @@ class BlockFetch:
         self._partial += chunk[stop:]
 
     async def unpack(self, packed: PackedBlocks) -> None:
-        """Takes what comes packed; raises what loading it does."""
+        """Loads the packed blocks; raises what loading them does."""
         data, at = memoryview(await packed.load()), 0
         for run in _adjacent(packed.blocks):
             length = sum(map(self._image.block_length, run))
@@ -168,7 +168,7 @@ class BlockFetch:
                 self._complete(first, part[begin * block_size : (stop - run.start) * block_size])
 
     def _missing_of(self, run: range) -> list[tuple[int, int]]:
-        """First and stop of what is left of a run of blocks."""
+        """First and stop of the missing part of a run of blocks."""
         left = set(self.left)
         return [(r.start, r.stop) for r in plan_runs([b for b in run if b in left], len(run))]
 
@@ -182,7 +182,7 @@ class BlockFetch:
     def _complete(self, first: int, data: memoryview) -> None:
         block_size = self._image.block_size
         count = -(-len(data) // block_size)
-        self._arrived(first, data)  # first: blocks that it refuses have not arrived
+        self._arrived(first, data)  # first: a block that this refuses has not arrived
         if self.packed is None:
             self.left = self.left[count:]
         else:
@@ -196,7 +196,7 @@ class BlockFetch:
 
 
 def _adjacent(blocks: Sequence[int]) -> Iterator[range]:
-    """Blocks in their order, as runs of those that follow one another."""
+    """Runs of consecutive blocks, in the order of `blocks`."""
     start = stop = 0
     for block in blocks:
         if block != stop or stop == start:

@@ -16,7 +16,7 @@ from ..remote.documents import is_whole, read_document, whole_number
 PROFILE_RELATION: Final = "urn:aero-disk:boot-profile"
 """The relation type of a `Link` from an image to its boot profile."""
 FORMAT: Final = "aero-disk-boot-profile"
-# At 64 KiB a block that is 64 GiB: more than any boot, and few enough to hold.
+# With blocks of 64 KiB that is 64 GiB: more than any boot reads, and small enough for memory.
 MAX_BLOCKS: Final = 1 << 20
 _VERSION: Final = 1
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 512, 64 * 1024 * 1024
@@ -60,7 +60,7 @@ class BootProfile:
         return -(-self.size // self.block_size)
 
     def fits(self, size: int, validator: str) -> bool:
-        """Whether it was recorded from that version; never so without a validator."""
+        """Whether it was recorded from that version; always false without a validator."""
         return bool(validator) and (self.size, self.validator) == (size, validator)
 
     def encode(self) -> bytes:
@@ -81,7 +81,7 @@ class BootProfile:
         document = read_document(encoded, FORMAT, _VERSION, _FIELDS)
         validator = document.get("validator")
         if not isinstance(validator, str):
-            raise ValueError("validator must be text")  # noqa: TRY004 - of a file, not an argument
+            raise ValueError("validator must be text")  # noqa: TRY004 - from a file, not an argument
         return cls(
             whole_number(document, "size"),
             validator,
@@ -91,7 +91,7 @@ class BootProfile:
 
 
 def _runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The blocks as (first, count) of neighbours that follow one another."""
+    """The blocks as runs of consecutive ones: (first, count)."""
     first = count = 0
     for block in blocks:
         if count and block == first + count:
@@ -110,7 +110,7 @@ def _blocks(runs: object) -> Iterator[int]:
     total = 0
     for start, length in zip(runs[::2], runs[1::2], strict=True):
         total += length
-        # Before they are made: a count costs a few bytes to write and eight for each to hold.
+        # Checked before the list is made: a run is a few bytes in the file, 8 per block in memory.
         if start < 0 or length < 1 or total > MAX_BLOCKS:
             raise ValueError(f"{length} blocks from block {start} cannot be a run")
         yield from range(start, start + length)

@@ -30,7 +30,7 @@ class BootRecorder:
         save: SaveProfile | None = None,
     ) -> None:
         self.seen: set[int] = set()
-        """Blocks whose first read was noted, as far as they are remembered."""
+        """Blocks whose first read was recorded, as far as they are remembered."""
         self._size = size
         self._validator = validator
         self._block_size = block_size
@@ -49,25 +49,25 @@ class BootRecorder:
             self._blocks.update(dict.fromkeys(blocks))
 
     def unrecorded(self, blocks: range) -> list[int]:
-        """Those that are not in the profile yet."""
+        """The blocks that are not in the profile yet."""
         return [block for block in blocks if block not in self._blocks]
 
     def forget(self, blocks: list[int]) -> None:
-        """Removes noted blocks that could not be read."""
+        """Removes recorded blocks that could not be read."""
         for block in blocks:
             self._blocks.pop(block, None)
 
     def profile(self) -> BootProfile:
-        """What was recorded so far."""
+        """The profile recorded so far."""
         return BootProfile(self._size, self._validator, self._block_size, tuple(self._blocks))
 
     def save_if_grown(self) -> None:
-        """Begins to save a profile that has doubled: a boot of any length is saved a few times."""
+        """Saves the profile each time it has doubled: a boot of any length is saved a few times."""
         if self._saving is None and len(self._blocks) > 2 * self._saved:
             self._saving = asyncio.ensure_future(self._save_now())
 
     async def close(self) -> None:
-        """Saves what is not saved yet."""
+        """Saves what has not been saved yet."""
         if self._saving is not None:
             await self._saving
         if len(self._blocks) > self._saved:

@@ -30,7 +30,7 @@ Unchanged = Callable[[BlockStore], Awaitable[Collection[int]]]
 MIB, GIB = 1 << 20, 1 << 30
 _MOST_CACHED = 2 * GIB
 _MOST_IN_MEMORY = 256 * MIB
-_TAB_LEAVES_WITHIN_S = 1.0  # how long a page that is reloaded may take to release its files
+_TAB_LEAVES_WITHIN_S = 1.0  # how long a page may take to release its files on reload
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class CacheFolder:
         return (name, stored.size) if version == file else None
 
     async def open_kept(self) -> KeptFiles:
-        """The manifest and the pages of a prepared image, as far as they were kept."""
+        """The manifest and the pages of a prepared image, as far as they were stored."""
         if self.kept is None:
             try:
                 self.kept = await KeptFiles.open(self.storage, self.path)
@@ -118,7 +118,7 @@ class CacheFolder:
         return self.kept
 
     def cached_first_block(self) -> bytes:
-        """The first block as it is cached; nothing if it is not."""
+        """The cached first block; empty if it is not cached."""
         stored = self.store.image
         target = bytearray(stored.block_length(0) if stored is not None else 0)
         with contextlib.suppress(StorageError):
@@ -129,9 +129,9 @@ class CacheFolder:
     async def keep_unchanged(
         self, version: ImageVersion, block_size: int, unchanged: Unchanged
     ) -> int:
-        """Binds the cache of another version to this one, with the blocks that are the same in it.
+        """Binds the cache of another version to this one, and keeps the blocks that are unchanged.
 
-        `unchanged` finds those. Returns how many bytes were kept; raises what `unchanged` does.
+        `unchanged` finds these. Returns how many bytes were kept; raises what `unchanged` does.
         """
         old, new = self.store.image, StoredImage(version.size, version.validator, block_size)
         if old is None or old == new or old.block_size != block_size or not version.validator:
@@ -142,7 +142,7 @@ class CacheFolder:
         try:
             self.store.rebind(new, kept)
         except StorageError:
-            return 0  # whoever binds the store next finds out
+            return 0  # the next attempt to bind the store reports the error
         return sum(map(new.block_length, self.store.slot_of))
 
     async def cache_for(
@@ -178,7 +178,7 @@ class CacheFolder:
         return max(self.asked, min(_MOST_CACHED, (await self.storage.estimate()).quota // 2))
 
     async def make_room(self, platform: Platform, needed: int) -> int:
-        """How many bytes this cache may have, at most `needed` if others have the rest.
+        """How many bytes this cache may use; at most `needed` if others use the rest.
 
         Removes caches of images that are not open, as far as the limit of all caches requires.
         """
@@ -225,7 +225,7 @@ class CacheFolder:
         self.share(platform, disk, None, limit)
 
     async def note(self, platform: Platform, name: str, version: ImageVersion) -> None:
-        """Notes the image's name and version for the library's list; `name` has no secrets."""
+        """Records the image's name and version for the library's list; `name` has no secrets."""
         if self.storage.kind == "memory":
             return
         now = platform.clock.now()
@@ -236,7 +236,7 @@ class CacheFolder:
             await LibraryFolders(platform).note_cache(self.path, record)
 
     async def load_profile(self) -> BootProfile | None:
-        """The boot profile that an earlier session recorded; None when there is none to be read."""
+        """The boot profile that an earlier session recorded; None if there is no readable one."""
         try:
             file = await self.storage.open(f"{self.path}/profile", create=False)
         except (FileNotFoundError, StorageError):

@@ -52,7 +52,7 @@ class CacheGrowth:
         return bool(self._ask_again_at) and not self.cache.has_free_space
 
     def check(self) -> None:
-        """Asks for more space if it is about to run out. To be called as the cache fills."""
+        """Asks for more space if it is about to run out. Call it as the cache fills."""
         is_short = self.cache.bytes + _STEP > self._granted
         if is_short and self._asking is None and self._clock.now() > self._ask_again_at:
             self._asking = asyncio.ensure_future(self._ask())

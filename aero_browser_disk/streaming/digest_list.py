@@ -84,7 +84,7 @@ class DigestList:
         return pin_of(self.encode())
 
     def verify(self, chunk_index: int, data: bytes | bytearray | memoryview) -> bool:
-        """Whether `data` is exactly that chunk. Raises `IndexError` when there is none."""
+        """Whether `data` is exactly that chunk. Raises `IndexError` when there is no such chunk."""
         if not 0 <= chunk_index < self.chunk_count:
             raise IndexError(f"chunk {chunk_index} of {self.chunk_count}")
         start = chunk_index * DIGEST_LENGTH
@@ -123,7 +123,7 @@ def pin_of(encoded: bytes) -> str:
 
 
 def digests_of(chunks: Iterable[bytes], chunk_size: int = DEFAULT_CHUNK_SIZE) -> DigestList:
-    """The list of an image given in chunks of any length, in order."""
+    """Makes the list of an image that is passed in as chunks of any length, in order."""
     size, filled = 0, 0
     digests = bytearray()
     hasher = hashlib.sha256()

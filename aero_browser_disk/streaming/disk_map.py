@@ -20,7 +20,7 @@ FETCHED_NOW, IN_PROFILE = 1, 2
 RECENT_S = 6.0
 MAX_CELLS = 1 << 15
 _MAX_HOT = 2000  # events that one drawing of the map looks at
-_REST = 30  # times the time that counting what is stored takes, between two counts
+_REST = 30  # the pause between two counts of stored blocks, in multiples of the time of a count
 
 LocalRange = tuple[int, int]  # offset and length in bytes
 
@@ -73,7 +73,7 @@ class Cells:
 
 
 class DiskMap:
-    """The map of one disk. Many blocks take a while to count, so they are counted now and then."""
+    """The map of one disk. Counting many blocks takes a while, so it is only done now and then."""
 
     def __init__(self, disk: MappedDisk) -> None:
         self.disk = disk
@@ -86,7 +86,7 @@ class DiskMap:
     def cells(self, start: int, length: int, max_cells: int) -> Cells:
         """At most `max_cells` cells that show the `length` bytes at `start`, in bytes.
 
-        What reaches outside the disk is cut off; there is always at least one cell.
+        The range is clipped to the disk; there is always at least one cell.
         """
         size, block_size = self.disk.info.size, self.disk.info.block_size
         start = min(max(start, 0), size - 1)
@@ -178,7 +178,7 @@ def range_shares(
 
 
 def _cell_size(start: int, length: int, max_cells: int, block_size: int) -> int:
-    """The smallest power of two of blocks at which so many cells reach over the whole part."""
+    """The smallest power of two of blocks at which `max_cells` cells cover the whole part."""
     cell_size = block_size
     while -(-(start % cell_size + length) // cell_size) > max_cells:
         cell_size *= 2

@@ -39,7 +39,7 @@ class BackgroundSource(Protocol):
     """A source of blocks to fetch that no read waits for, such as read-ahead."""
 
     def next_run(self, is_missing: IsMissing) -> range | PackedBlocks | None:
-        """Missing blocks to fetch next; None when there are none. Of packed ones some are missing.
+        """The next missing blocks to fetch, or None. Packed blocks may include cached ones.
 
         A long run takes several requests.
         """
@@ -49,10 +49,10 @@ class FetchQueue:
     """Fetches the blocks that reads wait for, then blocks that are likely to be read.
 
     A read joins the requests under way for its blocks, and starts requests for the others. At most
-    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. Where
-    the source has blocks in units of `unit_blocks`, a request is for what is missing of one. Each
-    request reserves its blocks in the sink, puts them there as they arrive, and commits when it
-    ends, even after an error. Blocks that the sink refuses count as not arrived.
+    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. If
+    the source has blocks in units of `unit_blocks`, a request gets the missing blocks of one unit.
+    Each request reserves its blocks in the sink, puts them there as they arrive, and commits when
+    it ends, even after an error. Blocks that the sink refuses count as not arrived.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class FetchQueue:
         """The background sources, the most important first."""
         self.max_blocks = max_blocks if unit_blocks == 1 else min(max_blocks, unit_blocks)
         self._unit = unit_blocks
-        self._planned: deque[range] = deque()  # what is left of runs of the background
+        self._planned: deque[range] = deque()  # the rest of background runs
         self._source = source
         self._image = image
         self._blocks = -(-image.size // image.block_size)
@@ -81,7 +81,7 @@ class FetchQueue:
         self._concurrency = concurrency
         self._waiting: deque[BlockFetch] = deque()
         self._running: set[BlockFetch] = set()
-        self._background_fetches: set[BlockFetch] = set()  # those of the background
+        self._background_fetches: set[BlockFetch] = set()  # the background's own
         self._arriving: dict[int, BlockFetch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._background_failures = 0
@@ -149,7 +149,7 @@ class FetchQueue:
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
-        """Runs for `blocks`, the last one grown by the missing blocks right behind it."""
+        """Runs for `blocks`; the last one is extended by the missing blocks right after it."""
         runs = plan_runs(self._whole_units(blocks), self.max_blocks, self._unit)
         if runs and self._unit == 1:
             last = runs[-1]
@@ -164,7 +164,7 @@ class FetchQueue:
         yield from runs
 
     def _whole_units(self, blocks: Iterable[int]) -> Iterable[int]:
-        """`blocks`, and what else is missing of their units; ascending."""
+        """`blocks` and the other missing blocks of their units, ascending."""
         if self._unit == 1:
             return blocks
         unit, asked = self._unit, set(blocks)
@@ -172,7 +172,7 @@ class FetchQueue:
         return [b for whole in around for b in whole if b in asked or self.is_missing(b)]
 
     def _next_background_run(self) -> range | PackedBlocks | None:
-        """What the background wants next, in one request."""
+        """The next background request."""
         run = self._next_planned()
         if run is not None:
             return run
@@ -187,7 +187,7 @@ class FetchQueue:
         return None
 
     def _next_planned(self) -> range | None:
-        """The next of what is left of a run of the background, as far as it is still missing."""
+        """The next part of a background run that is still missing."""
         while self._planned:
             missing = [block for block in self._planned.popleft() if self.is_missing(block)]
             runs = plan_runs(missing, self.max_blocks)
@@ -197,7 +197,7 @@ class FetchQueue:
         return None
 
     def _next(self) -> BlockFetch | None:
-        """What may run now, reads first."""
+        """The requests that may run now, reads first."""
         if self._waiting:
             return self._waiting.popleft() if len(self._running) < self._concurrency else None
         if self._background_rests or len(self._running) >= max(1, self._concurrency - 1):
@@ -231,7 +231,7 @@ class FetchQueue:
             self._tasks.add(task)
 
     def _ended(self, fetch: BlockFetch, task: asyncio.Task[None]) -> None:
-        """Releases what a request took when it was started, even if it never ran."""
+        """Releases what a request acquired when it was started, even if it never ran."""
         self._running.discard(fetch)
         self._tasks.discard(task)
         if not fetch.is_retrying:
@@ -248,13 +248,13 @@ class FetchQueue:
                 await fetch.unpack(fetch.packed)
             else:
                 await self._source.fetch(ByteRange(*fetch.byte_range), fetch.receive)
-        except Exception as error:  # noqa: BLE001 - whatever it is: no read may wait for ever
+        except Exception as error:  # noqa: BLE001 - whatever it is, no read may wait forever
             self._failed(fetch, error)
         else:
             self._background_failures = 0
 
     def _failed(self, fetch: BlockFetch, error: Exception) -> None:
-        """Tries again later if that may help and a read waits; else those reads fail."""
+        """Retries later if that may help and a read waits; otherwise the waiting reads fail."""
         if fetch.packed is not None:
             self._fetch_apart(fetch)
             return
@@ -287,7 +287,7 @@ class FetchQueue:
         self.pump()
 
     def _shorten(self, fetch: BlockFetch) -> None:
-        """Splits what is left into shorter requests, and limits all later ones too."""
+        """Splits the rest into shorter requests, and limits all later ones too."""
         self.max_blocks = max(1, min(self.max_blocks, len(fetch.left)) // 2)
         for part in reversed(fetch.split(self.max_blocks)):  # a run: packed ones are no request
             for block in part.left:
@@ -295,7 +295,7 @@ class FetchQueue:
             self._waiting.appendleft(part)
 
     def _fetch_apart(self, fetch: BlockFetch) -> None:
-        """Asks for what reads wait for of packed blocks that cannot be had, block by block."""
+        """Requests the blocks that reads wait for on their own: loading them packed has failed."""
         self._forget(fetch)
         self._rest()
         for blocks in reversed(plan_runs(fetch.wanted, self.max_blocks, self._unit)):
@@ -305,7 +305,7 @@ class FetchQueue:
             self._waiting.appendleft(part)
         fetch.left = ()
 
-    # ── what becomes of them ─────────────────────────────────────────────────────────────────────
+    # ── results ──────────────────────────────────────────────────────────────────────────────────
 
     def _arrived(self, first: int, data: memoryview) -> None:
         self._sink.put(first, data)

@@ -1,4 +1,4 @@
-"""Which cached blocks of an older version a new one has too: they need not be downloaded again."""
+"""Finds the cached blocks of an older version that are unchanged, to avoid downloading them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..formats.prepared.stored_files import StoredFile
 from .digest_list import DigestList
 from .kept_files import KeptFiles
 
-_BLOCKS_AT_ONCE = 64  # that are hashed before others have their turn
+_BLOCKS_AT_ONCE = 64  # hashed before other tasks run
 
 
 async def unchanged_by_digests(digests: DigestList, store: BlockStore) -> set[int]:
-    """The blocks of a store that are what a digest list says of the new version.
+    """The blocks of a store that match a digest list of the new version.
 
-    Of a block that is no whole number of the list's chunks nothing is known.
+    A block that is not a whole number of the list's chunks cannot be checked.
     """
     image = store.image
     if image is None or image.block_size % digests.chunk_size:
@@ -48,9 +48,9 @@ async def unchanged_by_digests(digests: DigestList, store: BlockStore) -> set[in
 async def unchanged_by_tables(
     cached: Collection[int], block_size: int, before: ChunkTable, after: ChunkTable
 ) -> set[int]:
-    """Of the `cached` blocks those whose chunks two versions of a prepared image store alike.
+    """The `cached` blocks whose chunks are the same in two versions of a prepared image.
 
-    Of the older table only what was kept is looked at. Raises what loading a page of the new one
+    Only the stored pages of the older table are used. Raises what loading a page of the new table
     does.
     """
     chunk_size = before.manifest.chunk_size
@@ -83,7 +83,7 @@ async def _is_same(chunk: int, before: ChunkTable, after: ChunkTable) -> bool:
 
 
 class PageNotKeptError(Exception):
-    """A page of the older table is not here."""
+    """A page of the older table was not stored."""
 
 
 async def kept_page(kept: KeptFiles, file: StoredFile, _: int) -> bytes:
@@ -95,7 +95,7 @@ async def kept_page(kept: KeptFiles, file: StoredFile, _: int) -> bytes:
 
 
 def manifest_of(kept: KeptFiles, validator: str) -> Manifest | None:
-    """The manifest of an older version that was kept."""
+    """The stored manifest of an older version."""
     for encoded in kept.manifests():
         try:
             manifest = Manifest.decode(encoded)

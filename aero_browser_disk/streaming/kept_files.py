@@ -1,8 +1,8 @@
 """The manifest and the pages of a prepared image in the folder of its cache.
 
-One file of records: kind, length, SHA-256, bytes. What is not what its digest says is passed over,
-so a crash costs what was being written. With them a disk whose blocks are cached opens and is read
-without its server.
+One file of records: kind, length, SHA-256, bytes. Records that do not match their digest are
+skipped, so a crash loses only what was being written. With these files, a disk whose blocks are
+cached can be opened and read without its server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LARGEST = 16 << 20
 
 
 class KeptFiles:
-    """Keeps small files by their SHA-256. Storage that fails keeps nothing and is no error."""
+    """Stores small files by their SHA-256. A storage failure is no error: nothing is stored."""
 
     def __init__(self, file: File) -> None:
         self._file: File | None = file
@@ -41,23 +41,23 @@ class KeptFiles:
 
     @classmethod
     async def open(cls, storage: Storage, folder: str) -> KeptFiles:
-        """Opens those of a cache's folder; raises `StorageError`."""
+        """Opens the files in a cache's folder; raises `StorageError`."""
         return cls(await storage.open(f"{folder}/kept"))
 
     @property
     def manifest(self) -> bytes | None:
-        """The manifest that was kept last."""
+        """The manifest that was stored last."""
         return None if self._manifest is None else self.get(self._manifest)
 
     def manifests(self) -> Iterator[bytes]:
-        """All manifests that were kept and are whole."""
+        """All stored manifests that are intact."""
         for digest in self._manifests:
             found = self.get(digest)
             if found is not None:
                 yield found
 
     def get(self, digest: bytes) -> bytes | None:
-        """The bytes with that SHA-256, if they were kept and are whole."""
+        """The bytes with that SHA-256, if they were stored and are intact."""
         extent = self._extents.get(digest)
         if extent is None or self._file is None:
             return None
@@ -69,7 +69,7 @@ class KeptFiles:
         return bytes(data) if hashlib.sha256(data).digest() == digest else None
 
     def keep(self, kind: int, data: bytes) -> None:
-        """Keeps a file; a manifest becomes the current one."""
+        """Stores a file; a manifest becomes the current one."""
         digest = hashlib.sha256(data).digest()
         if kind == DOCUMENT and digest in self._extents:
             return
@@ -112,7 +112,7 @@ class KeptFiles:
             kind, _, length, digest = _RECORD.unpack(head)
             begin = self._stop + _RECORD.size
             if kind not in (MANIFEST, DOCUMENT) or length > _LARGEST or begin + length > size:
-                break  # torn: what follows is written over it
+                break  # torn: the next record overwrites it
             self._note(kind, digest, begin, length)
 
     def _note(self, kind: int, digest: bytes, begin: int, length: int) -> None:

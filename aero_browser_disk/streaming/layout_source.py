@@ -25,8 +25,8 @@ _VALIDATOR = re.compile(r"([a-z0-9-]{1,32}) (\d{1,16}) (.+)", re.DOTALL)
 
 
 def disk_version(format_name: str, size: int, file: ImageVersion) -> ImageVersion:
-    """The version of the disk in a version of a file that is read as this format; `size` is the
-    disk's, in bytes.
+    """The version of the disk in a version of a file, read as this format; `size` is the disk's, in
+    bytes.
 
     It includes the format, so that a cache or overlay is never used for another format.
     """
@@ -37,7 +37,7 @@ def disk_version(format_name: str, size: int, file: ImageVersion) -> ImageVersio
 
 
 def file_version(stored: StoredImage) -> tuple[str, ImageVersion]:
-    """The format and the version of the file whose disk is cached: undoes `disk_version`.
+    """The format and the version of the file whose disk is cached; the inverse of `disk_version`.
 
     A raw image's validator never looks like one: entity tags begin with a quotation mark, dates
     with a capital letter.
@@ -73,8 +73,8 @@ class LayoutSource:
     """A `RangeSource` of the disk in a file.
 
     `open_layout` is called at the first fetch, so that a disk whose blocks are all cached opens
-    without its server. Zeros are not downloaded. What is stored as it is comes from ranges of
-    `file`; without one, all comes from the sources that the layout names.
+    without its server. Zeros are not downloaded. Uncompressed data comes from ranges of
+    `file`; without a `file`, everything comes from the sources that the layout names.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class LayoutSource:
 
     @property
     def format(self) -> str | None:
-        """The name of the file's format, once the file was looked at."""
+        """The name of the file's format, once the file was opened."""
         return None if self._reader is None else self._reader.layout.format.name
 
     async def fetch(self, byte_range: ByteRange, deliver: Arrived) -> None:

@@ -1,4 +1,4 @@
-"""From the address of a manifest to a disk: the files of a prepared image on its server."""
+"""Opens a prepared image from the address of its manifest."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .streaming_disk import StreamingDisk
 
 
 def is_manifest_address(address: ImageAddress, format_name: str) -> bool:
-    """Whether an address is taken for that of a manifest without a look at it."""
+    """Whether an address is treated as that of a manifest, decided without a request."""
     is_json = address.web_url.path.endswith(".json")
     return format_name == PREPARED.name or (format_name == "auto" and is_json)
 
@@ -48,8 +48,8 @@ async def open_prepared(
 ) -> StreamingDisk:
     """Opens the prepared image whose manifest is at an address, read-only, its blocks cached.
 
-    Without a request if the kept manifest may still be trusted to be fresh. Without `digests` the
-    pin and the key of the options are those of the manifest. Raises as `open_disk`.
+    Makes no request while the stored manifest is fresh, if `trusts_freshness`. Without `digests`
+    the pin and the key in the options apply to the manifest. Raises as `open_disk`.
     """
     traffic = Traffic()
     access = Access(address, platform.clock, options.renew, options.expires_at)
@@ -115,7 +115,7 @@ async def _pinned(
     folder: CacheFolder,
     trusts_freshness: bool,
 ) -> PreparedImage:
-    """The image of the manifest of now; of the kept one while that is fresh, or offline."""
+    """The image of the current manifest; of the stored one while that is fresh, or offline."""
     kept = await folder.open_kept()
     known = kept.manifest
     fresh_for_s = folder.store.fresh_until - platform.clock.now()
@@ -147,7 +147,7 @@ async def _unchanged(
     image: PreparedImage,
     store: BlockStore,
 ) -> set[int]:
-    """The blocks of a store that are the same in this version, by the tables of both."""
+    """The blocks of a store that this version has too, found by comparing both tables."""
     old = store.image
     kept = await folder.open_kept()
     manifest = None if old is None else manifest_of(kept, old.validator)
@@ -161,7 +161,7 @@ async def _unchanged(
 
 
 async def _check_trust(encoded: bytes, image: PreparedImage, options: RemoteSettings) -> None:
-    """Raises `InvalidDocumentError` unless the manifest is the one that the options name."""
+    """Raises `InvalidDocumentError` unless the manifest matches the options' pin and key."""
     if options.digests is not None:
         return
     pin, key = options.digests_sha256, options.digests_key
@@ -173,7 +173,7 @@ async def _check_trust(encoded: bytes, image: PreparedImage, options: RemoteSett
 
 
 def _parts(image: PreparedImage, bundle: BootBundle | None, block_size: int) -> list[PackedBlocks]:
-    """The parts of a bundle in blocks of the cache; none where those are larger."""
+    """The parts of a bundle in blocks of the cache; none if the cache's blocks are larger."""
     if bundle is None or block_size > bundle.block_size:
         return []
     each = bundle.block_size // block_size

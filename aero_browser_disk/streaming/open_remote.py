@@ -61,7 +61,7 @@ async def open_remote_disk(
 async def _open(
     url: str, options: RemoteSettings, platform: Platform | None, *, trusts_freshness: bool
 ) -> StreamingDisk:
-    """Opens it, without a request if the cached version may still be trusted to be fresh."""
+    """Opens it; makes no request while the cached version is fresh and may be trusted."""
     if not options.allow_remote:
         raise RemoteImagesDisabledError
     options.check()
@@ -76,7 +76,7 @@ async def _open(
     given = options.read_profile()
     block_size, retry = options.block_size, options.retry
     if trusted is not None:
-        block_size = max(block_size, trusted.chunk_size)  # a block is checked whole
+        block_size = max(block_size, trusted.chunk_size)  # a block is verified as a whole
     access = Access(address, platform.clock, options.renew, options.expires_at)
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
@@ -129,7 +129,7 @@ async def _open(
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """How a file is read: the version of the disk in it, and what its bytes come from.
+    """How a file is read: the version of the disk in it, and the source of its bytes.
 
     Without a `source` the bytes of the file are those of the disk. `first_block` is the first block
     of the disk, if it was fetched to recognise the format.
@@ -176,7 +176,7 @@ async def _choose_format(
             lambda: _read_first_block(platform, folder, image, block_size)
         )
         found = recognise(first_block, size=file.size)
-        if found.treatment == "unpack":  # its end tells whether it can be read in the middle
+        if found.treatment == "unpack":  # its end shows whether it can be read in the middle
             found = await opening_retries(retry, clock).run(lambda: recognise_source(file))
         if found is PREPARED:
             raise UnsupportedImageError(found.name, found.title, _NAME_IT)
@@ -190,7 +190,7 @@ async def _choose_format(
         return await open_layout(file, format=name)
 
     if cached is not None and cached[0] == name:
-        size = cached[1]  # its tables are read when a block is missing
+        size = cached[1]  # the file's tables are only read when a block is missing
         return _Chosen(disk_version(name, size, image.version), LayoutSource(image, size, opened))
     layout = await opening_retries(retry, clock).run(opened)
 

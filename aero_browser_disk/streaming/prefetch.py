@@ -10,7 +10,7 @@ from .block_fetch import PackedBlocks
 from .boot_profile import BootProfile
 from .fetch_queue import IsMissing
 
-_BRIDGED = 1  # blocks between two runs that cost less than a request of their own
+_BRIDGED = 1  # a gap of so many blocks costs less than a separate request
 
 
 class ProfileReplay:
@@ -57,8 +57,8 @@ def _runs_by_first_use(blocks: Sequence[int], max_blocks: int) -> list[range]:
 class BundleReplay:
     """Fetches the parts of a boot bundle in their order, at most `max_requests` at a time.
 
-    Later parts would only take the link from those that the boot needs now. Parts whose blocks are
-    all cached are passed over.
+    Later parts would only compete with those that the boot needs now. Parts whose blocks are all
+    cached are skipped.
     """
 
     def __init__(self, parts: Iterable[PackedBlocks], max_requests: int = 2) -> None:
@@ -88,7 +88,7 @@ class BundleReplay:
 class WholeImage:
     """Fetches every block that is missing, from the first to the last, while `wanted`.
 
-    And while the cache has free space: blocks that evict others would be fetched for ever.
+    Stops when the cache has no free space: blocks that evict others would be fetched forever.
     """
 
     def __init__(self, blocks: int, max_blocks: int, has_free_space: Callable[[], bool]) -> None:
@@ -116,7 +116,7 @@ class WholeImage:
 
 
 def blocks_of(profile: BootProfile, block_size: int) -> tuple[int, ...]:
-    """A profile's blocks as blocks of another size, each once, in the same order."""
+    """A profile's blocks in another block size, each once, in the same order."""
     if profile.block_size == block_size:
         return profile.blocks
     found: dict[int, None] = {}

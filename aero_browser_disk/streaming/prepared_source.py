@@ -1,4 +1,4 @@
-"""The files of a prepared image on its server: proved, kept, and pinned to one version."""
+"""The files of a prepared image on its server: verified, stored, and pinned to one version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FEW_LEAVES = 64  # pages of the table: those of 8 GiB in chunks of 256 KiB, 1.3
 class PreparedImage:
     """A prepared image on its server, pinned to the version of one manifest: `StoredFiles`.
 
-    Chunks come from the server, pages of the table from what is kept if they are there.
+    Chunks come from the server. Pages of the table come from the local files if they are there.
     """
 
     manifest: Manifest
@@ -49,10 +49,10 @@ class PreparedImage:
     async def fetch(
         cls, server: WholeFiles, access: Access, kept: KeptFiles, traffic: Traffic
     ) -> tuple[bytes, PreparedImage]:
-        """Asks the server for the manifest; returns it as it came, and the image.
+        """Requests the manifest; returns its bytes unchanged, and the image.
 
-        Raises what `WholeFiles.fetch` and `Manifest.decode` do. It is not kept yet: `keep_manifest`
-        does that, once it is trusted.
+        Raises what `WholeFiles.fetch` and `Manifest.decode` do. The manifest is not stored yet:
+        call `keep_manifest` once it is trusted.
         """
         found = await server.fetch("", MAX_MANIFEST)
         encoded = bytes(found.data)
@@ -69,20 +69,20 @@ class PreparedImage:
         kept: KeptFiles,
         traffic: Traffic,
     ) -> PreparedImage:
-        """The image of a manifest that is here; raises as `Manifest.decode`."""
+        """The image of a manifest that was stored earlier; raises as `Manifest.decode`."""
         manifest = Manifest.decode(encoded)
         version = ImageVersion(manifest.size, disk_validator(manifest))
         return cls(manifest, version, 0.0, traffic, _server=server, _access=access, _kept=kept)
 
     def keep_manifest(self, encoded: bytes) -> None:
-        """Keeps the manifest, for when the server cannot be reached."""
+        """Stores the manifest, for when the server cannot be reached."""
         self._kept.keep(MANIFEST, encoded)
 
     async def layout(self) -> PreparedLayout:
         """The layout over these files.
 
-        The rest of a small table is loaded behind the reads: a boot reads all over the disk, and
-        would wait once more wherever a page is missing.
+        The rest of a small table is loaded in the background: a boot reads all over the disk, and
+        would otherwise wait for each missing page.
         """
         layout = PreparedLayout(self.manifest, self, self.load_document)
         if 1 < layout.table.leaf_count <= _FEW_LEAVES:
@@ -110,7 +110,7 @@ class PreparedImage:
         return bytes(found.data)
 
     async def load_document(self, file: StoredFile, offset: int) -> bytes:
-        """A page of the table or the document of the bundle, proved; kept for the next time.
+        """A page of the table or the document of the bundle, verified and stored for next time.
 
         Raises as `read`, and `IntegrityError`.
         """
@@ -126,7 +126,7 @@ class PreparedImage:
         return await self._pages.run(file, load)
 
     async def load_bundle(self) -> BootBundle | None:
-        """The boot bundle; None when there is none, or none that can be had."""
+        """The boot bundle; None when there is none, or when it cannot be loaded."""
         boot = self.manifest.boot
         if boot is None:
             return None
@@ -139,7 +139,7 @@ class PreparedImage:
     async def load_part(self, part: BundlePart, length: int) -> bytes:
         """A part of the bundle, unpacked to its `length` bytes.
 
-        Raises as `read`, `IntegrityError`, and `ValueError` when it unpacks to something else.
+        Raises as `read`, `IntegrityError`, and `ValueError` when it unpacks to another length.
         """
         return unpack_chunk(part.kind, await read_proved(self, part.file, 0), length)
 
@@ -155,7 +155,7 @@ class PreparedImage:
 
 
 async def _load_all(table: ChunkTable) -> None:
-    """Loads the leaves of a table, one after the other, until one cannot be had."""
+    """Loads the leaves of a table, one after the other, until one fails."""
     with contextlib.suppress(DiskError):
         for number in range(table.leaf_count):
             await table.leaf(number)

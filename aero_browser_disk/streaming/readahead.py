@@ -18,7 +18,7 @@ _REGION = MIB
 _MAX_BUSY = 3  # factor of the first window where several streams began in one region
 _MAX_REGIONS = 4096
 _MAX_STREAMS = 16
-_GONE_ON_OFTEN = 0.3  # the share of continued streams from which guessing pays off
+_GONE_ON_OFTEN = 0.3  # the share of continued streams above which guessing pays off
 _MAX_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
 
@@ -38,13 +38,14 @@ class ReadAhead:
 
     A read elsewhere starts a stream with a small window, a larger one where others have begun: a
     guest that comes back to a region mostly reads more of it. Reads that continue a stream double
-    the window, to a modest size until the stream has proved long, then to a share of its length.
-    First windows shrink to nothing while hardly any stream is continued, as when single pages are
-    read all over the image, and all windows while much is fetched that is not read for long.
+    the window, up to a modest size until the stream is known to be long, then up to a share of its
+    length. First windows shrink to nothing while hardly any stream is continued, as when single
+    pages are read all over the image. All windows shrink while many of the blocks that are fetched
+    ahead stay unread.
 
     The sizes were found by replaying a recorded Debian boot over a modelled link of 50 Mbit/s and
-    40 ms: doubling alone fetches too much behind jumps, and a smaller first window costs a round
-    trip each. In that boot two streams of five are continued. `blocks` is the number of blocks in
+    40 ms: doubling alone fetches too much after jumps, and a smaller first window costs a round
+    trip each. In that boot two streams in five are continued. `blocks` is the number of blocks in
     the image, `block_size` is in bytes. Pure: it knows neither time nor network.
     """
 
@@ -69,7 +70,7 @@ class ReadAhead:
     def note(self, first: int, last: int) -> range:
         """A read touches the blocks `first` to `last` for the first time.
 
-        Returns the blocks that would best come with it.
+        Returns the blocks that are best fetched with it.
         """
         for block in range(first, last + 1):
             if self._unread.pop(block, 0) is None:
@@ -117,7 +118,7 @@ class ReadAhead:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     def _stream_of(self, first: int) -> _Stream | None:
-        """The stream that a read at `first` continues: at its end, or in what is fetched ahead."""
+        """The stream that a read at `first` continues: at its end, or in its window."""
         for stream in self._streams:
             if stream.start <= first <= max(stream.next, stream.planned):
                 return stream

@@ -19,11 +19,11 @@ KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _MIN_BLOCK, _MAX_BLOCK = 4 * KIB, 8 * MIB
 STREAMED_FORMATS: Final = tuple(name for name in FORMAT_NAMES if name != "bgzf")
-"""What `format` may be. A BGZF needs its index, which is a file of its own."""
+"""What `format` may be. BGZF is missing: it needs an index, which is a separate file."""
 
 
 class RemoteOptions(TypedDict, total=False):
-    """The options of `open_disk` that are for a remote image; it says what they mean."""
+    """The options of `open_disk` for a remote image; see there for what they mean."""
 
     allow_remote: bool
     cache_limit_bytes: int | None
@@ -87,7 +87,7 @@ class RemoteSettings:
     async def read_digests(self, *, may_be_manifest: bool = False) -> DigestList | None:
         """The digest list, verified by the pin and the key.
 
-        Without a list these may be those of a manifest.
+        Without a list, the pin and the key may be meant for a manifest.
         Raises `InvalidDocumentError`, `InvalidOptionError` and `SignaturesUnavailableError`.
         """
         if self.digests is None and may_be_manifest:

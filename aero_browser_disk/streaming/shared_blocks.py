@@ -1,8 +1,8 @@
 """Divides the memory that a disk shares into frames.
 
 `web/lib/shared-protocol.mjs` describes that memory. A block may be in any of the `WAYS` frames of
-one set, so that a reader finds it by looking at one cache line, and the table needs no memory but
-the heads of the frames, whatever the size of the disk.
+one set, so a reader finds it by looking at one cache line. The table needs no memory beyond the
+heads of the frames, whatever the size of the disk.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Geometry:
     frame_shift: int
     set_shift: int
     size: int
-    """Of the disk, in bytes."""
+    """The size of the disk in bytes."""
 
     @property
     def frame_size(self) -> int:
-        """Bytes in a frame, and in a block but the last."""
+        """Bytes in a frame, and in every block except the last."""
         return 1 << self.frame_shift
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """The number of frames."""
         return WAYS << self.set_shift
 
     def block_length(self, block: int) -> int:

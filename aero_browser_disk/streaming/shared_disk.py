@@ -1,8 +1,8 @@
 """Serves a disk to other threads through shared memory: fills frames with blocks and responds to
 requests.
 
-Requests that need no waiting get their response in the call that asks. The protocol is described in
-`web/lib/shared-protocol.mjs`.
+Requests that need no waiting are responded to within the call that makes them. The protocol is
+described in `web/lib/shared-protocol.mjs`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ REFUSED = 3
 FAILED = 4
 
 BUFFER_BYTES = 256 * 1024
-"""Bytes that go with one request, at most."""
+"""The maximum number of bytes in one request."""
 
 FRAMED = 64 * 1024
 """Reads up to this length fill frames; longer ones are rarely read again."""
@@ -54,7 +54,7 @@ class Changing(Protocol):
     """A disk that reports changes of its bytes."""
 
     def watch(self, changed: Callable[[int, int], None]) -> None:
-        """Has `changed(offset, length)` called for each change, before it is acknowledged."""
+        """Calls `changed(offset, length)` for each change, before the change is acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class SharedDisk:
         self._size = info.size
         self._locate = disk.locate if isinstance(disk, Locating) else _nowhere
         self._shift = self.geometry.frame_shift
-        self._file: File | None = None  # that blocks are read from
+        self._file: File | None = None  # where blocks are read from
         self._changes = 0  # counts changes: data read before one and put after it may be stale
         self._clients: set[int] = set()
         self._numbers = itertools.count(1)
@@ -107,7 +107,7 @@ class SharedDisk:
         return client, self.memory.add_client(client)
 
     def remove_client(self, client: int) -> None:
-        """Removes a client that is gone, and cancels its requests. Idempotent."""
+        """Removes a client that has left, and cancels its requests. Idempotent."""
         if client not in self._clients:
             return
         reads, byte_count = self.memory.counters(client)
@@ -255,8 +255,8 @@ class SharedDisk:
         await self._disk.read_into(start, data)
         with memoryview(data) as view:
             if changes != self._changes:
-                # Some of it may have changed since it was read: valid for this read, which began
-                # before, and for no other.
+                # Some of it may have changed since it was read. It is valid for this read, which
+                # began before that, but for no other.
                 self.memory.put_buffer(client, entry, 0, view[offset - start :][:length])
                 return OK
             for block in range(first, last + 1):
@@ -343,4 +343,4 @@ async def _done(change: Callable[..., Coroutine[object, object, None]], *values:
 
 
 def _nowhere(offset: int, length: int) -> None:
-    """`locate` of a disk that has none."""
+    """The `locate` of a disk without one."""

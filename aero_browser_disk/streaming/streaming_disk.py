@@ -40,7 +40,7 @@ class ServerImage(Protocol):
 
     @property
     def traffic(self) -> Traffic:
-        """The requests, and what they brought."""
+        """Counters of requests and of the bytes they brought."""
 
     @property
     def fresh_for_s(self) -> float:
@@ -63,8 +63,8 @@ class StreamingDisk(ClosesOnExit):
     `BlockSink`, which verifies and caches them. When no read waits, the queue fetches the blocks of
     the boot profile, then those that read-ahead expects, then the whole image if that is wanted.
 
-    `source` has the bytes, best in units of `unit` bytes. `bundle` is what a boot reads, in its
-    order; `kept_bytes` are what its cache took over from an older version. `make_room` and
+    `source` has the bytes, preferably read in units of `unit` bytes. `bundle` has the blocks that a
+    boot reads, in its order. `kept_bytes` were taken over from an older version. `make_room` and
     `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close` is called at the end.
     """
 
@@ -149,7 +149,7 @@ class StreamingDisk(ClosesOnExit):
     def format(self) -> str | None:
         """The format of the file that the disk is in: "raw", "qcow2", …; None if not known yet."""
         if self._layout is not None and not self._version.validator:
-            return self._layout.format  # there is no version to read it from
+            return self._layout.format  # there is no version that names it
         return format_of(self._version)
 
     @property
@@ -162,7 +162,7 @@ class StreamingDisk(ClosesOnExit):
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:
         length = len(target)
         stop = offset + length
-        if self._closed or not 0 <= offset < stop <= self._size:  # the usual case costs one test
+        if self._closed or not 0 <= offset < stop <= self._size:  # one test in the usual case
             self._check(offset, length)
             return True  # there is nothing to read
         block_size = self._block_size
@@ -175,7 +175,7 @@ class StreamingDisk(ClosesOnExit):
         return True
 
     def locate(self, offset: int, length: int) -> tuple[File, int] | None:
-        """The cache's file and the offset in it of bytes that lie there in one run, else None.
+        """The cache's file and the offset in it, if the bytes are contiguous there; else None.
 
         Counts as a read, which the caller does itself. Raises as `try_read_into` does.
         """
@@ -242,12 +242,12 @@ class StreamingDisk(ClosesOnExit):
         self._sink.commit(range(0))
 
     async def prime(self) -> None:
-        """Fetches the first block, which every reader of a disk asks for, unless it is cached.
+        """Fetches the first block, which every reader of a disk needs, unless it is cached.
 
         So opening fails if the server cannot serve ranges.
         """
         if not self._bundle.is_done():
-            self._queue.pump()  # the boot begins with what it has
+            self._queue.pump()  # start the background now: the boot's blocks come first
         first = bytearray(1)
         if not self._cache.read_into(0, 0, first):
             missing = PendingRead()
@@ -295,7 +295,7 @@ class StreamingDisk(ClosesOnExit):
         """
         return self._boot.profile()
 
-    # ── who watches ──────────────────────────────────────────────────────────────────────────────
+    # ── for the map ──────────────────────────────────────────────────────────────────────────────
 
     @property
     def is_all_here(self) -> bool:
@@ -347,7 +347,7 @@ class StreamingDisk(ClosesOnExit):
             forget(0, self._size)
 
     def watch(self, changed: Callable[[int, int], None]) -> None:
-        """Has `changed(offset, length)` called for bytes that are to be read anew, if kept."""
+        """Calls `changed(offset, length)` for bytes of which earlier copies are no longer valid."""
         self._watchers.append(changed)
 
     async def close(self) -> None:
@@ -409,12 +409,12 @@ class StreamingDisk(ClosesOnExit):
         return all(cache.read_into(*part) for part in self._parts(offset, target))
 
     def _note_first_read(self, first: int, last: int) -> range:
-        """Notes the read for the boot profile and read-ahead; returns the blocks to fetch with
+        """Records the read for the boot profile and read-ahead; returns the blocks to fetch with
         it."""
         if is_background():
             return range(0)
         self._boot.note(range(first, last + 1))
-        # The profile knows better: guesses would only compete with it for the link (measured).
+        # The profile is better: guesses would only compete with it for the link (measured).
         is_replayed = self._bundle.is_done() and self._replay.is_done()
         if self._read_ahead is None or not is_replayed:
             return range(0)

@@ -1,4 +1,4 @@
-"""Reads a fixed distance apart, as a file system's tables are read."""
+"""Predicts reads that are a fixed distance apart, as when a file system's tables are read."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class _Walk:
     length: int  # its blocks
     step: int = 0  # 0 while there was only one
     ahead: int = 0  # reads that are predicted
-    planned: int = 0  # the first block of the last read that was wanted before
+    planned: int = 0  # the first block of the last read that was planned
 
 
 class Strides:
-    """Predicts reads once three were equally far apart, and twice as many each time a prediction
-    holds.
+    """Predicts reads once three were equally far apart. Each correct prediction doubles how many
+    are predicted.
 
     Adjacent reads are streams, not strides.
     """

@@ -39,7 +39,7 @@ class BlockServer:
         self._channel = channels.open(name, self._hear)
 
     def close(self) -> None:
-        """Stops serving. Readers that wait are notified."""
+        """Stops serving, and notifies waiting readers."""
         self._closed = True
         for (reader, ask), response in list(self._responses.items()):
             self._channel.send({"to": reader, "ask": ask, "failed": 1})
@@ -66,7 +66,7 @@ class BlockServer:
 
         def ended(_: asyncio.Task[None]) -> None:
             self._responses.pop(key, None)
-            if not self._closed:  # else it got the end already
+            if not self._closed:  # otherwise it already got the end
                 self._channel.send({"to": reader, "ask": ask, "done" if done else "failed": 1})
 
         self._responses[key] = owned_task(send(), ended)

@@ -1,4 +1,4 @@
-"""Chromium with a profile on disk, the site of the bench in it, and one client at a time."""
+"""Chromium with a profile on disk, which loads the bench's site and runs one client at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SITE = CACHE / "bench" / "site"
 
 
 def build_bench_site(out: Path) -> None:
-    """The site as it is built for users, with the clients of the bench below `bench/`."""
+    """The site as it is built for users, with the bench's clients under `bench/`."""
     build_site(out)
     bench = out / "bench"
     shutil.copytree(SCRIPTS / "benchmarks" / "site", bench)
@@ -39,7 +39,7 @@ def build_bench_site(out: Path) -> None:
         built = BENCH_PEERS / "node_modules" / "@chunkd" / name / "build" / "src"
         shutil.copytree(built, bench / "chunkd" / name)
     for module in (bench / "chunkd").rglob("*.js"):
-        # A worker has no import map, so names of packages become paths.
+        # Workers have no import map, so package names become paths.
         depth = len(module.relative_to(bench / "chunkd").parts) - 1
         path = "../" * depth + "source/index.js"
         module.write_text(module.read_text().replace("'@chunkd/source'", f"'{path}'"))
@@ -56,36 +56,36 @@ class BenchPage:
 
     @property
     def chromium(self) -> BrowserType:
-        """What starts another browser of this kind."""
+        """Playwright's type of this browser, which can start another one."""
         return self.playwright.chromium
 
     @property
     def page(self) -> Page:
-        """The page itself, for what is measured without a client."""
+        """The page itself, for measurements without a client."""
         return self._page
 
     def start(self, client: str) -> None:
-        """Reloads the page and starts a client, in place of the one before."""
+        """Reloads the page and starts a client, which replaces the previous one."""
         self._page.goto(self._url)
         self._page.wait_for_function("globalThis.isReady")
         self._page.evaluate("name => globalThis.start(name)", client)
 
     def call(self, operation: str, **values: object) -> Any:
-        """Has the client do something; raises playwright's Error when it fails."""
+        """Runs an operation of the client; raises Playwright's Error when it fails."""
         call = "([operation, values]) => globalThis.call(operation, values)"
         return self._page.evaluate(call, [operation, values])
 
     def reload(self) -> None:
-        """Loads the page anew, without a client."""
+        """Reloads the page, without a client."""
         self._page.goto(self._url)
 
     def run(self, module: str, function: str, **values: object) -> Any:
-        """Calls a function of a module of the bench in the page itself."""
+        """Calls a function of one of the bench's modules in the page itself."""
         call = "async ([module, name, values]) => (await import(module))[name](values)"
         return self._page.evaluate(call, [f"./{module}", function, values])
 
     def memory(self) -> int:
-        """Bytes that the page and its workers take, after what is garbage has gone."""
+        """The memory of the page and its workers in bytes, after a garbage collection."""
         measured = self._page.evaluate("() => performance.measureUserAgentSpecificMemory()")
         return int(measured["bytes"])
 
@@ -95,7 +95,7 @@ class BenchPage:
 
     @property
     def browser(self) -> str:
-        """What it is."""
+        """The browser's name and version."""
         found = self._page.context.browser
         return f"Chromium {found.version}" if found else "Chromium"
 

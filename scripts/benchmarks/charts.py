@@ -14,7 +14,7 @@ from benchmarks.server import SHAPED
 
 MB = 1e6
 OURS = "ours"
-# As the tables and the guide name them.
+# The names that the tables and the guide use.
 NAMES = {
     (OURS, "cold"): "this project",
     (OURS, "profile"): "with a boot profile",
@@ -53,7 +53,7 @@ text { fill: #e9e6dd; }
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A row of a chart: what it is, how long, what stands behind it, and how it is drawn."""
+    """A row of a chart: its label, its length, the text after the bar, and how it is drawn."""
 
     label: str
     value: float
@@ -63,7 +63,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows below a heading of their own."""
+    """Rows under a heading."""
 
     title: str
     bars: Sequence[Bar]
@@ -76,10 +76,10 @@ def chart(
     cap: float = 0,
     labels: int = _FEW,
 ) -> str:
-    """Horizontal bars on one scale; `mark` is a line across all of them, with what it is.
+    """Horizontal bars on one scale; `mark` is a labelled line across all of them.
 
-    A bar longer than `cap` is cut there, if that is given; its text has the value. `labels` is the
-    width of their column.
+    If `cap` is given, longer bars are cut there; their text has the value. `labels` is the width of
+    the label column.
     """
     groups = list(groups)
     values = [bar.value for group in groups for bar in group.bars]
@@ -125,7 +125,7 @@ def chart(
 
 
 def boot_chart(results: dict[str, Any]) -> str:
-    """The recorded boot over the slow link: who takes how long, and downloads how much."""
+    """The recorded boot over the slow link: the time and the download of each client."""
     runs = _runs(results, "boot", SHAPED.name)
     bound = runs[0]["bound_s"]
     bars = [
@@ -160,7 +160,7 @@ def workloads_chart(results: dict[str, Any]) -> str:
 
 
 def goals_chart(results: dict[str, Any]) -> str:
-    """Every measure that has a goal, as a multiple of the goal: 1 and more is met."""
+    """Every measure that has a goal, as a multiple of the goal: 1 or more meets it."""
     bars = []
     for measure in results["measures"]:
         goal, ratio = measure["goal"], measure["ratio"] or measure["value"]

@@ -1,4 +1,4 @@
-"""Files into the library and out of it, against a bare JavaScript copy loop over the same bytes."""
+"""Imports and exports of the library, against a bare JavaScript loop that copies the same bytes."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ PAGE = """async ({ source, step }) => {
 
 
 def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
-    """Imports and exports noise, by turns with the bare loop; in a profile on disk only."""
-    page.goto(f"{site_url}bench/index.html")  # no page whose library list follows each change
+    """Imports and exports noise, alternating with the bare loop. Needs a profile on disk."""
+    page.goto(f"{site_url}bench/index.html")  # no library list, which follows changes
     source = (SCRIPTS / "benchmarks" / "site" / "bare_copy.mjs").read_text()
     page.evaluate(PAGE, {"source": source, "step": STEP})
     times: dict[str, list[float]] = {name: [] for name in ("bareIn", "ourIn", "bareOut", "ourOut")}
@@ -82,7 +82,7 @@ def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
         for turn in range(rounds + 1):
             for name, seconds in times.items():
                 ms = _call(page, name)
-                if turn:  # the first starts Python
+                if turn:  # the first turn starts Python
                     seconds.append(ms / 1000)
             if turn == rounds:
                 packed = [_call(page, "ourOut", kind) / 1000 for kind in ("gzip", "zstd")]
@@ -97,8 +97,8 @@ def images(page: Page, site_url: str, rounds: int = ROUNDS) -> list[Measure]:
 
 
 def noise(path: Path) -> Path:
-    """A file that holds no zeros to be left out, and in which nothing can be compressed."""
-    chance = random.Random(1)  # noqa: S311 - it is to be the same each time
+    """A file without zeros to skip, which does not compress."""
+    chance = random.Random(1)  # noqa: S311 - the same each time
     block = chance.randbytes(MIB)
     with path.open("wb") as file:
         for number in range(SIZE // MIB):

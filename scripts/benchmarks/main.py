@@ -1,6 +1,6 @@
 """Measures this project, its peers and the bound: micro, local link, shaped link, boots.
 
-`--only v86` boots a real Debian in v86 instead, which takes the better part of an hour.
+`--only v86` boots a real Debian in v86 instead, which takes most of an hour.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "bo
 REAL_BOOTS = "v86"
 SERVICE = "service"  # against nginx, without a browser
 VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
-THINK = 0.1  # a machine that runs the guest ten times faster than the one that recorded it
+THINK = 0.1  # as if the guest ran ten times faster than when it was recorded
 
 
 class Bench:
@@ -77,7 +77,7 @@ class Bench:
         groups[group]()
 
     def link(self) -> None:
-        """Shows what a client without a browser gets from the server."""
+        """Prints what a client without a browser gets from the server."""
         for link in (LOCAL, SHAPED):
             seconds, rate = self._server.measure(link, "data.img")
             nominal = link.bandwidth_bytes_per_s
@@ -173,7 +173,7 @@ class Bench:
 
 
 def data_file() -> Path:
-    """The bytes of `DATA` in a file: made up on the fly they would be the bottleneck."""
+    """The bytes of `DATA` in a file; generating them on the fly would be the bottleneck."""
     path = CACHE / "bench" / "data.img"
     if not path.exists() or path.stat().st_size != DATA_SIZE:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def main() -> int:
 
 
 def report(bench: Bench, browser: str, out: Path) -> str:
-    """Writes what there is so far, as tables and as JSON; returns the tables."""
+    """Writes the results so far, as tables and as JSON; returns the tables."""
     machine = f"{browser}, {os.cpu_count()} cores, {platform.machine()}"
     tables = [runs_table(bench.runs), measures_table(bench.measures)]
     if bench.boots:

@@ -1,4 +1,4 @@
-"""What one cached read costs, what opening costs, and what neither may depend on."""
+"""The cost of a cached read and of opening, which may not depend on the image's size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.workloads import DATA_SIZE, KIB, MIB
 
 REGION = 64 * MIB
 ROUNDS = 9
-WARM_UP = 30  # rounds until the browser has compiled Python's interpreter well, as it does in use
+WARM_UP = 30  # rounds until the browser has optimised Python's interpreter, as it is in use
 MANY_BLOCKS = 100_000
 SMALL_BLOCK = 4 * KIB
 SIZES = {"1 GiB": 1 << 30, "32 GiB": 1 << 35, "1 TiB": 1 << 40}
@@ -26,7 +26,7 @@ def image_name(size: int) -> str:
 
 
 def cached_reads(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """Cached reads from Python against the bare loop in the same worker, by turns."""
+    """Cached reads from Python, alternating with the bare loop in the same worker."""
     page.start("ours")
     page.call("open", url=server.image_url("data.img"), key="micro", options={})
     fill = [(at, 8 * MIB, 0) for at in range(0, REGION, 8 * MIB)]
@@ -43,7 +43,7 @@ def cached_reads(page: BenchPage, server: BenchServer) -> list[Measure]:
 
 
 def compare_reads(page: BenchPage, length: int, count: int) -> tuple[float, str, float]:
-    """Microseconds for a read of ours, the unit, and those of the bare loop; medians."""
+    """The median of a read here, the unit, and the median of the bare loop; in microseconds."""
     chance = random.Random(length)  # noqa: S311 - it is to be the same each time
     offsets = [chance.randrange((REGION - length) // length) * length for _ in range(count)]
     ours, bare = [], []
@@ -74,13 +74,13 @@ def image_sizes(page: BenchPage, server: BenchServer) -> list[Measure]:
 
 
 def time_reads(page: BenchPage, offsets: Sequence[int]) -> float:
-    """Microseconds for a read: the best of some rounds, which a busy machine disturbs least."""
+    """Microseconds for a read, best of several rounds: the best is the least disturbed."""
     values = {"offsets": offsets, "length": 4 * KIB}
     return min(float(page.call("cached_reads", **values)) for _ in range(ROUNDS))
 
 
 def many_blocks(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """Opening an image of which 100,000 blocks are cached, and reading it."""
+    """Opens and reads an image with 100,000 cached blocks."""
     options = {"block_size": SMALL_BLOCK, "read_ahead": False}
     url = server.image_url("data.img")
     assert MANY_BLOCKS * SMALL_BLOCK <= DATA_SIZE
@@ -100,7 +100,7 @@ def many_blocks(page: BenchPage, server: BenchServer) -> list[Measure]:
 def open_filled(
     page: BenchPage, url: str, key: str, options: Mapping[str, object], blocks: int
 ) -> tuple[float, float]:
-    """Fills a cache, and opens it again in a fresh worker: milliseconds, and µs for a read."""
+    """Fills a cache and reopens it in a new worker: milliseconds to open, and µs for a read."""
     page.start("ours")
     page.call("open", url=url, key=key, options=options)
     length = blocks * SMALL_BLOCK
@@ -121,6 +121,6 @@ def open_filled(
 
 
 def micro(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """All of it."""
+    """All measures of this module."""
     server.shape(LOCAL)
     return [*cached_reads(page, server), *image_sizes(page, server), *many_blocks(page, server)]

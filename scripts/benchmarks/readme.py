@@ -1,7 +1,7 @@
 """Writes what the bench found into the guide: `measurements.json`, the charts, and the tables.
 
 The numbers are those of the last `./scripts/bench`, or of the results named on the command line.
-The tables go between the marks in `measurements.md`, folded.
+The tables go between the marks in `measurements.md`, in a collapsed section.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MB = 1e6
 
 
 def tables(results: dict[str, Any]) -> str:
-    """The results as Markdown: who was measured, over what link, and the single numbers."""
+    """The results as Markdown: the clients, the link, and the measures."""
     parts = [f"On {results['machine']}:"]
     if runs := [run for run in results["runs"] if run["seconds"]]:
         columns = [
@@ -91,12 +91,12 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _folded(title: str, text: str) -> str:
-    # GitHub and MkDocs both read Markdown in it, the latter because of the attribute.
+    # GitHub and MkDocs both render Markdown inside it; MkDocs needs the attribute for that.
     return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
 
 
 def written(page: str, text: str) -> str:
-    """The page with `text` between its marks."""
+    """The page, with `text` inserted between its marks."""
     before, _, rest = page.partition(FIRST)
     mark, _, rest = rest.partition("-->")
     _, _, after = rest.partition(LAST)

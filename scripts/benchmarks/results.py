@@ -1,4 +1,4 @@
-"""What the bench found, as JSON and as tables."""
+"""The bench's results, as JSON and as tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MB = 1e6
 
 @dataclass(slots=True)
 class Run:
-    """One client at one workload over one link, as often as it was repeated."""
+    """One client at one workload over one link, with all repetitions."""
 
     workload: str
     link: str
@@ -29,19 +29,19 @@ class Run:
     error: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the medians."""
+        """The run as JSON, with the medians."""
         medians = {} if not self.seconds else {"median_s": self.median_s}
         return {**asdict(self), **medians}
 
     @property
     def median_s(self) -> float:
-        """The middle one of the times."""
+        """The median time."""
         return statistics.median(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number, what it is to be compared with, and the goal for the ratio, if there is one."""
+    """A number, the number it is compared with, and the goal for the ratio, if any."""
 
     name: str
     value: float
@@ -52,7 +52,7 @@ class Measure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times what it is compared with."""
+        """The number divided by the one it is compared with."""
         return None if not self.against else self.value / self.against
 
     @property
@@ -116,7 +116,7 @@ def _row(run: Run, bare: Run | None) -> list[str]:
 
 
 def measures_table(measures: Iterable[Measure]) -> str:
-    """The single numbers."""
+    """The measures, as a table."""
     rows = []
     for m in measures:
         against = "" if m.against is None else f"{m.against:.3g} {m.unit}"

@@ -19,17 +19,17 @@ from benchmarks.workloads import KIB, MIB, Workload
 
 CONCURRENCY = 6
 SWEEP_REQUEST = 1 * MIB
-PEER_CHUNK = 256 * KIB  # the best size for v86 over the shaped link, of 64 KiB to 1 MiB
+PEER_CHUNK = 256 * KIB  # the fastest for v86 over the shaped link, among 64 KiB to 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who reads: its name in the tables, its worker, and what it is opened with."""
+    """A client: its name in the tables, its worker, and its options for opening."""
 
     name: str
     worker: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    keeps: bool = False  # what it has read is there after a reload
+    keeps: bool = False  # its cache survives a reload
 
 
 OURS = Client("ours", "ours", {"options": {}}, keeps=True)
@@ -42,7 +42,7 @@ PEERS = (
 
 
 class WrongBytesError(Exception):
-    """A client returned other bytes than the image has."""
+    """A client returned wrong bytes."""
 
 
 class Runner:
@@ -65,7 +65,7 @@ class Runner:
         peers: Sequence[Client] = PEERS,
         profile: bool = False,
     ) -> list[Run]:
-        """Ours and the bare loop `repeat` times by turns, then each of the peers once."""
+        """Our client and the bare loop, alternating `repeat` times; then each of the peers once."""
         say(f"{workload.name} · {link.name}")
         runs: dict[tuple[str, str], Run] = {}
         for _ in range(repeat):
@@ -85,7 +85,7 @@ class Runner:
         profile: bool = False,
     ) -> None:
         def run(state: str) -> Run:
-            # The link can bring all of it while the guest thinks.
+            # The link can deliver everything while the guest is busy.
             bound = max(workload.think_s, link.bound_s(workload.distinct_bytes))
             new = Run(workload.name, link.name, client.name, state, bound, workload.distinct_bytes)
             return runs.setdefault((client.name, state), new)
@@ -118,7 +118,7 @@ class Runner:
         page.start(client.worker)
         server.shape(link)
         server.forget()
-        # Peers do not go past the browser's own cache, which must not know the address yet.
+        # Peers use the browser's own cache, so the URL must be new to it.
         url = f"{server.image_url(workload.image)}?visit={key}"
         opened = page.call("open", **values_for(client, url, image.size, key))
         if opened:
@@ -133,7 +133,7 @@ class Runner:
         self._check(workload, image)
 
     def _timed(self, workload: Workload, client: Client) -> float:
-        """Milliseconds for all of it. The bare loop need not wait for one read to ask for more."""
+        """Milliseconds for the whole workload. The bare loop does not wait between reads."""
         if client is BARE and workload.name == "sequential":
             offset = workload.reads[0][0]
             result = self._page.call(
@@ -155,18 +155,18 @@ class Runner:
 
 
 def values_for(client: Client, url: str, size: int, key: str) -> dict[str, Any]:
-    """What a client's `open` is called with."""
+    """The arguments of a client's `open`."""
     if client.worker == "ours":
         return {"url": url, "key": key, **client.options}
     return {"url": url, "size": size, "key": key, **client.options}
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Tells how far it is."""
+    """Prints the progress."""
     print(text, end=end, file=sys.stderr, flush=True)
 
 
 def last_words(error: str) -> str:
-    """What went wrong, of an error that Python and then JavaScript have passed on."""
+    """The message of an error that came from Python through JavaScript."""
     lines = [line for line in error.splitlines() if line and not line.startswith(" ")]
     return lines[-1]

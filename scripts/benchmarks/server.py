@@ -21,14 +21,14 @@ from lib.server_process import PATIENCE_S, ServerProcess
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What lies between browser and server. None for the bandwidth: as fast as they are."""
+    """The link between browser and server. A bandwidth of None is unlimited."""
 
     name: str
     latency_s: float = 0.0
     bandwidth_bytes_per_s: float | None = None
 
     def bound_s(self, distinct_bytes: int) -> float:
-        """No client gets so many bytes sooner: one round trip, and the bytes."""
+        """The shortest possible time for that many bytes: one round trip, and the transfer."""
         rate = self.bandwidth_bytes_per_s
         return self.latency_s + (distinct_bytes / rate if rate else 0.0)
 
@@ -39,7 +39,7 @@ SHAPED = Link("50 Mbit/s, 40 ms", 0.040, 6.25e6)
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the server counted. Bytes of bodies, as they were handed to the system."""
+    """The server's counters. Bytes are those of bodies, counted when handed to the system."""
 
     requests: int
     bytes: int
@@ -59,17 +59,17 @@ class BenchServer(ServerProcess):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        # A link does not get slower because the machine is busy.
+        # The link must not get slower when the machine is busy.
         with suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, self.process.pid, -10)
         return self
 
     def image_url(self, name: str) -> str:
-        """Where an image is."""
+        """The URL of an image."""
         return f"{self.url}/{name}"
 
     def shape(self, link: Link) -> None:
-        """Responds over this link from now on."""
+        """Switches to this link."""
         behaviour = {
             "latency_s": link.latency_s,
             "bandwidth_bytes_per_s": link.bandwidth_bytes_per_s,
@@ -77,11 +77,11 @@ class BenchServer(ServerProcess):
         self._control("behaviour", {"behaviour": behaviour})
 
     def forget(self) -> None:
-        """Counts from nothing."""
+        """Resets the counters."""
         self._control("forget", {})
 
     def traffic(self) -> Traffic:
-        """What went on since `forget`."""
+        """The traffic since `forget`."""
         report = self._control("requests")
         asked = [r for r in report["requests"] if r["method"] in ("GET", "HEAD")]
         preflights = len(report["requests"]) - len(asked)
@@ -89,7 +89,7 @@ class BenchServer(ServerProcess):
         return Traffic(len(asked), sent, preflights, report["max_in_flight"])
 
     def measure(self, link: Link, name: str) -> tuple[float, float]:
-        """What the link does to a bare client: seconds for 512 bytes, and bytes a second."""
+        """The link as a bare client sees it: seconds for 512 bytes, and bytes per second."""
         self.shape(link)
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"))
         times = [fetch(connection, name, index << 20, 512) for index in range(20)]

@@ -47,7 +47,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 CONNECTIONS = 16
 STALLED = 200
 LENGTHS = (64 * KIB, MIB)
-# Ours as a part of nginx's throughput: plain on the better server, and through X-Accel-Redirect.
+# Our throughput as a share of nginx's: plain on the faster server, and through X-Accel-Redirect.
 PLAIN_GOALS = {64 * KIB: 0.55, MIB: 0.85}
 ACCELERATED_GOALS = {64 * KIB: 0.45, MIB: 0.75}
 OBJECT_GOAL = 0.8
@@ -66,11 +66,11 @@ _STATIC = "server {{ listen ${{AERO_DISK_LISTEN}}; root {folder}; sendfile on; t
 
 
 class BenchError(Exception):
-    """A measurement that means nothing."""
+    """The measurement is invalid."""
 
 
 def ask_ranges(url: str, size: int, length: int, seconds: float) -> float:
-    """MB a second of random ranges at that address."""
+    """MB per second of random ranges at that address."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_SCRIPT.format(blocks=size // length, length=length))
         script.flush()
@@ -100,7 +100,7 @@ def service(
         line = process.stdout.readline()
         if not line:
             raise BenchError(f"the service did not start with {options}")
-        # Its log goes on, and must not fill the pipe.
+        # The service keeps logging, and the pipe must not fill up.
         drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
         yield json.loads(line)["url"], process.pid
     finally:
@@ -111,7 +111,7 @@ def service(
 
 
 def make_image(folder: Path, size: int) -> Path:
-    """The image, all of it in the page cache."""
+    """The image, with all of it in the page cache."""
     image = folder / IMAGE
     with image.open("wb") as file:
         file.truncate(size)
@@ -124,7 +124,7 @@ def make_image(folder: Path, size: int) -> Path:
 
 
 def rounds_of(asked: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of each, measured in turns so that a busy moment meets them all."""
+    """The median of each, measured in turns, so that a busy moment affects them all."""
     found: dict[str, list[float]] = {name: [] for name in asked}
     for _ in range(rounds):
         for name, ask in asked.items():
@@ -133,7 +133,7 @@ def rounds_of(asked: Mapping[str, Callable[[], float]], rounds: int) -> dict[str
 
 
 def folder_measures(work: Path, size: int, seconds: float, rounds: int) -> list[Measure]:
-    """nginx, the service on both servers, and nginx sending for the service."""
+    """nginx, the service on both HTTP servers, and nginx sending files for the service."""
     images = work / "images"
     images.mkdir()
     make_image(images, size)
@@ -182,7 +182,7 @@ def folder_measures(work: Path, size: int, seconds: float, rounds: int) -> list[
 def _accelerated(work: Path, images: Path, folders: Mapping[str, Path]) -> Iterator[str]:
     """A signed address of the private image, whose bytes nginx sends.
 
-    It asks the service through a Unix socket, as it would on a machine that runs both.
+    nginx asks the service through a Unix socket, as it would on a machine that runs both.
     """
     keys = work / "keys.toml"
     key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
@@ -213,7 +213,7 @@ def _accelerated(work: Path, images: Path, folders: Mapping[str, Path]) -> Itera
 
 
 def stalled_measure(work: Path) -> Measure:
-    """Memory of a service whose clients ask for everything and read nothing."""
+    """Memory of a service whose clients request everything and read nothing."""
     images = work / "images"
     with (
         service("--images", str(images), "--server", "uvicorn") as (url, process_id),
@@ -261,13 +261,13 @@ def object_measures(work: Path, seconds: float, rounds: int) -> list[Measure]:
     return measures
 
 
-# Reads from `start` up to `stop`, and gives the number of bytes.
+# Reads from `start` up to `stop`, and returns the number of bytes.
 Read = Callable[[int, int], Awaitable[int]]
 
 
 def _rate(read: Read, length: int, seconds: float) -> float:
-    """MB a second of random ranges, 16 at a time."""
-    # Where all of `scripts/bench` runs, a loop may run in this thread already: Playwright's.
+    """MB per second of random ranges, 16 at a time."""
+    # In a full `scripts/bench`, Playwright's event loop may already run in this thread.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(uvloop.run, _read_ranges(read, length, seconds)).result()
 
@@ -281,7 +281,7 @@ async def _read_ranges(read: Read, length: int, seconds: float) -> float:
         while time.monotonic() - started < seconds:
             start = random.randrange(OBJECT_SIZE // length) * length  # noqa: S311
             done = await read(start, start + length)
-            total += done  # not in one: others add to it while this one waits
+            total += done  # not in one statement: others add to it while this one waits
 
     await asyncio.gather(*(read_on() for _ in range(CONNECTIONS)))
     return total / (time.monotonic() - started) / 1e6
@@ -299,7 +299,7 @@ def _bucket(store: LocalObjectStore) -> S3Store:
 
 
 def _bare_read(store: LocalObjectStore, name: str) -> Read:
-    """By obstore itself, of whatever version is there."""
+    """Read by obstore itself, in whatever version is current."""
     bucket = _bucket(store)
 
     async def read(start: int, stop: int) -> int:
@@ -309,7 +309,7 @@ def _bare_read(store: LocalObjectStore, name: str) -> Read:
 
 
 def _store_read(store: LocalObjectStore, name: str) -> Read:
-    """By the service's store, as the service does."""
+    """Read by the service's store, as the service does."""
     images = ObjectStore(_bucket(store), on_rejected_manifest=sys.exit)
 
     async def read(start: int, stop: int) -> int:
@@ -323,7 +323,7 @@ def _store_read(store: LocalObjectStore, name: str) -> Read:
 
 
 def service_measures(size: int, seconds: float, rounds: int) -> list[Measure]:
-    """All of it; needs nginx and wrk."""
+    """All measures of this module; needs nginx and wrk."""
     if shutil.which("wrk") is None:
         raise BenchError("no wrk here: apt-get install wrk")
     with tempfile.TemporaryDirectory(prefix="bench-service-") as folder:

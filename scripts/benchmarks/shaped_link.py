@@ -1,4 +1,4 @@
-"""A link with a bandwidth and a delay, in front of any TCP server of this machine."""
+"""A link with a bandwidth and a delay, in front of any TCP server on this machine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ShapedLink:
         self._loop.close()
 
     def to(self, port: int) -> int:
-        """The port at which the server at `port` is behind the link."""
+        """The port through which the server at `port` is reached over the link."""
         return self._run(self._listen(port))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:

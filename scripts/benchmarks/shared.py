@@ -1,4 +1,4 @@
-"""What a read costs an emulator in a worker: from shared memory, and through Python."""
+"""The cost of a read for an emulator in a worker: from shared memory, and through Python."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ REGION = 32 * MIB
 ROUNDS = 9
 READS = 4000
 BLOCK = 16 * KIB
-FEW_FRAMES = 512 * KIB  # of a region this large nearly every read misses them
+FEW_FRAMES = 512 * KIB  # in a region this large nearly every read misses the frames
 MUCH = 1 << 30
 
 
 def offsets_in(size: int, seed: int) -> list[int]:
     """Pages at random, the same each time."""
-    chance = random.Random(seed)  # noqa: S311 - it is to be the same each time
+    chance = random.Random(seed)  # noqa: S311 - the same each time
     return [chance.randrange(size // (4 * KIB)) * 4 * KIB for _ in range(READS)]
 
 
 def from_frames(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """Reads of what lies in shared memory, by turns with a bare lookup and copy."""
+    """Reads from shared memory, alternating with a bare lookup and copy."""
     page.start("shared")
     page.call("open", url=server.image_url("data.img"), key="shared", options={})
     page.call("sweep", offset=0, length=REGION, step=MIB)
@@ -43,7 +43,7 @@ def from_frames(page: BenchPage, server: BenchServer) -> list[Measure]:
 
 
 def through_python(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """Synchronous reads of what lies in OPFS, by turns with a JavaScript worker that does them."""
+    """Synchronous reads from OPFS, alternating with a JavaScript worker that does the same."""
     page.start("shared")
     url = server.image_url("data.img")
     page.call("open", url=url, key="shared", options={}, sharedMemoryBytes=FEW_FRAMES)
@@ -61,7 +61,7 @@ def through_python(page: BenchPage, server: BenchServer) -> list[Measure]:
 
 
 def memory(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """What the page and its workers take, frames included: at rest, and after much was read."""
+    """Memory of the page and its workers, frames included: at rest, and after many reads."""
     page.start("shared")
     page.call("open", url=server.image_url(image_name(MUCH)), key="shared-much", options={})
     rest = page.memory()
@@ -75,6 +75,6 @@ def memory(page: BenchPage, server: BenchServer) -> list[Measure]:
 
 
 def shared(page: BenchPage, server: BenchServer) -> list[Measure]:
-    """All of it."""
+    """All measures of this module."""
     server.shape(LOCAL)
     return [*from_frames(page, server), *through_python(page, server), *memory(page, server)]

@@ -20,14 +20,14 @@ from lib import browsers
 from lib.project import CACHE
 
 DISK = SyntheticImage(64 << 20, seed=3)
-# As web/guide/hosting.md says: what a build made does not change under its name.
+# As in web/guide/hosting.md: a built file never changes under its name.
 HEADERS = {"Cache-Control": "public, max-age=3600"}
 GOAL_MS, AIM_MS = 700, 500
 PYTHON_RATIO = 3
-# A browser that has just been started has both cores busy with itself for about two seconds.
+# A browser keeps both cores busy for about two seconds after its start.
 SETTLING_S = 2.5
 
-# Both from a page that is there already.
+# Both from a page that is already loaded.
 FIRST_BYTE = """async ({ module, image }) => {
   const { connect, openDisk } = await import(module);
   const disk = await openDisk({ url: image, allowRemote: true });
@@ -79,7 +79,7 @@ class StartBench:
         self._image = image
 
     def first_visit(self) -> float:
-        """From `openDisk` to the first byte when nothing is there; leaves snapshot and blocks."""
+        """From `openDisk` to the first byte with nothing cached; leaves snapshot and blocks."""
         context = self._browser()
         try:
             seen = self._read(context, SETTLING_S)
@@ -89,7 +89,7 @@ class StartBench:
             context.close()
 
     def later_visit(self) -> Start:
-        """A visit that finds all of it; raises AssertionError when it sent any request."""
+        """A visit that finds everything cached; raises AssertionError if it sent a request."""
         at_once, settled = self._cached_read(0), self._cached_read(SETTLING_S)
         context = self._browser()
         try:
@@ -142,7 +142,7 @@ def measure_start(chromium: BrowserType, site_folder: Path, repeat: int) -> list
     ):
         bench = StartBench(chromium, Path(profile), site, images.url("disk.img"))
         first = bench.first_visit()
-        bench.later_visit()  # the browser has compiled and cached what it will
+        bench.later_visit()  # so that the browser has compiled and cached everything
         starts = [bench.later_visit() for _ in range(repeat)]
     return measures(first, starts)
 

@@ -2,8 +2,8 @@
 
     scripts/bench --only v86
 
-It takes minutes for each boot, so it is not among the groups that run by default. Needs what
-`debian_image` needs. The guest is the same and does the same, so the differences are the disks'.
+Each boot takes minutes, so this is not among the groups that run by default. Needs what
+`debian_image` needs. The guest and its work are the same, so the differences are the disks'.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class BootBench:
         yield self._boot("ours", "profile", "bootOurs", key=next(self._keys), profile=profile)
 
     def peer(self, chunk: int) -> Boot:
-        """v86's own disk, which keeps nothing between visits."""
+        """v86's own disk, which caches nothing between visits."""
         size = self._image.stat().st_size
         return self._boot("v86", f"{chunk // KIB} KiB", "bootPeer", size=size, chunk=chunk)
 
@@ -74,7 +74,7 @@ class BootBench:
         self._page.reload()
         self._server.shape(SHAPED)
         self._server.forget()
-        # v86's disk does not go past the browser's own cache, which must not know the address.
+        # v86's disk uses the browser's own cache, so the URL must be new to it.
         url = f"{self._server.image_url(self._image.name)}?visit={next(self._keys)}"
         seen = self._page.run(MODULE, name, url=url, until=PROMPT, **values)
         traffic = self._server.traffic()
@@ -96,7 +96,7 @@ def boots_table(boots: Iterable[Boot]) -> str:
 
 
 def boot_measures(boots: Sequence[Boot]) -> list[Measure]:
-    """Ours against the best of v86's own."""
+    """Our disk against the best of v86's own."""
     peers = [boot.seconds for boot in boots if boot.disk == "v86"]
     best = min(peers) if peers else None
     return [
@@ -107,7 +107,7 @@ def boot_measures(boots: Sequence[Boot]) -> list[Measure]:
 
 
 def compare_boots(page: BenchPage, server: BenchServer, image: Path) -> Iterator[Boot]:
-    """Ours in its three states, and v86's own with each size of chunk."""
+    """Our disk in its three states, and v86's own with each chunk size."""
     bench = BootBench(page, server, image)
     yield from bench.ours()
     yield from map(bench.peer, PEER_CHUNKS)

@@ -1,4 +1,4 @@
-"""A first visit with everything on the shaped link: what crosses it, and how long it takes."""
+"""A first visit with everything behind the shaped link: its traffic and its duration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SITE = CACHE / "bench" / "small-site"
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One visit: milliseconds from `openDisk` to the first byte, and what crossed the link."""
+    """One visit: milliseconds from `openDisk` to the first byte, and the traffic on the link."""
 
     ms: float
     bytes: int
@@ -39,7 +39,7 @@ class Visit:
 
 
 class VisitBench:
-    """Visits a site behind the link, with a new profile or one that has been there."""
+    """Visits a site behind the link, with a new profile or one that has visited it before."""
 
     def __init__(self, kind: BrowserType, site_folder: Path) -> None:
         self._kind = kind
@@ -60,8 +60,8 @@ class VisitBench:
             def visit(page: Page) -> Visit:
                 page.route("**/favicon.ico", _nothing)
                 page.goto(f"{site_url}manifest.json")
-                page.unroute_all()  # while there are routes, Playwright turns the HTTP cache off
-                time.sleep(SETTLING_S)  # a browser that has just started is busy with itself
+                page.unroute_all()  # with routes, Playwright turns the HTTP cache off
+                time.sleep(SETTLING_S)  # a browser is busy just after its start
                 site.forget()
                 images.forget()
                 before = link.received_bytes
@@ -94,13 +94,13 @@ def _nothing(route: Route) -> None:
 
 
 def small_site() -> Path:
-    """The site as `scripts/build` makes it, but for the guide and the reference."""
+    """The site as `scripts/build` makes it, without the guide and the reference."""
     build_site(SITE, small=True)
     return SITE
 
 
 def without_compressed_files(site: Path, out: Path) -> Path:
-    """The site as a server has it that sends nothing compressed."""
+    """The site on a server that sends nothing compressed."""
     shutil.copytree(site, out, ignore=shutil.ignore_patterns("*.br", "*.gz"))
     return out
 

@@ -1,4 +1,4 @@
-"""What is read: recorded boots, and patterns that are made up, the same ones each time."""
+"""The workloads: recorded boots, and synthetic patterns that are the same each time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = 15
 LONGEST_THINK_MS = 2000.0
 
 Read = tuple[int, int, float]
-"""Offset and length in bytes, and how long the guest is busy before, in milliseconds."""
+"""Offset and length in bytes, and how long the guest is busy before the read, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Workload:
 
     @property
     def bytes(self) -> int:
-        """Bytes read, some of them more than once."""
+        """Bytes read, including repeated ones."""
         return sum(length for _, length, _ in self.reads)
 
     @property
     def distinct_bytes(self) -> int:
-        """Bytes of the image that are read at all."""
+        """Distinct bytes of the image that are read."""
         total = reached = 0
         for start, length, _ in sorted(self.reads):
             stop = start + length
@@ -46,11 +46,11 @@ class Workload:
 
     @property
     def think_s(self) -> float:
-        """How long the guest is busy in all."""
+        """The total time that the guest is busy."""
         return sum(think for _, _, think in self.reads) / 1000
 
     def ranges_to_check(self, max_count: int = 24) -> list[tuple[int, int]]:
-        """Some of the ranges, short enough to be summed quickly."""
+        """Some of the ranges, few enough for a quick checksum."""
         step = max(1, len(self.reads) // max_count)
         return [(offset, min(length, 64 * KIB)) for offset, length, _ in self.reads[::step]]
 
@@ -58,8 +58,8 @@ class Workload:
 def recorded_boot(name: str, think: float = 0.0) -> tuple[Workload, int]:
     """A boot from its trace, and the size of its image.
 
-    `think` scales the time that the guest was busy between two reads, of which at most two seconds
-    count: the emulator that recorded it ran on a busy machine.
+    `think` scales the time that the guest was busy between two reads, capped at two seconds: the
+    emulator that recorded it ran on a busy machine.
     """
     trace = json.loads(gzip.decompress((TRACES / f"{name}.json.gz").read_bytes()))
     reads: Sequence[tuple[int, int, float]] = trace["reads"]
@@ -93,7 +93,7 @@ def strided(count: int) -> Workload:
 
 
 def mixed(count: int, size: int) -> Workload:
-    """Short files read whole, in jumps; one read in four comes back to what was read before."""
+    """Short files read as a whole, at random offsets; one read in four repeats an earlier one."""
     chance = random.Random(SEED + 1)  # noqa: S311 - it is to be the same each time
     reads: list[Read] = []
     while len(reads) < count:

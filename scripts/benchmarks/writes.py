@@ -1,4 +1,4 @@
-"""What writing to an overlay costs, and opening one in which much was written."""
+"""The cost of writing to an overlay, and of opening a large one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AREA = 64 * MIB
 WRITES = 2048
 EVERY = 64
 ROUNDS = 7
-WARM_UP = 10  # rounds until the browser has compiled Python's interpreter well, as it does in use
+WARM_UP = 10  # rounds until the browser has optimised Python's interpreter, as it is in use
 MANY = 100_000
 DISK = 40 << 30
 
 
 def overlay_writes(page: BenchPage) -> list[Measure]:
-    """4 KiB each, with a flush every 64, against a bare file of the same size; by turns."""
+    """Writes of 4 KiB, with a flush every 64, alternating with a bare file of the same size."""
     chance = random.Random(4)  # noqa: S311 - it is to be the same each time
     measures = []
     scattered = [chance.randrange(AREA // (4 * KIB)) * 4 * KIB for _ in range(WRITES)]
@@ -40,7 +40,7 @@ def overlay_writes(page: BenchPage) -> list[Measure]:
 
 
 def many_written(page: BenchPage) -> list[Measure]:
-    """Opening an overlay in which 100,000 blocks of a large disk were written."""
+    """Opens an overlay with 100,000 written blocks of a large disk."""
     chance = random.Random(5)  # noqa: S311 - it is to be the same each time
     offsets = [block * 4 * KIB for block in chance.sample(range(DISK // (4 * KIB)), MANY)]
     page.call("fill", offsets=offsets, every=EVERY, size=DISK)
@@ -54,6 +54,6 @@ def many_written(page: BenchPage) -> list[Measure]:
 
 
 def writes(page: BenchPage) -> list[Measure]:
-    """All of it."""
+    """All measures of this module."""
     page.start("writes")
     return [*overlay_writes(page), *many_written(page)]

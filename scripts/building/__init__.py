@@ -1,1 +1,1 @@
-"""What `scripts/build` is made of: the site, its wheels, the memory snapshot, the references."""
+"""The parts of `scripts/build`: the site, its wheels, the memory snapshot, the references."""

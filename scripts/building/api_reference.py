@@ -1,4 +1,4 @@
-"""Writes the reference of what this package offers, from its docstrings: `api/` of the site.
+"""Writes the reference of this package's public API, from its docstrings: `api/` of the site.
 
 It loads nothing from elsewhere and has no script, so it works under the site's own
 Content-Security-Policy and without the network.
@@ -21,8 +21,8 @@ from lib.project import BUILDING, WEB_FOLDERS
 TEMPLATES = BUILDING / "reference_templates"
 FOLDER = "api"
 
-# What programs may use; tests/unit/test_public_names.py has the names. The rest may change with any
-# version.
+# The public modules; tests/unit/test_public_names.py has the names. Everything else may change with
+# any version.
 MODULES = (
     "aero_browser_disk",
     "aero_browser_disk.errors",
@@ -53,7 +53,7 @@ _STYLES = (
     "content.css",
     "custom.css",
 )
-# A base class or type that is not public has no anchor.
+# A base class or type that is not public has no anchor to link to.
 _TO_PRIVATE = re.compile(r'<a href="[^"]*#(?:\w+\.)?_[A-Za-z]\w*">([^<]*)</a>')
 _FIRST_COMMENT = re.compile(r"\A/\*\*\n(?P<text>.*?)\*/", re.DOTALL)
 
@@ -63,7 +63,7 @@ def write_reference(site: Path) -> None:
     folder = site / FOLDER
     pdoc.render.configure(
         docformat="markdown",
-        search=False,  # it takes a script in each page
+        search=False,  # it needs a script in each page
         show_source=False,
         template_directory=TEMPLATES,
     )
@@ -85,12 +85,12 @@ def write_reference(site: Path) -> None:
 def _module(name: str) -> pdoc.doc.Module:
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", ()):
-        setattr(module, public, getattr(module, public))  # pdoc misses what is loaded when used
+        setattr(module, public, getattr(module, public))  # pdoc misses lazily loaded names
     return pdoc.doc.Module(module)
 
 
 def summary_of(script: str) -> str:
-    """What the first comment of an ES module says first."""
+    """The first paragraph of an ES module's first comment."""
     (path,) = (path for folder in WEB_FOLDERS for path in folder.glob(f"{script}.mjs"))
     source = path.read_text(encoding="utf-8")
     found = _FIRST_COMMENT.match(source)

@@ -1,4 +1,4 @@
-"""Writes what has been imported anew, compiled and without docstrings. Runs in Pyodide.
+"""Writes the imported modules again, compiled and without docstrings. Runs in Pyodide.
 
 `/compact/library.zip` holds the modules of the standard library, `/compact/packages.zip` those of
 installed packages with their other files, which Pyodide unpacks as it does a wheel.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 PACKAGES = str(Path.cwd())  # where Pyodide unpacks archives
 (LIBRARY,) = [path for path in sys.path if path.endswith(".zip")]
-HEADER = importlib.util.MAGIC_NUMBER + bytes(12)  # of no date, which is not compared then
+HEADER = importlib.util.MAGIC_NUMBER + bytes(12)  # without a date, so that none is compared
 DATE = (1980, 1, 1, 0, 0, 0)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -35,7 +35,7 @@ def write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def sources() -> dict[str, str]:
-    """The sources of what is imported, by path. What is built into Python has none."""
+    """The sources of the imported modules, by path. Modules built into Python have none."""
     found = {}
     for name in sorted(sys.modules):
         module = sys.modules[name]

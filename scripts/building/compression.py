@@ -1,4 +1,4 @@
-"""Files compressed once, when the site is built, in place of at every request."""
+"""Compresses files once, when the site is built, instead of at every request."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ else:
 COMPRESSIBLE = {
     ".css", ".html", ".json", ".map", ".mjs", ".svg", ".ts", ".mts", ".wasm", ".webmanifest", ".zip"
 }  # fmt: skip
-SMALLEST = 1024  # bytes; below that a header costs as much as is saved
-# A prefix lies before the data, and both have to be in the window.
+SMALLEST = 1024  # bytes; below that the header costs as much as compression saves
+# The window has to cover the prefix, which comes before the data, and the data.
 _WINDOW_LOG = 25
 _KEPT = CACHE / "compressed"
 
 
 def write_siblings(site: Path) -> None:
-    """Writes `file.br` and `file.gz` next to each file that gets at least a tenth smaller."""
+    """Writes `file.br` and `file.gz` next to each file that shrinks by at least a tenth."""
     for path in sorted(site.rglob("*")):
         if path.suffix not in COMPRESSIBLE or path.stat().st_size < SMALLEST:
             continue
@@ -38,12 +38,12 @@ def write_siblings(site: Path) -> None:
 
 
 def brotli(data: bytes) -> bytes:
-    """The data in brotli, by Node, which has it built in; kept, because it takes its time."""
+    """The data compressed by Node's built-in brotli; cached, because that is slow."""
     return _kept(data, ".11.br", _make_brotli)
 
 
 def zstd(data: bytes, prefix: bytes, *, small: bool) -> bytes:
-    """The data as a frame of zstd that is read with that prefix."""
+    """The data as a zstd frame that is decompressed with that prefix."""
     level = 22 if small else 3
 
     def make(data: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Writes the guide of the site, `guide/`, from the pages in `web/guide`, by MkDocs.
 
-Its pages load nothing from elsewhere and have no script or style in them, as the site's own. The
+Like the site's own, its pages load nothing from elsewhere and have no inline script or style. The
 same sources give the same bytes.
 """
 
@@ -28,25 +28,25 @@ _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 def write_guide(site: Path) -> None:
     """Writes the guide into the folder `guide` of a site.
 
-    Raises `SystemExit` when a link leads nowhere or a page is in no list; MkDocs says which.
+    Raises `SystemExit` for a broken link or an unlisted page; MkDocs prints which.
     """
     folder = site / FOLDER
-    logging.basicConfig(level=logging.WARNING)  # else nobody hears why it fails
-    os.environ.setdefault("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)  # else it is the time of day
+    logging.basicConfig(level=logging.WARNING)  # otherwise the reason for a failure is lost
+    os.environ.setdefault("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH)  # otherwise the current time
     config = mkdocs.config.load_config(str(CONFIGURATION), site_dir=str(folder))
     config.plugins.run_event("startup", command="build", dirty=False)
     mkdocs.commands.build.build(config)
     for left in folder.glob("sitemap.xml*"):
-        left.unlink()  # it would need the address of the site
+        left.unlink()  # it would need the site's URL
     lunr = files("mkdocs.contrib.search").joinpath("templates/search/lunr.js")
     (folder / "lunr.js").write_bytes(lunr.read_bytes())
     (folder / "code.css").write_text(_code_styles(), encoding="utf-8")
     for page in folder.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        # Wide tables and long lines scroll by themselves, also by keyboard.
+        # Wide tables and long lines scroll on their own, by keyboard too.
         text = _TABLE.sub(r'<div class="scroll" tabindex="0">\g<0></div>', text)
         text = text.replace("<pre>", '<pre tabindex="0">')
-        # On a phone a picture's text is small: it opens alone when touched.
+        # On a phone a picture's text is small, so a tap opens the picture alone.
         text = _PICTURE.sub(r'<p><a href="\2">\1</a></p>', text)
         page.write_text(text, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""A hook of MkDocs: links of the guide that leave its folder lead to the repository."""
+"""A hook of MkDocs: links out of the guide's folder lead to the repository."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """The page with such links replaced."""
+    """The page with these links replaced."""
     docs = Path(config.docs_dir)
     here = docs / page.file.src_uri
 
@@ -33,6 +33,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 @cache
 def repository() -> str:
-    """The address of the sources, as pyproject.toml has it."""
+    """The repository's URL, from pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["urls"]["Source"])

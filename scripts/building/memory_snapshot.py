@@ -24,15 +24,15 @@ class Snapshot:
     """A snapshot before it is compressed."""
 
     packed: bytes
-    data: bytes  # what WebAssembly begins with; it is compressed with that as its prefix
-    facts: dict[str, Any]  # for whoever wakes it
+    data: bytes  # WebAssembly's initial data, the prefix for compression
+    facts: dict[str, Any]  # for the code that restores it
 
 
 def write_build_module(site: Path, source: Path, wheel: Path, *, small: bool) -> None:
     """Writes the snapshot of the wheel `source`, and `build.mjs`: its name and that of `wheel`.
 
-    The worker decompresses it itself, since a static host may not say how it is compressed. `small`
-    takes the time that the best compression needs.
+    The worker decompresses it itself, since a static server may not send its Content-Encoding.
+    `small` takes the time that the best compression needs.
     """
     snapshot = make_snapshot(source)
     digest = hashlib.sha256(snapshot.packed).hexdigest()

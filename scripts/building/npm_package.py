@@ -20,7 +20,7 @@ from building.pyodide_distribution import LOCK_FILE, WORKER_FILES
 from lib.project import NODE_MODULES, PYODIDE, ROOT, WEB, WEB_PACKAGE_FOLDERS
 
 NAME = "aero-browser-disk"
-# What is imported by name, and from which module.
+# The public import paths, and their modules.
 EXPORTS = {
     ".": "aero-disk",
     "./boot": "boot",
@@ -29,9 +29,9 @@ EXPORTS = {
     "./v86": "v86-disk",
     "./worker": "worker",
 }
-# Modules that do something when they are imported.
+# Modules with side effects when they are imported.
 SIDE_EFFECTS = ("element", "worker")
-# Modules of the site, which is in control of its folder.
+# Modules that only make sense in the site, which controls its folder.
 NOT_PACKED = {"offline.mjs", "site-worker.mjs"}
 GUIDE_PAGE = WEB / "guide" / "npm.md"
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)\s]+)(?=\))")
@@ -67,7 +67,7 @@ _NOT_COPIED = shutil.ignore_patterns("*.br", "*.gz", "index.json")
 
 
 def _spare_bundlers(module: Path) -> None:
-    """Hides from Vite's server what Pyodide imports in Node only, and an absent source map."""
+    """Hides an import for Node only, and a missing source map, from Vite's server."""
     text = module.read_text(encoding="utf-8").replace('import("ws")', _HIDDEN)
     module.write_text(re.sub(r"\n//# sourceMappingURL=\S+", "", text), encoding="utf-8")
 
@@ -76,13 +76,13 @@ _HIDDEN = 'import(/* @vite-ignore */["ws"][0])'
 
 
 def _write_empty_lock(lock: Path) -> None:
-    """The worker installs nothing: no wheel of the site's lock file is in the package."""
+    """Removes the lock file's wheels, which are not in the package: the worker installs none."""
     info = json.loads(lock.read_bytes())["info"]
     lock.write_text(json.dumps({"info": info, "packages": {}}) + "\n")
 
 
 def package_json() -> dict[str, object]:
-    """The package's description, from that of the Python package."""
+    """The package's package.json, from the metadata of the Python package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if not re.fullmatch(r"\d+\.\d+\.\d+", __version__):
         raise PackageError(f"npm has no version {__version__}: it takes three numbers")

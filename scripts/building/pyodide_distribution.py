@@ -26,7 +26,7 @@ CORE_FILES = (
     "python_stdlib.zip",
 )
 LOCK_FILE = "pyodide-lock.json"
-# The folder of a distribution in a site, and what the disk worker loads of it.
+# The folder of a distribution in a site, and the files that the disk worker loads from it.
 FOLDER = "pyodide"
 WORKER_FILES = (*(name for name in CORE_FILES if not name.endswith(".map")), LOCK_FILE)
 
@@ -34,8 +34,8 @@ WORKER_FILES = (*(name for name in CORE_FILES if not name.endswith(".map")), LOC
 def write_distribution(folder: Path, wheels: Iterable[Path], compiled: Iterable[Path] = ()) -> None:
     """Fills `folder` with the core and the wheels.
 
-    Of a wheel that is in `compiled` too, that one is taken; its source is still what the lock file
-    is made from, because what a compiled wheel can import is not seen by pyodide-lock.
+    A wheel in `compiled` is used in place of its source. The lock file is still made from the
+    source, because pyodide-lock cannot see what a compiled wheel imports.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in CORE_FILES:
@@ -57,9 +57,9 @@ def write_distribution(folder: Path, wheels: Iterable[Path], compiled: Iterable[
 
 @contextmanager
 def _without_pyodide() -> Iterator[None]:
-    """Hides pyodide-py where tests have loaded it: pyodide-lock takes that for running in Pyodide.
+    """Hides pyodide-py if tests have loaded it: pyodide-lock would believe that it runs in Pyodide.
 
-    Then it would list what this machine's Python needs.
+    It would then list the dependencies for this machine's Python.
     """
     loaded = sys.modules.pop("pyodide", None)
     try:
@@ -70,7 +70,7 @@ def _without_pyodide() -> Iterator[None]:
 
 
 def project_of(wheel: Path) -> str:
-    """The normalised name of the project that a wheel is of."""
+    """The normalised name of a wheel's project."""
     return parse_wheel_filename(wheel.name)[0]
 
 

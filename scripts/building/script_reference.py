@@ -1,7 +1,7 @@
 """Writes the reference of the ES modules, from the types in their comments: `api/js/` of the site.
 
-TypeDoc makes it; `web/typedoc.json` says of which modules. A type that a public one names and that
-is not exported fails the build. Its pages load nothing from elsewhere and have no inline script:
+TypeDoc makes it; `web/typedoc.json` lists the modules. If a public type refers to one that is not
+exported, the build fails. Its pages load nothing from elsewhere and have no inline script:
 they work under the site's own Content-Security-Policy. The same sources give the same bytes.
 """
 
@@ -14,9 +14,10 @@ from building.wheels import run
 from lib.project import NODE_MODULES, WEB
 
 FOLDER = Path("api", "js")
-# TypeDoc writes the links of its header alike on pages of every depth.
+# TypeDoc writes the same header links on pages of every depth.
 _SITE = "https://site.invalid/"
-# It hides the page until its scripts have run, which a strict policy forbids; they do without.
+# TypeDoc hides the page until an inline script has run. A strict policy forbids that script, and
+# the pages work without it.
 _INLINE_SCRIPT = re.compile(r"<script>.*?</script>", re.DOTALL)
 
 

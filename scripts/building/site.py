@@ -1,7 +1,7 @@
 """Builds the site: the page, the ES modules, Pyodide, this project's wheel, and a memory snapshot.
 
 Every reference in it is relative, so it works in any folder of any static server. The same sources
-give the same bytes. Who adds something to the site writes a part and lists it in `PARTS`.
+give the same bytes. To add something to the site, write a part and list it in `PARTS`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from building.wheels import build_distributions, build_wheel, compile_wheels, ru
 from lib.project import NODE_MODULES, ROOT, WEB, WEB_FOLDERS
 
 WEB_SUFFIXES = {".css", ".html", ".ico", ".svg", ".webmanifest"}
-# How a module of `web/` names one of another folder: the site has all of them in one.
+# How a module of `web/` imports one from another folder; in the site all are in one folder.
 _ACROSS_FOLDERS = re.compile(rf"(?<=[\"'])\.\./(?:{'|'.join(path.name for path in WEB_FOLDERS)})/")
 _STATIC_IMPORT = re.compile(
     r"""^(?:import|export)\b(?:[^;"'()]*\bfrom)?\s*["']\./([^"']+)["']""", re.MULTILINE
 )
-# Where a visit starts: what a page imports, and its worker.
+# Where a visit starts: the modules that a page imports, and its worker.
 ENTRIES = ("aero-disk.mjs", "worker.mjs")
-# Marks a site that was built here: any other folder is somebody's own.
+# Marks a folder as a site that was built here; any other folder belongs to the user.
 WHEEL_INDEX = Path("wheels", "index.json")
 
 
@@ -44,21 +44,21 @@ class NotASiteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """A site that is being made."""
+    """A site that is being built."""
 
     site: Path
     scratch: Path  # gone when the site is done
-    small: bool  # whether it is to be small on the wire, which takes its time
+    small: bool  # whether to minimise its size on the wire, which takes time
     documented: bool  # whether the guide and the reference are in it
 
 
 def build_site(out: Path, *, small: bool = False, documented: bool = False) -> None:
-    """Builds the site at `out`, in place of a site that is there.
+    """Builds the site at `out`, and replaces a site that is there.
 
-    With `small` everything is compressed as well as can be, next to the plain files; without, the
-    site does the same and is made in a fifth of the time. With `documented` it has the guide and
-    the API reference. The old site stays whole until the new one is. Raises `NotASiteError` when
-    `out` exists and is neither empty nor a site.
+    With `small`, everything is compressed as well as possible, next to the plain files. Without it,
+    the site works the same and takes a fifth of the time to build. With `documented` it has the
+    guide and the API reference. The old site stays intact until the new one is complete. Raises
+    `NotASiteError` when `out` exists and is neither empty nor a site.
     """
     if out.exists() and any(out.iterdir()) and not (out / WHEEL_INDEX).is_file():
         raise NotASiteError(f"{out} is not empty and not a site: name another folder")
@@ -90,9 +90,9 @@ def copy_flat(folder: Path, site: Path) -> None:
 
 
 def name_all_imports(making: Making) -> None:
-    """Makes the modules that a visit starts with name all that they lead to.
+    """Adds imports of all direct and indirect dependencies to the modules that a visit starts with.
 
-    A browser then asks for all of it at once, in place of a round trip for each step of the way.
+    A browser then requests all of them at once, instead of one level per round trip.
     """
     for entry in ENTRIES:
         path = making.site / entry
@@ -103,7 +103,7 @@ def name_all_imports(making: Making) -> None:
 
 
 def imported_by(site: Path, entry: str) -> set[str]:
-    """The names of the modules that a module leads to by its imports, itself included."""
+    """The names of all modules that a module depends on, itself included."""
     found: set[str] = set()
     names = {entry}
     while names:
@@ -131,7 +131,7 @@ def write_wheels(making: Making) -> None:
 
 
 def write_snapshot(making: Making) -> None:
-    """Writes what Python starts from, and which wheel and snapshot belong to the modules."""
+    """Writes the snapshot that Python starts from, and the module that names wheel and snapshot."""
     (source,) = (making.scratch / "wheel").glob("*.whl")
     (wheel,) = (making.site / WHEEL_INDEX.parent).glob("aero_browser_disk-*.whl")
     write_build_module(making.site, source, wheel, small=making.small)
@@ -156,7 +156,7 @@ def write_first_view(making: Making) -> None:
 def write_api_reference(making: Making) -> None:
     """Writes the references of the package and of the ES modules."""
     if making.documented:
-        # What they are made with takes a while to load.
+        # Imported here because these tools are slow to load.
         from building.api_reference import write_reference
         from building.script_reference import write_script_reference
 
@@ -183,7 +183,7 @@ def list_files(making: Making) -> None:
     write_manifest(making.site)
 
 
-# In this order; the last two see all the others' files.
+# In this order: the last two need the files of all the others.
 PARTS: tuple[Callable[[Making], None], ...] = (
     copy_web,
     name_all_imports,

@@ -12,8 +12,8 @@ MANIFEST = "manifest.json"
 def write_manifest(site: Path) -> str:
     """Writes `manifest.json`: `{"build", "files": {path: {"bytes", "sha256"}}}`; returns the build.
 
-    `build` is one digest of all of it, so it names this state of the site. The manifest itself and
-    its compressed siblings are not in it.
+    `build` is one digest over everything, so it identifies this state of the site. The manifest
+    itself and its compressed siblings are not in it.
     """
     files = {
         path.relative_to(site).as_posix(): {

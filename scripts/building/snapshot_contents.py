@@ -1,6 +1,6 @@
-"""Imports what the memory snapshot is to hold. Runs in Pyodide, when the snapshot is made.
+"""Imports the modules for the memory snapshot. Runs in Pyodide, when the snapshot is made.
 
-The files of the wheel are not in a snapshot, so it holds every module that the worker can need.
+The files of the wheel are not in a snapshot, so it contains every module that the worker may need.
 """
 
 import importlib
@@ -34,7 +34,7 @@ LAZY = (
 
 
 def import_all(package: str) -> None:
-    """Imports a package and what is in it, but for what is left out."""
+    """Imports a package and its modules, except those that are left out."""
     importlib.import_module(package)
     for found in pkgutil.iter_modules(sys.modules[package].__path__, f"{package}."):
         if found.name.removeprefix("aero_browser_disk.") in LEFT_OUT:

@@ -1,4 +1,4 @@
-"""Makes Python's memory ready for the snapshot, once everything is imported. Runs in Pyodide.
+"""Prepares Python's memory for the snapshot, once everything is imported. Runs in Pyodide.
 
 `/served/library.zip` is the standard library that the browser can fetch.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def use_served_library() -> None:
-    """Puts the library that the browser can fetch in place of the one that modules came from.
+    """Replaces the library that modules were loaded from by the one that the browser can fetch.
 
     Its directory is read now: the browser fetches the file when something is imported from it.
     """
@@ -36,4 +36,4 @@ for clear in getattr(typing, "_cleanups", ()):
 python: Any = sys
 python._clear_internal_caches()
 gc.collect()
-gc.freeze()  # what is there at the start is not looked through at each collection
+gc.freeze()  # collections then skip the objects that exist at the start

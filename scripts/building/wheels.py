@@ -1,7 +1,7 @@
 """Wheels of this project, and wheels whose modules are compiled for Pyodide's Python.
 
-pyodide-build compiles them, inside Pyodide on Node: the bytecode is then exactly Pyodide's, and no
-Python of the host's own is too old. The same sources give the same bytes.
+pyodide-build compiles them, inside Pyodide on Node: the bytecode is then exactly Pyodide's,
+whatever the version of this machine's Python. The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lib.project import BUILDING, PYODIDE, PYODIDE_BUILD_WHEELS, ROOT
 
-# 2020-02-02, as hatchling has it: any constant that a zip archive can hold will do.
+# 2020-02-02, hatchling's default: any constant that a zip archive can represent will do.
 SOURCE_DATE_EPOCH = "1580601600"
 
 
@@ -56,7 +56,7 @@ def build_distributions(folder: Path) -> tuple[Path, Path]:
 def compile_wheels(wheels: Sequence[Path], folder: Path) -> list[Path]:
     """Writes each pure-Python wheel into `folder` again, with .pyc files in place of its .py files.
 
-    The new wheels are for Pyodide's Python alone, and their names say so.
+    The new wheels are only for Pyodide's Python, and are named accordingly.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:

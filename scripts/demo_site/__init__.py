@@ -1,1 +1,1 @@
-"""What `scripts/demo` serves, and its check in headless Chromium."""
+"""The site that `scripts/demo` serves, and its check in headless Chromium."""

@@ -1,4 +1,4 @@
-"""The main job, done on the page as a user does it: open, read, reload, read again."""
+"""The main task, done on the page as a user does it: open, read, reload, read again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Result = dict[str, object]
 
 def ranges_to_read(size: int) -> list[Range]:
     """A whole region, random ranges, and the last bytes of a disk of `size` bytes."""
-    chance = random.Random(size)  # noqa: S311 - it is to be the same ranges each time
+    chance = random.Random(size)  # noqa: S311 - the same ranges each time
     start = min(REGION[0], size // 2)
     ranges = [(start, min(REGION[1], size - start))]
     for _ in range(RANDOM_PLACES):
@@ -49,11 +49,11 @@ def digest_on_disk(image: Path, part: Range) -> str:
 
 
 class PageError(Exception):
-    """The page says that something went wrong."""
+    """The page reports an error."""
 
 
 class DemoPage:
-    """The demo page in the hands of a user."""
+    """The demo page, operated as by a user."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -70,7 +70,7 @@ class DemoPage:
             raise PageError(self._failure.inner_text())
 
     def shows(self, part: Range, digest: str) -> bool:
-        """Reads a range, and says whether the page then shows this SHA-256."""
+        """Reads a range; returns whether the page then shows this SHA-256."""
         self._page.get_by_label("Offset").fill(str(part[0]))
         self._page.get_by_label("Length").fill(str(part[1]))
         self._read.click()
@@ -83,7 +83,7 @@ class DemoPage:
 
 
 class Visit:
-    """What came of opening and reading the image once."""
+    """The result of opening and reading the image once."""
 
     def __init__(self, page: Page, service: ImageService, image: Path, started: float) -> None:
         user = DemoPage(page)
@@ -100,14 +100,14 @@ class Visit:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every read gave the bytes of the file."""
+        """Whether every read returned the bytes of the file."""
         return self.matches == self.reads
 
 
 def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
-    """Does the main job twice in one profile, and works with local images; says how it went.
+    """Does the main task twice in one profile, and works with local images; reports the result.
 
-    `ok` is whether all of it passed.
+    `ok` is whether everything passed.
     """
     complaints: list[str] = []
     try:
@@ -128,7 +128,7 @@ def visit_twice(site_url: str, service: ImageService, image: Path, complaints: l
         started = time.monotonic()
         page.reload()
         second = Visit(page, service, image, started)
-    late = service.image_requests()  # what was under way when the page went
+    late = service.image_requests()  # requests that were under way when the page was left
     after_reload = len(second.requests) + len(late)
     exact = first.is_exact and second.is_exact
     return {
@@ -149,7 +149,7 @@ def visit_twice(site_url: str, service: ImageService, image: Path, complaints: l
 
 @contextmanager
 def open_profile(complaints: list[str]) -> Iterator[BrowserContext]:
-    """Chromium without a window, on a profile that lasts for the block."""
+    """Headless Chromium, on a profile that exists during the `with` block."""
     with tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
         options = browsers.launch_options(playwright.chromium)
         context = playwright.chromium.launch_persistent_context(profile, **options)

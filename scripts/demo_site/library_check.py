@@ -1,4 +1,4 @@
-"""Local images in headless Chromium: made, imported, written, and there after a kill."""
+"""Local images in headless Chromium: created, imported, written, and intact after a kill."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ READ = """
 
 
 def check_library(site_url: str) -> dict[str, object]:
-    """Makes and imports images, writes, kills Chromium, opens it again, reads and exports.
+    """Creates and imports images, writes, kills Chromium, starts it again, reads and exports.
 
-    `ok` is whether every byte that was flushed is there, and no other.
+    `ok` is whether exactly the flushed bytes are there.
     """
     content = bytearray(random.Random(8).randbytes(IMPORTED))  # noqa: S311 - the same each time
     writes = [[offset, data.hex()] for offset, data in WRITES]

@@ -60,7 +60,7 @@ def main() -> int:
     except DebianImageError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    # A folder of its own: a build, or another demo, would replace what this one serves from dist/.
+    # A separate folder: another build or demo may replace the files in dist/ at any time.
     with TemporaryDirectory(prefix="aero-disk-demo-") as folder:
         return serve(options, images, traces, Path(folder, "site"))
 
@@ -85,13 +85,13 @@ def serve(
             if trace := traces.get(image.name):
                 offer_boot_profile(service, image, trace)
         if options.check:
-            from demo_site.check import check_demo  # it needs a browser
+            from demo_site.check import check_demo  # only the check needs a browser
 
             result = check_demo(site.url, service, images[0])
             print(json.dumps(result))
             return 0 if result["ok"] else 1
         announce(site, service, images, bootable=[i for i in images if i.name in traces])
-        # Ctrl-C and a plain kill both end it in order.
+        # Both Ctrl-C and a plain kill end it cleanly.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             service.wait(None)
@@ -101,7 +101,7 @@ def serve(
 
 
 def samples(with_debian: bool, traces: dict[str, Path]) -> list[Path]:
-    """The sample images, Debian first if it is wanted; `traces` gets their recorded boots by name.
+    """The sample images, Debian first if requested; adds their recorded boots to `traces`, by name.
 
     Raises `DebianImageError`.
     """
@@ -111,26 +111,26 @@ def samples(with_debian: bool, traces: dict[str, Path]) -> list[Path]:
         made = make_debian_image()
         debian = SAMPLES / DEBIAN_NAME
         debian.unlink(missing_ok=True)
-        debian.hardlink_to(made)  # the service follows no link out of its folder
+        debian.hardlink_to(made)  # the service follows no symbolic link out of its folder
         traces[DEBIAN_NAME] = debian_trace(made)
         images = [debian, *(image for image in images if image != debian)]
     return images
 
 
 def origins_of(site: SiteServer) -> tuple[str, ...]:
-    """The names by which a user of this machine may open the page."""
+    """The host names by which a user of this machine may open the page."""
     return site.origin, f"http://localhost:{site.port}"
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether the page can be opened by names that are not known here."""
-    return host in {"", "0.0.0.0", "::"}  # noqa: S104 - it is the user who chose so
+    """Whether the page can be opened by host names that are unknown here."""
+    return host in {"", "0.0.0.0", "::"}  # noqa: S104 - the user's choice
 
 
 def announce(
     site: SiteServer, service: ImageService, images: list[Path], bootable: list[Path]
 ) -> None:
-    """Prints what to open: the page, with an image that boots if there is one."""
+    """Prints the URL to open: the page, with a bootable image if there is one."""
     catalog = service.url + CATALOG_ROUTE
     first = (bootable or images)[0]
     query = urlencode({"image": service.image_url(first), "catalog": catalog})

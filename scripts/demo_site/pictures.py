@@ -38,7 +38,7 @@ _PATIENCE_MS = 120_000
 
 
 def boot(page: Page, folder: Path) -> None:
-    """Opens the image in the address and boots it; keeps a picture of every moment in `folder`."""
+    """Opens the image in the address and boots it; saves a picture of each step in `folder`."""
     page.get_by_label("Use remote image").check(timeout=_PATIENCE_MS)
     page.get_by_role("button", name="Open", exact=True).click()
     button = page.get_by_role("button", name="Boot this disk")
@@ -63,7 +63,7 @@ def boot(page: Page, folder: Path) -> None:
 
 
 def map_and_machine(page: Page) -> FloatRect:
-    """The part of the page from the map's heading to the foot of the machine."""
+    """The part of the page from the map's heading to the bottom of the machine."""
     doing, machine = (page.locator(s).bounding_box() for s in ("section.doing", "section.boot"))
     assert doing is not None
     assert machine is not None
@@ -74,7 +74,7 @@ def map_and_machine(page: Page) -> FloatRect:
 
 
 def encode(source: Path, target: Path, width: int, *options: str) -> None:
-    """Writes a picture, or a row of them, in another size."""
+    """Writes a picture, or a sequence of them, in another size."""
     command = ["ffmpeg", "-loglevel", "error", "-y", "-framerate", str(_FRAMES_A_SECOND)]
     command += ["-i", str(source), "-vf", f"mpdecimate=max=8,scale={width}:-1", *options]
     subprocess.run([*command, str(target)], check=True)

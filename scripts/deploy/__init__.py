@@ -1,1 +1,1 @@
-"""What operators need: nginx templates, the container, and a check of a deployment."""
+"""Files for operators: nginx templates, the container, and a check of a deployment."""

@@ -29,7 +29,7 @@ PAGE = "https://app.example.com"
 
 
 def fill(store: LocalObjectStore, images: list[Path]) -> list[str]:
-    """Makes the bucket, which everybody may read, and puts the images there; their ids."""
+    """Creates the bucket, which everybody may read, and uploads the images; returns their ids."""
     client: Any = get_session().create_client(
         "s3",
         endpoint_url=store.url,
@@ -58,7 +58,7 @@ def fill(store: LocalObjectStore, images: list[Path]) -> list[str]:
 
 
 def check(urls: list[str]) -> int:
-    """Verifies every address; how many checks failed."""
+    """Verifies every address; returns how many checks failed."""
     failed = 0
     for url in urls:
         print(url)
@@ -99,7 +99,7 @@ def main() -> int:
         if options.check:
             return 1 if check(urls) else 0
         print(json.dumps({"bucket": store.url, **store.keys.environment, "urls": urls}), flush=True)
-        service.wait(None)  # until one of us is interrupted
+        service.wait(None)  # until an interrupt
     return 0
 
 

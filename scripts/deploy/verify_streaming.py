@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 NEEDED_EXPOSED = ("Accept-Ranges", "Content-Range", "Content-Length", "ETag")
 NEEDED_ALLOWED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
-# These come once (RFC 9110 §5.3): browsers join two of them into a value that nothing matches.
+# May come only once (RFC 9110 §5.3): browsers join two of them into a value that matches nothing.
 SINGLE = (
     "accept-ranges",
     "access-control-allow-origin",
@@ -43,13 +43,13 @@ class Response:
     repeated: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> str:
-        """The value of a header, `none` without one."""
+        """The value of a header; `none` if it is missing."""
         return self.headers.get(name, "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What must hold, whether it does, and what was found."""
+    """A requirement, whether it is met, and what was found."""
 
     name: str
     holds: bool
@@ -78,7 +78,7 @@ def request(url: str, headers: Mapping[str, str], method: str = "GET") -> Respon
 
 
 def verify(url: str, origin: str) -> Iterator[Check]:
-    """Every check, in the order in which a browser would stumble."""
+    """Every check, in the order in which a browser would fail."""
     page = {"Origin": origin}
     first = request(url, {"Range": "bytes=0-0", "Accept-Encoding": "gzip, br", **page})
     size = first["content-range"].rpartition("/")[2]
@@ -110,7 +110,7 @@ def _range(part: str, response: Response, begins: str) -> Iterator[Check]:
 
 
 def _representation(part: str, response: Response) -> Iterator[Check]:
-    """What every response with bytes of the image says of it."""
+    """The checks of every response with bytes of the image."""
     accepts = response["accept-ranges"]
     yield Check(f"{part}: Accept-Ranges", accepts == "bytes", accepts)
     encoding = response["content-encoding"]
@@ -133,7 +133,7 @@ def _cors(part: str, response: Response, origin: str) -> Iterator[Check]:
     varies = "origin" in _names(response["vary"])
     yield Check(f"{part}: Vary: Origin, or * for all", allowed == "*" or varies, response["vary"])
     policy = response["cross-origin-resource-policy"]
-    # Without it a page under COEP reads what CORS lets it read; with this one it does not.
+    # Without this header a page under COEP may read what CORS allows; with this value it may not.
     yield Check(f"{part}: not for its own origin only", policy != "same-origin", policy)
     said = ", ".join(response.repeated) or "none"
     yield Check(f"{part}: no header twice", not response.repeated, said)

@@ -1,1 +1,1 @@
-"""What several scripts share: paths, set-up, browsers and servers."""
+"""Code that several scripts share: paths, set-up, browsers and servers."""

@@ -1,4 +1,4 @@
-"""How Chromium and Firefox are started here: Playwright's own if installed, else the system's."""
+"""Starts Chromium and Firefox: Playwright's own if installed, else the system's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from playwright.sync_api import (
 from playwright.sync_api import Error as PlaywrightError
 
 CHROMIUM_FLAGS = (
-    "--no-sandbox",  # it cannot run as root otherwise, and sees nothing but our own pages
+    "--no-sandbox",  # required for root; the browser only loads our own pages
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -33,7 +33,7 @@ SYSTEM_NAMES = {
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "firefox": ("firefox-esr", "firefox"),
 }
-# What Playwright itself says on the console of a page.
+# Messages that Playwright itself writes to a page's console.
 _OF_PLAYWRIGHT = {"Service Worker registration blocked by Playwright"}
 
 
@@ -42,7 +42,7 @@ class NoBrowserError(Exception):
 
 
 def launch_options(kind: BrowserType, flags: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What `launch` and `launch_persistent_context` of this kind of browser take here.
+    """The options for `launch` and `launch_persistent_context` of this kind of browser.
 
     The environment variables CHROMIUM and FIREFOX name a program to use instead. Raises
     `NoBrowserError`.
@@ -65,15 +65,15 @@ def launch_options(kind: BrowserType, flags: tuple[str, ...] = ()) -> dict[str, 
 
 
 def launch(playwright: Playwright, name: str, flags: tuple[str, ...] = ()) -> Browser:
-    """Starts a browser, "chromium" or "firefox", without a window."""
+    """Starts a headless browser, "chromium" or "firefox"."""
     kind: BrowserType = getattr(playwright, name)
     return kind.launch(**launch_options(kind, flags))
 
 
 def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[], None]:
-    """Collects what pages and workers of the context report as warnings, errors and exceptions.
+    """Collects the warnings, errors and exceptions of the context's pages and workers.
 
-    Until what is returned is called.
+    The returned function stops that.
     """
 
     def listen(message: ConsoleMessage) -> None:
@@ -94,7 +94,7 @@ def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[]
 
 
 def kill(profile: Path) -> None:
-    """SIGKILL for every process of the browser that runs on this profile."""
+    """Sends SIGKILL to every process of the browser that uses this profile."""
     children: dict[int, list[int]] = {}
     ours = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -117,6 +117,6 @@ def kill(profile: Path) -> None:
 
 
 def close_killed(context: BrowserContext) -> None:
-    """Tells Playwright that the browser of a context is gone."""
+    """Notifies Playwright that the browser of a context has ended."""
     with contextlib.suppress(PlaywrightError):
         context.close()

@@ -16,7 +16,7 @@ HEALTH_ROUTE = "/healthz"
 
 
 class ImageService(ServerProcess):
-    """`aero-disk-service serve` over a folder of images, as long as the `with` lasts."""
+    """`aero-disk-service serve` over a folder of images, during the `with` block."""
 
     def __init__(
         self, images: Path, host: str, allow_origins: Iterable[str], *, port: int = 0
@@ -28,16 +28,16 @@ class ImageService(ServerProcess):
         super().__init__(command)
 
     def image_url(self, image: Path) -> str:
-        """Where the bytes of an image of the folder are."""
+        """The URL of the bytes of an image in the folder."""
         return self.url + BYTES_ROUTE.format(id=quote(image.name))
 
     def facts_url(self, image: Path) -> str:
-        """Where the service says what it knows of an image."""
+        """The URL of an image's metadata."""
         return self.url + FACTS_ROUTE.format(id=quote(image.name))
 
     def image_requests(self) -> list[LogLine]:
-        """The requests for images' bytes that ended since the last call, whatever their method."""
-        # A request of our own ends the list: log lines come in the order in which requests end.
+        """The requests for images' bytes that ended since the last call, of any method."""
+        # An extra request marks the end: log lines come in the order in which requests end.
         with urllib.request.urlopen(self.url + HEALTH_ROUTE, timeout=PATIENCE_S):
             pass
         lines = []

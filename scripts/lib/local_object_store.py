@@ -1,4 +1,4 @@
-"""A real S3-compatible object store of this machine's own: SeaweedFS, for tests and trying out."""
+"""A local S3-compatible object store, SeaweedFS, for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import Self
 from lib.server_process import ProgramProcess
 
 _VOLUME_SIZE_MB = 1024
-# Wherever temporary files are to be, SeaweedFS has sockets here, and leaves them.
+# SeaweedFS puts sockets here whatever the temporary folder is, and leaves them behind.
 _SOCKETS = Path("/", "tmp")
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What signs requests to it."""
+    """The keys that sign requests to it."""
 
     access_key: str = "local-access-key"
     secret_key: str = "local-secret-key"
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables in which every client of S3 looks for them."""
+        """The environment variables that S3 clients read them from."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
 
 
 class LocalObjectStore(ProgramProcess):
-    """SeaweedFS over `folder`, listening on 127.0.0.1 only, as long as the `with` lasts.
+    """SeaweedFS over `folder`, listening on 127.0.0.1 only, during the `with` block.
 
     `port` 0 takes a free one. Everybody may read `public_bucket`. It takes about 200 MB of memory
     and 4 to 10 s to start.
@@ -49,7 +49,7 @@ class LocalObjectStore(ProgramProcess):
         self._public_bucket = public_bucket
         self.keys = Keys()
         with ExitStack() as held:
-            # All at once, or the system hands out the same one twice.
+            # All at once, or the system may hand out the same port twice.
             free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(8)]
             ports = [listener.getsockname()[1] for listener in free]
         self._ports = [port or ports[0], *ports[1:]]
@@ -62,7 +62,7 @@ class LocalObjectStore(ProgramProcess):
             return super().__enter__()
 
     def end(self) -> None:
-        """Kills it: its orderly end waits for 10 s."""
+        """Kills it: a clean shutdown takes 10 s."""
         super().end()
         for port in self._ports:
             for left in _SOCKETS.glob(f"seaweedfs-*-grpc-{port}.sock"):

@@ -1,4 +1,4 @@
-"""Debian's nginx with a configuration of scripts/deploy/nginx, as long as the `with` lasts."""
+"""Debian's nginx with a configuration from scripts/deploy/nginx, during a `with` block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.server_process import ProgramProcess
 
 CONFIGURATIONS = Path(__file__).parents[1] / "deploy" / "nginx"
 _SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-# Everything that Debian's nginx.conf would set outside of `server`, kept in a folder of our own.
+# What Debian's nginx.conf sets around `server`, with all paths in a separate folder.
 _MAIN = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -35,11 +35,11 @@ http {{
 
 
 class NginxError(Exception):
-    """nginx is not here, or did not start."""
+    """nginx is not installed, or did not start."""
 
 
 def find_nginx() -> str | None:
-    """The program, which Debian keeps out of an ordinary user's PATH."""
+    """The program, which on Debian is not in an ordinary user's PATH."""
     return shutil.which("nginx", path=_SYSTEM_PATH)
 
 
@@ -64,7 +64,7 @@ class Nginx(ProgramProcess):
         known = {"AERO_DISK_LISTEN": f"127.0.0.1:{self.port}", **values}
         content = re.sub(r"\$\{(AERO_[A-Z_]+)\}", lambda match: known[match[1]], text)
         main = folder / "nginx.conf"
-        # The worker of root's nginx would be nobody, who may not read what is root's.
+        # Under root, nginx would run its worker as `nobody`, who may not read root's files.
         user = "user root;" if os.geteuid() == 0 else ""
         main.write_text(_MAIN.format(folder=folder, workers=workers, user=user, content=content))
         super().__init__([program, "-c", main, "-p", folder, "-e", f"{folder}/error.log"])
@@ -77,11 +77,11 @@ class Nginx(ProgramProcess):
             return False
 
     def end(self) -> None:
-        """Ends it with its workers, which a kill would leave."""
+        """Ends it and its workers, which a kill would leave running."""
         self.process.terminate()
         self.wait()
 
     def output(self) -> str:
-        """What it wrote to its error log."""
+        """The content of its error log."""
         log = self._folder / "error.log"
         return log.read_text() if log.is_file() else ""

@@ -1,9 +1,9 @@
-"""Runs the package's unit tests on every other Python of this machine that the package supports.
+"""Runs the package's unit tests on every other supported Python of this machine.
 
 python -m lib.other_pythons [pytest's arguments]
 
-Each has an environment of its own below .cache, made from the same lock. Pythons are looked for on
-the PATH and among pyenv's. One that is not there is named and passed over.
+Each has its own environment under .cache, made from the same lock. Pythons are looked for on the
+PATH and among pyenv's. A missing one is reported and skipped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lib.project import CACHE, ROOT
 from lib.provisioning import REQUIREMENTS, STAMP, digest, run, stamp_of
 
 SUPPORTED = ((3, 11), (3, 12), (3, 13), (3, 14))
-# What is tested here runs in Node, or on the Python that builds.
+# These tests run code in Node, or on the Python that builds.
 LEFT_OUT = ("tests/unit/scripts", "tests/unit/web")
 
 
 def candidates(version: str) -> Iterator[str]:
-    """Where a Python of that version may be."""
+    """The paths where a Python of that version may be."""
     if found := shutil.which(f"python{version}"):
         yield found
     for root in (os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv")):
@@ -33,7 +33,7 @@ def candidates(version: str) -> Iterator[str]:
 
 
 def find_python(version: str) -> str | None:
-    """A Python of that version, as `3.12`, that starts."""
+    """A working Python of that version, such as `3.12`; None if there is none."""
     ask = "import sys; print('%d.%d' % sys.version_info[:2])"
     for python in candidates(version):
         found = subprocess.run([python, "-c", ask], capture_output=True, text=True)
@@ -43,7 +43,7 @@ def find_python(version: str) -> str | None:
 
 
 def provide_environment(python: str, folder: Path) -> Path:
-    """An environment with what tests need, made or left as it is; returns its Python."""
+    """Makes an environment for the tests unless it is up to date; returns its Python."""
     program = folder / "bin" / "python"
     wanted = digest(REQUIREMENTS, ROOT / "pyproject.toml", str(ROOT))
     if stamp_of(folder) != wanted:

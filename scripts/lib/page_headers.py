@@ -1,4 +1,4 @@
-"""The headers that the page is served with, in addition to those of cross-origin isolation."""
+"""The page's HTTP headers, in addition to those of cross-origin isolation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import unescape
 from lib.project import WEB_PAGE
 
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
-# What the page never asks for; `cross-origin-isolated` is left alone, it needs that.
+# Features that the page never uses. `cross-origin-isolated` is not here, because the page needs it.
 _REFUSED = (
     "accelerometer",
     "autoplay",
@@ -31,9 +31,9 @@ _REFUSED = (
 
 
 def content_security_policy() -> str:
-    """The page's own policy, as its markup has it, and that nobody may frame it.
+    """The policy in the page's markup, with a ban on framing added.
 
-    A `meta` element cannot say the last (Content Security Policy Level 3 §3.3).
+    A `meta` element cannot forbid framing (Content Security Policy Level 3 §3.3).
     """
     found = _POLICY.search((WEB_PAGE / "index.html").read_text(encoding="utf-8"))
     assert found is not None
@@ -41,7 +41,7 @@ def content_security_policy() -> str:
 
 
 def page_headers() -> dict[str, str]:
-    """All of them, by name."""
+    """All of the headers, by name."""
     return {
         "Content-Security-Policy": content_security_policy(),
         "Permissions-Policy": ", ".join(f"{name}=()" for name in _REFUSED),

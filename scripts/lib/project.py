@@ -1,4 +1,4 @@
-"""Where things are in this project's tree."""
+"""The paths of this project's tree."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ SCRIPTS = ROOT / "scripts"
 WEB = ROOT / "web"
 WEB_LIB = WEB / "lib"
 WEB_PAGE = WEB / "page"
-# What the npm package has.
+# The folders of the npm package.
 WEB_PACKAGE_FOLDERS = (WEB_LIB, WEB / "adapters", WEB / "element")
-# In the site these are one folder: no two of their files have the same name.
+# In the site these become one folder, so no two of their files may have the same name.
 WEB_FOLDERS = (*WEB_PACKAGE_FOLDERS, WEB_PAGE)
 VENV = ROOT / ".venv"
 NODE_MODULES = WEB / "node_modules"
@@ -19,7 +19,7 @@ LOCKS = SCRIPTS / "locks"
 BENCH_PEERS = SCRIPTS / "benchmarks" / "peers"
 BUNDLERS = ROOT / "tests" / "bundlers"
 
-# What scripts make and can make again. Deleting it costs time only.
+# Files that scripts make and can make again. Deleting them only costs time.
 CACHE = ROOT / ".cache"
 PYODIDE_WHEELS = CACHE / "pyodide-wheels"
 PYODIDE_BUILD_WHEELS = CACHE / "pyodide-build-wheels"

@@ -1,7 +1,7 @@
 """Sets up this project: programs from the system, `.venv` and `web/node_modules` from their locks.
 
-Runs on the system's own Python, so it needs nothing beyond the standard library. What is there
-already, made from the same locks, is left alone.
+Runs on the system's own Python, so it needs nothing beyond the standard library. Anything that was
+already made from the same locks is left alone.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that is in no lock: any of `names` will do, else Debian's `package` has it.
+    """A program that is in no lock: any of `names` will do; Debian's `package` has it.
 
-    Several packages have spaces between them.
+    Several packages are separated by spaces.
     """
 
     names: tuple[str, ...]
@@ -63,7 +63,7 @@ class Program:
     playwright: str = ""  # the folder name of Playwright's own copy, which will do as well
 
     def is_there(self) -> bool:
-        """Whether one of the names is on the PATH, or Playwright has its own."""
+        """Whether one of the names is on the PATH, or Playwright has its own copy."""
         if any(shutil.which(name, path=SYSTEM_PATH) for name in self.names):
             return True
         browsers = Path(
@@ -72,7 +72,7 @@ class Program:
         return bool(self.playwright) and any(browsers.glob(f"{self.playwright}-*"))
 
 
-# What makes a Debian that boots: see debian_image.
+# The tools that build a bootable Debian: see debian_image.
 INSTALLERS = {"debootstrap": "debootstrap"}
 if os.geteuid() != 0:
     INSTALLERS = {name: name for name in ("mmdebstrap", "arch-test", "fakeroot")}
@@ -108,17 +108,17 @@ PROGRAMS = (
     Program(("mke2fs",), "e2fsprogs", frozenset({"debian", "test"})),
     Program(("syslinux",), "syslinux syslinux-common", frozenset({"debian"})),
 )
-# They need nothing but `BUILD_REQUIREMENTS`.
+# These need only `BUILD_REQUIREMENTS`.
 BUILDING = frozenset({"build", "demo", "debian"})
 PURPOSES = ("bench", "build", "demo", "check", "debian", "store", "test")
 
 
 class SetupError(Exception):
-    """What is missing, and how to get it."""
+    """Something is missing. The message says what, and how to get it."""
 
 
 def say(text: str) -> None:
-    """Tells the user what takes time now."""
+    """Reports to the user which slow step begins."""
     print(f"setup: {text}", file=sys.stderr, flush=True)
 
 
@@ -152,7 +152,7 @@ def install_packages(packages: Iterable[str]) -> None:
 
 
 def provide_programs(purposes: AbstractSet[str]) -> None:
-    """Installs what the purposes need and the machine lacks."""
+    """Installs the missing programs that the purposes need."""
     missing = [p for p in PROGRAMS if purposes & p.purposes and not p.is_there()]
     if missing:
         install_packages(name for program in missing for name in program.package.split())
@@ -168,16 +168,16 @@ def digest(*parts: Path | str) -> str:
 
 
 def stamp_of(folder: Path) -> str | None:
-    """What the folder was made from, if it was finished."""
+    """The fingerprint of what the folder was made from; None unless it was finished."""
     stamp = folder / STAMP
     return stamp.read_text() if stamp.is_file() else None
 
 
 def provide_venv(purposes: AbstractSet[str]) -> None:
-    """Makes `.venv` as the locks have it, with this package installed for editing.
+    """Makes `.venv` from the locks, with this package installed in editable mode.
 
-    What builds and serves needs less than half of what tests do, so it gets no more; an environment
-    that has everything will do as well.
+    Building and serving need less than half of what tests do, so they install no more. An
+    environment that has everything will do as well.
     """
 
     def made_from(lock: Path) -> str:
@@ -193,7 +193,7 @@ def provide_venv(purposes: AbstractSet[str]) -> None:
     run([*PIP, "install", "--require-hashes", "-r", lock])
     run([*PIP, "install", "--no-deps", "--no-build-isolation", "--editable", ROOT])
     download_pyodide_wheels(PYODIDE_REQUIREMENTS, PYODIDE_WHEELS)
-    # They declare a newer Python than they need for what is asked of them here.
+    # They declare a newer Python than they need for their use here.
     on_host = [PYODIDE_WHEELS.glob(f"{name}-*.whl") for name in ("pyodide_py", "pyodide_lock")]
     wheels = [wheel for found in on_host for wheel in found]
     run([*PIP, "install", "--no-index", "--no-deps", "--ignore-requires-python", *wheels])
@@ -213,7 +213,7 @@ def make_venv() -> None:
 
 
 def download_pyodide_wheels(lock: Path, folder: Path) -> None:
-    """Fetches the wheels of a lock for Pyodide's Python, whatever Python runs here."""
+    """Downloads the wheels of a lock for Pyodide's Python, whatever Python runs this."""
     shutil.rmtree(folder, ignore_errors=True)
     target: list[str | Path] = [
         "--only-binary",
@@ -229,7 +229,7 @@ def download_pyodide_wheels(lock: Path, folder: Path) -> None:
 
 
 def provide_pyodide_wheels(lock: Path, folder: Path) -> None:
-    """As `download_pyodide_wheels`, unless they are there."""
+    """As `download_pyodide_wheels`, unless the wheels are there."""
     wanted = digest(lock)
     if stamp_of(folder) != wanted:
         say(f"fetching {folder.name}")
@@ -238,7 +238,7 @@ def provide_pyodide_wheels(lock: Path, folder: Path) -> None:
 
 
 def provide_node_modules(folder: Path) -> None:
-    """Makes `node_modules` in a folder as the lock there has it."""
+    """Makes `node_modules` in a folder from the lock there."""
     wanted = digest(folder / "package.json", folder / "package-lock.json")
     modules = folder / NODE_MODULES.name
     if stamp_of(modules) == wanted:
@@ -250,13 +250,13 @@ def provide_node_modules(folder: Path) -> None:
 
 
 def provide_peers() -> None:
-    """Fetches what the bench measures this project against."""
+    """Downloads the packages that the bench compares this project with."""
     provide_node_modules(BENCH_PEERS)
     provide_pyodide_wheels(PEER_REQUIREMENTS, BENCH_WHEELS)
 
 
 def provide_debian_files() -> None:
-    """Fetches a small real image that boots, and its BIOS. Goes on without them if need be."""
+    """Downloads a small real bootable image, and its BIOS. Continues without them on failure."""
     wanted = {"grub-rescue-pc": GRUB_RESCUE_IMAGE, "seabios": BIOS}
     packages = [package for package, file in wanted.items() if not file.exists()]
     if not packages or not shutil.which("apt-get") or not shutil.which("dpkg"):
@@ -283,7 +283,7 @@ def main() -> int:
     purposes = frozenset(parser.parse_args().purposes or ["test"])
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "setup.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two scripts at once must not make one folder
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two scripts at once must not make the same folder
         try:
             provide_programs(purposes)
             provide_venv(purposes)

@@ -1,7 +1,7 @@
-"""Servers in processes of their own: started, waited for until they are ready, and ended.
+"""Runs servers in separate processes: starts them, waits until they are ready, and ends them.
 
-`ServerProcess` is one that prints lines of JSON, as all of this project do. Other programs are a
-`ProgramProcess` with a way to see that they are ready.
+`ServerProcess` is for servers that print lines of JSON, as all of this project do. Other programs
+are a `ProgramProcess` with a check that they are ready.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-# How long anything may take on a busy machine.
+# How long any step may take on a busy machine.
 PATIENCE_S = 30
 _POLL_S = 0.05
 SERVICE_PROGRAM = Path(sysconfig.get_path("scripts"), "aero-disk-service")
@@ -26,11 +26,11 @@ LogLine = dict[str, Any]
 
 
 class ServerError(Exception):
-    """The server did not start, says nothing, or has ended."""
+    """The server did not start, prints nothing, or has ended."""
 
 
 class ProgramProcess:
-    """Runs `command` as long as the `with` lasts, which begins when it is ready.
+    """Runs `command` during a `with` block, which begins once the server is ready.
 
     `options` go to `Popen`.
     """
@@ -61,7 +61,7 @@ class ProgramProcess:
         self.end()
 
     def end(self) -> None:
-        """Kills it, if it has not ended: nothing that it has outlives it."""
+        """Kills it, if it has not ended; nothing that it uses has to survive."""
         self.process.kill()
         self.wait()
 
@@ -75,7 +75,7 @@ class ProgramProcess:
         return status, written
 
     def _wait_until_ready(self) -> None:
-        """Looks whether it is ready until it is; raises `ServerError` when it has ended."""
+        """Polls until the server is ready; raises `ServerError` if it has ended."""
         deadline = time.monotonic() + self.start_timeout_s
         while not self._is_ready():
             if self.process.poll() is not None:
@@ -85,25 +85,25 @@ class ProgramProcess:
             time.sleep(_POLL_S)
 
     def _is_ready(self) -> bool:
-        """Whether it serves."""
+        """Whether the server is ready."""
         raise NotImplementedError
 
     def output(self) -> str:
-        """What it wrote of what went wrong."""
+        """The errors that it printed."""
         return ""
 
 
 class ServerProcess(ProgramProcess):
     """A server that prints lines of JSON; `url` is where it listens.
 
-    What it prints is read at once, so that a full pipe never stops it.
+    Its output is read at once, so that a full pipe never blocks it.
     """
 
     def __init__(self, command: Sequence[str | Path], **options: Any) -> None:
         super().__init__(command, stdout=subprocess.PIPE, **options)
         self._lines: queue.SimpleQueue[LogLine | None] = queue.SimpleQueue()
         self.before_url: list[LogLine] = []
-        """What it said before it listened."""
+        """The events before it listened."""
         self.url = ""
 
     def _wait_until_ready(self) -> None:
@@ -130,7 +130,7 @@ class ServerProcess(ProgramProcess):
         return line
 
     def event(self, kind: str) -> LogLine:
-        """The next line of this kind of event; others before it are dropped."""
+        """The next event of this kind; earlier ones of other kinds are dropped."""
         while (line := self.next_line()).get("event") != kind:
             pass
         return line

@@ -1,1 +1,1 @@
-"""Images to try and to test with, made here, and recordings of their boots."""
+"""Sample images for tests and for trying things out, and recordings of their boots."""

@@ -1,7 +1,7 @@
 """Boot profiles for the images of the demo, so that a first visit boots quickly.
 
-A profile belongs to one version of an image, which the file's time is part of, so it is made where
-the image is served: from the reads of a boot that was recorded before.
+A profile belongs to one version of an image, and the version includes the file's time. So it is
+made where the image is served, from the reads of a boot that was recorded before.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Read = tuple[int, int]
 
 
 def recorded_reads(trace: Path) -> tuple[int, list[Read]]:
-    """The size of the image that was booted, and what the boot read of it, in order."""
+    """The size of the image that was booted, and the reads of the boot, in order."""
     recorded = json.loads(gzip.decompress(trace.read_bytes()))
     return recorded["size"], [(offset, length) for offset, length, *_ in recorded["reads"]]
 
@@ -38,7 +38,7 @@ def blocks_read(reads: Iterable[Read], block_size: int = BLOCK_SIZE) -> tuple[in
 
 
 def offer_boot_profile(service: ImageService, image: Path, trace: Path) -> bool:
-    """Writes a profile next to the image, for the service, unless the trace is of another image."""
+    """Writes a profile next to the image, for the service, if the trace is from this image."""
     size, reads = recorded_reads(trace)
     with urllib.request.urlopen(service.facts_url(image), timeout=TIMEOUT_S) as response:
         facts = json.load(response)

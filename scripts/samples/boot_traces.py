@@ -28,7 +28,7 @@ DEBIAN_TRACE = TRACES / "debian-boot.json.gz"
 def record(image: Path, bios: Path, until: str, trace: Path) -> None:
     """Boots an image in v86 until it shows a text, and writes what it read.
 
-    A trace of the same reads has the same bytes but for the times.
+    Traces of the same reads differ only in the times.
     """
     recorded = boot(image, bios, [until])
     reads = [[offset, length, round(ms, 1)] for offset, length, ms in recorded["reads"]]
@@ -39,8 +39,8 @@ def record(image: Path, bios: Path, until: str, trace: Path) -> None:
 def boot(image: Path, bios: Path, until: Sequence[str], typed: Sequence[str] = ()) -> Any:
     """Boots an image in v86 and returns what `record_boot.mjs` recorded.
 
-    The next line of `typed` is typed whenever the next text of `until` is shown, of which there is
-    one more.
+    Whenever the next text of `until` is shown, the next line of `typed` is typed. `until` has one
+    more than `typed`.
     """
     with tempfile.TemporaryDirectory() as made:
         raw = Path(made, "trace.json")
@@ -52,9 +52,9 @@ def boot(image: Path, bios: Path, until: Sequence[str], typed: Sequence[str] = (
 
 
 def debian_trace(image: Path) -> Path:
-    """What this very image reads when it boots: recorded once, which takes some minutes.
+    """The reads of this particular image when it boots; recorded once, which takes some minutes.
 
-    Two images of the same recipe do not have their files at the same offsets.
+    Two images made by the same recipe do not have their files at the same offsets.
     """
     trace = image.with_suffix(".boot.json.gz")
     if not trace.exists():

@@ -1,10 +1,9 @@
 """A bootable Debian for i386: a raw image of 4 GiB whose boot ends in a root shell.
 
-What is needed beyond the system's own tools is in Debian's e2fsprogs, mtools, syslinux and
-syslinux-common; and for root in debootstrap, for others in mmdebstrap, arch-test, uidmap and
-fakeroot, which need a kernel that lets users have name spaces, and a line for the user in
-/etc/subuid. Nothing is mounted but in a name space that ends with the build. The image is sparse,
-about 0.7 GiB.
+It needs Debian's e2fsprogs, mtools, syslinux and syslinux-common. As root it also needs
+debootstrap; as another user mmdebstrap, arch-test, uidmap and fakeroot, a kernel that allows user
+namespaces, and a line for the user in /etc/subuid. File systems are only mounted in a namespace
+that ends with the build. The image is sparse and takes about 0.7 GiB.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ PROGRAMS = {
     "mformat": "mtools",
     "syslinux": "syslinux syslinux-common",
 }
-"""And the packages that have them."""
+"""The Debian packages that have the programs."""
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 AUTOLOGIN = """[Service]
 ExecStart=
@@ -61,8 +60,8 @@ FILES = {
     "etc/systemd/system/serial-getty@ttyS0.service.d/autologin.conf": AUTOLOGIN,
 }
 FINISHING = (("passwd", "--delete", "root"), ("update-initramfs", "-u"))
-# Each letter on the serial console costs an emulator much time, so the kernel is to say little. The
-# screen stays in text mode: a page can read that, and it is quicker than a picture of text.
+# Each letter on the serial console costs an emulator much time, so the kernel prints little. The
+# screen stays in text mode: a page can read it, and it is faster than drawing text as graphics.
 BOOT_MENU = """DEFAULT debian
 LABEL debian
     KERNEL vmlinuz
@@ -72,11 +71,11 @@ LABEL debian
 
 
 class DebianImageError(Exception):
-    """What is missing, or what failed."""
+    """A program is missing, or a step failed. The message says which."""
 
 
 def make_debian_image(folder: Path = CACHE / "debian-image") -> Path:
-    """The image in `folder`, built unless it is there already. Takes some minutes, and the network.
+    """The image in `folder`, built unless it is there. Building takes minutes and the network.
 
     Raises `DebianImageError`.
     """
@@ -100,7 +99,7 @@ def make_debian_image(folder: Path = CACHE / "debian-image") -> Path:
 
 
 def recipe() -> str:
-    """Names what this module makes: another name, another image."""
+    """A name for the image that this module makes; it changes when the image would."""
     parts = (SIZE, ROOT_START, SUITE, PACKAGES, FILE_SYSTEM_ID, FILES, BOOT_MENU)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
@@ -140,8 +139,8 @@ def install(root: Path) -> tuple[str | Path, ...]:
 def install_as_root(root: Path) -> None:
     """Installs the system into a folder, by running its programs there."""
     include = f"--include={','.join(PACKAGES)}"
-    # It mounts /proc in there, and when it is ended early leaves it so: clearing the folder away
-    # would then go into the real one. In a name space of its own the mount ends with it.
+    # debootstrap mounts /proc in the folder, and leaves it mounted when it is killed. Deleting the
+    # folder would then reach into the real /proc. In a separate namespace the mount ends with it.
     alone = ("unshare", "--mount", "--propagation", "private")
     run(*alone, "debootstrap", "--arch=i386", "--variant=minbase", include, SUITE, root)
     write_files(root)
@@ -153,13 +152,13 @@ def install_as_root(root: Path) -> None:
 
 
 def install_unprivileged(archive: Path) -> None:
-    """Installs the system into an archive, as root of a name space of its own."""
+    """Installs the system into an archive, as root of a separate namespace."""
     files = archive.with_suffix(".files")
     write_files(files)
     added = archive.with_suffix(".files.tar")
     run("tar", "--create", "--owner=0", "--group=0", "--file", added, "--directory", files, ".")
     include = f"--include={','.join(PACKAGES)}"
-    # debootstrap takes the release as it came out, too.
+    # Like debootstrap, take the release without its later updates.
     only_release = r'sed -i "/ [a-z]*-\(security\|updates\) /d" "$1/etc/apt/sources.list"'
     hooks = [f"--setup-hook={only_release}", f"--customize-hook=tar-in {added} /"]
     hooks += [f'--customize-hook=chroot "$1" {" ".join(command)}' for command in FINISHING]
@@ -214,7 +213,7 @@ def one(folder: Path, pattern: str) -> Path:
 
 def fill_root_partition(image: Path, root: Path, as_root: Sequence[str | Path]) -> None:
     """Makes the root file system with the folder's content, without mounting it."""
-    # Nothing is left for the kernel to initialize while it runs.
+    # Initialise everything now, so that the kernel does not do it in the background.
     options = (
         f"offset={ROOT_START},lazy_itable_init=0,lazy_journal_init=0,hash_seed={FILE_SYSTEM_ID}"
     )

@@ -1,7 +1,7 @@
-"""v86 and the BIOS files that it boots with, put into a site for the demo, the tests and the bench.
+"""Puts v86 and its BIOS files into a site, for the demo, the tests and the bench.
 
-The site that `scripts/build` makes has none of them: whoever passes SeaBIOS on owes its source to
-those who get it (LGPL-3.0), and v86 its licence's text (BSD-2-Clause).
+The site that `scripts/build` makes has none of them: redistributing SeaBIOS requires offering its
+source (LGPL-3.0), and redistributing v86 requires its licence text (BSD-2-Clause).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SEABIOS_LICENCE = DEBIAN / "usr" / "share" / "doc" / "seabios" / "copyright"
 
 
 def can_boot(bios: Path = BIOS, vga_bios: Path = VGA_BIOS) -> bool:
-    """Whether there is all that a machine needs."""
+    """Whether all the files that a machine needs are there."""
     return bios.is_file() and vga_bios.is_file()
 
 

@@ -1,7 +1,7 @@
 """Images to try this project with: one made here, and Debian's rescue disk.
 
-The one made here is a raw disk as an emulator takes it: a partition table, one FAT partition, and
-files in it. The same bytes come out each time.
+The one made here is a raw disk for an emulator: a partition table, one FAT partition, and files in
+it. It has the same bytes each time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def make_sample_disk(path: Path, size: int = DEFAULT_SIZE) -> None:
 def boot_record(size: int) -> bytes:
     """The first sector of a disk of `size` bytes: no boot code, one partition to the end."""
     start = PARTITION_START // SECTOR
-    out_of_chs = b"\xfe\xff\xff"  # "beyond what cylinder, head and sector can say": look at the LBA
+    out_of_chs = b"\xfe\xff\xff"  # "beyond what CHS can address": use the LBA
     entry = struct.pack(
         "<B3sB3sII", 0, out_of_chs, FAT16_LBA, out_of_chs, start, size // SECTOR - start
     )
@@ -56,7 +56,7 @@ def boot_record(size: int) -> bytes:
 
 
 def write_content(folder: Path, payload: int) -> None:
-    """Writes the files: a text, and `payload` bytes that do not compress in files of many sizes."""
+    """Writes the files: a text, and `payload` incompressible bytes in files of many sizes."""
     (folder / "PAYLOAD").mkdir(parents=True)
     (folder / "README.TXT").write_text(README)
     number = 0
@@ -69,7 +69,7 @@ def write_content(folder: Path, payload: int) -> None:
 
 
 def fill_partition(path: Path, content: Path) -> None:
-    """Makes the file system in the partition of the disk, with what `content` holds."""
+    """Makes the file system in the partition of the disk, with the files in `content`."""
     partition = ["-i", f"{path}@@{PARTITION_START}"]
     sectors = (path.stat().st_size - PARTITION_START) // SECTOR
     geometry = ["-T", str(sectors), "-h", "255", "-s", "63", "-H", str(PARTITION_START // SECTOR)]
@@ -84,7 +84,7 @@ def fill_partition(path: Path, content: Path) -> None:
 
 
 def mtools(*command: str) -> None:
-    """Runs one of the mtools, at a time that stands still."""
+    """Runs one of the mtools with a fixed clock."""
     environment = {
         **os.environ,
         "SOURCE_DATE_EPOCH": str(EPOCH),
@@ -95,7 +95,7 @@ def mtools(*command: str) -> None:
 
 
 def make_samples(folder: Path) -> list[Path]:
-    """Puts the sample images into `folder`. One that is right already keeps its time."""
+    """Puts the sample images into `folder`. A correct one that exists keeps its time."""
     folder.mkdir(parents=True, exist_ok=True)
     sample = folder / "sample.img"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as made:

@@ -1,7 +1,7 @@
-"""A small system made of a Debian's boot partition: a kernel, a shell, and an empty file system.
+"""A small system made from Debian's boot partition: a kernel, a shell, and an empty file system.
 
-Run as a script it records anew what the guest writes while a user works on that file system, for
-the tests to replay: `tests/support/data/guest_session.json.gz`. Needs what debian_image needs.
+As a script, it records what the guest writes while a user works on that file system, for the tests
+to replay: `tests/support/data/guest_session.json.gz`. Needs what debian_image needs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ LABEL shell
     APPEND break=premount console=tty0
 """
 SESSION = ROOT / "tests" / "support" / "data" / "guest_session.json.gz"
-# What is typed, and what the screen shows when that is done. What is typed does not show it itself.
+# Typed lines, and the text that the screen shows when each is done. The line itself must not
+# contain that text.
 MAKE_FILES = """mkdir /m; mount -t ext4 /dev/sda2 /m; mkdir /m/many; for n in 0 1 2 3 4 5 6 7 8 9; \
 do for k in 0 1 2 3 4; do echo $n$k > /m/many/$n$k; done; done; echo is m'ade'"""
 COPY_AND_MOVE = """sync; dd if=/dev/sda of=/m/copy bs=65536 count=8; mv /m/many/00 /m/moved; \
@@ -69,7 +70,7 @@ def make_small_guest(debian: Path, image: Path) -> None:
 
 
 def record_session(image: Path, bios: Path, session: Path) -> None:
-    """Boots a small guest in v86, types, and writes what its disk was and what was written to it.
+    """Boots a small guest in v86, types, and saves the initial disk and what was written to it.
 
     The session has "size" in bytes, and pairs of an offset and Base64: "before", the blocks of the
     file system that were not zeros, and "writes", in order.

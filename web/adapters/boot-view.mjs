@@ -41,7 +41,7 @@ export const TEXTS = {
   refused: "The disk refused a write, and the machine got an error:",
 };
 
-/** In percent. */
+/** The speeds to choose from, in percent. */
 const SPEEDS = [100, 50, 25, 10];
 const LIGHT_MS = 120;
 
@@ -177,7 +177,7 @@ export class BootView {
 
   get #sentence() {
     const { saved, offSaved } = this.#texts;
-    if (this.#state === "paused" && this.#note === saved) return ""; // the note says both
+    if (this.#state === "paused" && this.#note === saved) return ""; // the note covers it
     return this.#state === "off" && this.#hasSaved ? offSaved : this.#texts[this.#state];
   }
 }
@@ -188,7 +188,7 @@ export class BootView {
  */
 export function makeScreen(screen) {
   const text = make("div", "boot-text");
-  // Without this the letters are not in a grid. A strict CSP allows it: no style sheet, no attribute.
+  // Without this the letters are not on a grid. A strict CSP allows it: it is neither style sheet nor attribute.
   text.style.whiteSpace = "pre";
   screen.replaceChildren(text, make("canvas", "boot-graphics"));
   return screen;

@@ -26,9 +26,9 @@
  *
  * Events: "state" (`boot.state` has changed), "activity" (DiskActivityEvent: kind, offset, length).
  *
- * The page's Content-Security-Policy must allow `'wasm-unsafe-eval'` and `worker-src blob:` (v86 has its
- * clock in such a worker). v86 and the BIOS files are loaded from `v86/` next to this module, or from where
- * the options say. The demo puts them there; `scripts/build` does not, because the licences of v86
+ * The page's Content-Security-Policy must allow `'wasm-unsafe-eval'` and `worker-src blob:` (v86 runs its
+ * clock in such a worker). v86 and the BIOS files are loaded from `v86/` next to this module, or from the
+ * URLs in the options. The demo puts them there; `scripts/build` does not, because the licences of v86
  * (BSD-2-Clause) and SeaBIOS (LGPL-3.0) have conditions for redistribution.
  *
  * @module boot.mjs
@@ -61,7 +61,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @property {string | URL | undefined} [vgaBiosUrl] `vgabios-stdvga.bin` of SeaBIOS; not its `vgabios.bin`
  * @property {string | URL | undefined} [filesUrl] the folder with those of the four that are not given, and with
  *   `libv86.mjs` for the class; ends with `/`
- * @property {number | undefined} [patienceMs] as `v86Disk` has it
+ * @property {number | undefined} [patienceMs] as for `v86Disk`
  * @property {Partial<typeof TEXTS> | undefined} [texts]
  */
 
@@ -71,9 +71,9 @@ const MEMORY = 256 << 20;
 const VGA_MEMORY = 8 << 20;
 const CD_SECTOR = 2048;
 const PACE_MS = 1000;
-/** Control, Alt, Shift left and right, let go: PS/2 set 1. */
+/** Releases left and right Control, Alt and Shift: PS/2 set 1. */
 const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
-/** Control, Alt and Delete, pressed and let go. */
+/** Presses and releases Control, Alt and Delete. */
 const CTRL_ALT_DEL = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
 
 export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEvents<BootEvents>} */ (EventTarget) {
@@ -141,7 +141,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     }
     await this.#switchOn(async (machine, disk) => {
       const saved = await this.saved();
-      if (saved) disk.set_state(saved.disk); // v86 itself would only notice when half restored
+      if (saved) disk.set_state(saved.disk); // v86 itself would only notice halfway through restoring
       if (saved && saved.memoryBytes !== this.#memory) {
         throw new StateMismatchError(`The saved machine has ${saved.memoryBytes >> 20} MiB of memory.`);
       }
@@ -177,7 +177,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     return findState(this.#name);
   }
 
-  /** Forgets the saved machine. */
+  /** Deletes the saved machine. */
   async forget() {
     await removeState(this.#name);
     this.#view.showSaved(false);
@@ -214,8 +214,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   }
 
   /**
-   * Switches the machine off, even if its disk is closed, and removes its elements. Call it before the
-   * disk is closed, and no writes are lost.
+   * Switches the machine off, even if its disk is closed, and removes its elements. No writes are lost if
+   * it is called before the disk is closed.
    */
   async dispose() {
     this.#end.abort();
@@ -315,7 +315,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     }, PACE_MS);
   }
 
-  // ── what the user does ──────────────────────────────────────────────────────────────────────────
+  // ── controls ────────────────────────────────────────────────────────────────────────────────────
 
   #listen() {
     const { screen, typing, speed, start, pause, resume, save, stop, keys, secure, fullscreen, retry, refuse } =
@@ -380,7 +380,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     this.#view.focusBar();
   }
 
-  // ── what it does ────────────────────────────────────────────────────────────────────────────────
+  // ── state ───────────────────────────────────────────────────────────────────────────────────────
 
   async #lookForSaved() {
     const saved = await this.saved().catch(() => null); // nothing is saved where saving is impossible
@@ -422,7 +422,7 @@ async function importEmulator(url) {
 }
 
 /**
- * In full screen the machine gets the keys of the browser and the system too, where a browser allows that.
+ * In full screen the machine also gets the keys of the browser and the system, if the browser allows that.
  * @param {HTMLElement} screen
  */
 function captureKeys(screen) {
@@ -430,7 +430,7 @@ function captureKeys(screen) {
   const { keyboard } = /** @type {{ keyboard?: { lock(): Promise<void>, unlock(): void } }} */ (navigator);
   if (root.fullscreenElement === screen) {
     screen.focus();
-    keyboard?.lock().catch(() => {}); // left again meanwhile
+    keyboard?.lock().catch(() => {}); // full screen was left meanwhile
   } else keyboard?.unlock();
 }
 

@@ -16,7 +16,7 @@ const FORMAT = 1;
  * @property {number} stateBytes before compression
  */
 
-/** A saved machine cannot be used: it is damaged, has another version, or was made with other settings. */
+/** A saved machine cannot be used: it is damaged, has another format, or was made with other settings. */
 export class SavedStateError extends Error {
   name = "SavedStateError";
 }

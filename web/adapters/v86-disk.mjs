@@ -29,7 +29,7 @@ export { EmulatorFileError, v86Files } from "./v86-files.mjs";
 export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
- * What an adapter needs of a disk; `Disk` of aero-disk.mjs has it. All offsets and lengths are in bytes.
+ * What an adapter needs from a disk; `Disk` of aero-disk.mjs has it. All offsets and lengths are in bytes.
  * @typedef {object} BlockDisk
  * @property {number} size
  * @property {string} version
@@ -55,8 +55,8 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
 /**
  * @typedef {object} V86DiskOptions
- * @property {number | undefined} [patienceMs] how long a response may take before the machine is stopped: less
- *   than any guest waits for its disk, 5 seconds by default
+ * @property {number | undefined} [patienceMs] how long a response may take before the machine is stopped;
+ *   less than any guest waits for its disk; 5 seconds by default
  */
 
 const SECTOR = 512;
@@ -102,7 +102,7 @@ export class DiskActivityEvent extends Event {
  * stops for a late response, and continues), "failure", "refused".
  */
 export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedEvents<V86DiskEvents>} */ (EventTarget) {
-  /** For v86's types, which want one of every image. v86 never uses that of an object with `get`. */
+  /** For v86's types, which require a buffer in every image. v86 never uses it if the object has `get`. */
   url = "";
   /** Set by v86. @type {((event: object) => void) | undefined} */
   onload = undefined;
@@ -151,7 +151,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     else machine.add_listener("emulator-ready", () => this.attach(machine));
   }
 
-  /** Whether the guest's own flushes reach this disk; else only its timers make writes durable. */
+  /** Whether the guest's own flushes reach this disk; if not, only timers make writes durable. */
   get passesFlushes() {
     return this.#flushes;
   }

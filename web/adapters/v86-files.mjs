@@ -1,11 +1,11 @@
 /**
- * The files that v86 needs, loaded and checked: with a missing or wrong BIOS v86 shows a black screen
- * and says nothing.
+ * Loads and checks the files that v86 needs: with a missing or wrong BIOS v86 shows a black screen and
+ * reports no error.
  */
 
 /**
- * Relative URLs are relative to the page. All three files have to be on your site: v86's package has the
- * first, and SeaBIOS has the others.
+ * Relative URLs are relative to the page. All three files have to be on your site: the first is in v86's
+ * package, the others are in SeaBIOS.
  * @typedef {object} V86FileUrls
  * @property {string | URL} wasmUrl v86's `v86.wasm`
  * @property {string | URL} biosUrl `bios.bin` of SeaBIOS
@@ -20,7 +20,7 @@
  * @property {{ buffer: ArrayBuffer }} vga_bios
  */
 
-/** A file that v86 needs is missing or is another one. `url` names it. */
+/** A file that v86 needs is missing or is the wrong one. `url` names it. */
 export class EmulatorFileError extends Error {
   name = "EmulatorFileError";
 
@@ -90,8 +90,8 @@ function isSeaBios(bios) {
 }
 
 /**
- * SeaBIOS runs a card's BIOS if that names the card. The one for ISA cards names none, and the screen
- * stays black.
+ * SeaBIOS runs a card's BIOS if it names the card. The BIOS for ISA cards names none, so the screen would
+ * stay black.
  * @param {DataView} file
  * @param {boolean} mustName whether it has to name v86's card
  */

@@ -1,14 +1,14 @@
 /**
- * What disks and the boot component need of v86 beyond its published interface: standing still for
- * several reasons at once, an ATA drive that reports flushes and failures, and a slower pace.
+ * What disks and the boot component need from v86 beyond its published interface: stopping for several
+ * reasons at once, an ATA drive that reports flushes and failures, and a slower pace.
  *
- * It was written against v86 0.5.462, whose inner names are used here and nowhere else. Where another
- * version lacks them, `driveOf` gives null and `Pace` does nothing, and what depends on them is done
- * in a plainer way.
+ * It was written for v86 0.5.462, whose internal names are used here and nowhere else. If another version
+ * lacks them, `driveOf` returns null, `Pace` does nothing, and the features that depend on them are
+ * reduced.
  */
 
 /**
- * What is used of v86's machine. These types do without v86's own, which need not be installed.
+ * The parts of v86's machine that are used. v86's own types are not needed, so it need not be installed.
  * @typedef {object} V86
  * @property {() => Promise<void>} run
  * @property {() => Promise<void>} stop
@@ -53,7 +53,7 @@ const WRITE_CACHE = 1 << 5;
 const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of the response to IDENTIFY DEVICE
 const COMMANDS_ENABLED = 85 * 2;
 
-/** The reasons to stop a machine. It runs if it should run and nothing holds it. */
+/** The reasons why a machine is stopped. It runs if it should run and there is no such reason. */
 export class MachineHold {
   /** @type {WeakMap<V86, MachineHold>} */
   static #holds = new WeakMap();
@@ -89,7 +89,7 @@ export class MachineHold {
     return this.#reasons.has(reason);
   }
 
-  /** Lets the machine run, now or when nothing holds it any more. */
+  /** Lets the machine run, now or once there is no reason left to stop it. */
   run() {
     this.#wanted = true;
     return this.#apply();

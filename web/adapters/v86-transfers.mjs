@@ -86,7 +86,7 @@ export class PendingTransfers {
   /** @type {Map<Transfer, Failure>} */
   #failures = new Map();
   #writing = 0;
-  /** Why the machine is held. @type {Set<unknown>} */
+  /** Why the machine is stopped. @type {Set<unknown>} */
   #holds = new Set();
 
   /**
@@ -98,7 +98,7 @@ export class PendingTransfers {
     this.#patienceMs = patienceMs;
   }
 
-  /** How many are under way or have failed. */
+  /** How many requests are under way or have failed. */
   get count() {
     return this.#open.size;
   }

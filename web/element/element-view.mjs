@@ -108,7 +108,7 @@ export class ElementView {
     if (this.parts.facts.textContent !== text) this.parts.facts.textContent = text;
   }
 
-  /** Pages style the parts by their classes, without the prefix of the machine's. */
+  /** Gives the machine's elements part names, which are their classes without the prefix, for pages to style. */
   #nameParts() {
     for (const element of this.#root.querySelectorAll("[class]")) {
       for (const name of element.classList) element.part.add(name.replace(/^boot-/, ""));

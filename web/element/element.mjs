@@ -11,14 +11,14 @@
  *     remote-consent  asks the user before anything is requested; "given" if the page has asked
  *     boot            starts the machine as soon as the disk is open; without it the user does
  *     overlay         the overlay that takes the writes
- *     format          as `openDisk` has it
+ *     format          as for `openDisk`
  *     memory          the machine's memory in MiB, a power of two; 256 by default
  *     bios-url, vga-bios-url, wasm-url   the files of the machine, see `v86Files`
- *     v86-url         the folder with those that are not named, and with `libv86.mjs`
- *     base-url        as `openDisk` has it
+ *     v86-url         the folder with those of these files that are not given, and with `libv86.mjs`
+ *     base-url        as for `openDisk`
  *
  * Properties: `disk`, `machine` (see boot.mjs), `V86` (v86's class, in place of `libv86.mjs`).
- * Methods: `open()`, with the user's consent, and `close()`. An element that is removed closes its disk.
+ * Methods: `open()`, once the user has agreed, and `close()`. Removing the element closes its disk.
  *
  * Events: "open", "close", "state" (of the machine), "activity", and "error", an `ErrorEvent`.
  *
@@ -58,7 +58,7 @@ export class AeroDiskElement extends HTMLElement {
 
   #view = new ElementView(this.attachShadow({ mode: "open" }));
   #map = new MapCanvas(this.#view.parts.map, () => this.#look());
-  /** Counts what was opened: a response for an earlier one is dropped. */
+  /** Counts calls to open: a response to an earlier one is dropped. */
   #turn = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -105,7 +105,7 @@ export class AeroDiskElement extends HTMLElement {
     } catch (error) {
       if (turn !== this.#turn) return;
       const message = error instanceof Error ? error.message : String(error);
-      if (!this.disk) this.#view.show("failed", message); // else the machine shows it
+      if (!this.disk) this.#view.show("failed", message); // otherwise the machine shows it
       this.dispatchEvent(new ErrorEvent("error", { error, message }));
     }
   }
@@ -166,7 +166,7 @@ export class AeroDiskElement extends HTMLElement {
     return machine;
   }
 
-  /** Draws the map, and again before long, as long as the disk is open and the page is seen. */
+  /** Draws the map, and repeats it shortly while the disk is open and the page is visible. */
   async #look() {
     clearTimeout(this.#timer);
     const { disk } = this;

@@ -33,10 +33,10 @@ export class MapCanvas {
   cells = null;
   /** The cell that the keyboard is at, or the pointer; -1 is none. */
   at = -1;
-  /** How many cells stand side by side. */
+  /** How many cells are in a row. */
   columns = 1;
   #canvas;
-  #pitch = LARGEST_PITCH; // from row to row; columns share the whole width
+  #pitch = LARGEST_PITCH; // from row to row; columns are spread over the full width
   #width = 0;
   #height = 0;
   /** @type {Palette | null} */
@@ -60,7 +60,7 @@ export class MapCanvas {
     this.#fit();
   }
 
-  /** How many cells fit; none before the layout. */
+  /** How many cells fit; 0 before layout. */
   get maxCells() {
     return Math.floor(this.#width / SMALLEST_PITCH) * Math.floor(this.#height / SMALLEST_PITCH);
   }
@@ -82,7 +82,7 @@ export class MapCanvas {
     return column >= 0 && column < this.columns && y >= 0 && cell < (this.cells?.stored.length ?? 0) ? cell : -1;
   }
 
-  /** Draws in the next frame, however often it is asked to until then. */
+  /** Draws in the next frame, once, however often it is called before that. */
   draw() {
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
@@ -129,8 +129,8 @@ export class MapCanvas {
   }
 
   /**
-   * Where a cell is drawn. Its borders are borders of the screen's pixels, so that none is blurred
-   * next to a sharp one; columns differ by a pixel, so that the last one ends where the map does.
+   * Where a cell is drawn. Its edges are on whole screen pixels, so that none is blurred next to a sharp
+   * one. Columns differ in width by a pixel, so that the last one ends at the map's edge.
    * @param {number} cell
    * @returns {Square}
    */
@@ -160,7 +160,7 @@ export class MapCanvas {
     fill(context, palette.missing, 1, square);
     if (stored) fill(context, palette.stored, LEAST_SHARE + (1 - LEAST_SHARE) * stored, square);
     if (heat) {
-      // It shrinks as it cools, which shows how long ago it was read.
+      // The square shrinks as it cools, which shows how long ago it was read.
       fill(context, palette.read, 1, inset(square, Math.round(0.3 * (1 - heat) * square.height)));
     }
     if (marks & FETCHED_NOW) {
@@ -175,7 +175,7 @@ export class MapCanvas {
   }
 
   /**
-   * Without a disk: a field of blocks that shows this page's logo.
+   * What is drawn without a disk: a field of blocks that shows this page's logo.
    * @param {CanvasRenderingContext2D} context
    * @param {Palette} palette
    */
@@ -192,11 +192,11 @@ export class MapCanvas {
 }
 
 /**
- * The largest squares of which `count` fit, in whole screen pixels.
+ * The size of the largest squares of which `count` fit, in whole screen pixels.
  * @param {number} count
  * @param {number} width
  * @param {number} height
- * @param {number} scale pixels of the screen in one of the page
+ * @param {number} scale screen pixels per page pixel
  */
 function pitchFor(count, width, height, scale) {
   const step = 1 / scale;

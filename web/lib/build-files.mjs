@@ -2,7 +2,7 @@
 
 import { files } from "./build.mjs";
 
-/** Not `new URL(path, import.meta.url)`: bundlers would take any file of this folder for wanted. */
+/** Not `new URL(path, import.meta.url)`: bundlers would include every file of this folder. */
 const here = import.meta.url;
 
 /**
@@ -26,7 +26,7 @@ export async function fetchFile(url) {
 }
 
 /**
- * @param {string} url of a module that no bundler has to see
+ * @param {string} url of a module that bundlers must not resolve
  * @returns {Promise<any>}
  */
 export function importFile(url) {
@@ -42,8 +42,8 @@ export function compileFile(url) {
 }
 
 /**
- * Names the file in the error of `load`. A server may send a page in place of a file that it does not have,
- * so the status says little.
+ * Names the file in the error of `load`. A server may send an HTML page for a missing file, so the status
+ * says little.
  * @template T
  * @param {string} url
  * @param {() => Promise<T>} load
@@ -67,6 +67,6 @@ export class MissingFile extends Error {
   }
 }
 
-/** What helps where a bundler or a server left out files of this package. */
+/** The remedy if a bundler or a server left out files of this package. */
 export const REMEDY =
   "Put the files of this package on your site, and name their folder in the option baseUrl of openDisk.";

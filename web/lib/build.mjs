@@ -8,9 +8,9 @@
  * @typedef {object} SnapshotFacts
  * @property {string} path of the file next to this module; it is compressed by zstd
  * @property {number} bytes its length, not compressed
- * @property {string} head what Pyodide has in front of the memory, in base64
+ * @property {string} head Pyodide's header, which comes before the memory, in base64
  * @property {number} memory bytes of the whole memory
- * @property {[number, number, number][]} runs what is not zero in it: offset, length, and 1 if these
+ * @property {[number, number, number][]} runs the parts that are not zero: offset, length, and 1 if these
  *   bytes are the snapshot's next ones, or 0 if they are WebAssembly's initial data
  * @property {number} data bytes of the initial data, from address 0 on; the snapshot was compressed
  *   with them as its prefix

@@ -43,7 +43,7 @@ export class Calls {
   }
 
   /**
-   * Runs an operation with lent values. Their functions stay callable afterwards.
+   * Runs an operation with lent values, whose functions stay callable afterwards.
    * @param {string} operation
    * @param {ReturnType<Calls["lend"]>} lent
    * @param {AbortSignal} [signal] cancels the operation
@@ -113,8 +113,8 @@ export class Calls {
   }
 
   /**
-   * @param {() => void} notify called when calls get no response any more
-   * @returns {() => void} ends that
+   * @param {() => void} notify called when calls no longer get a response
+   * @returns {() => void} removes `notify`
    */
   onEnd(notify) {
     this.#endListeners.add(notify);

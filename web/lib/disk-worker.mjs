@@ -100,8 +100,8 @@ function startWorker(baseUrl, workerUrl) {
 const START = "the URL of a module that this page may load, from a server that allows it by CORS";
 
 /**
- * The worker next to this module. Bundlers see it in this form only, and bring it along. `Worker` is
- * replaced meanwhile: the URL may be of another origin, and only the bundler knows it.
+ * The worker next to this module. Bundlers recognise it only in this form, and then include it. `Worker`
+ * is replaced during the call: the URL may be on another origin, and only the bundler knows it.
  */
 function startBundled() {
   const { Worker: Plain } = globalThis;
@@ -119,8 +119,8 @@ function startBundled() {
 }
 
 /**
- * Starts a worker from any origin. Browsers take a worker's script from the page's own only, so one of
- * another origin is imported by a script that is.
+ * Starts a worker from any origin. Browsers start workers only from the page's own origin, so a script of
+ * that origin imports one from elsewhere.
  * @param {string} url
  */
 function startAt(url, Plain = Worker) {
@@ -129,7 +129,7 @@ function startAt(url, Plain = Worker) {
   if (origin === location.origin || protocol === "blob:" || protocol === "data:") return new Plain(url, options);
   const script = URL.createObjectURL(new Blob([`import ${JSON.stringify(url)};`], { type: "text/javascript" }));
   const worker = new Plain(script, options);
-  // It has been read by the time of the first message or error.
+  // The script has been loaded by the time of the first message or error.
   const forget = () => URL.revokeObjectURL(script);
   worker.addEventListener("message", forget, { once: true });
   worker.addEventListener("error", forget, { once: true });

@@ -32,7 +32,7 @@ const READ_PART = 64 << 20; // max. bytes in the worker's memory for one read
  */
 
 /**
- * What comes with a disk when it is opened or attached.
+ * What a disk gets when it is opened or attached.
  * @typedef {object} Belongings
  * @property {SharedMemoryClient} [client]
  * @property {number | undefined} [sharedMemoryBytes]
@@ -354,7 +354,7 @@ function newBytes(length) {
   try {
     if (length <= MAX_READ) return new Uint8Array(length);
   } catch {
-    // a RangeError: there is no memory for it
+    // a RangeError: there is not enough memory
   }
   throw invalidOption("length", length, "no more than fits into memory, and at most 2 GiB at once");
 }
@@ -373,7 +373,7 @@ function lengthOfAll(views) {
 }
 
 /**
- * Fills one view after the other with what `read` fills one with.
+ * Fills several views, one after the other, by a `read` that fills a single one.
  * @param {Uint8Array[]} targets
  * @param {(bytes: Uint8Array) => void} read
  */

@@ -82,7 +82,7 @@ class StreamSink {
 
   /** @param {unknown} reason */
   async abort(reason) {
-    await this.#writer.abort(reason).catch(() => {}); // the stream failed by itself
+    await this.#writer.abort(reason).catch(() => {}); // the stream has already failed
   }
 }
 
@@ -125,7 +125,7 @@ class BlobSink {
     link.href = URL.createObjectURL(blob);
     link.download = fileName;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // by then it has begun
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the download has begun by then
     return null;
   }
 

@@ -17,7 +17,7 @@ import { lengthOf, offsetOf, signalOf } from "./arguments.mjs";
 import { DiskError } from "./disk-error.mjs";
 
 const CHUNK = 2 << 20;
-const MAX_REQUESTED = 2; // chunks: one is fetched while the one before is used
+const MAX_REQUESTED = 2; // chunks: one is fetched while the previous one is used
 
 /**
  * @typedef {object} Entry
@@ -136,7 +136,7 @@ export class Files {
   async blob(path, options) {
     /** @type {Blob[]} */
     const parts = [];
-    // Blobs of chunks, so that chunks can leave the memory.
+    // Each chunk becomes a Blob, so that the browser can move it out of memory.
     for await (const chunk of this.#chunks(path, options)) parts.push(new Blob([chunk]));
     return new Blob(parts, { type: "application/octet-stream" });
   }
@@ -155,7 +155,7 @@ export class Files {
     for (let done = 0; done < size; ) {
       while (next < size && requested.length < MAX_REQUESTED) {
         const chunk = this.read(path, next, Math.min(CHUNK, size - next), { signal });
-        chunk.catch(() => {}); // reported when it is taken, which may never happen
+        chunk.catch(() => {}); // reported when the chunk is awaited, which may never happen
         requested.push(chunk);
         next += CHUNK;
       }

@@ -101,7 +101,7 @@ export class HostFrames {
   /**
    * Puts a block into a frame.
    * @param {number} block
-   * @param {Uint8Array} bytes that begin with it
+   * @param {Uint8Array} bytes that begin with the block
    */
   put(block, bytes) {
     const frame = this.#open(block);
@@ -129,7 +129,7 @@ export class HostFrames {
   }
 
   /**
-   * The frame of a block; negative if it is in none.
+   * The frame of a block; negative if no frame has it.
    * @param {number} block
    */
   #find(block) {

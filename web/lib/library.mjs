@@ -87,13 +87,13 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
  * @property {AbortSignal | undefined} [signal]
  */
 
-/** The images, overlays and caches of this origin; a `change` event says that something changed. */
+/** The images, overlays and caches of this origin. A `change` event reports any change. */
 export class Library extends EventTarget {
   /** @type {BroadcastChannel | null} */
   #channel = null;
 
   /**
-   * All entries, the last used first.
+   * All entries, the most recently used first.
    * @returns {Promise<LibraryEntry[]>}
    */
   async list() {
@@ -154,7 +154,7 @@ export class Library extends EventTarget {
     const signal = signalOf(options);
     const { overlays, compress, to, fileName, onProgress } = /** @type {ExportOptions} */ (optionsOf(options));
     const suffix = { gzip: ".gz", zstd: ".zst", none: "" }[compress ?? "none"] ?? "";
-    // Before anything is awaited: a browser asks the user only while it knows of their click.
+    // Before anything is awaited: browsers show a picker only shortly after a click.
     const sink = await openSink(to, fileName ?? `${name}.img${suffix}`);
     let number = 0;
     try {
@@ -164,7 +164,7 @@ export class Library extends EventTarget {
       for (;;) {
         const { bytes, hole, done } = await next;
         if (!bytes && !hole) break;
-        next = this.#readExport(number, signal); // on its way while this one is written
+        next = this.#readExport(number, signal); // fetched while this one is written
         next.catch(() => {}); // it is awaited unless writing fails
         await (bytes ? sink.write(bytes) : sink.skip(hole));
         onProgress?.(done, found.size);
@@ -216,7 +216,7 @@ export class Library extends EventTarget {
   /**
    * @param {string} name
    * @param {number} size in bytes
-   * @param {{ cut?: boolean, dropOverlays?: boolean }} [consent] to cutting data off, or overlays' loss
+   * @param {{ cut?: boolean, dropOverlays?: boolean }} [consent] to cutting off data, or to losing overlays
    * @returns {Promise<void>}
    */
   async resize(name, size, consent) {
@@ -275,7 +275,7 @@ export class Library extends EventTarget {
   /**
    * Writes an overlay's content into its base, a local image or another overlay.
    * @param {string} id
-   * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over that
+   * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over its base
    * @returns {Promise<void>}
    */
   async commitOverlay(id, consent) {
@@ -342,7 +342,7 @@ function entryOf(sent) {
 }
 
 /**
- * What the worker gets of what is to be imported.
+ * What is sent to the worker for an import.
  * @param {Importable} file
  * @param {string} [fileName]
  */
@@ -355,7 +355,7 @@ function sourceOf(file, fileName = "") {
 }
 
 /**
- * Options with an address as text.
+ * Options with the URL as text.
  * @param {unknown} options
  * @param {string} name
  */
@@ -365,7 +365,7 @@ function baseOf(options, name) {
 }
 
 /**
- * A function that gives the next chunk of a stream.
+ * A function that returns the next chunk of a stream.
  * @param {ReadableStream<Uint8Array>} stream
  */
 function puller(stream) {

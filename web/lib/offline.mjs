@@ -19,7 +19,7 @@ const TRIED = "aero-browser-disk.isolated";
  */
 export async function installSiteWorker(quiet) {
   const container = navigator.serviceWorker;
-  if (!container) return false; // a private window, or no secure context
+  if (!container) return false; // a private window, or not a secure context
   if (crossOriginIsolated) await quiet;
   try {
     await container.register(new URL("./site-worker.mjs", import.meta.url));
@@ -33,7 +33,7 @@ export async function installSiteWorker(quiet) {
   return true;
 }
 
-/** Whether this page was not loaded for this before: a browser may not isolate it all the same. */
+/** Whether this page was not reloaded for this yet: a browser may not isolate it even then. */
 function isFirstTry() {
   try {
     if (sessionStorage.getItem(TRIED)) return false;

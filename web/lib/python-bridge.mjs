@@ -36,7 +36,8 @@ function bytesAt(address, length) {
 }
 
 // Processors copy several times more slowly if, in the lowest 12 bits, the target address is less than
-// 32 bytes behind the source address: a load then seems to depend on the store just before. Files and JavaScript's buffers begin with a page, large ones of Python 16 bytes in.
+// 32 bytes after the source address: a load then seems to depend on the store just before it. Files and
+// JavaScript's buffers begin on a page boundary, large buffers of Python 16 bytes after one.
 const PAGE = 4096;
 const NEAR = 32;
 const ASIDE = 1 << 20;
@@ -106,7 +107,7 @@ export function readNew(file, at, length) {
   return file.read(bytes, options) === length ? bytes : undefined;
 }
 
-/** Bytes that stay in JavaScript's memory, while Python decides where they go. */
+/** Bytes that stay in JavaScript's memory until Python decides where they go. */
 export class ForeignBytes {
   #bytes;
 
@@ -163,7 +164,7 @@ export class ForeignBytes {
 }
 
 /**
- * Whether one of them is not 0.
+ * Whether any of the words is not 0.
  * @param {Int32Array} words
  * @param {number} start
  * @param {number} stop
@@ -202,7 +203,7 @@ export class ResponseBody {
 
   /** @param {ReadableStream<Uint8Array>} stream */
   constructor(stream) {
-    /** Bytes that wait. */
+    /** How many bytes wait. */
     this.length = 0;
     this.#pump(stream.getReader());
   }
@@ -255,7 +256,7 @@ export class ResponseBody {
 const HEAD = 0;
 const CHUNK = 1;
 const END = 2;
-const ABORTS_AFTER_MS = 30; // Firefox loses an abort that comes together with the response's head
+const ABORTS_AFTER_MS = 30; // Firefox ignores an abort that comes together with the response's headers
 
 /**
  * Reports the progress of a download to Python, in a plain call. HEAD: the status, and the headers as
@@ -302,7 +303,7 @@ export class Download {
     this.#run(fetch(url, options), (what, number, text) => report(id, what, number, text));
   }
 
-  /** Aborts the download; nothing is reported any more. */
+  /** Aborts the download; nothing is reported after that. */
   abort() {
     this.#isGivenUp = true;
     clearTimeout(this.#timer);

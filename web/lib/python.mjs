@@ -1,5 +1,5 @@
 /**
- * Starts Python with the package: from a memory snapshot where there is one, else from the wheel.
+ * Starts Python with the package: from a memory snapshot if there is one, else from the wheel.
  */
 
 import { build } from "./build.mjs";
@@ -25,7 +25,7 @@ import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } fro
 
 /** The address of an empty standard library, which is not fetched. */
 const NO_LIBRARY = "no-library:zip";
-const INPUT_OUTPUT_ERROR = 29; // in WASI's numbers, as Emscripten has them
+const INPUT_OUTPUT_ERROR = 29; // WASI's error number, which Emscripten uses
 
 /**
  * @param {Urls} urls
@@ -79,7 +79,7 @@ async function wake(pyodideUrl, facts, opening) {
     return module;
   });
   trampoline();
-  pyodide.pyimport("random").seed(); // or every start from this snapshot draws the same numbers
+  pyodide.pyimport("random").seed(); // otherwise every start from this snapshot draws the same numbers
   return { pyodide, unpacked };
 }
 
@@ -96,8 +96,8 @@ async function install(pyodideUrl, wheel) {
 }
 
 /**
- * Runs `loadPyodide` faster: it fetches its parts one after the other and compiles last, here everything
- * starts at once.
+ * Runs `loadPyodide` faster. On its own it fetches its parts one after the other and compiles last; here
+ * everything starts at once.
  * @param {string | null} pyodideUrl the folder of its files; null for those of this build
  * @param {Record<string, unknown>} options
  * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] creates
@@ -162,7 +162,7 @@ function handOver(wasmUrl, compiled) {
 
 /**
  * Makes the standard library's archive a file that is fetched when Python first reads it. The snapshot
- * has what this package imports of it; the rest is for programs that run beside it.
+ * has the modules that this package imports; the rest is for other programs in the same Python.
  * @param {any} module Emscripten's module
  * @param {string} url
  * @param {number} bytes its length
@@ -184,7 +184,7 @@ function fetchLibraryWhenRead({ FS }, url, bytes) {
 
 /**
  * @param {string} url
- * @returns {Uint8Array | null} null if it cannot be had
+ * @returns {Uint8Array | null} null if it cannot be fetched
  */
 function fetchNow(url) {
   const request = new XMLHttpRequest();
@@ -201,9 +201,9 @@ function fetchNow(url) {
 /**
  * Makes Emscripten link Pyodide for Python alone, without the work that only side modules need.
  *
- * It would give each of the 7,000 functions that Pyodide exports a slot in the function table, and
- * make a WebAssembly function of each of WebGL's 280: half of what linking takes (measured: 65 of
- * 95 ms). Nothing in a snapshot points to those slots, since no side module was loaded. All other slots
+ * Otherwise it gives each of the 7,000 functions that Pyodide exports a slot in the function table, and
+ * makes a WebAssembly function of each of WebGL's 280: more than half of the time that linking takes
+ * (measured: 65 of 95 ms). Nothing in a snapshot points to those slots, since no side module was loaded. All other slots
  * stay the same: the table keeps its length.
  * @param {Pick<SnapshotFacts, "table" | "data">} facts
  * @param {any} settings settings that Pyodide passes to Emscripten

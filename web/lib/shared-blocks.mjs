@@ -27,7 +27,7 @@ const AT_ONCE_MS = 0.2; // max. duration of `tryWrite`
 export class SharedBlocks {
   /** @type {Pick<Frames, "read">} */
   #frames;
-  /** Null once this thread has left. @type {Mailbox | null} */
+  /** Null once this thread has detached. @type {Mailbox | null} */
   #mailbox;
 
   /**
@@ -41,7 +41,7 @@ export class SharedBlocks {
     this.canAwait = typeof Atomics.waitAsync === "function";
   }
 
-  /** Tells every client of the disk that the worker has ended and nobody responds any more. */
+  /** Notifies every client of the disk that the worker has ended, so that no more responses come. */
   end() {
     this.#mailbox?.end();
   }
@@ -54,7 +54,7 @@ export class SharedBlocks {
   }
 
   /**
-   * Fills `target` if all of it is in the frames; else leaves it undefined.
+   * Fills `target` if all of it is in the frames; otherwise its content is undefined.
    * @param {number} offset
    * @param {Uint8Array} target
    */

@@ -14,8 +14,8 @@ import { SharedBlocks } from "./shared-blocks.mjs";
  */
 
 /**
- * One thread's membership in a disk's shared memory. It holds a Web Lock, which shows the worker that the
- * thread is alive, and which the browser releases when the thread ends in any way.
+ * One thread's use of a disk's shared memory. It holds a Web Lock, which shows the worker that the thread is
+ * alive. The browser releases the lock when the thread ends for any reason.
  */
 export class SharedMemoryClient {
   #releaseLock = () => {};
@@ -27,7 +27,7 @@ export class SharedMemoryClient {
    * @param {number} [memoryBytes] for the frames, if this thread joins first: 64 MiB by default
    */
   constructor(calls, disk, memoryBytes) {
-    /** What is shared; null before it is joined, and where memory cannot be shared.
+    /** The shared memory; null before the thread has joined, and where memory cannot be shared.
      * @type {SharedBlocks | null} */
     this.blocks = null;
     /** @type {Promise<DiskFacts>} */

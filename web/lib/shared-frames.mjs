@@ -26,10 +26,10 @@ export class Frames {
   }
 
   /**
-   * Fills `target` from `offset`, as far as the blocks are here.
+   * Fills `target` from `offset`, up to the first block that is in no frame.
    * @param {number} offset of bytes that are on the disk
    * @param {Uint8Array} target
-   * @returns {number} bytes up to the first block that is not; what follows them is undefined
+   * @returns {number} how many bytes were filled; the rest of `target` is undefined
    */
   read(offset, target) {
     const size = this.#frameSize;

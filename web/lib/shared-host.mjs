@@ -95,7 +95,7 @@ export class SharedHost {
   #others = new Others();
   /** When a blocked thread got its last response. */
   #respondedAt = -Infinity;
-  /** Whether it asked again soon after the one before. */
+  /** Whether it asked again soon after the previous response. */
   #soon = false;
 
   /**
@@ -170,7 +170,7 @@ export class SharedHost {
   }
 
   /**
-   * Forgets a client; its requests get no response any more.
+   * Removes a client; its requests get no response any more.
    * @param {number} client
    */
   removeClient(client) {
@@ -178,7 +178,7 @@ export class SharedHost {
   }
 
   /**
-   * What a client has read from frames since it joined.
+   * How much a client has read from frames since it joined.
    * @param {number} client
    * @returns {number[]} reads, bytes
    */

@@ -44,7 +44,7 @@ export class Mailbox {
   #buffers;
   #sendRing;
   #hasLeft = false;
-  /** Whether the last response came soon. */
+  /** Whether the last response came quickly. */
   #soon = false;
   /** @type {number[]} */
   #free = [];
@@ -67,13 +67,13 @@ export class Mailbox {
     for (let entry = ENTRIES - 1; entry > 0; entry--) this.#free.push(entry);
   }
 
-  /** Tells every client that the worker has ended and nobody responds any more. */
+  /** Notifies every client that the worker has ended, so that no more responses come. */
   end() {
     Atomics.store(this.#area, AREA_STATE, ENDED);
     this.#wake();
   }
 
-  /** Fails what is under way: the worker forgets this client. */
+  /** Fails the requests under way: this client has left. */
   leave() {
     this.#hasLeft = true;
     this.#wake();

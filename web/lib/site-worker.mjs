@@ -4,7 +4,7 @@
  *
  * With a network, every file comes from the server. The files in `manifest.json` are cached, one whole
  * build at a time: a new build is fetched separately, each file is checked against its digest, and only
- * then the old build is deleted. Nothing else is cached, least of all bytes of images: requests to other
+ * then is the old build deleted. Nothing else is cached, least of all bytes of images: requests to other
  * origins, range requests and anything but GET are ignored.
  */
 

@@ -2,9 +2,9 @@
  * The memory snapshot that Python starts from: fetched once, then stored in this origin's private files.
  *
  * Every snapshot is checked against the checksum in `build.mjs` before Python runs, so a torn file, a
- * changed one and one of another build all count as missing. It leaves out zeros and WebAssembly's
- * initial data (see `scripts/building/make_snapshot.mjs`).
- * It is compressed by zstd, which no browser decompresses by itself everywhere; Pyodide includes it.
+ * changed one and one of another build all count as missing. A snapshot leaves out zeros and WebAssembly's
+ * initial data (see `scripts/building/make_snapshot.mjs`). It is compressed by zstd, which not every browser
+ * can decompress; Pyodide includes it.
  */
 
 import { urlOfFile } from "./build-files.mjs";
@@ -59,7 +59,7 @@ export function restoreMemory(facts, snapshot, module, data) {
   if (memory > module.HEAPU8.length) module.growMemory(memory);
   const target = module.HEAPU8;
   let at = 0;
-  let end = 0; // of the run before
+  let end = 0; // of the previous run
   let found = 0n;
   for (const [start, length, isStored] of runs) {
     target.fill(0, end, start);
@@ -76,7 +76,7 @@ export function restoreMemory(facts, snapshot, module, data) {
 }
 
 /**
- * Decompresses a snapshot by zstd in the module's memory, above what will be restored.
+ * Decompresses a snapshot by zstd in the module's memory, above the part that will be restored.
  * @param {SnapshotFacts} facts
  * @param {Uint8Array} compressed
  * @param {any} module Emscripten's module, before Python has run
@@ -100,8 +100,8 @@ function decompress({ memory, bytes }, compressed, module, prefix) {
 }
 
 /**
- * The checksum of a run in the module's memory, continued from the run before: zstd's XXH64, which
- * Pyodide includes. (SHA-256 takes ten times as long, with the copy that it needs.)
+ * The checksum of a run in the module's memory, continued from the previous run: zstd's XXH64, which
+ * Pyodide includes. (SHA-256 takes ten times as long, including the copy that it needs.)
  * @param {any} module
  * @param {number} at
  * @param {number} length
@@ -109,7 +109,7 @@ function decompress({ memory, bytes }, compressed, module, prefix) {
  * @returns {bigint}
  */
 export function checksum(module, at, length, seed) {
-  // It treats address 0 as a null pointer.
+  // XXH64 treats address 0 as a null pointer.
   const first = new DataView(module.HEAPU8.buffer, at, 8).getBigInt64(0, true);
   return module._ZSTD_XXH64(at + 8, length - 8, seed ^ first);
 }
@@ -129,7 +129,7 @@ export async function keepSnapshot(facts, bytes) {
     }
     if (!(await write(folder, name, bytes))) await folder.removeEntry(name);
   } catch {
-    // A private window, a full disk, another tab that is writing it now.
+    // A private window, a full disk, or another tab that is writing it now.
   }
 }
 
@@ -141,7 +141,7 @@ export async function forgetSnapshot(facts) {
   try {
     await (await openFolder()).removeEntry(nameOf(facts));
   } catch {
-    // It is not there.
+    // There is no such file.
   }
 }
 

@@ -1,7 +1,8 @@
 /** Event targets whose listeners get events of the right type. */
 
 /**
- * The class of an event target that has these events, by type: a class extends `EventTarget` as this type.
+ * The class of an event target with these events, by type. To use it, cast `EventTarget` to this type and
+ * extend that.
  *
  * @template {object} Events
  * @typedef {new () => TypedEventTarget<Events>} TypedEvents

@@ -72,7 +72,7 @@ function listen(caller, only) {
  */
 function narrow(call, disk) {
   call.values.disk = disk;
-  if (call.operation === "disk.close") call.operation = "shared.detach"; // its own end only
+  if (call.operation === "disk.close") call.operation = "shared.detach"; // closes its own end only
   if (/^(disk|shared|files)\./.test(call.operation) && call.operation !== "disk.open") return null;
   const message = `A port to a disk does not lead to ${call.operation}.`;
   return { name: "InvalidOptionError", message, fields: { option: "operation" } };

@@ -66,7 +66,7 @@ async function start() {
   if (prefilled && session.view?.url.secret) history.replaceState(null, "", location.pathname);
 }
 
-/** What this browser, or the server of this page, does not offer, and what is done instead. */
+/** Shows what this browser, or the server of this page, does not support, and what is used instead. */
 function sayWhatLacks() {
   const lacking = [];
   if (!crossOriginIsolated) lacking.push("isolation");

@@ -65,7 +65,7 @@ export function matchChildren(list, count, build) {
  * @param {HTMLElement} target
  * @param {unknown} source
  * @param {() => (Node | string)[]} build
- * @returns {boolean} whether they were
+ * @returns {boolean} whether they were redrawn
  */
 export function redraw(target, source, build) {
   const key = JSON.stringify(source ?? null);
@@ -76,8 +76,8 @@ export function redraw(target, source, build) {
 }
 
 /**
- * Whether a button can be pressed. One that cannot stays in the tab order, so that keyboard users find it
- * and a screen reader says why.
+ * Whether a button can be pressed. A button that cannot be pressed stays in the tab order, so that keyboard
+ * users find it and a screen reader says why.
  * @param {Element} button
  */
 export function isAvailable(button) {

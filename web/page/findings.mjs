@@ -23,7 +23,7 @@ export function wireDoctor(session) {
     box.setAttribute("aria-busy", "true");
     try {
       const finding = session.worker.call("panel.diagnose", {}, signal);
-      session.look(); // shows that it has begun, which may take a while
+      session.look(); // shows that the diagnosis, which may take a while, has begun
       const found = await finding;
       shownFor = session.view?.url.value ?? "";
       box.replaceChildren(...build(found));

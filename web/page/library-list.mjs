@@ -48,10 +48,10 @@ export class LibraryList {
       this.#wasOpen = isOpen;
       this.#cached = view.cache.value;
     });
-    library.addEventListener("change", () => this.refresh()); // of another tab
+    library.addEventListener("change", () => this.refresh()); // a change in another tab
   }
 
-  /** Looks at the library anew; one look at a time, and one more if something changed meanwhile. */
+  /** Reloads the list; one reload at a time, and another one if something changed meanwhile. */
   refresh() {
     this.#isStale = true;
     this.#refreshing ??= this.#look().finally(() => (this.#refreshing = undefined));
@@ -69,7 +69,7 @@ export class LibraryList {
     }
   }
 
-  /** The cache of what is open grows as it is read: its row follows, now and then. */
+  /** The cache of an open disk grows as it is read; its row is updated now and then. */
   #refreshLater() {
     if (!this.#library || this.#growing !== undefined) return;
     this.#growing = setTimeout(async () => {
@@ -170,7 +170,7 @@ export class LibraryList {
       },
       commit: () => this.#consented((consent) => library.commitOverlay(id, consent)),
       reset: () => library.resetOverlay(id),
-      // The user was warned what is lost, and confirmed.
+      // The user was warned about what is lost, and confirmed.
       remove: () => library.remove(id, { dropOverlays: true }),
       forget: () => library.remove(id),
       continue: async () => this.#choose((file) => this.#import(file)),

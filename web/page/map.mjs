@@ -29,7 +29,7 @@ export class DiskMap {
   #again = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  /** The square whose text is asked for, and the one to ask for next. */
+  /** The square whose text has been requested, and the one to request next. */
   #asked = -1;
   #spoken = "";
 
@@ -71,7 +71,7 @@ export class DiskMap {
     this.#look();
   }
 
-  /** Looks now, and again before long, as long as a disk is open and the page is seen. */
+  /** Polls now, and again shortly, while a disk is open and the page is visible. */
   async #look() {
     clearTimeout(this.#timer);
     const disk = this.#disk;
@@ -117,7 +117,7 @@ export class DiskMap {
     this.#describe();
   }
 
-  /** Says what the square is that the pointer or the keyboard is at, else what a square is. */
+  /** Describes the square at the pointer or the keyboard's position; if none, what a square is. */
   async #describe() {
     const { cells, at } = this.#map;
     const disk = this.#disk;
@@ -125,7 +125,7 @@ export class DiskMap {
     setAttribute(this.#canvas, "aria-valuemax", String(cells.stored.length - 1));
     setAttribute(this.#canvas, "aria-valuenow", String(Math.max(at, 0)));
     if (at < 0) return this.#say(cells.hint);
-    if (this.#asked >= 0) return; // the response triggers the next look
+    if (this.#asked >= 0) return; // the response triggers the next request
     this.#asked = at;
     try {
       const offset = cells.start + at * cells.cellSize;

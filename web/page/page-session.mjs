@@ -17,7 +17,7 @@ export class PageSession {
   worker = connect();
   /** @type {View | null} */
   view = null;
-  /** A failure that no view shows: a defect, a worker that died. @type {Failure | null} */
+  /** A failure that no view shows: a bug, or a worker that died. @type {Failure | null} */
   #defect = null;
   /** @type {Drawer[]} */
   #drawers = [];
@@ -36,7 +36,7 @@ export class PageSession {
     this.#drawers.push(draw);
   }
 
-  /** Nothing that the user typed early is still on its way. */
+  /** Called once the worker has everything that the user typed early. */
   ready() {
     this.#editsUnderWay -= 1;
     this.redraw();
@@ -128,7 +128,7 @@ export class PageSession {
     }
   }
 
-  /** Looks at the panel now and then while a disk is open, more often while something is going on. */
+  /** Polls the panel while a disk is open, more often while something is going on. */
   #keepLooking() {
     const isBusy = this.#underWay > 0 || this.view?.busy;
     if (document.hidden || !(isBusy || this.view?.phase === "open")) return;

@@ -31,7 +31,7 @@ export function wireSamples(session) {
     );
   });
 
-  /** One press is enough consent: the text next to it says what it turns on. */
+  /** One press is consent enough: the text next to the button says what it turns on. */
   async function openFirst() {
     await session.edit("panel.setRemote", { enabled: true });
     const response = await session.act("panel.loadSamples");

@@ -1,8 +1,8 @@
-"""A boot bundle: the blocks that a boot reads, in its order, in parts that are files of their own.
+"""A boot bundle: the blocks that a boot reads, in its order, in parts that are separate files.
 
-Each part unpacks to the bytes of its blocks, one behind the other. Parts are fetched in order. Each
-is proved by its name before a byte of it is used, and a boot that was interrupted goes on with the
-parts that are missing.
+Each part unpacks to the bytes of its blocks, concatenated. Parts are fetched in order. Each is
+verified by its name before any byte of it is used. After an interrupted boot only the missing parts
+are fetched.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST_PART = 8 << 20  # bytes unpacked
 
 @dataclass(frozen=True, slots=True)
 class BundlePart:
-    """A part: how it is stored, and its blocks by their numbers, in order."""
+    """A part: how it is stored, and the numbers of its blocks, in order."""
 
     kind: int
     file: StoredFile
@@ -35,7 +35,7 @@ class BundlePart:
 class BootBundle:
     """The parts in the order of the boot. `block_size` is in bytes, a power of two.
 
-    Raises `ValueError` when a block is not on a disk of `size` bytes, or there twice.
+    Raises `ValueError` when a block is not on a disk of `size` bytes, or comes twice.
     """
 
     size: int
@@ -68,7 +68,7 @@ class BootBundle:
         return sum(self.block_length(block) for block in part.blocks)
 
     def block_length(self, block: int) -> int:
-        """Bytes of a block: the last one of the disk may be short."""
+        """Bytes of a block; the last one of the disk may be shorter."""
         return min(self.block_size, self.size - block * self.block_size)
 
     def encode(self) -> bytes:
@@ -125,7 +125,7 @@ def _whole(value: object) -> int:
 
 
 def _runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """First and count of blocks that follow one another."""
+    """The runs of consecutive blocks, as (first, count)."""
     first = count = 0
     for block in blocks:
         if count and block == first + count:
@@ -145,7 +145,7 @@ def _blocks(runs: object, budget: list[int]) -> Iterator[int]:
         for number in (start, count):
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
                 raise ValueError("runs must be pairs of whole numbers")
-        budget[0] -= count  # before they are made
+        budget[0] -= count  # checked before the list is made
         if budget[0] < 0:
             raise ValueError("too many blocks")
         yield from range(start, start + count)

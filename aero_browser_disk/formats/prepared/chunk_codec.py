@@ -1,4 +1,4 @@
-"""A chunk of a disk as it is stored: as it is, or as one Zstandard frame."""
+"""How a chunk of a disk is stored: raw, or as one Zstandard frame."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ DEFAULT_LEVEL: Final = 19
 
 
 def pack_chunk(data: bytes, level: int | None) -> tuple[int, bytes]:
-    """How a chunk is best stored, and its bytes then: the same each time.
+    """How a chunk is best stored, and the bytes to store; deterministic.
 
-    `level` is Zstandard's; None stores every chunk as it is. Raises `UnsupportedImageError` where
+    `level` is Zstandard's; None stores every chunk raw. Raises `UnsupportedImageError` where
     this Python has no Zstandard.
     """
     if level is None:
         return RAW, data
     packed: bytes = zstd_module(PREPARED).compress(data, level)
-    # A reader spends more on a frame than on bytes: it has to be worth a 32nd.
+    # A frame costs a reader more than raw bytes do, so it has to save at least a 32nd.
     return (ZSTD, packed) if len(packed) < len(data) - len(data) // 32 else (RAW, data)
 
 
 def unpack_chunk(kind: int, stored: bytes | memoryview, length: int) -> bytes:
     """The `length` bytes of a chunk; raises `ValueError` when it has another length.
 
-    At most `length` + 1 bytes are made of it. Raises `UnsupportedImageError` as `pack_chunk`.
+    Unpacks at most `length` + 1 bytes. Raises `UnsupportedImageError` as `pack_chunk`.
     """
     data = unpack_frame(stored, length, PREPARED) if kind == ZSTD else bytes(stored)
     if len(data) != length:

@@ -1,6 +1,6 @@
-"""The table of chunks: pages of entries, each page a file that the page above it names.
+"""The table of chunks: a tree of pages, each of which is a file named in the page above.
 
-A leaf has an entry for each chunk, in order. A page above has an entry for each page below it. A
+A leaf has an entry for each chunk, in order. A page above it has an entry for each page below. A
 part of the disk that is all zeros has no page.
 """
 
@@ -29,7 +29,7 @@ _NOTHING = bytes(DIGEST_LENGTH)
 _PAGES_CACHED = 256
 
 LoadPage = Callable[[StoredFile, int], Awaitable[bytes]]
-"""The proved bytes of a page, which is for the chunks from an offset of the disk on."""
+"""Returns the verified bytes of a page. Its chunks begin at the given offset of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Entry:
     file: StoredFile | None
 
     def encode(self) -> bytes:
-        """Its 40 bytes."""
+        """The 40 bytes of the entry."""
         if self.file is None:
             return _ENTRY.pack(_NOTHING, 0, ZEROS, b"")
         return _ENTRY.pack(self.file.digest, self.file.length, self.kind, b"")
@@ -51,13 +51,13 @@ NO_CHUNK: Final = Entry(ZEROS, None)
 
 
 def encode_page(level: int, entries: list[Entry]) -> bytes:
-    """A page; a leaf is of level 0."""
+    """The bytes of a page; level 0 is a leaf."""
     header = _HEADER.pack(_MAGIC, level, b"", len(entries))
     return header + b"".join(entry.encode() for entry in entries)
 
 
 def decode_page(data: bytes, level: int, count: int, chunk_size: int) -> list[Entry]:
-    """The entries of a page that should be of that level and have so many.
+    """The entries of a page, which must have that level and that many entries.
 
     Raises `DamagedImageError`.
     """
@@ -85,7 +85,7 @@ def _entry(fields: tuple[bytes, int, int, bytes], level: int, chunk_size: int) -
 
 
 class ChunkTable:
-    """Reads the table of a manifest, page by page as they are needed; the last ones are cached."""
+    """Reads the table of a manifest. Pages are loaded when needed; recent ones are cached."""
 
     def __init__(self, manifest: Manifest, load: LoadPage) -> None:
         self.page_entries = manifest.page_entries
@@ -96,7 +96,7 @@ class ChunkTable:
 
     @property
     def leaf_count(self) -> int:
-        """Leaves, those that are not stored too."""
+        """The number of leaves, including those that are not stored."""
         return -(-self.manifest.chunk_count // self.page_entries)
 
     async def leaf(self, number: int) -> list[Entry] | None:
@@ -124,7 +124,7 @@ class ChunkTable:
             file = None if parent is None else parent[index].file
         if file is None:
             return None
-        chunks = self.page_entries ** (level + 1)  # that a whole page of this level is for
+        chunks = self.page_entries ** (level + 1)  # below a full page of this level
         first = number * chunks
         below = chunks // self.page_entries
         count = -(-min(chunks, self.manifest.chunk_count - first) // below)
@@ -150,7 +150,7 @@ class ChunkTable:
     async def files(self) -> AsyncIterator[tuple[int, Entry]]:
         """All files that the table names: pages as they are read, then the chunks of each leaf.
 
-        With the number of the chunk, or -1 for a page. Raises as `leaf`.
+        Each comes with the number of its chunk, or -1 for a page. Raises as `leaf`.
         """
         yield -1, Entry(PAGE, self.manifest.table)
         async for number, leaf in self.leaves():
@@ -173,7 +173,7 @@ class ChunkTable:
                 number = await self._after_zeros(number)
 
     async def _after_zeros(self, number: int) -> int:
-        """The first leaf behind one that is not stored which may be."""
+        """The number of the next leaf that may be stored, after one that is not."""
         step = 1
         for level in range(1, self._depth - 1):
             wider = self.page_entries**level
@@ -183,7 +183,7 @@ class ChunkTable:
         return number + step
 
     async def _pages_below(self, level: int) -> AsyncIterator[Entry]:
-        """The entries of all pages of a level above the leaves."""
+        """The stored entries of all pages of a level above the leaves."""
         for number in range(-(-self.leaf_count // self.page_entries**level)):
             for entry in await self._page(level, number) or ():
                 if entry.file is not None:
@@ -191,7 +191,7 @@ class ChunkTable:
 
 
 class TableWriter:
-    """Makes the pages of a table from its entries, in order; `write` gets the bytes of each."""
+    """Makes the pages of a table from its entries, in order, and passes each to `write`."""
 
     def __init__(
         self, chunk_count: int, page_entries: int, write: Callable[[bytes], StoredFile]
@@ -201,11 +201,11 @@ class TableWriter:
         self._levels: list[list[Entry]] = [[] for _ in range(depth_of(chunk_count, page_entries))]
 
     def add(self, entry: Entry) -> None:
-        """The next chunk is stored so."""
+        """Adds the entry of the next chunk."""
         self._add(0, entry)
 
     def finish(self) -> StoredFile:
-        """The root page, once all chunks were added."""
+        """Writes the rest and returns the root page; called after the last chunk."""
         for level in range(len(self._levels) - 1):
             self._close(level)
         return self._write(encode_page(len(self._levels) - 1, self._levels[-1]))
@@ -228,7 +228,7 @@ class TableWriter:
 
 
 def depth_of(chunk_count: int, page_entries: int) -> int:
-    """Levels of pages: one where the root is the only leaf."""
+    """The number of levels; 1 if the root is the only leaf."""
     depth, pages = 1, -(-chunk_count // page_entries)
     while pages > 1:
         depth, pages = depth + 1, -(-pages // page_entries)

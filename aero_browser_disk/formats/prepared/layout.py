@@ -1,4 +1,4 @@
-"""The layout of a prepared image: which file a part of the disk is in, and how it comes out."""
+"""The layout of a prepared image: which file has a part of the disk, and how to unpack it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .stored_files import StoredFile, StoredFiles, read_proved
 
 @dataclass(frozen=True, slots=True)
 class ChunkSource:
-    """A stored chunk as a `ByteSource` that is read as a whole, and proved."""
+    """A stored chunk as a `ByteSource`, which reads and verifies the whole file."""
 
     files: StoredFiles
     file: StoredFile
     offset: int = field(compare=False)
-    """Where on the disk it is, for errors: equal chunks are one file."""
+    """The chunk's offset on the disk, for errors; equal chunks share a file."""
 
     @property
     def size(self) -> int:
-        """Bytes that are stored."""
+        """The size of the stored file in bytes."""
         return self.file.length
 
     async def read(self, offset: int, length: int) -> bytes:
-        """All of it; raises as `read_proved`."""
+        """Verifies the file and returns a part of it; raises as `read_proved`."""
         data = await read_proved(self.files, self.file, self.offset)
         return data[offset : offset + length]
 
@@ -36,7 +36,7 @@ class ChunkSource:
 class PreparedLayout:
     """An `ImageLayout` over a manifest and the files it names.
 
-    `load_page` gets the pages of the table, from `files` if it is left out.
+    `load_page` loads the pages of the table; by default they come from `files`.
     """
 
     def __init__(
@@ -78,4 +78,4 @@ class PreparedLayout:
         )
 
     async def check_tables(self) -> None:
-        """A page is proved by the one above it, so none can be below itself."""
+        """Nothing to check: a page has the digests of those below it, so there are no cycles."""

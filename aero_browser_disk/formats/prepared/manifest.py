@@ -1,4 +1,4 @@
-"""The manifest of a prepared image: a small JSON document that names everything else."""
+"""The manifest of a prepared image: a small JSON document that refers to everything else."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _LARGEST_TABLE_PAGE = 16 + 40 * _LARGEST_PAGE
 _HEX = re.compile(r"[0-9a-f]{64}")
 _REQUIRED = ("size", "sector_size", "chunk_size", "compression", "image_version", "table")
 _FIELDS: Final = {"format", "version", "requires", *_REQUIRED, "stored", "boot", "signature"}
-_OF_OTHERS = "x-"  # what begins so is for other tools, and no reader minds it
+_OF_OTHERS = "x-"  # a field with this prefix belongs to another tool; readers ignore it
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest says.
+    """The contents of a manifest.
 
     Sizes are in bytes. `image_version` is a SHA-256 of the content, however it is stored: see
     `content_version`. `table` is the root page of the table of chunks, whose pages have
@@ -64,16 +64,16 @@ class Manifest:
         return -(-self.size // self.chunk_size)
 
     def chunk_length(self, index: int) -> int:
-        """Bytes of that chunk: the last one may be short."""
+        """Bytes of that chunk; the last one may be shorter."""
         return min(self.chunk_size, self.size - index * self.chunk_size)
 
     @property
     def signed_bytes(self) -> bytes:
-        """What a signature covers: the document without it, as RFC 8785 writes it."""
+        """The bytes that a signature covers: the document without it, in RFC 8785 form."""
         return _canonical(replace(self, signature=None)._document())
 
     async def is_signed_by(self, public_key: bytes) -> bool:
-        """Whether the owner of an Ed25519 public key (32 bytes) signed all that it says.
+        """Whether the owner of an Ed25519 public key (32 bytes) signed the whole manifest.
 
         Raises `SignaturesUnavailableError` where nothing can check a signature.
         """
@@ -87,10 +87,10 @@ class Manifest:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Manifest:
-        """Reads a document, of which nothing is trusted.
+        """Reads an untrusted document.
 
-        Raises `UnsupportedImageError` for a version or a feature that is not known here, by its
-        name, and `DamagedImageError` for anything else that is wrong.
+        Raises `UnsupportedImageError`, which names it, for an unknown version or feature, and
+        `DamagedImageError` for anything else that is wrong.
         """
         document = _parse(encoded)
         extra = _checked_names(document)
@@ -151,7 +151,7 @@ class ContentVersion:
         self._hasher = hashlib.sha256(said.encode())
 
     def add(self, digest: bytes, count: int = 1) -> None:
-        """The next `count` chunks have this SHA-256."""
+        """Adds the next `count` chunks, which all have this SHA-256."""
         run = digest * min(count, 4096)
         while count > 4096:
             self._hasher.update(run)
@@ -159,12 +159,12 @@ class ContentVersion:
         self._hasher.update(digest * count)
 
     def digest(self) -> bytes:
-        """The version, once all chunks were added."""
+        """The version; called after the last chunk."""
         return self._hasher.digest()
 
 
 def disk_validator(manifest: Manifest) -> str:
-    """What names the version of the disk: the same for the same content, however it is stored."""
+    """The id of the disk's version: the same for the same content, however it is stored."""
     return f"{PREPARED.name} {manifest.size} {manifest.image_version.hex()}"
 
 
@@ -190,7 +190,7 @@ def _parse(encoded: bytes) -> dict[str, Any]:
 
 
 def _checked_names(document: dict[str, Any]) -> dict[str, Any]:
-    """Refuses a version, a feature or a field that is not known; returns those of other tools."""
+    """Refuses unknown versions, features and fields; returns the fields of other tools."""
     version = document.get("version")
     if version != VERSION or isinstance(version, bool):
         raise _unknown(f"it is of version {_shown(version)}, and version 1 is known here")
@@ -208,7 +208,7 @@ def _checked_names(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which each name is there once: readers differ in which of two they take."""
+    """An object without duplicate names: readers differ in which of two they use."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name is there twice")
@@ -216,7 +216,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _canonical(document: dict[str, Any]) -> bytes:
-    """RFC 8785, for what a manifest holds: its numbers are integers."""
+    """RFC 8785 for the values of a manifest, whose numbers are all integers."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
         "utf-8", "surrogatepass"
     )

@@ -1,4 +1,4 @@
-"""Files that are named by the SHA-256 of their bytes, and proved by it before they are used."""
+"""Files that are named by the SHA-256 of their bytes, and verified by it before use."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from ...errors import IntegrityError, SourceError
 
 DIGEST_LENGTH: Final = 32
 FILES_FOLDER: Final = "chunks"
-"""The folder next to the manifest with all files that are named by their digest."""
+"""The folder next to the manifest with all the files that are named by their digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file by the SHA-256 of its bytes, which names it, and its length in bytes."""
+    """A file: the SHA-256 of its bytes, which is its name, and its length in bytes."""
 
     digest: bytes
     length: int
 
     @property
     def path(self) -> str:
-        """Where it is, relative to the manifest: `chunks/ab/abcd…`."""
+        """The path relative to the manifest: `chunks/ab/abcd…`."""
         name = self.digest.hex()
         return f"{FILES_FOLDER}/{name[:2]}/{name}"
 
     def is_file(self, data: bytes | bytearray | memoryview) -> bool:
-        """Whether these are its bytes, all of them."""
+        """Whether `data` is exactly the content of this file."""
         return len(data) == self.length and hashlib.sha256(data).digest() == self.digest
 
 
 def stored_file(data: bytes) -> StoredFile:
-    """The file that has these bytes."""
+    """The file with this content."""
     return StoredFile(hashlib.sha256(data).digest(), len(data))
 
 
 class StoredFiles(Protocol):
-    """Where the files of a prepared image are."""
+    """Where the files of a prepared image come from."""
 
     async def read(self, file: StoredFile) -> bytes:
-        """The bytes at the name of `file`: at most one more than it should have, not yet proved.
+        """The unverified bytes found under the name of `file`, at most one more than its length.
 
-        Raises what the source raises if there is none.
+        Raises what the source raises if there is no such file.
         """
 
 
 async def read_proved(files: StoredFiles, file: StoredFile, offset: int) -> bytes:
-    """The bytes of a file, which are what its name says.
+    """The bytes of a file, verified against its name.
 
-    Raises `IntegrityError` for others, with the `offset` on the disk of what the file is for, and
-    what the source raises.
+    Raises what the source raises, and `IntegrityError` if the bytes are wrong. `offset` is where
+    the file's content begins on the disk, for that error.
     """
     data = await files.read(file)
     if not file.is_file(data):
@@ -63,7 +63,7 @@ async def read_proved(files: StoredFiles, file: StoredFile, offset: int) -> byte
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """Those in a folder of this machine (CPython)."""
+    """Files in a local folder (CPython)."""
 
     folder: Path
 

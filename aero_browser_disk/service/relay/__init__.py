@@ -1,1 +1,1 @@
-"""Images of servers that send no CORS headers, passed on from a list of them."""
+"""Relays images from a list of servers that send no CORS headers."""

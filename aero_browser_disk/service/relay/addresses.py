@@ -24,7 +24,7 @@ def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(map(ip_network, texts))
 
 
-# Where clouds give credentials to whoever asks on a machine. No option permits them.
+# Cloud metadata services, which give credentials to any process. No option permits them.
 _METADATA: Final = _networks(
     "169.254.0.0/16",  # link-local: AWS, Azure, Google Cloud, OpenStack
     "fe80::/10",
@@ -50,18 +50,18 @@ _SPECIAL: Final = _networks(
     "203.0.113.0/24",
     "224.0.0.0/4",
     "240.0.0.0/4",
-    "2001::/23",  # with Teredo, whose addresses have IPv4 ones inside
+    "2001::/23",  # includes Teredo, whose addresses contain IPv4 ones
     "2001:db8::/32",
-    "2002::/16",  # 6to4, the same
+    "2002::/16",  # 6to4, likewise
     "3fff::/20",
 )
-# All of IPv6 that is given out for the internet; loopback, ULA and multicast are outside.
+# All IPv6 addresses allocated for the internet; loopback, ULA and multicast are not in it.
 _GLOBAL_IPV6: Final = _networks("2000::/3")
 _NAT64: Final = _networks("64:ff9b::/96")
 
 
 def is_permitted(text: str, permitted: Sequence[Network] = ()) -> bool:
-    """Whether the relay may connect to this address, which the resolver gave.
+    """Whether the relay may connect to this address, which the resolver returned.
 
     An IPv4 address inside an IPv6 one (mapped, RFC 4291 §2.5.5.2; NAT64, RFC 6052) counts as the
     IPv4 address.
@@ -90,5 +90,5 @@ def _inside(address: IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _is_in(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
-    # An address of one version is in no network of the other.
+    # An IPv4 address is in no IPv6 network, nor an IPv6 address in an IPv4 one.
     return any(address in network for network in networks)

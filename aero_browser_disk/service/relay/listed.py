@@ -1,4 +1,4 @@
-"""The list of what is relayed: addresses that begin with a prefix."""
+"""The list of relayed servers: addresses that begin with a prefix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aero_browser_disk.platform.web_url import WebUrl, parse_web_url
 
 SERVER_NAME: Final = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
-# What no name of a file on a server has: or two parsers read the same path differently.
+# Not allowed in a path: two parsers may read such a path differently.
 _NO_NAME: Final = re.compile(r"[\x00-\x1f\x7f\\\ufffd]|%(?:2[ef]|5c)", re.IGNORECASE)
 _ANY_HOST: Final = re.compile(r"^(https?://)\*\.", re.IGNORECASE)
 _PORTS: Final = {"http": 80, "https": 443}
@@ -33,7 +33,7 @@ class Prefix:
 
     @classmethod
     def parse(cls, text: str, *, wildcard: bool = False) -> Prefix:
-        """Reads one; raises `ValueError`. Only with `wildcard` may its host begin with `*.`."""
+        """Parses a prefix; raises `ValueError`. Its host may begin with `*.` if `wildcard`."""
         below = wildcard and _ANY_HOST.match(text) is not None
         url = parse_web_url(_ANY_HOST.sub(r"\1", text) if below else text)
         if url is None or "*" in url.host or url.query or url.fragment:
@@ -52,7 +52,7 @@ class Prefix:
         return f"{self.scheme}://{host}{port}{self.path}"
 
     def covers(self, url: WebUrl) -> bool:
-        """Whether the address, which the parser has normalised, begins so."""
+        """Whether the address, normalised by the parser, begins with this prefix."""
         host = _host(url)
         is_host = host.endswith("." + self.hostname) if self.below else host == self.hostname
         return (
@@ -76,7 +76,7 @@ class Prefix:
 class ListedServer:
     """A server on the list. Its images are below `prefix`; it may redirect there and to others.
 
-    `public`: whether everybody may read them.
+    `public`: whether everybody may read its images.
     """
 
     name: str
@@ -85,19 +85,19 @@ class ListedServer:
     redirects: tuple[Prefix, ...] = ()
 
     def allows(self, url: WebUrl) -> bool:
-        """Whether a redirect may lead there."""
+        """Whether a redirect may lead to this address."""
         return any(prefix.covers(url) for prefix in (self.prefix, *self.redirects))
 
     def image_id(self, path: str) -> str:
-        """What names the image at this path in credentials and logs; never the id of another."""
+        """The id of the image at this path in credentials and logs; no other image has it."""
         return f"{self.id}/{path}"
 
     @property
     def id(self) -> str:
-        """What names all of its images in credentials."""
+        """The id of all its images together in credentials."""
         return f"relay:{self.name}"
 
 
 def _host(url: WebUrl) -> str:
-    """The host without a trailing dot, which names the same one."""
+    """The host without a trailing dot, which does not change the host."""
     return url.hostname.rstrip(".")

@@ -1,4 +1,4 @@
-"""Passes on ranges of images of listed servers, to pages that could not read them themselves."""
+"""Relays ranges of images from listed servers to pages that cannot read them directly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CONDITIONS: Final = (
     "if-unmodified-since",
     "if-range",
 )
-# Its name in Via (RFC 9110 §7.6.3), by which a relay knows that it was asked by one.
+# The relay's name in Via (RFC 9110 §7.6.3): a request that has it came from a relay.
 _PSEUDONYM: Final = "aero-disk-relay"
 _MAX_RETRY_AFTER_S: Final = 3600
 _REFUSALS: Final[Mapping[Reason, tuple[int, str, str]]] = {
@@ -89,7 +89,7 @@ class RelayedImage(RequestBody):
 class Relay:
     """Serves what is below the prefixes of the listed servers.
 
-    `address` is that of this service. A body takes at most `body_s` seconds.
+    `address` is this service's own. A body takes at most `body_s` seconds.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Relay:
                 if version is not None:
                     await self._send_head(exchange, server, version, size or 0)
                 return
-        # Not every server knows HEAD: one byte tells as much.
+        # Not every server supports HEAD: the response to a range of one byte says as much.
         async with upstream.open("GET", url, {**headers, "Range": "bytes=0-0"}) as response:
             version = await self._version(exchange, server, response)
             if version is not None:
@@ -214,7 +214,7 @@ class Relay:
                     message = f"asked for {wanted.header}, it sent {part}"
                     raise UpstreamError("wrong", message)
                 if not version.range_applies(exchange.request.headers):
-                    # It does not mind If-Range: this is a part of what the client does not want.
+                    # The server ignored If-Range: this part is of another version.
                     raise range_required(self._options, version.fields)
                 fields |= self._part_fields(exchange, wanted, part, version)
                 assert part.range is not None
@@ -239,7 +239,7 @@ class Relay:
         part: ContentRange,
         version: RelayedVersion,
     ) -> Fields:
-        """What a 206 with this part says of it; raises the 413."""
+        """The headers of a 206 with this part; raises the 413."""
         assert part.range is not None
         assert part.size is not None
         if part.range.length > self._options.max_range_bytes:
@@ -252,7 +252,7 @@ class Relay:
     async def _send(
         self, exchange: Exchange, response: UpstreamResponse, fields: Fields, length: int
     ) -> None:
-        """Sends the body, or ends the connection before its end."""
+        """Sends the body; closes the connection early if it cannot send all of it."""
         try:
             async with asyncio.timeout(self._body_s), aclosing(response.chunks(length)) as chunks:
                 # Before the status: until then a failure can still be reported.
@@ -292,8 +292,8 @@ class Relay:
         return {**version.fields, "Cache-Control": cached}
 
     def _fields(self, server: ListedServer, version: RelayedVersion) -> dict[str, str]:
-        """What every response with bytes has."""
-        # Not the server's type: as a page it would run with the rights of this origin.
+        """The headers of every response with bytes."""
+        # Not the server's type: an HTML page would run with the rights of this origin.
         return {**self._of_304(server, version), "Content-Type": DEFAULT_CONTENT_TYPE}
 
     async def _version(
@@ -329,7 +329,7 @@ class Relay:
         return upstream.server
 
     def _image_id(self, parameters: Mapping[str, str]) -> str | None:
-        """What credentials call the image, None for what cannot be one."""
+        """The image's id in credentials; None if there can be no such image."""
         upstream = self._upstreams.get(parameters["server"])
         if upstream is None or upstream.server.prefix.join(parameters["path"]) is None:
             return None
@@ -337,7 +337,7 @@ class Relay:
 
 
 def _entry(server: ListedServer, path: str = "") -> ManifestEntry:
-    """What authorization knows of an image, or of all of them."""
+    """The entry by which authorization knows an image, or all images of the server."""
     image_id = server.image_id(path) if path else server.id
     return ManifestEntry(image_id, path, image_id, server.public)
 
@@ -356,7 +356,7 @@ def _readable(exchange: Exchange, server: ListedServer, path: str) -> ManifestEn
 
 
 def _request_headers(exchange: Exchange) -> dict[str, str]:
-    """All that is sent on of a request: its conditions."""
+    """The headers sent to the server; of the client's only the conditions."""
     given = exchange.request.headers
     return {
         "Accept-Encoding": "identity",
@@ -367,7 +367,7 @@ def _request_headers(exchange: Exchange) -> dict[str, str]:
 
 
 def _part(response: UpstreamResponse) -> ContentRange:
-    """The part that a 206 has, of an image of known size; raises `UpstreamError`."""
+    """The part in a 206, which must say the image's size; raises `UpstreamError`."""
     try:
         part = parse_content_range(response.headers.get("content-range", ""))
     except ValueError:
@@ -392,7 +392,7 @@ def _size(response: UpstreamResponse) -> int:
 
 
 def _refused(exchange: Exchange, response: UpstreamResponse, version: RelayedVersion) -> Exception:
-    """What a response without bytes is to the client."""
+    """The error that a response without bytes becomes for the client."""
     status, headers = response.status, response.headers
     if status in (404, 410):
         return ImageNotFoundError()

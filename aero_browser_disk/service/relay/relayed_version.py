@@ -1,4 +1,4 @@
-"""What a relayed server says of the version of an image, and what caches may do with it."""
+"""The version of a relayed image, from its server's headers, and how caches may use it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..http.response import Fields
 
 _NOT_STORED: Final = re.compile(r"\b(?:no-store|private)\b", re.IGNORECASE)
 _AGES: Final = re.compile(r"\b(?:no-cache|s-maxage|max-age)\b", re.IGNORECASE)
-# Where there is no tag: it matches none that can be sent.
+# Used if the response has no tag: it matches no tag that a client can send.
 _NO_TAG: Final = EntityTag("\0", weak=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RelayedVersion:
-    """The validators of a response, strong or weak as its server has them.
+    """The validators of a response, strong or weak as its server sent them.
 
-    `fields` are those headers as they came. `cache_control`: the server's, if it has any.
+    `fields` are those headers, unchanged. `cache_control` is the server's, or empty.
     """
 
     etag: EntityTag | None
@@ -38,12 +38,12 @@ class RelayedVersion:
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> RelayedVersion:
-        """The version that a response has."""
+        """The version that a response's headers name."""
         tag, date = headers.get("etag", ""), headers.get("last-modified", "")
         etag = EntityTag.parse(tag) if is_entity_tag(tag) else None
         last_modified_s = parse_http_date(date)
-        # Judged by the server's own Date (RFC 9110 §8.8.2.2): the one that the client gets is of
-        # the clock here, which may be ahead.
+        # Compared with the server's own Date (RFC 9110 §8.8.2.2): the client gets a Date from
+        # this machine's clock, which may be ahead.
         if (etag is None or etag.weak) and not has_aged(headers, time.time()):
             last_modified_s = None
         fields = {} if etag is None else {"ETag": str(etag)}
@@ -53,7 +53,7 @@ class RelayedVersion:
         return cls(etag, last_modified_s, fields, policy, freshness_s(headers))
 
     def cached(self, max_age_s: int, *, public: bool) -> str:
-        """The Cache-Control: as of the service's own images, and no more than the server allows."""
+        """The Cache-Control: as for the service's own images, within what the server allows."""
         if not public:
             return "private, no-store, no-transform"
         # Without a validator a cache could put ranges of two versions together.
@@ -66,10 +66,10 @@ class RelayedVersion:
     def not_modified(self, exchange: Exchange, fields: Fields) -> Response | None:
         """A 304 if the request's conditions ask for it; raises the 412.
 
-        Not every server minds them.
+        Not every server evaluates them.
         """
         return not_modified(exchange, fields, self.etag or _NO_TAG, self.last_modified_s)
 
     def range_applies(self, headers: Mapping[str, str]) -> bool:
-        """Whether If-Range, if there, lets Range count."""
+        """Whether Range applies: there is no If-Range, or it matches."""
         return range_applies(headers, self.etag or _NO_TAG, self.last_modified_s)

@@ -1,4 +1,4 @@
-"""The Range of a request to the relay, which has to be sent on before the image's size is known."""
+"""The Range of a request to the relay, which is passed on before the image's size is known."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from aero_browser_disk.remote.byte_ranges import (
 from ..http.response import Fields, HttpError
 from ..options import BytesOptions
 
-# Larger than any image: it stands for a size that is not known.
+# Stands for an unknown size; larger than any image.
 _ANY_SIZE: Final = 1 << 62
 _ACCEPTED: Final = {"Accept-Ranges": "bytes"}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedRange:
-    """`header` is what the server is asked for. `start` is None for the last `length` bytes.
+    """`header` is the Range sent to the server. `start` is None for the last `length` bytes.
 
-    `length` is None up to the end of the image.
+    `length` is None for a range up to the end of the image.
     """
 
     header: str
@@ -35,7 +35,7 @@ class RequestedRange:
 
     @classmethod
     def parse(cls, value: str | None, options: BytesOptions) -> RequestedRange | None:
-        """None without a range; raises the 416s that need no size as `HttpError`."""
+        """Parses a Range; None without one. Raises the 416s that need no size as `HttpError`."""
         try:
             found = None if value is None else parse_range(value, _ANY_SIZE)
         except MultipleRangesError:
@@ -57,14 +57,14 @@ class RequestedRange:
         return cls(f"bytes={found.start}-", found.start, None)
 
     def of_size(self, size: int) -> ByteRange | None:
-        """The part of an image of `size` bytes, None when it has no byte of it."""
+        """The range in an image of `size` bytes; None if it is outside the image."""
         if self.start is None:
             return ByteRange(max(0, size - (self.length or 0)), size) if size else None
         stop = size if self.length is None else min(size, self.start + self.length)
         return ByteRange(self.start, stop) if self.start < size else None
 
     def matches(self, part: ContentRange) -> bool:
-        """Whether a response's part is what was asked for, or the first of it."""
+        """Whether a response's part is what was requested, or the beginning of it."""
         if part.range is None or part.size is None:
             return False
         if self.length is not None and part.range.length > self.length:
@@ -75,7 +75,7 @@ class RequestedRange:
 
 
 def range_not_satisfiable(size: int | None, fields: Fields | None = None) -> HttpError:
-    """The refusal of a range that holds no byte of an image of `size` bytes, if that is known."""
+    """The 416 for a range outside the image, with the image's `size` if that is known."""
     said = {} if size is None else {"Content-Range": str(ContentRange(None, size))}
     message = "The range holds no byte of the image."
     all_fields = {**said, **(fields or {}), **_ACCEPTED}

@@ -1,4 +1,4 @@
-"""Requests to servers on the list: to addresses that were checked, redirects followed by hand."""
+"""Requests to servers on the list. Addresses are checked, and redirects followed one by one."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _MAX_ADDRESSES: Final = 4
 _MAX_LOOKUPS: Final = 16
-# Idle connections are closed after so many seconds.
+# Idle connections are closed after this many seconds.
 _IDLE_S: Final = 15.0
 
 
 class UpstreamError(Exception):
-    """A server on the list gave no response that may be used. The message is for the log.
+    """A server on the list gave no usable response. The message is for the log.
 
-    `retry_after_s`: how long it asks to be left alone, if it says so.
+    `retry_after_s`: the server's Retry-After in seconds, if it sent one.
     """
 
     def __init__(self, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
@@ -47,12 +47,12 @@ class UpstreamError(Exception):
 
 
 class _AddressError(Exception):
-    """The name leads to no address that may be connected to."""
+    """The name has no address that the relay may connect to."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
-    """A response that is no redirect; headers by lower-case name, repeated ones joined."""
+    """A response that is not a redirect; headers by lower-case name, repeated ones joined."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,7 +68,7 @@ class UpstreamResponse:
                     raise StoreError("the relayed server ended its response early")
                 left -= len(chunk)
                 if left == 0 and self.headers.get("content-length") == str(length):
-                    # Nothing more comes; seen by the connection, it may be used again.
+                    # Read the end of the body too, so that the connection can be reused.
                     await anext(self._body, b"")
                 yield chunk
         except _HTTP_ERRORS as error:
@@ -144,7 +144,7 @@ class Upstream:
         try:
             return await self._try(hop, method, url, headers)
         except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
-            # An idle connection may have ended just when it was used again.
+            # The server may have closed an idle connection just as it was reused.
             pass
         except httpcore.PoolTimeout:
             raise UpstreamError("busy", "all connections are in use") from None
@@ -225,7 +225,7 @@ def _by_name(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-# What a request ends with. `OSError` and `StoreError` come from the resolver.
+# The errors that a request can end with. `OSError` and `StoreError` come from the resolver.
 _HTTP_ERRORS: Final = (
     httpcore.NetworkError,
     httpcore.ProtocolError,

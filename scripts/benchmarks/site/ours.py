@@ -1,4 +1,4 @@
-"""This project's side of the bench, in Pyodide: what the worker does, without the page."""
+"""This project's client in the bench, in Pyodide: what the worker does, without the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST = 64 << 20
 
 
 class Client:
-    """One disk at a time, and what is timed on it. Times in milliseconds."""
+    """One disk at a time, and the operations timed on it. Times in milliseconds."""
 
     def __init__(self) -> None:
         self._disk: StreamingDisk | None = None
@@ -29,7 +29,7 @@ class Client:
     async def open(
         self, url: str, key: str, options: Mapping[str, Any], profile: Sequence[int] | None = None
     ) -> dict[str, Any]:
-        """Opens the image; its cache goes by `key`."""
+        """Opens the image; `key` identifies its cache."""
         given = dict(options)
         if profile is not None:
             given["boot_profile"] = bytes(profile)
@@ -79,12 +79,12 @@ class Client:
         return [zlib.crc32(await disk.read(offset, length)) for offset, length in ranges]
 
     def profile(self) -> list[int]:
-        """The boot profile of what was read since opening."""
+        """The boot profile of the reads since opening."""
         made: BootProfile = self._open_disk.boot_profile()
         return list(made.encode())
 
     def stats(self) -> dict[str, Any]:
-        """What the disk counts itself."""
+        """The disk's own counters."""
         stats = self._open_disk.stats()
         return {"blocks": stats.cached_blocks, "requests": stats.requests}
 
@@ -121,5 +121,5 @@ async def _sleep_ms(ms: float) -> None:
 
 
 def facts() -> dict[str, str]:
-    """What runs here."""
+    """The version of Python in the worker."""
     return {"python": sys.version.split()[0]}

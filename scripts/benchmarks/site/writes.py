@@ -18,7 +18,7 @@ class Client:
     """One overlay at a time, over a blank image. Times in milliseconds."""
 
     async def writes(self, offsets: Sequence[int], every: int, size: int) -> dict[str, float]:
-        """Writes 4 KiB at each offset, with a flush now and then; to a new overlay, and again."""
+        """Writes 4 KiB at each offset, with occasional flushes: to a new overlay, and once more."""
         overlay = await self._make(size)
         first = await self._time_writes(overlay, offsets, every)
         again = await self._time_writes(overlay, offsets, every)
@@ -27,7 +27,7 @@ class Client:
         return {"first": first, "again": again}
 
     async def fill(self, offsets: Sequence[int], every: int, size: int) -> None:
-        """Makes an overlay with 4 KiB written at each offset, and lets it go as a kill does."""
+        """Makes an overlay with 4 KiB written at each offset, and drops it as a kill would."""
         overlay = await self._make(size)
         await self._time_writes(overlay, offsets, every)
         await overlay.flush()
@@ -35,7 +35,7 @@ class Client:
         await overlay.base.close()
 
     async def opening(self) -> dict[str, float]:
-        """Opens that overlay; and again, after it was closed as it should be."""
+        """Opens that overlay, and opens it again after a clean close."""
         times = {}
         for name in ("killed", "closed"):
             base = await LocalImage.open(self._storage, f"{FOLDER}/base")
