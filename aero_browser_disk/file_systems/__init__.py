@@ -7,6 +7,9 @@
 
 These parsers are this project's own: `web/guide/decisions/file-system-readers.md` says why. Other
 parsers read a `DiskFile`, for formats that are not here.
+
+`waiting_files` has files and paths for code without asyncio, which imports them from
+`aero_browser_disk.sync`.
 """
 
 from __future__ import annotations

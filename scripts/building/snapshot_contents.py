@@ -15,6 +15,7 @@ LEFT_OUT = (
     "cli",
     "integrations",
     "sync",
+    "file_systems.waiting_files",
     "notebook",
     "platform.background_loop",
     "platform.cpython",
