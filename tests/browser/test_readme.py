@@ -21,6 +21,9 @@ from support.readme import EXAMPLE_URL, README, Block, blocks
 # tests/browser/test_npm.py bundles what imports the package by its name.
 SCRIPTS = [block for block in blocks("js") if 'from "aero-browser-disk' not in block.text]
 
+# A raw image does for the sample: tests/browser/test_prepared.py opens prepared ones.
+EXAMPLE_MANIFEST = "https://images.example/debian/manifest.json"
+
 # What the reader has: an open disk, where it is, a file, a place for a screen, another thread.
 GIVEN = """
 const { openDisk, attachDisk, connect } = await import("./aero-disk.mjs");
@@ -56,7 +59,8 @@ def as_function(text: str) -> str:
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
 def test_javascript_runs_as_it_stands(block: Block, url: str, page: Page, site: SiteServer) -> None:
     page.goto(site.url)
-    page.evaluate(as_function(block.text.replace(EXAMPLE_URL, url)), url)
+    text = block.text.replace(EXAMPLE_URL, url).replace(EXAMPLE_MANIFEST, url)
+    page.evaluate(as_function(text), url)
 
 
 @pytest.mark.timeout(600)

@@ -33,3 +33,22 @@ async def read_without_awaiting(selenium_worker, url, size, seed):
 def test_a_disk_is_read_without_awaiting(selenium_worker):
     with ImageServer({"disk.img": SyntheticImage(SIZE, SEED)}) as server:
         read_without_awaiting(selenium_worker, server.url("disk.img"), SIZE, SEED)
+
+
+@run_in_pyodide
+async def read_after_the_storage_was_cleared(selenium_worker, url, size, seed):
+    from js import navigator
+
+    from aero_browser_disk import sync
+    from aero_browser_disk.testing.synthetic_image import SyntheticImage
+
+    for _ in range(2):
+        with sync.open_disk(url, allow_remote=True) as disk:
+            assert disk.read(0, 100) == SyntheticImage(size, seed).read(0, 100)
+        origin = await navigator.storage.getDirectory()
+        await origin.removeEntry("aero-browser-disk", recursive=True)
+
+
+def test_a_disk_is_opened_after_the_user_cleared_the_storage(selenium_worker):
+    with ImageServer({"disk.img": SyntheticImage(SIZE, SEED)}) as server:
+        read_after_the_storage_was_cleared(selenium_worker, server.url("disk.img"), SIZE, SEED)

@@ -182,18 +182,20 @@ def _scratch() -> Any:
 
 
 class OpfsStorage:
-    """A `Storage` in the origin private file system, below one folder of its own."""
+    """A `Storage` in the origin private file system, below one folder of its own.
 
-    def __init__(self, root: Any) -> None:
-        self._root = root
-        self._name = str(root.name)
+    The folder is looked up at each call: it is gone when the user clears the site's data.
+    """
+
+    def __init__(self, origin: Any) -> None:
+        self._origin = origin
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are of the same folder, so that what one has open the other has too."""
-        return isinstance(other, OpfsStorage) and other._name == self._name
+        """True of every other one: what one has open the other has too."""
+        return isinstance(other, OpfsStorage)
 
     def __hash__(self) -> int:
-        return hash(self._name)
+        return hash(ROOT)
 
     @classmethod
     async def connect(cls) -> OpfsStorage:
@@ -206,11 +208,12 @@ class OpfsStorage:
         if not hasattr(js.navigator, "storage"):
             raise StorageUnavailableError("this page is not a secure context")
         try:
-            origin = await js.navigator.storage.getDirectory()
-            return cls(await call_async(origin, "getDirectoryHandle", ROOT, js_object(create=True)))
+            storage = cls(await js.navigator.storage.getDirectory())
+            await storage._folder("", create=True)
         except (js_exception(), RejectionError) as error:
             # Private windows of Firefox and Safari raise SecurityError.
             raise StorageUnavailableError(_name(error)) from error
+        return storage
 
     @property
     def kind(self) -> Literal["opfs"]:
@@ -266,8 +269,8 @@ class OpfsStorage:
         return StorageEstimate(usage=int(estimate.usage), quota=int(estimate.quota))
 
     async def _folder(self, path: str, *, create: bool = False) -> Any:
-        folder = self._root
-        for name in filter(None, path.split("/")):
+        folder = self._origin
+        for name in (ROOT, *filter(None, path.split("/"))):
             folder = await call_async(folder, "getDirectoryHandle", name, js_object(create=create))
         return folder
 
