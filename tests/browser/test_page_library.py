@@ -156,7 +156,7 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
           return transfer;
         }"""
     )
-    expect(page.get_by_text("None yet.")).to_be_visible()  # it takes files once it is listed
+    page.locator("#library[data-drop]").wait_for()  # it takes files, also before Python is up
     page.dispatch_event("#library", "drop", {"dataTransfer": dropped})
     expect(panel.disk("dropped")).to_contain_text("disk · 1 MiB")
     page.evaluate(WRITE_AND_KEEP_OPEN, {"image": "dropped", "overlay": "tries"})

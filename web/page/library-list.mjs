@@ -228,12 +228,14 @@ export class LibraryList {
       over(true);
     });
     area.addEventListener("dragleave", () => over(false));
-    area.addEventListener("drop", (event) => {
+    area.addEventListener("drop", async (event) => {
       event.preventDefault();
       over(false);
       const file = event.dataTransfer?.files[0];
+      if (!this.#library) await this.refresh(); // dropped while Python starts
       if (file && this.#library && !this.#library.error) this.#import(file);
     });
+    over(false);
   }
 
   /** @param {File} file */
