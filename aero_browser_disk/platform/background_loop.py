@@ -47,7 +47,11 @@ class BackgroundLoop:
         if self._is_ending and threading.current_thread().daemon:
             coroutine.close()
             _wait_for_the_end()
-        loop = self._running_loop()
+        try:
+            loop = self._running_loop()
+        except RuntimeError:
+            coroutine.close()
+            raise
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("synchronous calls cannot be made inside the event loop they use")
@@ -111,7 +115,15 @@ class BackgroundLoop:
                 self._thread = threading.Thread(
                     target=_run, args=(self._loop,), name="aero_browser_disk", daemon=True
                 )
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # in Python 3.12
+                    self._loop.close()
+                    self._loop = self._thread = None
+                    raise RuntimeError(
+                        "Python is exiting and starts no thread any more: register functions to be "
+                        "called at exit after the disk was opened"
+                    ) from error
             return self._loop
 
 
@@ -130,6 +142,5 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
     finally:
-        loop.close()
+        loop.close()  # shuts its threads down too, for which no thread can be started at exit

@@ -42,14 +42,23 @@ class DaemonThreads(ThreadPoolExecutor):
         with self._guard:
             if self._is_closed:
                 raise RuntimeError("these threads were shut down")
-            self._work.put((future, partial(call, *args, **options)))
             if self._idle:
                 self._idle -= 1  # one of them takes it
             elif self._started < self._max_workers:
-                self._started += 1
-                name = f"{self._thread_name_prefix}_{self._started}"
-                threading.Thread(target=self._serve, name=name, daemon=True).start()
+                self._start_thread()
+            self._work.put((future, partial(call, *args, **options)))
         return future
+
+    def _start_thread(self) -> None:
+        name = f"{self._thread_name_prefix}_{self._started + 1}"
+        try:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+        except RuntimeError:
+            # While the interpreter exits it may start no more: those that run take the call.
+            if not self._started:
+                raise
+        else:
+            self._started += 1
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Ends the threads after the submitted calls. Does not wait for them. Idempotent."""

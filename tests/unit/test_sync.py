@@ -251,7 +251,12 @@ def run_script(script, url):
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_ends_and_says_nothing(home, server, name):
     done = run_script(SCRIPTS[name], server.url("disk.img"))
-    assert (done.stderr, done.stdout, done.returncode) == ("", "4096\n", 0)
+    if name == "calls at exit" and sys.version_info[:2] == (3, 12):
+        # This Python starts no thread any more once it is exiting.
+        assert "register functions to be called at exit after the disk was opened" in done.stderr
+        assert "never awaited" not in done.stderr
+    else:
+        assert (done.stderr, done.stdout, done.returncode) == ("", "4096\n", 0)
 
 
 FORGETFUL = """

@@ -98,9 +98,11 @@ class FolderFile:
         with _mapped(self._path):
             os.fsync(self._open())
 
+    _close_descriptor = staticmethod(os.close)  # `os` may be gone when the interpreter exits
+
     def close(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            self._close_descriptor(self._descriptor)
             self._descriptor = None
 
     def __del__(self) -> None:
