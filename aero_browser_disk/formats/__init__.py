@@ -9,6 +9,7 @@
 - `opening`: from a file to its layout. `pages`: tables, read as they are needed.
 - `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi`, `cd_sectors`, `seekable_gzip`, `seekable_zstd`: formats.
 - `prepared`: the manifest, the table and the chunks of a prepared image.
+- `block_runs`: blocks as runs of neighbours.
 - `local_file`: an image file of this machine; `raw_file`: a raw one.
 - `unpacking`, `zstandard`: compressed files as streams.
 """

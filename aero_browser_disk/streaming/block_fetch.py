@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..cache.block_store import StoredImage
+from ..formats.block_runs import runs_of
 from ..platform.event_loop import bare_future
 from ..remote.retry import Retries
 
@@ -160,7 +161,7 @@ class BlockFetch:
     async def unpack(self, packed: PackedBlocks) -> None:
         """Loads the packed blocks; raises what loading them does."""
         data, at = memoryview(await packed.load()), 0
-        for run in _adjacent(packed.blocks):
+        for run in runs_of(packed.blocks):
             length = sum(map(self._image.block_length, run))
             part, at = data[at : at + length], at + length
             for first, stop in self._missing_of(run):
@@ -193,16 +194,3 @@ class BlockFetch:
         for index in range(count):
             for read in self._readers.pop(first + index, ()):
                 read.take(first + index, data[index * block_size : (index + 1) * block_size])
-
-
-def _adjacent(blocks: Sequence[int]) -> Iterator[range]:
-    """Runs of consecutive blocks, in the order of `blocks`."""
-    start = stop = 0
-    for block in blocks:
-        if block != stop or stop == start:
-            if stop > start:
-                yield range(start, stop)
-            start = block
-        stop = block + 1
-    if stop > start:
-        yield range(start, stop)

@@ -7,10 +7,11 @@ reads mostly forward: a Debian boot of 900 blocks takes about 2 KB.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from ..formats.block_runs import start_and_length
 from ..remote.documents import is_whole, read_document, whole_number
 
 PROFILE_RELATION: Final = "urn:aero-disk:boot-profile"
@@ -71,7 +72,7 @@ class BootProfile:
             "size": self.size,
             "validator": self.validator,
             "block_size": self.block_size,
-            "runs": [number for run in _runs(self.blocks) for number in run],
+            "runs": start_and_length(self.blocks),
         }
         return json.dumps(document, separators=(",", ":")).encode()
 
@@ -88,20 +89,6 @@ class BootProfile:
             whole_number(document, "block_size"),
             tuple(_blocks(document.get("runs"))),
         )
-
-
-def _runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The blocks as runs of consecutive ones: (first, count)."""
-    first = count = 0
-    for block in blocks:
-        if count and block == first + count:
-            count += 1
-            continue
-        if count:
-            yield first, count
-        first, count = block, 1
-    if count:
-        yield first, count
 
 
 def _blocks(runs: object) -> Iterator[int]:

@@ -8,10 +8,11 @@ are fetched.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..block_runs import start_and_length
 from .chunk_codec import KINDS
 from .stored_files import DIGEST_LENGTH, StoredFile
 
@@ -83,7 +84,7 @@ class BootBundle:
                     "sha256": part.file.digest.hex(),
                     "length": part.file.length,
                     "kind": KINDS[part.kind],
-                    "runs": [number for run in _runs(part.blocks) for number in run],
+                    "runs": start_and_length(part.blocks),
                 }
                 for part in self.parts
             ],
@@ -122,20 +123,6 @@ def _whole(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 53:
         raise ValueError("not a whole number above 0")
     return value
-
-
-def _runs(blocks: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The runs of consecutive blocks, as (first, count)."""
-    first = count = 0
-    for block in blocks:
-        if count and block == first + count:
-            count += 1
-            continue
-        if count:
-            yield first, count
-        first, count = block, 1
-    if count:
-        yield first, count
 
 
 def _blocks(runs: object, budget: list[int]) -> Iterator[int]:
