@@ -7,13 +7,16 @@ import base64
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..errors import InvalidOptionError, InvalidUrlError, RenewalError
+from ..errors import HttpStatusError, InvalidOptionError, InvalidUrlError, RenewalError
 from ..platform.base import Clock, Credentials
 from ..platform.credential_headers import without_credentials
 from ..platform.redaction import redact_url
 from ..platform.web_url import WebUrl, parse_web_url
+
+Result = TypeVar("Result")
 
 _RENEWED_BEFORE_S = 15.0  # before expiry, so that a long request is not cut off
 _WEB_SCHEME = re.compile(r"(?i)[\x00-\x20]*https?:")
@@ -146,6 +149,23 @@ class Access:
         if self._address is refused and self._renew is not None:
             await self._renew_once()
         return None if self._address is refused else self._address
+
+    async def request(self, send: Callable[[ImageAddress], Awaitable[Result]]) -> Result:
+        """What `send` returns for the address; after a refusal, once more for a renewed one.
+
+        Raises what `send` does, `HttpStatusError` included where nothing renews, and what `renewed`
+        does.
+        """
+        address = await self.address()
+        try:
+            return await send(address)
+        except HttpStatusError as refusal:
+            if refusal.status not in (401, 403):
+                raise
+            renewed = await self.renewed(address)
+            if renewed is None:
+                raise
+            return await send(renewed)
 
     async def _renew_once(self) -> None:
         """Renews; concurrent calls wait for the same renewal."""

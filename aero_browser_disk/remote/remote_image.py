@@ -109,16 +109,9 @@ class RemoteImage:
         """
         self.traffic.in_flight += 1
         try:
-            address = await self._access.address()
-            try:
-                await self._fetch_from(address, byte_range, deliver)
-            except HttpStatusError as refusal:
-                if refusal.status not in (401, 403):
-                    raise
-                renewed = await self._access.renewed(address)
-                if renewed is None:
-                    raise
-                await self._fetch_from(renewed, byte_range, deliver)
+            await self._access.request(
+                lambda address: self._fetch_from(address, byte_range, deliver)
+            )
         finally:
             self.traffic.in_flight -= 1
 

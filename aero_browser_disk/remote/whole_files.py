@@ -42,16 +42,7 @@ class WholeFiles:
         """
         self._traffic.in_flight += 1
         try:
-            address = await self._access.address()
-            try:
-                return await self._fetch(address, path, max_bytes)
-            except HttpStatusError as refusal:
-                if refusal.status not in (401, 403):
-                    raise
-                renewed = await self._access.renewed(address)
-                if renewed is None:
-                    raise
-                return await self._fetch(renewed, path, max_bytes)
+            return await self._access.request(lambda address: self._fetch(address, path, max_bytes))
         finally:
             self._traffic.in_flight -= 1
 
