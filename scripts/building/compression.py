@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from aero_browser_disk.formats.image_format import ZSTD
+from aero_browser_disk.formats.zstandard import zstd_module
 from building.wheels import run
 from lib.project import BUILDING, CACHE
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import CompressionParameter, ZstdDict, compress
-else:
-    from backports.zstd import CompressionParameter, ZstdDict, compress
 
 COMPRESSIBLE = {
     ".css", ".html", ".json", ".map", ".mjs", ".svg", ".ts", ".mts", ".wasm", ".webmanifest", ".zip"
@@ -44,16 +40,18 @@ def brotli(data: bytes) -> bytes:
 
 def zstd(data: bytes, prefix: bytes, *, small: bool) -> bytes:
     """The data as a zstd frame that is decompressed with that prefix."""
+    module = zstd_module(ZSTD)
     level = 22 if small else 3
+    parameter = module.CompressionParameter
+    options = {parameter.compression_level: level, parameter.window_log: _WINDOW_LOG}
 
     def make(data: bytes) -> bytes:
-        options: dict[int, int] = {
-            CompressionParameter.compression_level: level,
-            CompressionParameter.window_log: _WINDOW_LOG,
-        }
-        return compress(data, options=options, zstd_dict=ZstdDict(prefix, is_raw=True).as_prefix)
+        dictionary = module.ZstdDict(prefix, is_raw=True)
+        return bytes(module.compress(data, options=options, zstd_dict=dictionary.as_prefix))
 
-    return _kept(data, f".{level}.zst", make) if small else make(data)
+    if not small:
+        return make(data)
+    return _kept(data, f"-{hashlib.sha256(prefix).hexdigest()[:16]}.{level}.zst", make)
 
 
 def _kept(data: bytes, suffix: str, make: Callable[[bytes], bytes]) -> bytes:

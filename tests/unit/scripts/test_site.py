@@ -16,15 +16,12 @@ from typing import Any
 
 import pytest
 
+from aero_browser_disk.formats.image_format import ZSTD
+from aero_browser_disk.formats.zstandard import zstd_module
 from building.compression import write_siblings
 from building.site import ENTRIES, NotASiteError, build_site, imported_by, static_imports
 from building.wheels import build_wheel
 from lib.project import ROOT, WEB_FOLDERS
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -110,6 +107,7 @@ def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
     assert site_folder / build["wheel"] == own_wheel(site_folder)
     facts = build["snapshot"]
     data = wasm_data(site_folder / "pyodide" / "pyodide.asm.wasm", facts["data"])
+    zstd = zstd_module(ZSTD)
     packed = zstd.decompress(
         (site_folder / facts["path"]).read_bytes(),
         zstd_dict=zstd.ZstdDict(data, is_raw=True).as_prefix,
