@@ -6,6 +6,7 @@ import http.client
 import itertools
 import json
 import random
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -187,3 +188,19 @@ def bucket(object_server: LocalObjectStore, monkeypatch: pytest.MonkeyPatch) -> 
     bucket = Bucket(object_server, f"images of/test-{next(_NUMBERS)}")
     yield bucket
     bucket.close()
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A real server, on a socket of its own."""
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    assert program, "neither valkey-server nor redis-server is there: run scripts/setup"
+    path = tmp_path / "redis.sock"
+    command = [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        while "eady to accept connections" not in server.stdout.readline():
+            assert server.poll() is None
+        yield f"unix://{path}"
+        server.kill()
+        server.stdout.read()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import subprocess
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from aero_browser_disk.service.http.service_context import ServiceContext
 from .conftest import PATIENCE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from .conftest import RunningService
@@ -298,22 +296,6 @@ def test_huge_headers_end(images: Path, serve: Callable[..., RunningService], se
 
 
 # ── shared through Redis ──
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A real server, on a socket of its own."""
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    assert program, "neither valkey-server nor redis-server is there: run scripts/setup"
-    path = tmp_path / "redis.sock"
-    command = [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        while "eady to accept connections" not in server.stdout.readline():
-            assert server.poll() is None
-        yield f"unix://{path}"
-        server.kill()
-        server.stdout.read()
 
 
 def test_instances_share_their_limits(

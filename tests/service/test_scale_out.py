@@ -9,9 +9,7 @@ import asyncio
 import http.client
 import json
 import random
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -66,21 +64,6 @@ class Topology:
             return response.status, response.read()
         finally:
             connection.close()
-
-
-@pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    program = shutil.which("valkey-server") or shutil.which("redis-server")
-    assert program, "neither valkey-server nor redis-server is there: run scripts/setup"
-    path = tmp_path / "redis.sock"
-    command = [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        while "eady to accept connections" not in server.stdout.readline():
-            assert server.poll() is None
-        yield f"unix://{path}"
-        server.kill()
-        server.stdout.read()
 
 
 @pytest.fixture
