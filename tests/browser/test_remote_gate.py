@@ -50,6 +50,26 @@ def test_an_address_alone_asks_nothing_of_its_host(
     assert images.requests == []
 
 
+def test_open_pressed_right_after_the_switch_goes_by_the_switch(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    panel = PanelPage(page).visit(site.url)
+    panel.url.fill(images.url("disk.img"))
+    panel.turn_on()
+    panel.expect_status("Ready to open.")
+    switch_and_open = (
+        "remote => { remote.click(); document.getElementById('open-form').requestSubmit(); }"
+    )
+
+    panel.remote.evaluate(switch_and_open)
+    panel.expect_status("Remote images are off.")
+    expect(panel.error).to_be_empty()
+    assert images.requests == []
+
+    panel.remote.evaluate(switch_and_open)
+    panel.expect_status("disk.img is open: 1 MiB.")
+
+
 def test_an_image_in_the_page_address_fills_the_field_and_no_more(
     page: Page, site: SiteServer, images: ImageServer
 ) -> None:

@@ -77,8 +77,9 @@ function sayWhatLacks() {
 function listen() {
   remote.addEventListener("change", () => session.edit("panel.setRemote", { enabled: remote.checked }));
   url.addEventListener("input", () => session.view && session.edit("panel.setUrl", { url: url.value }));
-  element("open-form", HTMLFormElement).addEventListener("submit", (event) => {
+  element("open-form", HTMLFormElement).addEventListener("submit", async (event) => {
     event.preventDefault();
+    await session.settled(); // turning remote images off, or a new URL, may be on its way
     if (isAvailable(element("open", HTMLButtonElement))) session.act("panel.open", { overlay: element("overlay", HTMLInputElement).value.trim() });
   });
   onPress("close", () => session.act("panel.close"));

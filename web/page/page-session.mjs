@@ -23,6 +23,8 @@ export class PageSession {
   #drawers = [];
   #underWay = 0;
   #editsUnderWay = 1; // until the worker has the text typed while Python was starting
+  /** @type {Promise<void>} */
+  #lastEdit = Promise.resolve();
   /** @type {ReturnType<typeof setTimeout> | null} */
   #poll = null;
   #polledBusy = false;
@@ -88,7 +90,17 @@ export class PageSession {
    * @param {string} operation
    * @param {Record<string, unknown>} values
    */
-  async edit(operation, values) {
+  edit(operation, values) {
+    return (this.#lastEdit = this.#edit(operation, values));
+  }
+
+  /** Waits until the view has every setting sent so far: only then it says what can be pressed. */
+  settled() {
+    return this.#lastEdit; // responses arrive in order
+  }
+
+  /** @param {string} operation @param {Record<string, unknown>} values */
+  async #edit(operation, values) {
     this.#defect = null;
     this.#editsUnderWay += 1;
     try {
