@@ -130,6 +130,6 @@ EMPTY = refused_format("empty", "an empty file", "There is nothing in it: get th
 HTML = refused_format(
     "html",
     "a web page",
-    "The address leads to a page about the image or to an error, not to the image: copy the "
-    "address of the download itself.",
+    "It is a page about the image, or an error page, not the image: use the file that the page's "
+    "download link leads to.",
 )
