@@ -58,6 +58,8 @@ with open_disk({url!r}, allow_remote=True) as disk:
         print(path, len(rows), sum(int(row["size"]) for row in rows), disk.stats().bytes_downloaded)
 """
 ROWS = 20_000
+# A kernel starts Pyodide without a snapshot, and IPython: 40 s or more on a busy machine.
+KERNEL_MS = 240_000
 
 
 @pytest.fixture(scope="module")
@@ -119,21 +121,19 @@ def run_cell(notebook: Page, site: SiteServer, cell: str) -> Locator:
     return notebook.locator(".jp-OutputArea-output")
 
 
-@pytest.mark.timeout(180)
 def test_a_cell_installs_it_reads_exactly_and_shows_bar_and_disk(
     notebook: Page, notebook_site: Path, images: ImageServer
 ) -> None:
     with SiteServer(notebook_site, isolated=True) as site:
         printed = run_cell(notebook, site, CELL.format(url=images.url("disk.img")))
         exact = DISK.read(1_000_000, 32).hex()
-        expect(printed.filter(has_text=exact)).to_have_text(f"{exact} opfs\n", timeout=120_000)
+        expect(printed.filter(has_text=exact)).to_have_text(f"{exact} opfs\n", timeout=KERNEL_MS)
         expect(printed.filter(has_text="Fetching")).to_contain_text("2 MiB of 2 MiB, 100 %")
         shown = printed.filter(has_text="downloaded")
         expect(shown).to_contain_text("2 MiB (2,097,152 bytes)")
         expect(shown.locator("progress")).to_have_attribute("value", str(DISK.size))
 
 
-@pytest.mark.timeout(180)
 def test_a_cell_reads_a_table_out_of_a_streamed_ext4(
     notebook: Page, notebook_site: Path, images: ImageServer, ext4: Path
 ) -> None:
@@ -141,6 +141,6 @@ def test_a_cell_reads_a_table_out_of_a_streamed_ext4(
         printed = run_cell(notebook, site, TABLE_CELL.format(url=images.url("ext4.img")))
         total = sum(range(ROWS))
         line = printed.filter(has_text="/1/data/table.csv")
-        expect(line).to_contain_text(f"/1/data/table.csv {ROWS} {total} ", timeout=120_000)
+        expect(line).to_contain_text(f"/1/data/table.csv {ROWS} {total} ", timeout=KERNEL_MS)
         downloaded = int((line.text_content() or "").split()[-1])
     assert 0 < downloaded < ext4.stat().st_size // 8
