@@ -27,7 +27,10 @@ _KIND: Final = "list of images"
 
 @dataclass(frozen=True, slots=True)
 class CatalogImage:
-    """An image of a service: its address, its name for people, and its size in bytes."""
+    """An image of a service: its address, its name for people, and its size in bytes.
+
+    The address of a prepared image is that of its manifest.
+    """
 
     url: str
     name: str
@@ -79,8 +82,10 @@ def _image(url: str, entry: dict[str, object]) -> CatalogImage:
     if not is_whole(size) or not 0 <= size <= MAX_IMAGE_SIZE:
         raise ValueError("not a size in bytes")
     base = url.partition("?")[0].rstrip("/").removesuffix("/v1/images")
+    # Next to the list, wherever a proxy has both; not at any address that the list names.
+    served = "manifest.json" if entry.get("layout") == "prepared" else "bytes"
     return CatalogImage(
-        url=f"{base}/disks/{quote(image_id, safe='')}/bytes",
+        url=f"{base}/disks/{quote(image_id, safe='')}/{served}",
         name=_shown(entry.get("name") or image_id),
         description=_shown(entry.get("description") or ""),
         size=size,

@@ -1,4 +1,4 @@
-"""The image streaming service (extra `service`): raw images over HTTP, read by range.
+"""The image streaming service (extra `service`): raw and prepared images over HTTP.
 
 A program of its own, `aero-disk-service`; nothing imports it.
 
@@ -7,7 +7,7 @@ A program of its own, `aero-disk-service`; nothing imports it.
   ASGI.
 - `options`: the tables of the configuration, each checked by itself.
 - `http`: routes, ranges, preconditions, CORS, limits, logs and metrics.
-- `stores`: images in a folder or a bucket; `uploads`: new ones into a bucket.
+- `stores`: images in a folder or a bucket, raw and prepared; `uploads`: new ones into a bucket.
 - `access`: who may read: signed addresses, tokens, leases, certificates.
 - `servers`: granian and uvicorn, and what is built on uvicorn's protocol.
 - `probe`, `digest_command`: the commands that look at a server and make a digest list.

@@ -21,6 +21,7 @@ from .http.disk_bytes import DiskBytes
 from .http.exchange import Exchange, Handler
 from .http.metrics import Metrics
 from .http.operation import Operation
+from .http.prepared_files import PreparedFiles
 from .http.repeated_requests import Parts, RepeatedRequests
 from .http.response import CutShortError, HttpError
 from .http.routing import Resource, Routes
@@ -71,12 +72,15 @@ class Service:
         sidecars = SidecarFiles(store, log)
         bytes_per_s = configuration.limits.bytes_per_s
         disk_bytes = DiskBytes(store, sidecars, configuration.bytes, bytes_per_s)
-        catalog = Catalog(store, sidecars, configuration.bytes.max_range_bytes)
+        address = (configuration.server.public_url or "") + configuration.base_path
+        catalog = Catalog(store, sidecars, configuration.bytes.max_range_bytes, address)
+        prepared = PreparedFiles(store, configuration.bytes)
         self._unusable = UnusableImages(log)
         operation = Operation(store, metrics, configuration, self._unusable)
         routes = [
             Route("/disks/{id}/bytes", Resource(GET=disk_bytes.respond)),
             Route("/v1/images/{id}", Resource(GET=disk_bytes.respond)),
+            *prepared.routes,
             *catalog.routes,
             *sidecars.routes,
             *operation.routes,

@@ -21,6 +21,7 @@ from .relay.listed import ListedServer, Prefix
 from .stores.folder_store import FolderStore
 from .stores.image_store import ImageStore
 from .stores.manifest import MANIFEST
+from .stores.prepared_store import PreparedStore
 
 if TYPE_CHECKING:
     from .relay.upstream import Upstream
@@ -52,6 +53,7 @@ class Assembly:
             self.store, self._upload_routes = _with_uploads(configuration, log)
         else:
             self.store = open_store(configuration, log)
+        self.store = PreparedStore(self.store, configuration.store.prepared_cache_bytes)
 
     def service(self) -> Service:
         """The ASGI application."""

@@ -19,7 +19,6 @@ from .configuration import Configuration, ConfigurationError, load_configuration
 from .http.access_log import AccessLog
 from .http.log_writer import LogWriter
 from .servers.server import listen, listen_unix, serve
-from .stores.folder_store import FolderStore
 from .stores.manifest import is_image_id
 
 _UNUSABLE = 2
@@ -67,7 +66,7 @@ def _check(configuration: Configuration) -> int:
     """Opens what the service would open, except the network, and prints what it would run."""
     store = Assembly(configuration, AccessLog(sys.stderr)).store
     # Makes no request to a bucket.
-    unusable = store.unusable() if isinstance(store, FolderStore) else {}
+    unusable = store.unusable()
     store.close()
     for image_id, reason in unusable.items():
         print(f"aero-disk-service: manifest.json: {image_id}: {reason}", file=sys.stderr)

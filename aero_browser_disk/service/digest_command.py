@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from aero_browser_disk.errors import DiskError
+from aero_browser_disk.formats.local_file import open_file_disk
+from aero_browser_disk.formats.prepared.manifest import begins_manifest
 from aero_browser_disk.platform.whole_file import whole_file
 from aero_browser_disk.streaming.digest_list import DEFAULT_CHUNK_SIZE, digests_of, pin_of
 
@@ -25,7 +30,7 @@ _CHUNK_LENGTH = 1 << 20
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    command.add_argument("image", type=Path, metavar="IMAGE", help="the file")
+    command.add_argument("image", type=Path, metavar="IMAGE", help="the file, or the manifest")
     command.add_argument(
         "--key", type=Path, metavar="FILE", help="Ed25519 private key (PEM) that signs the list"
     )
@@ -39,15 +44,33 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def make_digest_list(image: Path, signer: Ed25519PrivateKey | None, chunk_size: int) -> str:
-    """Writes it next to the image and returns its pin; raises `OSError` and `ValueError`."""
+    """Writes it next to the image and returns its pin; raises `OSError` and `ValueError`.
+
+    The list of a prepared image, whose manifest is `image`, is of the disk that its chunks hold.
+    """
     with image.open("rb") as file:
-        digests = digests_of(iter(partial(file.read, _CHUNK_LENGTH), b""), chunk_size)
+        is_prepared = begins_manifest(file.read(_CHUNK_LENGTH))
+        file.seek(0)
+        content = _disk(image) if is_prepared else iter(partial(file.read, _CHUNK_LENGTH), b"")
+        try:
+            digests = digests_of(content, chunk_size)
+        except DiskError as error:
+            raise ValueError(str(error)) from error
     if signer is not None:
         digests = replace(digests, signature=signer.sign(digests.signed_bytes))
     encoded = digests.encode()
     with whole_file(image.with_name(image.name + DIGESTS_ENDING)) as file:
         file.write(encoded)
     return pin_of(encoded)
+
+
+def _disk(manifest: Path) -> Iterator[bytes]:
+    """The bytes of a prepared image's disk; raises `DiskError`."""
+    with asyncio.Runner() as runner:
+        disk = runner.run(open_file_disk(manifest))
+        for offset in range(0, disk.info.size, _CHUNK_LENGTH):
+            yield runner.run(disk.read(offset, min(_CHUNK_LENGTH, disk.info.size - offset)))
+        runner.run(disk.close())
 
 
 def run(options: argparse.Namespace) -> int:

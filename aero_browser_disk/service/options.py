@@ -92,8 +92,11 @@ class StoreOptions(Section):
     endpoint: str | None = None
     region: str | None = None
     anonymous: bool = False
-    # Whether every plain file of a folder without manifest.json is a public image.
+    # Whether every plain file of a folder without manifest.json is a public image, and every folder
+    # in it that is a prepared image.
     listing: bool = False
+    # Of unpacked chunks of prepared images.
+    prepared_cache_bytes: Annotated[int, Field(ge=0)] = 64 << 20
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

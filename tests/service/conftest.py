@@ -19,6 +19,7 @@ import pytest
 
 from lib.local_object_store import LocalObjectStore
 from lib.server_process import PATIENCE_S, SERVICE_PROGRAM, ServerProcess
+from support.prepared import prepared_files
 
 from .object_server import Bucket
 from .postgres import Postgres
@@ -135,10 +136,23 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., RunningService]:
     return start
 
 
+def put_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes a prepared image, its manifest last."""
+    for path, data in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+
+
 @pytest.fixture(scope="session")
 def disk() -> bytes:
-    """What is in `disk.img` of `service`."""
+    """What is in `disk.img` of `service`, and in the chunks of `packed.img`."""
     return DISK
+
+
+@pytest.fixture(scope="session", params=["disk.img", "packed.img"])
+def address(request: pytest.FixtureRequest) -> str:
+    """Where `service` has the bytes of the disk, raw and prepared."""
+    return f"/disks/{request.param}/bytes"
 
 
 # For tests of what HTTP promises: each server keeps it.
@@ -149,10 +163,14 @@ on_each_server = pytest.mark.parametrize("service", ["uvicorn", "granian"], indi
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningService]:
-    """One service for all tests that change nothing: a disk, an empty image and two huge ones."""
+    """One service for all tests that change nothing.
+
+    It has a disk, the same prepared, an empty image and two huge ones.
+    """
     images = tmp_path_factory.mktemp("images")
     (images / "disk.img").write_bytes(DISK)
     (images / "empty.img").touch()
+    put_files(images / "packed.img", prepared_files(DISK, 64 * 1024))
     for name, size in (("5GiB.img", 5 << 30), ("2TiB.img", 2 << 40)):
         with (images / name).open("wb") as file:
             file.truncate(size)

@@ -24,12 +24,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from aero_browser_disk.service.access.cloudfront import CdnAddress, CloudFront
+from support.prepared import prepared_files
+
+from .conftest import put_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from .conftest import RunningService
+
+    Ask = Callable[..., tuple[Any, list[str]]]
 
 RSA = generate_private_key(public_exponent=65537, key_size=2048)
 TOKENS = Ed25519PrivateKey.generate()
@@ -98,6 +103,19 @@ def test_signed_urls(cloudfront: CloudFront) -> None:
     assert not opens(url.replace("disk.img", "else.img"), 1_799_999_999)
 
 
+def test_a_folder(cloudfront: CloudFront) -> None:
+    """A prepared image is many files, whose addresses have the query of the manifest's."""
+    cookies = cloudfront.cookies("win 7/manifest.json", 1_800_000_000, "win 7")
+    policy = decode(cookies["CloudFront-Policy"])
+    signature = cookies["CloudFront-Signature"]
+    assert let_in(policy, signature, f"{CDN}/win%207/*", 1_799_999_999)
+    url = cloudfront.signed_url("win 7/manifest.json", 1_800_000_000, "win 7")
+    assert url.startswith(f"{CDN}/win%207/manifest.json?")
+    fields = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    assert decode(fields["Policy"]) == policy
+    assert let_in(policy, fields["Signature"], f"{CDN}/win%207/*", 1_799_999_999)
+
+
 def test_what_is_no_key(tmp_path: Path) -> None:
     pem = TOKENS.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "other.pem").write_bytes(pem)
@@ -108,9 +126,11 @@ def test_what_is_no_key(tmp_path: Path) -> None:
         assert "secret junk" not in str(refused.value)
 
 
-def test_a_viewer_gets_cookies_or_an_address(
+@pytest.fixture
+def viewer(
     tmp_path: Path, key_file: Path, serve: Callable[..., RunningService]
-) -> None:
+) -> tuple[RunningService, Ask]:
+    """A service, and what asks it for a lease of an image with a token for `images`."""
     public_key = TOKENS.public_key()
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "keys.pem").write_bytes(pem)
@@ -120,7 +140,11 @@ def test_a_viewer_gets_cookies_or_an_address(
     entries = [
         {"id": "mine", "file": "disk.img", "public": False},
         {"id": "all", "file": "disk.img", "public": True},
+        {"id": "packed", "file": "sub/m.json", "public": False, "layout": "prepared"},
+        {"id": "above", "file": "m.json", "public": False, "layout": "prepared"},
     ]
+    for folder in (images, images / "sub"):
+        put_files(folder, {"m.json": prepared_files(bytes(4096), 4096)["manifest.json"]})
     (images / "manifest.json").write_text(json.dumps({"images": entries}))
     settings = {
         "authorization.jwt.issuer": "https://issuer.example.com",
@@ -156,6 +180,11 @@ def test_a_viewer_gets_cookies_or_an_address(
         cookies = [value for name, value in response.getheaders() if name.lower() == "set-cookie"]
         return (response.status, answer), cookies
 
+    return service, ask
+
+
+def test_a_viewer_gets_cookies_or_an_address(viewer: tuple[RunningService, Ask]) -> None:
+    service, ask = viewer
     (status, lease), cookies = ask("mine")
     assert (status, lease["kind"], lease["url"]) == (200, "cookies", f"{CDN}/disk.img")
     jar = SimpleCookie()
@@ -184,3 +213,18 @@ def test_a_viewer_gets_cookies_or_an_address(
         assert answer[0] in (400, 403, 404)
         assert cookies == []
     assert service.ask("/v1/images/mine/cdn", method="POST", body=b"").status == 401
+
+
+def test_a_lease_of_a_prepared_image_is_for_its_folder(viewer: tuple[RunningService, Ask]) -> None:
+    _, ask = viewer
+    (status, lease), cookies = ask("packed", images="*")
+    assert (status, lease["url"]) == (200, f"{CDN}/sub/m.json")
+    jar = SimpleCookie()
+    for cookie in cookies:
+        jar.load(cookie)
+    assert {morsel["path"] for morsel in jar.values()} == {"/sub"}
+    policy = decode(jar["CloudFront-Policy"].value)
+    assert let_in(policy, jar["CloudFront-Signature"].value, f"{CDN}/sub/*", time.time())
+    # Nobody gets all of the bucket.
+    answer, cookies = ask("above", images="*")
+    assert (answer[0], answer[1]["error"]["code"], cookies) == (409, "no_folder", [])

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import on_each_server
+from support.prepared import prepared_files
+
+from .conftest import on_each_server, put_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,11 @@ EVERY_STATUS = [
     ("/nothing", {}, 404),
     ("/disks/disk.img/bytes", {"If-Match": '"other"'}, 412),
     ("/disks/disk.img/bytes", {"Range": "bytes=9999999-"}, 416),
+    ("/disks/packed.img/bytes", {"Range": "bytes=0-0"}, 206),
+    ("/disks/packed.img/manifest.json", {}, 200),
+    ("/disks/packed.img/manifest.json", {"If-None-Match": "*"}, 304),
+    ("/disks/disk.img/manifest.json", {}, 404),
+    ("/disks/packed.img/chunks/00/00", {}, 404),
     ("/v1/images", {}, 200),
     ("/v1/images", {"If-None-Match": "*"}, 304),
     ("/v1/images/disk.img/meta", {}, 200),
@@ -53,6 +60,7 @@ def test_every_page_may_read_public_images(
 @pytest.fixture
 def listed(tmp_path: Path, serve: Callable[..., RunningService]) -> RunningService:
     (tmp_path / "disk.img").write_bytes(bytes(512))
+    put_files(tmp_path / "packed.img", prepared_files(bytes(5000), 4096))
     options = ("--allow-origin", PAGE, "--allow-origin", "http://localhost:5173")
     return serve(tmp_path, *options, "--resource-policy", "cross-origin")
 

@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 pytestmark = on_each_server
 
-DISK = "/disks/disk.img/bytes"
 positions = st.integers(0, 700_000)
 
 
-def test_the_whole_image(service: RunningService, disk: bytes) -> None:
-    answer = service.ask(DISK)
+def test_the_whole_image(service: RunningService, address: str, disk: bytes) -> None:
+    answer = service.ask(address)
     assert answer.status == 200
     assert answer.body == disk
     assert answer.headers["accept-ranges"] == "bytes"
@@ -41,14 +40,14 @@ def test_the_other_address_of_the_same_bytes(service: RunningService, disk: byte
 @settings(deadline=None)
 @given(first=positions, extra=positions)
 def test_a_range_gets_what_slicing_gets(
-    service: RunningService, disk: bytes, first: int, extra: int
+    service: RunningService, address: str, disk: bytes, first: int, extra: int
 ) -> None:
     for value, expected in (
         (f"bytes={first}-{first + extra}", disk[first : first + extra + 1]),
         (f"bytes={first}-", disk[first:]),
         (f"bytes=-{extra}", disk[-extra:] if extra else b""),
     ):
-        answer = service.ask(DISK, {"Range": value})
+        answer = service.ask(address, {"Range": value})
         if not expected:
             assert answer.status == 416
             assert answer.headers["content-range"] == f"bytes */{len(disk)}"
@@ -64,8 +63,10 @@ def test_a_range_gets_what_slicing_gets(
 
 @settings(deadline=None)
 @given(value=st.text(alphabet="bytes=-0123456789, x", max_size=30))
-def test_no_range_header_gets_wrong_bytes(service: RunningService, disk: bytes, value: str) -> None:
-    answer = service.ask(DISK, {"Range": value})
+def test_no_range_header_gets_wrong_bytes(
+    service: RunningService, address: str, disk: bytes, value: str
+) -> None:
+    answer = service.ask(address, {"Range": value})
     if answer.status == 206:
         span, _, size = answer.headers["content-range"].removeprefix("bytes ").partition("/")
         first, last = map(int, span.split("-"))
@@ -80,27 +81,31 @@ def test_no_range_header_gets_wrong_bytes(service: RunningService, disk: bytes, 
     "value", ["sectors=0-1", "bytes=5-4", "bytes=a-b", "bytes", "bytes=", "bytes=-", "0-1"]
 )
 def test_a_range_that_makes_no_sense_is_ignored(
-    service: RunningService, disk: bytes, value: str
+    service: RunningService, address: str, disk: bytes, value: str
 ) -> None:
-    answer = service.ask(DISK, {"Range": value})
+    answer = service.ask(address, {"Range": value})
     assert (answer.status, answer.body) == (200, disk)
 
 
 @pytest.mark.parametrize("value", ["bytes=0-1,4-5", "bytes=0-,-1", "bytes=0-0, 2-2"])
-def test_several_ranges_are_refused(service: RunningService, disk: bytes, value: str) -> None:
-    answer = service.ask(DISK, {"Range": value})
+def test_several_ranges_are_refused(
+    service: RunningService, address: str, disk: bytes, value: str
+) -> None:
+    answer = service.ask(address, {"Range": value})
     assert answer.status == 416
     assert answer.headers["content-range"] == f"bytes */{len(disk)}"
     assert answer.json["error"]["code"] == "multiple_ranges"
 
 
-def test_two_range_headers_are_no_single_range(service: RunningService, disk: bytes) -> None:
-    answer = service.ask(DISK, [("Range", "bytes=0-1"), ("Range", "bytes=4-5")])
+def test_two_range_headers_are_no_single_range(
+    service: RunningService, address: str, disk: bytes
+) -> None:
+    answer = service.ask(address, [("Range", "bytes=0-1"), ("Range", "bytes=4-5")])
     assert (answer.status, answer.body) == (200, disk)
 
 
-def test_a_range_far_behind_the_end(service: RunningService, disk: bytes) -> None:
-    answer = service.ask(DISK, {"Range": f"bytes={'9' * 5000}-"})
+def test_a_range_far_behind_the_end(service: RunningService, address: str, disk: bytes) -> None:
+    answer = service.ask(address, {"Range": f"bytes={'9' * 5000}-"})
     assert answer.status == 416
     assert answer.headers["content-range"] == f"bytes */{len(disk)}"
     assert answer.json["error"]["code"] == "range_not_satisfiable"
@@ -110,9 +115,11 @@ def test_a_range_far_behind_the_end(service: RunningService, disk: bytes) -> Non
 @pytest.mark.parametrize(
     "value", [None, "bytes=5-9", "bytes=-3", "bytes=9999999-", "bytes=0-1,3-4"]
 )
-def test_head_equals_get_without_the_body(service: RunningService, value: str | None) -> None:
+def test_head_equals_get_without_the_body(
+    service: RunningService, address: str, value: str | None
+) -> None:
     headers = {} if value is None else {"Range": value}
-    got, head = service.ask(DISK, headers), service.ask(DISK, headers, method="HEAD")
+    got, head = service.ask(address, headers), service.ask(address, headers, method="HEAD")
     assert head.body == b""
     assert head.status == got.status
     differs = {"date": "", "x-request-id": ""}
@@ -142,10 +149,10 @@ def test_an_empty_image(service: RunningService) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_it_only_reads(service: RunningService, method: str) -> None:
-    answer = service.ask(DISK, method=method, body=b"x" * 200_000)
+def test_it_only_reads(service: RunningService, address: str, method: str) -> None:
+    answer = service.ask(address, method=method, body=b"x" * 200_000)
     assert answer.status == 405
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert answer.json["error"]["code"] == "method_not_allowed"
     # The connection goes on with the next request.
-    assert service.ask(DISK, {"Range": "bytes=0-0"}).status == 206
+    assert service.ask(address, {"Range": "bytes=0-0"}).status == 206

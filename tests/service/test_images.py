@@ -206,7 +206,7 @@ def test_a_manifest(folder: Path, serve: Callable[..., RunningService]) -> None:
     write_manifest(folder, FULL, {"id": "mine", "file": "b.img", "public": False})
     service = serve(folder)
     expected = {name: value for name, value in FULL.items() if name != "file"}
-    expected["max_range_bytes"] = 8 << 20
+    expected |= {"max_range_bytes": 8 << 20, "layout": "raw"}
     assert service.ask("/v1/images").json == {"images": [expected | {"size_bytes": 2048}]}
     assert service.ask("/v1/images/win7/meta").json == expected | {"size_bytes": 2048}
     answer = service.ask("/disks/win7/bytes")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import RunningService
+from support.prepared import prepared_files
+
+from .conftest import RunningService, put_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,9 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServi
     entries = [
         {"id": "disk.img", "file": "disk.img", "public": True, "description": "One."},
         {"id": "mine", "file": "disk.img", "public": False, "recommended_chunk_size_bytes": 512},
+        {"id": "packed", "file": "a/manifest.json", "public": True, "layout": "prepared"},
     ]
+    put_files(folder / "a", prepared_files(bytes(5000), 4096))
     (folder / "manifest.json").write_text(json.dumps({"images": entries}))
     file = folder / "service.toml"
     file.write_text(

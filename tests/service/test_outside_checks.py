@@ -19,6 +19,9 @@ import pytest
 from aero_browser_disk.service.probe import probe
 from deploy.verify_streaming import verify
 from lib.nginx_server import Nginx, find_nginx
+from support.prepared import prepared_files
+
+from .conftest import put_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +42,13 @@ def images(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "disk.img").write_bytes(IMAGE)
     (folder / "small.img").write_bytes(IMAGE[:100_000])
-    entries = [
+    entries: list[dict[str, object]] = [
         {"id": name, "file": name, "public": True, "last_modified": "2026-01-10T00:00:00Z"}
         for name in ("disk.img", "small.img")
     ]
+    put_files(folder / "packed", prepared_files(IMAGE, 256 * 1024))
+    packed = {"id": "packed", "file": "packed/manifest.json", "layout": "prepared"}
+    entries.append({**entries[0], **packed})
     (folder / "manifest.json").write_text(json.dumps({"images": entries}))
     return folder
 
@@ -67,7 +73,10 @@ def redbot_finds(url: str) -> list[str]:
 @pytest.mark.parametrize("server", ["uvicorn", "granian"])
 @pytest.mark.parametrize(
     "path",
-    ["/disks/small.img/bytes", "/v1/images/small.img", "/v1/images", "/v1/images/small.img/meta"],
+    [
+        *("/disks/small.img/bytes", "/v1/images/small.img", "/v1/images"),
+        *("/v1/images/small.img/meta", "/disks/packed/manifest.json"),
+    ],
 )
 def test_redbot_finds_nothing(
     images: Path, serve: Callable[..., RunningService], path: str, server: str
@@ -88,11 +97,12 @@ def compare(image: Path, url: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+@pytest.mark.parametrize("image", ["disk.img", "packed"])
 def test_qemu_finds_the_image_identical(
-    images: Path, serve: Callable[..., RunningService], tmp_path: Path
+    images: Path, serve: Callable[..., RunningService], tmp_path: Path, image: str
 ) -> None:
     service = serve(images)
-    url = f"http://{service.host}:{service.port}/disks/disk.img/bytes"
+    url = f"http://{service.host}:{service.port}/disks/{image}/bytes"
     done = compare(images / "disk.img", url)
     assert (done.returncode, done.stdout.strip()) == (0, "Images are identical."), done.stderr
     changed = bytearray(IMAGE)
@@ -168,10 +178,14 @@ def test_the_relay_of_a_server_without_cors(
         assert redbot_finds(url) == []
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "granian"])
-def test_the_verify_script(images: Path, serve: Callable[..., RunningService], server: str) -> None:
+@pytest.mark.parametrize(
+    ("server", "image"), [("uvicorn", "disk.img"), ("granian", "disk.img"), ("uvicorn", "packed")]
+)
+def test_the_verify_script(
+    images: Path, serve: Callable[..., RunningService], server: str, image: str
+) -> None:
     service = serve(images, "--allow-origin", PAGE, "--server", server)
-    url = f"http://{service.host}:{service.port}/disks/disk.img/bytes"
+    url = f"http://{service.host}:{service.port}/disks/{image}/bytes"
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(SCRIPTS / "deploy" / "verify_streaming.py"), *arguments]

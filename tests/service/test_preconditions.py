@@ -15,7 +15,6 @@ from .conftest import on_each_server
 if TYPE_CHECKING:
     from .conftest import RunningService
 
-DISK = "/disks/disk.img/bytes"
 
 # E: the ETag, W: the same as a weak one, D: the date, <: the second before, >: the second after.
 TABLE = [
@@ -70,9 +69,14 @@ TABLE = [
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize(("conditions", "status"), TABLE, ids=str)
 def test_the_table(
-    service: RunningService, disk: bytes, method: str, conditions: dict[str, str], status: int
+    service: RunningService,
+    address: str,
+    disk: bytes,
+    method: str,
+    conditions: dict[str, str],
+    status: int,
 ) -> None:
-    now = service.ask(DISK, method="HEAD").headers
+    now = service.ask(address, method="HEAD").headers
     etag, date = now["etag"], now["last-modified"]
     modified_s = parse_http_date(date)
     assert modified_s is not None
@@ -87,7 +91,7 @@ def test_the_table(
         or (value if value.startswith("bytes") else value.replace("E", etag))
         for name, value in conditions.items()
     }
-    answer = service.ask(DISK, headers, method=method)
+    answer = service.ask(address, headers, method=method)
     assert answer.status == status
     # Whatever the answer, it tells which version it is about.
     assert (answer.headers["etag"], answer.headers["last-modified"]) == (etag, date)
@@ -146,9 +150,9 @@ def status_due(given: dict[str, Any]) -> int:
 
 @examples(conditions, strategies.sampled_from(["GET", "HEAD"]))
 def test_every_combination_comes_to_what_the_standard_says(
-    service: RunningService, disk: bytes, given: dict[str, Any], method: str
+    service: RunningService, address: str, disk: bytes, given: dict[str, Any], method: str
 ) -> None:
-    now = service.ask(DISK, method="HEAD").headers
+    now = service.ask(address, method="HEAD").headers
     modified_s = parse_http_date(now["last-modified"])
     assert modified_s is not None
 
@@ -159,7 +163,7 @@ def test_every_combination_comes_to_what_the_standard_says(
             return value[0].replace("{etag}", now["etag"])
         return "no date" if value is None else format_http_date(modified_s + value)
 
-    answer = service.ask(DISK, {k: text(v) for k, v in given.items()}, method=method)
+    answer = service.ask(address, {k: text(v) for k, v in given.items()}, method=method)
     assert answer.status == status_due(given), given
     if method == "GET" and answer.status in (200, 206):
         assert answer.body == (disk if answer.status == 200 else disk[3:10])

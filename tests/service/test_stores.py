@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,12 +16,17 @@ from aero_browser_disk.service.stores.bucket import BucketAddress, open_bucket
 from aero_browser_disk.service.stores.folder_store import FolderStore
 from aero_browser_disk.service.stores.image_store import StoreError
 from aero_browser_disk.service.stores.object_store import ObjectStore
+from aero_browser_disk.service.stores.prepared_store import PreparedStore
 from support.image_store_suite import OLD, ImageStoreSuite
+from support.prepared import prepared_files
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from .object_server import Bucket
+
+T = TypeVar("T")
 
 
 class Breaking:
@@ -90,7 +96,7 @@ class TestFolderStore(ImageStoreSuite):
 
     async def test_it_is_not_ready_without_its_folder(self) -> None:
         store = await self._store()
-        self.folder.rename(self.folder.with_name("elsewhere"))
+        self.folder.rename(self.folder.with_name(f"{self.folder.name}-elsewhere"))
         with pytest.raises(StoreError, match="No such file"):
             await store.ready()
         self.folder.mkdir()
@@ -228,6 +234,46 @@ class TestObjectStore(ImageStoreSuite):
         parts = await asyncio.gather(*(read(start) for start in range(0, 300_000, 3000)))
         assert b"".join(parts) == OLD[:300_000]
         store.close()
+
+
+class _Prepared(ImageStoreSuite):
+    """Puts each image as a prepared one, in a folder of its name."""
+
+    async def make(self) -> PreparedStore:
+        return PreparedStore(await super().make(), cache_bytes=300_000)  # type: ignore[safe-super]
+
+    async def put(self, name: str, data: bytes) -> None:
+        if name == "manifest.json":
+            images = json.loads(data)["images"]
+            for image in images:
+                if image["id"] != "empty":  # a disk has a byte at least
+                    image |= {"layout": "prepared", "file": f"{image['file']}/manifest.json"}
+            await super().put(name, json.dumps({"images": images}).encode())
+        elif name.endswith(".img") and data:
+            # In this order: a manifest is put last.
+            for path, stored in prepared_files(data, 32 * 1024).items():
+                await super().put(f"{name}/{path}", stored)
+        else:
+            await super().put(name.replace(".img.", ".img/manifest.json."), data)
+
+    async def remove(self, name: str) -> None:
+        await super().remove(f"{name}/manifest.json" if name.endswith(".img") else name)
+
+
+class TestPreparedInFolder(_Prepared, TestFolderStore):
+    pass
+
+
+class TestPreparedInBucket(_Prepared, TestObjectStore):
+    # About the requests of the bucket's store, which has its own tests.
+    test_what_is_remembered_is_asked_again_in_time = None
+    test_connections_are_used_again = None
+    test_a_body_that_breaks_off_is_asked_for_again = None
+    test_a_body_that_always_breaks_off_is_given_up = None
+
+    async def _eventually(self, read: Callable[[], Awaitable[T]]) -> T:
+        self.now += 2.5  # for as long the old version is served, whole
+        return await read()
 
 
 @pytest.mark.parametrize(

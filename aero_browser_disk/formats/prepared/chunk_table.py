@@ -85,12 +85,18 @@ def _entry(fields: tuple[bytes, int, int, bytes], level: int, chunk_size: int) -
 
 
 class ChunkTable:
-    """Reads the table of a manifest. Pages are loaded when needed; recent ones are cached."""
+    """Reads the table of a manifest. Pages are loaded when needed.
 
-    def __init__(self, manifest: Manifest, load: LoadPage) -> None:
+    The `pages_cached` most recent ones are cached.
+    """
+
+    def __init__(
+        self, manifest: Manifest, load: LoadPage, *, pages_cached: int = _PAGES_CACHED
+    ) -> None:
         self.page_entries = manifest.page_entries
         self.manifest = manifest
         self._load = load
+        self._pages_cached = pages_cached
         self._depth = depth_of(manifest.chunk_count, manifest.page_entries)
         self._pages: OrderedDict[tuple[int, int], list[Entry]] = OrderedDict()
 
@@ -133,7 +139,7 @@ class ChunkTable:
         if level == 0:
             self._check_lengths(first, page)
         self._pages[level, number] = page
-        while len(self._pages) > _PAGES_CACHED:
+        while len(self._pages) > self._pages_cached:
             self._pages.popitem(last=False)
         return page
 

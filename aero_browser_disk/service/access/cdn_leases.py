@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from ..http.api import OF_BODY, OF_IMAGE, Document, Endpoint, moment, read_body, respond
 from ..http.exchange import Exchange
-from ..http.response import PRIVATE
+from ..http.response import PRIVATE, HttpError
 from ..http.routing import Resource
 from ..stores.image_store import ImageStore
 from .cloudfront import CloudFront
@@ -49,7 +49,8 @@ class CdnLeases:
         self._cloudfront = cloudfront
         self._lifetime_s = lifetime_s
         self._domain = domain
-        endpoint = Endpoint(self.lease, "leaseFromCdn", CdnLease, OF_IMAGE | OF_BODY, CdnRequest)
+        refusals = OF_IMAGE | OF_BODY | {409: "The image has no folder of its own."}
+        endpoint = Endpoint(self.lease, "leaseFromCdn", CdnLease, refusals, CdnRequest)
         self.routes = [Route("/v1/images/{id}/cdn", Resource(POST=endpoint))]
 
     async def lease(self, exchange: Exchange) -> Response:
@@ -59,14 +60,21 @@ class CdnLeases:
         async with self._store.open(image_id, may_read=exchange.may("lease")) as opened:
             entry = opened.image.entry
         url = self._cloudfront.address.of(entry.file)
+        folder, path = None, urlsplit(url).path
+        if entry.layout == "prepared":
+            folder, path = str(entry.folder), path.rpartition("/")[0]
+            if folder == "." and not entry.public:
+                # The lease would be valid for every image of the bucket.
+                message = "A private prepared image needs a folder of its own."
+                raise HttpError(409, "no_folder", message)
         if entry.public:
             return respond(CdnLease(url=url, kind="public", expires_at=None), PRIVATE)
         expires_at = int(time.time()) + self._lifetime_s
         cookies = {}
         if asked.kind == "url":
-            url = self._cloudfront.signed_url(entry.file, expires_at)
+            url = self._cloudfront.signed_url(entry.file, expires_at, folder)
         else:
-            cookies = self._cloudfront.cookies(entry.file, expires_at)
+            cookies = self._cloudfront.cookies(entry.file, expires_at, folder)
         lease = CdnLease(url=url, kind=asked.kind, expires_at=moment(expires_at))
         response = respond(lease, PRIVATE)
         for name, value in cookies.items():
@@ -75,7 +83,7 @@ class CdnLeases:
                 name,
                 value,
                 self._lifetime_s,
-                path=urlsplit(url).path,
+                path=path,
                 domain=self._domain,
                 secure=True,
                 httponly=True,

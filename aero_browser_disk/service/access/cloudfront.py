@@ -43,21 +43,35 @@ class CloudFront:
         self._sign = _signer(key_file)
         self._signer = CloudFrontSigner(address.key_pair_id, self._sign)
 
-    def signed_url(self, key: str, expires_at_s: int) -> str:
-        """A URL of that key alone, valid until `expires_at_s` (seconds since the epoch)."""
+    def signed_url(self, key: str, expires_at_s: int, folder: str | None = None) -> str:
+        """A URL of that key, valid until `expires_at_s` (seconds since the epoch).
+
+        Its query is valid for that key alone, or for all keys in `folder`.
+        """
         until = datetime.fromtimestamp(expires_at_s, UTC)
-        url: str = self._signer.generate_presigned_url(self.address.of(key), date_less_than=until)
+        address = self.address.of(key)
+        url: str
+        if folder is None:
+            url = self._signer.generate_presigned_url(address, date_less_than=until)
+        else:
+            policy = self._signer.build_policy(self._all_in(folder), until)
+            url = self._signer.generate_presigned_url(address, policy=policy)
         return url
 
-    def cookies(self, key: str, expires_at_s: int) -> dict[str, str]:
-        """The three cookies that allow reading that key alone."""
+    def cookies(self, key: str, expires_at_s: int, folder: str | None = None) -> dict[str, str]:
+        """The three cookies that allow reading that key alone, or all keys in `folder`."""
         until = datetime.fromtimestamp(expires_at_s, UTC)
-        policy = self._signer.build_policy(self.address.of(key), until).encode()
+        resource = self.address.of(key) if folder is None else self._all_in(folder)
+        policy = self._signer.build_policy(resource, until).encode()
         return {
             "CloudFront-Policy": _encode(policy),
             "CloudFront-Signature": _encode(self._sign(policy)),
             "CloudFront-Key-Pair-Id": self.address.key_pair_id,
         }
+
+    def _all_in(self, folder: str) -> str:
+        # CloudFront's wildcards in the folder's own name are percent-encoded.
+        return f"{self.address.of(folder)}/*"
 
 
 def _encode(data: bytes) -> str:

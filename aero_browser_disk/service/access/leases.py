@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..http.api import OF_IMAGE, Document, Endpoint, moment, respond
+from ..http.api import OF_IMAGE, Document, Endpoint, absent, moment, respond
 from ..http.exchange import Exchange
 from ..http.response import PRIVATE, HttpError
 from ..http.routing import Resource
@@ -23,6 +24,9 @@ class Lease(Document):
     """A signed URL, or the plain one of a public image."""
 
     url: Annotated[str, Field(description="Relative to this address, or absolute.")]
+    manifest_url: Annotated[
+        str | SkipJsonSchema[None], Field(description="Of a prepared image, as url.")
+    ] = absent()
     expires_at: datetime | None
     expires_in_s: int | None
 
@@ -44,18 +48,30 @@ class Leases:
         async with self._store.open(image_id, may_read=exchange.may("bytes")) as opened:
             entry = opened.image.entry
         allowed = exchange.auth.allows("lease", entry)
-        return self.respond(exchange, entry, f"/disks/{image_id}/bytes", allowed=allowed)
+        manifest = f"/disks/{image_id}/manifest.json" if entry.layout == "prepared" else None
+        path = f"/disks/{image_id}/bytes"
+        return self.respond(exchange, entry, path, manifest, allowed=allowed)
 
     def respond(
-        self, exchange: Exchange, entry: ManifestEntry, path: str, *, allowed: bool
+        self,
+        exchange: Exchange,
+        entry: ManifestEntry,
+        path: str,
+        manifest: str | None = None,
+        *,
+        allowed: bool,
     ) -> Response:
         """A response with a lease of what is served at `path`, which the client may read.
+
+        `manifest` is the path of its manifest, for which the lease is valid too.
 
         Raises the 403 if a private image's credentials do not allow it.
         """
         url = f"{self._address}{path}"
+        manifest_url = None if manifest is None else f"{self._address}{manifest}"
         if entry.public:
-            return respond(Lease(url=url, expires_at=None, expires_in_s=None), PRIVATE)
+            free = Lease(url=url, manifest_url=manifest_url, expires_at=None, expires_in_s=None)
+            return respond(free, PRIVATE)
         if not allowed:
             # Otherwise a lease could renew itself forever.
             raise HttpError(403, "no_lease", "A signed URL gets no lease: send other credentials.")
@@ -65,6 +81,9 @@ class Leases:
         owner = short_digest(entry.owner or "")
         query, expires_at = self._urls.sign(entry.id, self._lifetime_s, "read", bearer, owner)
         lease = Lease(
-            url=f"{url}?{query}", expires_at=moment(expires_at), expires_in_s=self._lifetime_s
+            url=f"{url}?{query}",
+            manifest_url=None if manifest_url is None else f"{manifest_url}?{query}",
+            expires_at=moment(expires_at),
+            expires_in_s=self._lifetime_s,
         )
         return respond(lease, PRIVATE)

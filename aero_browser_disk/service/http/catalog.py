@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..stores.image_store import Image, ImageStore
+from ..stores.manifest import Layout
 from .api import (
     IMAGE_ID,
     OF_CACHED,
@@ -28,6 +29,20 @@ from .sidecar_files import BootProfileFacts, DigestsFacts, SidecarFiles
 _ChunkSize = Annotated[int, Field(multiple_of=512)]
 
 
+class PreparedFacts(Document):
+    """What the metadata says of a prepared image."""
+
+    manifest_url: Annotated[str, Field(description="Relative to this address, or absolute.")]
+    sector_size_bytes: int
+    chunk_size_bytes: int
+    compression: str
+    stored_bytes: Annotated[
+        int | SkipJsonSchema[None], Field(description="Bytes of its chunks.")
+    ] = absent()
+    boot_bundle: bool
+    signed: bool
+
+
 class ImageDocument(Document):
     """An image in the list."""
 
@@ -38,11 +53,13 @@ class ImageDocument(Document):
     last_modified: datetime
     content_type: str
     public: bool
+    layout: Annotated[Layout, Field(description="A prepared image has a manifest.")]
     max_range_bytes: Annotated[
         int, Field(description="Max. bytes of one range; a longer one is a 413.")
     ]
     description: str | SkipJsonSchema[None] = absent()
     recommended_chunk_size_bytes: _ChunkSize | SkipJsonSchema[None] = absent()
+    prepared: PreparedFacts | SkipJsonSchema[None] = absent()
 
 
 class DescribedImage(ImageDocument):
@@ -59,9 +76,12 @@ class ImageList(Document):
 
 
 class Catalog:
-    """Serves the metadata of the images in `store`."""
+    """Serves the metadata of the images in `store`; `address` is what URLs begin with."""
 
-    def __init__(self, store: ImageStore, sidecars: SidecarFiles, max_range_bytes: int) -> None:
+    def __init__(
+        self, store: ImageStore, sidecars: SidecarFiles, max_range_bytes: int, address: str
+    ) -> None:
+        self._address = address
         self._store = store
         self._sidecars = sidecars
         self._max_range_bytes = max_range_bytes
@@ -98,7 +118,23 @@ class Catalog:
             "last_modified": moment(image.last_modified_s),
             "content_type": entry.content_type,
             "public": entry.public,
+            "layout": entry.layout,
             "max_range_bytes": self._max_range_bytes,
             "description": entry.description,
             "recommended_chunk_size_bytes": entry.recommended_chunk_size_bytes,
+            "prepared": self._prepared(image),
         }
+
+    def _prepared(self, image: Image) -> PreparedFacts | None:
+        if image.prepared is None:
+            return None
+        manifest = image.prepared.manifest
+        return PreparedFacts(
+            manifest_url=f"{self._address}/disks/{image.entry.id}/manifest.json",
+            sector_size_bytes=manifest.sector_size,
+            chunk_size_bytes=manifest.chunk_size,
+            compression=manifest.compression,
+            stored_bytes=manifest.stored_bytes or None,
+            boot_bundle=manifest.boot is not None,
+            signed=manifest.signature is not None,
+        )

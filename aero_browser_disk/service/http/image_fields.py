@@ -14,7 +14,9 @@ from .direct_response import HeaderBlock
 from .response import ENCODED_PRIVATE, Fields, HttpError, encoded
 
 # A year: as long as RFC 9111 lets any cache believe it.
-_FOR_EVER_S: Final = 31_536_000
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+# Of files that are named by their content.
+FOR_EVER: Final = {"Cache-Control": f"{_FOR_EVER}, no-transform"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,14 @@ def range_too_long(options: BytesOptions, fields: Fields) -> HttpError:
 
 def _cached(image: Image, options: BytesOptions) -> str:
     """Who may cache its bytes, and for how long."""
-    versioned = options.versioned_ids
     if not image.entry.public:
         return "private, no-store"
-    if versioned is not None and versioned.fullmatch(image.entry.id):
-        return f"public, max-age={_FOR_EVER_S}, immutable"
+    if is_versioned(image, options):
+        return _FOR_EVER
     return f"public, max-age={options.max_age_s}"
+
+
+def is_versioned(image: Image, options: BytesOptions) -> bool:
+    """Whether its id names one version for ever."""
+    versioned = options.versioned_ids
+    return versioned is not None and versioned.fullmatch(image.entry.id) is not None

@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from aero_browser_disk.formats.prepared.manifest import MAX_MANIFEST
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .image_file import FileVersion, ImageFile
@@ -33,6 +34,7 @@ from .image_store import (
     opened_entry,
 )
 from .manifest import MANIFEST, ManifestEntry, ManifestError, is_image_id, parse_manifest
+from .prepared_image import decoded_manifest
 
 # Concurrent reads that wait for a device. One stuck device must not block images on others.
 _DEVICE_THREADS: Final = 32
@@ -46,6 +48,8 @@ _SETTLING_TRIES: Final = 5
 
 class FolderStore:
     """The images of `root`: those that its `manifest.json` names, else every plain file in it.
+
+    Without it, each folder in `root` with the manifest of a prepared image is one too.
 
     With `nginx_validators` an image's ETag is the one that nginx gives the file, whatever the
     manifest says, so that nginx can send it. A manifest that changes is read again; while it is
@@ -126,7 +130,7 @@ class FolderStore:
     def _images(self, may_read: MayRead | None) -> list[Image]:
         if self._manifest is None:
             names = sorted(path.name for path in self._root.iterdir())
-            entries = [_plain_entry(name) for name in names if _is_plain_id(name)]
+            entries = [self._plain_entry(name) for name in names if _is_plain_id(name)]
         else:
             entries = list(self._manifest.values())
         images = []
@@ -156,9 +160,24 @@ class FolderStore:
             try:
                 self._path_inside(entry.file)
                 self._version(entry)
+                if entry.layout == "prepared":
+                    self._check_prepared(entry)
             except ImageNotFoundError as error:
                 found[entry.id] = str(error)
         return found
+
+    def _check_prepared(self, entry: ManifestEntry) -> None:
+        """Raises `ImageNotFoundError` for an invalid manifest, or one without its table."""
+        descriptor = self._open_inside(self._path_inside(entry.file))
+        try:
+            manifest = decoded_manifest(os.pread(descriptor, MAX_MANIFEST + 1, 0))
+        finally:
+            os.close(descriptor)
+        table = replace(entry, file=str(entry.folder / manifest.table.path))
+        with _missing_is_no_image():
+            length = self._status(table).st_size
+        if length != manifest.table.length:
+            raise ImageNotFoundError(f"{table.file} has {length} bytes")
 
     def _check_folder(self) -> None:
         try:
@@ -218,10 +237,18 @@ class FolderStore:
             return entry
         if not _is_plain_id(image_id):
             raise ImageNotFoundError
-        return _plain_entry(image_id)
+        return self._plain_entry(image_id)
+
+    def _plain_entry(self, name: str) -> ManifestEntry:
+        """The image of a file, or of a folder with the manifest of a prepared image."""
+        try:
+            is_folder = stat.S_ISDIR(os.stat(name, dir_fd=self._root_descriptor).st_mode)
+        except OSError:
+            is_folder = False  # opening it says what is wrong
+        return _plain_entry(name, is_folder=is_folder)
 
     def _describe(self, entry: ManifestEntry, version: FileVersion) -> Image:
-        if self._nginx_validators:
+        if self._nginx_validators and entry.layout == "raw":
             etag = EntityTag(f"{version.mtime_ns // 1_000_000_000:x}-{version.size:x}")
             entry = replace(entry, etag=etag, last_modified_s=None)
         modified_s = version.mtime_ns // 1_000_000_000
@@ -359,5 +386,8 @@ def _is_plain_id(name: str) -> bool:
 
 
 @lru_cache(_KEPT_OPEN)
-def _plain_entry(name: str) -> ManifestEntry:
+def _plain_entry(name: str, *, is_folder: bool) -> ManifestEntry:
+    if is_folder:
+        file = f"{name}/{MANIFEST}"
+        return ManifestEntry(id=name, file=file, name=name, public=True, layout="prepared")
     return ManifestEntry(id=name, file=name, name=name, public=True)

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .manifest import ManifestEntry
@@ -64,30 +65,61 @@ class StoreError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedManifest:
+    """The manifest of a prepared image, and its document as stored."""
+
+    manifest: Manifest
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """What is known of an image at one version. `last_modified_s` is in seconds since the epoch."""
+    """What is known of an image at one version. `last_modified_s` is in seconds since the epoch.
+
+    Size and validator of a prepared image are those of the disk that its chunks hold.
+    """
 
     entry: ManifestEntry
     size: int
     etag: EntityTag
     last_modified_s: int
+    prepared: PreparedManifest | None = None
 
 
-def described(entry: ManifestEntry, size: int, etag: EntityTag, modified_s: int) -> Image:
-    """The image as its file is; the manifest's own validators go before those of the file."""
-    if entry.last_modified_s is not None:
-        modified_s = entry.last_modified_s
+def described(
+    entry: ManifestEntry,
+    size: int,
+    etag: EntityTag,
+    modified_s: int,
+    prepared: PreparedManifest | None = None,
+) -> Image:
+    """The image as its file is; the manifest's own validators go before those of the file.
+
+    They are about the disk of a prepared image, not about the file of its manifest.
+    """
+    if entry.layout == "raw" or prepared is not None:
+        etag = entry.etag or etag
+        if entry.last_modified_s is not None:
+            modified_s = entry.last_modified_s
     # Never later than the response (RFC 9110 §8.8.2.1).
-    return Image(entry, size, entry.etag or etag, min(modified_s, int(time.time())))
+    return Image(entry, size, etag, min(modified_s, int(time.time())), prepared)
 
 
 def opened_entry(entry: ManifestEntry, sidecar: str, may_read: MayRead | None) -> ManifestEntry:
-    """The entry of what `ImageStore.open` opens; raises `PrivateImageError`."""
+    """The entry of what `ImageStore.open` opens.
+
+    Raises `PrivateImageError`, and `ImageNotFoundError` for a path beside a raw image.
+    """
     if not is_readable(entry, may_read):
         raise PrivateImageError
     if not sidecar:
         return entry
-    return replace(entry, file=entry.file + sidecar, etag=None, last_modified_s=None)
+    file = entry.file + sidecar
+    if sidecar.startswith("/"):
+        if entry.layout != "prepared":
+            raise ImageNotFoundError("it is not a prepared image")
+        file = str(entry.folder / sidecar[1:])
+    return replace(entry, file=file, layout="raw", etag=None, last_modified_s=None)
 
 
 def is_readable(entry: ManifestEntry, may_read: MayRead | None) -> bool:
@@ -156,10 +188,11 @@ class ImageStore(Protocol):
         """The current version of the image, readable until the block ends.
 
         With `sidecar`, an ending that starts with a dot, opens the image's sidecar file with that
-        ending instead. A private image needs `may_read`. Raises `ImageNotFoundError`,
-        also when there is no such file, `PrivateImageError`, `OSError`, and `VersionChangedError`
-        when it is written constantly. A version that the store cached may be gone at the first
-        chunk; the store then forgets it, and opening again finds the new one.
+        ending instead; with a path that starts with a slash, that file in the folder of a prepared
+        image. A private image needs `may_read`. Raises `ImageNotFoundError`, also when there is no
+        such file, `PrivateImageError`, `OSError`, and `VersionChangedError` when it is written
+        constantly. A version that the store cached may be gone at the first chunk; the store then
+        forgets it, and opening again finds the new one.
         """
 
     async def images(self, *, may_read: MayRead | None = None) -> list[Image]:
@@ -176,6 +209,9 @@ class ImageStore(Protocol):
 
         Raises `OSError` with the reason if no image can be read now.
         """
+
+    def unusable(self) -> Mapping[str, str]:
+        """What `ready` returns, as far as it is known without the network."""
 
     def close(self) -> None:
         """Frees all resources, once nobody reads any more. Idempotent."""

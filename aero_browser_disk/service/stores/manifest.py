@@ -1,4 +1,7 @@
-"""`manifest.json`: which files of a folder are images, under which ids, and their metadata."""
+"""`manifest.json`: which files of a folder are images, under which ids, and their metadata.
+
+This is the service's list of images. A prepared image has a manifest of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
+from aero_browser_disk.formats.prepared.manifest import FORMAT as PREPARED_FORMAT
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -21,6 +25,8 @@ _RFC_3339: Final = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 MANIFEST: Final = "manifest.json"
+# How an image is stored: as it is, or as a prepared image, whose manifest is then `file`.
+Layout = Literal["raw", "prepared"]
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
 
 
@@ -39,7 +45,8 @@ class ManifestEntry:
 
     `etag` and `last_modified_s` (seconds since the epoch), when there, stand in for what the file
     system says: the operator guarantees that the bytes are the same. `owner` is the client that
-    uploaded it; None for the operator's images, the only ones in a manifest.
+    uploaded it; None for the operator's images, the only ones in a manifest. `file` of a prepared
+    image is its manifest, and the validators are those of its disk.
     """
 
     id: str
@@ -51,7 +58,13 @@ class ManifestEntry:
     last_modified_s: int | None = None
     recommended_chunk_size_bytes: int | None = None
     content_type: str = DEFAULT_CONTENT_TYPE
+    layout: Layout = "raw"
     owner: str | None = None
+
+    @property
+    def folder(self) -> PurePosixPath:
+        """The folder of its file, relative to the images."""
+        return PurePosixPath(self.file).parent
 
 
 def parse_manifest(text: str | bytes) -> dict[str, ManifestEntry]:
@@ -60,6 +73,10 @@ def parse_manifest(text: str | bytes) -> dict[str, ManifestEntry]:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"manifest.json is not JSON: {error}") from None
+    if isinstance(document, dict) and document.get("format") == PREPARED_FORMAT:
+        raise ManifestError(
+            "manifest.json is that of a prepared image: serve the folder above it instead"
+        )
     images = document.get("images") if isinstance(document, dict) else None
     if not isinstance(images, list):
         raise ManifestError('manifest.json: "images" must be a list')
@@ -149,6 +166,12 @@ def _content_type(value: object) -> str:
     return value
 
 
+def _layout(value: object) -> object:
+    if value not in get_args(Layout):
+        raise ValueError('"raw" or "prepared"')
+    return value
+
+
 _FIELDS: Final[dict[str, Callable[[object], object]]] = {
     "id": _id,
     "file": _file,
@@ -159,4 +182,5 @@ _FIELDS: Final[dict[str, Callable[[object], object]]] = {
     "last_modified": _timestamp,
     "recommended_chunk_size_bytes": _length,
     "content_type": _content_type,
+    "layout": _layout,
 }

@@ -168,7 +168,12 @@ class ObjectStore:
         except ImageNotFoundError:
             raise StoreError("the bucket is not there, or has no manifest.json") from None
         await self._reread_manifest(_MANIFEST_LIFE_S)
-        missing = self._missing & self._known_manifest().keys()
+        self._known_manifest()
+        return self.unusable()
+
+    def unusable(self) -> Mapping[str, str]:
+        """As `ImageStore.unusable`."""
+        missing = self._missing & (self._manifest or {}).keys()
         return dict.fromkeys(missing, "there is no such object")
 
     async def _ask(self) -> None:

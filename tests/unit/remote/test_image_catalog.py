@@ -109,3 +109,9 @@ def test_a_size_beyond_reason_is_refused(size: object) -> None:
 def test_a_list_of_endless_depth_is_refused() -> None:
     with pytest.raises(errors.InvalidDocumentError):
         read_catalog(URL, b"[" * 100_000)
+
+
+def test_a_prepared_image_is_opened_by_its_manifest() -> None:
+    (image,) = read_catalog(URL, listed({**ENTRY, "layout": "prepared"}))
+
+    assert image.url == "https://disks.example/base/disks/a%20b.img/manifest.json"
