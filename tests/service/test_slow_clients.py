@@ -143,7 +143,7 @@ async def test_an_image_that_is_replaced_goes_on_as_it_was(running: Running, fol
     async with running.connected(SEND_BUFFER) as connection:
         await begun(connection)
         store: Any = running.assembly.store
-        (file,) = store._files.values()
+        (file,) = store._store._files.values()
         put(folder, CHANGED, LONG_AGO + 1)
         async with running.connected() as another:
             assert (await another.ask(asked("0-9")))[1] == CHANGED[:10]
