@@ -9,9 +9,12 @@ import { element, make, setText, showFailure } from "./elements.mjs";
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Field */
 /** @typedef {{ title: string, text: string, yes: string, danger: boolean, fields: Field[] }} Question */
 
+/** Takes the question that is being asked back, as the dialog is about to show another. */
+let takeBack = () => {};
+
 /**
- * Resolves with the values once the user confirms and `act` is done, else with null. The dialog shows an
- * error of `act` and stays open.
+ * Resolves with the result of `act` once the user confirms and it is done, else with null. The dialog shows an
+ * error of `act` and stays open. `act` may ask another question, which takes this one's place in the dialog.
  * @template T
  * @param {Question} question
  * @param {(values: Record<string, string>) => Promise<T>} act
@@ -26,16 +29,23 @@ export function ask(question, act, explain) {
   setText(element("ask-heading", HTMLElement), question.title);
   setText(element("ask-text", HTMLElement), question.text);
   setText(yes, question.yes);
+  yes.disabled = false;
   yes.className = question.danger ? "danger" : "primary";
   element("ask-fields", HTMLElement).replaceChildren(...question.fields.map(buildField));
   showFailure("ask-error", null);
+  takeBack();
 
   return new Promise((resolve) => {
     let result = /** @type {T | null} */ (null);
+    let isActing = false;
     const done = new AbortController();
     form.addEventListener("submit", submitted, { signal: done.signal });
     dialog.addEventListener("close", closed, { signal: done.signal });
-    dialog.showModal();
+    takeBack = () => {
+      done.abort();
+      if (!isActing) resolve(null);
+    };
+    if (!dialog.open) dialog.showModal();
     // Enter must not confirm the loss of data.
     if (question.danger) no.focus();
     else dialog.querySelector("input")?.select();
@@ -44,14 +54,17 @@ export function ask(question, act, explain) {
     async function submitted(event) {
       if (event.submitter === no) return; // the form closes the dialog
       event.preventDefault();
-      yes.disabled = true;
+      yes.disabled = isActing = true;
       try {
         result = await act(valuesOf(form));
-        dialog.close();
+        if (done.signal.aborted) resolve(result);
+        else dialog.close();
       } catch (error) {
         showFailure("ask-error", explain(error));
+        if (done.signal.aborted) resolve(null);
       } finally {
-        yes.disabled = false;
+        isActing = false;
+        if (!done.signal.aborted) yes.disabled = false;
       }
     }
 

@@ -326,7 +326,6 @@ export class LibraryList {
     } catch (error) {
       const needed = this.#library?.consents[error instanceof Error ? error.name : ""];
       if (!needed || consent[needed.flag]) throw error;
-      element("ask", HTMLDialogElement).close(); // one question at a time
       return ask(needed.ask, () => this.#consented(act, { ...consent, [needed.flag]: true }), explain);
     }
   }
