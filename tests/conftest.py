@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Playwright, sync_playwright
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from lib import browsers
 
@@ -32,21 +34,56 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 FOLDERS = ("unit", "fuzz", "service", "pyodide", "browser")
 TESTS = Path(__file__).parent
 
+# The files of the last folder that take longest, the longest first: one that began last would leave
+# the other cores idle.
+LONG = (
+    "test_elsewhere.py",
+    "test_quick_start.py",
+    "test_npm.py",
+    "test_jupyterlite.py",
+    "test_v86_boot.py",
+    "test_library.py",
+    "test_tabs.py",
+    "test_element.py",
+    "test_page_library.py",
+    "test_accessibility.py",
+    "test_crash.py",
+)
 
-def rank(item: pytest.Item) -> tuple[int, Path, str]:
+
+def rank(item: pytest.Item) -> tuple[int, int, Path, str]:
     """Where the test stands in the order: by folder, file and browser.
 
     pytest-pyodide has its browsers in a set, and all processes of a run must find the same order.
     """
     call = getattr(item, "callspec", None)
-    folder = FOLDERS.index(item.path.relative_to(TESTS).parts[0])
-    return folder, item.path, call.params.get("runtime", "") if call else ""
+    folder, *_, name = item.path.relative_to(TESTS).parts
+    turn = LONG.index(name) if folder == FOLDERS[-1] and name in LONG else len(LONG)
+    return FOLDERS.index(folder), turn, item.path, call.params.get("runtime", "") if call else ""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Brings folders and files into order, and leaves the order within each file."""
     items.sort(key=rank)
+
+
+class Scheduling(LoadFileScheduling):
+    """A file of tests for a process at a time; one process has the files that share what is dear.
+
+    Those are the four Pyodides of tests/pyodide, each started once, and the distribution that they
+    start from.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/pyodide" if file.startswith("tests/pyodide/") else file
+
+
+@pytest.hookimpl(optionalhook=True)  # where xdist is not loaded
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """The scheduling of `--dist loadfile`."""
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

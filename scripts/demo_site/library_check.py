@@ -65,7 +65,7 @@ def check_library(site_url: str) -> dict[str, object]:
         page = _visit(context.pages[0], site_url)
         page.set_input_files("#check-file", file)
         _run(page, WRITE, blank=BLANK, writes=writes)
-        browsers.kill(profile)
+        browsers.kill(browsers.processes(profile))
         browsers.close_killed(context)
         context = _open(playwright.chromium, profile)
         found = _run(_visit(context.pages[0], site_url), READ, writes=writes)

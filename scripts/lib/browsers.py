@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,8 @@ def watch_console(context: BrowserContext, complaints: list[str]) -> Callable[[]
     return unwatch
 
 
-def kill(profile: Path) -> None:
-    """Sends SIGKILL to every process of the browser that uses this profile."""
+def processes(profile: Path) -> list[int]:
+    """The processes of the browser that uses this profile, those that started the others first."""
     children: dict[int, list[int]] = {}
     ours = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -107,13 +107,16 @@ def kill(profile: Path) -> None:
         if f"--user-data-dir={profile}".encode() in command.split(b"\0"):
             ours.append(int(folder.name))
     assert ours, "the browser runs"
-    while ours:
-        process = ours.pop()
+    for process in ours:  # which grows meanwhile
         ours += children.get(process, ())
-        try:
+    return ours
+
+
+def kill(numbers: Iterable[int]) -> None:
+    """Sends SIGKILL to processes, unless they have ended."""
+    for process in numbers:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def close_killed(context: BrowserContext) -> None:

@@ -24,11 +24,12 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Playwright, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
+from browser.panel_page import STEP_TIMEOUT_MS
 from lib import browsers
 from lib.page_headers import page_headers
 
 # Five seconds are too few where other tests have the processors. It ends as soon as it holds.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 OpenProfile = Callable[..., BrowserContext]
 
@@ -72,11 +73,33 @@ def console() -> Iterator[Console]:
     listening.check()
 
 
+CACHED = {"Cache-Control": "public, max-age=3600"}
+
+
 @pytest.fixture(scope="session")
-def site(site_folder: Path) -> Iterator[SiteServer]:
+def served_folder(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site with an icon, which browsers ask for where a page names none.
+
+    A route would do too, but it turns the browser's cache off.
+    """
+    folder = tmp_path_factory.mktemp("site")
+    for path in site_folder.iterdir():
+        (folder / path.name).symlink_to(path, target_is_directory=path.is_dir())
+    (folder / "favicon.ico").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(served_folder: Path) -> Iterator[SiteServer]:
     """Serves the built site, cross-origin isolated, on a free port, its files to be cached."""
-    cached = {"Cache-Control": "public, max-age=3600"}
-    with SiteServer(site_folder, isolated=True, headers=cached | page_headers()) as server:
+    with SiteServer(served_folder, isolated=True, headers=CACHED | page_headers()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def plain_site(served_folder: Path) -> Iterator[SiteServer]:
+    """Serves it without isolation."""
+    with SiteServer(served_folder, isolated=False, headers=CACHED | page_headers()) as server:
         yield server
 
 
@@ -107,7 +130,7 @@ def shared_context(
                 service_workers="block",
                 **browsers.launch_options(kind),
             )
-            made.pages[0].route("**/favicon.ico", lambda route: route.fulfill(status=204))
+            made.set_default_timeout(STEP_TIMEOUT_MS)
             made.pages[0].goto(f"{site.url}manifest.json")
         return opened[kind.name]
 
@@ -140,6 +163,7 @@ def context(
 def fresh_context(browser: Browser, console: Console) -> Iterator[BrowserContext]:
     """A context of this test's own, in which nothing is stored or cached."""
     made = browser.new_context(service_workers="block")
+    made.set_default_timeout(STEP_TIMEOUT_MS)
     console.watch(made)
     yield made
     made.close()
@@ -174,6 +198,7 @@ def module_page(chromium: Browser, site: SiteServer) -> Iterator[Page]:
     context = chromium.new_context(service_workers="block")
     listening = Console()
     listening.watch(context)
+    context.set_default_timeout(STEP_TIMEOUT_MS)
     page = context.new_page()
     page.goto(site.url)
     yield page
@@ -185,6 +210,15 @@ def module_page(chromium: Browser, site: SiteServer) -> Iterator[Page]:
 def page(context: BrowserContext) -> Page:
     """A page in that context."""
     return context.new_page()
+
+
+@pytest.fixture
+def plain_page(context: BrowserContext, plain_site: SiteServer) -> Iterator[Page]:
+    """A page in that context for the site without isolation, of which it stores nothing."""
+    page = context.new_page()
+    yield page
+    page.goto(f"{plain_site.url}manifest.json")
+    page.evaluate(EMPTY)
 
 
 @pytest.fixture
@@ -205,6 +239,7 @@ def open_profile(playwright: Playwright, tmp_path: Path, console: Console) -> It
             **browsers.launch_options(kind),
             **{"service_workers": "block", **options},
         )
+        context.set_default_timeout(STEP_TIMEOUT_MS)
         console.watch(context)
         opened.append(context)
         return context

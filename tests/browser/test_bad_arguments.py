@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Page
 
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from lib.page_headers import page_headers
 
 BOTH = pytest.mark.parametrize("is_isolated", [True, False], ids=["shared-memory", "messages"])
 IMAGE = SyntheticImage(2**20, seed=7)
@@ -32,12 +31,11 @@ def images() -> Any:
 
 
 @pytest.fixture
-def run(context: BrowserContext, site_folder: Any, images: ImageServer, is_isolated: bool) -> Any:
-    with SiteServer(site_folder, isolated=is_isolated, headers=page_headers()) as site:
-        page: Page = context.new_page()
-        page.goto(site.url)
-        yield lambda body: page.evaluate(PRELUDE + body + "}", images.url("disk.img"))
-        page.close()
+def run(request: pytest.FixtureRequest, images: ImageServer, is_isolated: bool) -> Any:
+    page: Page = request.getfixturevalue("page" if is_isolated else "plain_page")
+    site: SiteServer = request.getfixturevalue("site" if is_isolated else "plain_site")
+    page.goto(site.url)
+    return lambda body: page.evaluate(PRELUDE + body + "}", images.url("disk.img"))
 
 
 # What a caller may get wrong, and the error. None of it reaches the disk.

@@ -14,6 +14,8 @@ from playwright.sync_api import Page
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from browser.conftest import CACHED
+from browser.panel_page import START_TIMEOUT_MS
 from lib.project import NODE_MODULES
 from support.readme import EXAMPLE_URL, Block, blocks
 
@@ -90,6 +92,25 @@ def folder(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Iterator[SiteServer]:
+    """That site, whose files browsers keep: Pyodide is large, and compiled for a while."""
+    with SiteServer(folder, isolated=False, headers=CACHED) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def isolated(folder: Path) -> Iterator[SiteServer]:
+    """The same, cross-origin isolated."""
+    with SiteServer(folder, isolated=True, headers=CACHED) as server:
+        yield server
+
+
+def wheel_url(folder: Path, site: SiteServer) -> str:
+    (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
+    return f"{site.url}{wheel.relative_to(folder).as_posix()}"
+
+
 def check(seen: list[str], storage: str) -> None:
     assert seen[0] == DISK.read(1_000_000, 100).hex()
     assert seen[1] == DISK.read(3_000_000, 100).hex()
@@ -99,33 +120,31 @@ def check(seen: list[str], storage: str) -> None:
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_micropip_installs_it_from_an_index_on_a_bare_page(
-    page: Page, folder: Path, images: ImageServer
+    page: Page, plain: SiteServer, images: ImageServer
 ) -> None:
     """On the page itself there are no synchronous files: the cache is in memory there."""
-    with SiteServer(folder, isolated=False) as site:
-        page.goto(f"{site.url}bare.html")
-        page.wait_for_function("window.ready")
-        arguments = [f"{site.url}simple", images.url("disk.img"), READ]
-        seen = page.evaluate("(values) => window.run(...values)", arguments)
+    page.goto(f"{plain.url}bare.html")
+    page.wait_for_function("window.ready")
+    arguments = [f"{plain.url}simple", images.url("disk.img"), READ]
+    seen = page.evaluate("(values) => window.run(...values)", arguments)
     check(seen, "memory")
 
 
 @pytest.mark.parametrize(("where", "storage"), [("", "memory"), (" worker", "opfs")])
 def test_pyscript_runs_it_on_the_page_and_in_its_worker(
-    page: Page, folder: Path, images: ImageServer, where: str, storage: str
+    page: Page, folder: Path, isolated: SiteServer, images: ImageServer, where: str, storage: str
 ) -> None:
-    with SiteServer(folder, isolated=True) as site:
-        (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
-        config = {
-            "interpreter": f"{site.url}pyodide/pyodide.mjs",
-            "packages": [f"{site.url}simple/aero-browser-disk/{wheel.name}"],
-        }
-        url = images.url("disk.img")
-        text = TAGS.format(where=where, config=json.dumps(config), url=url, code=READ)
-        (folder / "pyscript.html").write_text(text)
-        page.goto(f"{site.url}pyscript.html")
-        page.wait_for_function("document.querySelector('#seen')?.textContent", timeout=90_000)
-        seen = json.loads(page.text_content("#seen") or "")
+    config = {
+        "interpreter": f"{isolated.url}pyodide/pyodide.mjs",
+        "packages": [wheel_url(folder, isolated)],
+    }
+    url = images.url("disk.img")
+    text = TAGS.format(where=where, config=json.dumps(config), url=url, code=READ)
+    name = f"pyscript-{storage}.html"
+    (folder / name).write_text(text)
+    page.goto(f"{isolated.url}{name}")
+    page.wait_for_function("document.querySelector('#seen')?.textContent", timeout=START_TIMEOUT_MS)
+    seen = json.loads(page.text_content("#seen") or "")
     check(seen, storage)
 
 
@@ -133,33 +152,28 @@ def test_pyscript_runs_it_on_the_page_and_in_its_worker(
     "block", [b for b in blocks("python") if "import micropip" in b.text], ids=str
 )
 def test_what_the_pages_say_of_micropip_runs_as_it_stands(
-    block: Block, page: Page, folder: Path, images: ImageServer
+    block: Block, page: Page, folder: Path, plain: SiteServer, images: ImageServer
 ) -> None:
-    with SiteServer(folder, isolated=False) as site:
-        page.goto(f"{site.url}bare.html")
-        page.wait_for_function("window.ready")
-        text = block.text.replace(EXAMPLE_URL, images.url("disk.img"))
-        (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
-        wheel_url = f"{site.url}{wheel.relative_to(folder).as_posix()}"
-        text, wheels = re.subn(r"https://images\.example/[^\"]*\.whl", wheel_url, text)
-        assert wheels == 1
-        arguments = [f"{site.url}simple", images.url("disk.img"), text]
-        size = page.evaluate("(values) => window.runAsItStands(...values)", arguments)
+    page.goto(f"{plain.url}bare.html")
+    page.wait_for_function("window.ready")
+    text = block.text.replace(EXAMPLE_URL, images.url("disk.img"))
+    text, wheels = re.subn(r"https://images\.example/[^\"]*\.whl", wheel_url(folder, plain), text)
+    assert wheels == 1
+    arguments = [f"{plain.url}simple", images.url("disk.img"), text]
+    size = page.evaluate("(values) => window.runAsItStands(...values)", arguments)
     assert size == DISK.size
 
 
 def test_the_tag_of_pyscript_runs_as_it_stands(
-    page: Page, folder: Path, images: ImageServer
+    page: Page, folder: Path, isolated: SiteServer, images: ImageServer
 ) -> None:
     (tag,) = [block.text for block in blocks("html") if block.text.startswith("<script")]
-    with SiteServer(folder, isolated=True) as site:
-        (wheel,) = (folder / "simple" / "aero-browser-disk").glob("*.whl")
-        # PyPI has neither this wheel nor Pyodide here.
-        ours = f'"{site.url}simple/aero-browser-disk/{wheel.name}"], "interpreter": '
-        ours += f'"{site.url}pyodide/pyodide.mjs"'
-        tag = tag.replace('"aero-browser-disk"]', ours)
-        tag = tag.replace(EXAMPLE_URL, images.url("disk.img"))
-        head = TAGS.partition('<script type="py"')[0]
-        (folder / "tag.html").write_text(head + tag)
-        page.goto(f"{site.url}tag.html")
-        page.wait_for_function(f"document.title === '{DISK.size} bytes'", timeout=90_000)
+    # PyPI has neither this wheel nor Pyodide here.
+    ours = f'"{wheel_url(folder, isolated)}"], "interpreter": '
+    ours += f'"{isolated.url}pyodide/pyodide.mjs"'
+    tag = tag.replace('"aero-browser-disk"]', ours)
+    tag = tag.replace(EXAMPLE_URL, images.url("disk.img"))
+    head = TAGS.partition('<script type="py"')[0]
+    (folder / "tag.html").write_text(head + tag)
+    page.goto(f"{isolated.url}tag.html")
+    page.wait_for_function(f"document.title === '{DISK.size} bytes'", timeout=START_TIMEOUT_MS)

@@ -69,7 +69,6 @@ class Visitor:
 
     def __init__(self, context: BrowserContext, site: SiteServer, images: ImageServer) -> None:
         self.page: Page = context.new_page()
-        self.page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
         self._site = site
         self._images = images
 
@@ -187,7 +186,6 @@ WAKE = """(site) => new Promise((resolve) => {
 def test_each_start_draws_other_random_numbers_and_calls_c_at_full_speed(
     page: Page, site: SiteServer
 ) -> None:
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto(f"{site.url}manifest.json")
     first, second = page.evaluate(WAKE, site.url), page.evaluate(WAKE, site.url)
     assert "snapshot" in first["from"]
@@ -230,7 +228,6 @@ str((rows, source.splitlines()[0]))
 def test_the_standard_library_is_fetched_when_something_is_imported_from_it(
     page: Page, site: SiteServer
 ) -> None:
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto(f"{site.url}manifest.json")
     site.forget()
     assert "snapshot" in page.evaluate(IMPORTS, site.url)["from"]
@@ -249,7 +246,6 @@ def test_the_standard_library_is_fetched_when_something_is_imported_from_it(
 def test_a_standard_library_that_cannot_be_fetched_is_an_error_and_asked_for_again(
     page: Page, site: SiteServer, console: Any
 ) -> None:
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto(f"{site.url}manifest.json")
     page.evaluate(IMPORTS, site.url)
     page.route("**/python_stdlib.zip", lambda route: route.fulfill(status=503))

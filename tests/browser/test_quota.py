@@ -48,7 +48,6 @@ def test_the_cache_shrinks_with_the_quota_and_grows_again(
     def stats() -> dict:
         return page.evaluate("disk.stats()")
 
-    page.route("**/favicon.ico", lambda route: route.fulfill(status=204))
     page.goto(f"{site.url}wheels/index.json")  # of the site, and with nothing of its own
     page.evaluate(OPEN, [site.url, images.url("disk.img"), BLOCK])
     read_is_exact(page, 0, 2 * MIB)

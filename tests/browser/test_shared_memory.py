@@ -315,12 +315,10 @@ def test_a_long_write_is_done_from_a_worker_at_once(run: Any) -> None:
 
 
 def test_without_isolation_all_but_the_synchronous_calls_goes_over_messages(
-    context: BrowserContext, site_folder: Path, images: ImageServer
+    plain_page: Page, plain_site: SiteServer, images: ImageServer
 ) -> None:
-    with SiteServer(site_folder, isolated=False, headers=page_headers()) as plain:
-        run = runner(context.new_page(), plain, images)
-        seen = run(f"const mayWait = globalThis.crossOriginIsolated; {WRITING}")
-        context.pages[-1].close()
+    run = runner(plain_page, plain_site, images)
+    seen = run(f"const mayWait = globalThis.crossOriginIsolated; {WRITING}")
     assert seen["exact"] == [True] * 3
     assert (seen["here"], seen["written"]) == (False, False)
     assert seen["still"]["name"] == "SyncUnavailableError"

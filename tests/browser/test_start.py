@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
-from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
+from browser.panel_page import START_TIMEOUT_MS, PanelPage
 
 
 def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
@@ -28,7 +28,7 @@ def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
         expect(button).to_be_disabled()
     panel.url.fill("https://images.example/typed-early.img")
 
-    expect(page.locator("#working")).to_have_attribute("data-on", "true", timeout=STEP_TIMEOUT_MS)
+    expect(page.locator("#working")).to_have_attribute("data-on", "true")
     paused[0].continue_()
 
     panel.started()
@@ -44,7 +44,7 @@ def test_files_that_are_missing_are_said(fresh_context: BrowserContext, site: Si
     page.goto(site.url)
     panel = PanelPage(page)
 
-    panel.expect_status("Python did not start")
+    expect(panel.status).to_have_text("Python did not start", timeout=START_TIMEOUT_MS)
     panel.expect_error("Python did not start", "Reload the page")
     expect(panel.remote).to_be_disabled()
     expect(panel.open).to_be_disabled()
@@ -76,12 +76,21 @@ def test_a_defect_is_shown_as_text_and_stays(page: Page, site_folder: Path, tmp_
         panel.expect_error("Unexpected error", "<b>a defect</b>")
 
 
-def test_the_site_works_in_a_sub_folder(page: Page, site_folder: Path, tmp_path: Path) -> None:
+def test_the_site_works_in_a_sub_folder_and_fetches_nothing_from_outside_it(
+    page: Page, site_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "folder").symlink_to(site_folder, target_is_directory=True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     with SiteServer(tmp_path) as site:
-        panel = PanelPage(page).visit(f"{site.url}some/folder/")
+        address = f"{site.url}some/folder/"
+        panel = PanelPage(page).visit(address)
         panel.expect_status("Remote images are off.")
+        assert f"{address}pyodide/pyodide.asm.wasm" in asked  # what workers ask for is seen too
+        assert [url for url in asked if not url.startswith((address, "data:"))] == []
+        assert page.evaluate("crossOriginIsolated")
+        page.close()
 
 
 def test_the_page_is_isolated_and_its_policy_holds(page: Page, site: SiteServer, console) -> None:
