@@ -216,7 +216,7 @@ class ImageServer:
         """The highest number of image requests in flight at once since the last `forget()`."""
         return self._log.max_in_flight
 
-    def wait_for(self, predicate: Predicate, timeout_s: float = 10.0) -> None:
+    def wait_for(self, predicate: Predicate, timeout_s: float = 60.0) -> None:
         """Blocks until `predicate(server)` holds, looking again whenever a request goes on.
 
         A predicate that asks for a request that has yet to come (IndexError) does not hold. Raises
@@ -224,7 +224,7 @@ class ImageServer:
         """
         self._log.wait_for(lambda: predicate(self), timeout_s)
 
-    async def until(self, predicate: Predicate, timeout_s: float = 10.0) -> None:
+    async def until(self, predicate: Predicate, timeout_s: float = 60.0) -> None:
         """`wait_for` for a caller whose own event loop must go on meanwhile."""
         await asyncio.to_thread(self.wait_for, predicate, timeout_s)
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 # How long any step may take on a busy machine.
-PATIENCE_S = 30
+PATIENCE_S = 120
 _POLL_S = 0.05
 SERVICE_PROGRAM = Path(sysconfig.get_path("scripts"), "aero-disk-service")
 

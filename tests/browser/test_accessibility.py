@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.accessibility import overflowing_widths, violations
-from browser.panel_page import STEP_TIMEOUT_MS, PanelPage
+from browser.panel_page import PanelPage
 
 DATA = bytes(range(256)) * 4096 + b"odd"
 NAME_OF_FOCUS = """() => {
@@ -109,9 +109,12 @@ def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: Ima
     keyboard.press("Enter")
     panel.expect_digest(hashlib.sha256(DATA[512:1536]).hexdigest())
     keyboard.is_at("Length")
+    keyboard.press("ControlOrMeta+a")
+    keyboard.type("512")  # so that what it says is not what it said before
     keyboard.tab_to("Read")
     keyboard.press("Space")
-    panel.expect_status("Read 1 KiB of disk.img.")
+    panel.expect_status("Read 512 bytes of disk.img.")
+    panel.expect_digest(hashlib.sha256(DATA[512:1024]).hexdigest())
     keyboard.tab_to("First bytes")
     keyboard.tab_to("Clear cache", "Shift+Tab")
     keyboard.press("Enter")
@@ -248,5 +251,5 @@ def test_who_wants_no_motion_sees_none(page: Page, site: SiteServer, images: Ima
 
     assert page.evaluate("() => document.getAnimations().length") == 0
     page.emulate_media(reduced_motion="no-preference")
-    expect(page.locator("#working")).to_have_attribute("data-on", "true", timeout=STEP_TIMEOUT_MS)
+    expect(page.locator("#working")).to_have_attribute("data-on", "true")
     assert page.evaluate("() => document.getAnimations().length") > 0

@@ -103,6 +103,7 @@ def test_two_machines_on_a_page_each_with_its_consent(
     expect(state(one)).to_have_attribute("data-state", "paused")
     assert violations(page) == []
     press(one, "Resume")
+    expect(state(one)).not_to_have_attribute("data-state", "paused")
 
     press(one, "Use the keyboard")
     page.keyboard.press("c", delay=60)

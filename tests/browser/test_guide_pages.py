@@ -27,8 +27,10 @@ def test_a_word_is_found_and_leads_to_its_section(page: Page, guide: str) -> Non
     page.keyboard.press("/")
     page.keyboard.type("copy-on-wri")
     page.get_by_label("Search the guide").fill("durable overl")
+    # The first result of these words, not of those that were typed before.
     first = page.get_by_role("search").get_by_role("link").first
     expect(first).to_contain_text("Overlays")
+    expect(first).to_have_attribute("href", f"{guide}local-images.html#overlays")
     first.press("Enter")
     expect(page).to_have_url(f"{guide}local-images.html#overlays")
     expect(page.get_by_role("heading", name="Overlays", exact=False).last).to_be_in_viewport()

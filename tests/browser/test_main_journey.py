@@ -42,6 +42,7 @@ def test_an_image_is_read_exactly_and_again_after_a_reload_without_a_request(
     panel.open_image(images.url("disk.img"))
     panel.expect_status("disk.img is open: 5 GiB.")
     read_all(panel)
+    panel.expect_idle()
     downloaded = sum(request.bytes_sent for request in images.requests)
     assert sum(count for _, count in MEANT) <= downloaded <= 5 * 2**20
     images.forget()
@@ -66,6 +67,7 @@ def test_the_panel_shows_the_counts_that_the_server_has(
     panel.open_image(images.url("disk.img"))
     panel.read_range("1 MiB", "1 MiB")
     panel.expect_status("Read 1 MiB of disk.img.")
+    panel.expect_idle()
 
     expect(panel.row("Requests")).to_have_text(str(len(images.requests)))
     downloaded = sum(request.bytes_sent for request in images.requests)
@@ -99,6 +101,7 @@ def test_clearing_the_cache_downloads_again(
     panel.open_image(images.url("disk.img"))
     panel.read_range("0", "1 MiB")
     panel.expect_status("Read 1 MiB of disk.img.")
+    panel.expect_idle()
     images.forget()
 
     panel.clear.click()

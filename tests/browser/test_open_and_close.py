@@ -36,9 +36,12 @@ PRELUDE = """async ({ site, url, count }) => {
   await library.duplicate("blank", `copy ${functions.length}`, { onProgress: report });
   for (let round = 0; round < count; round++) await openAndClose();
 """
-# Collecting takes a few turns of the event loop; the worker collects when it is measured.
-MEASURE = """async () => {
-  for (let turn = 0; turn < 3; turn++) {
+FUNCTIONS_KEPT = 3
+# Collecting takes a few turns of the event loop, and on a busy machine the worker takes its time to
+# give functions back; it collects when it is measured.
+MEASURE = """async (kept) => {
+  const areLeft = () => functions.filter((called) => called.deref()).length > kept;
+  for (let turn = 0; turn < 3 || (turn < 500 && areLeft()); turn++) {
     gc();
     await new Promise((resume) => setTimeout(resume, 20));
   }
@@ -73,14 +76,14 @@ def test_three_hundred_disks_leave_no_memory_behind(
     }"""
     page.evaluate(create, found)
     page.evaluate(PRELUDE + "}", {**found, "count": 1})
-    before = page.evaluate(MEASURE)
+    before = page.evaluate(MEASURE, FUNCTIONS_KEPT)
     page.evaluate(PRELUDE + "}", {**found, "count": ROUNDS})
-    after = page.evaluate(MEASURE)
+    after = page.evaluate(MEASURE, FUNCTIONS_KEPT)
     assert before["page"] > 0
     assert before["worker"] > 0
     assert after["page"] - before["page"] < 2 << 20, "less than one disk had left behind"
     assert after["worker"] - before["worker"] < LEFT_BY_ALL
-    assert after["functions"] <= 3, "functions that nobody calls any more are kept"
+    assert after["functions"] <= FUNCTIONS_KEPT, "functions that nobody calls any more are kept"
     page.close()
 
 
@@ -99,7 +102,7 @@ def test_what_is_under_way_when_a_disk_is_closed_is_told_so(
       globalThis.test = { disk, reading };
     }"""
     page.evaluate(opened, found)
-    images.fail_next(Behaviour(stall=True))
+    images.fail_next(Behaviour(stall=True), times=9)  # each of them, however they are fetched
     page.evaluate("() => { test.short = test.reading(10); test.long = test.reading(300_000); }")
     images.wait_for(lambda state: state.in_flight >= 1)
     names = page.evaluate("""async () => {

@@ -130,5 +130,5 @@ def test_the_whole_image_is_downloaded_and_paused(panel: PanelPage, images: Imag
     images.behaviour = Behaviour()
     panel.button("Download the whole image").click()
 
-    expect(panel.button("Fully downloaded")).to_be_visible(timeout=30_000)
+    expect(panel.button("Fully downloaded")).to_be_visible()
     expect(panel.page.get_by_text("64 MiB in 4,096 blocks")).to_be_visible()
