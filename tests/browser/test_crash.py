@@ -85,9 +85,8 @@ def expected(blocks: range) -> list[str]:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="it finds the processes in /proc")
 @pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_a_killed_browser_keeps_what_it_had_and_nothing_is_wrong(
-    open_profile, site: SiteServer, images: ImageServer, tmp_path: Path, console
+    open_profile, site: SiteServer, images: ImageServer, tmp_path: Path
 ) -> None:
-    console.expect("status of 404")
     chance = random.Random(22)
     everything = expected(range(BLOCKS))
     settled, brought = range(0), set[int]()
