@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,14 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports_of(name: str) -> Iterator[tuple[str, bool]]:
+@cache
+def imports_of(name: str) -> tuple[tuple[str, bool], ...]:
     """The dotted names that a module imports, and whether they are of this package."""
+    return tuple(read_imports(name))
+
+
+def read_imports(name: str) -> Iterator[tuple[str, bool]]:
+    """The same, read anew."""
     path = MODULES[name]
     here = name.split(".") if name else []
     package = here if path.name == "__init__.py" else here[:-1]
@@ -67,6 +74,13 @@ def imports_of(name: str) -> Iterator[tuple[str, bool]]:
             for alias in node.names:
                 full = ".".join([*parts, alias.name])
                 yield (full if own and full in MODULES else ".".join(parts), own)
+
+
+@cache
+def listed(part: str) -> frozenset[str]:
+    """What the docstring of a subpackage names."""
+    said = ast.get_docstring(ast.parse(MODULES[part].read_text(encoding="utf-8"))) or ""
+    return frozenset(re.findall(r"`([\w.]+)`", said))
 
 
 def part_of(module: str) -> str:
@@ -95,12 +109,10 @@ def test_a_subpackage_lists_what_others_use() -> None:
     for name in MODULES:
         for target, own in imports_of(name):
             part, _, module = target.partition(".")
-            if own and module and part != part_of(name):
-                said = ast.get_docstring(ast.parse(MODULES[part].read_text(encoding="utf-8"))) or ""
-                named = re.findall(r"`([\w.]+)`", said)
-                # A folder within a subpackage is named as a whole.
-                if not {module, module.partition(".")[0]} & set(named):
-                    unlisted.add(target)
+            # A folder within a subpackage is named as a whole.
+            names = {module, module.partition(".")[0]}
+            if own and module and part != part_of(name) and not names & listed(part):
+                unlisted.add(target)
     assert not unlisted
 
 
