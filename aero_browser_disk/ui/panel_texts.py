@@ -32,6 +32,7 @@ FIXED: dict[str, object] = {
     "duration": "Time",
     "dump": "First bytes",
     "starting": "Starting Python in this browser…",
+    "downloading": "Downloading Python: {done} of {size}",
     "startFailedTitle": "Python did not start",
     "startFailed": "Reload the page. If that does not help, the files of this site are incomplete "
     "or this browser is too old for WebAssembly.",

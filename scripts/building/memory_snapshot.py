@@ -50,7 +50,11 @@ def write_build_module(site: Path, source: Path, wheel: Path, *, small: bool) ->
     }
     paths = [wheel_path, path.as_posix(), *(f"{PYODIDE_FOLDER}/{name}" for name in WORKER_FILES)]
     urls = "".join(f'  "{name}": new URL("./{name}", import.meta.url).href,\n' for name in paths)
-    text = f"export const files = {{\n{urls}}};\nexport const build = {json.dumps(build)};\n"
+    sizes = {name: (site / name).stat().st_size for name in paths}
+    text = (
+        f"export const files = {{\n{urls}}};\nexport const sizes = {json.dumps(sizes)};\n"
+        f"export const build = {json.dumps(build)};\n"
+    )
     (site / "build.mjs").write_text(HEADER + text)
 
 

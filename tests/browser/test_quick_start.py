@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ DISK = SyntheticImage(2**20, seed=12)
 
 START = """async ({ url, image }) => {
   const { connect, openDisk } = await import(url);
-  const started = await connect().started;
+  const progress = [];
+  const onStartProgress = (loaded, total) => progress.push([loaded, total]);
+  const started = await connect({ onStartProgress }).started;
   const disk = await openDisk({ url: image, allowRemote: true });
-  return { ...started, bytes: Array.from(await disk.read(1000, 16)) };
+  return { ...started, progress, bytes: Array.from(await disk.read(1000, 16)) };
 }"""
 
 # The name of the file that is kept, once the whole snapshot is and nobody writes to it any more.
@@ -93,14 +96,23 @@ def visitor(fresh_context: BrowserContext, site: SiteServer, images: ImageServer
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_the_snapshot_is_kept_at_the_first_visit_and_used_at_the_next(
-    visitor: Visitor, site: SiteServer
+    visitor: Visitor, site: SiteServer, site_folder: Path
 ) -> None:
-    assert visitor.start()["from"] == "snapshot"
+    facts = visitor.start()
+    assert facts["from"] == "snapshot"
+    (snapshot,) = (site_folder / "quick-start").glob("*.zst")
+    total = sum(
+        path.stat().st_size for path in (snapshot, site_folder / "pyodide" / "pyodide.asm.wasm")
+    )
+    loaded = [loaded for loaded, _ in facts["progress"]]
+    assert loaded == sorted(loaded)
+    assert facts["progress"][-1] == [total, total]
     assert re.fullmatch(r"python-[0-9a-f]{16}\.snapshot", visitor.wait_until_kept())
     site.forget()
 
-    assert visitor.start()["from"] == "kept snapshot"
+    facts = visitor.start()
 
+    assert (facts["from"], facts["progress"]) == ("kept snapshot", [])
     assert [line for line in site.requests if "quick-start" in line or ".whl" in line] == []
 
 

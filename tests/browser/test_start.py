@@ -8,6 +8,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
+from browser.accessibility import violations
 from browser.panel_page import START_TIMEOUT_MS, PanelPage
 
 
@@ -35,6 +36,27 @@ def test_while_python_starts_the_panel_can_be_read_and_an_address_typed(
     expect(panel.url).to_have_value("https://images.example/typed-early.img")
     panel.turn_on()
     panel.expect_status("Ready to open.")
+
+
+def test_a_first_visit_shows_how_much_of_python_is_there(
+    fresh_context: BrowserContext, site: SiteServer
+) -> None:
+    held: list[Route] = []
+    fresh_context.route("**/quick-start/*", lambda route: held.append(route))  # noqa: PLW0108
+    page = fresh_context.new_page()
+    with fresh_context.expect_event("request", lambda request: "quick-start" in request.url):
+        page.goto(site.url)
+    header = page.get_by_role("banner")
+    bar = header.get_by_role("progressbar", name="Downloading Python: 9.2 MiB of 13")
+    expect(bar).to_be_visible()  # all of the WebAssembly, and nothing yet of the snapshot
+    assert violations(page) == []
+    top = "() => document.querySelector('#panel').getBoundingClientRect().top"
+    before = page.evaluate(top)
+    held[0].continue_()
+
+    PanelPage(page).started()
+    expect(header.locator("#start")).to_be_hidden()
+    assert page.evaluate(top) == before
 
 
 def test_files_that_are_missing_are_said(fresh_context: BrowserContext, site: SiteServer) -> None:

@@ -20,7 +20,8 @@
  * Properties: `disk`, `machine` (see boot.mjs), `V86` (v86's class, in place of `libv86.mjs`).
  * Methods: `open()`, once the user has agreed, and `close()`. Removing the element closes its disk.
  *
- * Events: "open", "close", "state" (of the machine), "activity", and "error", an `ErrorEvent`.
+ * Events: "open", "close", "state" (of the machine), "activity", "progress" (a `ProgressEvent`, while Python
+ * is downloaded), and "error", an `ErrorEvent`.
  *
  * Parts: consent, server, allow, failure, retry, status, machine, map, facts, and the classes of boot.mjs
  * without `boot-`. Custom properties: --ink, --paper, --soft, --edge, --accent, --on-accent, --bad,
@@ -93,7 +94,11 @@ export class AeroDiskElement extends HTMLElement {
     const turn = ++this.#turn;
     this.#view.show("opening");
     try {
-      const disk = await openDisk(this.#options());
+      const onStartProgress = (/** @type {number} */ loaded, /** @type {number} */ total) => {
+        if (turn !== this.#turn) return;
+        this.dispatchEvent(new ProgressEvent("progress", { lengthComputable: true, loaded, total }));
+      };
+      const disk = await openDisk({ ...this.#options(), onStartProgress });
       if (turn !== this.#turn) return void disk.close().catch(() => {});
       this.disk = disk;
       this.machine = this.#makeMachine(disk);

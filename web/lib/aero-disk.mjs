@@ -37,6 +37,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
+ * @typedef {import("./start-progress.mjs").OnStartProgress} OnStartProgress
  */
 
 /**
@@ -95,7 +96,7 @@ export { Library, library } from "./library.mjs";
  */
 export async function openDisk(options) {
   const calledAt = performance.now();
-  const { baseUrl, workerUrl, pyodideUrl, wheelUrl, persist, sharedMemoryBytes, ...wanted } =
+  const { baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress, persist, sharedMemoryBytes, ...wanted } =
     /** @type {CommonDiskOptions & DiskWorkerOptions & RemoteImageOptions} */ (optionsOf(options));
   const { url, renew, expiresAt, bootProfile, ...plain } = wanted;
   const values = {
@@ -105,7 +106,7 @@ export async function openDisk(options) {
     expiresAt: seconds(expiresAt),
     renew: renew && renewal(renew),
   };
-  const worker = connect({ baseUrl, workerUrl, pyodideUrl, wheelUrl });
+  const worker = connect({ baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress });
   if (persist) await navigator.storage?.persist?.();
   const lent = worker.calls.lend(values); // until the disk is closed
   try {

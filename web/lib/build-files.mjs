@@ -35,10 +35,15 @@ export function importFile(url) {
 
 /**
  * @param {string} url
+ * @param {(response: Response) => void} [count] gets the response before it is read
  * @returns {Promise<WebAssembly.Module>}
  */
-export function compileFile(url) {
-  return orName(url, async () => WebAssembly.compileStreaming(await fetchFile(url)));
+export function compileFile(url, count) {
+  return orName(url, async () => {
+    const response = await fetchFile(url);
+    count?.(response);
+    return WebAssembly.compileStreaming(response);
+  });
 }
 
 /**

@@ -28,3 +28,9 @@ export const build = { wheel: null, snapshot: null };
  * @type {Record<string, string>}
  */
 export const files = {};
+
+/**
+ * The lengths of these files in bytes, not compressed.
+ * @type {Record<string, number>}
+ */
+export const sizes = {};

@@ -13,20 +13,30 @@ import { invalidOption, workerFailed } from "./disk-error.mjs";
  * @property {string | URL | undefined} [workerUrl] `worker.mjs`, or a module that imports it
  * @property {string | URL | undefined} [pyodideUrl] the folder of Pyodide's files, ending with `/`
  * @property {string | URL | undefined} [wheelUrl] another wheel than the build's; starting takes longer
+ * @property {OnStartProgress | undefined} [onStartProgress] called with the bytes downloaded and their sum
+ *   while Python is downloaded, which is at a first visit
  */
 
-/** @typedef {import("./python.mjs").StartFacts} StartFacts */
+/**
+ * @typedef {import("./python.mjs").StartFacts} StartFacts
+ * @typedef {import("./start-progress.mjs").OnStartProgress} OnStartProgress
+ */
 
-/** The worker, and the calls that wait for its responses. */
-export class DiskWorker {
+/**
+ * The worker, and the calls that wait for its responses. While Python is downloaded, it dispatches
+ * "progress" with the bytes of all files: `loaded` and `total`.
+ */
+export class DiskWorker extends /** @type {import("./typed-events.mjs").TypedEvents<{ progress: ProgressEvent }>} */ (EventTarget) {
   #worker;
   /** @type {(facts: StartFacts) => void} */
   #reportStart = () => {};
+  #starting = new AbortController(); // aborted when Python has started
   /** How Python started, once it has. @type {Promise<StartFacts>} */
   started = new Promise((resolve) => (this.#reportStart = resolve));
 
   /** @param {DiskWorkerOptions} [options] */
   constructor({ baseUrl, workerUrl, pyodideUrl, wheelUrl } = {}) {
+    super();
     const start = {
       pyodideUrl: pyodideUrl ? absolute("pyodideUrl", pyodideUrl) : null,
       wheelUrl: wheelUrl ? absolute("wheelUrl", wheelUrl) : null,
@@ -35,7 +45,8 @@ export class DiskWorker {
     /** @internal Calls to the worker. */
     this.calls = new Calls(this.#worker);
     this.#worker.onmessage = ({ data }) => {
-      if (data.started) this.#reportStart(data.started);
+      if (data.started) this.#hasStarted(data.started);
+      else if (data.progress) this.#reportProgress(data.progress);
       else this.calls.take(data);
     };
     // Without a message the script did not load: browsers do not say more.
@@ -61,6 +72,23 @@ export class DiskWorker {
     this.#worker.terminate();
   }
 
+  /** @internal Calls a function with the progress, until Python has started. @param {OnStartProgress} listener */
+  watchStart(listener) {
+    const { signal } = this.#starting;
+    this.addEventListener("progress", ({ loaded, total }) => listener(loaded, total), { signal });
+  }
+
+  /** @param {StartFacts} facts */
+  #hasStarted(facts) {
+    this.#starting.abort();
+    this.#reportStart(facts);
+  }
+
+  /** @param {[number, number]} progress */
+  #reportProgress([loaded, total]) {
+    this.dispatchEvent(new ProgressEvent("progress", { lengthComputable: true, loaded, total }));
+  }
+
   /** @param {string} reason @param {string} [remedy] */
   #fail(reason, remedy) {
     this.calls.end(workerFailed(reason, remedy));
@@ -76,6 +104,7 @@ let shared = null;
  */
 export function connect(options) {
   shared ??= new DiskWorker(options);
+  if (options?.onStartProgress) shared.watchStart(options.onStartProgress);
   return shared;
 }
 

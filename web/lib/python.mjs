@@ -2,9 +2,10 @@
  * Starts Python with the package: from a memory snapshot if there is one, else from the wheel.
  */
 
-import { build } from "./build.mjs";
+import { build, sizes } from "./build.mjs";
 import { compileFile, fetchFile, importFile, urlOfFile } from "./build-files.mjs";
 import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } from "./snapshot.mjs";
+import { StartProgress } from "./start-progress.mjs";
 
 /**
  * URLs of the files; null for those of this module's build.
@@ -21,7 +22,12 @@ import { forgetSnapshot, headOf, keepSnapshot, openSnapshot, restoreMemory } fro
  * @typedef {any} Pyodide
  * @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts
  * @typedef {import("./snapshot.mjs").Snapshot} Snapshot
+ * @typedef {import("./start-progress.mjs").OnStartProgress} OnStartProgress
  */
+
+/** Paths of the large files in the build. */
+const WASM = "pyodide/pyodide.asm.wasm";
+const LIBRARY = "pyodide/python_stdlib.zip";
 
 /** The address of an empty standard library, which is not fetched. */
 const NO_LIBRARY = "no-library:zip";
@@ -29,30 +35,37 @@ const INPUT_OUTPUT_ERROR = 29; // WASI's error number, which Emscripten uses
 
 /**
  * @param {Urls} urls
+ * @param {OnStartProgress} [onProgress] of the downloads; not called if the snapshot is a stored one
  * @returns {Promise<{ pyodide: Pyodide, facts: StartFacts }>}
  */
-export async function startPython({ pyodideUrl, wheelUrl }) {
+export async function startPython({ pyodideUrl, wheelUrl }, onProgress = () => {}) {
   const started = performance.now();
   /** @param {Pyodide} pyodide @param {Omit<StartFacts, "ms">} how */
   const done = (pyodide, how) => ({ pyodide, facts: { ...how, ms: performance.now() - started } });
   let reason = "this build has none";
   if (build.snapshot && !wheelUrl) {
-    const opening = openSnapshot(build.snapshot);
+    const progress = new StartProgress(sizes, onProgress);
+    const opening = openSnapshot(build.snapshot, progress);
     try {
-      const { pyodide, unpacked } = await wake(pyodideUrl, build.snapshot, opening);
+      const { pyodide, unpacked } = await wake(pyodideUrl, build.snapshot, opening, progress);
       const { kept, close } = await opening;
       close();
+      progress.finish();
       if (unpacked) keepLater(build.snapshot, unpacked);
       return done(pyodide, { from: kept ? "kept snapshot" : "snapshot" });
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
+      progress.end();
       (await opening.catch(() => null))?.close();
       await forgetSnapshot(build.snapshot);
     }
   }
   const wheel = wheelUrl ?? (build.wheel && urlOfFile(build.wheel));
   if (!wheel) throw new Error("no wheel is named, and scripts/build did not make this site");
-  return done(await install(pyodideUrl, wheel), { from: "wheel", reason });
+  const progress = new StartProgress(sizes, onProgress);
+  const pyodide = await install(pyodideUrl, wheel, progress);
+  progress.finish();
+  return done(pyodide, { from: "wheel", reason });
 }
 
 /**
@@ -61,15 +74,16 @@ export async function startPython({ pyodideUrl, wheelUrl }) {
  * @param {string | null} pyodideUrl
  * @param {SnapshotFacts} facts
  * @param {Promise<Snapshot>} opening
+ * @param {StartProgress} progress
  * @returns {Promise<{ pyodide: Pyodide, unpacked: Uint8Array<ArrayBuffer> | null }>}
  */
-async function wake(pyodideUrl, facts, opening) {
+async function wake(pyodideUrl, facts, opening, progress) {
   let trampoline = () => {};
   /** @type {Uint8Array<ArrayBuffer> | null} */
   let unpacked = null;
   opening.catch(() => {}); // reported below
   const options = { _loadSnapshot: headOf(facts), stdLibURL: NO_LIBRARY };
-  const pyodide = await load(pyodideUrl, options, async (settings, make) => {
+  const pyodide = await load(pyodideUrl, options, progress, async (settings, make) => {
     const { linked, dataOf } = linkForPython(facts, settings);
     const module = await make(settings);
     linked();
@@ -87,10 +101,13 @@ async function wake(pyodideUrl, facts, opening) {
  * Loads Pyodide and installs the wheel.
  * @param {string | null} pyodideUrl
  * @param {string} wheel
+ * @param {StartProgress} progress
  * @returns {Promise<Pyodide>}
  */
-async function install(pyodideUrl, wheel) {
-  const [pyodide, response] = await Promise.all([load(pyodideUrl, {}), fetchFile(wheel)]);
+async function install(pyodideUrl, wheel, progress) {
+  progress.expect(LIBRARY);
+  progress.begin();
+  const [pyodide, response] = await Promise.all([load(pyodideUrl, {}, progress), fetchFile(wheel)]);
   pyodide.unpackArchive(await response.arrayBuffer(), "wheel");
   return pyodide;
 }
@@ -100,23 +117,29 @@ async function install(pyodideUrl, wheel) {
  * everything starts at once.
  * @param {string | null} pyodideUrl the folder of its files; null for those of this build
  * @param {Record<string, unknown>} options
+ * @param {StartProgress} progress
  * @param {(settings: any, make: (settings: any) => Promise<any>) => Promise<any>} [making] creates
  *   Emscripten's module
  * @returns {Promise<Pyodide>}
  */
-async function load(pyodideUrl, options, making = (settings, make) => make(settings)) {
+async function load(pyodideUrl, options, progress, making = (settings, make) => make(settings)) {
   const urlOf = (/** @type {string} */ name) => urlOfPyodide(pyodideUrl, name);
-  const compiled = compileFile(urlOf("pyodide.asm.wasm"));
+  progress.expect(WASM);
+  const compiled = compileFile(urlOf("pyodide.asm.wasm"), (response) => progress.count(WASM, response));
   const factory = importFile(urlOf("pyodide.asm.mjs"));
   const failed = Promise.all([compiled, factory]).then(() => new Promise(() => {})); // never resolves
   const loader = importFile(urlOf("pyodide.mjs"));
   const indexURL = new URL("./", urlOf("pyodide.mjs")).href;
-  const giveBack = handOver(`${indexURL}pyodide.asm.wasm`, compiled); // bundlers rename the file
+  const libraryUrl = urlOf("python_stdlib.zip");
+  const count = (/** @type {string} */ url, /** @type {Response} */ response) => {
+    if (url === libraryUrl) progress.count(LIBRARY, response);
+  };
+  const giveBack = handOver(`${indexURL}pyodide.asm.wasm`, compiled, count); // bundlers rename the file
   try {
     /** @param {unknown} settings */
     const createPyodideModule = async (settings) => making(settings, (await factory).default);
     const { loadPyodide } = await Promise.race([loader, failed]);
-    const urls = { indexURL, lockFileURL: urlOf("pyodide-lock.json"), stdLibURL: urlOf("python_stdlib.zip") };
+    const urls = { indexURL, lockFileURL: urlOf("pyodide-lock.json"), stdLibURL: libraryUrl };
     const loading = loadPyodide({ ...urls, createPyodideModule, ...options });
     // Without this race Pyodide waits forever if the module does not compile.
     return await Promise.race([loading, failed]);
@@ -138,14 +161,18 @@ function urlOfPyodide(pyodideUrl, name) {
  * setting does that and leaves the module's private imports to Pyodide.
  * @param {string} wasmUrl
  * @param {Promise<WebAssembly.Module>} compiled
+ * @param {(url: string, response: Response) => void} count gets the responses that Pyodide asks for
  */
-function handOver(wasmUrl, compiled) {
+function handOver(wasmUrl, compiled, count) {
   const { fetch: plainFetch } = self;
   const { instantiateStreaming } = WebAssembly;
   /** @type {(source: any, options?: any) => Promise<any>} */
   const fetchOrModule = async (source, options) => {
     if (String(source) === wasmUrl) return compiled;
-    return String(source) === NO_LIBRARY ? new Response("") : plainFetch(source, options);
+    if (String(source) === NO_LIBRARY) return new Response("");
+    const response = await plainFetch(source, options);
+    count(String(source), response);
+    return response;
   };
   self.fetch = fetchOrModule;
   /** @type {(source: any, imports?: any) => Promise<any>} */

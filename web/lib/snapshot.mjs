@@ -9,7 +9,10 @@
 
 import { urlOfFile } from "./build-files.mjs";
 
-/** @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts */
+/**
+ * @typedef {import("./build.mjs").SnapshotFacts} SnapshotFacts
+ * @typedef {import("./start-progress.mjs").StartProgress} StartProgress
+ */
 
 /**
  * An open snapshot.
@@ -29,10 +32,14 @@ const CHUNK = 1 << 20; // bytes written before the worker handles messages again
 /**
  * Opens the snapshot of a build, from the private files or else from the site.
  * @param {SnapshotFacts} facts
+ * @param {StartProgress} progress of the download, if it is not in the private files
  * @returns {Promise<Snapshot>} rejects if it is in neither
  */
-export async function openSnapshot(facts) {
-  return (await openKept(facts)) ?? (await download(facts));
+export async function openSnapshot(facts, progress) {
+  const kept = await openKept(facts);
+  if (!kept) return download(facts, progress);
+  progress.end(); // little is downloaded, if anything
+  return kept;
 }
 
 /**
@@ -260,12 +267,16 @@ async function write(folder, name, bytes) {
 
 /**
  * @param {SnapshotFacts} facts
+ * @param {StartProgress} progress
  * @returns {Promise<Snapshot>}
  */
-async function download({ path }) {
+async function download({ path }, progress) {
   const url = urlOfFile(path);
+  progress.expect(path);
+  progress.begin();
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url} returned status ${response.status}`);
+  progress.count(path, response);
   const compressed = new Uint8Array(await response.arrayBuffer());
   return { kept: false, compressed, read: () => false, close() {} };
 }

@@ -2,7 +2,7 @@
  * The worker: starts Python with the package, and passes messages to `aero_browser_disk.worker`.
  *
  * In: `{ start: { pyodideUrl, wheelUrl } }` once (see `Urls`), then `{ id, operation, values }`, `{ cancel: id }`.
- * Out: `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
+ * Out: `{ progress: [loaded, total] }` while it downloads Python, `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
  * `{ response: id, value }` comes back. `{ port, disk }` lets another thread use the same messages over
  * that port, for that disk only. `{ ring }` replaces the doorbell of `shared-protocol.mjs` in browsers
@@ -120,7 +120,8 @@ listen(/** @type {Caller} */ (/** @type {unknown} */ (self)));
 
 /** @param {Start["start"]} urls */
 async function connectPython(urls) {
-  const { pyodide, facts } = await startPython(urls);
+  const report = (/** @type {number[]} */ ...progress) => self.postMessage({ progress });
+  const { pyodide, facts } = await startPython(urls, report);
   self.postMessage({ started: facts });
   pyodide.registerJsModule("aero_browser_disk_bridge", bridge);
   const { Worker } = pyodide.pyimport("aero_browser_disk.worker.worker");

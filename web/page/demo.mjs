@@ -15,6 +15,7 @@ import { clearReadResult, showReadResult } from "./read-result.mjs";
 import { wireSamples } from "./samples.mjs";
 import { wireSaving } from "./saving.mjs";
 import { wireSettings } from "./settings.mjs";
+import { StartBar } from "./start-bar.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */
 
@@ -22,7 +23,8 @@ const KEPT = "aero-browser-disk.panel";
 
 const url = element("url", HTMLInputElement);
 const remote = element("remote", HTMLInputElement);
-const session = new PageSession();
+const startBar = new StartBar();
+const session = new PageSession((loaded, total) => startBar.show(loaded, total));
 
 /** @type {View} */
 const first = await (await fetch("panel-first-view.json")).json();
@@ -34,6 +36,7 @@ sayWhatLacks();
 
 async function start() {
   renderStarting(first);
+  startBar.name(first.texts.downloading ?? "");
   session.onView(draw);
   new DiskMap(session);
   new FileBrowser(session);
@@ -48,7 +51,7 @@ async function start() {
   const prefilled = asked.get("image");
   if (prefilled && !url.value) url.value = prefilled;
   try {
-    await session.call("panel.restore", { remembered: readKept() });
+    await session.call("panel.restore", { remembered: readKept() }).finally(() => startBar.end());
   } catch (error) {
     const { startFailedTitle = "", startFailed = "" } = first.texts;
     const status = { text: startFailedTitle, tone: "bad" };

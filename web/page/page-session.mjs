@@ -14,7 +14,7 @@ const BUSY_MS = 250;
 const OPEN_MS = 1000; // an emulator reads without calling the page
 
 export class PageSession {
-  worker = connect();
+  worker;
   /** @type {View | null} */
   view = null;
   /** A failure that no view shows: a bug, or a worker that died. @type {Failure | null} */
@@ -29,7 +29,9 @@ export class PageSession {
   #poll = null;
   #polledBusy = false;
 
-  constructor() {
+  /** @param {import("../lib/aero-disk.mjs").OnStartProgress} onStartProgress */
+  constructor(onStartProgress) {
+    this.worker = connect({ onStartProgress });
     document.addEventListener("visibilitychange", () => this.#keepLooking());
   }
 

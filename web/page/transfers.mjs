@@ -53,6 +53,6 @@ export class Transfers {
 }
 
 /** @param {number} bytes */
-function mebibytes(bytes) {
+export function mebibytes(bytes) {
   return `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 20 * 100 ? 1 : 0)} MiB`;
 }

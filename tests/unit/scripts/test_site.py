@@ -80,6 +80,14 @@ def built_for(site: Path) -> dict[str, Any]:
     return found
 
 
+def test_the_worker_knows_how_long_its_files_are(site_folder):
+    text = (site_folder / "build.mjs").read_text()
+    sizes = json.loads(re.findall(r"^export const sizes = (.*);$", text, re.MULTILINE)[0])
+    files = re.findall(r'^  "([^"]+)": new URL', text, re.MULTILINE)
+    assert sizes == {name: (site_folder / name).stat().st_size for name in files}
+    assert {"pyodide/pyodide.asm.wasm", "pyodide/python_stdlib.zip"} < set(sizes)
+
+
 def wasm_data(wasm: Path, length: int) -> bytes:
     """What WebAssembly itself makes of a module's data segments."""
     code = """
