@@ -15,7 +15,8 @@ BOTH = pytest.mark.parametrize("is_isolated", [True, False], ids=["shared-memory
 IMAGE = SyntheticImage(2**20, seed=7)
 
 PRELUDE = """async (url) => {
-  const { attachDisk, connect, diagnose, library, openDisk } = await import("./aero-disk.mjs");
+  const module = await import("./aero-disk.mjs");
+  const { attachDisk, connect, diagnose, library, openDisk, preload } = module;
   const { Files } = await import("./files.mjs");
   const nameOf = async (work) => {
     try { await work(); return "nothing"; } catch (error) { return error.name; }
@@ -60,6 +61,7 @@ WRONG = {
       () => openDisk({ url, allowRemote: true, headers: () => {} }),
       () => openDisk({ url, allowRemote: true, retry: { tries: "many" } }),
       () => openDisk({ url, allowRemote: true, nonsense: 1 }),
+      () => openDisk({ url, allowRemote: true, onStartProgress: 5 }), () => preload(5),
       () => attachDisk(), () => attachDisk({}),
       () => diagnose(), () => diagnose(url, null), () => diagnose(url, { signal: 1 }),
       () => library.create("name"), () => library.create("name", null),

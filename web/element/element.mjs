@@ -32,7 +32,7 @@
 
 import { Boot } from "../adapters/boot.mjs";
 import { DiskActivityEvent } from "../adapters/v86-disk.mjs";
-import { openDisk } from "../lib/aero-disk.mjs";
+import { openDisk, preload } from "../lib/aero-disk.mjs";
 import { ElementView, TEXTS } from "./element-view.mjs";
 import { reportActivity } from "./machine-activity.mjs";
 import { MapCanvas } from "./map-canvas.mjs";
@@ -66,7 +66,9 @@ export class AeroDiskElement extends HTMLElement {
 
   constructor() {
     super();
-    this.#view.parts.allow.addEventListener("click", () => void this.open());
+    const { allow } = this.#view.parts;
+    allow.addEventListener("click", () => void this.open());
+    for (const type of ["pointerenter", "focus"]) allow.addEventListener(type, () => this.#preload());
     this.#view.parts.retry.addEventListener("click", () => void this.open());
   }
 
@@ -130,6 +132,11 @@ export class AeroDiskElement extends HTMLElement {
       await disk.close().catch(() => {}); // its worker has ended
       this.dispatchEvent(new Event("close"));
     }
+  }
+
+  /** Starts Python, since the user is about to agree; the image's server is not asked for anything. */
+  #preload() {
+    preload({ baseUrl: this.#text("base-url") });
   }
 
   /** Opens the disk, or asks first. */

@@ -16,7 +16,7 @@ import { SharedMemoryClient } from "./shared-client.mjs";
 
 export { attachDisk, Disk } from "./disk.mjs";
 export { DiskError } from "./disk-error.mjs";
-export { connect, DiskWorker } from "./disk-worker.mjs";
+export { connect, DiskWorker, preload } from "./disk-worker.mjs";
 export { diagnose } from "./doctor.mjs";
 export { Library, library } from "./library.mjs";
 

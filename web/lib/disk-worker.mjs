@@ -1,5 +1,6 @@
 /** The worker that Python runs in, as the page that started it sees it. */
 
+import { optionsOf } from "./arguments.mjs";
 import { Calls } from "./calls.mjs";
 import { REMEDY } from "./build-files.mjs";
 import { invalidOption, workerFailed } from "./disk-error.mjs";
@@ -31,6 +32,7 @@ export class DiskWorker extends /** @type {import("./typed-events.mjs").TypedEve
   /** @type {(facts: StartFacts) => void} */
   #reportStart = () => {};
   #starting = new AbortController(); // aborted when Python has started
+  #hasFailed = false;
   /** How Python started, once it has. @type {Promise<StartFacts>} */
   started = new Promise((resolve) => (this.#reportStart = resolve));
 
@@ -47,6 +49,7 @@ export class DiskWorker extends /** @type {import("./typed-events.mjs").TypedEve
     this.#worker.onmessage = ({ data }) => {
       if (data.started) this.#hasStarted(data.started);
       else if (data.progress) this.#reportProgress(data.progress);
+      else if (data.notStarted) this.#hasFailed = true;
       else this.calls.take(data);
     };
     // Without a message the script did not load: browsers do not say more.
@@ -89,8 +92,14 @@ export class DiskWorker extends /** @type {import("./typed-events.mjs").TypedEve
     this.dispatchEvent(new ProgressEvent("progress", { lengthComputable: true, loaded, total }));
   }
 
+  /** @internal Whether the worker failed before Python had started: another one may not. */
+  get didNotStart() {
+    return this.#hasFailed && !this.#starting.signal.aborted;
+  }
+
   /** @param {string} reason @param {string} [remedy] */
   #fail(reason, remedy) {
+    this.#hasFailed = true;
     this.calls.end(workerFailed(reason, remedy));
   }
 }
@@ -99,13 +108,32 @@ export class DiskWorker extends /** @type {import("./typed-events.mjs").TypedEve
 let shared = null;
 
 /**
- * The worker that all disks of this page share; started at the first call, with that call's options.
+ * The worker that all disks of this page share; started at the first call, with that call's options. If it
+ * did not start, as without a network, the next call starts another.
  * @param {DiskWorkerOptions} [options]
  */
 export function connect(options) {
+  const { onStartProgress } = /** @type {DiskWorkerOptions} */ (optionsOf(options));
+  if (onStartProgress !== undefined && typeof onStartProgress !== "function") {
+    throw invalidOption("onStartProgress", onStartProgress, "a function");
+  }
+  if (shared?.didNotStart) {
+    shared.terminate();
+    shared = null;
+  }
   shared ??= new DiskWorker(options);
-  if (options?.onStartProgress) shared.watchStart(options.onStartProgress);
+  if (onStartProgress) shared.watchStart(onStartProgress);
   return shared;
+}
+
+/**
+ * Starts Python ahead of the first `openDisk`, for example when the pointer is over a button that opens a
+ * disk. It downloads what Python needs, and asks no server of an image for anything. Further calls do
+ * nothing. A failure is not reported: `openDisk` tries again.
+ * @param {DiskWorkerOptions} [options] those that `openDisk` gets
+ */
+export function preload(options) {
+  connect(options);
 }
 
 /**

@@ -2,7 +2,8 @@
  * The worker: starts Python with the package, and passes messages to `aero_browser_disk.worker`.
  *
  * In: `{ start: { pyodideUrl, wheelUrl } }` once (see `Urls`), then `{ id, operation, values }`, `{ cancel: id }`.
- * Out: `{ progress: [loaded, total] }` while it downloads Python, `{ started }` once (see `StartFacts`), `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
+ * Out: `{ progress: [loaded, total] }` while it downloads Python, then `{ started }` (see `StartFacts`) or
+ * `{ notStarted }`; `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
  * `{ response: id, value }` comes back. `{ port, disk }` lets another thread use the same messages over
  * that port, for that disk only. `{ ring }` replaces the doorbell of `shared-protocol.mjs` in browsers
@@ -39,7 +40,8 @@ let start = () => {};
 const python = new Promise((resolve, reject) => {
   start = (urls) => connectPython(urls).then(resolve, reject);
 });
-python.catch(() => {}); // each call reports it
+// Each call reports the reason. This comes before: who sees a call fail can start another worker at once.
+python.catch(() => self.postMessage({ notStarted: true }));
 
 let callers = 0;
 
