@@ -164,6 +164,7 @@ PROGRESS = {
     "export": "Exporting {name}: {done} of {size}",
     "duplicate": "Copying {name}: {done} of {size}",
     "recover": "Recovering {name}: {done} of {size}",
+    "waiting": "then {name}",
 }
 
 RECOVERED = {

@@ -178,7 +178,7 @@ def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Pat
     panel.expect_digest(hashlib.sha256(content[32 * MIB :]).hexdigest())
 
 
-def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
+def test_files_are_dropped_one_is_written_over_in_an_overlay_committed_and_exported(
     panel: PanelPage,
 ) -> None:
     page = panel.page
@@ -187,12 +187,14 @@ def test_a_file_is_dropped_written_over_in_an_overlay_committed_and_exported(
         """() => {
           const transfer = new DataTransfer();
           transfer.items.add(new File([new Uint8Array(2 ** 20).fill(5)], "dropped.img"));
+          transfer.items.add(new File([new Uint8Array(2 ** 20).fill(6)], "another.img"));
           return transfer;
         }"""
     )
     page.locator("#library[data-drop]").wait_for()  # it takes files, also before Python is up
-    page.dispatch_event("#library", "drop", {"dataTransfer": dropped})
+    page.dispatch_event("h1", "drop", {"dataTransfer": dropped})  # anywhere on the page
     expect(panel.disk("dropped")).to_contain_text("disk · 1 MiB")
+    expect(panel.disk("another")).to_contain_text("disk · 1 MiB")  # each waits for the one before
     page.evaluate(WRITE_AND_KEEP_OPEN, {"image": "dropped", "overlay": "tries"})
 
     def exported(name: str, label: str) -> bytes:

@@ -23,6 +23,10 @@ const GROWTH_MS = 2000;
 export class LibraryList {
   #session;
   #transfers = new Transfers();
+  /** Files that wait for the import before them. @type {File[]} */
+  #waiting = [];
+  /** The last import. @type {Promise<unknown>} */
+  #importing = Promise.resolve();
   /** @type {Library | null} */
   #library = null;
   #list = element("library-list", HTMLElement);
@@ -220,32 +224,55 @@ export class LibraryList {
     input.click();
   }
 
+  /** Takes files anywhere on the page: otherwise the browser opens them in place of it. */
   #listenForDrops() {
     const area = element("library", HTMLElement);
     const over = (/** @type {boolean} */ is) => (area.dataset.drop = String(is));
-    area.addEventListener("dragover", (event) => {
+    document.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return; // text, for a field
       event.preventDefault();
       over(true);
     });
-    area.addEventListener("dragleave", () => over(false));
-    area.addEventListener("drop", async (event) => {
-      event.preventDefault();
+    document.addEventListener("dragleave", (event) => event.relatedTarget ?? over(false));
+    document.addEventListener("drop", async (event) => {
       over(false);
-      const file = event.dataTransfer?.files[0];
+      const files = [...(event.dataTransfer?.files ?? [])];
+      if (!files.length) return;
+      event.preventDefault();
+      area.scrollIntoView({ block: "nearest" });
       if (!this.#library) await this.refresh(); // dropped while Python starts
-      if (file && this.#library && !this.#library.error) this.#import(file);
+      if (this.#library && !this.#library.error) for (const file of files) this.#import(file);
     });
     over(false);
   }
 
-  /** @param {File} file */
+  /** Whether something is imported, exported or copied, or waits for that. */
+  get isBusy() {
+    return this.#transfers.isBusy || this.#waiting.length > 0;
+  }
+
+  /** Imports a file after those before it. @param {File} file */
   async #import(file) {
     showFailure("library-error", null);
-    await this.#later(
-      this.#transfers.run(this.#progress("import", file.name), (reporting) =>
-        this.#consented((consent) => library.import(file, { keep: true, ...reporting, ...consent })),
-      ),
+    this.#waiting.push(file);
+    this.#noteWaiting();
+    const mine = this.#importing.then(() => this.#importNow(file));
+    this.#importing = mine.catch(() => {}); // it is reported, and the next one does not depend on it
+    await this.#later(mine);
+  }
+
+  /** @param {File} file */
+  #importNow(file) {
+    this.#waiting.shift();
+    this.#noteWaiting();
+    return this.#transfers.run(this.#progress("import", file.name), (reporting) =>
+      this.#consented((consent) => library.import(file, { keep: true, ...reporting, ...consent })),
     );
+  }
+
+  #noteWaiting() {
+    const names = this.#waiting.map(({ name }) => name).join(", ");
+    this.#transfers.note(names && this.#progress("waiting", names));
   }
 
   /** @param {Row} row @param {string} to */

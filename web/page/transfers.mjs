@@ -1,17 +1,30 @@
 /**
- * Imports, exports and copies: one at a time, with progress and a cancel button.
+ * Imports, exports and copies, with progress and a cancel button. The last one that was started is shown.
  */
 
 import { element, onPress, setText } from "./elements.mjs";
 
 /** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Reporting */
+/** @typedef {{ text: string, done: number, total: number, abort: AbortController }} Transfer */
 
 export class Transfers {
-  /** @type {AbortController | null} */
-  #underWay = null;
+  /** In the order in which they were started. @type {Transfer[]} */
+  #underWay = [];
+  #note = "";
 
   constructor() {
-    onPress("library-cancel", () => this.#underWay?.abort());
+    onPress("library-cancel", () => this.#shown?.abort.abort());
+  }
+
+  /** Whether a transfer is under way, which is lost if the page is left. */
+  get isBusy() {
+    return this.#underWay.length > 0;
+  }
+
+  /** Shows what is done after the transfers that are under way. @param {string} note */
+  note(note) {
+    this.#note = note;
+    this.#draw();
   }
 
   /**
@@ -22,33 +35,45 @@ export class Transfers {
    * @returns {Promise<T | null>}
    */
   async run(text, work) {
-    this.#underWay?.abort();
-    const mine = (this.#underWay = new AbortController());
-    const box = element("library-progress", HTMLElement);
-    const bar = element("library-progress-bar", HTMLProgressElement);
-    element("library-cancel", HTMLButtonElement).disabled = false;
-    bar.removeAttribute("value");
-    setText(element("library-progress-text", HTMLElement), text.split(":")[0] ?? text);
-    box.hidden = false;
+    const mine = { text, done: 0, total: 0, abort: new AbortController() };
+    this.#underWay.push(mine);
+    this.#draw();
+    const { signal } = mine.abort;
     /** @param {number} done @param {number | null | undefined} total */
     const onProgress = (done, total) => {
       if (!total) return;
-      bar.max = total;
-      bar.value = done;
-      const amounts = text.replace("{done}", mebibytes(done)).replace("{size}", mebibytes(total));
-      setText(element("library-progress-text", HTMLElement), amounts);
+      Object.assign(mine, { done, total });
+      this.#draw();
     };
     try {
-      return await work({ onProgress, signal: mine.signal });
+      return await work({ onProgress, signal });
     } catch (error) {
-      if (mine.signal.aborted) return null;
+      if (signal.aborted) return null;
       throw error;
     } finally {
-      if (this.#underWay === mine) {
-        this.#underWay = null;
-        box.hidden = true;
-      }
+      this.#underWay.splice(this.#underWay.indexOf(mine), 1);
+      this.#draw();
     }
+  }
+
+  get #shown() {
+    return this.#underWay.at(-1);
+  }
+
+  #draw() {
+    const shown = this.#shown;
+    element("library-progress", HTMLElement).hidden = !shown;
+    if (!shown) return;
+    const { text, done, total } = shown;
+    const bar = element("library-progress-bar", HTMLProgressElement);
+    element("library-cancel", HTMLButtonElement).disabled = false;
+    if (total) {
+      bar.max = total;
+      bar.value = done;
+    } else bar.removeAttribute("value");
+    const amounts = text.replace("{done}", mebibytes(done)).replace("{size}", mebibytes(total));
+    const what = total ? amounts : (text.split(":")[0] ?? text);
+    setText(element("library-progress-text", HTMLElement), this.#note ? `${what}, ${this.#note}` : what);
   }
 }
 
