@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
@@ -141,7 +141,13 @@ def test_the_element_starts_python_when_the_user_is_about_to_agree(
     site.forget()
     images.forget()
 
-    with page.context.expect_event("request", lambda request: "asm.wasm" in request.url):
+    held: list[Route] = []
+    clicked = False
+    page.context.route(
+        "**/quick-start/*",
+        lambda route: route.continue_() if clicked else held.append(route),
+    )
+    with page.context.expect_event("request", lambda request: "quick-start" in request.url):
         button.focus()
     assert images.requests == []
 
@@ -152,6 +158,9 @@ def test_the_element_starts_python_when_the_user_is_about_to_agree(
         }"""
     )
     button.click()
+    clicked = True
+    for route in held:
+        route.continue_()
     assert page.evaluate("() => size") == DISK.size
     assert fetched(site) == sorted(ONCE)
     loaded, total = page.evaluate("() => progress.at(-1)")
