@@ -23,6 +23,7 @@ class FileOperations:
         return {
             "files.list": self._list,
             "files.stat": self._stat,
+            "files.lstat": self._lstat,
             "files.read": self._read,
             "files.extents": self._extents,
             "files.where": self._where,
@@ -34,6 +35,9 @@ class FileOperations:
 
     async def _stat(self, disk: int, path: Value) -> dict[str, Value]:
         return _plain(await self.of(disk).stat(_path(path)))
+
+    async def _lstat(self, disk: int, path: Value) -> dict[str, Value]:
+        return _plain(await self.of(disk).stat(_path(path), follow_links=False))
 
     async def _read(self, disk: int, path: Value, offset: Value, length: Value) -> bytes:
         start, count = whole("offset", offset), whole("length", length)

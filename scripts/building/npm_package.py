@@ -25,7 +25,9 @@ EXPORTS = {
     ".": "aero-disk",
     "./boot": "boot",
     "./element": "element",
+    "./emscripten": "emscripten",
     "./files": "files",
+    "./testing": "adapter-suite",
     "./v86": "v86-disk",
     "./worker": "worker",
 }

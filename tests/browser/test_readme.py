@@ -18,8 +18,10 @@ from samples.emulator import can_boot
 from support import file_images
 from support.readme import EXAMPLE_URL, README, Block, blocks
 
-# tests/browser/test_npm.py bundles what imports the package by its name.
-SCRIPTS = [block for block in blocks("js") if 'from "aero-browser-disk' not in block.text]
+# tests/browser/test_npm.py bundles what imports the package by its name, and
+# tests/browser/test_emscripten.py runs what belongs into a worker.
+ELSEWHERE = ('from "aero-browser-disk', 'from "./emscripten.mjs"')
+SCRIPTS = [block for block in blocks("js") if not any(name in block.text for name in ELSEWHERE)]
 
 # A raw image does for the sample: tests/browser/test_prepared.py opens prepared ones.
 EXAMPLE_MANIFEST = "https://images.example/debian/manifest.json"

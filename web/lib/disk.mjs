@@ -2,13 +2,15 @@
 
 import { bytesOf, lengthOf, MAX_WRITE, offsetOf, signalOf } from "./arguments.mjs";
 import { Calls } from "./calls.mjs";
-import { diskClosed, invalidOption, outOfRange, readOnly, syncUnavailable } from "./disk-error.mjs";
+import { DiskError, diskClosed, invalidOption, outOfRange, readOnly, syncUnavailable } from "./disk-error.mjs";
 import { DiskWorker } from "./disk-worker.mjs";
 import { SharedMemoryClient } from "./shared-client.mjs";
 import { BUFFER_BYTES, canWait } from "./shared-protocol.mjs";
+import { awaitResult, callMemory } from "./sync-calls.mjs";
 
 const MAX_READ = 2 ** 31;
 const READ_PART = 64 << 20; // max. bytes in the worker's memory for one read
+const SHORT_RESULT = 64 << 10; // bytes
 
 /** @typedef {number | bigint} Offset */
 
@@ -252,6 +254,27 @@ export class Disk {
    */
   ask(operation, values, signal) {
     return this.#calls.call(operation, { disk: this.#number, ...values }, signal);
+  }
+
+  /**
+   * Runs an operation as `ask` does; blocks the thread as `readSync` does. It must be one that may run twice.
+   * @param {string} operation
+   * @param {Record<string, unknown>} values
+   * @param {number} [length] of the result in bytes, if it is likely to be long
+   * @returns {any}
+   */
+  askSync(operation, values, length = 0) {
+    const blocks = this.#blocking();
+    for (let needed = SHORT_RESULT + length; ; ) {
+      blocks.checkOpen();
+      const memory = callMemory(needed);
+      const call = { operation, values: { disk: this.#number, ...values }, functions: {} };
+      this.#calls.post({ id: 0, ...call, memory });
+      const result = awaitResult(memory, () => blocks.checkOpen());
+      if (typeof result === "number") needed = result;
+      else if (result.error) throw new DiskError(result.error);
+      else return result.value;
+    }
   }
 
   /** @returns {Promise<DiskStats>} */

@@ -14,7 +14,7 @@
  */
 
 import { lengthOf, offsetOf, signalOf } from "./arguments.mjs";
-import { DiskError } from "./disk-error.mjs";
+import { DiskError, syncUnavailable } from "./disk-error.mjs";
 
 const CHUNK = 2 << 20;
 const MAX_REQUESTED = 2; // chunks: one is fetched while the previous one is used
@@ -41,12 +41,13 @@ const MAX_REQUESTED = 2; // chunks: one is fetched while the previous one is use
 /** @typedef {{ entries: Entry[], complete: boolean }} Listing */
 /** @typedef {{ offset: number, length: number, diskOffset: number | null }} Extent */
 /** @typedef {{ volume: string | null, kind: string, path: string | null }} DiskLocation */
+/** @typedef {Pick<import("./disk.mjs").Disk, "ask"> & Partial<Pick<import("./disk.mjs").Disk, "askSync">>} Asked */
 /** @typedef {{ signal?: AbortSignal | undefined, onProgress?: (done: number, size: number) => void }} Options */
 
 export class Files {
   #disk;
 
-  /** @param {Pick<import("./disk.mjs").Disk, "ask">} disk */
+  /** @param {Asked} disk */
   constructor(disk) {
     this.#disk = disk;
   }
@@ -83,6 +84,37 @@ export class Files {
     const signal = signalOf(options);
     const range = { offset: offsetOf(offset), length: lengthOf(length) };
     return this.#disk.ask("files.read", { path, ...range }, signal);
+  }
+
+  /**
+   * As `list`; blocks the thread, as `disk.readSync` does.
+   * @param {string} path
+   * @returns {Listing}
+   */
+  listSync(path) {
+    return this.#askSync("files.list", { path });
+  }
+
+  /**
+   * As `stat`; blocks the thread, as `disk.readSync` does.
+   * @param {string} path
+   * @param {{ followLinks?: boolean }} [options] false: of a link at the end of the path, the link itself
+   * @returns {Entry}
+   */
+  statSync(path, { followLinks = true } = {}) {
+    return this.#askSync(followLinks ? "files.stat" : "files.lstat", { path });
+  }
+
+  /**
+   * As `read`; blocks the thread, as `disk.readSync` does.
+   * @param {string} path
+   * @param {number} offset
+   * @param {number} length
+   * @returns {Uint8Array<ArrayBuffer>}
+   */
+  readSync(path, offset, length) {
+    const range = { offset: offsetOf(offset), length: lengthOf(length) };
+    return this.#askSync("files.read", { path, ...range }, length);
   }
 
   /**
@@ -139,6 +171,16 @@ export class Files {
     // Each chunk becomes a Blob, so that the browser can move it out of memory.
     for await (const chunk of this.#chunks(path, options)) parts.push(new Blob([chunk]));
     return new Blob(parts, { type: "application/octet-stream" });
+  }
+
+  /**
+   * @param {string} operation
+   * @param {Record<string, unknown>} values
+   * @param {number} [length] of a long result
+   */
+  #askSync(operation, values, length) {
+    if (!this.#disk.askSync) throw syncUnavailable("this disk has no askSync");
+    return this.#disk.askSync(operation, values, length);
   }
 
   /**

@@ -46,6 +46,11 @@ export class SharedBlocks {
     this.#mailbox?.end();
   }
 
+  /** Throws unless the disk is open and its worker runs. */
+  checkOpen() {
+    this.#box().checkOpen();
+  }
+
   /** Releases the memory. Calls under way and later ones fail as closed. */
   leave() {
     this.#mailbox?.leave();

@@ -5,7 +5,8 @@
  * Out: `{ progress: [loaded, total] }` while it downloads Python, then `{ started }` (see `StartFacts`) or
  * `{ notStarted }`; `{ id, value }` or `{ id, error: { name, message, fields } }`, in any order.
  * A function among the values is sent as its number: `{ ask, values, id }` goes out to call it, and
- * `{ response: id, value }` comes back. `{ port, disk }` lets another thread use the same messages over
+ * `{ response: id, value }` comes back. A call with `memory` gets its result there: see `sync-calls.mjs`.
+ * `{ port, disk }` lets another thread use the same messages over
  * that port, for that disk only. `{ ring }` replaces the doorbell of `shared-protocol.mjs` in browsers
  * without `Atomics.waitAsync`.
  */
@@ -13,12 +14,14 @@
 import * as bridge from "./python-bridge.mjs";
 import { startPython } from "./python.mjs";
 import { respondToAll } from "./shared-host.mjs";
+import { putResult } from "./sync-calls.mjs";
 
 /**
  * @typedef {{ name: string, message: string, fields: Record<string, unknown> }} Failure
  * @typedef {{ value?: unknown, error?: Failure }} CallResponse
  * @typedef {{ start: import("./python.mjs").Urls }} Start
- * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number> }} Call
+ * @typedef {{ id: number, operation: string, values: Record<string, unknown>, functions: Record<string, number>,
+ *   memory?: SharedArrayBuffer }} Call
  * @typedef {{ cancel: number }} Cancel
  * @typedef {{ response: number, value: unknown }} PageResponse
  * @typedef {{ port: MessagePort, disk: number }} Port
@@ -61,7 +64,9 @@ function listen(caller, only) {
     else {
       const refusal = only === undefined ? null : narrow(data, only);
       const call = { ...data, id: calls + data.id };
-      reply(caller, data.id, refusal ? { error: refusal } : await respond(caller, call));
+      const response = refusal ? { error: refusal } : await respond(caller, call);
+      if (data.memory) putResult(data.memory, response);
+      else reply(caller, data.id, response);
     }
   };
 }

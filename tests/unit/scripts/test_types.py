@@ -22,6 +22,7 @@ declare var disk: import("{NAME}").Disk;
 declare var openDisk: typeof import("{NAME}").openDisk;
 declare var attachDisk: typeof import("{NAME}").attachDisk;
 declare var connect: typeof import("{NAME}").connect;
+declare var port: MessagePort;
 declare var file: File;
 declare var container: HTMLElement;
 declare var worker: Worker;
@@ -31,10 +32,17 @@ declare module "*?url" {{
 }}
 """
 
+# Pyodide's own types do not compile without those of Node.
+PYTHON = """
+export function loadPyodide(): Promise<{ FS: any; runPython: (code: string) => unknown }>;
+"""
+
 RIGHT = f"""
 import {{ attachDisk, diagnose, DiskError, library, openDisk, type DiskOptions }} from "{NAME}";
 import {{ Boot }} from "{NAME}/boot";
+import {{ mountDisk, type EmscriptenFS, type SyncBlockDisk }} from "{NAME}/emscripten";
 import {{ Files }} from "{NAME}/files";
+import {{ adapterCases, type Guest }} from "{NAME}/testing";
 import {{ v86Disk, type BlockDisk }} from "{NAME}/v86";
 
 const overlay: string | undefined = undefined;
@@ -49,6 +57,12 @@ hda.addEventListener("activity", ({{ kind, offset }}) => [kind === "read", offse
 const boot = new Boot(document.body, {{ disk, V86: undefined }});
 boot.addEventListener("activity", (event) => console.log(event.length));
 library.addEventListener("change", ({{ detail }}) => console.log(detail.length));
+declare const guest: Guest;
+for (const {{ run }} of adapterCases(() => guest)) await run();
+declare const FS: EmscriptenFS;
+const synchronous: SyncBlockDisk = disk;
+const mount = mountDisk(FS, synchronous, "/disk", {{ onError: (error) => error.message }});
+mount.flush();
 for (const entry of (await new Files(disk).list("/")).entries) console.log(entry.name);
 try {{
   await diagnose("https://x.example/", {{ allowRemote: true }});
@@ -94,6 +108,8 @@ def types(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = folder / "node_modules" / NAME
     package.mkdir(parents=True)
     (package / "package.json").write_text(json.dumps(package_json()))
+    (folder / "pyodide").mkdir()
+    (folder / "pyodide" / "pyodide.d.mts").write_text(PYTHON)
     for module in site_folder.glob("*.d.mts"):
         shutil.copyfile(module, package / module.name)
         shutil.copyfile(module, folder / module.name)

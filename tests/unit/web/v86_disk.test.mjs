@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, mock, test } from "node:test";
+import { adapterCases } from "../../../web/adapters/adapter-suite.mjs";
 import { StateMismatchError, v86Disk } from "../../../web/adapters/v86-disk.mjs";
 import { MachineHold } from "../../../web/adapters/v86-machine.mjs";
 import { V86 } from "../../../web/node_modules/v86/build/libv86.mjs";
@@ -525,3 +526,32 @@ test("a disk that cannot be read at all is no disk for v86", async () => {
   disk.failures = [named("NetworkError")];
   await assert.rejects(v86Disk(disk), { name: "NetworkError" });
 });
+
+/** A driver that reports what the drive does, as the guest of the suite for adapters. */
+async function guestOf(disk) {
+  const { hda, guest } = await machineWith(disk);
+  hda.addEventListener("failure", ({ failure }) => failure.refuse());
+  const done = async (what) => {
+    while (guest.status & BUSY || guest.dmaIsActive) await settled();
+    if (guest.status & ERROR) throw new Error(`the drive has an error: ${what}`);
+  };
+  return {
+    unit: SECTOR,
+    size: hda.byteLength,
+    async read(offset, length) {
+      guest.readDma(offset / SECTOR, length / SECTOR);
+      await done("read");
+      return guest.memory(length);
+    },
+    async write(offset, data) {
+      guest.writeDma(offset / SECTOR, data);
+      await done("write");
+    },
+    async flush() {
+      guest.command(0xea, 0, 0);
+      await done("flush");
+    },
+  };
+}
+
+for (const { name, run } of adapterCases(guestOf)) test(name, { timeout: 60_000 }, run);

@@ -67,6 +67,7 @@ async def test_a_listing_is_plain(ask):
 async def test_a_file_is_read_and_found_on_the_disk(ask, volume):
     assert await ask("files.read", path="/1/hello.txt", offset=1, length=100) == b"ello\n"
     assert (await ask("files.stat", path="/1/hello.txt"))["size"] == 6
+    assert (await ask("files.lstat", path="/1/hello.txt"))["size"] == 6
     (extent,) = await ask("files.extents", path="/1/hello.txt")
     assert volume.read_bytes()[extent["diskOffset"] : extent["diskOffset"] + 6] == b"hello\n"
     where = await ask("files.where", offset=extent["diskOffset"])
