@@ -151,7 +151,6 @@ json.dumps(written)
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
-@pytest.mark.timeout(300)
 def test_sqlite_and_csv_read_files_of_a_streamed_ext4_partition(
     page: Page, site: SiteServer, images: ImageServer, image: Path
 ) -> None:

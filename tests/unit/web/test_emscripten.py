@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.timeout(330)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("cases", ["adapter_suite", "emscripten", "sync_calls"])
 def test_a_program_sees_the_disk_or_an_error(cases: str) -> None:
     path = Path(__file__).with_name(f"{cases}.test.mjs")
     command = ["node", "--test", "--test-reporter=spec", path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=570)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "fail 0" in done.stdout
