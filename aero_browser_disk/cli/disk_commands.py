@@ -29,6 +29,7 @@ from .output import (
 )
 from .parser import Commands
 from .prepared_commands import is_manifest, verify_manifest
+from .raw_files import write_raw_file
 
 _DIGESTS_ENDING = ".digests"
 
@@ -109,6 +110,10 @@ async def _export(options: argparse.Namespace) -> int:
     check_bytes_and_json(options, options.file)
     async with opened(options) as disk:
         size = disk.info.size
+        if options.compress is None and not is_stdout(options.file):
+            written = await write_raw_file(options, disk, options.file, "exporting")
+            print_result(options, {"file": str(options.file), "size": size, "bytes": written}, "")
+            return 0
         with progress(options, "exporting") as shown:
             parts = exported(disk, options.compress, lambda done: shown.update(done, size))
             async with contextlib.aclosing(parts):
@@ -124,7 +129,7 @@ async def _export(options: argparse.Namespace) -> int:
 
 
 async def _verify(options: argparse.Namespace) -> int:
-    if options.digests is None and is_manifest(options.source):
+    if options.digests is None and is_manifest(options.source, options.format):
         return await verify_manifest(options)
     digests = await _digests(options)
     async with opened(options, checks_digests=False) as disk:

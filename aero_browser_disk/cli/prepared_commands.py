@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InvalidDocumentError
+from ..formats.image_format import PREPARED
 from ..formats.prepared.chunk_codec import DEFAULT_LEVEL
+from ..formats.prepared.layout import PreparedLayout
 from ..formats.prepared.manifest import DEFAULT_CHUNK, begins_manifest
 from ..platform.signatures import load_signing_key
-from ..streaming.bulk_read import chunks_of, read_in_order
 from ..streaming.prefetch import blocks_of
-from ..transfer.image_export import Hole, Part, write_to_path
+from ..streaming.prepared_files import server_layout
+from ..streaming.remote_options import RemoteSettings
 from ..transfer.image_pack import BOOT_BLOCK, PackOptions, pack_image
 from ..transfer.pack_check import check_image, open_folder, unneeded_files
 from ..units import format_bytes, format_percent
-from .documents import load_profile, load_reads
-from .opening import add_source, byte_count, is_url, opened
+from .documents import load_headers, load_profile, load_reads
+from .opening import add_source, byte_count, is_url, opened, opened_platform
 from .output import UsageError, print_result, progress
 from .parser import Commands
+from .raw_files import write_raw_file
 
 
 def add_commands(commands: Commands) -> None:
@@ -43,9 +47,8 @@ def add_commands(commands: Commands) -> None:
     add(
         "--sector-size",
         type=int,
-        default=512,
         metavar="BYTES",
-        help="512, 2048 (CDs) or 4096 (512)",
+        help="512, 2048 (CDs) or 4096 (that of the disk)",
     )
     boot = pack.add_mutually_exclusive_group()
     boot.add_argument(
@@ -90,7 +93,7 @@ async def _pack(options: argparse.Namespace) -> int:
         packing = PackOptions(
             chunk_size=options.chunk_size,
             level=None if options.store else options.level,
-            sector_size=options.sector_size,
+            sector_size=options.sector_size or disk.info.sector_size,
             boot_blocks=_boot_blocks(options, size),
             sign=_signer(options.sign),
             workers=options.workers,
@@ -151,35 +154,10 @@ def _signer(path: Path | None) -> Callable[[bytes], bytes] | None:
 
 async def _unpack(options: argparse.Namespace) -> int:
     async with opened(options) as disk:
+        await write_raw_file(options, disk, options.file, "unpacking")
         size = disk.info.size
-        with progress(options, "unpacking") as shown:
-
-            async def parts() -> AsyncGenerator[Part, None]:
-                done = 0
-                async for chunk in read_in_order(disk, chunks_of(0, size)):
-                    for part in _with_holes(chunk):
-                        yield part
-                    done += len(chunk)
-                    shown.update(done, size)
-
-            written = parts()
-            async with contextlib.aclosing(written):
-                await write_to_path(written, options.file)
     print_result(options, {"file": str(options.file), "size": size}, "")
     return 0
-
-
-def _with_holes(chunk: bytes) -> list[Part]:
-    """A chunk in parts, with holes in place of zeros."""
-    parts: list[Part] = []
-    for at in range(0, len(chunk), _HOLE):
-        part = chunk[at : at + _HOLE]
-        parts.append(Hole(len(part)) if part == _ZEROS[: len(part)] else part)
-    return parts
-
-
-_HOLE = 64 << 10
-_ZEROS = bytes(_HOLE)
 
 
 async def _prune(options: argparse.Namespace) -> int:
@@ -206,9 +184,11 @@ def _pruned_text(pruned: dict[str, object]) -> str:
     return f"{said} {len(files):,} files, {format_bytes(freed)}"
 
 
-def is_manifest(source: str) -> bool:
-    """Whether a command's source is a local manifest of a prepared image."""
-    if is_url(source) or not source.endswith(".json"):
+def is_manifest(source: str, format_name: str | None = None) -> bool:
+    """Whether a command's source is the manifest of a prepared image; no request is made."""
+    if is_url(source):
+        return source.partition("?")[0].endswith(".json") or format_name == PREPARED.name
+    if not source.endswith(".json"):
         return False
     path = Path(source)
     if not path.is_file():
@@ -219,13 +199,13 @@ def is_manifest(source: str) -> bool:
 
 async def verify_manifest(options: argparse.Namespace) -> int:
     """`verify` for a prepared image: checks every file, and the whole content by its version."""
-    layout = open_folder(Path(options.source))
-    manifest = layout.manifest
-    key = options.digests_key
-    if key is not None and not await manifest.is_signed_by(bytes.fromhex(key)):
-        raise InvalidDocumentError("manifest", "it is not signed by the key that was given")
-    with progress(options, "verifying") as shown:
-        found = await check_image(layout, lambda done: shown.update(done, manifest.size))
+    async with _manifest_layout(options) as layout:
+        manifest = layout.manifest
+        key = options.digests_key
+        if key is not None and not await manifest.is_signed_by(bytes.fromhex(key)):
+            raise InvalidDocumentError("manifest", "it is not signed by the key that was given")
+        with progress(options, "verifying") as shown:
+            found = await check_image(layout, lambda done: shown.update(done, manifest.size))
     text = f"{found.chunks:,} chunks of {format_bytes(found.bytes)} match"
     if found.wrong:
         text = f"{len(found.wrong)} files are missing or damaged, the first is {found.wrong[0]}"
@@ -234,3 +214,16 @@ async def verify_manifest(options: argparse.Namespace) -> int:
     result = {"chunks": found.chunks, "wrong": found.wrong, "is_whole": found.is_whole}
     print_result(options, result, text)
     return 0 if found.is_whole else 1
+
+
+@contextlib.asynccontextmanager
+async def _manifest_layout(options: argparse.Namespace) -> AsyncIterator[PreparedLayout]:
+    """The image of a manifest that a command names; each file is read from where it is."""
+    if not is_url(options.source):
+        yield open_folder(Path(options.source))
+        return
+    settings = RemoteSettings(headers=dict(load_headers(options.header)) or None)
+    if options.timeout is not None:
+        settings = replace(settings, timeout_s=options.timeout)
+    async with opened_platform(options) as platform:
+        yield await server_layout(options.source, settings, platform)

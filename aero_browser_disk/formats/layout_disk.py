@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..disk import DiskInfo, DiskStats, RefusingWrites, check_bounds
+from ..disk import SECTOR_SIZE, DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError
 from ..platform.base import WritableBuffer
 from ..platform.opening import ClosesOnExit
@@ -17,13 +17,18 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
     """A read-only `Disk` over an `ImageLayout`. It caches only what had to be unpacked."""
 
     def __init__(
-        self, layout: ImageLayout, version: str, on_close: Callable[[], None] = lambda: None
+        self,
+        layout: ImageLayout,
+        version: str,
+        on_close: Callable[[], None] = lambda: None,
+        *,
+        sector_size: int = SECTOR_SIZE,
     ) -> None:
         self._on_close = on_close
         self._reader = LayoutReader(layout)
         self.format = layout.format.name
         """The format of the file: "qcow2", …"""
-        self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True)
+        self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True, sector_size=sector_size)
         self._bytes_read = 0
         self._closed = False
 

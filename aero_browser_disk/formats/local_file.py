@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..disk import SECTOR_SIZE
 from ..errors import SourceError, UnreadableImageError
 from ..platform.byte_source import PathSource
 from .image_format import PREPARED
@@ -39,11 +40,11 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
     if isinstance(layout, RawLayout):
         source.close()
         return raw
-    version = f"{raw.info.version}-{layout.format.name}"
+    version, sector_size = f"{raw.info.version}-{layout.format.name}", SECTOR_SIZE
     if isinstance(layout, PreparedLayout):
-        version = disk_validator(layout.manifest)
+        version, sector_size = disk_validator(layout.manifest), layout.manifest.sector_size
     await raw.close()
-    return LayoutDisk(layout, version, on_close=source.close)
+    return LayoutDisk(layout, version, on_close=source.close, sector_size=sector_size)
 
 
 async def _layout(source: PathSource, name: str) -> ImageLayout:

@@ -1,6 +1,7 @@
 """The read path of a remote image: shared memory, cache, a fetch under way, the network.
 
 - `open_remote`: opens a URL as a disk; `remote_options`: its options.
+- `prepared_files`: the files of a prepared image, without a cache.
 - `streaming_disk`: the disk. `fetch_queue` and `block_fetch` send its requests, `block_sink`
   verifies and caches the blocks, `cache_growth` gets space for them.
 - `boot_recorder`: records which blocks a guest reads first.

@@ -76,6 +76,7 @@ async def open_prepared(
             unit=image.manifest.chunk_size,
             bundle=_parts(image, bundle, block_size),
             kept_bytes=kept_bytes,
+            sector_size=image.manifest.sector_size,
             storage=folder.storage.kind,
             notices=notices,
             retry=options.retry,

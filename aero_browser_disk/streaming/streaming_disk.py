@@ -64,8 +64,9 @@ class StreamingDisk(ClosesOnExit):
     the boot profile, then those that read-ahead expects, then the whole image if that is wanted.
 
     `source` has the bytes, preferably read in units of `unit` bytes. `bundle` has the blocks that a
-    boot reads, in its order. `kept_bytes` were taken over from an older version. `make_room` and
-    `save_profile` are what `CacheGrowth` and `BootRecorder` say; `on_close` is called at the end.
+    boot reads, in its order. `sector_size` is what a guest must use. `kept_bytes` were taken over
+    from an older version. `make_room` and `save_profile` are what `CacheGrowth` and `BootRecorder`
+    say; `on_close` is called at the end.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class StreamingDisk(ClosesOnExit):
         unit: int = 0,
         bundle: Sequence[PackedBlocks] = (),
         kept_bytes: int = 0,
+        sector_size: int = SECTOR_SIZE,
         save_profile: SaveProfile | None = None,
         make_room: MakeRoom | None = None,
         on_close: Callable[[], None] = lambda: None,
@@ -102,6 +104,7 @@ class StreamingDisk(ClosesOnExit):
         self._size = cache.image.size
         self._on_close = on_close
         self._kept_bytes = kept_bytes
+        self._sector_size = sector_size
         self._watchers: list[Callable[[int, int], None]] = []
         self._closed = False
         self._bytes_read = self._hits = self._misses = 0
@@ -143,7 +146,13 @@ class StreamingDisk(ClosesOnExit):
 
     @property
     def info(self) -> DiskInfo:
-        return DiskInfo(self._size, str(self._version), self._block_size, read_only=True)
+        return DiskInfo(
+            self._size,
+            str(self._version),
+            self._block_size,
+            read_only=True,
+            sector_size=self._sector_size,
+        )
 
     @property
     def format(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import zlib
@@ -102,6 +103,18 @@ async def exported(
                     yield part
     if rest := packer.end():
         yield rest
+
+
+async def with_holes(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, None]:
+    """The same parts, with holes in place of zeros that were read; closes `parts` at the end."""
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            if isinstance(part, Hole):
+                yield part
+                continue
+            for at in range(0, len(part), _SMALL_ZEROS):
+                piece = part[at : at + _SMALL_ZEROS]
+                yield piece if any(piece) else Hole(len(piece))
 
 
 async def exported_foreign(

@@ -92,7 +92,8 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
         """The version changes with every flushed change."""
         contents = self._store.contents
         version = f"overlay:{contents.identity}:{self._store.revision}:{contents.base}"
-        return DiskInfo(self._size, version, self._base.info.block_size, read_only=False)
+        base = self._base.info
+        return DiskInfo(self._size, version, base.block_size, False, base.sector_size)
 
     @property
     def identity(self) -> str:

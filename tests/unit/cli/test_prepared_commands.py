@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from aero_browser_disk.streaming.boot_profile import BootProfile
+from aero_browser_disk.testing.behaviour import Behaviour
 
 
 @pytest.fixture
@@ -37,6 +38,31 @@ def test_a_remote_image_is_packed(result, served, volume, prepared, tmp_path):
     result("pack", served.url("disk.img"), "-o", prepared, "--level", "3")
     result("unpack", prepared / "manifest.json", tmp_path / "back.img")
     assert (tmp_path / "back.img").read_bytes() == volume.read_bytes()
+
+
+def test_one_on_a_server_is_checked(run, result, served, volume, prepared, tmp_path):
+    made = result("pack", volume, "-o", prepared, "--level", "3", "--sector-size", "2048")
+    for path in prepared.rglob("*"):
+        if path.is_file():
+            served.add(path.relative_to(prepared).as_posix(), path.read_bytes())
+    url = served.url("manifest.json")
+    served.forget()
+    whole = {"chunks": made["stored_chunks"], "wrong": [], "is_whole": True}
+    assert result("verify", url) == whole
+    assert len(served.requests) > made["stored_chunks"]
+    # From the server each time, whatever is cached: the disk there is what is checked.
+    result("prefetch", url)
+    (some,) = [path for path in prepared.glob("chunks/*/*") if path.read_bytes()[:4] != b"AERO"][:1]
+    name = some.relative_to(prepared).as_posix()
+    served.image(name).replace(b"x" + some.read_bytes()[1:])
+    status, out, _ = run("verify", url, "--json")
+    assert (status, json.loads(out)["wrong"]) == (1, [name])
+    served.image(name).behaviour = Behaviour(status=404)
+    status, out, _ = run("verify", url, "--json")
+    assert (status, json.loads(out)["wrong"]) == (1, [name])
+    assert result("info", url)["sector_size"] == 2048
+    assert result("info", prepared / "manifest.json")["sector_size"] == 2048
+    assert run("verify", served.url("nothing.json"))[0] == 1
 
 
 def test_a_damaged_image_is_told(run, result, volume, prepared):
