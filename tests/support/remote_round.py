@@ -155,6 +155,7 @@ class RemoteRound(Round):
         self.size = self.chance.choice([1, 512, 4096, 70_000, 300_001, 1 << 20])
         self.block = self.chance.choice([4096, 8192, 16384, 65536])
         self.versions: dict[str, Version] = {}
+        self.published: list[Version] = []
         self.disk: StreamingDisk | None = None
         self.allowed: list[Version] = []
         self.digests: bytes | None = None
@@ -193,6 +194,7 @@ class RemoteRound(Round):
     def _publish(self, image: Version) -> None:
         """Serves a version of the image from now on."""
         self.current = image
+        self.published.append(image)
         if self.name in self.server.images:
             self.server.image(self.name).replace(image.data)
         else:
@@ -258,7 +260,8 @@ class RemoteRound(Round):
             raise DiskError
         self.disk = disk
         known = self.versions.get(disk.stored_image.validator)
-        self.allowed = [known] if known else list(self.versions.values())
+        # Without a validator nothing tells versions apart, later ones included.
+        self.allowed = [known] if known else self.published
         if self.digests is not None:
             self.allowed = [digested]
 
@@ -399,7 +402,8 @@ class RemoteRound(Round):
             ),
         )
         known = self.versions.get(disk.stored_image.validator)
-        self.allowed = [known] if known else list(self.versions.values())
+        # Without a validator nothing tells versions apart, later ones included.
+        self.allowed = [known] if known else self.published
         if known is not self.current:
             # Reopened without asking, as `max-age` allows.
             assert disk.info.version
@@ -417,6 +421,7 @@ class PreparedRound(RemoteRound):
 
     def _publish(self, image: Version) -> None:
         self.current = image
+        self.published.append(image)
         chance = self.chance
         if not self.versions:
             self.chunk_size = chance.choice([4096, 16384, 65536])
