@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from ..records.record import Record
 from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
 from .boot_profile import BootProfile
+from .digest_list import DigestList
+from .kept_blocks import unchanged_by_digests
 from .kept_files import KeptFiles
 from .layout_source import file_version, format_of
 from .streaming_disk import StreamingDisk
@@ -44,6 +47,8 @@ class CacheFolder:
     notices: list[Notice]
     follows: bool = False
     """Whether another tab holds the files and can be read through."""
+    digests: DigestList | None = None
+    """What verifies the blocks that are cached from now on."""
     asked: int = 0
     """The limit that the user set for this cache; 0 for the default."""
     kept: KeptFiles | None = None
@@ -146,20 +151,70 @@ class CacheFolder:
         return sum(map(new.block_length, self.store.slot_of))
 
     async def cache_for(
-        self, version: ImageVersion, block_size: int, limit: int | None
+        self,
+        version: ImageVersion,
+        block_size: int,
+        limit: int | None,
+        digests: DigestList | None,
     ) -> tuple[BlockCache, list[Notice]]:
-        """A cache for one version; in memory if versions look alike or the storage is full."""
+        """A cache for one version; in memory if versions look alike or the storage is full.
+
+        If there are `digests`, it only has blocks that match them.
+        """
+        self.digests = digests
         if not version.validator:
             self.follows = False  # the other tab may have another version
         if not version.validator and self.storage.kind != "memory":
             await self._move_to_memory("no-validator")
         image = StoredImage(version.size, version.validator, block_size)
         try:
+            await self._drop_unverified(image)
             cache = BlockCache(self.store, image, await self._limit(limit))
         except StorageError:
             await self._move_to_memory("storage-full")
             cache = BlockCache(self.store, image, await self._limit(limit))
         return cache, self.notices
+
+    async def _drop_unverified(self, image: StoredImage) -> None:
+        """Frees the cached blocks of `image` that the digests do not confirm.
+
+        They were cached without digests or with others. A file beside them names the list that
+        verified them all, so that it is done once. A session without digests empties that file
+        before it caches anything.
+        """
+        if self.storage.kind == "memory":
+            return  # nothing is cached yet
+        verified_by = hashlib.sha256(self.digests.signed_bytes).digest() if self.digests else b""
+        if await self._read_verified_by() == verified_by:
+            return
+        if self.digests is not None:
+            if self.store.image != image:
+                self.store.begin(image)
+            right = await unchanged_by_digests(self.digests, self.store)
+            for block in self.store.slot_of.keys() - right:
+                self.store.free(block)
+            self.store.commit()
+            self.store.flush()
+        file = await self.storage.open(f"{self.path}/verified")
+        try:
+            file.truncate(0)
+            file.write(verified_by, 0)
+            file.flush()
+        finally:
+            file.close()
+
+    async def _read_verified_by(self) -> bytes:
+        """The digest of the list that verified the cached blocks; empty if none did."""
+        try:
+            file = await self.storage.open(f"{self.path}/verified", create=False)
+        except FileNotFoundError:
+            return b""
+        try:
+            digest = bytearray(file.size())
+            file.read_into(digest, 0)
+            return bytes(digest)
+        finally:
+            file.close()
 
     async def _move_to_memory(self, why: Notice) -> None:
         self.close()
@@ -216,6 +271,7 @@ class CacheFolder:
             raise
         self.storage, self.store, self.lock = platform.storage, store, lock
         try:
+            await self._drop_unverified(disk.stored_image)
             cache = BlockCache(store, disk.stored_image, await self._limit(limit))
         except StorageError:
             store.close()

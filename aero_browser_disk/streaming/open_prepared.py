@@ -64,7 +64,9 @@ async def open_prepared(
         kept_bytes = await folder.keep_unchanged(
             version, block_size, partial(_unchanged, options, platform, folder, image)
         )
-        cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
+        cache, notices = await folder.cache_for(
+            version, block_size, options.cache_limit_bytes, digests
+        )
         source = LayoutSource(None, version.size, image.layout)
         shared = shared_source(platform, folder, version, source)
         bundle = None if shared is not None else await image.load_bundle()

@@ -91,7 +91,9 @@ async def _open(
         if trusted is not None:
             unchanged = partial(unchanged_by_digests, trusted)
             kept_bytes = await folder.keep_unchanged(version, block_size, unchanged)
-        cache, notices = await folder.cache_for(version, block_size, options.cache_limit_bytes)
+        cache, notices = await folder.cache_for(
+            version, block_size, options.cache_limit_bytes, trusted
+        )
         shared = shared_source(platform, folder, version, source or image)
         disk = StreamingDisk(
             image,

@@ -342,6 +342,8 @@ async def test_a_digest_list_is_checked_too(served: Served, open_url: Open) -> N
     wrong = digests_of([content(2)]).encode()
     with pytest.raises(IntegrityError):
         await open_url(served.url, digests=wrong, cache_key="other")
+    with pytest.raises(IntegrityError):  # also what is cached
+        await open_url(served.url, digests=wrong)
 
 
 # ── servers that fail ─────────────────────────────────────────────────────────────────────────────

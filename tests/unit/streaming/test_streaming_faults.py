@@ -22,7 +22,7 @@ from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.remote.access import RenewedAccess
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.boot_profile import BootProfile
-from aero_browser_disk.streaming.digest_list import digests_of
+from aero_browser_disk.streaming.digest_list import DigestList, digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -416,6 +416,47 @@ async def test_a_forgery_is_an_error_and_is_not_kept(server, open_url):
     assert caught.value.offset == 3 * BLOCK
     server.behaviour = Behaviour()
     assert await disk.read(3 * BLOCK, BLOCK) == IMAGE.read(3 * BLOCK, BLOCK)
+
+
+@pytest.mark.parametrize("asks_server", [True, False])
+async def test_what_was_cached_without_digests_is_verified_once_there_are(
+    server, open_url, asks_server
+):
+    promised = None if asks_server else "max-age=300"
+    server.behaviour = Behaviour(corrupt_at=3 * BLOCK + 7, cache_control=promised)
+    disk = await open_url(server.url("disk.img"))
+    forged = await disk.read(0, IMAGE.size)
+    assert forged != IMAGE.read(0, IMAGE.size)
+    await disk.close()
+    server.behaviour = Behaviour(cache_control=promised)
+
+    disk = await open_url(server.url("disk.img"), digests=DIGESTS.encode())
+    server.forget()
+    assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
+    assert sum(request.bytes_sent for request in server.requests) == BLOCK
+    await disk.close()
+
+
+async def test_cached_blocks_are_verified_once_for_each_list(server, open_url, monkeypatch):
+    verified = []
+    verify = DigestList.verify
+    monkeypatch.setattr(
+        DigestList, "verify", lambda *given: verified.append(given[1]) or verify(*given)
+    )
+
+    async def read_all(**options) -> int:
+        verified.clear()
+        disk = await open_url(server.url("disk.img"), **options)
+        assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
+        await disk.close()
+        return len(verified)
+
+    larger = digests_of(IMAGE.chunks(), chunk_size=BLOCK)
+    assert await read_all(digests=DIGESTS.encode()) == DIGESTS.chunk_count
+    assert await read_all(digests=DIGESTS.encode()) == 0
+    assert await read_all(digests=larger.encode()) == larger.chunk_count
+    assert await read_all() == 0
+    assert await read_all(digests=larger.encode()) == larger.chunk_count
 
 
 async def test_chunks_larger_than_a_block_make_the_block_larger(server, open_url):

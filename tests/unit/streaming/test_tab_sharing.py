@@ -11,6 +11,7 @@ from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
 from aero_browser_disk.remote.retry import RetryPolicy
+from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.streaming.tab_sharing import BlockServer
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -116,6 +117,19 @@ async def test_the_second_tab_takes_over_when_the_first_goes(server, open_tab):
     third = await open_tab()
     assert await third.read(0, 4 * BLOCK) == IMAGE.read(0, 4 * BLOCK)
     assert gets(server) == []
+
+
+async def test_a_tab_with_digests_takes_over_only_what_they_confirm(server, open_tab):
+    server.behaviour = Behaviour(corrupt_at=3 * BLOCK + 7)
+    first = await open_tab()
+    await first.read(0, 6 * BLOCK)
+    server.behaviour = Behaviour()
+    second = await open_tab(digests=digests_of(IMAGE.chunks()).encode())
+    await first.close()
+    await until(lambda: second.stats().storage == "opfs")
+    server.forget()
+    assert await second.read(0, 6 * BLOCK) == IMAGE.read(0, 6 * BLOCK)
+    assert gets(server) == [(3 * BLOCK, 4 * BLOCK)]
 
 
 async def test_a_read_under_way_survives_the_holder(server, open_tab):
