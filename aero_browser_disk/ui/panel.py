@@ -53,6 +53,7 @@ class PanelState:
     last_read: tuple[int, int] | None = None
     cache_cleared: bool = False
     info: DiskInfo | None = None
+    packed: bool = False
     stats: DiskStats | None = None
     error: DiskError | None = None
 
@@ -115,9 +116,12 @@ class Panel:
         self._change(phase="opening", local=local, overlay=overlay, error=None, last_read=None)
         self._change(info=None, stats=None, cache_cleared=False)
 
-    def opened(self, info: DiskInfo, stats: DiskStats) -> None:
-        """The image is open; its address is kept for the next visit if nothing in it is secret."""
-        self._change(phase="open", info=info, stats=stats, error=None)
+    def opened(self, info: DiskInfo, stats: DiskStats, *, packed: bool = False) -> None:
+        """The image is open; its address is kept for the next visit if nothing in it is secret.
+
+        `packed` is whether it is downloaded compressed.
+        """
+        self._change(phase="open", info=info, stats=stats, packed=packed, error=None)
         if self.state.local:
             return
         url = self.state.url
@@ -241,7 +245,7 @@ class Panel:
             ],
             "image": image_rows(state.info),
             "cache": cache_figures(state.stats, state.info, is_local=self._is_local()),
-            "activity": activity_rows(state.stats),
+            "activity": activity_rows(state.stats, state.info, packed=state.packed),
             "keepAll": keeping_part(state.info, state.stats, is_kept=state.keeping),
             "map": map_part(
                 self._name(), state.info if is_open else None, is_local=self._is_local()

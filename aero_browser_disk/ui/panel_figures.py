@@ -55,19 +55,22 @@ def cache_figures(
     }
 
 
-def activity_rows(stats: DiskStats | None) -> list[dict[str, str]]:
+def activity_rows(
+    stats: DiskStats | None, info: DiskInfo | None, *, packed: bool
+) -> list[dict[str, str]]:
+    """The counters. Those of a `packed` disk say what was saved, zeros included."""
     if stats is None:
         return [_row(label, _UNKNOWN) for label in texts.ACTIVITY_LABELS]
     downloaded, requests, hit_rate, read = texts.ACTIVITY_LABELS
     lookups = stats.hits + stats.misses
+    blocks = format_count(stats.blocks_downloaded, "block")
+    if stats.kept_bytes:
+        blocks = texts.KEPT.format(size=format_bytes(stats.kept_bytes))
+    elif packed and info is not None:
+        unpacked = min(stats.blocks_downloaded * info.block_size, info.size)
+        blocks = texts.PACKED.format(size=format_bytes(unpacked))
     return [
-        _row(
-            downloaded,
-            format_bytes(stats.bytes_downloaded),
-            texts.KEPT.format(size=format_bytes(stats.kept_bytes))
-            if stats.kept_bytes
-            else format_count(stats.blocks_downloaded, "block"),
-        ),
+        _row(downloaded, format_bytes(stats.bytes_downloaded), blocks),
         _row(
             requests,
             f"{stats.requests:,}",

@@ -72,6 +72,7 @@ WRITABLE = "read and write"
 ACTIVITY_LABELS = ("Downloaded", "Requests", "Hit rate", "Read")
 IN_FLIGHT = "{count:,} in flight"
 KEPT = "{size} kept of an older version"
+PACKED = "of {size}, packed"
 HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
 ALL_HERE = "Not needed: the disk is stored here, {size} written"

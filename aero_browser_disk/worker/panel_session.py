@@ -9,6 +9,7 @@ from typing import Any
 
 from ..doctor.diagnosis import diagnose
 from ..errors import DiskError
+from ..formats.image_format import PREPARED
 from ..library.open_image import LibraryDisk
 from ..open_disk import open_disk
 from ..platform import current_platform
@@ -213,7 +214,9 @@ class PanelSession:
             if not opening.cancelled():
                 self._disk = opening.result()
                 self._number = self._disks.add(self._disk)
-                self._panel.opened(self._disk.info, self._disk.stats())
+                remote = remote_of(self._disk)
+                packed = remote is not None and remote.format == PREPARED.name
+                self._panel.opened(self._disk.info, self._disk.stats(), packed=packed)
         except DiskError as error:
             self._panel.failed(error)
         except Exception as error:

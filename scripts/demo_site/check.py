@@ -23,6 +23,8 @@ MIB = 1 << 20
 REGION = (MIB, 8 * MIB)  # where the partition of the sample starts
 RANDOM_PLACES = 24
 LONGEST_RANGE = 256 << 10
+PREPARED_READS = 4
+PACKED = re.compile(r"^of .*, packed$")
 START_TIMEOUT_MS = 120_000
 READ_TIMEOUT_MS = 60_000
 
@@ -104,18 +106,25 @@ class Visit:
         return self.matches == self.reads
 
 
-def check_demo(site_url: str, service: ImageService, image: Path) -> Result:
+def check_demo(
+    site_url: str, service: ImageService, image: Path, prepared: Path | None = None
+) -> Result:
     """Does the main task twice in one profile, and works with local images; reports the result.
 
-    `ok` is whether everything passed.
+    `prepared` is the folder of the same image as a prepared one, which is then read too. `ok` is
+    whether everything passed.
     """
     complaints: list[str] = []
     try:
         result = visit_twice(site_url, service, image, complaints)
+        packed: Result = {"ok": True}
+        if prepared is not None:
+            packed = read_prepared(site_url, service.manifest_url(prepared), image)
         library = check_library(site_url)
-        return {**result, "ok": result["ok"] and library["ok"], "library": library}
     except (AssertionError, PageError, PlaywrightError, ServerError) as error:
         return {"ok": False, "image": image.name, "error": str(error), "console": complaints}
+    ok = result["ok"] and packed["ok"] and library["ok"]
+    return {**result, "ok": ok, "prepared": packed, "library": library}
 
 
 def visit_twice(site_url: str, service: ImageService, image: Path, complaints: list[str]) -> Result:
@@ -145,6 +154,22 @@ def visit_twice(site_url: str, service: ImageService, image: Path, complaints: l
         "start_after_reload_ms": second.start_ms,
         "console": complaints,
     }
+
+
+def read_prepared(site_url: str, url: str, image: Path) -> Result:
+    """Reads the prepared image at `url`, which is of `image`; the page shows what that saved."""
+    complaints: list[str] = []
+    with open_profile(complaints) as context:
+        page = context.pages[0]
+        page.goto(site_url)
+        user = DemoPage(page)
+        user.open_image(url)
+        parts = ranges_to_read(image.stat().st_size)[:PREPARED_READS]
+        exact = all(user.shows(part, digest_on_disk(image, part)) for part in parts)
+        saved = page.locator('[data-rows="activity"]').get_by_text(PACKED)
+        expect(saved).to_be_visible(timeout=READ_TIMEOUT_MS)
+        said = saved.inner_text()
+    return {"ok": exact and not complaints, "saved": said, "console": complaints}
 
 
 @contextmanager

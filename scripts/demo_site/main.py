@@ -20,6 +20,7 @@ from samples.boot_profiles import offer_boot_profile
 from samples.boot_traces import GRUB_TRACE, debian_trace
 from samples.debian_image import DebianImageError, make_debian_image
 from samples.emulator import can_boot, write_emulator
+from samples.prepared_samples import prepare_sample
 from samples.sample_image import make_samples
 
 SAMPLES = CACHE / "samples"
@@ -60,15 +61,24 @@ def main() -> int:
     except DebianImageError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    # Images of the user's are left as they are.
+    prepared = [] if options.images else [prepare_sample(i, traces.get(i.name)) for i in images]
     # A separate folder: another build or demo may replace the files in dist/ at any time.
     with TemporaryDirectory(prefix="aero-disk-demo-") as folder:
-        return serve(options, images, traces, Path(folder, "site"))
+        return serve(options, images, prepared, traces, Path(folder, "site"))
 
 
 def serve(
-    options: argparse.Namespace, images: list[Path], traces: dict[str, Path], built: Path
+    options: argparse.Namespace,
+    images: list[Path],
+    prepared: list[Path],
+    traces: dict[str, Path],
+    built: Path,
 ) -> int:
-    """Builds the page in `built` and serves it and the images, or checks that it works."""
+    """Builds the page in `built` and serves it and the images, or checks that it works.
+
+    `prepared` are the folders of the same images as prepared ones, in the same order, if any.
+    """
     build_site(built, documented=True)
     if can_boot(options.bios, options.vga_bios):
         write_emulator(built, options.bios, options.vga_bios)
@@ -87,10 +97,11 @@ def serve(
         if options.check:
             from demo_site.check import check_demo  # only the check needs a browser
 
-            result = check_demo(site.url, service, images[0])
+            result = check_demo(site.url, service, images[0], *prepared[:1])
             print(json.dumps(result))
             return 0 if result["ok"] else 1
-        announce(site, service, images, bootable=[i for i in images if i.name in traces])
+        bootable = [image for image in images if image.name in traces]
+        announce(site, service, images, prepared, bootable)
         # Both Ctrl-C and a plain kill end it cleanly.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -128,7 +139,11 @@ def is_wildcard(host: str) -> bool:
 
 
 def announce(
-    site: SiteServer, service: ImageService, images: list[Path], bootable: list[Path]
+    site: SiteServer,
+    service: ImageService,
+    images: list[Path],
+    prepared: list[Path],
+    bootable: list[Path],
 ) -> None:
     """Prints the URL to open: the page, with a bootable image if there is one."""
     catalog = service.url + CATALOG_ROUTE
@@ -139,6 +154,10 @@ def announce(
     print(f'Turn on "Use remote image"{then}. These addresses can be entered there:')
     for image in images:
         print(f"    {service.image_url(image)}")
+    if prepared:
+        print("The same disks, prepared (compressed):")
+    for folder in prepared:
+        print(f"    {service.manifest_url(folder)}")
     print("Ctrl-C ends it.", flush=True)
 
 

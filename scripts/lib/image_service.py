@@ -10,6 +10,7 @@ from urllib.parse import quote
 from lib.server_process import PATIENCE_S, SERVICE_PROGRAM, LogLine, ServerProcess
 
 BYTES_ROUTE = "/disks/{id}/bytes"
+MANIFEST_ROUTE = "/disks/{id}/manifest.json"
 FACTS_ROUTE = "/v1/images/{id}/meta"
 CATALOG_ROUTE = "/v1/images"
 HEALTH_ROUTE = "/healthz"
@@ -30,6 +31,10 @@ class ImageService(ServerProcess):
     def image_url(self, image: Path) -> str:
         """The URL of the bytes of an image in the folder."""
         return self.url + BYTES_ROUTE.format(id=quote(image.name))
+
+    def manifest_url(self, folder: Path) -> str:
+        """The URL of the manifest of a prepared image, which is a folder in the folder."""
+        return self.url + MANIFEST_ROUTE.format(id=quote(folder.name))
 
     def facts_url(self, image: Path) -> str:
         """The URL of an image's metadata."""

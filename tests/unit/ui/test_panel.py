@@ -552,3 +552,18 @@ def test_any_text_in_any_field_gives_a_view_or_a_disk_error(url: str, count: str
     except errors.InvalidOptionError as error:
         panel.failed(error)
         json.dumps(panel.view())
+
+
+# ── what was saved ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_packed_disk_says_what_was_saved() -> None:
+    panel = ready()
+    panel.opening()
+    panel.opened(INFO, stats(bytes_downloaded=500_000), packed=True)
+    row = view_of(panel)["activity"][0]
+    assert (row["value"], row["note"]) == ("488 KiB", "of 1.5 MiB, packed")
+
+    assert view_of(opened())["activity"][0]["note"] == "24 blocks"
+    panel.progress(stats(kept_bytes=1 << 20))
+    assert "kept" in view_of(panel)["activity"][0]["note"]
