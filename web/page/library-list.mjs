@@ -246,11 +246,6 @@ export class LibraryList {
     over(false);
   }
 
-  /** Whether something is imported, exported or copied, or waits for that. */
-  get isBusy() {
-    return this.#transfers.isBusy || this.#waiting.length > 0;
-  }
-
   /** Imports a file after those before it. @param {File} file */
   async #import(file) {
     showFailure("library-error", null);

@@ -16,11 +16,6 @@ export class Transfers {
     onPress("library-cancel", () => this.#shown?.abort.abort());
   }
 
-  /** Whether a transfer is under way, which is lost if the page is left. */
-  get isBusy() {
-    return this.#underWay.length > 0;
-  }
-
   /** Shows what is done after the transfers that are under way. @param {string} note */
   note(note) {
     this.#note = note;
