@@ -430,7 +430,7 @@ async def test_what_was_cached_without_digests_is_verified_once_there_are(
     await disk.close()
     server.behaviour = Behaviour(cache_control=promised)
 
-    disk = await open_url(server.url("disk.img"), digests=DIGESTS.encode())
+    disk = await open_url(server.url("disk.img"), digests=DIGESTS.encode(), boot_profile=None)
     server.forget()
     assert await disk.read(0, IMAGE.size) == IMAGE.read(0, IMAGE.size)
     assert sum(request.bytes_sent for request in server.requests) == BLOCK
