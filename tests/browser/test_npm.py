@@ -225,6 +225,7 @@ def test_a_folder_without_the_files_is_named(
         expect(report).to_contain_text("pyodide.asm.wasm did not load", timeout=120_000)
         expect(report).to_contain_text("StartError")
         expect(report).to_contain_text("baseUrl")
+        page.close()  # before the server: Pyodide may still ask for its standard library
 
 
 def imports(app: Path, folder: str) -> None:

@@ -96,6 +96,7 @@ def test_a_defect_is_shown_as_text_and_stays(page: Page, site_folder: Path, tmp_
         with page.expect_response("**/panel-first-view.json"):
             pass  # the panel is looked at again, and the view knows of no error
         panel.expect_error("Unexpected error", "<b>a defect</b>")
+        page.close()  # before the server, which it goes on asking
 
 
 def test_the_site_works_in_a_sub_folder_and_fetches_nothing_from_outside_it(
