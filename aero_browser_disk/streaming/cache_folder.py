@@ -185,7 +185,7 @@ class CacheFolder:
         if self.storage.kind == "memory":
             return  # nothing is cached yet
         verified_by = hashlib.sha256(self.digests.signed_bytes).digest() if self.digests else b""
-        if await self._read_verified_by() == verified_by:
+        if (await self._read_file("verified") or b"") == verified_by:
             return
         if self.digests is not None:
             if self.store.image != image:
@@ -195,24 +195,29 @@ class CacheFolder:
                 self.store.free(block)
             self.store.commit()
             self.store.flush()
-        file = await self.storage.open(f"{self.path}/verified")
+        await self._write_file("verified", verified_by, is_durable=True)
+
+    async def _read_file(self, name: str) -> bytes | None:
+        """A small file beside the blocks; None if there is none. Raises `StorageError`."""
         try:
-            file.truncate(0)
-            file.write(verified_by, 0)
-            file.flush()
+            file = await self.storage.open(f"{self.path}/{name}", create=False)
+        except FileNotFoundError:
+            return None
+        try:
+            content = bytearray(file.size())
+            file.read_into(content, 0)
+            return bytes(content)
         finally:
             file.close()
 
-    async def _read_verified_by(self) -> bytes:
-        """The digest of the list that verified the cached blocks; empty if none did."""
+    async def _write_file(self, name: str, content: bytes, *, is_durable: bool = False) -> None:
+        """Replaces a small file beside the blocks. Raises `StorageError`."""
+        file = await self.storage.open(f"{self.path}/{name}")
         try:
-            file = await self.storage.open(f"{self.path}/verified", create=False)
-        except FileNotFoundError:
-            return b""
-        try:
-            digest = bytearray(file.size())
-            file.read_into(digest, 0)
-            return bytes(digest)
+            file.truncate(0)
+            file.write(content, 0)
+            if is_durable:
+                file.flush()
         finally:
             file.close()
 
@@ -294,32 +299,17 @@ class CacheFolder:
     async def load_profile(self) -> BootProfile | None:
         """The boot profile that an earlier session recorded; None if there is no readable one."""
         try:
-            file = await self.storage.open(f"{self.path}/profile", create=False)
-        except (FileNotFoundError, StorageError):
-            return None
-        try:
-            encoded = bytearray(file.size())
-            file.read_into(encoded, 0)
-            return BootProfile.decode(bytes(encoded))
+            encoded = await self._read_file("profile")
+            return None if encoded is None else BootProfile.decode(encoded)
         except (StorageError, ValueError):
             return None  # torn by a crash: the next session records it again
-        finally:
-            file.close()
 
     async def save_profile(self, profile: BootProfile) -> None:
         """Saves a boot profile for the next session. Failures are ignored."""
         if self.storage.kind == "memory" or not profile.validator:
             return
-        encoded = profile.encode()
-        try:
-            file = await self.storage.open(f"{self.path}/profile")
-            try:
-                file.truncate(0)
-                file.write(encoded, 0)
-            finally:
-                file.close()
-        except StorageError:
-            return
+        with contextlib.suppress(StorageError):
+            await self._write_file("profile", profile.encode())
 
     def close(self) -> None:
         """Releases the files. Idempotent."""
