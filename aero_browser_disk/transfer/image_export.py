@@ -114,7 +114,7 @@ async def with_holes(parts: AsyncGenerator[Part, None]) -> AsyncGenerator[Part, 
                 continue
             for at in range(0, len(part), _SMALL_ZEROS):
                 piece = part[at : at + _SMALL_ZEROS]
-                yield piece if any(piece) else Hole(len(piece))
+                yield Hole(len(piece)) if piece == bytes(len(piece)) else piece
 
 
 async def exported_foreign(
