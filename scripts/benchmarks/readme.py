@@ -1,7 +1,8 @@
 """Writes what the bench found into the guide: `measurements.json`, the charts, and the tables.
 
 The numbers are those of the last `./scripts/bench`, or of the results named on the command line.
-The tables go between the marks in `measurements.md`, in a collapsed section.
+With `--update` they replace the rows of the same names only: a run of some parts. The tables go
+between the marks in `measurements.md`, in a collapsed section.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ RESULTS = GUIDE / "measurements.json"
 PICTURES = GUIDE / "pictures"
 FIRST, LAST = "<!-- bench:", "<!-- end of bench -->"
 MB = 1e6
+# What tells the rows of each table apart.
+ROWS = {
+    "runs": ("workload", "link", "client", "state"),
+    "boots": ("disk", "state"),
+    "measures": ("name",),
+}
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -95,6 +102,16 @@ def _folded(title: str, text: str) -> str:
     return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
 
 
+def updated(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The old results, with the rows that the new ones have in their place, or at the end."""
+    merged = {**old, "machine": new["machine"]}
+    for kind, names in ROWS.items():
+        rows = {tuple(row[name] for name in names): row for row in old.get(kind, [])}
+        rows.update({tuple(row[name] for name in names): row for row in new.get(kind, [])})
+        merged[kind] = list(rows.values())
+    return merged
+
+
 def written(page: str, text: str) -> str:
     """The page, with `text` inserted between its marks."""
     before, _, rest = page.partition(FIRST)
@@ -109,8 +126,15 @@ def main() -> int:
     parser.add_argument(
         "results", type=Path, nargs="?", default=CACHE / "bench" / "results.json", metavar="JSON"
     )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="replace only the rows of these names",
+    )
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
+    if options.update:
+        results = updated(json.loads(RESULTS.read_text(encoding="utf-8")), results)
     text = json.dumps(results, indent=1, ensure_ascii=False)
     RESULTS.write_text(f"{text}\n", encoding="utf-8")
     for name, draw in CHARTS.items():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.readme import updated
 from benchmarks.results import Measure, Run, measures_table, runs_table
 from benchmarks.server import LOCAL, SHAPED
 from benchmarks.workloads import (
@@ -98,3 +99,30 @@ class TestTables:
         measured = run("ours", 9.0)
         measured.seconds += [1.0, 2.0]
         assert measured.to_json()["median_s"] == 2.0
+
+
+class TestUpdated:
+    def test_rows_of_the_same_name_are_replaced_where_they_are(self):
+        old = {
+            "machine": "old",
+            "runs": [run("ours", 1.0).to_json(), run("v86", 9.0).to_json()],
+            "measures": [Measure("a", 1, "s").to_json(), Measure("b", 2, "s").to_json()],
+        }
+        new = {
+            "machine": "new",
+            "runs": [run("ours", 3.0).to_json(), run("ours", 2.0, state="warm").to_json()],
+            "measures": [Measure("c", 3, "s").to_json(), Measure("a", 4, "s").to_json()],
+        }
+        merged = updated(old, new)
+        assert merged["machine"] == "new"
+        assert [(row["client"], row["state"], row["seconds"]) for row in merged["runs"]] == [
+            ("ours", "cold", [3.0]),
+            ("v86", "cold", [9.0]),
+            ("ours", "warm", [2.0]),
+        ]
+        assert [(row["name"], row["value"]) for row in merged["measures"]] == [
+            ("a", 4),
+            ("b", 2),
+            ("c", 3),
+        ]
+        assert merged["boots"] == []
