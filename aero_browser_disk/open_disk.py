@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack, overload
 
-from .errors import InvalidOptionError, UnversionedBaseError
+from .errors import BaseChangedError, InvalidOptionError, UnversionedBaseError
 from .formats.local_file import LocalFileDisk, open_file_disk
 from .library.library import Library
 from .library.open_image import LibraryDisk
@@ -118,12 +118,17 @@ async def open_disk(
     if url is None:
         expected = "the address of an image, unless path or image names one"
         raise InvalidOptionError("url", None, expected)
-    disk = await open_remote_disk(url, RemoteSettings(**remote), platform)
+    settings = RemoteSettings(**remote)
+    disk = await open_remote_disk(url, settings, platform)
     if not names:
         return disk
-    return await _with_overlays(
-        platform, disk, remote_base(url, remote.get("cache_key")), names, write_base=write_base
-    )
+    base = remote_base(url, settings.cache_key)
+    try:
+        return await _with_overlays(platform, disk, base, names, write_base=write_base)
+    except BaseChangedError:
+        # The cached version may be fresh, and not the one that the server has.
+        disk = await open_remote_disk(url, settings, platform, trusts_freshness=False)
+        return await _with_overlays(platform, disk, base, names, write_base=write_base)
 
 
 async def _with_overlays(

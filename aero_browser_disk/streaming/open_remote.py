@@ -11,6 +11,7 @@ from ..errors import (
     DiskError,
     ImageChangedError,
     IntegrityError,
+    InvalidDocumentError,
     NetworkError,
     RemoteImagesDisabledError,
     UnsupportedImageError,
@@ -47,15 +48,25 @@ _LARGEST_PROFILE = 4 * MIB
 
 
 async def open_remote_disk(
-    url: str, options: RemoteSettings, platform: Platform | None = None
+    url: str,
+    options: RemoteSettings,
+    platform: Platform | None = None,
+    *,
+    trusts_freshness: bool = True,
 ) -> StreamingDisk:
-    """Opens the disk image at `url`, read-only, its blocks cached: see `open_disk`."""
-    try:
-        return await _open(url, options, platform, trusts_freshness=True)
-    except ImageChangedError:
-        # The cached version was fresh (`max-age`), but the server has another one by now; or the
-        # image changed between two requests. Nothing was read yet, so the new version is fine.
-        return await _open(url, options, platform, trusts_freshness=False)
+    """Opens the disk image at `url`, read-only, its blocks cached: see `open_disk`.
+
+    Without `trusts_freshness` the server is asked which version is current even while the cached
+    one is fresh (`Cache-Control: max-age`).
+    """
+    if trusts_freshness:
+        # Nothing was read yet, so another version is fine.
+        with contextlib.suppress(ImageChangedError, InvalidDocumentError):
+            # Either the server has another version by now than the one that is cached and fresh:
+            # it changed, or is not the one that the digest list or the pin is for; or the image
+            # changed between two requests.
+            return await _open(url, options, platform, trusts_freshness=True)
+    return await _open(url, options, platform, trusts_freshness=False)
 
 
 async def _open(

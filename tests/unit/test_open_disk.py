@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk.errors import (
+    BaseChangedError,
     EmptyImageError,
     HttpStatusError,
     InvalidOptionError,
@@ -20,6 +21,7 @@ from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.platform.memory import MemoryStorage
 from aero_browser_disk.remote.retry import RetryPolicy
+from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.samples import IMAGE
@@ -163,6 +165,34 @@ async def test_a_change_ends_freshness(server, open_url):
     fresh = await open_url(server.url("disk.img"))
     assert await fresh.read(0, IMAGE.size) == new.read(0, IMAGE.size)
     await fresh.close()
+
+
+async def test_a_fresh_version_is_no_reason_to_refuse_an_overlay(server, open_url):
+    work = await open_url(server.url("disk.img"), overlay="work")
+    await work.write(512, b"x" * 512)
+    await work.close()
+    # Something between here and the server leaves the ETag out once, and its response is fresh.
+    server.behaviour = replace(FRESH, validators="last-modified")
+    await (await open_url(server.url("disk.img"))).close()
+    server.behaviour = Behaviour()
+    again = await open_url(server.url("disk.img"), overlay="work")
+    assert await again.read(512, 512) == b"x" * 512
+    await again.close()
+    # But the server's word is final.
+    server.image("disk.img").replace(SyntheticImage(size=IMAGE.size, seed=7))
+    with pytest.raises(BaseChangedError):
+        await open_url(server.url("disk.img"), overlay="work")
+
+
+async def test_a_fresh_version_is_no_reason_to_refuse_a_digest_list(server, open_url):
+    server.behaviour = FRESH
+    await (await open_url(server.url("disk.img"))).close()
+    longer = SyntheticImage(size=IMAGE.size + BLOCK, seed=7)
+    server.image("disk.img").replace(longer)
+    digests = digests_of(longer.chunks(), chunk_size=16384).encode()
+    disk = await open_url(server.url("disk.img"), digests=digests)
+    assert await disk.read(0, longer.size) == longer.read(0, longer.size)
+    await disk.close()
 
 
 async def test_a_new_version_finds_nothing_of_the_old_one(server, open_url):

@@ -223,6 +223,17 @@ async def test_a_fresh_manifest_is_not_asked_for(served: Served, open_url: Open)
     assert served.server.requests == []
 
 
+async def test_a_fresh_manifest_is_no_reason_to_refuse_a_pin(
+    served: Served, raw: Path, open_url: Open
+) -> None:
+    served.server.behaviour = replace(served.server.behaviour, cache_control="max-age=1000")
+    await (await open_url(served.url)).close()
+    data = content(2)
+    await new_version(served, raw, data)
+    pin = hashlib.sha256(bytes_of(served.folder / "manifest.json")).hexdigest()
+    await check(await open_url(served.url, digests_sha256=pin), data)
+
+
 async def test_another_name_takes_a_format(served: Served, open_url: Open) -> None:
     served.server.add("debian", bytes_of(served.folder / "manifest.json"))
     await check(await open_url(served.server.url("debian"), format="prepared"))
