@@ -8,6 +8,7 @@ Everything that programs use is imported from here, or from one of these:
 - `notebook`: progress bars and downloads in notebooks and terminals.
 - `platform`: the protocols of storage, HTTP, locks and clock that a disk needs, and their
   implementations.
+- `saves`: overlays on a server, pushed from one device and pulled on another.
 - `sync`: the same disks for code without asyncio.
 - `testing`: servers, images and test suites for tests of your own.
 

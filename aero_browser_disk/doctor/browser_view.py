@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 from ..errors import NetworkError
-from ..platform.base import Credentials, HttpClient, HttpResponse
+from ..platform.base import Credentials, HttpClient, HttpResponse, Method
 from ..platform.redaction import redact_url
 from ..platform.web_url import parse_web_url
 from ..remote.response_headers import is_encoded
@@ -39,18 +39,19 @@ class BrowserView:
 
     async def request(
         self,
-        method: Literal["GET", "HEAD"],
+        method: Method,
         url: str,
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
+        body: bytes | None = None,
     ) -> HttpResponse:
         sent = dict(headers or {})
         # Browsers ask for a part as it is, and for the whole in whatever coding they know.
         sent["Accept-Encoding"] = "identity" if "Range" in sent else "gzip, deflate, br, zstd"
         if self._is_same(url):
-            return await self._http.request(method, url, sent, credentials)
+            return await self._http.request(method, url, sent, credentials, body)
         sent["Origin"] = self._origin
-        response = await self._http.request(method, url, sent, credentials)
+        response = await self._http.request(method, url, sent, credentials, body)
         undecoded = "Range" in sent and is_encoded(response.headers)
         if undecoded or not self._may_read(response.headers, credentials):
             response.abort()

@@ -52,6 +52,16 @@ from .remote import (
     SignaturesUnavailableError,
     UnreadableHeaderError,
 )
+from .saves import (
+    DamagedSaveError,
+    NoSuchSaveError,
+    SaveBaseError,
+    SaveConflictError,
+    SaveRefusedError,
+    SaveTooLargeError,
+    UnreadableSaveError,
+    WrongPassphraseError,
+)
 from .storage import (
     BaseChangedError,
     DamagedDiskError,
@@ -69,6 +79,7 @@ __all__ = [
     "DamagedDiskError",
     "DamagedFileSystemError",
     "DamagedImageError",
+    "DamagedSaveError",
     "DataCutError",
     "DiskClosedError",
     "DiskError",
@@ -86,6 +97,7 @@ __all__ = [
     "NetworkError",
     "NoSuchFileError",
     "NoSuchImageError",
+    "NoSuchSaveError",
     "OddSizeError",
     "OutOfRangeError",
     "RangeNotSupportedError",
@@ -93,6 +105,10 @@ __all__ = [
     "RecoveredOverlayError",
     "RemoteImagesDisabledError",
     "RenewalError",
+    "SaveBaseError",
+    "SaveConflictError",
+    "SaveRefusedError",
+    "SaveTooLargeError",
     "SignaturesUnavailableError",
     "SourceChangedError",
     "SourceError",
@@ -105,6 +121,8 @@ __all__ = [
     "UnreadableFileError",
     "UnreadableHeaderError",
     "UnreadableImageError",
+    "UnreadableSaveError",
     "UnsupportedImageError",
     "UnversionedBaseError",
+    "WrongPassphraseError",
 ]

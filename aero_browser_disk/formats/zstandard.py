@@ -25,6 +25,11 @@ def zstd_module(needed_for: ImageFormat) -> ModuleType:
     )
 
 
+def has_zstd() -> bool:
+    """Whether there is one to be had."""
+    return _first_module(_MODULES) is not None
+
+
 @cache
 def _first_module(names: tuple[str, ...]) -> ModuleType | None:
     """The first of those modules that exists. Cached, as looking for a missing one takes time."""

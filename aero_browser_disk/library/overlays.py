@@ -10,7 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,6 +33,7 @@ from ..errors import (
     StorageBusyError,
     StorageError,
 )
+from ..platform.base import Storage
 from ..platform.byte_source import ByteStream
 from ..records.folders import LibraryFolders
 from ..records.record import IMAGES, OVERLAYS, SECTORS, Record
@@ -33,6 +41,7 @@ from ..streaming.streaming_disk import StreamingDisk
 from ..transfer.image_import import Report
 from ..writable.overlay import Overlay
 from ..writable.overlay_file import overlay_parts, store_from_parts
+from ..writable.sector_journal import Contents
 from ..writable.sector_reader import Range
 from ..writable.sector_store import SectorStore
 from .catalog import names_of
@@ -42,6 +51,9 @@ from .open_bases import SharedBase, naming_turn, open_shared
 from .open_image import Closed, LibraryDisk, Refusal
 from .recovered_overlays import find_bases
 from .recovery import copy_intact, open_salvage
+
+Fill = Callable[[Storage, str], Awaitable[Contents]]
+"""Makes the file of an overlay at a path; durable when it returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +260,23 @@ class LibraryOverlays:
         It fits one version of the base only, which is checked when it is opened. Raises
         `NameTakenError`, `InvalidDocumentError` and `StorageError`.
         """
+        return await self.create(
+            base, name, lambda storage, path: store_from_parts(stream, storage, path)
+        )
+
+    async def create(self, base: OverlayBase, name: str, fill: Fill) -> str:
+        """Creates an overlay over `base` whose file `fill` makes; returns its folder.
+
+        After an error or a crash there is no such overlay. Raises `NameTakenError`, what `fill`
+        does, and `StorageError`.
+        """
         folder = self._folders.new_folder(OVERLAYS)
         now = self._folders.platform.clock.now()
         record = Record(name, 0, now, now, state="creating", base=base.folder, base_name=base.name)
         async with self._folders.claimed(folder, name):
             await self._folders.add(folder, record)
             try:
-                path = f"{folder}/{SECTORS}"
-                contents = await store_from_parts(stream, self._storage, path)
+                contents = await fill(self._storage, f"{folder}/{SECTORS}")
                 await self._folders.update(folder, state="ready", size=contents.size)
             except BaseException:
                 await self._folders.remove(folder)

@@ -16,6 +16,7 @@ WritableBuffer = bytearray | memoryview
 ReadableBuffer = bytes | bytearray | memoryview
 
 Credentials = Literal["omit", "same-origin", "include"]
+Method = Literal["GET", "HEAD", "PUT", "POST", "DELETE"]
 
 
 class HttpResponse(Protocol):
@@ -44,15 +45,18 @@ class HttpClient(Protocol):
 
     async def request(
         self,
-        method: Literal["GET", "HEAD"],
+        method: Method,
         url: str,
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
+        body: bytes | None = None,
     ) -> HttpResponse:
-        """Sends a request; returns once the headers of the response are in.
+        """Sends a request, with a body if there is one; returns once the headers of the response
+        are in.
 
         Any status is a response. Cancelling the call aborts the request. Raises `NetworkError` when
-        no response came, or none that the platform shows.
+        no response came, or none that the platform shows. Only use methods for which it does no
+        harm if the server receives the request twice (RFC 9110 §9.2.2).
         """
 
     async def responds(self, url: str) -> bool:

@@ -7,5 +7,7 @@
   `sector_writer`, `sector_padding`; `granule_table`, `slot_allocator`, `slot_checksums`;
   `transaction`, `commit_log`, `log_loading`, `log_reading`, `log_rewriting`, with the format in
   `sector_journal`.
+- `store_snapshot`: a store as it was at one commit, read while it is written to; `range_set` has
+  the granules that changed since.
 - `salvage`: reads what is intact of a damaged one, with `bit_repair`.
 """

@@ -47,6 +47,14 @@ class GranuleTable:
         """How many pages and ranges of zeros it has."""
         return len(self._pages) + len(self._zeros)
 
+    def copy(self) -> GranuleTable:
+        """A table with the same entries."""
+        copied = GranuleTable()
+        copied._pages = {number: page[:] for number, page in self._pages.items()}
+        for start, stop in self._zeros:
+            copied._zeros.add(start, stop)
+        return copied
+
     def put(self, granule: int, count: int, entry: int) -> Sequence[int]:
         """Sets the entries of a run that begins with `entry`; returns the slots that they had."""
         if count == 1 and entry >= _STEP:  # the most common write of guests

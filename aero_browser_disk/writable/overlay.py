@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 
 from ..disk import Disk, DiskInfo, DiskStats, check_bounds, data_ranges, locate
@@ -27,9 +27,11 @@ from ..records.record import SECTORS
 from .overlay_base import CommitTarget, Reserving, StoreCommitTarget, bind, identity_of
 from .overlay_digest import overlay_digest
 from .overlay_file import overlay_parts, store_from_parts
+from .range_set import RangeSet
 from .sector_journal import Contents
 from .sector_reader import SECTOR, Range
 from .sector_store import SectorStore
+from .store_snapshot import StoreSnapshot
 from .transaction import RESERVED_WRITE
 
 _COPIED_AT_ONCE = RESERVED_WRITE
@@ -229,6 +231,18 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
         }
         self._check(offset, length)
         self._store.discard(offset, length, base_sectors, hide=True)
+
+    def snapshot(self) -> StoreSnapshot:
+        """Flushes, and returns what is written here as it is then; close it soon.
+
+        Raises `DiskClosedError` and `StorageError`.
+        """
+        self._check(0, 0)
+        return self._store.snapshot()
+
+    def watch(self, changed: RangeSet) -> Callable[[], None]:
+        """Adds the granules (4 KiB) that each flush changes to `changed`; returns what ends it."""
+        return self._store.watch(changed)
 
     # ── as a whole ───────────────────────────────────────────────────────────────────────────────
 

@@ -20,6 +20,10 @@ class RangeSet:
         """How many ranges there are."""
         return len(self._starts)
 
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The ranges, in order."""
+        return zip(self._starts, self._stops, strict=True)
+
     def __contains__(self, number: int) -> bool:
         index = bisect_right(self._starts, number) - 1
         return index >= 0 and number < self._stops[index]

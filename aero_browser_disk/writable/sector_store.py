@@ -18,8 +18,9 @@ no more space, even if the device is full by then, and a full disk stays usable.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from ..errors import StorageError, StorageFullError
@@ -28,12 +29,14 @@ from .commit_log import CommitLog
 from .granule_table import GRANULE, SECTORS, GranuleTable
 from .log_loading import LogLoader
 from .log_rewriting import LogRewriter
+from .range_set import RangeSet
 from .sector_journal import SLOT_SIZE, Contents, slots_for, units_for
 from .sector_padding import SectorPadding
 from .sector_reader import SECTOR, Range, SectorReader
 from .sector_writer import Put, SectorWriter
 from .slot_allocator import SlotAllocator
 from .slot_checksums import SlotChecksums
+from .store_snapshot import StoreSnapshot
 from .transaction import Transaction
 
 _MAX_CHECKED: Final = 512  # granules in a batch with checksums of its data
@@ -49,6 +52,8 @@ class SectorStore:
     def __init__(self, path: str, file: File, name: str | None = None) -> None:
         self.changes = 0
         """Counts changes of the content since the store was opened."""
+        self._path = path
+        self._name = name
         self._file = file
         self._is_committed_into = False
         self._table = GranuleTable()
@@ -290,6 +295,29 @@ class SectorStore:
         self._commit()
         if self._log.is_long:
             self._rewriter.try_to_rewrite()
+
+    def snapshot(self) -> StoreSnapshot:
+        """Commits, and returns the store as it is then; close it soon. Raises `StorageError`."""
+        self.commit()
+        table, hold = self._table.copy(), self._allocator.hold()
+        reader = SectorReader(self._path, self._file, table, {}, self._checksums, self._name)
+        return StoreSnapshot(
+            self._path,
+            self.contents,
+            self.revision,
+            table,
+            reader,
+            hold,
+            partial(self._allocator.release, hold),
+        )
+
+    def watch(self, changed: RangeSet) -> Callable[[], None]:
+        """Adds the granules that each commit from now on changes to `changed`.
+
+        Returns what ends that.
+        """
+        self._transaction.watch(changed)
+        return partial(self._transaction.unwatch, changed)
 
     def _commit(self) -> None:
         self._check_failure()

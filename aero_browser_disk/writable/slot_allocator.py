@@ -7,6 +7,7 @@ handed out, so that an accepted write never fails for lack of space.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -22,6 +23,17 @@ _GROWTH: Final = 64  # minimum of slots that a file grows by, if there is space
 _FEW: Final = 256  # free slots that are too few to search for
 _MANY: Final = 8  # or fewer than one of this many
 _MAX_GROWTH: Final = 2048
+
+
+class SlotHold:
+    """Keeps the slots that commits replace from being used again, until it is released.
+
+    Writes go first: when the device is full, the allocator takes the slots back, and the hold is
+    lost.
+    """
+
+    def __init__(self) -> None:
+        self.is_lost = False
 
 
 class SlotAllocator:
@@ -42,6 +54,8 @@ class SlotAllocator:
         self._first_unallocated = 0  # no free slot is before it
         self._end = 0  # of the file, before the last `take_unallocated`
         self._cursor = 0  # where to look for free ones next
+        self._holds: list[SlotHold] = []
+        self._held = array("I")  # slots that are free once nobody holds them
 
     @property
     def slots(self) -> int:
@@ -74,6 +88,26 @@ class SlotAllocator:
         for slot in slots:
             self._free += states[slot] != FREE
             states[slot] = FREE
+
+    def give_back_replaced(self, slots: Iterable[int]) -> None:
+        """Frees slots that a commit replaced, at once or when the last hold is released."""
+        if self._holds:
+            self._held.extend(slots)
+        else:
+            self.give_back(slots)
+
+    def hold(self) -> SlotHold:
+        """Keeps committed slots as they are from now on."""
+        hold = SlotHold()
+        self._holds.append(hold)
+        return hold
+
+    def release(self, hold: SlotHold) -> None:
+        """Ends a hold. Idempotent."""
+        if hold in self._holds:
+            self._holds.remove(hold)
+            if not self._holds:
+                self._free_held()
 
     def commit_records(self, records: Iterable[tuple[int, int, int]]) -> int:
         """Makes the slots of records (any, count, first slot) committed; returns how many they are.
@@ -205,12 +239,29 @@ class SlotAllocator:
         max_slots = max(max_slots, needed, min(max(_GROWTH, len(self.states) // 64), _MAX_GROWTH))
         first = -1
         while needed > 0:
-            slot, count = self._allocate(*self._find_unallocated(max_slots), needed)
+            try:
+                slot, count = self._allocate(*self._find_unallocated(max_slots), needed)
+            except StorageFullError:
+                if len(self._held) < needed:
+                    raise
+                self._end_holds()
+                return self.states.find(FREE) if first < 0 else first
             self.mark(slot, count, FREE)
             first = slot if first < 0 else first
             needed -= count
             max_slots = max(needed, max_slots - count)
         return first
+
+    def _end_holds(self) -> None:
+        """Takes back what is held, as nothing else is free."""
+        for hold in self._holds:
+            hold.is_lost = True
+        self._holds.clear()
+        self._free_held()
+
+    def _free_held(self) -> None:
+        self.give_back(self._held)
+        del self._held[:]
 
     def _allocate(self, slot: int, count: int, needed: int) -> tuple[int, int]:
         """Allocates storage for a run of slots, or for a part of it that is enough."""

@@ -15,6 +15,7 @@ from typing import Final
 from ..platform.base import File
 from .commit_log import CommitLog, merged
 from .granule_table import ALL, SECTORS, GranuleTable
+from .range_set import RangeSet
 from .sector_journal import SLOT_SIZE, UNITS_IN_SLOT, Record, slots_for, units_for
 from .slot_allocator import FREE, FRESH, USED, SlotAllocator
 from .slot_checksums import SlotChecksums
@@ -63,6 +64,7 @@ class Transaction:
         self._fresh: list[Run] = []  # slots
         self._replaced = array("I")  # slots that the commit frees
         self._pool: list[int] = []  # slots for small writes to come, the first last
+        self._watchers: list[RangeSet] = []
 
     @property
     def is_empty(self) -> bool:
@@ -277,7 +279,10 @@ class Transaction:
         one."""
         for start, stop in self._fresh:
             self._allocator.commit(start, stop)
-        self._allocator.give_back(self._replaced)
+        self._allocator.give_back_replaced(self._replaced)
+        for watcher in self._watchers:
+            for start, stop in merged(self._pending):
+                watcher.add(start, stop)
         self._fresh.clear()
         del self._replaced[:]
         self._pending.clear()
@@ -285,6 +290,14 @@ class Transaction:
         self.snapshot_records += self._max_records
         self.snapshot_granules += self._max_granules
         self._max_records = self._max_granules = 0
+
+    def watch(self, changed: RangeSet) -> None:
+        """Adds the granules that each commit from now on changes to `changed`."""
+        self._watchers.append(changed)
+
+    def unwatch(self, changed: RangeSet) -> None:
+        """Ends `watch`. Idempotent."""
+        self._watchers = [watcher for watcher in self._watchers if watcher is not changed]
 
     def _note_fresh(self, start: int, stop: int) -> None:
         self.fresh_slots += stop - start

@@ -31,6 +31,7 @@ MODULES = (
     "aero_browser_disk.integrations.obspec",
     "aero_browser_disk.notebook",
     "aero_browser_disk.platform",
+    "aero_browser_disk.saves",
     "aero_browser_disk.sync",
     "aero_browser_disk.testing",
 )

@@ -14,6 +14,7 @@ GUIDE = WEB / "guide"
 # Everything that a reader is told, in the order of their names.
 PAGES = (README, *sorted(GUIDE.rglob("*.md")), *sorted((ROOT / ".github").glob("*.md")))
 EXAMPLE_URL = "https://images.example/win.img"
+EXAMPLE_SAVES = "https://images.example/v1/saves"
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(\w*)\n(.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 

@@ -29,6 +29,7 @@ LAYERS = (
     {"disk_file", "file_systems", "progress", "transfer"},
     {"library", "doctor"},
     {"notebook", "open_disk"},
+    {"saves"},
     {"service", "sync", "testing", "ui"},
     {"cli", "integrations", "worker"},
     {NAME},  # the package's own __init__

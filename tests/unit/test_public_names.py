@@ -38,6 +38,8 @@ PUBLIC = {
         StorageFullError StorageUnavailableError UnfinishedImportError
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError
         UnreadableImageError UnsupportedImageError UnversionedBaseError
+        DamagedSaveError NoSuchSaveError SaveBaseError SaveConflictError SaveRefusedError
+        SaveTooLargeError UnreadableSaveError WrongPassphraseError
     """,
     "aero_browser_disk.file_systems": (
         "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "
@@ -54,6 +56,7 @@ PUBLIC = {
         MemoryChannels MemoryLocks MemoryStorage Platform Storage StorageEstimate
         cache_folder current_platform data_folder cpython_platform
     """,
+    "aero_browser_disk.saves": ("DiskSave Pushed SaveGeneration SaveInfo SaveServer SaveShare"),
     "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",
     "aero_browser_disk.testing": """
         Behaviour CrossOriginHttpSuite DiskSuite FailingStorage HTTP_SUITE_IMAGES HttpSuite

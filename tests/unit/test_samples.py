@@ -16,7 +16,8 @@ from aero_browser_disk.testing.image_server import ImageServer
 from lib.project import ROOT
 from support import file_images
 from support.qemu import qemu_img
-from support.readme import EXAMPLE_URL, Block, blocks
+from support.readme import EXAMPLE_SAVES, EXAMPLE_URL, Block, blocks
+from support.saves import SaveService
 
 # Cells of a notebook in a browser: tests/browser/test_elsewhere.py does what they say.
 IN_A_BROWSER_ONLY = "import micropip"
@@ -49,12 +50,19 @@ def url(image: Path) -> Iterator[str]:
         yield server.url("win.img")
 
 
+@pytest.fixture
+def saves() -> Iterator[str]:
+    with SaveService() as service:
+        yield service.url
+
+
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
-def test_python_runs_as_a_script(block: Block, url, tmp_path):
+def test_python_runs_as_a_script(block: Block, url, saves, tmp_path):
     """As a reader runs it who copied it into a file and put an address of their own in."""
     qemu_img("create", "-q", "-f", "qcow2", str(tmp_path / "disk.qcow2"), "1M")
     script = tmp_path / "script.py"
-    script.write_text(block.text.replace(EXAMPLE_URL, url), encoding="utf-8")
+    text = block.text.replace(EXAMPLE_URL, url).replace(EXAMPLE_SAVES, saves)
+    script.write_text(text, encoding="utf-8")
     kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     folders = {f"XDG_{kind}_HOME": str(tmp_path / kind) for kind in ("CACHE", "DATA")}
     command = [sys.executable, "-W", "error", "script.py"]

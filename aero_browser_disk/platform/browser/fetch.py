@@ -7,10 +7,10 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from ctypes import addressof
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ...errors import BrokenResponseError, NetworkError
-from ..base import Credentials, Receiver
+from ..base import Credentials, Method, Receiver
 from ..event_loop import bare_future
 from ..redaction import redact_url
 from .interop import TransferBuffer, bridge, first_byte, js_exception
@@ -178,10 +178,11 @@ class FetchHttp:
 
     async def request(
         self,
-        method: Literal["GET", "HEAD"],
+        method: Method,
         url: str,
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
+        body: bytes | None = None,
     ) -> FetchResponse:
         import js
 
@@ -196,6 +197,11 @@ class FetchHttp:
         options.headers = sent = js.Object.new()
         for name, value in (headers or {}).items():
             setattr(sent, name, value)
+        if body is not None:
+            from pyodide.ffi import to_js
+
+            options.body = to_js(body)  # a copy: Python's memory may move while it is sent
+            options.redirect = "error"  # a change of something is not sent on to another address
         try:
             raw = await js.fetch(url, options)
         except asyncio.CancelledError:

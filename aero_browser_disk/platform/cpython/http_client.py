@@ -9,10 +9,10 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ...errors import BrokenResponseError, InvalidUrlError, NetworkError
-from ..base import Credentials
+from ..base import Credentials, Method
 from ..credential_headers import without_credentials
 from ..daemon_threads import DaemonThreads
 from ..redaction import redact_url
@@ -36,14 +36,16 @@ class _Connection:
         self._received: HTTPResponse | None = None
         self._is_cut = False
 
-    def exchange(self, method: str, path: str, headers: Mapping[str, str]) -> HTTPResponse:
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> HTTPResponse:
         """Sends a request and waits for the headers of its response."""
         if self._raw.sock is None:
             self._raw.connect()
         self._socket = self._raw.sock
         # After connecting: from here on `cut` finds a socket to shut.
         self._give_up_if_cut()
-        self._raw.request(method, path, headers=dict(headers))
+        self._raw.request(method, path, body, headers=dict(headers))
         self._received = received = self._raw.getresponse()
         # After the response came: a `cut` before this line found none to close.
         self._give_up_if_cut()
@@ -132,19 +134,22 @@ class CpythonHttp:
 
     async def request(
         self,
-        method: Literal["GET", "HEAD"],
+        method: Method,
         url: str,
         headers: Mapping[str, str] | None = None,
         credentials: Credentials = "same-origin",
+        body: bytes | None = None,
     ) -> CpythonResponse:
         sent = {"Accept-Encoding": "identity", **(headers or {})}
         current = parse_web_url(url)
         if current is None:
             raise InvalidUrlError(redact_url(url), "it is not a well-formed web address.")
         for _ in range(_MAX_REDIRECTS):
-            response = await self._send(method, current, sent)
+            response = await self._send(method, current, sent, body)
             location = response.headers.get("location")
-            if response.status not in _REDIRECTS or location is None:
+            is_redirect = response.status in _REDIRECTS and location is not None
+            # A change of something is not sent on to another address.
+            if not is_redirect or location is None or method not in ("GET", "HEAD"):
                 return response
             response.abort()
             target = parse_location(location, current.plain)
@@ -191,7 +196,9 @@ class CpythonHttp:
         connection.cut()
         self._connections.discard(connection)
 
-    async def _send(self, method: str, url: WebUrl, headers: Mapping[str, str]) -> CpythonResponse:
+    async def _send(
+        self, method: str, url: WebUrl, headers: Mapping[str, str], body: bytes | None
+    ) -> CpythonResponse:
         idle = self._idle.get(url.origin, [])
         while True:
             kept = bool(idle)
@@ -199,7 +206,7 @@ class CpythonHttp:
             self._connections.add(connection)
             try:
                 raw = await self.in_thread(
-                    url, partial(connection.exchange, method, url.target, headers)
+                    url, partial(connection.exchange, method, url.target, headers, body)
                 )
             except NetworkError:
                 self.drop(connection)
@@ -210,7 +217,7 @@ class CpythonHttp:
                 self.drop(connection)
                 raise
             response = CpythonResponse(self, url, connection, raw)
-            if method == "GET":
+            if method != "HEAD":
                 try:
                     _check_framing(redact_url(url.plain), response.headers)
                 except NetworkError:

@@ -1,0 +1,239 @@
+"""The manifest of a generation of a save: base, chunks and map, as a JSON document.
+
+It is untrusted: a server may send anything. `web/guide/saves-format.md` describes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import DamagedSaveError, SaveTooLargeError, UnreadableSaveError
+from ..platform.printable import printable
+from ..remote.documents import is_whole
+from ..remote.numbers import MAX_IMAGE_SIZE
+from .save_map import CHUNK_SECTORS, SECTOR
+
+FORMAT: Final = "aero-disk-save"
+VERSION: Final = 1
+MAX_MANIFEST: Final = 8 << 20
+"""Bytes of a manifest."""
+MAX_STORED: Final = CHUNK_SECTORS * SECTOR + 64
+"""Bytes of a stored chunk: its content, the byte before it, and what encryption adds."""
+MAX_CHUNKS: Final = 1 << 16
+MAX_TEXT: Final = 200
+"""Characters of a device, an image and a time."""
+MAX_VERSION: Final = 2048
+"""Characters of a base's version."""
+
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_MIN_ITERATIONS: Final = 100_000
+_MAX_ITERATIONS: Final = 10_000_000
+_LONGEST_SALT: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SaveBase:
+    """The disk that a save belongs to. Sizes in bytes; `image` is its name for people."""
+
+    version: str
+    size: int
+    sector_size: int = SECTOR
+    image: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "version": self.version,
+            "size": self.size,
+            "sector_size": self.sector_size,
+            "image": self.image[:MAX_TEXT],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk: the SHA-256 of its stored bytes, in hex, and how many they are."""
+
+    sha256: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEncryption:
+    """How the key is derived from a passphrase. `check` is a known text, encrypted."""
+
+    iterations: int
+    salt: bytes
+    check: bytes
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "algorithm": "AES-256-GCM",
+            "kdf": "PBKDF2-HMAC-SHA-256",
+            "iterations": self.iterations,
+            "salt": base64.b64encode(self.salt).decode(),
+            "check": base64.b64encode(self.check).decode(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SaveManifest:
+    """One generation of a save. `map` is packed, and encrypted if the save is."""
+
+    base: SaveBase
+    device: str
+    created: str
+    digest: str
+    chunks: tuple[StoredChunk, ...]
+    map: bytes
+    encryption: SaveEncryption | None = None
+
+    def encode(self) -> bytes:
+        """The document; raises `SaveTooLargeError`."""
+        if len(self.chunks) > MAX_CHUNKS:
+            raise SaveTooLargeError("chunks", len(self.chunks), MAX_CHUNKS)
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "requires": [],
+            "base": self.base.document(),
+            "device": self.device[:MAX_TEXT],
+            "created": self.created,
+            "digest": self.digest,
+            "chunks": [{"sha256": one.sha256, "length": one.length} for one in self.chunks],
+            "encryption": self.encryption and self.encryption.document(),
+            "map": base64.b64encode(self.map).decode(),
+        }
+        encoded = json.dumps(document, separators=(",", ":")).encode()
+        if len(encoded) > MAX_MANIFEST:
+            raise SaveTooLargeError("bytes of a manifest", len(encoded), MAX_MANIFEST)
+        return encoded
+
+    @classmethod
+    def decode(cls, encoded: bytes, save: str) -> SaveManifest:
+        """Reads a manifest of the save of that name.
+
+        Raises `DamagedSaveError` for what is no manifest, and `UnreadableSaveError` for one of a
+        later version.
+        """
+        try:
+            return cls._read(_parse(encoded), save)
+        except ValueError as error:
+            raise DamagedSaveError(save, str(error)) from error
+
+    @classmethod
+    def _read(cls, document: dict[str, Any], save: str) -> SaveManifest:
+        version, requires = document.get("version"), document.get("requires")
+        if not is_whole(version) or not isinstance(requires, list):
+            raise ValueError("its manifest has no version")
+        if version != VERSION or requires:
+            needed = requires or f"version {version}"
+            raise UnreadableSaveError(save, f"it needs {_shown(needed)}: use a newer release")
+        chunks = document.get("chunks")
+        if not isinstance(chunks, list) or len(chunks) > MAX_CHUNKS:
+            raise ValueError("its manifest has no list of chunks, or too long a one")
+        found = tuple(_chunk(one) for one in chunks)
+        if len({one.sha256 for one in found}) != len(found):
+            raise ValueError("its manifest names a chunk twice")
+        return cls(
+            _base(document.get("base")),
+            _text(document, "device", MAX_TEXT),
+            _text(document, "created", MAX_TEXT),
+            _digest(document.get("digest")),
+            found,
+            _bytes(document.get("map"), MAX_MANIFEST),
+            _encryption(document.get("encryption")),
+        )
+
+
+def _parse(encoded: bytes) -> dict[str, Any]:
+    if len(encoded) > MAX_MANIFEST:
+        raise ValueError(f"its manifest has more than {MAX_MANIFEST:,} bytes")
+    try:
+        document = json.loads(encoded, object_pairs_hook=_without_doubles)
+    except RecursionError:
+        document = None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise ValueError("its manifest is not one of a save")
+    return document
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object without duplicate names: readers differ in which of two they use."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("its manifest has a name twice")
+    return found
+
+
+def _base(value: object) -> SaveBase:
+    if not isinstance(value, dict):
+        raise ValueError("its manifest names no base")  # noqa: TRY004
+    size, sector_size = value.get("size"), value.get("sector_size")
+    if not is_whole(size) or not 0 < size <= MAX_IMAGE_SIZE:
+        raise ValueError("its base has no size")
+    if sector_size not in (512, 2048, 4096) or not is_whole(sector_size):
+        raise ValueError("its base has no sector size")
+    version = value.get("version")
+    if not isinstance(version, str) or not 0 < len(version) <= MAX_VERSION:
+        raise ValueError("its base has no version")
+    return SaveBase(version, size, sector_size, _text(value, "image", MAX_TEXT))
+
+
+def _chunk(value: object) -> StoredChunk:
+    if not isinstance(value, dict):
+        raise ValueError("its list of chunks is not one")  # noqa: TRY004
+    length = value.get("length")
+    if not is_whole(length) or not 0 < length <= MAX_STORED:
+        raise ValueError("a chunk has an impossible length")
+    return StoredChunk(_digest(value.get("sha256")), length)
+
+
+def _encryption(value: object) -> SaveEncryption | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("its encryption cannot be read")  # noqa: TRY004
+    known = ("AES-256-GCM", "PBKDF2-HMAC-SHA-256")
+    iterations = value.get("iterations")
+    if (value.get("algorithm"), value.get("kdf")) != known or not is_whole(iterations):
+        raise ValueError("it is encrypted in an unknown way")
+    # Few iterations protect nothing; with many a reader would work for hours.
+    if not _MIN_ITERATIONS <= iterations <= _MAX_ITERATIONS:
+        raise ValueError("its key takes an impossible number of iterations")
+    salt, check = _bytes(value.get("salt"), _LONGEST_SALT), _bytes(value.get("check"), MAX_TEXT)
+    return SaveEncryption(iterations, salt, check)
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise ValueError("a SHA-256 is not 64 hexadecimal digits")
+    return value
+
+
+def _text(document: dict[str, Any], name: str, longest: int) -> str:
+    """A text for people in one line that prints."""
+    value = document.get(name, "")
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"{name} is not a text of at most {longest} characters")
+    return printable(value)
+
+
+def _bytes(value: object, longest: int) -> bytes:
+    try:
+        decoded = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except (ValueError, binascii.Error):
+        decoded = b""
+    if not 0 < len(decoded) <= longest:
+        raise ValueError("a part of its manifest is not base64")
+    return decoded
+
+
+def _shown(value: object) -> str:
+    return printable(json.dumps(value)[:60])

@@ -1,0 +1,383 @@
+"""A server of saves: what is there, and pushing and pulling overlays."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..disk import Disk
+from ..errors import (
+    InvalidOptionError,
+    InvalidResponseError,
+    NoSuchSaveError,
+    RemoteImagesDisabledError,
+    SaveBaseError,
+)
+from ..library.catalog import LibraryEntry
+from ..library.library import Library
+from ..library.open_image import LibraryDisk
+from ..library.overlays import OverlayBase
+from ..open_disk import file_base, remote_base
+from ..platform import current_platform
+from ..platform.base import Credentials, Platform
+from ..platform.opening import ClosesOnExit, opening
+from ..platform.printable import printable
+from ..records.folders import LibraryFolders
+from ..remote.access import Access, ImageAddress, Renew
+from ..remote.retry import DEFAULT_RETRY, RetryPolicy
+from ..transfer.image_import import Report
+from .disk_save import DiskSave, Pushed, SavedTo, digest_of
+from .pull import PulledOverlay
+from .push_record import PushRecord, write_push_record
+from .save_manifest import MAX_TEXT, SaveBase
+from .save_requests import SaveRequests, refusal, whole_or_zero
+from .saved_content import SavedContent, fetch_content
+from .sealing import Sealing, Unsealed
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_SHARED: Final = re.compile(r"(.*)/([0-9a-f]{32})")
+
+
+@dataclass(frozen=True, slots=True)
+class SaveInfo:
+    """A save on a server, as its list has it. Times are RFC 3339; sizes are in bytes.
+
+    `generation` counts its pushes and is 0 before the first. `device` pushed the current one.
+    """
+
+    id: str
+    name: str
+    base_version: str
+    base_size: int
+    image: str
+    generation: int
+    updated: str
+    device: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveGeneration:
+    """One push of a save that the server still has."""
+
+    generation: int
+    created: str
+    device: str
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveShare:
+    """A link to read a save, and when it ends (RFC 3339). Whoever has it may read."""
+
+    url: str
+    expires: str
+
+
+class SaveServer(ClosesOnExit):
+    """The saves of one user on one server: the image service, or any that speaks its protocol.
+
+    Where a method takes a save, it takes its name or its id.
+    """
+
+    def __init__(
+        self, platform: Platform, access: Access, address: ImageAddress, retry: RetryPolicy
+    ) -> None:
+        """Use `open`."""
+        self.shared: str | None = None
+        """The id of the save that the address shares; None for an address of all saves."""
+        self.device = default_device()
+        """What this device is called in what it pushes."""
+        self._platform = platform
+        self._shown = address.shown
+        self._requests = SaveRequests(platform.http, access, retry, platform.clock)
+
+    @classmethod
+    @opening
+    async def open(
+        cls,
+        url: str,
+        *,
+        allow_remote: bool = False,
+        headers: Mapping[str, str] | None = None,
+        credentials: Credentials = "same-origin",
+        renew: Renew | None = None,
+        expires_at: float | None = None,
+        timeout_s: float = 30.0,
+        retry: RetryPolicy = DEFAULT_RETRY,
+        device: str | None = None,
+        platform: Platform | None = None,
+    ) -> SaveServer:
+        """The saves at an address, such as `https://images.example/v1/saves`, or at a share link.
+
+        Sends no request. The options are those of `open_disk`; `device` is the name that others
+        see of what is pushed here. Raises `RemoteImagesDisabledError` without the user's consent,
+        `InvalidUrlError` and `InvalidOptionError`.
+        """
+        if not allow_remote:
+            raise RemoteImagesDisabledError
+        if device is not None and len(device) > MAX_TEXT:
+            raise InvalidOptionError("device", device, f"at most {MAX_TEXT} characters")
+        address = ImageAddress.parse(url, headers, credentials, timeout_s)
+        web_url = address.web_url
+        shared = _SHARED.fullmatch(web_url.path.rstrip("/"))
+        if shared is not None:
+            address = address.sibling(f"{web_url.origin}{shared[1]}{web_url.query}")
+        platform = platform or await current_platform()
+        access = Access(address, platform.clock, renew, expires_at)
+        server = cls(platform, access, address, retry)
+        if shared is not None:
+            server.shared = shared[2]
+        if device is not None:
+            server.device = device
+        return server
+
+    def close(self) -> None:
+        """Nothing to free: disks that are attached stay attached."""
+
+    # ── what there is ────────────────────────────────────────────────────────────────────────────
+
+    async def saves(self, base_version: str | None = None) -> list[SaveInfo]:
+        """All saves, or those of a version of an image, the newest first.
+
+        Raises `SaveRefusedError` and `NetworkError`, as all methods here.
+        """
+        if self.shared is not None:
+            return [await self.find(self.shared)]
+        return [self._info(one) for one in await self._requests.saves(base_version)]
+
+    async def find(self, save: str) -> SaveInfo:
+        """A save by its name or id; raises `NoSuchSaveError`."""
+        return self._info(await self._document(save))
+
+    async def generations(self, save: str) -> list[SaveGeneration]:
+        """The generations that the server has of a save; raises `NoSuchSaveError`."""
+        listed = (await self._document(save)).get("generations")
+        return [_generation(one) for one in listed or () if isinstance(one, dict)]
+
+    async def remove(self, save: str, *, generation: int | None = None) -> None:
+        """Removes a save from the server, or one of its generations but the current one.
+
+        Overlays here stay. Raises `NoSuchSaveError`.
+        """
+        info = await self.find(save)
+        reply = await self._requests.remove(info.id, generation)
+        if reply.status == 404:
+            raise NoSuchSaveError(save)
+        if reply.status == 409:
+            raise refusal(self._shown, reply)
+
+    async def share(self, save: str, lifetime_s: int = 7 * 86400) -> SaveShare:
+        """Makes a link by which others read a save for so many seconds."""
+        info = await self.find(save)
+        reply = await self._requests.share(info.id, lifetime_s)
+        document = reply.document()
+        if reply.status == 404:
+            raise NoSuchSaveError(save)
+        return SaveShare(str(document.get("url") or ""), str(document.get("expires") or ""))
+
+    async def end_shares(self, save: str) -> None:
+        """Ends all links to a save; raises `NoSuchSaveError`."""
+        info = await self.find(save)
+        if (await self._requests.end_shares(info.id)).status == 404:
+            raise NoSuchSaveError(save)
+
+    # ── pushing ──────────────────────────────────────────────────────────────────────────────────
+
+    async def attach(self, disk: Disk, name: str | None = None) -> DiskSave:
+        """Connects an open disk with an overlay to the save of that name, which is made if needed.
+
+        Without a name it has the overlay's. Close what is returned before the disk. Raises
+        `SaveBaseError` when the save belongs to another version of the image, `InvalidOptionError`
+        for a disk without an overlay, and `StorageError`.
+        """
+        overlay = disk.overlay if isinstance(disk, LibraryDisk) else None
+        if overlay is None or not isinstance(disk, LibraryDisk):
+            raise InvalidOptionError("disk", "one without an overlay", "one with an overlay")
+        record = await LibraryFolders(self._platform).record(disk.folder)
+        image = printable((record and record.base_name) or "")[:MAX_TEXT]
+        name = name or (record.name if record is not None else "save")
+        base = SaveBase(overlay.base_version, disk.info.size, disk.info.sector_size, image)
+        document = await self._found_or_made(name, base)
+        info = self._info(document)
+        to = SavedTo(self._shown, info.id, info.name, image, self.device)
+        attached = DiskSave(
+            overlay,
+            self._platform.storage,
+            disk.folder,
+            to,
+            self._requests,
+            Unsealed(),
+            self._platform.clock,
+        )
+        try:
+            is_ours = await attached.load(document)
+        except BaseException:
+            attached.close()
+            raise
+        if not is_ours and info.generation and info.base_version != base.version:
+            attached.close()
+            raise SaveBaseError(info.name, info.base_version, base.version)
+        return attached
+
+    async def push(
+        self, disk: Disk, name: str | None = None, *, report: Report | None = None
+    ) -> Pushed:
+        """Pushes an open disk's overlay once: see `attach` and `DiskSave.push`."""
+        attached = await self.attach(disk, name)
+        try:
+            return await attached.push(report)
+        finally:
+            attached.close()
+
+    # ── pulling ──────────────────────────────────────────────────────────────────────────────────
+
+    async def pull(
+        self,
+        save: str,
+        overlay: str,
+        *,
+        url: str | None = None,
+        image: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        cache_key: str | None = None,
+        version: str | None = None,
+        generation: int | None = None,
+        report: Report | None = None,
+    ) -> LibraryEntry:
+        """Downloads a save into a new overlay of that name, over an image named as in `open_disk`.
+
+        It is there as a whole or not at all. Pushes of it go on where the save is. With `version`,
+        the version of the image as it is now, a save of another one is refused at once; without,
+        when the overlay is opened. `generation` is the current one, or an earlier one.
+
+        Raises `NoSuchSaveError`, `NameTakenError`, `SaveBaseError`, `DamagedSaveError`,
+        `UnreadableSaveError`, `StorageFullError` and other `StorageError`s.
+        """
+        async with Library.open(self._platform) as library:
+            base = await _base_of(library, url, image, path, cache_key)
+            document = await self._document(save)
+            info = self._info(document)
+            content = await self._content(info, generation)
+            pinned = content.manifest.base.version
+            if version is not None and version != pinned:
+                raise SaveBaseError(info.name, pinned, version)
+            pulled = PulledOverlay(content, report)
+            folder = await library.overlays.create(base, overlay, pulled.fill)
+            is_current = digest_of(document.get("etag")) == content.etag
+            if is_current and self.shared is None:
+                await self._note(folder, info, content, pulled)
+            entries = await library.list()
+        return next(entry for entry in entries if entry.id == folder)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _content(self, info: SaveInfo, generation: int | None) -> SavedContent:
+        manifest, etag = await fetch_content(self._requests, info.id, info.name, generation)
+        sealing: Sealing = Unsealed()
+        return SavedContent(self._requests, info.id, info.name, manifest, etag, sealing)
+
+    async def _note(
+        self, folder: str, info: SaveInfo, content: SavedContent, pulled: PulledOverlay
+    ) -> None:
+        """Notes in a new overlay which save it is."""
+        record = PushRecord(
+            self._shown,
+            info.id,
+            info.name,
+            content.etag,
+            "",
+            info.generation,
+            info.updated,
+            "",
+            "",
+            pulled.index.compacted(),
+        )
+        await write_push_record(self._platform.storage, folder, record, 1)
+
+    async def _document(self, save: str) -> dict[str, Any]:
+        """The document of a save by its name or id."""
+        if _ID.fullmatch(save):
+            reply = await self._requests.save(save)
+            if reply.status == 200:
+                return reply.document()
+        if self.shared is None:
+            for one in await self._requests.saves(None):
+                if one.get("name") == save:
+                    return (await self._requests.save(str(one.get("id")))).document()
+        raise NoSuchSaveError(save)
+
+    async def _found_or_made(self, name: str, base: SaveBase) -> dict[str, Any]:
+        reply = await self._requests.create(name, base.document())
+        if reply.status == 201:
+            return reply.document()
+        found = reply.error().get("id")
+        if not isinstance(found, str):
+            raise refusal(self._shown, reply)
+        reply = await self._requests.save(found)
+        if reply.status == 404:
+            raise NoSuchSaveError(name)
+        return reply.document()
+
+    def _info(self, document: Mapping[str, Any]) -> SaveInfo:
+        base = document.get("base")
+        base = base if isinstance(base, dict) else {}
+        save = document.get("id")
+        if not isinstance(save, str) or not _ID.fullmatch(save):
+            raise InvalidResponseError(
+                self._shown, "id", "32 hexadecimal digits", type(save).__name__
+            )
+        return SaveInfo(
+            save,
+            _text(document, "name"),
+            str(base.get("version") or ""),
+            whole_or_zero(base.get("size")),
+            _text(base, "image"),
+            whole_or_zero(document.get("generation")),
+            _text(document, "updated"),
+            _text(document, "device"),
+            whole_or_zero(document.get("stored_bytes")),
+        )
+
+
+def default_device() -> str:
+    """What to call this device, without anything that identifies it."""
+    if sys.platform == "emscripten":
+        return "a browser"
+    system = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}
+    return f"Python on {system.get(sys.platform, sys.platform)}"
+
+
+def _generation(document: Mapping[str, Any]) -> SaveGeneration:
+    return SaveGeneration(
+        whole_or_zero(document.get("generation")),
+        _text(document, "created"),
+        _text(document, "device"),
+        whole_or_zero(document.get("stored_bytes")),
+    )
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    """Text of a server in one line that prints."""
+    return printable(" ".join(str(document.get(name) or "").split())[:MAX_TEXT])
+
+
+async def _base_of(
+    library: Library,
+    url: str | None,
+    image: str | None,
+    path: str | os.PathLike[str] | None,
+    cache_key: str | None,
+) -> OverlayBase:
+    """What the overlay lies over; exactly one names it."""
+    if [url, image, path].count(None) != 2:
+        raise InvalidOptionError("url", url, "the image, unless image or path names it")
+    if url is not None:
+        return remote_base(url, cache_key)
+    if path is not None:
+        return file_base(path)
+    return await library.overlays.base_of(image or "")

@@ -1,0 +1,98 @@
+"""The content of one generation of a save: its manifest, its map, and verified chunks."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from ..errors import (
+    DamagedSaveError,
+    DiskError,
+    NoSuchSaveError,
+    UnreadableSaveError,
+    UnsupportedImageError,
+)
+from .packing import unpack
+from .save_manifest import SaveManifest
+from .save_map import CHUNK_SECTORS, MAX_ENCODED, SECTOR, SaveMap
+from .save_requests import SaveRequests
+from .sealing import CHUNK, MAP, Sealing
+
+_LARGEST: Final = CHUNK_SECTORS * SECTOR
+
+
+class SavedContent:
+    """What a manifest describes. Chunks are verified by their names before they are used."""
+
+    def __init__(
+        self,
+        requests: SaveRequests,
+        save: str,
+        name: str,
+        manifest: SaveManifest,
+        etag: str,
+        sealing: Sealing,
+    ) -> None:
+        self.manifest = manifest
+        self.etag = etag
+        """The digest of the manifest."""
+        self.name = name
+        self._requests = requests
+        self._save = save
+        self._sealing = sealing
+
+    async def map(self) -> SaveMap:
+        """The map; raises `DamagedSaveError`, `UnreadableSaveError`."""
+        manifest = self.manifest
+        try:
+            packed = await self._sealing.open(manifest.map, MAP)
+            encoded = unpack(packed, MAX_ENCODED)
+            sectors = -(-manifest.base.size // SECTOR)
+            return SaveMap.decode(encoded, sectors, len(manifest.chunks))
+        except (ValueError, UnsupportedImageError) as error:
+            raise self._refused(error, "its map") from error
+
+    async def chunk(self, number: int) -> bytes:
+        """The content of a chunk.
+
+        Raises `DamagedSaveError`, `UnreadableSaveError`, and what the request does.
+        """
+        stored = self.manifest.chunks[number]
+        reply = await self._requests.chunk(self._save, stored.sha256, stored.length)
+        if reply.status == 404:
+            raise DamagedSaveError(self.name, f"its chunk {stored.sha256[:12]} is not there")
+        is_right = len(reply.body) == stored.length
+        if not is_right or hashlib.sha256(reply.body).hexdigest() != stored.sha256:
+            raise DamagedSaveError(
+                self.name, f"its chunk {stored.sha256[:12]} is not what its name says"
+            )
+        try:
+            content = unpack(await self._sealing.open(reply.body, CHUNK), _LARGEST)
+        except (ValueError, UnsupportedImageError) as error:
+            raise self._refused(error, f"its chunk {stored.sha256[:12]}") from error
+        return content
+
+    def part(self, content: bytes, offset: int, count: int) -> bytes:
+        """Some sectors of a chunk's content; raises `DamagedSaveError` when there are fewer."""
+        found = content[offset * SECTOR : (offset + count) * SECTOR]
+        if len(found) != count * SECTOR:
+            raise DamagedSaveError(self.name, "a chunk has less content than its map says")
+        return found
+
+    def _refused(self, error: Exception, what: str) -> DiskError:
+        if isinstance(error, UnsupportedImageError):
+            return UnreadableSaveError(self.name, str(error))
+        return DamagedSaveError(self.name, f"{what}: {error}")
+
+
+async def fetch_content(
+    requests: SaveRequests, save: str, name: str, generation: int | None
+) -> tuple[SaveManifest, str]:
+    """The manifest of a generation, of the current one without a number, and its digest.
+
+    Raises `NoSuchSaveError`, `DamagedSaveError`, `UnreadableSaveError`, and what the request does.
+    """
+    reply = await requests.manifest(save, generation)
+    if reply.status == 404:
+        raise NoSuchSaveError(name)
+    return SaveManifest.decode(reply.body, name), hashlib.sha256(reply.body).hexdigest()
