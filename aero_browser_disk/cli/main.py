@@ -24,6 +24,7 @@ from . import (
     mount_command,
     overlay_commands,
     prepared_commands,
+    save_commands,
 )
 from .messages import message_of
 from .output import STANDARD_OUTPUT, CommandError, UsageError
@@ -45,6 +46,7 @@ _GROUPS = (
     cache_commands,
     library_commands,
     overlay_commands,
+    save_commands,
     diagnose_command,
     prepared_commands,
 )

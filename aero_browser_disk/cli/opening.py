@@ -139,11 +139,25 @@ async def opened(
 ) -> AsyncIterator[AnyDisk]:
     """The disk that a command line names. Overlays that are missing are made with `may_create`."""
     async with opened_platform(options) as platform:
-        if options.overlay and not may_create:
-            await _check_overlays(options, platform)
-        given = _options_for(options, checks_digests=checks_digests)
-        async with open_disk(**given, platform=platform) as disk:
+        opening = opened_on(options, platform, checks_digests=checks_digests, may_create=may_create)
+        async with opening as disk:
             yield disk
+
+
+@contextlib.asynccontextmanager
+async def opened_on(
+    options: argparse.Namespace,
+    platform: Platform,
+    *,
+    checks_digests: bool = True,
+    may_create: bool = False,
+) -> AsyncIterator[AnyDisk]:
+    """The same on a platform that is open."""
+    if options.overlay and not may_create:
+        await _check_overlays(options, platform)
+    given = _options_for(options, checks_digests=checks_digests)
+    async with open_disk(**given, platform=platform) as disk:
+        yield disk
 
 
 async def base_of(options: argparse.Namespace, library: Library) -> OverlayBase:

@@ -28,7 +28,6 @@ class SaveConflictError(DiskError):
         self,
         save: str,
         name: str,
-        *,
         mine_generation: int,
         mine_time: str,
         mine_device: str,

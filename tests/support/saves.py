@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def result(self, body: bytes) -> tuple[int, Any]:  # noqa: C901, PLR0911 - one for each request
+    def result(self, body: bytes) -> tuple[int, Any]:  # noqa: C901, PLR0911, PLR0912 - one each
         if self.of.token and self.headers.get("Authorization") != f"Bearer {self.of.token}":
             return 401, {"error": {"code": "unauthorized", "message": "no token"}}
         path, _, query = self.path.partition("?")
@@ -168,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return (200, save.chunks[name]) if name in save.chunks else (404, {})
             case "POST", ["shares"]:
                 return 201, {"url": f"{self.of.url}/{save.id}?share=x", "expires": "soon"}
+            case "DELETE", ["shares"]:
+                return 204, b""
         return 404, {}
 
     def listed(self) -> tuple[int, Any]:

@@ -1,0 +1,75 @@
+"""`save`: what the guide shows, as it stands, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from aero_browser_disk import cpython_platform, open_disk
+from support.readme import GUIDE, blocks
+from support.saves import SaveService
+
+
+@pytest.fixture
+def service():
+    with SaveService() as started:
+        yield started
+
+
+@pytest.fixture
+async def written(cache, tmp_path, served):
+    """The address of a disk with something in its overlay `work`."""
+    platform = cpython_platform(cache, tmp_path / "data" / "aero-browser-disk")
+    url = served.url("disk.img")
+    async with open_disk(url, allow_remote=True, overlay="work", platform=platform) as disk:
+        await disk.write(100_000, b"written")
+    await platform.http.close()
+    return url
+
+
+async def test_every_command_of_the_guide_does_what_it_says(call, written, service):
+    texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
+    lines = [line for text in texts for line in text.splitlines()]
+    stand_for = {"SOURCE": written, "SERVER": service.url}
+    said = []
+    for line in lines:
+        words = [stand_for.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+        status, out, err = await call(*words)
+        assert (status, err) == (0, ""), line
+        said.append(out.decode())
+    assert "generation 1, sent" in said[0]
+    assert " mine " in said[1]
+    assert service.url in said[3]
+    assert not service.saves
+    read = await call("read", written, "100000", "7", "--overlay", "copy", "-o", "-")
+    assert read[1] == b"written"
+
+
+async def test_results_are_json_for_programs(call, written, service):
+    async def result(*words):
+        status, out, err = await call("save", *words, "--json")
+        assert (status, err) == (0, ""), out
+        return json.loads(out)
+
+    push = ("push", written, service.url, "--overlay", "work")
+    first, again = await result(*push), await result(*push)
+    assert (first["generation"], first["unchanged"], again["unchanged"]) == (1, False, True)
+    (save,) = (await result("list", service.url))["saves"]
+    assert (save["name"], save["generation"]) == ("work", 1)
+    entry = await result("pull", written, service.url, save["id"], "copy", "--generation", "1")
+    assert (entry["kind"], entry["name"]) == ("overlay", "copy")
+    assert (await result("rm", service.url, "work"))["removed"] == "work"
+
+
+async def test_what_is_refused_says_why(call, written, service):
+    status, _, err = await call("save", "push", written, service.url)
+    assert (status, "--overlay" in err) == (2, True)
+    status, _, err = await call("save", "pull", written, service.url, "none", "copy")
+    assert (status, "no save 'none'" in err) == (1, True)
+    service.token = "secret"
+    status, _, err = await call("save", "list", service.url)
+    assert (status, "no token" in err) == (1, True)
+    header = "Authorization: Bearer secret"
+    assert (await call("save", "list", service.url, "--server-header", header))[0] == 0
