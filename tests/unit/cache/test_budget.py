@@ -11,6 +11,7 @@ from aero_browser_disk.cache.budget import CacheBudget
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.memory import MemoryLocks, MemoryStorage
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.lasting_storage import LastingStorage
 
 MIB = 1 << 20
 
@@ -60,14 +61,6 @@ async def test_the_cache_that_grows_is_never_removed(storage, locks):
     await fill(storage, "a", 1000, 1)
     assert await CacheBudget(storage, locks, total=500).make_room("cache/a", 1000) == 500
     assert len(storage.files) == 1
-
-
-class LastingStorage(MemoryStorage):
-    """Memory that says it lasts, as far as these tests are concerned."""
-
-    @property
-    def kind(self):
-        return "opfs"
 
 
 async def test_opening_images_one_after_the_other_keeps_to_the_limit(server, platform):

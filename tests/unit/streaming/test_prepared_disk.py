@@ -28,7 +28,7 @@ from aero_browser_disk.errors import (
 from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
+from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks
 from aero_browser_disk.remote.access import RenewedAccess
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.boot_profile import BootProfile
@@ -37,6 +37,7 @@ from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.transfer.pack_check import open_folder
+from support.lasting_storage import LastingStorage
 from support.prepared import bytes_of, files_of, pack
 from support.qemu import MIB
 from support.waiting import until
@@ -570,14 +571,6 @@ async def test_a_profile_of_the_version_is_replayed(served: Served, open_url: Op
 
 
 # ── several tabs ──────────────────────────────────────────────────────────────────────────────────
-
-
-class LastingStorage(MemoryStorage):
-    """Memory that says it lasts, as far as these tests are concerned."""
-
-    @property
-    def kind(self):
-        return "opfs"
 
 
 async def test_a_second_tab_reads_through_the_first_and_takes_over(

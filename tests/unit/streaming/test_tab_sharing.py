@@ -9,24 +9,17 @@ import pytest
 
 from aero_browser_disk.open_disk import open_disk
 from aero_browser_disk.platform.base import Platform
-from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks, MemoryStorage
+from aero_browser_disk.platform.memory import MemoryChannels, MemoryLocks
 from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.streaming.tab_sharing import BlockServer
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.lasting_storage import LastingStorage
 from support.samples import IMAGE
 from support.waiting import until
 
 BLOCK = 65536
-
-
-class LastingStorage(MemoryStorage):
-    """Memory that says it lasts, as far as these tests are concerned."""
-
-    @property
-    def kind(self):
-        return "opfs"
 
 
 class CountedChannels(MemoryChannels):

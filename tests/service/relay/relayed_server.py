@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,10 @@ from aero_browser_disk.remote.byte_ranges import UnsatisfiableRangeError, parse_
 IMAGE = random.Random(12).randbytes(300_000)
 ETAG = '"v1"'
 MODIFIED = "Tue, 10 Jan 2023 00:00:00 GMT"
+PAGE = "https://app.example.com"
+LIMIT = 65_536
+DISK = "/relay/old/disk.img"
+FIRST = {"Range": "bytes=0-511"}
 
 
 class Request(BaseHTTPRequestHandler):
@@ -116,3 +121,35 @@ class RelayedServer(ThreadingHTTPServer):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
+
+
+def written(folder: Path, archive: RelayedServer, more: str = "") -> Path:
+    """A configuration that relays it."""
+    (folder / "images").mkdir(exist_ok=True)
+    (folder / "images" / "manifest.json").write_text('{"images": []}')
+    file = folder / "service.toml"
+    file.write_text(
+        f"""
+        [store]
+        folder = "{folder / "images"}"
+        [bytes]
+        max_range_bytes = {LIMIT}
+        [metrics]
+        enabled = true
+        token = "a-token-for-the-metrics"
+        {more}
+        [relay]
+        private_networks = ["127.0.0.1/32"]
+        timeout_s = 5
+        body_s = 10
+        [relay.servers.old]
+        url = "{archive.url}/images/"
+        public = true
+        redirects = ["{archive.url}/mirror/"]
+        """
+    )
+    return file
+
+
+def gzip(request: Request) -> None:
+    serves(Content_Encoding="gzip")(request)
