@@ -118,8 +118,9 @@ class BlockStore:
         """Binds the store to another version in blocks of the same size; `kept` are the same in it.
 
         After a crash at any instant the store has the old version or the new one. What is kept is
-        served once its checksum matched, as before. Raises `StorageError`; then the store is as
-        `begin` leaves it.
+        served once its checksum matched, as before. Nothing is kept when the storage fails or has
+        no space for a second journal. Raises `StorageError` when it cannot be emptied either; then
+        it is as `begin` leaves it.
         """
         old = self._bound()
         assert image.block_size == old.block_size

@@ -70,6 +70,8 @@ class FailingStorage:
         self.device = device
         self.operations: Calls = []
         """Every call so far that may fail, with its path. Closing and sizes never fail."""
+        self.failures = 0
+        """How many of them met a fault."""
         self._atom = atom
         self._nodes: dict[str, FileState] = {}
         self._faults: list[_Fault] = []
@@ -255,6 +257,7 @@ class FailingStorage:
             return None
         met = [fault for fault in self._faults if fault.meets(operation, path)]
         self._faults = [fault for fault in self._faults if fault.times > 0]
+        self.failures += bool(met)
         if met and operation != "write":
             raise met[0].error or StorageError(path, f"{operation} is set to fail")
         return met[0] if met else None

@@ -183,12 +183,14 @@ class CrashMachine(DyingMachine):
         with self.perhaps_dying():
             self.cache.close()
             had = self.cache.failure is None
-            self.version = other
+            self.version, failures = other, self.storage.failures
             try:
                 update(self.storage, other)
             except StorageError:
                 had = False
-            if had and self.storage.quota == PLENTY:
+            # A store that cannot be bound to the other version begins empty.
+            has_space = self.storage.quota == self.storage.device == PLENTY
+            if had and has_space and self.storage.failures == failures:
                 self.promised = kept
         self.check_after_crash()
         self.reopen()
