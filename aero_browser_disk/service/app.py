@@ -27,6 +27,7 @@ from .http.response import CutShortError, HttpError
 from .http.routing import Resource, Routes
 from .http.service_context import ServiceContext
 from .http.sidecar_files import SidecarFiles
+from .service_part import ServicePart
 from .stores.image_store import (
     ImageNotFoundError,
     ImageStore,
@@ -38,7 +39,8 @@ from .stores.image_store import (
 class Service:
     """Serves the images of `store`, which it closes when the server shuts down.
 
-    `more_routes` come after its own; their handlers raise `HttpError` to refuse a request.
+    `more_routes`, and then those of `parts`, come after its own; their handlers raise `HttpError`
+    to refuse a request.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Service:
         metrics: Metrics | None = None,
         leases: Leases | None = None,
         more_routes: Sequence[Route] = (),
+        parts: Sequence[ServicePart] = (),
     ) -> None:
         self._store = store
+        self._service_parts = parts
         self._log = log
         self._metrics = metrics
         self._server = configuration.server
@@ -76,7 +80,8 @@ class Service:
         catalog = Catalog(store, sidecars, configuration.bytes.max_range_bytes, address)
         prepared = PreparedFiles(store, configuration.bytes)
         self._unusable = UnusableImages(log)
-        operation = Operation(store, metrics, configuration, self._unusable)
+        checks = [part.check for part in parts]
+        operation = Operation(store, metrics, configuration, self._unusable, checks)
         routes = [
             Route("/disks/{id}/bytes", Resource(GET=disk_bytes.respond)),
             Route("/v1/images/{id}", Resource(GET=disk_bytes.respond)),
@@ -85,6 +90,7 @@ class Service:
             *sidecars.routes,
             *operation.routes,
             *more_routes,
+            *(route for part in parts for route in part.routes),
             *(leases.routes if leases is not None else ()),
         ]
         operation.document(routes)
@@ -131,6 +137,8 @@ class Service:
         except TimeoutError:
             self._log.event("unfinished", requests=self._in_flight)
         self._store.close()
+        for part in self._service_parts:
+            part.close()
         if self._context.limits:
             await self._context.limits.close()
         await send({"type": "lifespan.shutdown.complete"})

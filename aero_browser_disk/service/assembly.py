@@ -16,7 +16,7 @@ from .configuration import Configuration, ConfigurationError
 from .http.access_log import AccessLog
 from .http.client_limits import Allowance, ClientLimits, LocalLimits
 from .http.metrics import Metrics
-from .options import JwtOptions, RelayOptions, ServerOptions
+from .options import JwtOptions, RelayOptions, SaveOptions, ServerOptions
 from .relay.listed import ListedServer, Prefix
 from .stores.folder_store import FolderStore
 from .stores.image_store import ImageStore
@@ -25,6 +25,8 @@ from .stores.prepared_store import PreparedStore
 
 if TYPE_CHECKING:
     from .relay.upstream import Upstream
+    from .saves.save_store import SaveStore
+    from .service_part import ServicePart
     from .stores.bucket import BucketAddress
     from .stores.object_store import ObjectStore
     from .uploads.uploaded_images import UploadedImages
@@ -48,21 +50,29 @@ class Assembly:
         self._upstreams = _upstreams(configuration.relay)
         self.gate = Gate(authorities)
         self.store: ImageStore
+        self.parts: list[ServicePart] = []
         self._upload_routes: list[Route] = []
         if configuration.uploads.enabled:
             self.store, self._upload_routes = _with_uploads(configuration, log)
         else:
             self.store = open_store(configuration, log)
         self.store = PreparedStore(self.store, configuration.store.prepared_cache_bytes)
+        if configuration.saves.enabled:
+            self.parts.append(_saves(configuration, log, self.metrics))
+
+    def close(self) -> None:
+        """Closes what it opened; a service does that itself."""
+        for part in self.parts:
+            part.close()
+        self.store.close()
 
     def service(self) -> Service:
         """The ASGI application."""
         configuration = self.configuration
         leases = None
         if self.urls is not None:
-            address = (configuration.server.public_url or "") + configuration.base_path
             lifetime_s = configuration.authorization.lease_s
-            leases = Leases(self.store, self.urls, lifetime_s, address)
+            leases = Leases(self.store, self.urls, lifetime_s, _address(configuration))
         return Service(
             self.store,
             configuration,
@@ -76,6 +86,7 @@ class Assembly:
                 *_cdn_routes(configuration, self.store),
                 *self._relay_routes(leases),
             ],
+            parts=self.parts,
         )
 
     def _relay_routes(self, leases: Leases | None) -> list[Route]:
@@ -88,7 +99,7 @@ class Assembly:
             self._upstreams,
             configuration.bytes,
             self._log,
-            address=(configuration.server.public_url or "") + configuration.base_path,
+            address=_address(configuration),
             body_s=configuration.relay.body_s,
             metrics=self.metrics,
             leases=leases,
@@ -160,6 +171,39 @@ def _with_uploads(configuration: Configuration, log: AccessLog) -> tuple[ImageSt
         uploads, images, store.is_in_manifest, log, options.max_image_bytes, options.url_s
     )
     return store, [*gateway.routes]
+
+
+def _saves(configuration: Configuration, log: AccessLog, metrics: Metrics | None) -> ServicePart:
+    from .saves.save_records import SaveRecords
+    from .saves.save_service import SaveService
+    from .saves.saves import SaveQuota, Saves
+
+    options = configuration.saves
+    store = _save_store(options)
+    records = SaveRecords(
+        options.database.get_secret_value(), options.generations, options.unfinished_s
+    )
+    quota = SaveQuota(options.owner_bytes, options.owner_saves)
+    saves = Saves(records, store, options.unfinished_s, quota)
+    return SaveService(saves, log, _address(configuration), metrics)
+
+
+def _save_store(options: SaveOptions) -> SaveStore:
+    if options.folder is not None:
+        from .saves.save_store import FolderSaveStore
+
+        return FolderSaveStore(options.folder)
+    from .saves.bucket_save_store import BucketSaveStore
+    from .stores.bucket import BucketAddress, open_bucket
+
+    assert options.bucket is not None
+    address = BucketAddress(options.bucket, options.endpoint, options.region)
+    return BucketSaveStore(open_bucket(address))
+
+
+def _address(configuration: Configuration) -> str:
+    """What URLs for clients begin with."""
+    return (configuration.server.public_url or "") + configuration.base_path
 
 
 def _cdn_routes(configuration: Configuration, store: ImageStore) -> list[Route]:

@@ -64,10 +64,10 @@ def _serve(configuration: Configuration) -> int:
 
 def _check(configuration: Configuration) -> int:
     """Opens what the service would open, except the network, and prints what it would run."""
-    store = Assembly(configuration, AccessLog(sys.stderr)).store
+    assembly = Assembly(configuration, AccessLog(sys.stderr))
     # Makes no request to a bucket.
-    unusable = store.unusable()
-    store.close()
+    unusable = assembly.store.unusable()
+    assembly.close()
     for image_id, reason in unusable.items():
         print(f"aero-disk-service: manifest.json: {image_id}: {reason}", file=sys.stderr)
     if unusable:

@@ -28,6 +28,7 @@ from .options import (
     LimitOptions,
     MetricsOptions,
     RelayOptions,
+    SaveOptions,
     Section,
     ServerOptions,
     StoreOptions,
@@ -55,6 +56,7 @@ class Configuration(Section):
     authorization: AuthorizationOptions = AuthorizationOptions()
     limits: LimitOptions = LimitOptions()
     uploads: UploadOptions = UploadOptions()
+    saves: SaveOptions = SaveOptions()
     cdn: CdnOptions = CdnOptions()
     relay: RelayOptions = RelayOptions()
 
@@ -89,6 +91,8 @@ class Configuration(Section):
             raise ValueError(
                 "uploads.enabled needs store.bucket, and authorization.jwt to tell whose they are"
             )
+        if self.saves.enabled and not self.authorization.jwt:
+            raise ValueError("saves.enabled needs authorization.jwt to tell whose they are")
         if self.authorization.proxy_identity and not self.server.trusted_proxies:
             raise ValueError(
                 "authorization.proxy_identity without server.trusted_proxies: anybody could write "

@@ -180,6 +180,10 @@ class JwtOptions(Section):
     scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:read"
     # The scope for uploading images and reading one's own.
     upload_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:upload"
+    # The scopes for one's own saves. Each of them, and the plain scope for reading, lets one read.
+    write_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:write"
+    share_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:share"
+    delete_scope: Annotated[str, Field(pattern=r"^[!#-\[\]-~]+$")] = "disk:delete"
     leeway_s: Annotated[int, Field(ge=0, le=300)] = 30
 
     @model_validator(mode="after")
@@ -251,6 +255,34 @@ class UploadOptions(Section):
     unfinished_s: Annotated[int, Field(ge=3600)] = 86400
     # The bucket's endpoint for browsers, if it is not store.endpoint.
     public_endpoint: str | None = None
+
+
+class SaveOptions(Section):
+    """`/v1/saves`: overlays of users in a folder or bucket, and the database of their records.
+
+    A bucket is given as in `[store]`; it may be the same one with another prefix.
+    """
+
+    enabled: bool = False
+    folder: Path | None = None
+    bucket: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    # As for uploads; it may be the same one.
+    database: SecretStr = SecretStr("sqlite:///saves.db")
+    # Max. bytes and saves of one owner. 0: no limit. Each chunk counts at least 4 KiB.
+    owner_bytes: Annotated[int, Field(ge=0)] = 10 << 30
+    owner_saves: Annotated[int, Field(ge=0)] = 100
+    # How many states of a save are kept, the current one included.
+    generations: Annotated[int, Field(ge=1, le=1000)] = 5
+    # How long chunks stay that no manifest refers to yet: a push must not take longer.
+    unfinished_s: Annotated[int, Field(ge=3600)] = 86400
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if self.enabled and (self.folder is None) == (self.bucket is None):
+            raise ValueError("one of folder and bucket")
+        return self
 
 
 class CdnOptions(Section):

@@ -11,6 +11,8 @@ from typing import Final, Literal, Protocol
 from ..stores.manifest import ManifestEntry
 
 Action = Literal["bytes", "meta", "lease"]
+# What the owner of saves may do with them.
+SaveRight = Literal["read", "write", "share", "delete"]
 EVERY_IMAGE: Final = "*"
 EVERY_ACTION: Final[frozenset[Action]] = frozenset(("bytes", "meta", "lease"))
 
@@ -46,7 +48,7 @@ class Grant:
 
     `client` distinguishes bearers and is not secret. The grant covers `images` by id, whoever owns
     them; with `owner` (a `short_digest`) only while they are that owner's. A client that may upload
-    may do everything with its own images.
+    may do everything with its own images. `save_rights` are for its own saves.
     """
 
     client: str
@@ -54,6 +56,7 @@ class Grant:
     actions: frozenset[Action] = EVERY_ACTION
     may_upload: bool = False
     owner: str | None = None
+    save_rights: frozenset[SaveRight] = frozenset()
 
     def allows(self, action: Action, entry: ManifestEntry) -> bool:
         """Whether it covers the action on a private image."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import jwt
 
 from ..options import JwtOptions
-from .authorization import EVERY_ACTION, AuthRequest, Grant, RefusedError
+from .authorization import EVERY_ACTION, AuthRequest, Grant, RefusedError, SaveRight
 from .issuer_keys import KEY_TYPES, KeySource
 
 # The name of EdDSA with Ed25519 since RFC 9864.
@@ -64,12 +64,27 @@ class BearerTokens:
         ends = float(claims["exp"]) + self._options.leeway_s
         who = hashlib.sha256(f"{claims.get('sub', token)}".encode()).hexdigest()[:32]
         scopes = _scopes(claims)
-        # Uploads need an owner, whom only the subject identifies from one token to the next.
-        may_upload = self._options.upload_scope in scopes and bool(claims.get("sub"))
+        # Uploads and saves need an owner, whom only the subject identifies from one token to the
+        # next.
+        has_owner = bool(claims.get("sub"))
+        may_upload = self._options.upload_scope in scopes and has_owner
         prefix = f"{self._options.scope}:"
         images = frozenset(s.removeprefix(prefix) for s in scopes if s.startswith(prefix))
-        grant = Grant(f"token:{who}", images, EVERY_ACTION, may_upload)
+        save_rights = self._save_rights(scopes) if has_owner else frozenset[SaveRight]()
+        grant = Grant(f"token:{who}", images, EVERY_ACTION, may_upload, save_rights=save_rights)
         return min(until, ends), grant
+
+    def _save_rights(self, scopes: list[str]) -> frozenset[SaveRight]:
+        """Every one of them includes reading."""
+        options = self._options
+        named: dict[str, SaveRight] = {
+            options.scope: "read",
+            options.write_scope: "write",
+            options.share_scope: "share",
+            options.delete_scope: "delete",
+        }
+        rights = {named[scope] for scope in scopes if scope in named}
+        return frozenset(rights | {"read"}) if rights else frozenset()
 
     async def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > _MAX_TOKEN_LENGTH:

@@ -17,10 +17,13 @@ from .exchange import Exchange
 from .preconditions import not_modified
 from .response import Fields, HttpError
 
-_MAX_BODY_BYTES: Final = 64 * 1024
+MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_REASONS: Final = 5
 
 IMAGE_ID: Final = r"^[A-Za-z0-9._-]{1,128}$"
+# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No line separators or
+# directional formatting characters (UAX #9 §2) either: they make a page show another name.
+PLAIN_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -74,7 +77,8 @@ class Endpoint:
 
     A handler that sends its response itself returns None. `response` and `body` are None where
     there is none. `refusals`: by status, without those that every operation may give.
-    `is_conditional`: it takes If-None-Match.
+    `is_conditional`: it takes If-None-Match. `query`: schemas of its parameters there.
+    `takes_bytes`, `sends_bytes`: bodies that are no JSON.
     """
 
     handler: Callable[[Exchange], Awaitable[Response | None]]
@@ -84,6 +88,9 @@ class Endpoint:
     body: type[BaseModel] | None = None
     status: int = 200
     is_conditional: bool = False
+    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    takes_bytes: bool = False
+    sends_bytes: bool = False
 
     @property
     def summary(self) -> str:
@@ -97,22 +104,29 @@ class Endpoint:
             await exchange.responder.reply(response)
 
 
-async def read_body(exchange: Exchange, kind: type[B], default: B | None = None) -> B:
-    """The body of the request, `default` when it is empty.
+async def read_body(
+    exchange: Exchange, kind: type[B], default: B | None = None, limit: int = MAX_BODY_BYTES
+) -> B:
+    """The body of the request, at most `limit` bytes; `default` when it is empty.
 
     Raises the 400, and what `Request.body` does.
     """
-    body = await exchange.request.body(_MAX_BODY_BYTES)
+    body = await exchange.request.body(limit)
     if default is not None and not body.strip():
         return default
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        reasons = [
-            f"{'.'.join(map(str, reason['loc']))}: {reason['msg']}".lstrip(": ")
-            for reason in error.errors(include_url=False, include_input=False)
-        ]
-        raise HttpError(400, "wrong_body", "; ".join(reasons[:_MAX_REASONS])) from None
+        raise HttpError(400, "wrong_body", reasons_of(error)) from None
+
+
+def reasons_of(error: ValidationError) -> str:
+    """Where a document is invalid and why, without the values."""
+    reasons = [
+        f"{'.'.join(map(str, reason['loc']))}: {reason['msg']}".lstrip(": ")
+        for reason in error.errors(include_url=False, include_input=False)
+    ]
+    return "; ".join(reasons[:_MAX_REASONS])
 
 
 def respond(document: BaseModel, fields: Fields, status: int = 200) -> Response:

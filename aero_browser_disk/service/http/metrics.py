@@ -40,6 +40,8 @@ class Metrics:
         cut = "Bodies that ended before their length."
         in_flight = "Requests in flight."
         relayed = "Relayed requests, by what became of them."
+        pushes = "Manifests of saves that were pushed, by what became of them."
+        chunk_bytes = "Bytes of new chunks of saves."
         self._requests = counter("aero_disk_requests", "Requests that ended.", of_request)
         self._bytes = counter("aero_disk_body_bytes", "Bytes of bodies sent.", of_route)
         self._ranges = counter("aero_disk_ranges", ranges, ("result",))
@@ -55,6 +57,8 @@ class Metrics:
         self._limited = counter("aero_disk_limited", "Requests refused with 429.", ("limit",))
         self._cut = counter("aero_disk_cut_short", cut)
         self._relayed = counter("aero_disk_relayed", relayed, ("server", "result"))
+        self._pushes = counter("aero_disk_save_pushes", pushes, ("result",))
+        self._chunk_bytes = counter("aero_disk_save_chunk_bytes", chunk_bytes)
         for kind in ("failed", "changing"):
             self._store_errors.labels(kind)
         # Looking up labels takes longer than counting. There are few combinations.
@@ -95,6 +99,14 @@ class Metrics:
     def relayed(self, server: str, result: str) -> None:
         """Counts a relayed request: `ok`, or why there was no response. Both are few."""
         self._relayed.labels(server, result).inc()
+
+    def pushed(self, result: str) -> None:
+        """Counts a pushed manifest: `switched`, `repeated`, `conflict` or `refused`."""
+        self._pushes.labels(result).inc()
+
+    def stored_chunk(self, length: int) -> None:
+        """Counts the bytes of a new chunk."""
+        self._chunk_bytes.inc(length)
 
     def limited(self, limit: str) -> None:
         """Counts a 429 by its limit."""

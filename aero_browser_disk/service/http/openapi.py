@@ -18,6 +18,9 @@ _PATTERNS: Final = {
     "id": IMAGE_ID,
     "upload": "^[0-9a-f]{32}$",
     "server": "^[a-z0-9-]{1,63}$",
+    "save": "^[0-9a-f]{32}$",
+    "sha256": "^[0-9a-f]{64}$",
+    "generation": "^[1-9][0-9]{0,17}$",
 }
 # Responses that every counted operation may send.
 _ALWAYS: Final = {
@@ -31,6 +34,7 @@ _ALWAYS: Final = {
 }
 # Of any form: what is not a list of tags matches nothing.
 _CONDITION: Final = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
+_BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _Model = tuple[type[BaseModel], JsonSchemaMode]
 
 
@@ -84,6 +88,8 @@ def _operation(
     responses: dict[str, Any] = {str(endpoint.status): {"description": endpoint.summary}}
     if endpoint.response is not None:
         responses[str(endpoint.status)]["content"] = content(endpoint.response, "serialization")
+    elif endpoint.sends_bytes:
+        responses[str(endpoint.status)]["content"] = _BYTES
     for status, description in sorted((_ALWAYS | dict(endpoint.refusals)).items()):
         responses[str(status)] = {"description": description}
         if status >= 400:
@@ -97,6 +103,9 @@ def _operation(
         }
         for name in re.findall(r"\{(\w+)\}", path)
     ]
+    parameters += [
+        {"name": name, "in": "query", "schema": schema} for name, schema in endpoint.query.items()
+    ]
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
@@ -106,4 +115,6 @@ def _operation(
     if endpoint.body is not None:
         body = {"required": True, "content": content(endpoint.body, "validation")}
         operation["requestBody"] = body
+    elif endpoint.takes_bytes:
+        operation["requestBody"] = {"required": True, "content": _BYTES}
     return operation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from pydantic.json_schema import SkipJsonSchema
@@ -34,7 +34,10 @@ class Status(Document):
 
 
 class Operation:
-    """Serves /healthz, /readyz, /metrics and /openapi.json."""
+    """Serves /healthz, /readyz, /metrics and /openapi.json.
+
+    `checks` raise `OSError` when what is served beside images cannot be.
+    """
 
     def __init__(
         self,
@@ -42,8 +45,10 @@ class Operation:
         metrics: Metrics | None,
         configuration: Configuration,
         unusable: UnusableImages,
+        checks: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._store = store
+        self._checks = checks
         self._unusable = unusable
         self._metrics = metrics
         token = configuration.metrics.token
@@ -78,6 +83,8 @@ class Operation:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 unusable = await self._store.ready()
+                for check in self._checks:
+                    await check()
         except TimeoutError:
             reason = f"the store did not respond within {_READY_TIMEOUT_S} s"
         except OSError as error:

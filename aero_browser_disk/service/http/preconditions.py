@@ -30,12 +30,12 @@ def evaluate(
     in seconds since the epoch, None for what has no such date (its conditions are then ignored).
     """
     if "if-match" in headers:
-        if not _listed(headers["if-match"], etag, strong=True):
+        if not matches(headers["if-match"], etag, strong=True):
             return Outcome.FAILED
     elif _is_after(last_modified_s, headers.get("if-unmodified-since")):
         return Outcome.FAILED
     if "if-none-match" in headers:
-        if _listed(headers["if-none-match"], etag, strong=False):
+        if matches(headers["if-none-match"], etag, strong=False):
             return Outcome.NOT_MODIFIED
     elif _is_after(last_modified_s, headers.get("if-modified-since")) is False:
         return Outcome.NOT_MODIFIED
@@ -49,7 +49,7 @@ def not_modified(
     outcome = evaluate(exchange.request.headers, etag, last_modified_s)
     if outcome is Outcome.FAILED:
         named = {name: of_304[name] for name in ("ETag", "Last-Modified") if name in of_304}
-        message = "The image has another version than the request asks for."
+        message = "This is another version than the request asks for."
         raise HttpError(412, "precondition_failed", message, named)
     if outcome is Outcome.NOT_MODIFIED:
         return Response(status_code=304, headers=of_304)
@@ -68,7 +68,8 @@ def range_applies(headers: Mapping[str, str], etag: EntityTag, last_modified_s: 
         return last_modified_s is not None and parse_http_date(validator) == last_modified_s
 
 
-def _listed(value: str, etag: EntityTag, *, strong: bool) -> bool:
+def matches(value: str, etag: EntityTag, *, strong: bool) -> bool:
+    """Whether If-Match or If-None-Match lists the tag; a malformed list has none."""
     try:
         tags = parse_entity_tags(value)
     except ValueError:

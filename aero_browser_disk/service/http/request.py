@@ -93,7 +93,8 @@ class Request:
 
     async def body(self, limit: int) -> bytes:
         """The request's body; raises a 413 beyond `limit` bytes, a 408, `CutShortError`."""
-        body = b""
+        # Not bytes: adding to them would copy all that is there each time.
+        body = bytearray()
         try:
             while not self._body_read:
                 body += await self._more_body()
@@ -106,7 +107,7 @@ class Request:
                     )
         except TimeoutError:
             raise HttpError(408, "body_too_slow", "The body took too long.") from None
-        return body
+        return bytes(body)
 
     async def _more_body(self) -> bytes:
         """The next chunk of the body; raises `TimeoutError`, and `CutShortError` if it ends."""

@@ -315,7 +315,7 @@ class _ObjectReader:
             except TimeoutError:
                 raise StoreError(_TOO_SLOW) from None
             except BaseError as error:
-                reason = _reason(error)
+                reason = reason_of(error)
             if start < stop:
                 if left_tries == 0:
                     raise StoreError(reason)
@@ -365,10 +365,10 @@ async def _asking() -> AsyncIterator[None]:
     except TimeoutError:
         raise StoreError(_TOO_SLOW) from None
     except BaseError as error:
-        raise StoreError(_reason(error)) from error
+        raise StoreError(reason_of(error)) from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Its first line; the rest repeats it in Rust's notation."""
     first, *_ = str(error).splitlines() or [type(error).__name__]
     return first.partition(": <?xml")[0][:300]

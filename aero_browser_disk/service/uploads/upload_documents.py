@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ..http.api import Document, RequestBody, absent
+from ..http.api import PLAIN_TEXT, Document, RequestBody, absent
 from ..stores.manifest import is_image_id
 from .multipart import Part
 from .upload_records import State, Upload, parse_version_id
@@ -43,9 +43,6 @@ _ImageId = Annotated[
     ),
 ]
 _Whole = Annotated[int, Field(ge=1, le=_MAX_NUMBER), BeforeValidator(_whole)]
-# No control characters: PostgreSQL stores no NUL, and nobody sees the others. No line separators or
-# directional formatting characters (UAX #9 §2) either: they make a page show another name.
-_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]*$"
 
 
 class NewUpload(RequestBody):
@@ -54,8 +51,8 @@ class NewUpload(RequestBody):
     id: _ImageId
     size_bytes: _Whole
     public: bool = False
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=_TEXT)] | None = None
-    description: Annotated[str, Field(max_length=2000, pattern=_TEXT)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=PLAIN_TEXT)] | None = None
+    description: Annotated[str, Field(max_length=2000, pattern=PLAIN_TEXT)] | None = None
 
 
 class UploadChange(RequestBody):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Final, TypeVar
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..cleaning import Cleaning
 from ..http.access_log import AccessLog
 from ..http.api import OF_BODY, Endpoint, moment, read_body, respond
 from ..http.exchange import Exchange
@@ -33,11 +33,9 @@ from .uploads import IncompleteUploadError, UploadEndedError, UploadRequest, Upl
 
 _MAX_LISTED: Final = 1000
 _MAX_NUMBERS: Final = 100
-_CLEANING_PAUSE_S: Final = 3600.0
 # A call to the bucket has shorter time-outs; some requests take several.
 _TIMEOUT_S: Final = 60.0
 _THREADS: Final = 16
-_CLEANING_TIMEOUT_S: Final = 3600.0
 _UPLOAD_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 T = TypeVar("T")
@@ -68,11 +66,8 @@ class UploadGateway:
         self._uploads = uploads
         self._images = images
         self._is_reserved = is_reserved
-        self._log = log
         self._calls = BlockingCalls("the bucket or database of uploads", _THREADS, _TIMEOUT_S)
-        self._cleaning_calls = BlockingCalls("cleaning up uploads", 1, _CLEANING_TIMEOUT_S)
-        self._cleaning: asyncio.Task[None] | None = None
-        self._cleaned_at = float("-inf")
+        self._cleaning = Cleaning(uploads.clean_up, "uploads", "/v1/uploads", log)
         self._max_image_bytes = max_image_bytes
         self._url_lifetime_s = url_lifetime_s
         self._new_upload = new_upload_of_at_most(max_image_bytes)
@@ -103,7 +98,7 @@ class UploadGateway:
     async def create(self, exchange: Exchange) -> Response:
         """Begins an upload."""
         owner = _owner(exchange)
-        self._clean_up()
+        self._cleaning.begin()
         asked = await read_body(exchange, self._new_upload)
         if asked.size_bytes > self._max_image_bytes:
             raise HttpError(
@@ -188,23 +183,6 @@ class UploadGateway:
         """Raises the 409 for an id that the manifest names."""
         if await self._is_reserved(image_id):
             raise _not_yours()
-
-    def _clean_up(self) -> None:
-        """Cleans up abandoned uploads from time to time, in the background."""
-        now = time.monotonic()
-        if now - self._cleaned_at < _CLEANING_PAUSE_S:
-            return
-        self._cleaned_at = now
-        self._cleaning = asyncio.create_task(self._clean_up_now())
-
-    async def _clean_up_now(self) -> None:
-        try:
-            cleaned = await self._cleaning_calls.run(self._uploads.clean_up)
-        except OSError as error:
-            self._log.event("failed", route="/v1/uploads", error=str(error))
-            return
-        if cleaned:
-            self._log.event("uploads_cleaned", count=cleaned)
 
     async def _find(self, exchange: Exchange) -> Upload:
         owner = _owner(exchange)

@@ -6,8 +6,7 @@ Every call blocks; raises `StoreError` when the database fails.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Literal
 
@@ -17,27 +16,21 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Engine,
     Float,
     MetaData,
     Row,
     String,
     Table,
     Text,
-    create_engine,
     delete,
-    event,
     exists,
     func,
     insert,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from ..stores.image_store import StoreError
+from ..database import Database
 
 State = Literal["uploading", "ready", "failed", "deleted"]
 
@@ -72,11 +65,6 @@ _OWNERS: Final = Table("upload_owners", _METADATA, Column("owner", String(200), 
 _ALIVE: Final = ("uploading", "ready")
 _ENDED: Final = ("failed", "deleted")
 _VERSION_ID: Final = re.compile(r"(?P<image>.*)\.(?P<upload>[0-9a-f]{32})")
-# A slower database counts as down.
-_CONNECT_TIMEOUT_S: Final = 5
-_BUSY_TIMEOUT_MS: Final = 5000
-# Any number that nobody else locks.
-_TABLES_LOCK: Final = 0x6165726F
 
 
 class OtherOwnerError(Exception):
@@ -158,37 +146,17 @@ class UploadRecords:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            options = _connect_options(url)
-            self._engine = create_engine(
-                url, pool_pre_ping=True, pool_size=5, max_overflow=5, connect_args=options
-            )
-        except (ArgumentError, ModuleNotFoundError, SQLAlchemyError):
-            # Do not quote the error: the URL may contain a password.
-            raise ValueError(
-                "the database of uploads: write sqlite:///file or, with the extra postgres, "
-                "postgresql+psycopg://user:password@host/name"
-            ) from None
-        self._is_sqlite = self._engine.dialect.name == "sqlite"
-        if self._is_sqlite:
-            _prepare_sqlite(self._engine)
-        with self._transaction(writes=True) as connection:
-            if not self._is_sqlite:
-                # Two instances that start at once would both make them.
-                connection.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
-            _METADATA.create_all(connection)
+        self._database = Database(url, "uploads", _METADATA)
 
     def close(self) -> None:
         """Closes its connections."""
-        self._engine.dispose()
+        self._database.close()
 
     def create(self, upload: Upload, quota: Quota = NO_QUOTA) -> None:
         """Adds it; raises `OtherOwnerError` and `QuotaExceededError`."""
-        with self._transaction(writes=True) as connection:
-            self._lock(connection, _OWNERS, owner=upload.owner)
-            if self._lock(connection, _CLAIMS, image_id=upload.image_id, owner=upload.owner) != (
-                upload.owner
-            ):
+        with self._database.transaction(writes=True) as connection:
+            self._database.lock(connection, _OWNERS, owner=upload.owner)
+            if self._claim(connection, upload) != upload.owner:
                 raise OtherOwnerError
             _check_quota(connection, upload, quota)
             connection.execute(insert(_UPLOADS).values(asdict(upload)))
@@ -225,7 +193,7 @@ class UploadRecords:
 
     def touch(self, upload_id: str, now: float) -> None:
         """Notes that it is in use."""
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             connection.execute(
                 update(_UPLOADS)
                 .where(_UPLOADS.c.upload_id == upload_id, _UPLOADS.c.state == "uploading")
@@ -234,7 +202,7 @@ class UploadRecords:
 
     def set_public(self, upload_id: str, *, public: bool) -> bool:
         """Makes it public or private; returns False if it has ended."""
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             result = connection.execute(
                 update(_UPLOADS)
                 .where(_UPLOADS.c.upload_id == upload_id, _UPLOADS.c.state.in_(_ALIVE))
@@ -255,8 +223,8 @@ class UploadRecords:
 
         Of several concurrent calls one succeeds. `if_untouched`: only if nobody touched it.
         """
-        with self._transaction(writes=True) as connection:
-            self._lock(connection, _CLAIMS, image_id=upload.image_id, owner=upload.owner)
+        with self._database.transaction(writes=True) as connection:
+            self._claim(connection, upload)
             same = [_UPLOADS.c.upload_id == upload.upload_id, _UPLOADS.c.state == upload.state]
             if if_untouched:
                 same.append(_UPLOADS.c.touched_at == upload.touched_at)
@@ -268,24 +236,17 @@ class UploadRecords:
 
     def forget(self, upload: Upload) -> None:
         """Removes the record of an upload that failed or was deleted."""
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             connection.execute(
                 delete(_UPLOADS).where(
                     _UPLOADS.c.upload_id == upload.upload_id, _UPLOADS.c.state.in_(_ENDED)
                 )
             )
 
-    def _lock(self, connection: Connection, table: Table, **values: str) -> str:
-        """Locks the row with the first of `values`, added if missing; returns its owner."""
-        add = (sqlite if self._is_sqlite else postgresql).insert(table).values(values)
-        key = table.c[next(iter(values))]
-        find = select(table.c.owner).where(key == values[key.name]).with_for_update()
-        while True:
-            connection.execute(add.on_conflict_do_nothing())
-            owner = connection.execute(find).scalar()
-            # Otherwise it was removed in between. Once locked, it cannot be.
-            if owner is not None:
-                return str(owner)
+    def _claim(self, connection: Connection, upload: Upload) -> str:
+        """Locks the claim on the image, made if there is none; returns whose it is."""
+        values = {"image_id": upload.image_id, "owner": upload.owner}
+        return str(self._database.lock(connection, _CLAIMS, **values).owner)
 
     def _one(self, *conditions: ColumnElement[bool]) -> Upload | None:
         return next(iter(self._all(*conditions, limit=1)), None)
@@ -294,15 +255,9 @@ class UploadRecords:
         """The matching uploads, oldest first; with `limit` the newest of them."""
         newest_first = _UPLOADS.c.touched_at.desc(), _UPLOADS.c.upload_id.desc()
         query = select(*_FIELDS).where(*conditions).order_by(*newest_first).limit(limit)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows: Sequence[Row[Any]] = connection.execute(query).all()
         return [Upload(**row._mapping) for row in reversed(rows)]
-
-    @contextmanager
-    def _transaction(self, *, writes: bool = False) -> Iterator[Connection]:
-        engine = self._engine.execution_options(writes=writes)
-        with _errors_mapped(), engine.begin() as connection:
-            yield connection
 
 
 def _check_quota(connection: Connection, upload: Upload, quota: Quota) -> None:
@@ -321,37 +276,3 @@ def _release_claim(connection: Connection, image_id: str) -> None:
     """Frees the id if no version of the image is left. The claim must be locked."""
     alive = exists().where(_UPLOADS.c.image_id == image_id, _UPLOADS.c.state.in_(_ALIVE))
     connection.execute(delete(_CLAIMS).where(_CLAIMS.c.image_id == image_id, ~alive))
-
-
-def _connect_options(url: str) -> dict[str, Any]:
-    """Options for what the URL leaves open."""
-    asked = make_url(url)
-    if asked.get_backend_name() == "sqlite":
-        return {}
-    given = {"connect_timeout": _CONNECT_TIMEOUT_S}
-    return {name: value for name, value in given.items() if name not in asked.query}
-
-
-def _prepare_sqlite(engine: Engine) -> None:
-    """Readers do not wait for a writer; a writer takes its turn before it reads."""
-
-    @event.listens_for(engine, "connect")
-    def _(connection: Any, _: object) -> None:
-        # The driver would begin at the first write, after reads that may be stale by then.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode=WAL")
-
-    @event.listens_for(engine, "begin")
-    def _(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _errors_mapped() -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
-        raise StoreError(f"the database of uploads: {reason}") from error

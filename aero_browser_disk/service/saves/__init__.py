@@ -1,0 +1,1 @@
+"""Saves: overlays kept on the server, as chunks and a manifest that switches atomically."""

@@ -1,0 +1,42 @@
+"""Saves as a part of the service."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..cleaning import Cleaning
+from ..http.access_log import AccessLog
+from ..http.metrics import Metrics
+from .bodies import Bodies
+from .chunk_gateway import ChunkGateway
+from .save_access import SaveAccess
+from .save_gateway import SaveGateway
+from .saves import Saves
+from .share_gateway import ShareGateway
+
+_ROUTE: Final = "/v1/saves"
+
+
+class SaveService:
+    """Serves `/v1/saves`; `address` is what links begin with. See `ServicePart`."""
+
+    def __init__(
+        self, saves: Saves, log: AccessLog, address: str, metrics: Metrics | None = None
+    ) -> None:
+        self._saves = saves
+        self._access = access = SaveAccess(saves)
+        bodies = Bodies()
+        cleaning = Cleaning(saves.clean_up, "saves", _ROUTE, log)
+        self.routes = [
+            *SaveGateway(saves, access, bodies, cleaning, metrics).routes,
+            *ChunkGateway(saves, access, bodies, metrics).routes,
+            *ShareGateway(saves, access, address).routes,
+        ]
+
+    async def check(self) -> None:
+        """As `ServicePart.check`."""
+        await self._access.run(self._saves.check)
+
+    def close(self) -> None:
+        """As `ServicePart.close`."""
+        self._saves.close()
