@@ -338,20 +338,20 @@ class SaveRecords:
     # ── what is left over ──
 
     def abandon(self, now: float) -> None:
-        """Drops what was not stored in time, and chunks that no generation came to refer to."""
-        before = now - self._unfinished_s
+        """Drops what was not stored in time."""
+        late = OBJECTS.c.state == "storing", OBJECTS.c.touched_at < now - self._unfinished_s
         with self._database.transaction(writes=True) as connection:
-            late = and_(OBJECTS.c.state == "storing", OBJECTS.c.touched_at < before)
-            connection.execute(update(OBJECTS).where(late).values(state="dropped", touched_at=now))
+            connection.execute(update(OBJECTS).where(*late).values(state="dropped", touched_at=now))
+
+    def drop_unused(self, now: float) -> None:
+        """Drops the chunks of pushes that did not come to an end."""
+        before = now - self._unfinished_s
         with self._database.transaction() as connection:
             query = select(OBJECTS.c.save_id).where(unused(before)).distinct()
             save_ids = connection.execute(query).scalars().all()
         for save_id in save_ids:
             # The lock first: the statement must see the generation that a push just made.
-            with (
-                suppress(NoSuchSaveError),
-                self._database.transaction(writes=True) as connection,
-            ):
+            with suppress(NoSuchSaveError), self._database.transaction(writes=True) as connection:
                 _locked(connection, save_id)
                 drop_unused(connection, save_id, now, before)
 

@@ -217,6 +217,7 @@ class Saves:
         Raises `StoreError` at the end if some of it failed.
         """
         self._records.abandon(self._clock())
+        self._records.drop_unused(self._clock())
         removed, failures, failure = 0, 0, None
         while keys := self._records.dropped(self._clock(), _REMOVED_AT_ONCE):
             gone = []
