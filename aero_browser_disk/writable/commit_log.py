@@ -310,7 +310,10 @@ class CommitLog:
         last = batch[-1][1]
         if not last.flags & CHECKED:
             return True
-        records = [record for _, found in batch for record in self._units.read(found)]
+        try:
+            records = [record for _, found in batch for record in self._units.read(found)]
+        except IndexError:
+            return False  # the file ends before its data: its growth was lost with a power failure
         slots = merged((slot, slot + count) for _, count, slot in records if slot)
         checksum = 0
         for start, stop in slots:
