@@ -8,13 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Unpack, overload
 
-from .errors import BaseChangedError, InvalidOptionError, UnversionedBaseError
-from .formats.local_file import LocalFileDisk, open_file_disk
+from .errors import (
+    BaseChangedError,
+    InvalidOptionError,
+    ReadOnlyError,
+    UnversionedBaseError,
+)
+from .formats.layout_disk import LayoutDisk
+from .formats.local_file import LocalFileDisk, open_file_disk, open_source_disk
 from .library.library import Library
-from .library.open_image import LibraryDisk
+from .library.open_image import Closed, LibraryDisk
 from .library.overlays import OverlayBase
-from .platform import current_platform
+from .platform import current_platform, file_of_user
 from .platform.base import Platform
+from .platform.byte_source import SourceIdentity
 from .platform.opening import Opening, opening
 from .remote.access import ImageAddress
 from .streaming.open_remote import cache_path, open_remote_disk
@@ -33,6 +40,7 @@ def open_disk(
     url: str | None = None,
     *,
     path: str | os.PathLike[str] | None = None,
+    file: object = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
@@ -44,6 +52,7 @@ async def open_disk(
     url: str | None = None,
     *,
     path: str | os.PathLike[str] | None = None,
+    file: object = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
@@ -51,7 +60,8 @@ async def open_disk(
     **remote: Unpack[RemoteOptions],
 ) -> StreamingDisk | LibraryDisk | LocalFileDisk:
     """Opens a disk: the image at `url`, its blocks cached; the image file at `path`, where it
-    is; or the local image of the library named `image`.
+    is; in a browser `file`, a JavaScript `File` or `Blob`, where it is; or the local image of the
+    library named `image`.
 
     Await it and close the disk later, or enter it: `async with open_disk(url, …) as disk`.
 
@@ -70,11 +80,12 @@ async def open_disk(
     address, query included; `cache_key` names the image instead if its address changes at each
     visit, as a signed one does.
 
-    The image at `url` or `path` is raw, or it is read in place, and never written: a qcow2, VMDK,
-    VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table; or it is the
-    manifest of a prepared image, whose name ends in ".json" if it is remote. `format` is
-    "auto", which looks at the first block, or "raw", or a name of `formats.FORMAT_NAMES`. Name it
-    "raw" if whoever writes to the disk must not be able to make it look like another format.
+    The image at `url` or `path`, or in `file`, is raw, or it is read in place, and never written: a
+    qcow2, VMDK, VDI, VHDX, dynamic VHD, BIN file of a CD, or Zstandard file with a seek table; or
+    it is the manifest of a prepared image, whose name ends in ".json" if it is remote, but not a
+    `file`, which leads to no others. `format` is "auto", which looks at the first block, or
+    "raw", or a name of `formats.FORMAT_NAMES`. Name it "raw" if whoever
+    writes to the disk must not be able to make it look like another format.
 
     `headers` and `credentials` are sent with every request and kept in memory only. After a
     redirect to another origin, `Authorization`, `Cookie` and `Proxy-Authorization` are not sent;
@@ -100,23 +111,35 @@ async def open_disk(
     and what `RemoteImage.probe` and `RemoteImage.fetch` raise; for local images and overlays
     `NoSuchImageError`, `ImageBusyError`, `UnfinishedImportError`, `BaseChangedError`,
     `UnversionedBaseError` and `StorageError`; for files `UnreadableImageError`, `EmptyImageError`,
-    `UnsupportedImageError` and `DamagedImageError`.
+    `UnsupportedImageError`, `DamagedImageError` and `SourceError`; reads of a `file` raise that too
+    if it has changed since the page was given it.
     """
     platform = platform or await current_platform()
     names = [overlay] if isinstance(overlay, str) else list(overlay or ())
     if image is not None:
-        _check_left_out(image, [*remote, *(["url"] if url is not None else [])])
+        _check_left_out(repr(image), [*remote, *_given(url=url, path=path, file=file)])
         library = await Library.open(platform)
         return await library.open_image(image, names, write_base=write_base)
     if path is not None:
         known = remote.pop("format", "auto")
-        _check_left_out(os.fspath(path), [*remote, *(["url"] if url is not None else [])])
-        file = await open_file_disk(path, known)
+        _check_left_out(repr(os.fspath(path)), [*remote, *_given(url=url, file=file)])
+        local = await open_file_disk(path, known)
         if not names:
-            return file
-        return await _with_overlays(platform, file, file_base(path), names, write_base=write_base)
+            return local
+        return await _with_overlays(platform, local, file_base(path), names, write_base=write_base)
+    if file is not None:
+        known = remote.pop("format", "auto")
+        _check_left_out("a file", [*remote, *_given(url=url)])
+        given, identity = await _open_user_file(file, known, names)
+        if not names:
+            return LibraryDisk(
+                given, sector_size=given.info.sector_size, refuses=ReadOnlyError, on_close=_nothing
+            )
+        return await _with_overlays(
+            platform, given, user_file_base(identity), names, write_base=write_base
+        )
     if url is None:
-        expected = "the address of an image, unless path or image names one"
+        expected = "the address of an image, unless path, file or image names one"
         raise InvalidOptionError("url", None, expected)
     settings = RemoteSettings(**remote)
     disk = await open_remote_disk(url, settings, platform)
@@ -149,6 +172,33 @@ async def _with_overlays(
     return await library.overlays.open_over(base, disk, names, write_base=write_base)
 
 
+async def _open_user_file(
+    file: object, known: str, overlays: Sequence[str]
+) -> tuple[LayoutDisk, SourceIdentity]:
+    found = file_of_user(file)
+    if found is None:
+        expected = "a File or Blob of the page, in a browser"
+        raise InvalidOptionError("file", type(file).__name__, expected)
+    source, identity = found
+    if overlays and not identity.name:
+        expected = (
+            "left out for a Blob: it has no name and no time of its last change, so another one "
+            "could not be told from it. Make a File of it"
+        )
+        raise InvalidOptionError("overlay", ", ".join(overlays), expected)
+    return await open_source_disk(source, identity, known), identity
+
+
+async def _nothing(_: Closed) -> None:
+    """There is no record of a file."""
+
+
+def user_file_base(identity: SourceIdentity) -> OverlayBase:
+    """A file of the page as a base of overlays, identified by its name: a page sees no path."""
+    digest = hashlib.sha256(identity.name.encode()).hexdigest()[:32]
+    return OverlayBase(f"files/{digest}", identity.name)
+
+
 def file_base(path: str | os.PathLike[str]) -> OverlayBase:
     """A file as a base of overlays, identified by a digest of its path, and its name."""
     whole = Path(path).resolve()
@@ -162,9 +212,14 @@ def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:
     return OverlayBase(cache_path(address, cache_key), address.shown)
 
 
-def _check_left_out(image: str, options: Sequence[str]) -> None:
+def _given(**values: object) -> list[str]:
+    """The names of those that are not None."""
+    return [name for name, value in values.items() if value is not None]
+
+
+def _check_left_out(what: str, options: Sequence[str]) -> None:
     for option in options:
-        raise InvalidOptionError(option, "given", f"left out for what is local ({image!r})")
+        raise InvalidOptionError(option, "given", f"left out for what is local ({what})")
 
 
 def _check_versioned(disk: StreamingDisk | LocalFileDisk, base: OverlayBase) -> None:

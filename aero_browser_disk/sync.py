@@ -47,6 +47,7 @@ def open_disk(
     url: str | None = None,
     *,
     path: str | os.PathLike[str] | None = None,
+    file: object = None,
     image: str | None = None,
     overlay: str | Sequence[str] | None = None,
     write_base: bool = False,
@@ -59,6 +60,7 @@ def open_disk(
         return await open_asynchronously(
             url,
             path=path,
+            file=file,
             image=image,
             overlay=overlay,
             write_base=write_base,

@@ -23,12 +23,15 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
         on_close: Callable[[], None] = lambda: None,
         *,
         sector_size: int = SECTOR_SIZE,
+        block_size: int = _BLOCK,
     ) -> None:
         self._on_close = on_close
         self._reader = LayoutReader(layout)
         self.format = layout.format.name
         """The format of the file: "qcow2", …"""
-        self._info = DiskInfo(layout.size, version, _BLOCK, read_only=True, sector_size=sector_size)
+        self._info = DiskInfo(
+            layout.size, version, block_size, read_only=True, sector_size=sector_size
+        )
         self._bytes_read = 0
         self._closed = False
 

@@ -1,12 +1,12 @@
-"""An image file of this machine as a disk, read where it is (CPython)."""
+"""An image file of this machine, or one that a page was given, as a disk read where it is."""
 
 from __future__ import annotations
 
 import os
 
 from ..disk import SECTOR_SIZE
-from ..errors import SourceError, UnreadableImageError
-from ..platform.byte_source import PathSource
+from ..errors import EmptyImageError, SourceError, UnreadableImageError
+from ..platform.byte_source import ByteSource, PathSource, SourceIdentity
 from .image_format import PREPARED
 from .layout import ImageLayout
 from .layout_disk import LayoutDisk
@@ -17,6 +17,9 @@ from .prepared.stored_files import FolderFiles
 from .raw_file import RawFileDisk
 
 LocalFileDisk = RawFileDisk | LayoutDisk
+
+_CD_SECTOR_SIZE = 2048
+_BLOB_BLOCK = 64 * 1024  # a read takes a browser about as long whatever its length, up to there
 
 
 async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> LocalFileDisk:  # noqa: A002
@@ -45,6 +48,26 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
         version, sector_size = disk_validator(layout.manifest), layout.manifest.sector_size
     await raw.close()
     return LayoutDisk(layout, version, on_close=source.close, sector_size=sector_size)
+
+
+async def open_source_disk(
+    source: ByteSource,
+    identity: SourceIdentity,
+    format: str = "auto",  # noqa: A002
+) -> LayoutDisk:
+    """Opens the disk in a file that a page was given, read-only.
+
+    Its version is the size of the file and the time of its last change. `format` as for
+    `open_layout`, which says what is raised; also `EmptyImageError`.
+    """
+    if not source.size:
+        raise EmptyImageError(identity.name or "The file")
+    layout = await open_layout(source, format=format)
+    version = f"{identity.modified}-{source.size:x}"
+    if not isinstance(layout, RawLayout):
+        version = f"{version}-{layout.format.name}"
+    sector_size = _CD_SECTOR_SIZE if layout.format.is_cd else SECTOR_SIZE
+    return LayoutDisk(layout, version, sector_size=sector_size, block_size=_BLOB_BLOCK)
 
 
 async def _layout(source: PathSource, name: str) -> ImageLayout:

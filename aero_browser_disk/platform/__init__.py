@@ -110,7 +110,8 @@ def cpython_platform(
 
 def file_of_user(value: Any) -> tuple[ByteSource, SourceIdentity] | None:
     """A source over a `File` or `Blob` of the page; None when `value` is neither."""
-    if not _IN_BROWSER or not hasattr(value, "arrayBuffer"):
+    is_blob = hasattr(value, "arrayBuffer") and hasattr(value, "slice")
+    if not _IN_BROWSER or not is_blob:
         return None
     from .browser.blobs import BlobSource
 

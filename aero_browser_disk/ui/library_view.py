@@ -13,6 +13,9 @@ from . import library_texts as texts
 
 View = dict[str, object]
 
+# Folders of bases that the library cannot open: remote images, and files of the user.
+_ELSEWHERE = ("cache/", "files/")
+
 # Errors that the user may agree to go on after, and the flag that says so.
 _CONSENTS = {
     OddSizeError.__name__: "pad",
@@ -115,7 +118,7 @@ def _actions(entry: LibraryEntry, overlays: Sequence[str]) -> Iterable[View]:
         return
     if entry.kind == "overlay":
         base = entry.base_name or ""
-        if entry.base and not entry.base.startswith("cache/"):
+        if entry.base and not entry.base.startswith(_ELSEWHERE):
             yield action("openOverlay")
             yield action("exportOverlay", _ask("export", name=entry.name, fields=[_COMPRESS_FIELD]))
             yield action("commit", _ask("commit", name=entry.name, base=base, danger=True))

@@ -26,6 +26,11 @@ FIXED: dict[str, object] = {
     "samplesTry": "Open a sample",
     "samplesLoad": "Show the samples",
     "import": "Import a file",
+    "useFile": "Use a file where it is",
+    "useFileAgain": "Use {name} again",
+    "fileChangedTitle": "{name} has changed since it was used here",
+    "fileChanged": "Its size or the time of its last change is another one. An overlay over it as "
+    "it was does not fit: reset it, or choose a new name for one.",
     "create": "New blank disk",
     "prune": "Free some space",
     "cancel": "Cancel",

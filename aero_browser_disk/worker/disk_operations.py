@@ -40,7 +40,7 @@ class DiskOperations:
         }
 
     async def _open(self, url: Value = None, **options: Value) -> dict[str, Value]:
-        if url is not None or "image" not in options:
+        if url is not None or not options.keys() & {"image", "file"}:
             checked("url", url, (str,), "text")
         disk = await self._open_disk(url, **read_options(options))
         return {"disk": self._disks.add(disk), **camel_keys(asdict(disk.info))}

@@ -41,6 +41,8 @@ def read_options(options: Mapping[str, Value]) -> dict[str, Value]:
             read[ours] = checked(name, value, types, expected)
         elif name == "image":
             read["image"] = checked(name, value, (str,), "the name of a local image")
+        elif name == "file":
+            read["file"] = value
         elif name == "overlay":
             read["overlay"] = names(name, value)
         elif name in _DOCUMENTS:
@@ -50,7 +52,9 @@ def read_options(options: Mapping[str, Value]) -> dict[str, Value]:
         elif name == "renew":
             read["renew"] = _renewal(value)
         else:
-            known = ", ".join([*_OPTIONS, *_DOCUMENTS, "image", "overlay", "retry", "renew"])
+            known = ", ".join(
+                [*_OPTIONS, *_DOCUMENTS, "image", "file", "overlay", "retry", "renew"]
+            )
             raise InvalidOptionError(name, value, f"one of {known}")
     return read
 

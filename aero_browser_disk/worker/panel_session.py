@@ -15,6 +15,7 @@ from ..open_disk import open_disk
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import camel_keys
+from ..platform.printable import printable
 from ..remote.image_catalog import fetch_catalog
 from ..streaming.streaming_disk import StreamingDisk
 from ..ui.doctor_view import diagnosis_view
@@ -60,6 +61,7 @@ class PanelSession:
             "panel.resetSettings": self.reset_settings,
             "panel.open": self.open,
             "panel.openLocal": self.open_local,
+            "panel.openFile": self.open_file,
             "panel.close": self.close,
             "panel.clearCache": self.clear_cache,
             "panel.keepAll": self.keep_all,
@@ -149,6 +151,14 @@ class PanelSession:
         options = {"overlay": overlay} if overlay else {}
         return await self._open(
             lambda: self._open_disk(image=image, **options), local=image, overlay=overlay
+        )
+
+    async def open_file(self, file: object, overlay: str = "") -> View:
+        """The user opens a file from where it is; writes go to `overlay` if it is given."""
+        options = {"overlay": overlay} if overlay else {}
+        name = printable(str(getattr(file, "name", ""))) or "file"
+        return await self._open(
+            lambda: self._open_disk(file=file, **options), local=name, overlay=overlay
         )
 
     async def close(self) -> View:

@@ -12,6 +12,7 @@ import { optionsOf, urlOf } from "./arguments.mjs";
 import { Disk } from "./disk.mjs";
 import { invalidOption } from "./disk-error.mjs";
 import { connect } from "./disk-worker.mjs";
+import { blobOf } from "./local-file.mjs";
 import { SharedMemoryClient } from "./shared-client.mjs";
 
 export { attachDisk, Disk } from "./disk.mjs";
@@ -29,6 +30,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {import("./doctor.mjs").DiagnosisOptions} DiagnosisOptions
  * @typedef {import("./doctor.mjs").Finding} Finding
  * @typedef {import("./export-sink.mjs").Target} ExportTarget
+ * @typedef {import("./local-file.mjs").LocalFile} LocalFile
  * @typedef {import("./library.mjs").ExportOptions} ExportOptions
  * @typedef {import("./library.mjs").Importable} Importable
  * @typedef {import("./library.mjs").ImportOptions} ImportOptions
@@ -55,6 +57,17 @@ export { Library, library } from "./library.mjs";
  * @typedef {object} LocalImageOptions
  * @property {string} image by name or id
  * @property {undefined} [url]
+ * @property {undefined} [file]
+ */
+
+/**
+ * A file of the user's, used where it is: nothing of it is copied. An overlay over it belongs to a name, a
+ * size and a time of the last change; a `Blob` without a name takes none.
+ * @typedef {object} LocalFileOptions
+ * @property {LocalFile} file a handle may ask the user for permission, and needs a click for that
+ * @property {string | undefined} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", …
+ * @property {undefined} [url]
+ * @property {undefined} [image]
  */
 
 /**
@@ -62,6 +75,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {object} RemoteImageOptions
  * @property {string | URL} url the image; it may hold secrets, which stay in memory
  * @property {undefined} [image]
+ * @property {undefined} [file]
  * @property {string | undefined} [format] "auto" (the default), "raw", or a name: "qcow2", "vmdk", "vdi", "vhdx", "prepared", …
  * @property {boolean | undefined} [allowRemote] the user's consent: without it no request is made
  * @property {number | undefined} [cacheLimitBytes] max. bytes cached of this image
@@ -82,7 +96,7 @@ export { Library, library } from "./library.mjs";
  * @property {string | undefined} [digestsKey] the Ed25519 public key that it must be signed by, in hex
  */
 
-/** @typedef {CommonDiskOptions & DiskWorkerOptions & (LocalImageOptions | RemoteImageOptions)} DiskOptions */
+/** @typedef {CommonDiskOptions & DiskWorkerOptions & (LocalImageOptions | LocalFileOptions | RemoteImageOptions)} DiskOptions */
 
 /**
  * Renewed access. `expiresAt` is a Date or milliseconds since the epoch.
@@ -90,17 +104,18 @@ export { Library, library } from "./library.mjs";
  */
 
 /**
- * Opens a disk image: from a server, or from the library.
+ * Opens a disk image: from a server, from the library, or in a file of the user's.
  * @param {DiskOptions} options
  * @returns {Promise<Disk>} rejects with a `DiskError`; its `name` is the kind of error
  */
 export async function openDisk(options) {
   const calledAt = performance.now();
   const { baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress, persist, sharedMemoryBytes, ...wanted } =
-    /** @type {CommonDiskOptions & DiskWorkerOptions & RemoteImageOptions} */ (optionsOf(options));
-  const { url, renew, expiresAt, bootProfile, ...plain } = wanted;
+    /** @type {CommonDiskOptions & DiskWorkerOptions & Omit<RemoteImageOptions, "file"> & { file?: unknown }} */ (optionsOf(options));
+  const { url, file, renew, expiresAt, bootProfile, ...plain } = wanted;
   const values = {
     ...plain,
+    file: file === undefined ? undefined : await blobOf(file),
     url: url === undefined ? undefined : urlOf(url),
     bootProfile: bootProfile === null ? "none" : bootProfile,
     expiresAt: seconds(expiresAt),

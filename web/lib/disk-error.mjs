@@ -55,6 +55,14 @@ export function workerFailed(reason, remedy = "Reload the page to start it again
   return new DiskError({ name: "WorkerError", message, fields: { reason } });
 }
 
+/**
+ * @param {string} name of a file
+ * @param {string} reason why it cannot be read
+ */
+export function fileUnreadable(name, reason) {
+  return new DiskError({ name: "SourceError", message: `${name} cannot be read: ${reason}.`, fields: { reason } });
+}
+
 /** @param {string} reason why this thread cannot wait for the worker */
 export function syncUnavailable(reason) {
   const message =

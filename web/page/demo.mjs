@@ -5,6 +5,7 @@
 import { wireBoot } from "./boot-part.mjs";
 import { element, isAvailable, messageOf, onPress, setText } from "./elements.mjs";
 import { FileBrowser } from "./file-browser.mjs";
+import { FileInPlace } from "./file-in-place.mjs";
 import { wireDoctor } from "./findings.mjs";
 import { LibraryList } from "./library-list.mjs";
 import { DiskMap } from "./map.mjs";
@@ -41,6 +42,7 @@ async function start() {
   new DiskMap(session);
   new FileBrowser(session);
   const libraryList = new LibraryList(session);
+  new FileInPlace(session);
   wireBoot(session);
   wireDoctor(session);
   wireSettings(session);

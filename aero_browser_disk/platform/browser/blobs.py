@@ -14,6 +14,12 @@ from ..chunks import CELL, BytesChunk, Chunk, Run
 from .interop import bridge, js_exception
 from .opfs import OpfsFile
 
+_GONE = {
+    "NotReadableError": "it was changed, moved or removed since it was chosen. Choose it again",
+    "NotFoundError": "it was moved or removed since it was chosen. Choose it again",
+}
+"""Reasons by the name of the browser's error, whose message blames permissions (File API §10)."""
+
 
 class BlobSource:
     """A `ChunkSource` over a `Blob` or `File`; only the requested bytes are in memory."""
@@ -42,9 +48,10 @@ class BlobSource:
     def _source_errors(self) -> Iterator[None]:
         try:
             yield
-        except js_exception() as error:  # moved, changed or removed since it was chosen
+        except js_exception() as error:
             name = self.identity.name or "The file"
-            raise SourceError(name, str(getattr(error, "message", error))) from error
+            message = str(getattr(error, "message", error))
+            raise SourceError(name, _GONE.get(getattr(error, "name", ""), message)) from error
 
 
 class BlobChunk:

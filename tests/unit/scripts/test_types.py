@@ -51,6 +51,10 @@ const disk = await openDisk(options);
 const plain: BlockDisk = disk;
 const bytes: Uint8Array<ArrayBuffer> = await disk.read(0n, 512, {{ signal: undefined }});
 await openDisk({{ image: "local", overlay: ["a", "b"] }});
+await openDisk({{ file: new File([], "disk.img"), format: "raw", overlay: "a" }});
+await openDisk({{ file: new Blob() }});
+declare const handle: FileSystemFileHandle;
+await openDisk({{ file: handle }});
 const hda = await v86Disk(plain, {{ patienceMs: undefined }});
 hda.addEventListener("failure", ({{ failure }}) => failure.retry());
 hda.addEventListener("activity", ({{ kind, offset }}) => [kind === "read", offset + bytes.length]);
@@ -90,6 +94,10 @@ openDisk({{ url: "https://x.example/", image: "local" }});
 openDisk({{ url: "https://x.example/", allowRemotely: true }});
 // @ts-expect-error
 openDisk({{ image: "local", allowRemote: true }});
+// @ts-expect-error
+openDisk({{ file: new Blob(), url: "https://x.example/" }});
+// @ts-expect-error
+openDisk({{ file: "disk.img" }});
 // @ts-expect-error
 disk.read("0", 512);
 // @ts-expect-error
