@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import itertools
 import random
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .conftest import RunningService
+from .object_server import Bucket
 from .save_client import (
     BASE,
     PAGE,
@@ -19,12 +22,11 @@ from .save_client import (
     manifest_of,
     name_of,
     save_options,
+    token,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .conftest import RunningService
+    from collections.abc import Callable, Iterator
 
 RANDOM = random.Random(19)
 ONE, TWO, THREE = (RANDOM.randbytes(length) for length in (262_144, 5000, 1))
@@ -32,18 +34,50 @@ NOWHERE = "/v1/saves/" + "0" * 32
 NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("saves")
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a service keeps the saves."""
+
+    folder: Path
+    where: dict[str, Any]
+    bucket: Bucket | None = None
+
+    def objects(self, save: str) -> list[str]:
+        """What is stored of the save at this path."""
+        save_id = save.rpartition("/")[2]
+        if self.bucket is not None:
+            return self.bucket.keys(f"{save_id}/")
+        return [str(path) for path in (self.folder / "saves" / save_id).glob("*/*")]
+
+
+@pytest.fixture(scope="module", params=["folder and sqlite", "bucket and postgresql"])
+def kept(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Kept]:
+    folder = tmp_path_factory.mktemp("saves")
+    (folder / "images").mkdir()
+    if request.param.startswith("folder"):
+        yield Kept(folder, {})
+        return
+    server = request.getfixturevalue("object_server")
+    bucket = Bucket(server, "saves")
+    where = {
+        "bucket": bucket.address.url,
+        "endpoint": bucket.address.endpoint,
+        "region": bucket.address.region,
+        "database": request.getfixturevalue("postgres").database("saves"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.keys.environment.items():
+            patch.setenv(name, value)
+        yield Kept(folder, where, bucket)
+    bucket.close()
 
 
 @pytest.fixture(scope="module")
-def service(kept: Path) -> RunningService:
-    from .conftest import RunningService
-
-    (kept / "images").mkdir()
-    options = save_options(kept, generations=3, owner_saves=0)
-    with RunningService(kept / "images", *options) as running:
+def service(kept: Kept) -> Iterator[RunningService]:
+    options = save_options(kept.folder, generations=3, owner_saves=0, **kept.where)
+    with RunningService(kept.folder / "images", *options) as running:
         yield running
 
 
@@ -284,8 +318,6 @@ def test_chunks_are_verified_and_bounded(ann: SaveClient) -> None:
 
 
 def test_a_body_needs_its_length(ann: SaveClient, service: RunningService) -> None:
-    from .save_client import token
-
     save = ann.create()
     for path in (f"{save}/chunks/{name_of(ONE)}", f"{save}/manifest"):
         connection = http.client.HTTPConnection(service.host, service.port, timeout=60)
@@ -362,20 +394,19 @@ def test_the_list_is_newest_first_and_in_pages(ann: SaveClient) -> None:
         assert ann.code(ann.ask(f"/v1/saves?{query}")) == (400, "wrong_parameter")
 
 
-def test_a_deleted_save_is_gone_with_its_bytes(kept: Path, ann: SaveClient) -> None:
+def test_a_deleted_save_is_gone_with_its_bytes(kept: Kept, ann: SaveClient) -> None:
     save, other = ann.create(), ann.create("other")
     ann.push(save, ONE, TWO)
     manifest = ann.push(other, ONE)
-    folders = [kept / "saves" / path.rpartition("/")[2] for path in (save, other)]
-    assert len([*folders[0].glob("*/*")]) == 3
+    assert len(kept.objects(save)) == 3
     assert ann.ask(save, method="DELETE").status == 204
     for path in (save, f"{save}/manifest", f"{save}/chunks/{name_of(ONE)}"):
         assert ann.code(ann.ask(path)) == (404, "no_such_save")
     assert ann.code(ann.ask(save, method="DELETE")) == (404, "no_such_save")
-    while folders[0].exists():
+    while kept.objects(save):
         # Others may have been cleaned before.
         ann.service.event("saves_cleaned")
-    assert len([*folders[1].glob("*/*")]) == 2
+    assert len(kept.objects(other)) == 2
     assert ann.ask(f"{other}/manifest").body == manifest
 
 
