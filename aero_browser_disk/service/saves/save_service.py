@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
 from ..cleaning import Cleaning
@@ -18,19 +20,27 @@ _ROUTE: Final = "/v1/saves"
 
 
 class SaveService:
-    """Serves `/v1/saves`; `address` is what links begin with. See `ServicePart`."""
+    """Serves `/v1/saves`; `address` is what links begin with. See `ServicePart`.
+
+    `clock`: seconds since the epoch.
+    """
 
     def __init__(
-        self, saves: Saves, log: AccessLog, address: str, metrics: Metrics | None = None
+        self,
+        saves: Saves,
+        log: AccessLog,
+        address: str,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._saves = saves
-        self._access = access = SaveAccess(saves)
+        self._access = access = SaveAccess(saves, clock)
         bodies = Bodies()
         cleaning = Cleaning(saves.clean_up, "saves", _ROUTE, log)
         self.routes = [
             *SaveGateway(saves, access, bodies, cleaning, metrics).routes,
             *ChunkGateway(saves, access, bodies, metrics).routes,
-            *ShareGateway(saves, access, address).routes,
+            *ShareGateway(saves, access, address, clock).routes,
         ]
 
     async def check(self) -> None:
