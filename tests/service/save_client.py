@@ -34,7 +34,7 @@ def token(subject: str | None, scope: str = EVERY_SCOPE) -> str:
     return jwt.encode(claims, KEY, algorithm="EdDSA")
 
 
-def save_options(folder: Path, **saves: Any) -> list[str]:
+def save_options(folder: Path, /, **saves: Any) -> list[str]:
     """What switches saves on: in a folder and in SQLite, unless `saves` says otherwise."""
     pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / "keys.pem").write_bytes(pem)

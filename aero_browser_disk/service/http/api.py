@@ -77,7 +77,8 @@ class Endpoint:
 
     A handler that sends its response itself returns None. `response` and `body` are None where
     there is none. `refusals`: by status, without those that every operation may give.
-    `is_conditional`: it takes If-None-Match. `query`: schemas of its parameters there.
+    `is_conditional`: it takes If-None-Match; `needs_condition`: that or If-Match. `query`: schemas
+    of its parameters there.
     `takes_bytes`, `sends_bytes`: bodies that are no JSON.
     """
 
@@ -88,6 +89,7 @@ class Endpoint:
     body: type[BaseModel] | None = None
     status: int = 200
     is_conditional: bool = False
+    needs_condition: bool = False
     query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     takes_bytes: bool = False
     sends_bytes: bool = False

@@ -33,7 +33,8 @@ _ALWAYS: Final = {
     503: "The store does not respond, or the image is being written.",
 }
 # Of any form: what is not a list of tags matches nothing.
-_CONDITION: Final = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
+_IF_NONE_MATCH: Final = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
+_IF_MATCH: Final = _IF_NONE_MATCH | {"name": "If-Match"}
 _BYTES: Final = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _Model = tuple[type[BaseModel], JsonSchemaMode]
 
@@ -103,13 +104,17 @@ def _operation(
         }
         for name in re.findall(r"\{(\w+)\}", path)
     ]
+    if endpoint.is_conditional or endpoint.needs_condition:
+        parameters.append(_IF_NONE_MATCH)
+    if endpoint.needs_condition:
+        parameters.append(_IF_MATCH)
     parameters += [
         {"name": name, "in": "query", "schema": schema} for name, schema in endpoint.query.items()
     ]
     operation: dict[str, Any] = {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
-        "parameters": [*parameters, _CONDITION] if endpoint.is_conditional else parameters,
+        "parameters": parameters,
         "responses": responses,
     }
     if endpoint.body is not None:

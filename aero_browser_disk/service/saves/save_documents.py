@@ -33,7 +33,9 @@ def _visible(value: str) -> str:
 class NewSave(RequestBody):
     """A save to begin: what an overlay holds, kept on the server."""
 
-    name: Annotated[Text, AfterValidator(_visible), Field(json_schema_extra={"pattern": r"\S"})]
+    name: Annotated[
+        Text, AfterValidator(_visible), Field(json_schema_extra={"allOf": [{"pattern": r"\S"}]})
+    ]
     base: SaveBase
 
 

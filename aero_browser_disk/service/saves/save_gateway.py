@@ -22,7 +22,7 @@ from ..http.routing import Resource
 from .bodies import Bodies
 from .save_access import OF_SAVE, REFUSED, SaveAccess
 from .save_documents import NewSave, SaveDocument, SaveList, describe_save, quoted
-from .save_manifest import MAX_MANIFEST_BYTES, WrongManifestError, parse_manifest
+from .save_manifest import MAX_MANIFEST_BYTES, SaveManifest, WrongManifestError, parse_manifest
 from .save_tables import ConflictError, Save
 from .saves import Saves
 
@@ -80,7 +80,9 @@ class SaveGateway:
         read = Endpoint(
             self.manifest, "getSaveManifest", AnyObject, OF_SAVE | OF_CACHED, is_conditional=True
         )
-        switch = Endpoint(self.switch, "pushSaveManifest", document, switching, AnyObject)
+        switch = Endpoint(
+            self.switch, "pushSaveManifest", document, switching, SaveManifest, needs_condition=True
+        )
         drop = Endpoint(
             self.remove_generation, "removeSaveGeneration", None, OF_SAVE | kept, status=204
         )

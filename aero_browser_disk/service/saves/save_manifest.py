@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from ..http.api import PLAIN_TEXT, absent, reasons_of
 
@@ -38,9 +37,7 @@ class SaveBase(BaseModel):
     version: Annotated[str, Field(min_length=1, max_length=300, pattern=PLAIN_TEXT)]
     size: Annotated[int, Field(ge=1, le=_MAX_NUMBER)]
     sector_size: Literal[512, 1024, 2048, 4096] = 512
-    image: Annotated[str, Field(max_length=2000, pattern=PLAIN_TEXT)] | SkipJsonSchema[None] = (
-        absent()
-    )
+    image: Annotated[str, Field(max_length=2000, pattern=PLAIN_TEXT)] | None = absent()
 
 
 class NamedChunk(BaseModel):
