@@ -205,7 +205,7 @@ def test_toml_is_toml(block):
 @pytest.mark.parametrize("block", blocks("http"), ids=str)
 def test_http_is_header_fields_or_requests(block):
     lines = block.text.splitlines()
-    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PATCH|DELETE) +/v1/\S+.*"
+    field, request = r"[A-Za-z-]+: \S.*", r"(GET|POST|PUT|PATCH|DELETE) +/v1/\S+.*"
     assert all(re.fullmatch(field, x) for x in lines) or all(
         re.fullmatch(request, x) for x in lines
     )
