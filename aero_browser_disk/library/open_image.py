@@ -61,6 +61,7 @@ class LibraryDisk(ClosesOnExit):
         self.changes = 0
         """Counts writes, discards and resets."""
         self._watchers: list[Changed] = []
+        self._flush_watchers: list[Callable[[], None]] = []
         self._on_close: OnClose | None = on_close
         self._damage: DamagedDiskError | None = None
 
@@ -155,6 +156,8 @@ class LibraryDisk(ClosesOnExit):
 
     async def flush(self) -> None:
         await self.disk.flush()
+        for watcher in self._flush_watchers:
+            watcher()
 
     async def discard(self, offset: int, length: int) -> None:
         self._check_writable()
@@ -169,6 +172,10 @@ class LibraryDisk(ClosesOnExit):
     def watch(self, changed: Changed) -> None:
         """Has `changed(offset, length)` called for each change, before it is acknowledged."""
         self._watchers.append(changed)
+
+    def when_flushed(self, flushed: Callable[[], None]) -> None:
+        """Has `flushed` called after each flush. It must not wait."""
+        self._flush_watchers.append(flushed)
 
     @property
     def is_all_here(self) -> bool:

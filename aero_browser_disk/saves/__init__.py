@@ -1,15 +1,28 @@
 """Saves: overlays on a server, pushed from one device and pulled on another.
 
-- `save_server`: a server and what is there. `disk_save`: an open overlay and its save.
+- `save_server`: a server and what is there. `disk_save`: an open overlay and its save;
+  `background_push`: pushes by themselves.
 
 What both are made of: `save_requests` sends the requests; `save_manifest`, `save_map` and
 `packing` are the format; `content_index`, `content_scan` and `push_record` find what changed;
-`chunk_upload` sends it; `saved_content` and `pull` read it; `sealing` is the place of encryption.
+`chunk_upload` sends it; `saved_content`, `pull`, `chunk_cache` and `save_layer` read it; `sealing`
+is the place of encryption.
 """
 
 from __future__ import annotations
 
+from .background_push import BackgroundPush
 from .disk_save import DiskSave, Pushed
+from .save_layer import SaveLayer
 from .save_server import SaveGeneration, SaveInfo, SaveServer, SaveShare
 
-__all__ = ["DiskSave", "Pushed", "SaveGeneration", "SaveInfo", "SaveServer", "SaveShare"]
+__all__ = [
+    "BackgroundPush",
+    "DiskSave",
+    "Pushed",
+    "SaveGeneration",
+    "SaveInfo",
+    "SaveLayer",
+    "SaveServer",
+    "SaveShare",
+]

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from ..disk import Disk
@@ -26,13 +27,18 @@ from ..platform import current_platform
 from ..platform.base import Credentials, Platform
 from ..platform.opening import ClosesOnExit, opening
 from ..platform.printable import printable
+from ..platform.web_url import parse_web_url
 from ..records.folders import LibraryFolders
+from ..records.record import CACHES
 from ..remote.access import Access, ImageAddress, Renew
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from ..transfer.image_import import Report
+from .background_push import BackgroundPush, Notify
+from .chunk_cache import ChunkCache
 from .disk_save import DiskSave, Pushed, SavedTo, digest_of
 from .pull import PulledOverlay
 from .push_record import PushRecord, write_push_record
+from .save_layer import SaveLayer
 from .save_manifest import MAX_TEXT, SaveBase
 from .save_requests import SaveRequests, refusal, whole_or_zero
 from .saved_content import SavedContent, fetch_content
@@ -93,6 +99,7 @@ class SaveServer(ClosesOnExit):
         self.device = default_device()
         """What this device is called in what it pushes."""
         self._platform = platform
+        self._url = address.url
         self._shown = address.shown
         self._requests = SaveRequests(platform.http, access, retry, platform.clock)
 
@@ -136,6 +143,23 @@ class SaveServer(ClosesOnExit):
             server.device = device
         return server
 
+    def background(
+        self,
+        disk: LibraryDisk,
+        name: str | None = None,
+        *,
+        every_s: float | None = None,
+        notify: Notify = lambda _: None,
+    ) -> BackgroundPush:
+        """Pushes of an open disk that may go on by themselves; sends no request yet.
+
+        With `every_s` it pushes after flushes, at most every so many seconds. `notify` is called
+        with the result of each of those.
+        """
+        clock = self._platform.clock
+        attach = partial(self.attach, disk, name)
+        return BackgroundPush(attach, disk, clock, every_s=every_s, notify=notify)
+
     def close(self) -> None:
         """Nothing to free: disks that are attached stay attached."""
 
@@ -178,7 +202,10 @@ class SaveServer(ClosesOnExit):
         document = reply.document()
         if reply.status == 404:
             raise NoSuchSaveError(save)
-        return SaveShare(str(document.get("url") or ""), str(document.get("expires") or ""))
+        url = parse_web_url(str(document.get("url") or ""), self._url)
+        if url is None:
+            raise InvalidResponseError(self._shown, "url", "an address", "another text")
+        return SaveShare(url.plain, _text(document, "expires"))
 
     async def end_shares(self, save: str) -> None:
         """Ends all links to a save; raises `NoSuchSaveError`."""
@@ -273,6 +300,42 @@ class SaveServer(ClosesOnExit):
                 await self._note(folder, info, content, pulled)
             entries = await library.list()
         return next(entry for entry in entries if entry.id == folder)
+
+    async def open_disk(
+        self,
+        save: str,
+        base: Disk,
+        *,
+        overlay: str | None = None,
+        generation: int | None = None,
+    ) -> SaveLayer | LibraryDisk:
+        """A save as a read-only disk over the open disk `base`: see `SaveLayer`.
+
+        Chunks are fetched when they are read, verified, and cached. `overlay` names one over it
+        that takes writes, and is created if it does not exist; it fits this generation only. Takes
+        ownership of `base`, which is closed after an error. Raises `NoSuchSaveError`,
+        `SaveBaseError`, `DamagedSaveError`, `UnreadableSaveError`, and what opening an overlay
+        does.
+        """
+        try:
+            info = await self.find(save)
+            content = await self._content(info, generation)
+            content.check_base(base.info)
+            rows = await content.map()
+        except BaseException:
+            await base.close()
+            raise
+        folder = f"{CACHES}/save-{info.id}"
+        layer = SaveLayer(base, content, rows, ChunkCache(content, self._platform.storage, folder))
+        if overlay is None:
+            return layer
+        try:
+            library = await Library.open(self._platform)
+        except BaseException:
+            await layer.close()
+            raise
+        over = OverlayBase(f"saves/{info.id}", info.name)
+        return await library.overlays.open_over(over, layer, [overlay])
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

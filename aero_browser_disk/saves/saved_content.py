@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from ..disk import DiskInfo
 from ..errors import (
     DamagedSaveError,
     DiskError,
     NoSuchSaveError,
+    SaveBaseError,
     UnreadableSaveError,
     UnsupportedImageError,
 )
@@ -41,6 +43,12 @@ class SavedContent:
         self._save = save
         self._sealing = sealing
 
+    def check_base(self, found: DiskInfo) -> None:
+        """Raises `SaveBaseError` unless the save was made over that version of its image."""
+        base = self.manifest.base
+        if (base.version, base.size) != (found.version, found.size):
+            raise SaveBaseError(self.name, base.version, found.version)
+
     async def map(self) -> SaveMap:
         """The map; raises `DamagedSaveError`, `UnreadableSaveError`."""
         manifest = self.manifest
@@ -53,29 +61,43 @@ class SavedContent:
             raise self._refused(error, "its map") from error
 
     async def chunk(self, number: int) -> bytes:
-        """The content of a chunk.
+        """The content of a chunk from the server: `fetch`, then `unpack`."""
+        return await self.unpack(number, await self.fetch(number))
 
-        Raises `DamagedSaveError`, `UnreadableSaveError`, and what the request does.
-        """
+    async def fetch(self, number: int) -> bytes:
+        """The stored bytes of a chunk; raises `DamagedSaveError`, and what the request does."""
         stored = self.manifest.chunks[number]
         reply = await self._requests.chunk(self._save, stored.sha256, stored.length)
         if reply.status == 404:
             raise DamagedSaveError(self.name, f"its chunk {stored.sha256[:12]} is not there")
-        is_right = len(reply.body) == stored.length
-        if not is_right or hashlib.sha256(reply.body).hexdigest() != stored.sha256:
+        return self.verified(number, reply.body)
+
+    def verified(self, number: int, found: bytes) -> bytes:
+        """The same bytes; raises `DamagedSaveError` unless they are those of the chunk."""
+        stored = self.manifest.chunks[number]
+        is_right = len(found) == stored.length
+        if not is_right or hashlib.sha256(found).hexdigest() != stored.sha256:
             raise DamagedSaveError(
                 self.name, f"its chunk {stored.sha256[:12]} is not what its name says"
             )
+        return found
+
+    async def unpack(self, number: int, stored: bytes) -> bytes:
+        """The content of a chunk; raises `DamagedSaveError`, `UnreadableSaveError`."""
         try:
-            content = unpack(await self._sealing.open(reply.body, CHUNK), _LARGEST)
+            return unpack(await self._sealing.open(stored, CHUNK), _LARGEST)
         except (ValueError, UnsupportedImageError) as error:
-            raise self._refused(error, f"its chunk {stored.sha256[:12]}") from error
-        return content
+            name = self.manifest.chunks[number].sha256[:12]
+            raise self._refused(error, f"its chunk {name}") from error
 
     def part(self, content: bytes, offset: int, count: int) -> bytes:
         """Some sectors of a chunk's content; raises `DamagedSaveError` when there are fewer."""
-        found = content[offset * SECTOR : (offset + count) * SECTOR]
-        if len(found) != count * SECTOR:
+        return self.part_bytes(content, offset * SECTOR, count * SECTOR)
+
+    def part_bytes(self, content: bytes, start: int, length: int) -> bytes:
+        """The same in bytes."""
+        found = content[start : start + length]
+        if len(found) != length:
             raise DamagedSaveError(self.name, "a chunk has less content than its map says")
         return found
 

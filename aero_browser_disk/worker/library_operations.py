@@ -116,13 +116,13 @@ class LibraryOperations(Generic[AnyDisk]):
 
     async def _duplicate(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Value]:
         library = await self._library()
-        async with _reporting(onProgress) as report:
+        async with reporting(onProgress) as report:
             made = await library.duplicate(_text("name", name), _text("to", to), report=report)
         return _plain(made)
 
     async def _recover(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Any]:
         library = await self._library()
-        async with _reporting(onProgress) as report:
+        async with reporting(onProgress) as report:
             saved = await library.recover(_text("name", name), _text("to", to), report=report)
         lost = [list(found) for found in saved.lost]
         return {"entry": _plain(saved.entry), "lost": lost, "isLatest": saved.is_latest}
@@ -176,7 +176,7 @@ class LibraryOperations(Generic[AnyDisk]):
             wanted["name"] = _text("name", name)
         if format is not None:
             wanted["format"] = _text("format", format)
-        async with _reporting(onProgress) as report:
+        async with reporting(onProgress) as report:
             wanted["report"] = report
             if url is not None:
                 made = await library.import_url(_text("url", url), **wanted, **cast("Any", remote))
@@ -202,7 +202,7 @@ class LibraryOperations(Generic[AnyDisk]):
     ) -> dict[str, Value]:
         """Makes a local image of an open disk, its overlays included."""
         library = await self._library()
-        async with _reporting(onProgress) as report:
+        async with reporting(onProgress) as report:
             made = await library.import_disk(self._disks[disk], _text("name", name), report=report)
         return _plain(made)
 
@@ -305,7 +305,7 @@ class LibraryOperations(Generic[AnyDisk]):
 
 
 @asynccontextmanager
-async def _reporting(notify: Notify | None) -> AsyncIterator[Report | None]:
+async def reporting(notify: Notify | None) -> AsyncIterator[Report | None]:
     """Reports the progress of a copy to a function of the page; on exit all was reported."""
     if notify is None:
         yield None

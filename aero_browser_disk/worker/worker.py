@@ -25,6 +25,7 @@ from .library_operations import LibraryOperations
 from .operations import OpenDisks, Operation
 from .page_operations import PageOperations
 from .panel_session import OpenDisk, PanelSession
+from .save_operations import SaveOperations
 from .shared_operations import SharedOperations
 
 
@@ -47,6 +48,7 @@ class Worker:
             **LibraryOperations(disks, platform).operations(),
             **PageOperations(files, platform).operations(),
             **PanelSession(opener, disks, platform).operations(),
+            **SaveOperations(disks, platform).operations(),
             **SharedOperations(disks).operations(),
         }
 

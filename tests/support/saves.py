@@ -125,7 +125,19 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             self.answer(status, found, body)
 
+    def do_OPTIONS(self) -> None:
+        self.send_response(204)
+        self.send_header("Access-Control-Allow-Methods", "GET, PUT, POST, DELETE")
+        self.send_header("Access-Control-Allow-Headers", "*, Authorization")
+        self.send_header("Access-Control-Max-Age", "600")
+        self.end_headers()
+
     do_GET = do_PUT = do_POST = do_DELETE = handle_one  # noqa: N815
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
 
     def answer(self, status: int, found: Any, body: bytes) -> None:
         self.of.requests.append(Request(self.command, self.path, len(body), status))
@@ -167,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", ["chunks", name]:
                 return (200, save.chunks[name]) if name in save.chunks else (404, {})
             case "POST", ["shares"]:
-                return 201, {"url": f"{self.of.url}/{save.id}?share=x", "expires": "soon"}
+                return 201, {"url": f"{LIST}/{save.id}?share=x", "expires": "soon"}
             case "DELETE", ["shares"]:
                 return 204, b""
         return 404, {}

@@ -56,7 +56,10 @@ PUBLIC = {
         MemoryChannels MemoryLocks MemoryStorage Platform Storage StorageEstimate
         cache_folder current_platform data_folder cpython_platform
     """,
-    "aero_browser_disk.saves": ("DiskSave Pushed SaveGeneration SaveInfo SaveServer SaveShare"),
+    "aero_browser_disk.saves": """
+        BackgroundPush DiskSave Pushed SaveGeneration SaveInfo SaveLayer
+        SaveServer SaveShare
+    """,
     "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",
     "aero_browser_disk.testing": """
         Behaviour CrossOriginHttpSuite DiskSuite FailingStorage HTTP_SUITE_IMAGES HttpSuite

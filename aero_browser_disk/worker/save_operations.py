@@ -1,0 +1,194 @@
+"""The operations on saves: push an open disk, and what is on a server of saves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar, cast
+
+from ..disk import Disk
+from ..errors import DiskError, InvalidOptionError
+from ..library.open_image import LibraryDisk
+from ..platform import current_platform
+from ..platform.base import Platform
+from ..platform.failures import Value, camel_keys, describe
+from ..saves import BackgroundPush, Pushed, SaveServer
+from .disk_options import read_options
+from .library_operations import reporting
+from .operations import OpenDisks, Operation, checked, function, whole
+
+_REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
+AnyDisk = TypeVar("AnyDisk", bound=Disk)
+
+
+class SaveOperations:
+    """The operations of JavaScript's `Disk.push` and `Saves`.
+
+    `server` is the address of the saves; its options are those of `openDisk`, and `device`.
+    """
+
+    def __init__(
+        self,
+        disks: OpenDisks[AnyDisk],
+        platform: Callable[[], Awaitable[Platform]] = current_platform,
+    ) -> None:
+        self._disks = disks
+        self._platform = platform
+        self._pushes: dict[int, BackgroundPush] = {}
+        self._notifying: set[asyncio.Future[Any]] = set()
+
+    def operations(self) -> Mapping[str, Operation]:
+        """The operations by name."""
+        return {
+            "saves.attach": self._attach,
+            "saves.push": self._push,
+            "saves.list": self._list,
+            "saves.generations": self._generations,
+            "saves.pull": self._pull,
+            "saves.share": self._share,
+            "saves.endShares": self._end_shares,
+            "saves.remove": self._remove,
+        }
+
+    # ── an open disk ─────────────────────────────────────────────────────────────────────────────
+
+    async def _attach(
+        self,
+        disk: int,
+        server: Value = None,
+        name: Value = None,
+        everyS: Value = None,
+        pushed: Any = None,
+        **options: Value,
+    ) -> None:
+        """Lets `saves.push` push a disk; by itself too, with `everyS`, and then tells `pushed`."""
+        found = self._disks[disk]
+        if not isinstance(found, LibraryDisk) or found.overlay is None:
+            raise InvalidOptionError("saves", "given", "left out for a disk without an overlay")
+        every_s = None
+        if everyS is not None:
+            every_s = float(cast("float", checked("everyS", everyS, (int, float), "seconds")))
+        notify = None if pushed is None else function("onPush", pushed)
+        push = (await self._server(server, options)).background(
+            found,
+            None if name is None else _text("name", name),
+            every_s=every_s,
+            notify=lambda result: self._notify(notify, result),
+        )
+        self._pushes[disk] = push
+        self._disks.when_removed(disk, lambda: self._detach(disk))
+
+    async def _push(self, disk: int, onProgress: Any = None) -> dict[str, Value]:
+        push = self._pushes.get(whole("disk", disk))
+        if push is None:
+            self._disks[disk]  # a closed disk is another error
+            expected = "a disk that was opened with saves"
+            raise InvalidOptionError("disk", "one opened without saves", expected)
+        async with reporting(onProgress) as report:
+            return _plain(await push.push(report))
+
+    def _detach(self, disk: int) -> None:
+        self._pushes.pop(disk).close()
+
+    def _notify(
+        self, notify: Callable[..., Awaitable[Any]] | None, result: Pushed | DiskError
+    ) -> None:
+        """Tells the page of a push in the background, and waits for nothing."""
+        if notify is None:
+            return
+        told: dict[str, Value] = {}
+        if isinstance(result, DiskError):
+            told["error"] = describe(result)
+        else:
+            told["pushed"] = _plain(result)
+        telling = asyncio.ensure_future(notify(told))
+        self._notifying.add(telling)
+        telling.add_done_callback(self._notifying.discard)
+
+    # ── a server ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _list(
+        self, server: Value = None, baseVersion: Value = None, **options: Value
+    ) -> list[dict[str, Value]]:
+        version = None if baseVersion is None else _text("baseVersion", baseVersion)
+        saves = await (await self._server(server, options)).saves(version)
+        return [_plain(one) for one in saves]
+
+    async def _generations(
+        self, server: Value = None, save: Value = None, **options: Value
+    ) -> list[dict[str, Value]]:
+        found = await (await self._server(server, options)).generations(_text("save", save))
+        return [_plain(one) for one in found]
+
+    async def _pull(
+        self,
+        server: Value = None,
+        save: Value = None,
+        overlay: Value = None,
+        image: Value = None,
+        url: Value = None,
+        cacheKey: Value = None,
+        version: Value = None,
+        generation: Value = None,
+        onProgress: Any = None,
+        **options: Value,
+    ) -> dict[str, Value]:
+        """Makes an overlay over a local image, or over the image at an address."""
+        names = {"image": image, "url": url, "cache_key": cacheKey, "version": version}
+        given = {key: _text(key, value) for key, value in names.items() if value is not None}
+        number = None if generation is None else whole("generation", generation)
+        opened = await self._server(server, options)
+        async with reporting(onProgress) as report:
+            entry = await opened.pull(
+                _text("save", save),
+                _text("overlay", overlay),
+                generation=number,
+                report=report,
+                **given,
+            )
+        return _plain(entry)
+
+    async def _share(
+        self, server: Value = None, save: Value = None, lifetimeS: Value = None, **options: Value
+    ) -> dict[str, Value]:
+        opened = await self._server(server, options)
+        seconds = {} if lifetimeS is None else {"lifetime_s": whole("lifetimeS", lifetimeS)}
+        return _plain(await opened.share(_text("save", save), **seconds))
+
+    async def _end_shares(self, server: Value = None, save: Value = None, **options: Value) -> None:
+        await (await self._server(server, options)).end_shares(_text("save", save))
+
+    async def _remove(
+        self,
+        server: Value = None,
+        save: Value = None,
+        generation: Value = None,
+        **options: Value,
+    ) -> None:
+        number = None if generation is None else whole("generation", generation)
+        opened = await self._server(server, options)
+        await opened.remove(_text("save", save), generation=number)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _server(self, server: Value, options: dict[str, Value]) -> SaveServer:
+        device = options.pop("device", None)
+        for name, value in options.items():
+            if name not in _REMOTE:
+                known = ", ".join((*_REMOTE, "device"))
+                raise InvalidOptionError(name, value, f"one of {known}")
+        return await SaveServer.open(
+            _text("url", server),
+            device=None if device is None else _text("device", device),
+            platform=await self._platform(),
+            **cast("Any", read_options(options)),
+        )
+
+
+def _plain(found: Any) -> dict[str, Value]:
+    return camel_keys(asdict(found))
+
+
+def _text(name: str, value: Value) -> str:
+    return str(checked(name, value, (str,), "text"))
