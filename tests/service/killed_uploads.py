@@ -20,7 +20,7 @@ from aero_browser_disk.service.uploads.upload_records import UploadRecords
 from aero_browser_disk.service.uploads.uploads import UploadRequest, Uploads
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Callable
 
 LIFETIME_S = 3600
 
@@ -74,18 +74,48 @@ def run(records: UploadRecords, multipart: Multipart, asked: dict[str, Any]) -> 
         getattr(uploads, asked["operation"])(upload)
 
 
+def obey(run: Callable[[dict[str, Any]], None]) -> None:
+    """Runs what is asked for on standard input, each in a process of its own."""
+    for line in sys.stdin:
+        process = os.fork()
+        if process == 0:
+            run(json.loads(line))
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
 def main(database: str, url: str, endpoint: str, region: str) -> None:
     records = UploadRecords(database)
     # What is connected belongs to one process.
     records.close()
     multipart = Multipart(BucketAddress(url, endpoint, region))
-    for line in sys.stdin:
-        asked = json.loads(line)
-        process = os.fork()
-        if process == 0:
-            run(records, multipart, asked)
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+    obey(lambda asked: run(records, multipart, asked))
+
+
+class KilledProgram:
+    """Runs a program that obeys, with these arguments."""
+
+    def __init__(self, program: str, *arguments: str) -> None:
+        command = [sys.executable, program, *arguments]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._process.communicate()
+
+    def run(self, **asked: Any) -> bool:
+        """Whether it was killed, after so many `steps`, before it was through."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        assert status in (0, -signal.SIGKILL), status
+        return status != 0
 
 
 class KilledUploads:
@@ -95,35 +125,20 @@ class KilledUploads:
         assert address.endpoint is not None
         assert address.region is not None
         where = (address.url, address.endpoint, address.region)
-        command = [sys.executable, __file__, database, *where]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._program = KilledProgram(__file__, database, *where)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
+    def __exit__(self, *raised: object) -> None:
+        self._program.__exit__(*raised)
 
     def run(self, operation: str, upload: str, steps: int) -> bool:
         """Whether it was killed, after so many steps, before it was through.
 
         `upload` is the id of the upload, of the image to begin one.
         """
-        assert self._process.stdin
-        assert self._process.stdout
-        asked = {"operation": operation, "upload": upload, "steps": steps}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        status = int(self._process.stdout.readline())
-        assert status in (0, -signal.SIGKILL), status
-        return status != 0
+        return self._program.run(operation=operation, upload=upload, steps=steps)
 
 
 if __name__ == "__main__":
