@@ -1,6 +1,7 @@
 """Measures this project, its peers and the bound: micro, local link, shaped link, boots.
 
-`--only v86` boots a real Debian in v86 instead, which takes most of an hour.
+`--only v86` boots a real Debian in v86 instead, which takes most of an hour; `--only packing` makes
+a prepared image of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from benchmarks.browser import SITE, BenchPage, bench_page
 from benchmarks.images import images
 from benchmarks.micro import SIZES, image_name, micro
+from benchmarks.packing import packing
 from benchmarks.results import Measure, Run, measures_table, runs_table
 from benchmarks.runs import Runner, say
 from benchmarks.server import LOCAL, SHAPED, BenchServer
@@ -41,6 +43,7 @@ from samples.debian_image import make_debian_image
 
 GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
 REAL_BOOTS = "v86"
+PACKING = "packing"  # a prepared image, without a browser
 SERVICE = "service"  # against nginx, without a browser
 VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
 THINK = 0.1  # as if the guest ran ten times faster than when it was recorded
@@ -71,6 +74,7 @@ class Bench:
             "boot": self._boot,
             "thinking": self._thinking,
             REAL_BOOTS: self._real_boots,
+            PACKING: self._packing,
             SERVICE: self._service,
             VISIT: self._visit,
         }
@@ -130,6 +134,10 @@ class Bench:
         rounds = max(1, self._repeat)
         self.measures += service_measures(4 * GIB, 2.0 if rounds == 1 else 5.0, rounds)
 
+    def _packing(self) -> None:
+        say("packing")
+        self.measures += packing(make_debian_image(), is_quick=self._repeat == 1)
+
     def _visit(self) -> None:
         say("visits")
         self.measures += measure_visits(self._page.playwright, self._repeat)
@@ -188,7 +196,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "--only", nargs="+", choices=(*GROUPS, REAL_BOOTS, SERVICE, VISIT), default=GROUPS
+        "--only", nargs="+", choices=(*GROUPS, REAL_BOOTS, PACKING, SERVICE, VISIT), default=GROUPS
     )
     parser.add_argument("--repeat", type=int, default=3, help="of ours and the bare loop")
     parser.add_argument("--quick", action="store_true", help="each thing once")

@@ -1,7 +1,10 @@
 """What the bench computes from what it measured, and the workloads it makes up."""
 
+import sys
+
 import pytest
 
+from benchmarks import packing
 from benchmarks.readme import updated
 from benchmarks.results import Measure, Run, measures_table, runs_table
 from benchmarks.server import LOCAL, SHAPED
@@ -126,3 +129,18 @@ class TestUpdated:
             ("c", 3),
         ]
         assert merged["boots"] == []
+
+
+class TestPacking:
+    def test_an_update_changes_a_sector_in_one_chunk_of_a_hundred(self, tmp_path):
+        image = tmp_path / "disk.img"
+        image.write_bytes(bytes(200 * packing.CHUNK))
+        packing.change(image, range(200))
+        data = image.read_bytes()
+        chunks = [data[at : at + packing.CHUNK] for at in range(0, len(data), packing.CHUNK)]
+        assert [chunk.count(0xFF) for chunk in chunks if any(chunk)] == [512, 512]
+
+    def test_the_memory_is_that_of_the_program(self):
+        small = packing.measured(sys.executable, "-S", "-c", "")
+        large = packing.measured(sys.executable, "-S", "-c", f"bytearray({64 * MIB})")
+        assert large.peak_bytes - small.peak_bytes > 60 * MIB
