@@ -38,6 +38,7 @@ MODULES = (
 SCRIPT_MODULES = (
     "aero-disk",
     "library",
+    "saves",
     "files",
     "doctor",
     "v86-disk",

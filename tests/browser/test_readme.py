@@ -16,7 +16,8 @@ from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
 from lib.project import GRUB_RESCUE_IMAGE
 from samples.emulator import can_boot
 from support import file_images
-from support.readme import EXAMPLE_URL, README, Block, blocks
+from support.readme import EXAMPLE_SAVES, EXAMPLE_URL, README, Block, blocks
+from support.saves import SaveService
 
 # tests/browser/test_npm.py bundles what imports the package by its name, and
 # tests/browser/test_emscripten.py runs what belongs into a worker.
@@ -58,10 +59,19 @@ def as_function(text: str) -> str:
     return f"async (url) => {{ {GIVEN} {{ {imported} }} await disk.close(); }}"
 
 
+@pytest.fixture(scope="module")
+def saves() -> Iterator[str]:
+    with SaveService() as service:
+        yield service.url
+
+
 @pytest.mark.parametrize("block", SCRIPTS, ids=str)
-def test_javascript_runs_as_it_stands(block: Block, url: str, page: Page, site: SiteServer) -> None:
+def test_javascript_runs_as_it_stands(
+    block: Block, url: str, saves: str, page: Page, site: SiteServer
+) -> None:
     page.goto(site.url)
     text = block.text.replace(EXAMPLE_URL, url).replace(EXAMPLE_MANIFEST, url)
+    text = text.replace(EXAMPLE_SAVES, saves)
     page.evaluate(as_function(text), url)
 
 

@@ -8,11 +8,11 @@
  * @module aero-disk.mjs
  */
 
-import { optionsOf, urlOf } from "./arguments.mjs";
+import { optionsOf, renewalOf, seconds, urlOf } from "./arguments.mjs";
 import { Disk } from "./disk.mjs";
-import { invalidOption } from "./disk-error.mjs";
 import { connect } from "./disk-worker.mjs";
 import { blobOf } from "./local-file.mjs";
+import { attachSaves } from "./saves.mjs";
 import { SharedMemoryClient } from "./shared-client.mjs";
 
 export { attachDisk, Disk } from "./disk.mjs";
@@ -20,6 +20,7 @@ export { DiskError } from "./disk-error.mjs";
 export { connect, DiskWorker, preload } from "./disk-worker.mjs";
 export { diagnose } from "./doctor.mjs";
 export { Library, library } from "./library.mjs";
+export { Saves, saves } from "./saves.mjs";
 
 /**
  * @typedef {import("./disk.mjs").DiskStats} DiskStats
@@ -39,6 +40,13 @@ export { Library, library } from "./library.mjs";
  * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
+ * @typedef {import("./saves.mjs").DiskSaves} DiskSaves
+ * @typedef {import("./saves.mjs").Pushed} Pushed
+ * @typedef {import("./saves.mjs").PushResult} PushResult
+ * @typedef {import("./saves.mjs").SaveGeneration} SaveGeneration
+ * @typedef {import("./saves.mjs").SaveInfo} SaveInfo
+ * @typedef {import("./saves.mjs").SavesOptions} SavesOptions
+ * @typedef {import("./saves.mjs").SaveShare} SaveShare
  * @typedef {import("./start-progress.mjs").OnStartProgress} OnStartProgress
  */
 
@@ -47,6 +55,7 @@ export { Library, library } from "./library.mjs";
  * @typedef {object} CommonDiskOptions
  * @property {string | string[] | undefined} [overlay] takes the writes, and is created if it does not exist;
  *   in a list each is based on the one before, and the last takes the writes
+ * @property {import("./saves.mjs").DiskSaves | undefined} [saves] the server that `push` sends the overlay to
  * @property {boolean | undefined} [writeBase] lets an image take writes that make its overlays useless
  * @property {number | undefined} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
  * @property {boolean | undefined} [persist] asks the browser not to evict this site's storage
@@ -112,49 +121,35 @@ export async function openDisk(options) {
   const calledAt = performance.now();
   const { baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress, persist, sharedMemoryBytes, ...wanted } =
     /** @type {CommonDiskOptions & DiskWorkerOptions & Omit<RemoteImageOptions, "file"> & { file?: unknown }} */ (optionsOf(options));
-  const { url, file, renew, expiresAt, bootProfile, ...plain } = wanted;
+  const { url, file, renew, expiresAt, bootProfile, saves, ...plain } = wanted;
   const values = {
     ...plain,
     file: file === undefined ? undefined : await blobOf(file),
     url: url === undefined ? undefined : urlOf(url),
     bootProfile: bootProfile === null ? "none" : bootProfile,
     expiresAt: seconds(expiresAt),
-    renew: renew && renewal(renew),
+    renew: renew && renewalOf(renew),
   };
   const worker = connect({ baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress });
   if (persist) await navigator.storage?.persist?.();
   const lent = worker.calls.lend(values); // until the disk is closed
+  const ends = [lent.takeBack];
+  const whenClosed = () => ends.forEach((end) => end());
   try {
     const facts = await worker.calls.callWith("disk.open", lent);
     const client = new SharedMemoryClient(worker.calls, facts.disk, sharedMemoryBytes);
-    const disk = new Disk(worker, facts, { client, calledAt, whenClosed: lent.takeBack });
-    await client.joined.catch(async (error) => {
+    const disk = new Disk(worker, facts, { client, calledAt, whenClosed });
+    try {
+      await client.joined;
+      const { allowRemote } = plain;
+      if (saves) ends.push(await attachSaves(worker.calls, disk, facts.disk, { allowRemote, ...saves }));
+    } catch (error) {
       await disk.close();
       throw error;
-    });
+    }
     return disk;
   } catch (error) {
     lent.takeBack();
     throw error;
   }
-}
-
-/**
- * The page's function as Python calls it.
- * @param {() => Promise<RenewedAccess> | RenewedAccess} renew
- */
-function renewal(renew) {
-  if (typeof renew !== "function") throw invalidOption("renew", renew, "a function");
-  return async () => {
-    const grant = await renew();
-    return { ...grant, url: urlOf(grant.url), expiresAt: seconds(grant.expiresAt) };
-  };
-}
-
-/**
- * Seconds since the epoch.
- * @param {Date | number | undefined} time a Date, or milliseconds since the epoch
- */
-function seconds(time) {
-  return time === undefined ? undefined : Number(time) / 1000;
 }

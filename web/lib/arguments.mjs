@@ -72,3 +72,23 @@ export function urlOf(url, name = "url") {
   if (typeof url === "string" || url instanceof URL) return String(url);
   throw invalidOption(name, url, "text or a URL");
 }
+
+/**
+ * The page's function as Python calls it.
+ * @param {() => Promise<import("./aero-disk.mjs").RenewedAccess> | import("./aero-disk.mjs").RenewedAccess} renew
+ */
+export function renewalOf(renew) {
+  if (typeof renew !== "function") throw invalidOption("renew", renew, "a function");
+  return async () => {
+    const grant = await renew();
+    return { ...grant, url: urlOf(grant.url), expiresAt: seconds(grant.expiresAt) };
+  };
+}
+
+/**
+ * Seconds since the epoch.
+ * @param {Date | number | undefined} time a Date, or milliseconds since the epoch
+ */
+export function seconds(time) {
+  return time === undefined ? undefined : Number(time) / 1000;
+}

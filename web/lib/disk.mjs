@@ -1,6 +1,6 @@
 /** An open disk: what an emulator reads and writes. */
 
-import { bytesOf, lengthOf, MAX_WRITE, offsetOf, signalOf } from "./arguments.mjs";
+import { bytesOf, lengthOf, MAX_WRITE, offsetOf, optionsOf, signalOf } from "./arguments.mjs";
 import { Calls } from "./calls.mjs";
 import { DiskError, diskClosed, invalidOption, outOfRange, readOnly, syncUnavailable } from "./disk-error.mjs";
 import { DiskWorker } from "./disk-worker.mjs";
@@ -211,6 +211,17 @@ export class Disk {
    */
   overlayDigest() {
     return this.ask("disk.overlayDigest");
+  }
+
+  /**
+   * Sends what changed in the overlay to the server of `saves`, and makes it the save's current generation.
+   * Writes go on meanwhile. Rejects with a `SaveConflictError` if another device has pushed.
+   * @param {{ onProgress?: ((done: number, total: number | null) => void) | undefined, signal?: AbortSignal | undefined }} [options]
+   * @returns {Promise<import("./saves.mjs").Pushed>}
+   */
+  async push(options) {
+    const { onProgress } = optionsOf(options);
+    return this.ask("saves.push", { onProgress }, signalOf(options));
   }
 
   /**

@@ -335,7 +335,7 @@ export const library = new Library();
  * @param {any} sent
  * @returns {LibraryEntry}
  */
-function entryOf(sent) {
+export function entryOf(sent) {
   const entry = Object.fromEntries(Object.entries(sent).map(([name, value]) => [name, value ?? null]));
   const createdAt = entry.createdAt && new Date(entry.createdAt * 1000);
   return /** @type {any} */ ({ ...entry, createdAt, usedAt: new Date(entry.usedAt * 1000) });
