@@ -57,6 +57,7 @@ def test_no_exported_name_shadows_the_browsers() -> None:
 
 SAMPLES: dict[str, tuple[str, errors.DiskError]] = {
     "option": ("invalidOption('length', -1, 'e')", errors.InvalidOptionError("length", -1, "e")),
+    "file": ("fileUnreadable('a', 'b')", errors.SourceError("a", "b")),
     "range": ("outOfRange(5, 6, 7)", errors.OutOfRangeError(5, 6, 7)),
     "read-only": ("readOnly()", errors.ReadOnlyError()),
     "closed": ("diskClosed()", errors.DiskClosedError()),
