@@ -24,6 +24,8 @@ NAME = "aero-browser-disk"
 EXPORTS = {
     ".": "aero-disk",
     "./boot": "boot",
+    "./dosbox": "dosbox",
+    "./dosbox-worker": "dosbox-worker",
     "./element": "element",
     "./emscripten": "emscripten",
     "./files": "files",
@@ -32,7 +34,7 @@ EXPORTS = {
     "./worker": "worker",
 }
 # Modules with side effects when they are imported.
-SIDE_EFFECTS = ("element", "worker")
+SIDE_EFFECTS = ("dosbox-worker", "element", "worker")
 # Modules that only make sense in the site, which controls its folder.
 NOT_PACKED = {"offline.mjs", "site-worker.mjs"}
 GUIDE_PAGE = WEB / "guide" / "npm.md"

@@ -22,7 +22,7 @@
  * @module v86-disk.mjs
  */
 
-import { awaitsWrite, driveOf, failRead, failWrite, passFlushesOn } from "./v86-machine.mjs";
+import { awaitsWrite, driveOf, failFloppy, failRead, failWrite, floppyOf, insertDisk, passFlushesOn } from "./v86-machine.mjs";
 import { PendingTransfers } from "./v86-transfers.mjs";
 
 export { EmulatorFileError, v86Files } from "./v86-files.mjs";
@@ -56,13 +56,21 @@ export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 /**
  * @typedef {object} V86DiskOptions
  * @property {number | undefined} [patienceMs] how long a response may take before the machine is stopped;
- *   less than any guest waits for its disk; 5 seconds by default
+ *   less than any guest waits for its disk; 5 seconds by default, 2 for a floppy
+ * @property {boolean | undefined} [floppy] whether the disk is for `fda` or `fdb`
  */
 
 const SECTOR = 512;
 /** v86 counts sectors in 32 bits. */
 const LARGEST = (2 ** 32 - 1) * SECTOR;
 const PATIENCE_MS = 5000;
+/** The BIOS waits five seconds for a floppy. */
+const FLOPPY_PATIENCE_MS = 2000;
+/** Sectors of the floppies that v86 knows. It would show others as zeros. */
+const FLOPPIES = [
+  320, 360, 400, 640, 720, 800, 820, 840, 1280, 1440, 1600, 1640, 1660, 1760, 2080, 2240, 2400, 2880, 2952, 2988, 3200, 3360,
+  3444, 3486, 3520, 3680, 3840, 5760, 6240, 6400, 7040, 7680,
+];
 const IDLE_FLUSH_MS = 1000;
 const LATEST_FLUSH_MS = 5000;
 /** Max. results of `get_and_cache` to keep; v86 requests one, the first sector. */
@@ -70,10 +78,11 @@ const MAX_KEPT = 16;
 const STATE_FORMAT = 1;
 
 /**
- * Wraps a disk for v86's `hda`, `hdb` or `cdrom`.
+ * Wraps a disk for v86's `hda`, `hdb` or `cdrom`, or with `floppy` for `fda` or `fdb`.
  * @param {BlockDisk} disk
  * @param {V86DiskOptions} [options]
- * @returns {Promise<V86Disk>} rejects as the disk does when its first sector cannot be read
+ * @returns {Promise<V86Disk>} rejects with a `RangeError` for a size that v86 does not know, and as the disk
+ *   does when its first sector cannot be read
  */
 export async function v86Disk(disk, options) {
   const made = new V86Disk(disk, options);
@@ -129,10 +138,11 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
    * @param {BlockDisk} disk
    * @param {V86DiskOptions} [options]
    */
-  constructor(disk, { patienceMs = PATIENCE_MS } = {}) {
+  constructor(disk, { floppy = false, patienceMs = floppy ? FLOPPY_PATIENCE_MS : PATIENCE_MS } = {}) {
     super();
     if (disk.size < SECTOR) throw new RangeError("v86 needs a disk of at least one sector");
-    if (disk.size > LARGEST) throw new RangeError("v86 supports at most 2 TiB");
+    if (disk.size > LARGEST) throw new RangeError("v86 counts sectors in 32 bits: a disk has less than 2 TiB");
+    if (floppy && !FLOPPIES.includes(disk.size / SECTOR)) throw new RangeError(noFloppy(disk.size));
     this.#disk = disk;
     this.#transfers = new PendingTransfers(this, patienceMs);
     /** In bytes, without an incomplete last sector. */
@@ -147,8 +157,30 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
   attach(machine) {
     this.#transfers.machine = machine;
     const drive = driveOf(machine, this);
+    const floppy = floppyOf(machine, this);
     if (drive) this.#flushes = passFlushesOn(drive, () => this.#flushForGuest());
+    else if (floppy) floppy.drive.read_only = Boolean(this.#disk.readOnly) || !this.#disk.write;
     else machine.add_listener("emulator-ready", () => this.attach(machine));
+  }
+
+  /**
+   * Puts this disk into a drive of a machine that is loaded, in place of what is there, and attaches it. The
+   * guest is told that its medium was changed. `machine.eject_cdrom()`, `eject_fda()` and `eject_fdb()` empty a drive.
+   * @param {V86} machine
+   * @param {"cdrom" | "fda" | "fdb"} drive
+   */
+  insert(machine, drive) {
+    insertDisk(machine, drive, this);
+    this.attach(machine);
+  }
+
+  /**
+   * Only read by v86 for a floppy of a size that it does not know, which it would show as zeros.
+   * @internal
+   * @returns {any}
+   */
+  get buffer() {
+    throw new RangeError(noFloppy(this.#disk.size));
   }
 
   /** Whether the guest's own flushes reach this disk; if not, only timers make writes durable. */
@@ -193,7 +225,10 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
       perform: () => this.#read(offset, length, signal),
       finish: (result) => finish(/** @type {Uint8Array} */ (result)),
       refusal: () => {
-        const drive = driveOf(this.#transfers.machine, this);
+        const { machine } = this.#transfers;
+        const floppy = floppyOf(machine, this);
+        if (floppy) return () => failFloppy(floppy.controller);
+        const drive = driveOf(machine, this);
         return drive && !drive.is_atapi && signal ? () => failRead(drive, signal) : null;
       },
     });
@@ -256,7 +291,10 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
       perform: () => this.#write(offset, bytes),
       finish,
       refusal: () => {
-        const drive = driveOf(this.#transfers.machine, this);
+        const { machine } = this.#transfers;
+        const floppy = floppyOf(machine, this);
+        if (floppy) return () => failFloppy(floppy.controller);
+        const drive = driveOf(machine, this);
         return wasAwaited && awaitsWrite(drive) ? () => failWrite(drive) : null;
       },
     });
@@ -396,6 +434,11 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     if (!write || readOnly) throw named("ReadOnlyError", "This disk cannot be written to.");
     await this.#disk.write?.(offset, data);
   }
+}
+
+/** @param {number} size */
+function noFloppy(size) {
+  return `v86 has no floppy of ${size} bytes: the image has to be a whole one, as 1474560 bytes`;
 }
 
 /** @param {string} name @param {string} message */

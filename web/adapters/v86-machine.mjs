@@ -49,6 +49,9 @@ const ERROR = 0x01;
 const UNCORRECTABLE = 0x40;
 const ABORTED = 0x04;
 const DMA_ACTIVE = 0x01;
+// Intel 82077AA: status registers 0 (ended with an error) and 1 (CRC error in the data).
+const FLOPPY_FAILED = 0x40;
+const FLOPPY_DATA_ERROR = 0x20;
 const WRITE_CACHE = 1 << 5;
 const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of the response to IDENTIFY DEVICE
 const COMMANDS_ENABLED = 85 * 2;
@@ -135,6 +138,47 @@ export function driveOf(machine, buffer) {
     }
   }
   return null;
+}
+
+/**
+ * @typedef {object} FloppyDrive v86's
+ * @property {unknown} buffer
+ * @property {boolean} read_only
+ */
+
+/**
+ * The floppy drive with this buffer, and its controller; or null.
+ * @param {V86 | null} machine
+ * @param {unknown} buffer
+ * @returns {{ drive: FloppyDrive, controller: { end_read_write: (...status: number[]) => void } } | null}
+ */
+export function floppyOf(machine, buffer) {
+  const controller = /** @type {any} */ (machine)?.v86?.cpu?.devices?.fdc;
+  const drive = controller?.drives?.find((/** @type {FloppyDrive} */ one) => one.buffer === buffer);
+  return drive && "read_only" in drive && "end_read_write" in controller ? { drive, controller } : null;
+}
+
+/**
+ * Ends the floppy controller's command with an error, as for a bad sector.
+ * @param {{ end_read_write: (...status: number[]) => void }} controller
+ */
+export function failFloppy(controller) {
+  controller.end_read_write(FLOPPY_FAILED, FLOPPY_DATA_ERROR, 0);
+}
+
+/**
+ * Puts a disk into a drive of a loaded machine. v86's own methods take no object of another class.
+ * @param {V86} machine
+ * @param {"cdrom" | "fda" | "fdb"} name
+ * @param {unknown} buffer
+ */
+export function insertDisk(machine, name, buffer) {
+  const devices = /** @type {any} */ (machine)?.v86?.cpu?.devices;
+  const [fda, fdb] = devices?.fdc?.drives ?? [];
+  const drive = { cdrom: devices?.cdrom, fda, fdb }[name];
+  if (!drive) throw new TypeError(`The machine is not loaded, or has no drive ${name} whose disk can be changed.`);
+  if (name === "cdrom") drive.set_cdrom(buffer);
+  else drive.insert_disk(buffer);
 }
 
 /**

@@ -4,6 +4,7 @@ import { optionsOf } from "./arguments.mjs";
 import { Calls } from "./calls.mjs";
 import { REMEDY } from "./build-files.mjs";
 import { invalidOption, workerFailed } from "./disk-error.mjs";
+import { baseOfPage, startAt, startBundled } from "./start-worker.mjs";
 
 /**
  * Where the worker and its files are. By default they are where this module is, or where a bundler put
@@ -141,14 +142,14 @@ export function preload(options) {
  * @param {string | URL} [workerUrl]
  */
 function startWorker(baseUrl, workerUrl) {
-  if (!baseUrl && !workerUrl) return startBundled();
+  if (!baseUrl && !workerUrl) return startNext();
   const folder = baseUrl && absolute("baseUrl", baseUrl);
   if (folder && !new URL(folder).pathname.endsWith("/")) {
     throw invalidOption("baseUrl", baseUrl, "the URL of a folder, which ends with /");
   }
   const url = workerUrl ? absolute("workerUrl", workerUrl) : new URL("worker.mjs", folder).href;
   try {
-    return startAt(url);
+    return startAt(url, NAME);
   } catch {
     throw invalidOption(workerUrl ? "workerUrl" : "baseUrl", workerUrl ?? baseUrl, START);
   }
@@ -156,41 +157,14 @@ function startWorker(baseUrl, workerUrl) {
 
 const START = "the URL of a module that this page may load, from a server that allows it by CORS";
 
-/**
- * The worker next to this module. Bundlers recognise it only in this form, and then include it. `Worker`
- * is replaced during the call: the URL may be on another origin, and only the bundler knows it.
- */
-function startBundled() {
-  const { Worker: Plain } = globalThis;
-  const anywhere = function (/** @type {string | URL} */ url) {
-    return startAt(new URL(url, baseOfPage()).href, Plain);
-  };
-  globalThis.Worker = /** @type {any} */ (anywhere);
+/** The worker next to this module. */
+function startNext() {
+  const make = () => new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name: "aero-browser-disk" });
   try {
-    return new Worker(new URL("./worker.mjs", import.meta.url), { type: "module", name: "aero-browser-disk" });
+    return startBundled(make, NAME);
   } catch {
     throw workerFailed("its script cannot be loaded from there", REMEDY);
-  } finally {
-    globalThis.Worker = Plain;
   }
-}
-
-/**
- * Starts a worker from any origin. Browsers start workers only from the page's own origin, so a script of
- * that origin imports one from elsewhere.
- * @param {string} url
- */
-function startAt(url, Plain = Worker) {
-  const options = /** @type {const} */ ({ type: "module", name: NAME });
-  const { protocol, origin } = new URL(url);
-  if (origin === location.origin || protocol === "blob:" || protocol === "data:") return new Plain(url, options);
-  const script = URL.createObjectURL(new Blob([`import ${JSON.stringify(url)};`], { type: "text/javascript" }));
-  const worker = new Plain(script, options);
-  // The script has been loaded by the time of the first message or error.
-  const forget = () => URL.revokeObjectURL(script);
-  worker.addEventListener("message", forget, { once: true });
-  worker.addEventListener("error", forget, { once: true });
-  return worker;
 }
 
 const NAME = "aero-browser-disk";
@@ -205,8 +179,4 @@ function absolute(option, url) {
   } catch {
     throw invalidOption(option, url, "a URL");
   }
-}
-
-function baseOfPage() {
-  return globalThis.document?.baseURI ?? location.href;
 }

@@ -1,0 +1,154 @@
+/**
+ * Disks for DOSBox and DOSBox-X, as the npm package `emulators` has them:
+ *
+ *     import { openDisk } from "./aero-disk.mjs";
+ *     import { startDosbox } from "./dosbox.mjs";
+ *     const disk = await openDisk({ url, allowRemote: true, overlay: "work" });
+ *     const dos = await startDosbox({ c: disk }, { emulators, scriptUrl: "emulators/wdosbox.js", commands: ["c:", "dir"] });
+ *     dos.events().onStdout((text) => console.log(text));
+ *
+ * DOSBox runs in a worker and reads the disks synchronously, so the page must be cross-origin isolated. DOSBox
+ * ignores errors of its disks, and would go on with wrong bytes. So it never sees one: it stands still, and
+ * `onFailure` decides. Writes become durable as emscripten.mjs says.
+ *
+ * With a transport of your own, use `dosboxDrive`, `mountDrive` and `mountCommand`.
+ *
+ * @module dosbox.mjs
+ */
+
+import { syncUnavailable } from "../lib/disk-error.mjs";
+import { baseOfPage, startAt, startBundled } from "../lib/start-worker.mjs";
+import { dosboxDrive, mountCommand } from "./dosbox-drives.mjs";
+
+export { dosboxDrive, mountCommand, mountDrive } from "./dosbox-drives.mjs";
+
+/** @typedef {import("../lib/disk.mjs").Disk} Disk */
+/** @typedef {import("./dosbox-drives.mjs").DosboxDrive} DosboxDrive */
+
+/**
+ * A disk that could not be read or written to. DOSBox stands still until one of the two is called.
+ * @typedef {object} DriveFailure
+ * @property {string} letter of the drive
+ * @property {string} name of the error
+ * @property {string} message
+ * @property {() => void} retry
+ * @property {() => void} stop ends DOSBox
+ */
+
+/**
+ * The object that `emulators.js` defines, as far as it is used. `C` is its `CommandInterface`.
+ * @template C
+ * @typedef {{ backend: (init: any, transport: any, options?: any) => Promise<C> }} Emulators
+ */
+
+/**
+ * @template C
+ * @typedef {object} DosboxOptions
+ * @property {Emulators<C>} emulators the object that `emulators.js` defines
+ * @property {string | URL} scriptUrl `wdosbox.js`; or `wdosbox-x.js` for DOSBox-X, which FAT32 needs
+ * @property {string | URL | undefined} [wasmUrl] the `.wasm` beside it by default
+ * @property {string[] | undefined} [commands] typed once the disks are mounted
+ * @property {string | undefined} [config] sections of a dosbox.conf other than `[autoexec]`
+ * @property {((failure: DriveFailure) => void) | undefined} [onFailure] by default DOSBox is stopped
+ * @property {string | URL | undefined} [workerUrl] `dosbox-worker.mjs`, or a module that imports it
+ */
+
+const NAME = "aero-browser-disk-dosbox";
+
+/**
+ * Starts DOSBox with disks in its drives.
+ * @template C
+ * @param {Record<string, Disk>} disks by drive letter: floppies in `a` and `b`, hard disks and CDs in the others
+ * @param {DosboxOptions<C>} options
+ * @returns {Promise<C>} rejects with a `RangeError` if DOSBox cannot mount a disk, as the disk does if it
+ *   cannot be read, and with an `Error` if DOSBox does not start
+ */
+export async function startDosbox(disks, { emulators, scriptUrl, wasmUrl, commands = [], config = "", onFailure, workerUrl }) {
+  if (!globalThis.crossOriginIsolated) throw syncUnavailable("the page is not cross-origin isolated");
+  const pairs = Object.entries(disks);
+  const drives = await Promise.all(pairs.map(([letter, disk]) => dosboxDrive(letter, disk)));
+  const script = new URL(scriptUrl, baseOfPage()).href;
+  const wasm = new URL(wasmUrl ?? script.replace(/\.js(?=$|\?)/, ".wasm"), baseOfPage()).href;
+  const transport = new WorkerTransport(startWorker(workerUrl), onFailure);
+  const lines = ["[autoexec]", "@echo off", ...drives.map(mountCommand), "echo on", ...commands];
+  const running = emulators.backend([`${config}\n${lines.join("\n")}\n`], transport, {});
+  const ports = pairs.map(([, disk]) => disk.port());
+  transport.start({ scriptUrl: script, wasmUrl: wasm, mounts: drives.map((drive, number) => ({ drive, port: ports[number] })) }, ports);
+  try {
+    return await Promise.race([running, transport.failed]);
+  } catch (error) {
+    transport.exit();
+    throw error;
+  }
+}
+
+/** Carries the messages between `emulators` on the page and DOSBox in the worker. */
+class WorkerTransport {
+  sessionId = crypto.randomUUID();
+  /** For `emulators`: there is no network. */
+  net = null;
+  #worker;
+  /** @type {(name: string, props: object) => void} */
+  #handler = () => {};
+  /** @type {(reason: string) => void} */
+  #fail = () => {};
+
+  /**
+   * @param {Worker} worker
+   * @param {(failure: DriveFailure) => void} [onFailure]
+   */
+  constructor(worker, onFailure = ({ stop }) => stop()) {
+    this.#worker = worker;
+    /** Rejects if DOSBox does not start. @type {Promise<never>} */
+    this.failed = new Promise((_, reject) => (this.#fail = (reason) => reject(new Error(`DOSBox did not start: ${reason}`))));
+    this.failed.catch(() => {}); // also after DOSBox has started, when nobody waits
+    worker.addEventListener("message", ({ data }) => {
+      if (data.notStarted) this.#fail(data.notStarted);
+      if (data.failure) onFailure(this.#failure(data.failure));
+    });
+    worker.addEventListener("error", ({ message }) => this.#fail(message || "its worker did not load."));
+  }
+
+  /**
+   * @param {{ scriptUrl: string, wasmUrl: string, mounts: { drive: DosboxDrive, port: MessagePort | undefined }[] }} asked
+   * @param {MessagePort[]} ports those of the mounts
+   */
+  start(asked, ports) {
+    this.#worker.postMessage({ start: { sessionId: this.sessionId, ...asked } }, ports);
+  }
+
+  /** @param {(name: string, props: object) => void} handler */
+  initMessageHandler(handler) {
+    this.#handler = handler;
+    this.#worker.addEventListener("message", ({ data }) => data.name && handler(data.name, data.props));
+  }
+
+  /** @param {{ letter: string, name: string, message: string, word: Int32Array }} failure @returns {DriveFailure} */
+  #failure({ word, ...facts }) {
+    const retry = () => {
+      Atomics.store(word, 0, 1);
+      Atomics.notify(word, 0);
+    };
+    // The worker cannot say that it ends: it stands still.
+    const stop = () => {
+      this.#fail(facts.message);
+      this.#handler("ws-exit", { sessionId: this.sessionId });
+    };
+    return { ...facts, retry, stop };
+  }
+
+  /** @param {string} name @param {object} props @param {Transferable[]} [transfer] */
+  sendMessageToServer(name, props, transfer = []) {
+    this.#worker.postMessage({ name, props }, transfer);
+  }
+
+  exit() {
+    this.#worker.terminate();
+  }
+}
+
+/** @param {string | URL} [workerUrl] */
+function startWorker(workerUrl) {
+  if (workerUrl) return startAt(new URL(workerUrl, baseOfPage()).href, NAME);
+  return startBundled(() => new Worker(new URL("./dosbox-worker.mjs", import.meta.url), { type: "module", name: "aero-browser-disk-dosbox" }), NAME);
+}
