@@ -41,7 +41,9 @@ export { Saves, saves } from "./saves.mjs";
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
  * @typedef {import("./saves.mjs").DiskSaves} DiskSaves
+ * @typedef {import("./saves.mjs").PullOptions} PullOptions
  * @typedef {import("./saves.mjs").Pushed} Pushed
+ * @typedef {import("./saves.mjs").PushOptions} PushOptions
  * @typedef {import("./saves.mjs").PushResult} PushResult
  * @typedef {import("./saves.mjs").SaveGeneration} SaveGeneration
  * @typedef {import("./saves.mjs").SaveInfo} SaveInfo
