@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from .question import Question
 
 KINDS = {"image": "disk", "cd": "CD", "overlay": "overlay", "cache": "cache of a remote image"}
 STATES = {
@@ -43,15 +43,6 @@ ACTIONS = {
     "forget": "Delete",
     "continue": "Continue",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked before something is done, and the words that agree to it."""
-
-    title: str
-    text: str
-    yes: str
 
 
 ASKS = {

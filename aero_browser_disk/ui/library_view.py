@@ -163,14 +163,7 @@ def _is_whole_address(name: str) -> bool:
 def _ask(
     kind: str, /, *, fields: Sequence[View] = (), danger: bool = False, **values: object
 ) -> View:
-    asked = texts.ASKS[kind]
-    return {
-        "title": asked.title.format(**values),
-        "text": asked.text.format(**values).strip(),
-        "yes": asked.yes,
-        "danger": danger,
-        "fields": list(fields),
-    }
+    return texts.ASKS[kind].view(fields=fields, danger=danger, **values)
 
 
 def _name_field(value: str) -> View:

@@ -6,6 +6,8 @@ it is readable before a script runs; a test compares the two.
 
 from __future__ import annotations
 
+from .question import Question
+
 FIXED: dict[str, object] = {
     "purpose": "Open a disk image of any size from any web server, and download only the "
     "blocks you read.",
@@ -139,9 +141,30 @@ DOWNLOAD = "Download {name}"
 BOOT_CLOSED = "Open a disk to boot a PC from it, here in the page."
 BOOT_READY = "Starts v86, an emulated PC, from this disk. Its writes go to the overlay."
 BOOT_READ_ONLY = (
-    "Starts v86, an emulated PC, from this disk. The disk is open read-only: what the PC "
-    "writes is lost when it stops."
+    "Starts v86, an emulated PC, from this disk. The disk is open read-only: the PC cannot write "
+    "to it."
 )
+_LOST = "What is open in it will be lost, as when a PC is unplugged."
+_SAVE = "Press “Save and pause” first to resume it later."
+BOOT_STAYS = "What it has written to its disk stays. "
+BOOT_ASKS = {
+    "stop": Question(
+        title="Switch the machine off?",
+        text=f"{_LOST} {{stays}}{_SAVE}",
+        yes="Switch off",
+    ),
+    "close": Question(
+        title="Close {name}?",
+        text=f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}",
+        yes="Switch off and close",
+    ),
+    "start": Question(
+        title="Boot anew?",
+        text="A machine is saved for this disk. It can no longer be resumed once the new one has "
+        "written to the disk.",
+        yes="Boot",
+    ),
+}
 
 # ── the doctor ────────────────────────────────────────────────────────────────────────────────────
 

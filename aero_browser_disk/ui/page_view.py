@@ -38,13 +38,21 @@ def files_part(*, is_open: bool) -> Part:
     return {"disabled": not is_open, "hint": hint}
 
 
-def boot_part(info: DiskInfo | None) -> Part:
-    """Whether a machine can be started."""
+def boot_part(name: str, info: DiskInfo | None) -> Part:
+    """Whether a machine can be started, and what is asked before something of it is lost."""
     if info is None:
-        return {"disabled": True, "hint": texts.BOOT_CLOSED}
+        return {"disabled": True, "hint": texts.BOOT_CLOSED, "asks": {}}
     return {
         "disabled": False,
         "hint": texts.BOOT_READ_ONLY if info.read_only else texts.BOOT_READY,
+        "asks": {
+            action: asked.view(
+                name=name,
+                stays="" if info.read_only else texts.BOOT_STAYS,
+                danger=True,
+            )
+            for action, asked in texts.BOOT_ASKS.items()
+        },
     }
 
 

@@ -216,7 +216,12 @@ class Panel:
         return {
             "phase": state.phase,
             "busy": self._is_busy() or _in_flight(state.stats),
-            "remote": {"checked": state.remote, "disabled": False, "hint": self._remote_hint()},
+            "remote": {
+                "checked": state.remote,
+                "disabled": False,
+                "closes": state.phase != "closed" and not state.local,
+                "hint": self._remote_hint(),
+            },
             "url": {
                 "value": self._shown_url(),
                 "readOnly": state.phase != "closed",
@@ -251,7 +256,7 @@ class Panel:
                 self._name(), state.info if is_open else None, is_local=self._is_local()
             ),
             "files": files_part(is_open=is_open),
-            "boot": boot_part(state.info if is_open else None),
+            "boot": boot_part(self._name(), state.info if is_open else None),
             "samples": samples_part(
                 state.catalog,
                 state.samples,

@@ -66,8 +66,9 @@ CANCEL_AT_PROGRESS = """() => {
     new MutationObserver((_, observer) => {
       if (!shown.textContent.includes(" of ")) return;
       observer.disconnect();
+      const stays = !dispatchEvent(new Event("beforeunload", { cancelable: true }));
       document.getElementById("library-cancel").click();
-      resolve(shown.textContent);
+      resolve({ text: shown.textContent, stays });
     }).observe(shown, { childList: true, characterData: true, subtree: true });
   });
 }"""
@@ -165,7 +166,8 @@ def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Pat
     page.evaluate(CANCEL_AT_PROGRESS)
     import_file(panel, path)
     progress = page.evaluate("progressAtCancel")
-    assert re.fullmatch("Importing large.img: .* of 96.0 MiB", progress)
+    assert re.fullmatch("Importing large.img: .* of 96.0 MiB", progress["text"])
+    assert progress["stays"], "the browser asks before it leaves the page"
     expect(panel.disk("large")).to_contain_text("import incomplete")
 
     with page.expect_file_chooser() as chosen:

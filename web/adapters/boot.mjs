@@ -62,6 +62,10 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @property {string | URL | undefined} [filesUrl] the folder with those of the four that are not given, and with
  *   `libv86.mjs` for the class; ends with `/`
  * @property {number | undefined} [patienceMs] as for `v86Disk`
+ * @property {((action: "start" | "stop") => Promise<boolean>) | undefined} [confirm] asked before one of the
+ *   component's buttons loses something: "stop" what is open in the machine, "start" the saved machine, which
+ *   fits its disk only until another one writes to it. False: nothing is done. Without it nothing is asked, as
+ *   when the methods are called
  * @property {Partial<typeof TEXTS> | undefined} [texts]
  */
 
@@ -86,6 +90,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   #running = null;
   #note = "";
   #givesUp = false;
+  #isSaved = false;
   #end = new AbortController();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #paceTimer;
@@ -113,6 +118,11 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     return this.#running?.machine ?? null;
   }
 
+  /** Whether switching it off would lose what is open in the machine: it is on, and not as it was saved. */
+  get losesState() {
+    return this.#running !== null && !this.#isSaved;
+  }
+
   /** The rows of the screen in text mode. */
   get screenText() {
     const adapter = /** @type {any} */ (this.machine)?.screen_adapter;
@@ -135,6 +145,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   /** Resumes the paused machine, or else the one saved for this disk. */
   async resume() {
     if (this.#running) {
+      this.#isSaved = false;
       await MachineHold.of(this.#running.machine).release(this);
       this.#note = "";
       return this.#update();
@@ -163,6 +174,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       await disk.flushForState();
       const facts = { disk: disk.get_state(), memoryBytes: this.#memory };
       await saveState(this.#name, facts, await machine.save_state());
+      this.#isSaved = true;
       this.#note = this.#texts.saved;
     } catch (error) {
       this.#view.showFailure(this.#texts.saveFailed, messageOf(error));
@@ -192,7 +204,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     const { machine, disk } = this.#running;
     await MachineHold.of(machine).hold(this);
     if (!disk.failures.length && !this.#givesUp) await this.#flushLast(disk);
-    this.#givesUp = false;
+    this.#givesUp = this.#isSaved = false;
     this.#running = null;
     clearInterval(this.#paceTimer);
     await machine.destroy();
@@ -247,8 +259,10 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     try {
       const { disk: image, patienceMs } = this.#options;
       const disk = await v86Disk(image, { patienceMs });
+      this.#end.signal.throwIfAborted();
       machine = await this.#build(disk);
       await prepare(machine, disk);
+      this.#end.signal.throwIfAborted(); // disposed of meanwhile: it must not run on
       this.#running = { machine, disk, pace: new Pace(machine) };
       this.#watch(machine, disk);
       await MachineHold.of(machine).run();
@@ -322,11 +336,15 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
       button.addEventListener("click", () => void action.call(this).catch(() => {})); // the page shows it
-    act(start, this.start);
+    act(start, async () => {
+      if (await this.#mayLose("start")) await this.start();
+    });
     act(pause, this.pause);
     act(resume, this.resume);
     act(save, this.save);
-    act(stop, this.stop);
+    act(stop, async () => {
+      if (await this.#mayLose("stop")) await this.stop();
+    });
     retry.addEventListener("click", () => {
       this.#view.showFailure();
       this.#running?.disk.retry();
@@ -347,6 +365,13 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     screen.addEventListener("pointerdown", () => screen.focus());
     const { signal } = this.#end;
     document.addEventListener("visibilitychange", () => this.#flushHidden(), { signal });
+  }
+
+  /** Whether the user agrees to what is lost, if anything is. @param {"start" | "stop"} action */
+  async #mayLose(action) {
+    const { confirm, disk } = this.#options;
+    const loses = action === "stop" ? this.losesState : !disk.readOnly && (await this.saved().catch(() => null));
+    return !confirm || !loses || confirm(action);
   }
 
   /** The browser may end a hidden page at any time. */

@@ -3,7 +3,8 @@
  */
 
 import { reportActivity } from "../element/machine-activity.mjs";
-import { element, onPress } from "./elements.mjs";
+import { ask } from "./ask.mjs";
+import { element, messageOf, onPress } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
@@ -24,6 +25,7 @@ export function wireBoot(session) {
     const facts = session.view?.disk;
     if (!facts || machine) return;
     machine = makeMachine(facts);
+    session.beforeClosing = stopBeforeClosing;
     try {
       const boot = await machine;
       button.hidden = true;
@@ -31,7 +33,7 @@ export function wireBoot(session) {
       if (!(await boot.saved())) await boot.start();
     } catch (error) {
       if (button.hidden) return; // the component shows the error
-      machine = null;
+      letGo();
       session.report(error);
     }
   });
@@ -40,10 +42,8 @@ export function wireBoot(session) {
     const open = view.phase === "open" ? (view.disk?.disk ?? null) : null;
     if (open === disk) return;
     disk = open;
-    const before = machine;
-    machine = null;
     button.hidden = false;
-    before?.then((boot) => boot.dispose()).catch(() => container.replaceChildren());
+    letGo();
   });
 
   /** @param {DiskFacts} facts */
@@ -52,8 +52,49 @@ export function wireBoot(session) {
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
-    const boot = new Boot(container, { disk: image, drive });
+    const boot = new Boot(container, { disk: image, drive, confirm: agree });
     reportActivity(boot, (events) => session.worker.call("activity.report", { disk: facts.disk, events }));
+    boot.addEventListener("state", () => session.losses.note(boot, boot.losesState));
     return boot;
   }
+
+  /** @param {string} action of which Python has the question @param {() => Promise<unknown>} [act] */
+  async function agree(action, act = async () => {}) {
+    const question = session.view?.boot.asks[action];
+    const perform = () => act().then(() => true);
+    return question ? (await ask(question, perform, explain)) === true : perform();
+  }
+
+  /** The machine's writes are made durable while its disk is open. */
+  async function stopBeforeClosing() {
+    const boot = await machine?.catch(() => null);
+    if (!boot) return true;
+    const stop = async () => {
+      await boot.stop();
+      letGo();
+    };
+    if (boot.losesState) return agree("close", stop);
+    try {
+      await stop();
+      return true;
+    } catch {
+      return false; // the component says why
+    }
+  }
+
+  function letGo() {
+    const before = machine;
+    machine = session.beforeClosing = null;
+    before
+      ?.then((boot) => {
+        session.losses.note(boot, false);
+        return boot.dispose();
+      })
+      .catch(() => container.replaceChildren());
+  }
+}
+
+/** @param {unknown} error */
+function explain(error) {
+  return { title: "", text: messageOf(error) };
 }

@@ -80,20 +80,31 @@ function sayWhatLacks() {
 }
 
 function listen() {
-  remote.addEventListener("change", () => session.edit("panel.setRemote", { enabled: remote.checked }));
+  remote.addEventListener("change", switchRemote);
   url.addEventListener("input", () => session.view && session.edit("panel.setUrl", { url: url.value }));
   element("open-form", HTMLFormElement).addEventListener("submit", async (event) => {
     event.preventDefault();
     await session.settled(); // turning remote images off, or a new URL, may be on its way
     if (isAvailable(element("open", HTMLButtonElement))) session.act("panel.open", { overlay: element("overlay", HTMLInputElement).value.trim() });
   });
-  onPress("close", () => session.act("panel.close"));
+  onPress("close", async () => {
+    if ((await session.beforeClosing?.()) !== false) await session.act("panel.close");
+  });
   onPress("clear-cache", () => session.act("panel.clearCache"));
   onPress("keep-all", () => session.act("panel.keepAll", { on: !session.view?.keepAll.on }));
   element("read-form", HTMLFormElement).addEventListener("submit", (event) => {
     event.preventDefault();
     if (isAvailable(element("read", HTMLButtonElement))) read();
   });
+}
+
+/** Turning remote images off closes a remote image. */
+async function switchRemote() {
+  const enabled = remote.checked;
+  const ask = !enabled && session.view?.remote.closes ? session.beforeClosing : null;
+  // Without a question it is on its way at once: see `settled`.
+  if (ask && !(await ask())) return session.redraw();
+  await session.edit("panel.setRemote", { enabled });
 }
 
 async function read() {

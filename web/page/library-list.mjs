@@ -22,7 +22,7 @@ const GROWTH_MS = 2000;
 
 export class LibraryList {
   #session;
-  #transfers = new Transfers();
+  #transfers;
   /** Files that wait for the import before them. @type {File[]} */
   #waiting = [];
   /** The last import. @type {Promise<unknown>} */
@@ -41,6 +41,7 @@ export class LibraryList {
   /** @param {PageSession} session */
   constructor(session) {
     this.#session = session;
+    this.#transfers = new Transfers(session.losses);
     onPress("library-create", () => this.#create());
     onPress("library-import", () => this.#choose((file) => this.#import(file)));
     onPress("library-prune", () => this.#prune());

@@ -5,6 +5,7 @@
 
 import { connect } from "../lib/aero-disk.mjs";
 import { messageOf } from "./elements.mjs";
+import { Losses } from "./losses.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */
 /** @typedef {import("./panel.mjs").Failure} Failure */
@@ -28,6 +29,13 @@ export class PageSession {
   /** @type {ReturnType<typeof setTimeout> | null} */
   #poll = null;
   #polledBusy = false;
+  losses = new Losses();
+  /**
+   * Prepares what uses the open disk for its closing, and asks the user if that loses something. False: the disk
+   * must stay open. Null if nothing uses it.
+   * @type {(() => Promise<boolean>) | null}
+   */
+  beforeClosing = null;
 
   /** @param {import("../lib/aero-disk.mjs").OnStartProgress} onStartProgress */
   constructor(onStartProgress) {

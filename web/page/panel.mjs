@@ -18,7 +18,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {"closed" | "opening" | "open"} phase
  * @property {boolean} busy
  * @property {DiskFacts | null | undefined} disk the open disk, for a `Disk`
- * @property {{ checked: boolean, disabled: boolean, hint: string }} remote
+ * @property {{ checked: boolean, disabled: boolean, closes: boolean, hint: string }} remote
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
@@ -35,7 +35,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ label: string, disabled: boolean, on: boolean }} keepAll
  * @property {{ title: string, legend: Record<string, string> }} map
  * @property {{ disabled: boolean, hint: string }} files
- * @property {{ disabled: boolean, hint: string }} boot
+ * @property {{ disabled: boolean, hint: string, asks: Record<string, import("./ask.mjs").Question> }} boot
  * @property {{ shown: boolean, isAsked: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered

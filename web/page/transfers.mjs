@@ -11,8 +11,11 @@ export class Transfers {
   /** In the order in which they were started. @type {Transfer[]} */
   #underWay = [];
   #note = "";
+  #losses;
 
-  constructor() {
+  /** @param {import("./losses.mjs").Losses} losses */
+  constructor(losses) {
+    this.#losses = losses;
     onPress("library-cancel", () => this.#shown?.abort.abort());
   }
 
@@ -56,6 +59,7 @@ export class Transfers {
   }
 
   #draw() {
+    this.#losses.note(this, this.#underWay.length > 0);
     const shown = this.#shown;
     element("library-progress", HTMLElement).hidden = !shown;
     if (!shown) return;

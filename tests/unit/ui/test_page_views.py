@@ -318,7 +318,11 @@ def test_the_machine_says_whether_what_it_writes_lasts() -> None:
     read_only = DiskInfo(4096, "v", 4096, read_only=True)
     writable = DiskInfo(4096, "v", 4096, read_only=False)
 
-    assert boot_part(None)["disabled"] is True
-    assert "lost" in str(boot_part(read_only)["hint"])
-    assert "lost" not in str(boot_part(writable)["hint"])
+    assert boot_part("", None)["disabled"] is True
+    assert "cannot write" in str(boot_part("x.img", read_only)["hint"])
+    assert "cannot write" not in str(boot_part("x.img", writable)["hint"])
+    for info, stays in ((read_only, False), (writable, True)):
+        question = plain(boot_part("x.img", info))["asks"]["close"]
+        assert (question["title"], question["danger"]) == ("Close x.img?", True)
+        assert ("written to its disk stays" in question["text"]) is stays
     assert map_part("x.img", read_only)["title"] == "x.img, 4 KiB"

@@ -71,6 +71,16 @@ def test_remote_images_are_off_at_first() -> None:
     assert view_of(panel)["status"]["text"] == "Remote images are off."
 
 
+def test_turning_remote_images_off_closes_a_remote_image_and_no_other() -> None:
+    assert view_of(Panel())["remote"]["closes"] is False
+    assert view_of(opened())["remote"]["closes"] is True
+
+    local = ready()
+    local.opening(local="work")
+    local.opened(INFO, stats())
+    assert view_of(local)["remote"]["closes"] is False
+
+
 def test_remote_images_are_off_at_every_later_visit_too() -> None:
     earlier = opened()
     panel = Panel()
