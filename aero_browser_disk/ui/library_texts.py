@@ -155,7 +155,9 @@ PROGRESS = {
     "export": "Exporting {name}: {done} of {size}",
     "duplicate": "Copying {name}: {done} of {size}",
     "recover": "Recovering {name}: {done} of {size}",
+    "commit": "Committing {name}",
     "waiting": "then {name}",
+    "rate": "{rate}/s, {left} left",
 }
 
 RECOVERED = {

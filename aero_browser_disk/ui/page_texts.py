@@ -11,14 +11,20 @@ from .question import Question
 FIXED: dict[str, object] = {
     "purpose": "Open a disk image of any size from any web server, and download only the "
     "blocks you read.",
-    "openHeading": "What can I open?",
-    "doingHeading": "What is it doing?",
-    "insideHeading": "What is inside?",
-    "bootHeading": "Does it boot?",
+    "openHeading": "Open a disk",
+    "workbench": "The open disk",
+    "tabs": {
+        "machine": "Machine",
+        "files": "Files",
+        "bytes": "Bytes",
+        "activity": "Activity",
+        "details": "Details",
+    },
+    "kept": "Where it is kept",
     "remoteHeading": "An image on a web server",
     "libraryHeading": "Disks in this browser",
-    "libraryEmpty": "None yet. Drop an image here, import a file, or create a blank disk. "
-    "Nothing leaves this browser.",
+    "libraryEmpty": "None yet.",
+    "drop": "Drop a disk image anywhere on this page. Nothing leaves this browser.",
     "overlay": "Save changes to",
     "noOverlay": "None (read-only)",
     "overlayHint": "The name of a new or existing overlay. Writes go to it; the image is not "
@@ -27,6 +33,7 @@ FIXED: dict[str, object] = {
     "samples": "Samples",
     "samplesTry": "Open a sample",
     "samplesLoad": "Show the samples",
+    "sampleBoot": "Boot",
     "import": "Import a file",
     "useFile": "Use a file where it is",
     "useFileAgain": "Use {name} again",
@@ -114,11 +121,12 @@ KEEP_ALL_DONE = "Fully downloaded"
 # ── samples ───────────────────────────────────────────────────────────────────────────────────────
 
 SAMPLES_OFF = (
-    "{host} has some. Opening one turns on “Use remote image”: that server then sees your IP "
+    "From {host}. Either button turns on “Use remote image”: that server then sees your IP "
     "address, what you read, and when."
 )
-SAMPLES_ON = "{host} has some. Press the button to load its list."
-SAMPLES_FAILED = "{host} did not send its list. Press the button to try again."
+SAMPLES_ON = "From {host}."
+SAMPLES_FAILED = "{host} did not send its list. Press a button to try again."
+SAMPLE_BOOT = "Boot {name}"
 SAMPLES_SHOWN = "From {host}. Choose one to open it."
 SAMPLES_NONE = "{host} has none."
 

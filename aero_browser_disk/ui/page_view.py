@@ -69,7 +69,7 @@ def samples_part(
     """
     host = _host(catalog)
     if not host:
-        return {"shown": False, "hint": "", "isAsked": False, "disabled": True, "images": []}
+        return {"shown": False, "hint": "", "isAsked": False, "images": []}
     if images is None:
         hint = texts.SAMPLES_ON if remote else texts.SAMPLES_OFF
         if has_failed and remote:
@@ -80,13 +80,13 @@ def samples_part(
         "shown": True,
         "hint": hint.format(host=host),
         "isAsked": images is not None,
-        "disabled": not remote or images is not None,
         "images": [
             {
                 "url": image.url,
                 "name": image.name,
                 "note": image.description,
                 "size": format_bytes(image.size),
+                "spoken": texts.SAMPLE_BOOT.format(name=image.name),
             }
             for image in (images or ())
         ],

@@ -29,24 +29,31 @@ def image_rows(info: DiskInfo | None) -> list[dict[str, str]]:
 def cache_figures(
     stats: DiskStats | None, info: DiskInfo | None = None, *, is_local: bool = False
 ) -> dict[str, object]:
-    """The meter of the cache, or of a local disk; `value` and `max` are bytes."""
+    """The cache of a remote disk, or what is written of a local one; `value` and `max` are bytes.
+
+    The meter shows how much of the image is cached, the texts that and how full the cache is.
+    """
     if stats is None:
-        return {"value": 0, "max": 1, "text": texts.NOTHING_OPEN, "limit": "", "note": ""}
+        nothing = {"share": "", "limit": "", "note": ""}
+        return {"value": 0, "max": 1, "text": texts.NOTHING_OPEN, **nothing}
     if is_local and info is not None:
         return {
             "value": min(stats.used_bytes, info.size),
             "max": info.size,
             "text": texts.ALL_HERE.format(size=format_bytes(stats.used_bytes)),
+            "share": "",
             "limit": "",
             "note": texts.STORAGE_LOCAL,
         }
-    limit = max(stats.cache_limit_bytes, 1)
+    size = info.size if info is not None else max(stats.cached_bytes, 1)
+    cached = min(stats.cached_bytes, size)  # its last block may end beyond it
     return {
-        "value": min(stats.cached_bytes, limit),
-        "max": limit,
+        "value": cached,
+        "max": size,
         "text": texts.CACHED.format(
             size=format_bytes(stats.cached_bytes), blocks=format_count(stats.cached_blocks, "block")
         ),
+        "share": texts.CACHE_SHARE.format(percent=format_percent(cached, size)),
         "limit": texts.CACHE_LIMIT.format(
             percent=format_percent(stats.cached_bytes, stats.cache_limit_bytes),
             limit=format_bytes(stats.cache_limit_bytes),

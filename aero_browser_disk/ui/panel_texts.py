@@ -75,10 +75,11 @@ KEPT = "{size} kept of an older version"
 PACKED = "of {size}, packed"
 HITS = "{hits:,} of {lookups:,} block reads"
 CACHED = "{size} in {blocks}"
-ALL_HERE = "Not needed: the disk is stored here, {size} written"
+ALL_HERE = "Not needed: the disk is stored here. {size} written"
 STORAGE_LOCAL = "Stored in this browser until you delete it."
 WRITTEN = "{size} written"
-CACHE_LIMIT = "{percent} of {limit}"
+CACHE_SHARE = "{percent} of the image"
+CACHE_LIMIT = "{percent} of the limit of {limit}"
 
 STORAGE: dict[Literal["opfs", "folder", "memory"], str] = {
     "opfs": "Stored in this browser. It survives a reload.",

@@ -69,7 +69,10 @@ class DiskOperations:
         await self._library_disk(disk).reset_overlay()
 
     async def _overlay_digest(self, disk: int) -> str:
-        return await self._library_disk(disk).overlay_digest()
+        found = self._disks[disk]
+        if not isinstance(found, LibraryDisk):
+            raise InvalidOptionError("disk", "a remote image", "a local image or an overlay")
+        return await found.overlay_digest()
 
     async def _stats(self, disk: int) -> dict[str, Value]:
         return camel_keys(asdict(self._disks[disk].stats()))

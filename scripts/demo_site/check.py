@@ -59,6 +59,7 @@ class DemoPage:
 
     def __init__(self, page: Page) -> None:
         self._page = page
+        self._bytes = page.get_by_role("tab", name="Bytes", exact=True)
         self._read = page.get_by_role("button", name="Read", exact=True, disabled=False)
         self._failure = page.get_by_role("alert").filter(has_text=re.compile("."))
 
@@ -67,9 +68,10 @@ class DemoPage:
         self._page.get_by_label("Use remote image").check(timeout=START_TIMEOUT_MS)
         self._page.get_by_label("Image URL").fill(url)
         self._page.get_by_role("button", name="Open", exact=True).click()
-        expect(self._read.or_(self._failure).first).to_be_visible(timeout=START_TIMEOUT_MS)
+        expect(self._bytes.or_(self._failure).first).to_be_visible(timeout=START_TIMEOUT_MS)
         if self._failure.count():
             raise PageError(self._failure.inner_text())
+        self._bytes.click()
 
     def shows(self, part: Range, digest: str) -> bool:
         """Reads a range; returns whether the page then shows this SHA-256."""
@@ -166,6 +168,7 @@ def read_prepared(site_url: str, url: str, image: Path) -> Result:
         user.open_image(url)
         parts = ranges_to_read(image.stat().st_size)[:PREPARED_READS]
         exact = all(user.shows(part, digest_on_disk(image, part)) for part in parts)
+        page.get_by_role("tab", name="Activity", exact=True).click()
         saved = page.locator('[data-rows="activity"]').get_by_text(PACKED)
         expect(saved).to_be_visible(timeout=READ_TIMEOUT_MS)
         said = saved.inner_text()

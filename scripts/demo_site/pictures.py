@@ -27,8 +27,7 @@ from samples.sample_image import make_samples
 PICTURES = WEB / "guide" / "pictures"
 SCREENSHOT, ANIMATION = PICTURES / "page.png", PICTURES / "page.webp"
 LARGEST = 500_000  # bytes of either
-# Wide enough for the page's three columns, so that the machine is next to the map.
-_SIZE: ViewportSize = {"width": 2000, "height": 1640}
+_SIZE: ViewportSize = {"width": 1280, "height": 800}
 _SCREENSHOT_WIDTH, _ANIMATION_WIDTH = 1400, 900
 _FRAMES_EVERY_S = 0.25
 _FRAMES_A_SECOND = 5
@@ -63,14 +62,10 @@ def boot(page: Page, folder: Path) -> None:
 
 
 def map_and_machine(page: Page) -> FloatRect:
-    """The part of the page from the map's heading to the bottom of the machine."""
-    doing, machine = (page.locator(s).bounding_box() for s in ("section.doing", "section.boot"))
-    assert doing is not None
-    assert machine is not None
-    top, bottom = doing["y"], machine["y"] + machine["height"] + 620  # it grows when it starts
-    width = machine["x"] + machine["width"] - doing["x"]
-    height = min(bottom, _SIZE["height"]) - top
-    return {"x": doing["x"], "y": top, "width": width, "height": height}
+    """The page's first screen from the bar on: the machine, and next to it the map."""
+    bar = page.locator("#bar").bounding_box()
+    assert bar is not None
+    return {**bar, "height": _SIZE["height"] - bar["y"]}
 
 
 def encode(source: Path, target: Path, width: int, *options: str) -> None:

@@ -53,8 +53,13 @@ class PanelPage:
         self.start_opening(url)
         self.expect_status(re.compile(" is open: "))
 
+    def show(self, tab: str) -> None:
+        """Shows a tab of the open disk."""
+        self.page.get_by_role("tab", name=tab, exact=True).click()
+
     def read_range(self, offset: str, length: str) -> None:
         """Enters a range and presses Read."""
+        self.show("Bytes")
         self.offset.fill(offset)
         self.length.fill(length)
         self.read.click()
@@ -98,7 +103,7 @@ class PanelPage:
 
     @property
     def close(self) -> Locator:
-        return self.button("Close image")
+        return self.page.locator("#close")  # hidden while nothing is open
 
     @property
     def clear(self) -> Locator:

@@ -62,6 +62,9 @@ def test_axe_finds_nothing_in_failures_and_with_an_open_image(
     panel.expect_digest(hashlib.sha256(DATA[:512]).hexdigest())
     expect(panel.notice("odd-size")).to_be_visible()
     assert violations(page) == []
+    for tab in ("Machine", "Files", "Activity", "Details"):
+        panel.show(tab)
+        assert violations(page) == [], tab
 
 
 class Keyboard:
@@ -101,7 +104,11 @@ def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: Ima
     keyboard.tab_to("Open")
     keyboard.press("Enter")
     panel.expect_status("disk.img is open: 1 MiB.")
-    keyboard.is_at("Open")  # focus is never lost
+    keyboard.is_at("Machine")  # focus is never lost
+    keyboard.press("ArrowRight")
+    keyboard.is_at("Files")
+    keyboard.press("ArrowRight")
+    keyboard.is_at("Bytes")
     keyboard.tab_to("Offset")
     keyboard.type("0x200")
     keyboard.tab_to("Length")
@@ -116,13 +123,16 @@ def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: Ima
     panel.expect_status("Read 512 bytes of disk.img.")
     panel.expect_digest(hashlib.sha256(DATA[512:1024]).hexdigest())
     keyboard.tab_to("First bytes")
-    keyboard.tab_to("Clear cache", "Shift+Tab")
+    keyboard.tab_to("Bytes", "Shift+Tab")
+    keyboard.press("End")
+    keyboard.is_at("Details")
+    keyboard.tab_to("Clear cache")
     keyboard.press("Enter")
     panel.expect_status("The cache of this image was cleared.")
     keyboard.tab_to("Close image", "Shift+Tab")
     keyboard.press("Space")
     panel.expect_status("Ready to open.")
-    keyboard.is_at("Close image")
+    keyboard.is_at("Open a disk")
 
 
 def test_dialogs_library_and_map_by_keyboard(
@@ -144,7 +154,7 @@ def test_dialogs_library_and_map_by_keyboard(
     keyboard.press("Enter")
     expect(panel.disk("work")).to_be_visible()
     keyboard.is_at("New blank disk")
-    keyboard.tab_to("Zoom in")
+    keyboard.tab_to("Zoom in", "Shift+Tab")
     keyboard.tab_to("Map of the disk")
     expect(keyboard.focused).to_have_attribute("aria-valuetext", "One square is 16 KiB.")
     keyboard.press("ArrowRight")
@@ -175,18 +185,24 @@ def test_every_stop_of_the_keyboard_shows_and_only_what_is_said_is_announced(
 ) -> None:
     PanelPage(page).visit(site.url)
 
-    for _ in range(20):
+    stops = []
+    while len(stops) < 20:
         page.keyboard.press("Tab")
         outline = page.evaluate(
             "() => { const { activeElement: at } = document, style = getComputedStyle(at);"
-            " return [at.id, style.outlineStyle, parseFloat(style.outlineWidth)]; }"
+            " return [at.id || at.localName, style.outlineStyle, parseFloat(style.outlineWidth)]; }"
         )
+        if outline[0] == "body":  # once round
+            break
+        stops.append(outline[0])
         assert outline[1:] == ["solid", 3], outline
+    assert stops[:2] == ["settings-open", "remote"]
+    assert {"url", "open", "library-import", "library-create"} <= set(stops)
     # The counters change a few times a second: nobody could listen to that.
     live = page.locator("[role=status], [role=alert], [aria-live]")
     assert live.evaluate_all("all => all.map((one) => one.id)") == [
-        *("status", "error", "notices", "findings"),
-        *("library-error", "files-error", "ask-error"),
+        *("status", "error", "notices", "files-error"),
+        *("findings", "library-error", "ask-error"),
     ]
 
 
@@ -230,15 +246,31 @@ def test_nothing_moves_while_the_page_starts(
     page.add_init_script(
         "globalThis.shifts = [];"
         "new PerformanceObserver((list) => shifts.push(...list.getEntries().flatMap((entry) =>"
-        " entry.sources.map(({ node }) => `${node?.nodeName} ${node?.id || node?.textContent}`))))"
+        " entry.sources.map(({ node }) => [entry.startTime,"
+        " `${node?.nodeName} ${node?.id || node?.textContent}`,"
+        " Boolean(node?.parentElement?.closest('#bar, #workbench'))]))))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
+    drawn = (
+        "() => new Promise((done) => requestAnimationFrame(() =>"
+        " requestAnimationFrame(() => done(performance.now()))))"
+    )
     panel = PanelPage(page).visit(site.url).turn_on()
-    panel.open_image(images.url("disk.img"))
+    panel.url.fill(images.url("disk.img"))
+    panel.expect_status("Ready to open.")
+    ready = page.evaluate(drawn)
+    panel.open.click()
+    panel.expect_status("disk.img is open: 1 MiB.")
+    panel.show("Bytes")
+    shown = page.evaluate(drawn)  # the workbench has taken the place of the form
     panel.read_range("0", "64 KiB")
     panel.expect_digest(hashlib.sha256(DATA[:65536]).hexdigest())
+    page.evaluate(drawn)
 
-    assert page.evaluate("() => shifts") == []
+    moved = page.evaluate("() => shifts")
+    assert [what for at, what, _ in moved if at < ready] == []
+    # The list below gets a row for the cache of the image.
+    assert [what for at, what, is_in_workbench in moved if at > shown and is_in_workbench] == []
     context.close()
 
 

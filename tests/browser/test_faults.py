@@ -216,6 +216,7 @@ def test_a_host_without_a_validator(panel: PanelPage, images: ImageServer) -> No
     panel.open_image(images.url("disk.img"))
 
     expect(panel.notice("no-validator")).to_contain_text("no readable ETag or Last-Modified")
+    panel.show("Details")
     expect(panel.page.get_by_text("In memory until this page is closed.")).to_be_visible()
     read_is_exact(panel, 1, 200_000)
 

@@ -13,7 +13,7 @@ from aero_browser_disk.open_disk import DEFAULT_BLOCK_SIZE
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
-from aero_browser_disk.units import format_bytes, format_count
+from aero_browser_disk.units import format_bytes, format_count, format_percent
 from browser.panel_page import PanelPage
 
 DISK = SyntheticImage(5 * 2**30, seed=2)
@@ -71,10 +71,15 @@ def test_the_panel_shows_the_counts_that_the_server_has(
 
     expect(panel.row("Requests")).to_have_text(str(len(images.requests)))
     downloaded = sum(request.bytes_sent for request in images.requests)
+    share = format_percent(downloaded, 5 * 2**30)
     size, blocks = format_bytes(downloaded), format_count(downloaded // DEFAULT_BLOCK_SIZE, "block")
     expect(panel.row("Downloaded")).to_have_text(f"{size} {blocks}")
     expect(page.get_by_text(f"{size} in {blocks}", exact=True)).to_be_visible()
-    expect(page.get_by_role("meter", name="Cache")).to_have_js_property("value", downloaded)
+    meter = page.get_by_role("meter", name="Cache")
+    expect(meter).to_have_js_property("value", downloaded)
+    expect(meter).to_have_accessible_description(
+        re.compile(f"^{share} of the image .* % of the limit of ")
+    )
     expect(panel.row("Size")).to_have_text("5 GiB 5,368,709,120 bytes")
     expect(panel.row("Access")).to_have_text("read-only")
 
@@ -104,6 +109,7 @@ def test_clearing_the_cache_downloads_again(
     panel.expect_idle()
     images.forget()
 
+    panel.show("Details")
     panel.clear.click()
     panel.expect_status("The cache of this image was cleared.")
     expect(page.get_by_text("0 bytes in 0 blocks")).to_be_visible()
@@ -128,5 +134,5 @@ def test_a_closed_image_leaves_the_panel_as_it_was(
     expect(panel.digest).to_have_text("–")
     expect(panel.dump).to_be_empty()
     expect(panel.row("Downloaded")).to_have_text("–")
-    expect(panel.read).to_be_disabled()
+    expect(panel.read).to_be_hidden()
     panel.open_image(images.url("disk.img"))

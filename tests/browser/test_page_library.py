@@ -145,6 +145,7 @@ def test_a_file_is_imported_browsed_and_saved_again(
 
     panel.button("Open sample").click()
     panel.expect_status("sample is open: 64 MiB.")
+    panel.show("Files")
     panel.button("Browse files").click()
     panel.button("Partition 1").click()
     with page.expect_download() as saved:
@@ -285,6 +286,7 @@ def test_files_of_a_remote_image_are_found_with_few_bytes_and_named_on_the_map(
     panel: PanelPage, images: ImageServer
 ) -> None:
     panel.turn_on().open_image(images.url("sample.img"))
+    panel.show("Files")
     panel.button("Browse files").click()
     panel.button("Partition 1").click()
     expect(panel.button("Download README.TXT")).to_be_visible()

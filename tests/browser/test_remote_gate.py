@@ -104,7 +104,7 @@ def test_turning_it_off_closes_the_image(page: Page, site: SiteServer, images: I
     panel.remote.uncheck()
 
     panel.expect_status("Remote images are off.")
-    expect(panel.read).to_be_disabled()
+    expect(panel.read).to_be_hidden()
     expect(panel.open).to_be_disabled()
     assert images.requests == []
 
@@ -164,11 +164,12 @@ def test_a_service_is_asked_for_its_samples_only_when_the_user_wants_to_see_them
     expect(
         page.get_by_text("that server then sees your IP address, what you read, and when")
     ).to_be_visible()
-    panel.button("Show the samples").click(force=True)
-    panel.turn_on()
     assert images.requests == []
 
     panel.button("Show the samples").click()
+    expect(panel.remote).to_be_checked()
+    expect(panel.button("Boot <b>One</b>")).to_be_visible()
+    assert {request.path for request in images.requests} == {"/v1/images"}
     panel.button("<b>One</b>").click()
 
     panel.expect_status("one is open: 1 MiB.")

@@ -61,6 +61,7 @@ def test_without_lasting_storage_it_works_from_memory(
     panel.open_image(images.url("disk.img"))
 
     expect(panel.notice("memory-cache")).to_contain_text("stay in memory")
+    panel.show("Details")
     expect(page.get_by_text("In memory until this page is closed.")).to_be_visible()
     panel.read_range("1 MiB", "1 MiB")
     panel.expect_digest(digest(2**20, 2**20))

@@ -205,9 +205,9 @@ export class Disk {
   }
 
   /**
-   * The digest of the disk's content, image and overlay together. A machine's saved state belongs to
-   * one digest.
-   * @returns {Promise<string>} SHA-256 in hex
+   * The name of the disk's content, image and overlay together. A machine's saved state belongs to one. It makes
+   * what was written durable.
+   * @returns {Promise<string>} SHA-256 in hex; the version of a local image without an overlay
    */
   overlayDigest() {
     return this.ask("disk.overlayDigest");

@@ -5,6 +5,7 @@
 import { reportActivity } from "../element/machine-activity.mjs";
 import { ask } from "./ask.mjs";
 import { element, messageOf, onPress } from "./elements.mjs";
+import { selectTab } from "./tabs.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
@@ -21,7 +22,11 @@ export function wireBoot(session) {
   /** @type {Promise<Boot> | null} */
   let machine = null;
 
-  onPress("boot", async () => {
+  onPress("boot", start);
+  session.boot = start;
+
+  async function start() {
+    selectTab("machine");
     const facts = session.view?.disk;
     if (!facts || machine) return;
     machine = makeMachine(facts);
@@ -36,7 +41,7 @@ export function wireBoot(session) {
       letGo();
       session.report(error);
     }
-  });
+  }
 
   session.onView((view) => {
     const open = view.phase === "open" ? (view.disk?.disk ?? null) : null;

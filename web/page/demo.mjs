@@ -17,6 +17,7 @@ import { wireSamples } from "./samples.mjs";
 import { wireSaving } from "./saving.mjs";
 import { wireSettings } from "./settings.mjs";
 import { StartBar } from "./start-bar.mjs";
+import { wireTabs } from "./tabs.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */
 
@@ -39,6 +40,7 @@ async function start() {
   renderStarting(first);
   startBar.name(first.texts.downloading ?? "");
   session.onView(draw);
+  wireTabs(session); // first: what is hidden has no size to draw in
   new DiskMap(session);
   new FileBrowser(session);
   const libraryList = new LibraryList(session);

@@ -86,12 +86,17 @@ export class LibraryList {
   /** @param {Library} library */
   #show(library) {
     this.#library = library;
+    this.#transfers.nameRate(library.progress.rate ?? "");
     const works = !library.error;
     setText(element("library-usage", HTMLElement), library.usage);
     element("library-empty", HTMLElement).hidden = library.rows.length > 0;
     for (const id of ["library-create", "library-import", "library-prune"]) {
       setAvailable(element(id, HTMLButtonElement), works);
     }
+    const prune = element("library-prune", HTMLButtonElement);
+    const isFocused = prune === document.activeElement;
+    prune.hidden = !library.rows.some(({ kind }) => kind === "cache");
+    if (isFocused && prune.hidden) element("library-import", HTMLButtonElement).focus();
     if (library.error) showFailure("library-error", library.error);
     const focused = focusKey(document.activeElement);
     matchChildren(this.#list, library.rows.length, () => make("li"));
@@ -173,7 +178,12 @@ export class LibraryList {
         const size = await this.#bytes(values.size);
         return this.#consented((consent) => library.resize(id, size, consent));
       },
-      commit: () => this.#consented((consent) => library.commitOverlay(id, consent)),
+      commit: () =>
+        this.#transfers.run(
+          this.#progress("commit", row.name),
+          () => this.#consented((consent) => library.commitOverlay(id, consent)),
+          { canCancel: false },
+        ),
       reset: () => library.resetOverlay(id),
       // The user was warned about what is lost, and confirmed.
       remove: () => library.remove(id, { dropOverlays: true }),

@@ -36,6 +36,8 @@ export class PageSession {
    * @type {(() => Promise<boolean>) | null}
    */
   beforeClosing = null;
+  /** Boots the open disk. @type {(() => Promise<void>) | null} */
+  boot = null;
 
   /** @param {import("../lib/aero-disk.mjs").OnStartProgress} onStartProgress */
   constructor(onStartProgress) {

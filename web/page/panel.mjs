@@ -8,7 +8,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
 /** @typedef {{ code: string, title: string, text: string }} Notice */
 /** @typedef {{ name: string, title: string, text: string }} Failure */
 /** @typedef {import("../lib/shared-client.mjs").DiskFacts & { sectorSize: number }} DiskFacts */
-/** @typedef {{ url: string, name: string, note: string, size: string }} Sample */
+/** @typedef {{ url: string, name: string, note: string, size: string, spoken: string }} Sample */
 /** @typedef {{ value: string, label: string }} Choice */
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Setting */
 
@@ -31,15 +31,15 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {Notice[]} notices
  * @property {Row[]} image
  * @property {Row[]} activity
- * @property {{ value: number, max: number, text: string, limit: string, note: string }} cache
+ * @property {{ value: number, max: number, text: string, share: string, limit: string, note: string }} cache
  * @property {{ label: string, disabled: boolean, on: boolean }} keepAll
  * @property {{ title: string, legend: Record<string, string> }} map
  * @property {{ disabled: boolean, hint: string }} files
  * @property {{ disabled: boolean, hint: string, asks: Record<string, import("./ask.mjs").Question> }} boot
- * @property {{ shown: boolean, isAsked: boolean, disabled: boolean, hint: string, images: Sample[] }} samples
+ * @property {{ shown: boolean, isAsked: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered
- * @property {Record<string, string> & { warning: string[], lacks: Record<string, string> }} texts
+ * @property {Record<string, string> & { warning: string[], lacks: Record<string, string>, tabs: Record<string, string> }} texts
  */
 
 /**
@@ -83,6 +83,7 @@ export function renderPanel(view, { editing = false } = {}) {
     boot: !view.boot.disabled,
   };
   for (const [id, is] of Object.entries(available)) setAvailable(element(id, HTMLButtonElement), is);
+  element("diagnose", HTMLButtonElement).dataset.unused = String(view.diagnose.disabled);
 
   setAttribute(element("status-line", HTMLElement), "data-tone", view.status.tone);
   setAttribute(element("working", HTMLElement), "data-on", String(view.busy));

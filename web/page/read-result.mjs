@@ -22,11 +22,13 @@ export async function showReadResult(bytes, offset, seconds) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   element("read-sha256", HTMLElement).textContent = hex(digest, "");
   element("read-duration", HTMLElement).textContent = duration(seconds);
+  element("read-result", HTMLElement).dataset.empty = "false";
   dumped = { bytes: bytes.slice(0, DUMP_LENGTH), offset };
   drawDump();
 }
 
 export function clearReadResult() {
+  element("read-result", HTMLElement).dataset.empty = "true";
   if (!dumped) return;
   dumped = null;
   element("read-sha256", HTMLElement).textContent = NONE;

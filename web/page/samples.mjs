@@ -10,38 +10,43 @@ import { element, make, makeButton, onPress, redraw, setAvailable } from "./elem
 export function wireSamples(session) {
   const load = element("samples-load", HTMLButtonElement);
   const first = element("samples-try", HTMLButtonElement);
-  onPress("samples-load", () => session.act("panel.loadSamples"));
+  onPress("samples-load", show);
   onPress("samples-try", openFirst);
   session.onView((view) => {
-    const { shown, isAsked, disabled, images } = view.samples;
+    const { shown, isAsked, images } = view.samples;
     element("samples", HTMLElement).hidden = !shown || view.phase !== "closed";
-    setAvailable(load, !disabled);
-    setAvailable(first, true);
-    load.hidden = images.length > 0;
-    first.hidden = isAsked;
+    for (const button of [load, first]) {
+      setAvailable(button, true);
+      button.hidden = isAsked;
+    }
     redraw(element("sample-list", HTMLElement), images, () =>
-      images.map(({ url, name, note, size }) =>
+      images.map(({ url, name, note, size, spoken }) =>
         make(
           "li",
           {},
           makeButton(name, () => open(url), { class: "link" }),
-          make("span", { class: "note" }, note ? `${size} · ${note}` : size),
+          make("p", { class: "hint" }, note ? `${size} · ${note}` : size),
+          makeButton(view.texts.sampleBoot ?? "", () => open(url, true), { "aria-label": spoken }),
         ),
       ),
     );
   });
 
-  /** One press is consent enough: the text next to the button says what it turns on. */
-  async function openFirst() {
+  /** One press is consent enough: the text next to the buttons says what it turns on. */
+  async function show() {
     await session.edit("panel.setRemote", { enabled: true });
-    const response = await session.act("panel.loadSamples");
-    const sample = response?.view.samples.images[0];
+    return (await session.act("panel.loadSamples"))?.view.samples.images ?? [];
+  }
+
+  async function openFirst() {
+    const [sample] = await show();
     if (sample) await open(sample.url);
   }
 
-  /** @param {string} url */
-  async function open(url) {
+  /** @param {string} url @param {boolean} [boots] */
+  async function open(url, boots = false) {
     await session.act("panel.setUrl", { url });
     await session.act("panel.open");
+    if (boots && session.view?.phase === "open") await session.boot?.();
   }
 }

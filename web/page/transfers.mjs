@@ -3,20 +3,27 @@
  */
 
 import { element, onPress, setText } from "./elements.mjs";
+import { Rate, duration } from "./rate.mjs";
 
 /** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Reporting */
-/** @typedef {{ text: string, done: number, total: number, abort: AbortController }} Transfer */
+/** @typedef {{ text: string, canCancel: boolean, done: number, total: number, rate: Rate, abort: AbortController }} Transfer */
 
 export class Transfers {
   /** In the order in which they were started. @type {Transfer[]} */
   #underWay = [];
   #note = "";
+  #rateText = "";
   #losses;
 
   /** @param {import("./losses.mjs").Losses} losses */
   constructor(losses) {
     this.#losses = losses;
     onPress("library-cancel", () => this.#shown?.abort.abort());
+  }
+
+  /** @param {string} text with `{rate}` and `{left}` */
+  nameRate(text) {
+    this.#rateText = text;
   }
 
   /** Shows what is done after the transfers that are under way. @param {string} note */
@@ -30,10 +37,11 @@ export class Transfers {
    * @template T
    * @param {string} text with `{done}` and `{size}`
    * @param {(reporting: Reporting) => Promise<T>} work
+   * @param {{ canCancel?: boolean }} [options]
    * @returns {Promise<T | null>}
    */
-  async run(text, work) {
-    const mine = { text, done: 0, total: 0, abort: new AbortController() };
+  async run(text, work, { canCancel = true } = {}) {
+    const mine = { text, canCancel, done: 0, total: 0, rate: new Rate(), abort: new AbortController() };
     this.#underWay.push(mine);
     this.#draw();
     const { signal } = mine.abort;
@@ -41,6 +49,7 @@ export class Transfers {
     const onProgress = (done, total) => {
       if (!total) return;
       Object.assign(mine, { done, total });
+      mine.rate.note(done);
       this.#draw();
     };
     try {
@@ -63,16 +72,23 @@ export class Transfers {
     const shown = this.#shown;
     element("library-progress", HTMLElement).hidden = !shown;
     if (!shown) return;
-    const { text, done, total } = shown;
+    const { text, done, total, rate } = shown;
     const bar = element("library-progress-bar", HTMLProgressElement);
-    element("library-cancel", HTMLButtonElement).disabled = false;
+    const cancel = element("library-cancel", HTMLButtonElement);
+    cancel.disabled = false;
+    cancel.hidden = !shown.canCancel;
     if (total) {
       bar.max = total;
       bar.value = done;
     } else bar.removeAttribute("value");
     const amounts = text.replace("{done}", mebibytes(done)).replace("{size}", mebibytes(total));
     const what = total ? amounts : (text.split(":")[0] ?? text);
-    setText(element("library-progress-text", HTMLElement), this.#note ? `${what}, ${this.#note}` : what);
+    const left = rate.secondsLeft(total);
+    const pace = this.#rateText
+      .replace("{rate}", mebibytes(rate.perSecond ?? 0))
+      .replace("{left}", duration(left ?? 0));
+    const parts = [what, total && left !== null ? pace : "", this.#note];
+    setText(element("library-progress-text", HTMLElement), parts.filter(Boolean).join(", "));
   }
 }
 

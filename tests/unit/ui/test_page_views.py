@@ -303,15 +303,22 @@ def test_samples_are_not_shown_where_no_service_is_known() -> None:
 
 def test_a_service_is_asked_for_samples_only_with_consent() -> None:
     off = samples_part(f"{HOST}:8443/v1/images?token=TOKEN", None, remote=False)
-    assert (off["shown"], off["disabled"]) == (True, True)
+    assert (off["shown"], off["isAsked"]) == (True, False)
     assert off["hint"].startswith(
-        "disks.example:8443 has some. Opening one turns on “Use remote image”"
+        "From disks.example:8443. Either button turns on “Use remote image”"
     )
-    assert samples_part(f"{HOST}/v1/images", None, remote=True)["disabled"] is False
 
     image = CatalogImage(f"{HOST}/disks/a/bytes", "A", "first", 2**20)
     shown = samples_part(f"{HOST}/v1/images", [image], remote=True)
-    assert shown["images"] == [{"url": image.url, "name": "A", "note": "first", "size": "1 MiB"}]
+    assert shown["images"] == [
+        {
+            "url": image.url,
+            "name": "A",
+            "note": "first",
+            "size": "1 MiB",
+            "spoken": "Boot A",
+        }
+    ]
 
 
 def test_the_machine_says_whether_what_it_writes_lasts() -> None:

@@ -266,9 +266,10 @@ def test_the_indicator_tells_what_was_downloaded_and_what_is_cached() -> None:
 
     assert view["cache"] == {
         "value": 2**28,
-        "max": 2**30,
+        "max": 2**32,
         "text": "256 MiB in 4,096 blocks",
-        "limit": "25 % of 1 GiB",
+        "share": "6.2 % of the image",
+        "limit": "25 % of the limit of 1 GiB",
         "note": "Stored in this browser. It survives a reload.",
     }
     assert [(row["label"], row["value"], row["note"]) for row in view["activity"]] == [
@@ -291,16 +292,17 @@ def test_before_the_first_read_there_is_no_hit_rate() -> None:
     assert rows[2] == {"label": "Hit rate", "value": "–", "note": ""}
 
 
-def test_a_cache_above_its_limit_fills_the_meter_and_no_more() -> None:
-    cache = view_of(opened(cached_bytes=3000, cache_limit_bytes=2000))["cache"]
+def test_a_cache_of_all_blocks_fills_the_meter_and_no_more() -> None:
+    cache = view_of(opened(cached_bytes=INFO.size + 512))["cache"]
 
-    assert (cache["value"], cache["max"]) == (2000, 2000)
+    assert (cache["value"], cache["max"]) == (INFO.size, INFO.size)
+    assert cache["share"] == "100 % of the image"
 
 
 def test_a_cache_limit_of_zero_is_an_empty_meter() -> None:
     cache = view_of(opened(cached_bytes=0, cached_blocks=0, cache_limit_bytes=0))["cache"]
 
-    assert (cache["value"], cache["max"], cache["limit"]) == (0, 1, "0 % of 0 bytes")
+    assert (cache["value"], cache["limit"]) == (0, "0 % of the limit of 0 bytes")
 
 
 def test_a_read_is_said_while_it_runs_and_when_it_is_done() -> None:

@@ -68,6 +68,21 @@ async def test_an_image_through_its_life(ask, refused):
     assert (await ask("library.usage"))["images"] > 0
 
 
+async def test_the_content_of_a_local_disk_has_a_name_that_changes_with_it(ask):
+    """A machine that boots from it asks for that: without an overlay it was refused."""
+    await ask("library.create", name="disk", size=MIB)
+    disk = (await ask("disk.open", image="disk"))["disk"]
+    before = await ask("disk.overlayDigest", disk=disk)
+    assert await ask("disk.overlayDigest", disk=disk) == before
+    await ask("disk.write", disk=disk, offset=0, data=b"x")
+    changed = await ask("disk.overlayDigest", disk=disk)
+    assert changed != before
+    await ask("disk.close", disk=disk)
+    disk = (await ask("disk.open", image="disk"))["disk"]
+    assert await ask("disk.overlayDigest", disk=disk) == changed
+    await ask("disk.close", disk=disk)
+
+
 async def test_overlays(ask, refused):
     await ask("library.create", name="disk", size=MIB)
     opened = await ask("disk.open", image="disk", overlay="work")
