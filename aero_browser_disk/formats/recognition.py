@@ -7,7 +7,6 @@ image.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable
 
@@ -166,8 +165,6 @@ _DMG = refused_format(
     "a disk image of macOS (DMG)",
     "Make a raw image of it first: qemu-img convert -O raw FILE disk.img",
 )
-_TEXT = refused_format("text", "a text file", _NO_DISK)
-_CONTROLS = re.compile(rb"[^\t\n\f\r\x1b\x20-\x7e\x80-\xff]")
 _FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880))
 _VHD_COOKIE = b"conectix"
 
@@ -215,9 +212,7 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
         return _DMG
     if optical := _OPTICAL.get(head[_OPTICAL_AT : _OPTICAL_AT + 5]):
         return optical
-    if found := _partitioned(head) or _floppy(head, size):
-        return found
-    return _TEXT if size is not None and size % 512 and _is_text(head) else UNKNOWN
+    return _partitioned(head) or _floppy(head, size) or UNKNOWN
 
 
 def _by_magic(head: bytes) -> ImageFormat | None:
@@ -268,15 +263,6 @@ def _text(head: bytes) -> ImageFormat | None:
     if b"\0" not in start and _is_json(start):
         return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
     return None
-
-
-def _is_text(head: bytes) -> bool:
-    """Whether all of it is plain text; a letter at its end may be cut off."""
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    return not _CONTROLS.search(head)
 
 
 def _is_json(start: bytes) -> bool:
