@@ -60,7 +60,6 @@ from .saves import (
     SaveRefusedError,
     SaveTooLargeError,
     UnreadableSaveError,
-    WrongPassphraseError,
 )
 from .storage import (
     BaseChangedError,
@@ -124,5 +123,4 @@ __all__ = [
     "UnreadableSaveError",
     "UnsupportedImageError",
     "UnversionedBaseError",
-    "WrongPassphraseError",
 ]

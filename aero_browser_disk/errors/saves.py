@@ -86,16 +86,6 @@ class UnreadableSaveError(DiskError):
         self.reason = reason
 
 
-class WrongPassphraseError(DiskError):
-    """A save is encrypted with another passphrase, or needs one."""
-
-    def __init__(self, save: str, *, is_missing: bool = False) -> None:
-        what = "is encrypted: it needs its passphrase" if is_missing else "has another passphrase"
-        super().__init__(f"The save {save!r} {what}. Nothing was changed.")
-        self.save = save
-        self.is_missing = is_missing
-
-
 class SaveTooLargeError(DiskError):
     """An overlay has more, or more scattered, data than a save can have."""
 

@@ -5,8 +5,7 @@
 
 What both are made of: `save_requests` sends the requests; `save_manifest`, `save_map` and
 `packing` are the format; `content_index`, `content_scan` and `push_record` find what changed;
-`chunk_upload` sends it; `saved_content`, `pull`, `chunk_cache` and `save_layer` read it; `sealing`
-is the place of encryption.
+`chunk_upload` sends it; `saved_content`, `pull`, `chunk_cache` and `save_layer` read it.
 """
 
 from __future__ import annotations

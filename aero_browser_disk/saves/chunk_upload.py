@@ -12,7 +12,6 @@ from .content_index import GONE, ContentIndex, IndexedChunk, Item
 from .packing import pack
 from .save_map import CHUNK_SECTORS, SECTOR
 from .save_requests import SaveRequests
-from .sealing import CHUNK, Sealing
 
 _AT_ONCE: Final = 4
 
@@ -20,9 +19,7 @@ _AT_ONCE: Final = 4
 class ChunkUpload:
     """Adds the content of items to chunks of an index, and sends the chunks to a save."""
 
-    def __init__(
-        self, requests: SaveRequests, save: str, sealing: Sealing, index: ContentIndex
-    ) -> None:
+    def __init__(self, requests: SaveRequests, save: str, index: ContentIndex) -> None:
         self.content_bytes = 0
         """Bytes of the content that was added."""
         self.stored_bytes = 0
@@ -30,7 +27,6 @@ class ChunkUpload:
         self.chunks = 0
         self._requests = requests
         self._save = save
-        self._sealing = sealing
         self._index = index
         self._known = {chunk.sha256 for chunk in index.chunks}
         self._arrived = set(self._known)
@@ -68,7 +64,7 @@ class ChunkUpload:
             return
         content = bytes(self._buffer)
         self._buffer.clear()
-        stored = await self._sealing.seal(pack(content), CHUNK)
+        stored = pack(content)
         digest = hashlib.sha256(stored).digest()
         sectors = len(content) // SECTOR
         self._index.chunks[-1] = IndexedChunk(digest, len(stored), sectors)

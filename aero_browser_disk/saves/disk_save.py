@@ -29,7 +29,6 @@ from .push_record import PushRecord, read_push_record, write_push_record
 from .save_manifest import SaveBase, SaveManifest, StoredChunk
 from .save_map import CHUNK_SECTORS, ZEROS
 from .save_requests import Reply, SaveRequests, missing_in, refusal, whole_or_zero
-from .sealing import MAP, Sealing
 
 _ATTEMPTS: Final = 3
 _YIELD_EVERY: Final = 64  # items
@@ -77,7 +76,6 @@ class DiskSave:
         folder: str,
         to: SavedTo,
         requests: SaveRequests,
-        sealing: Sealing,
         clock: Clock,
     ) -> None:
         self.to = to
@@ -85,7 +83,6 @@ class DiskSave:
         self._storage = storage
         self._folder = folder
         self._requests = requests
-        self._sealing = sealing
         self._clock = clock
         self._turn = asyncio.Lock()
         self._index = ContentIndex()
@@ -213,7 +210,7 @@ class DiskSave:
         if not self._is_protected:
             await self._lose_missing()
         index = ContentIndex(self._index.chunks)
-        upload = ChunkUpload(self._requests, self.to.save, self._sealing, index)
+        upload = ChunkUpload(self._requests, self.to.save, index)
         try:
             await self._store(snapshot, changed, index, upload, report)
         except BaseException:
@@ -290,8 +287,7 @@ class DiskSave:
             self._time(),
             index.digest(version, contents.size),
             tuple(StoredChunk(chunk.sha256.hex(), chunk.length) for chunk in index.chunks),
-            await self._sealing.seal(pack(index.map(contents.size).encode()), MAP),
-            self._sealing.encryption,
+            pack(index.map(contents.size).encode()),
         ).encode()
 
     async def _switch(

@@ -1,6 +1,6 @@
 """The manifest of a generation of a save: base, chunks and map, as a JSON document.
 
-It is untrusted: a server may send anything. `web/guide/saves-format.md` describes it.
+It is untrusted: a server may send anything. `web/guide/saves.md` describes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION: Final = 1
 MAX_MANIFEST: Final = 8 << 20
 """Bytes of a manifest."""
 MAX_STORED: Final = CHUNK_SECTORS * SECTOR + 64
-"""Bytes of a stored chunk: its content, the byte before it, and what encryption adds."""
+"""Bytes of a stored chunk: its content, the byte before it, and 63 for later versions."""
 MAX_CHUNKS: Final = 1 << 16
 MAX_TEXT: Final = 200
 """Characters of a device, an image and a time."""
@@ -31,9 +31,6 @@ MAX_VERSION: Final = 2048
 """Characters of a base's version."""
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
-_MIN_ITERATIONS: Final = 100_000
-_MAX_ITERATIONS: Final = 10_000_000
-_LONGEST_SALT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +61,8 @@ class StoredChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class SaveEncryption:
-    """How the key is derived from a passphrase. `check` is a known text, encrypted."""
-
-    iterations: int
-    salt: bytes
-    check: bytes
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "algorithm": "AES-256-GCM",
-            "kdf": "PBKDF2-HMAC-SHA-256",
-            "iterations": self.iterations,
-            "salt": base64.b64encode(self.salt).decode(),
-            "check": base64.b64encode(self.check).decode(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class SaveManifest:
-    """One generation of a save. `map` is packed, and encrypted if the save is."""
+    """One generation of a save. `map` is packed."""
 
     base: SaveBase
     device: str
@@ -92,7 +70,6 @@ class SaveManifest:
     digest: str
     chunks: tuple[StoredChunk, ...]
     map: bytes
-    encryption: SaveEncryption | None = None
 
     def encode(self) -> bytes:
         """The document; raises `SaveTooLargeError`."""
@@ -107,7 +84,7 @@ class SaveManifest:
             "created": self.created,
             "digest": self.digest,
             "chunks": [{"sha256": one.sha256, "length": one.length} for one in self.chunks],
-            "encryption": self.encryption and self.encryption.document(),
+            "encryption": None,
             "map": base64.b64encode(self.map).decode(),
         }
         encoded = json.dumps(document, separators=(",", ":")).encode()
@@ -120,7 +97,7 @@ class SaveManifest:
         """Reads a manifest of the save of that name.
 
         Raises `DamagedSaveError` for what is no manifest, and `UnreadableSaveError` for one of a
-        later version.
+        later version, or an encrypted one.
         """
         try:
             return cls._read(_parse(encoded), save)
@@ -135,6 +112,8 @@ class SaveManifest:
         if version != VERSION or requires:
             needed = requires or f"version {version}"
             raise UnreadableSaveError(save, f"it needs {_shown(needed)}: use a newer release")
+        if document.get("encryption") is not None:
+            raise UnreadableSaveError(save, "it is encrypted: use a newer release")
         chunks = document.get("chunks")
         if not isinstance(chunks, list) or len(chunks) > MAX_CHUNKS:
             raise ValueError("its manifest has no list of chunks, or too long a one")
@@ -148,7 +127,6 @@ class SaveManifest:
             _digest(document.get("digest")),
             found,
             _bytes(document.get("map"), MAX_MANIFEST),
-            _encryption(document.get("encryption")),
         )
 
 
@@ -193,22 +171,6 @@ def _chunk(value: object) -> StoredChunk:
     if not is_whole(length) or not 0 < length <= MAX_STORED:
         raise ValueError("a chunk has an impossible length")
     return StoredChunk(_digest(value.get("sha256")), length)
-
-
-def _encryption(value: object) -> SaveEncryption | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError("its encryption cannot be read")  # noqa: TRY004
-    known = ("AES-256-GCM", "PBKDF2-HMAC-SHA-256")
-    iterations = value.get("iterations")
-    if (value.get("algorithm"), value.get("kdf")) != known or not is_whole(iterations):
-        raise ValueError("it is encrypted in an unknown way")
-    # Few iterations protect nothing; with many a reader would work for hours.
-    if not _MIN_ITERATIONS <= iterations <= _MAX_ITERATIONS:
-        raise ValueError("its key takes an impossible number of iterations")
-    salt, check = _bytes(value.get("salt"), _LONGEST_SALT), _bytes(value.get("check"), MAX_TEXT)
-    return SaveEncryption(iterations, salt, check)
 
 
 def _digest(value: object) -> str:

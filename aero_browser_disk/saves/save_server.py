@@ -42,7 +42,6 @@ from .save_layer import SaveLayer
 from .save_manifest import MAX_TEXT, SaveBase
 from .save_requests import SaveRequests, refusal, whole_or_zero
 from .saved_content import SavedContent, fetch_content
-from .sealing import Sealing, Unsealed
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _SHARED: Final = re.compile(r"(.*)/([0-9a-f]{32})")
@@ -238,7 +237,6 @@ class SaveServer(ClosesOnExit):
             disk.folder,
             to,
             self._requests,
-            Unsealed(),
             self._platform.clock,
         )
         try:
@@ -341,8 +339,7 @@ class SaveServer(ClosesOnExit):
 
     async def _content(self, info: SaveInfo, generation: int | None) -> SavedContent:
         manifest, etag = await fetch_content(self._requests, info.id, info.name, generation)
-        sealing: Sealing = Unsealed()
-        return SavedContent(self._requests, info.id, info.name, manifest, etag, sealing)
+        return SavedContent(self._requests, info.id, info.name, manifest, etag)
 
     async def _note(
         self, folder: str, info: SaveInfo, content: SavedContent, pulled: PulledOverlay

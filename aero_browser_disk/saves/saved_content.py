@@ -18,7 +18,6 @@ from .packing import unpack
 from .save_manifest import SaveManifest
 from .save_map import CHUNK_SECTORS, MAX_ENCODED, SECTOR, SaveMap
 from .save_requests import SaveRequests
-from .sealing import CHUNK, MAP, Sealing
 
 _LARGEST: Final = CHUNK_SECTORS * SECTOR
 
@@ -33,7 +32,6 @@ class SavedContent:
         name: str,
         manifest: SaveManifest,
         etag: str,
-        sealing: Sealing,
     ) -> None:
         self.manifest = manifest
         self.etag = etag
@@ -41,7 +39,6 @@ class SavedContent:
         self.name = name
         self._requests = requests
         self._save = save
-        self._sealing = sealing
 
     def check_base(self, found: DiskInfo) -> None:
         """Raises `SaveBaseError` unless the save was made over that version of its image."""
@@ -53,8 +50,7 @@ class SavedContent:
         """The map; raises `DamagedSaveError`, `UnreadableSaveError`."""
         manifest = self.manifest
         try:
-            packed = await self._sealing.open(manifest.map, MAP)
-            encoded = unpack(packed, MAX_ENCODED)
+            encoded = unpack(manifest.map, MAX_ENCODED)
             sectors = -(-manifest.base.size // SECTOR)
             return SaveMap.decode(encoded, sectors, len(manifest.chunks))
         except (ValueError, UnsupportedImageError) as error:
@@ -85,7 +81,7 @@ class SavedContent:
     async def unpack(self, number: int, stored: bytes) -> bytes:
         """The content of a chunk; raises `DamagedSaveError`, `UnreadableSaveError`."""
         try:
-            return unpack(await self._sealing.open(stored, CHUNK), _LARGEST)
+            return unpack(stored, _LARGEST)
         except (ValueError, UnsupportedImageError) as error:
             name = self.manifest.chunks[number].sha256[:12]
             raise self._refused(error, f"its chunk {name}") from error

@@ -174,7 +174,6 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.SaveBaseError: "The save is of another version",
     errors.DamagedSaveError: "The save is damaged",
     errors.UnreadableSaveError: "The save cannot be read here",
-    errors.WrongPassphraseError: "The passphrase does not fit",
     errors.SaveTooLargeError: "The save is too large",
     errors.SaveRefusedError: "The server refused the save",
     errors.UnknownFileSystemError: "These files cannot be read here",

@@ -39,7 +39,7 @@ PUBLIC = {
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError
         UnreadableImageError UnsupportedImageError UnversionedBaseError
         DamagedSaveError NoSuchSaveError SaveBaseError SaveConflictError SaveRefusedError
-        SaveTooLargeError UnreadableSaveError WrongPassphraseError
+        SaveTooLargeError UnreadableSaveError
     """,
     "aero_browser_disk.file_systems": (
         "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "

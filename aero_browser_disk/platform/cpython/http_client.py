@@ -32,6 +32,7 @@ class _Connection:
     def __init__(self, url: WebUrl) -> None:
         kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
         self._raw = kind(url.hostname.strip("[]"), url.port, timeout=_TIMEOUT_S)
+        self._raw.auto_open = 0  # else a request that `cut` overtakes would connect once more
         self._socket: socket.socket | None = None  # http.client lets go of its own too early
         self._received: HTTPResponse | None = None
         self._is_cut = False
