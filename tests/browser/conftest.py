@@ -173,6 +173,12 @@ def fresh_context(browser: Browser, console: Console) -> Iterator[BrowserContext
 EMPTY = """async () => {
   localStorage.clear();
   sessionStorage.clear();
+  for (const { name } of await indexedDB.databases()) {
+    await new Promise((done) => {
+      const removing = indexedDB.deleteDatabase(name);
+      removing.onsuccess = removing.onerror = done;
+    });
+  }
   const root = await navigator.storage.getDirectory();
   const ours = await root.getDirectoryHandle("aero-browser-disk", { create: true });
   const remove = async (folder, keep) => {
