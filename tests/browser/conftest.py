@@ -27,6 +27,7 @@ from aero_browser_disk.testing.site_server import SiteServer
 from browser.panel_page import STEP_TIMEOUT_MS
 from lib import browsers
 from lib.page_headers import page_headers
+from lib.project import NODE_MODULES
 
 # Five seconds are too few where other tests have the processors. It ends as soon as it holds.
 expect.set_options(timeout=STEP_TIMEOUT_MS)
@@ -78,7 +79,7 @@ CACHED = {"Cache-Control": "public, max-age=3600"}
 
 @pytest.fixture(scope="session")
 def served_folder(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site with an icon, which browsers ask for where a page names none.
+    """The built site with DOSBox, and an icon, which browsers ask for where a page names none.
 
     A route would do too, but it turns the browser's cache off.
     """
@@ -86,6 +87,7 @@ def served_folder(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     for path in site_folder.iterdir():
         (folder / path.name).symlink_to(path, target_is_directory=path.is_dir())
     (folder / "favicon.ico").touch()
+    (folder / "emulators").symlink_to(NODE_MODULES / "emulators" / "dist")
     return folder
 
 

@@ -33,11 +33,13 @@ READER = """
 import "aero-browser-disk/element";
 import { connect, openDisk } from "aero-browser-disk";
 import { Boot } from "aero-browser-disk/boot";
+import { startDosbox } from "aero-browser-disk/dosbox";
 import { mountDisk } from "aero-browser-disk/emscripten";
 import { Files } from "aero-browser-disk/files";
 import { v86Disk } from "aero-browser-disk/v86";
 
-globalThis.imported = [Boot, Files, mountDisk, v86Disk, customElements.get("aero-disk").name];
+globalThis.imported = [Boot, Files, mountDisk, startDosbox, v86Disk];
+imported.push(customElements.get("aero-disk").name);
 const asked = new URLSearchParams(location.search);
 const baseUrl = asked.get("base") ?? undefined;
 try {

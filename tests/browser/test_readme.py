@@ -19,9 +19,10 @@ from support import file_images
 from support.readme import EXAMPLE_SAVES, EXAMPLE_URL, README, Block, blocks
 from support.saves import SaveService
 
-# tests/browser/test_npm.py bundles what imports the package by its name, and
-# tests/browser/test_emscripten.py runs what belongs into a worker.
-ELSEWHERE = ('from "aero-browser-disk', 'from "./emscripten.mjs"')
+# tests/browser/test_npm.py bundles what imports the package by its name,
+# tests/browser/test_emscripten.py runs what belongs into a worker,
+# tests/browser/test_dosbox.py what needs DOSBox.
+ELSEWHERE = ('from "aero-browser-disk', 'from "./emscripten.mjs"', 'from "./dosbox.mjs"')
 SCRIPTS = [block for block in blocks("js") if not any(name in block.text for name in ELSEWHERE)]
 
 # A raw image does for the sample: tests/browser/test_prepared.py opens prepared ones.

@@ -14,8 +14,10 @@ from ..chunks import CELL, BytesChunk, Chunk, Run
 from .interop import bridge, js_exception
 from .opfs import OpfsFile
 
+_CHANGED = "it was changed, moved or removed since it was chosen. Choose it again"
 _GONE = {
-    "NotReadableError": "it was changed, moved or removed since it was chosen. Choose it again",
+    "NotReadableError": _CHANGED,
+    "AbortError": _CHANGED,  # in Firefox
     "NotFoundError": "it was moved or removed since it was chosen. Choose it again",
 }
 """Reasons by the name of the browser's error, whose message blames permissions (File API §10)."""

@@ -25,6 +25,15 @@ declare var connect: typeof import("{NAME}").connect;
 declare var port: MessagePort;
 declare var file: File;
 declare var container: HTMLElement;
+declare var emulators: import("{NAME}/dosbox").Emulators<DosboxCommands>;
+interface DosboxCommands {{
+  events(): {{
+    onStdout(listener: (text: string) => void): void;
+    onFrame(listener: (rgb: Uint8Array | null) => void): void;
+  }};
+  width(): number;
+  height(): number;
+}}
 declare var worker: Worker;
 declare module "*?url" {{
   const url: string;
