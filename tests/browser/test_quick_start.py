@@ -48,7 +48,11 @@ CHANGE = """async (how) => {
   for await (const [name, file] of folder) {
     const stream = await file.createWritable({ keepExistingData: true });
     if (how === "torn") await stream.truncate(5_000_000);
-    if (how === "changed") await stream.write({ type: "write", position: 9_000_000, data: "x" });
+    if (how === "changed") {
+      const position = 9_000_000;
+      const bytes = await (await file.getFile()).slice(position, position + 1).bytes();
+      await stream.write({ type: "write", position, data: bytes.map((byte) => byte ^ 1) });
+    }
     await stream.close();
     if (how === "of another build") {
       const other = await folder.getFileHandle(`of-another-${name}`, { create: true });
