@@ -13,7 +13,8 @@
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
 - `signatures`: Ed25519, by WebCrypto or `cryptography`.
-- `failures`: errors as plain values. `printable`: untrusted text, without control characters.
+- `failures`: errors as plain values. `printable`: untrusted text, without control characters;
+  `json_objects`: untrusted JSON without duplicate names.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import DamagedSaveError, SaveTooLargeError, UnreadableSaveError
+from ..platform.json_objects import without_doubles
 from ..platform.printable import printable
 from ..remote.documents import is_whole
 from ..remote.numbers import MAX_IMAGE_SIZE
@@ -134,20 +135,12 @@ def _parse(encoded: bytes) -> dict[str, Any]:
     if len(encoded) > MAX_MANIFEST:
         raise ValueError(f"its manifest has more than {MAX_MANIFEST:,} bytes")
     try:
-        document = json.loads(encoded, object_pairs_hook=_without_doubles)
+        document = json.loads(encoded, object_pairs_hook=without_doubles)
     except RecursionError:
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("its manifest is not one of a save")
     return document
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object without duplicate names: readers differ in which of two they use."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("its manifest has a name twice")
-    return found
 
 
 def _base(value: object) -> SaveBase:

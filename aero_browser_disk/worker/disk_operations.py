@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from ..errors import InvalidOptionError
 from ..library.open_image import LibraryDisk
-from ..platform.failures import Value, camel_keys
+from ..platform.failures import Value
 from ..streaming.streaming_disk import StreamingDisk
 from .disk_options import read_options
-from .operations import OpenDisks, Operation, checked, whole
+from .operations import OpenDisks, Operation, checked, plain, whole
 from .panel_session import OpenDisk
 
 
@@ -43,7 +42,7 @@ class DiskOperations:
         if url is not None or not options.keys() & {"image", "file"}:
             checked("url", url, (str,), "text")
         disk = await self._open_disk(url, **read_options(options))
-        return {"disk": self._disks.add(disk), **camel_keys(asdict(disk.info))}
+        return {"disk": self._disks.add(disk), **plain(disk.info)}
 
     async def _read(self, disk: int, offset: Value, length: Value) -> bytes:
         found = self._disks[disk]
@@ -75,7 +74,7 @@ class DiskOperations:
         return await found.overlay_digest()
 
     async def _stats(self, disk: int) -> dict[str, Value]:
-        return camel_keys(asdict(self._disks[disk].stats()))
+        return plain(self._disks[disk].stats())
 
     async def _clear_cache(self, disk: int) -> None:
         await self._remote(disk).clear_cache()

@@ -28,6 +28,8 @@ _OPTIONS: Mapping[str, tuple[str, tuple[type, ...], str]] = {
     "digestsSha256": ("digests_sha256", (str,), "64 hexadecimal digits"),
     "digestsKey": ("digests_key", (str,), "64 hexadecimal digits"),
 }
+ACCESS_OPTIONS = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
+"""Those for any address: an image's, a file's or a server's."""
 _DOCUMENTS = {"bootProfile": "boot_profile", "digests": "digests"}
 _RETRY = {"tries": "tries", "baseS": "base_s", "capS": "cap_s", "totalS": "total_s"}
 

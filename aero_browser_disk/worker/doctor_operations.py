@@ -8,8 +8,8 @@ from dataclasses import asdict
 from ..doctor.diagnosis import diagnose
 from ..errors import InvalidOptionError
 from ..platform.base import Credentials, Platform
-from ..platform.failures import Value, camel_keys
-from .operations import Operation, checked
+from ..platform.failures import Value
+from .operations import Operation, checked, plain
 
 _CREDENTIALS: Mapping[Value, Credentials] = {
     "omit": "omit",
@@ -53,7 +53,7 @@ class DoctorOperations:
             platform=await self._platform(),
         )
         return {
-            **camel_keys(asdict(found)),
+            **plain(found),
             "findings": [asdict(finding) for finding in found.findings],
             "isStreamable": found.is_streamable,
             "fault": found.fault,

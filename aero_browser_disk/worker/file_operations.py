@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from ..file_systems import DiskFiles, Entry
-from ..platform.failures import Value, camel_keys
-from .operations import AnyDisk, OpenDisks, Operation, checked, whole
+from ..file_systems import DiskFiles
+from ..platform.failures import Value
+from .operations import AnyDisk, OpenDisks, Operation, plain, text, whole
 
 
 class FileOperations:
@@ -30,21 +30,21 @@ class FileOperations:
         }
 
     async def _list(self, disk: int, path: Value) -> dict[str, Value]:
-        listing = await self.of(disk).list(_path(path))
-        return {"entries": [_plain(e) for e in listing.entries], "complete": listing.complete}
+        listing = await self.of(disk).list(text("path", path))
+        return {"entries": [plain(e) for e in listing.entries], "complete": listing.complete}
 
     async def _stat(self, disk: int, path: Value) -> dict[str, Value]:
-        return _plain(await self.of(disk).stat(_path(path)))
+        return plain(await self.of(disk).stat(text("path", path)))
 
     async def _lstat(self, disk: int, path: Value) -> dict[str, Value]:
-        return _plain(await self.of(disk).stat(_path(path), follow_links=False))
+        return plain(await self.of(disk).stat(text("path", path), follow_links=False))
 
     async def _read(self, disk: int, path: Value, offset: Value, length: Value) -> bytes:
         start, count = whole("offset", offset), whole("length", length)
-        return await self.of(disk).read(_path(path), start, count)
+        return await self.of(disk).read(text("path", path), start, count)
 
     async def _extents(self, disk: int, path: Value) -> list[dict[str, Value]]:
-        return [camel_keys(asdict(extent)) for extent in await self.of(disk).extents(_path(path))]
+        return [plain(extent) for extent in await self.of(disk).extents(text("path", path))]
 
     async def _where(self, disk: int, offset: Value) -> dict[str, Value]:
         return asdict(await self.of(disk).where(whole("offset", offset)))
@@ -59,13 +59,3 @@ class FileOperations:
 
     def _forget(self, number: int) -> None:
         self._files.pop(number, None)
-
-
-def _path(path: Value) -> str:
-    found = checked("path", path, (str,), "text")
-    assert isinstance(found, str)
-    return found
-
-
-def _plain(entry: Entry) -> dict[str, Value]:
-    return camel_keys(asdict(entry))

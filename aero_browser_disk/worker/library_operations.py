@@ -6,12 +6,10 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Generic, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, cast
 
-from ..disk import Disk
 from ..errors import DiskClosedError, InvalidOptionError, SourceError
-from ..library.catalog import LibraryEntry
 from ..library.library import ExportFile, Library
 from ..library.open_image import LibraryDisk
 from ..library.overlays import OverlayBase
@@ -26,14 +24,22 @@ from ..platform.byte_source import (
     pulled,
     stream_of,
 )
-from ..platform.failures import Value, camel_keys
+from ..platform.failures import Value
 from ..transfer.image_export import Hole
 from ..transfer.image_import import CopyProgress, Report
-from .disk_options import names, read_options
-from .operations import OpenDisks, Operation, checked, function, snake_keys, whole
+from .disk_options import ACCESS_OPTIONS, names, read_options
+from .operations import (
+    AnyDisk,
+    OpenDisks,
+    Operation,
+    checked,
+    function,
+    plain,
+    snake_keys,
+    text,
+    whole,
+)
 
-_REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
-AnyDisk = TypeVar("AnyDisk", bound=Disk)
 Notify = Callable[[int, "int | None"], Awaitable[object]]
 """A function of the page that takes how many bytes of how many are done."""
 
@@ -101,41 +107,41 @@ class LibraryOperations(Generic[AnyDisk]):
     # ── what there is ────────────────────────────────────────────────────────────────────────────
 
     async def _list(self) -> list[dict[str, Value]]:
-        return [_plain(entry) for entry in await (await self._library()).list()]
+        return [plain(entry) for entry in await (await self._library()).list()]
 
     async def _usage(self) -> dict[str, Value]:
-        return camel_keys(asdict(await (await self._library()).usage()))
+        return plain(await (await self._library()).usage())
 
     async def _create(self, name: Value, size: Value) -> dict[str, Value]:
-        made = await (await self._library()).create(_text("name", name), whole("size", size))
-        return _plain(made)
+        made = await (await self._library()).create(text("name", name), whole("size", size))
+        return plain(made)
 
     async def _rename(self, name: Value, to: Value) -> dict[str, Value]:
         library = await self._library()
-        return _plain(await library.rename(_text("name", name), _text("to", to)))
+        return plain(await library.rename(text("name", name), text("to", to)))
 
     async def _duplicate(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Value]:
         library = await self._library()
         async with reporting(onProgress) as report:
-            made = await library.duplicate(_text("name", name), _text("to", to), report=report)
-        return _plain(made)
+            made = await library.duplicate(text("name", name), text("to", to), report=report)
+        return plain(made)
 
     async def _recover(self, name: Value, to: Value, onProgress: Any = None) -> dict[str, Any]:
         library = await self._library()
         async with reporting(onProgress) as report:
-            saved = await library.recover(_text("name", name), _text("to", to), report=report)
+            saved = await library.recover(text("name", name), text("to", to), report=report)
         lost = [list(found) for found in saved.lost]
-        return {"entry": _plain(saved.entry), "lost": lost, "isLatest": saved.is_latest}
+        return {"entry": plain(saved.entry), "lost": lost, "isLatest": saved.is_latest}
 
     async def _resize(self, name: Value, size: Value, **flags: Value) -> None:
         library = await self._library()
         await library.resize(
-            _text("name", name), whole("size", size), **_flags(flags, "cut", "dropOverlays")
+            text("name", name), whole("size", size), **_flags(flags, "cut", "dropOverlays")
         )
 
     async def _remove(self, name: Value, **flags: Value) -> None:
         wanted = _flags(flags, "dropOverlays")
-        await (await self._library()).remove(_text("name", name), **wanted)
+        await (await self._library()).remove(text("name", name), **wanted)
 
     async def _prune(
         self,
@@ -152,7 +158,7 @@ class LibraryOperations(Generic[AnyDisk]):
             kinds=names("kinds", kinds),
             **_flags({"dryRun": dryRun}, "dryRun"),
         )
-        return [_plain(entry) for entry in gone]
+        return [plain(entry) for entry in gone]
 
     # ── in ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,24 +176,24 @@ class LibraryOperations(Generic[AnyDisk]):
     ) -> dict[str, Value]:
         """Imports a file, the chunks that `pull` returns, or an address."""
         library = await self._library()
-        remote = read_options({key: options.pop(key) for key in _REMOTE if key in options})
+        remote = read_options({key: options.pop(key) for key in ACCESS_OPTIONS if key in options})
         wanted = _flags(options, "pad", "keep")
         if name is not None:
-            wanted["name"] = _text("name", name)
+            wanted["name"] = text("name", name)
         if format is not None:
-            wanted["format"] = _text("format", format)
+            wanted["format"] = text("format", format)
         async with reporting(onProgress) as report:
             wanted["report"] = report
             if url is not None:
-                made = await library.import_url(_text("url", url), **wanted, **cast("Any", remote))
+                made = await library.import_url(text("url", url), **wanted, **cast("Any", remote))
             elif pull is not None:
                 size = None if fileSize is None else whole("fileSize", fileSize)
-                identity = SourceIdentity(_text("fileName", fileName), size, "")
+                identity = SourceIdentity(text("fileName", fileName), size, "")
                 made = await library.import_stream(
                     _pulled(function("pull", pull)), identity, **wanted
                 )
             elif isinstance(file, bytes | bytearray | memoryview):
-                identity = SourceIdentity(_text("fileName", fileName), len(file), "")
+                identity = SourceIdentity(text("fileName", fileName), len(file), "")
                 made = await library.import_source(BytesSource(bytes(file)), identity, **wanted)
             else:
                 found = file_of_user(file)
@@ -195,7 +201,7 @@ class LibraryOperations(Generic[AnyDisk]):
                     expected = "a File, a Blob, bytes, a ReadableStream, or an object with a url"
                     raise InvalidOptionError("file", type(file).__name__, expected)
                 made = await library.import_source(*found, **wanted)
-        return _plain(made)
+        return plain(made)
 
     async def _import_disk(
         self, disk: int, name: Value, onProgress: Any = None
@@ -203,8 +209,8 @@ class LibraryOperations(Generic[AnyDisk]):
         """Makes a local image of an open disk, its overlays included."""
         library = await self._library()
         async with reporting(onProgress) as report:
-            made = await library.import_disk(self._disks[disk], _text("name", name), report=report)
-        return _plain(made)
+            made = await library.import_disk(self._disks[disk], text("name", name), report=report)
+        return plain(made)
 
     # ── out ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,7 +223,7 @@ class LibraryOperations(Generic[AnyDisk]):
         ends = AsyncExitStack()
         file = await ends.enter_async_context(
             library.exporting(
-                _text("name", name),
+                text("name", name),
                 names("overlays", overlays),
                 compress=cast("Any", compress),
                 open_disks=[disk for disk in self._disks if isinstance(disk, LibraryDisk)],
@@ -258,7 +264,7 @@ class LibraryOperations(Generic[AnyDisk]):
         """The overlays over a local image, or over the image at an address."""
         library = await self._library()
         base = await self._base(library, image, url, cacheKey)
-        return [_plain(entry) for entry in await library.list() if entry.base == base.folder]
+        return [plain(entry) for entry in await library.list() if entry.base == base.folder]
 
     async def _import_overlay(
         self,
@@ -278,15 +284,15 @@ class LibraryOperations(Generic[AnyDisk]):
         else:
             raise InvalidOptionError("file", type(file).__name__, "a File, a Blob or bytes")
         base = await self._base(library, image, url, cacheKey)
-        made = await library.import_overlay(stream_of(source), base, _text("name", name))
-        return _plain(made)
+        made = await library.import_overlay(stream_of(source), base, text("name", name))
+        return plain(made)
 
     async def _reset_overlay(self, name: Value) -> None:
-        await (await self._library()).overlays.reset(_text("name", name))
+        await (await self._library()).overlays.reset(text("name", name))
 
     async def _commit_overlay(self, name: Value, **flags: Value) -> None:
         wanted = _flags(flags, "dropOverlays")
-        await (await self._library()).overlays.commit(_text("name", name), **wanted)
+        await (await self._library()).overlays.commit(text("name", name), **wanted)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
@@ -299,9 +305,9 @@ class LibraryOperations(Generic[AnyDisk]):
         self, library: Library, image: Value, url: Value, cache_key: Value
     ) -> OverlayBase:
         if url is not None:
-            key = None if cache_key is None else _text("cacheKey", cache_key)
-            return remote_base(_text("url", url), key)
-        return await library.overlays.base_of(_text("image", image))
+            key = None if cache_key is None else text("cacheKey", cache_key)
+            return remote_base(text("url", url), key)
+        return await library.overlays.base_of(text("image", image))
 
 
 @asynccontextmanager
@@ -349,14 +355,6 @@ def _pulled(pull: Callable[[], Awaitable[Any]]) -> ByteStream:
         return None if data is None else bytes(data)
 
     return pulled(next_chunk)
-
-
-def _plain(entry: LibraryEntry) -> dict[str, Value]:
-    return camel_keys(asdict(entry))
-
-
-def _text(name: str, value: Value) -> str:
-    return str(checked(name, value, (str,), "text"))
 
 
 def _flags(values: Mapping[str, Value], *known: str) -> dict[str, Any]:

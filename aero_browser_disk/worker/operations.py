@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
 from ..disk import Disk
 from ..errors import DiskClosedError, InvalidOptionError
-from ..platform.failures import Value
+from ..platform.failures import Value, camel_keys
 
 _MAX_BYTES = 1 << 63
 
@@ -65,6 +66,16 @@ def checked(name: str, value: Value, types: tuple[type, ...], expected: str) -> 
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise InvalidOptionError(name, value, expected)
     return value
+
+
+def text(name: str, value: Value) -> str:
+    """`value`, a text; raises `InvalidOptionError` when it is none."""
+    return str(checked(name, value, (str,), "text"))
+
+
+def plain(found: Any) -> dict[str, Value]:
+    """The fields of a dataclass, with keys as JavaScript has them."""
+    return camel_keys(asdict(found))
 
 
 def function(name: str, value: Any) -> Callable[..., Awaitable[Any]]:

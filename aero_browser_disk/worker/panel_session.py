@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ..doctor.diagnosis import diagnose
@@ -14,13 +13,12 @@ from ..library.open_image import LibraryDisk
 from ..open_disk import open_disk
 from ..platform import current_platform
 from ..platform.base import Platform
-from ..platform.failures import camel_keys
 from ..platform.printable import printable
 from ..remote.image_catalog import fetch_catalog
 from ..streaming.streaming_disk import StreamingDisk
 from ..ui.doctor_view import diagnosis_view
 from ..ui.panel import Panel, View
-from .operations import OpenDisks, Operation
+from .operations import OpenDisks, Operation, plain
 
 OpenDisk = Callable[..., Awaitable[StreamingDisk | LibraryDisk]]
 
@@ -73,7 +71,7 @@ class PanelSession:
         facts = None
         if self._disk is not None:
             self._panel.progress(self._disk.stats())
-            facts = {"disk": self._number, **camel_keys(asdict(self._disk.info))}
+            facts = {"disk": self._number, **plain(self._disk.info)}
         return {**self._panel.view(), "disk": facts}
 
     async def restore(self, remembered: Mapping[str, object]) -> View:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from ..disk import Disk
 from ..errors import DiskError, InvalidOptionError
 from ..library.open_image import LibraryDisk
 from ..platform import current_platform
 from ..platform.base import Platform
-from ..platform.failures import Value, camel_keys, describe
+from ..platform.failures import Value, describe
 from ..saves import BackgroundPush, Pushed, SaveServer
-from .disk_options import read_options
+from .disk_options import ACCESS_OPTIONS, read_options
 from .library_operations import reporting
-from .operations import OpenDisks, Operation, checked, function, whole
-
-_REMOTE = ("allowRemote", "headers", "credentials", "renew", "expiresAt", "timeoutS")
-AnyDisk = TypeVar("AnyDisk", bound=Disk)
+from .operations import AnyDisk, OpenDisks, Operation, checked, function, plain, text, whole
 
 
 class SaveOperations:
@@ -72,7 +67,7 @@ class SaveOperations:
         notify = None if pushed is None else function("onPush", pushed)
         push = (await self._server(server, options)).background(
             found,
-            None if name is None else _text("name", name),
+            None if name is None else text("name", name),
             every_s=every_s,
             notify=lambda result: self._notify(notify, result),
         )
@@ -86,7 +81,7 @@ class SaveOperations:
             expected = "a disk that was opened with saves"
             raise InvalidOptionError("disk", "one opened without saves", expected)
         async with reporting(onProgress) as report:
-            return _plain(await push.push(report))
+            return plain(await push.push(report))
 
     def _detach(self, disk: int) -> None:
         self._pushes.pop(disk).close()
@@ -101,7 +96,7 @@ class SaveOperations:
         if isinstance(result, DiskError):
             told["error"] = describe(result)
         else:
-            told["pushed"] = _plain(result)
+            told["pushed"] = plain(result)
         telling = asyncio.ensure_future(notify(told))
         self._notifying.add(telling)
         telling.add_done_callback(self._notifying.discard)
@@ -111,15 +106,15 @@ class SaveOperations:
     async def _list(
         self, server: Value = None, baseVersion: Value = None, **options: Value
     ) -> list[dict[str, Value]]:
-        version = None if baseVersion is None else _text("baseVersion", baseVersion)
+        version = None if baseVersion is None else text("baseVersion", baseVersion)
         saves = await (await self._server(server, options)).saves(version)
-        return [_plain(one) for one in saves]
+        return [plain(one) for one in saves]
 
     async def _generations(
         self, server: Value = None, save: Value = None, **options: Value
     ) -> list[dict[str, Value]]:
-        found = await (await self._server(server, options)).generations(_text("save", save))
-        return [_plain(one) for one in found]
+        found = await (await self._server(server, options)).generations(text("save", save))
+        return [plain(one) for one in found]
 
     async def _pull(
         self,
@@ -136,28 +131,28 @@ class SaveOperations:
     ) -> dict[str, Value]:
         """Makes an overlay over a local image, or over the image at an address."""
         names = {"image": image, "url": url, "cache_key": cacheKey, "version": version}
-        given = {key: _text(key, value) for key, value in names.items() if value is not None}
+        given = {key: text(key, value) for key, value in names.items() if value is not None}
         number = None if generation is None else whole("generation", generation)
         opened = await self._server(server, options)
         async with reporting(onProgress) as report:
             entry = await opened.pull(
-                _text("save", save),
-                _text("overlay", overlay),
+                text("save", save),
+                text("overlay", overlay),
                 generation=number,
                 report=report,
                 **given,
             )
-        return _plain(entry)
+        return plain(entry)
 
     async def _share(
         self, server: Value = None, save: Value = None, lifetimeS: Value = None, **options: Value
     ) -> dict[str, Value]:
         opened = await self._server(server, options)
         seconds = {} if lifetimeS is None else {"lifetime_s": whole("lifetimeS", lifetimeS)}
-        return _plain(await opened.share(_text("save", save), **seconds))
+        return plain(await opened.share(text("save", save), **seconds))
 
     async def _end_shares(self, server: Value = None, save: Value = None, **options: Value) -> None:
-        await (await self._server(server, options)).end_shares(_text("save", save))
+        await (await self._server(server, options)).end_shares(text("save", save))
 
     async def _remove(
         self,
@@ -168,27 +163,19 @@ class SaveOperations:
     ) -> None:
         number = None if generation is None else whole("generation", generation)
         opened = await self._server(server, options)
-        await opened.remove(_text("save", save), generation=number)
+        await opened.remove(text("save", save), generation=number)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     async def _server(self, server: Value, options: dict[str, Value]) -> SaveServer:
         device = options.pop("device", None)
         for name, value in options.items():
-            if name not in _REMOTE:
-                known = ", ".join((*_REMOTE, "device"))
+            if name not in ACCESS_OPTIONS:
+                known = ", ".join((*ACCESS_OPTIONS, "device"))
                 raise InvalidOptionError(name, value, f"one of {known}")
         return await SaveServer.open(
-            _text("url", server),
-            device=None if device is None else _text("device", device),
+            text("url", server),
+            device=None if device is None else text("device", device),
             platform=await self._platform(),
             **cast("Any", read_options(options)),
         )
-
-
-def _plain(found: Any) -> dict[str, Value]:
-    return camel_keys(asdict(found))
-
-
-def _text(name: str, value: Value) -> str:
-    return str(checked(name, value, (str,), "text"))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import TypeVar
 
-from ..disk import Disk
 from ..platform import memory_sharing
 from ..platform.base import Sharing
-from ..platform.failures import Value, camel_keys
+from ..platform.failures import Value
 from ..streaming.shared_disk import SharedDisk, SharedStats
-from .operations import OpenDisks, Operation, checked, whole
+from .operations import AnyDisk, OpenDisks, Operation, checked, plain, whole
 
 DEFAULT_MEMORY_BYTES = 64 << 20
-
-AnyDisk = TypeVar("AnyDisk", bound=Disk)
 
 
 class SharedOperations:
@@ -49,7 +44,7 @@ class SharedOperations:
     ) -> dict[str, Value]:
         """The facts of a disk, and memory to read it from; none for a client without a lock."""
         info = self._disks[disk].info
-        facts = {"disk": disk, **camel_keys(asdict(info)), "area": None, "mailbox": None}
+        facts = {"disk": disk, **plain(info), "area": None, "mailbox": None}
         limit = whole("memoryBytes", memoryBytes)
         sharing = self._sharing() if client is not None and limit > 0 else None
         if sharing is None:
@@ -71,7 +66,7 @@ class SharedOperations:
     async def _stats(self, disk: int) -> dict[str, Value]:
         shared = self._shared.get(whole("disk", disk))
         stats = shared.stats() if shared else SharedStats(0, 0, 0, 0, 0, 0)
-        return camel_keys(asdict(stats))
+        return plain(stats)
 
     def _share(self, disk: int, limit: int, sharing: Sharing) -> SharedDisk | None:
         """The shared memory of a disk; None when there is not enough memory."""

@@ -224,13 +224,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
       signal,
       perform: () => this.#read(offset, length, signal),
       finish: (result) => finish(/** @type {Uint8Array} */ (result)),
-      refusal: () => {
-        const { machine } = this.#transfers;
-        const floppy = floppyOf(machine, this);
-        if (floppy) return () => failFloppy(floppy.controller);
-        const drive = driveOf(machine, this);
-        return drive && !drive.is_atapi && signal ? () => failRead(drive, signal) : null;
-      },
+      refusal: () => this.#refusal((drive) => (drive && !drive.is_atapi && signal ? () => failRead(drive, signal) : null)),
     });
   }
 
@@ -290,13 +284,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
       length,
       perform: () => this.#write(offset, bytes),
       finish,
-      refusal: () => {
-        const { machine } = this.#transfers;
-        const floppy = floppyOf(machine, this);
-        if (floppy) return () => failFloppy(floppy.controller);
-        const drive = driveOf(machine, this);
-        return wasAwaited && awaitsWrite(drive) ? () => failWrite(drive) : null;
-      },
+      refusal: () => this.#refusal((drive) => (wasAwaited && awaitsWrite(drive) ? () => failWrite(drive) : null)),
     });
   }
 
@@ -433,6 +421,16 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     const { write, readOnly } = this.#disk;
     if (!write || readOnly) throw named("ReadOnlyError", "This disk cannot be written to.");
     await this.#disk.write?.(offset, data);
+  }
+
+  /**
+   * What tells the guest that a transfer failed; null if nothing can.
+   * @param {(drive: ReturnType<typeof driveOf>) => (() => void) | null} ofDrive for a hard disk or CD
+   */
+  #refusal(ofDrive) {
+    const { machine } = this.#transfers;
+    const floppy = floppyOf(machine, this);
+    return floppy ? () => failFloppy(floppy.controller) : ofDrive(driveOf(machine, this));
   }
 }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ...errors import DamagedImageError, UnsupportedImageError
+from ...platform.json_objects import without_doubles
 from ...platform.signatures import SIGNATURE_LENGTH, verify_ed25519
 from ..image_format import PREPARED
 from ..layout import LARGEST_DISK
@@ -177,7 +178,7 @@ def _parse(encoded: bytes) -> dict[str, Any]:
     if len(encoded) > MAX_MANIFEST:
         raise _invalid(f"a manifest has at most {MAX_MANIFEST:,} bytes")
     try:
-        document = json.loads(encoded, object_pairs_hook=_without_doubles)
+        document = json.loads(encoded, object_pairs_hook=without_doubles)
     except (ValueError, RecursionError) as error:
         raise _invalid("its manifest is not valid JSON") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
@@ -205,14 +206,6 @@ def _checked_names(document: dict[str, Any]) -> dict[str, Any]:
         if name not in document:
             raise _invalid(f"{name} is missing")
     return extra
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object without duplicate names: readers differ in which of two they use."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
-    return found
 
 
 def _canonical(document: dict[str, Any]) -> bytes:

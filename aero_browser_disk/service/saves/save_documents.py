@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ..http.api import Document, RequestBody, absent, moment
+from ..http.api import Document, RequestBody, absent, as_whole, moment
 from .save_manifest import Name, SaveBase, Text
 from .save_tables import Generation, Save
 
@@ -17,11 +17,6 @@ MAX_NAMES: Final = 1000
 MAX_NAMES_BODY: Final = 128 * MAX_NAMES
 MAX_SHARE_S: Final = 366 * 86400
 SAVE_ID: Final = "^[0-9a-f]{32}$"
-
-
-def _whole(value: object) -> object:
-    """1.0 as 1: JSON knows no difference."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _visible(value: str) -> str:
@@ -48,7 +43,7 @@ class ChunkNames(RequestBody):
 class NewShare(RequestBody):
     """A read-only link to a save."""
 
-    lifetime_s: Annotated[int, Field(ge=1, le=MAX_SHARE_S), BeforeValidator(_whole)]
+    lifetime_s: Annotated[int, Field(ge=1, le=MAX_SHARE_S), BeforeValidator(as_whole)]
 
 
 class MissingChunks(Document):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from aero_browser_disk.platform.json_objects import without_doubles
 
 from ..http.api import PLAIN_TEXT, absent, reasons_of
 
@@ -84,7 +86,7 @@ def parse_manifest(data: bytes) -> SaveManifest:
     if sum(map(data.count, (b",", b"[", b"{"))) > _MAX_VALUES:
         raise WrongManifestError(f"it has too many values; chunks are limited to {MAX_CHUNKS}")
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
+        document = json.loads(data.decode("utf-8"), object_pairs_hook=without_doubles)
         return SaveManifest.model_validate(document)
     except ValidationError as error:
         raise WrongManifestError(reasons_of(error)) from None
@@ -92,10 +94,3 @@ def parse_manifest(data: bytes) -> SaveManifest:
         raise WrongManifestError("it is nested too deeply") from None
     except ValueError as error:
         raise WrongManifestError(str(error).partition("\n")[0]) from None
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in an object")
-    return found

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from ..http.api import PLAIN_TEXT, Document, RequestBody, absent
+from ..http.api import PLAIN_TEXT, Document, RequestBody, absent, as_whole
 from ..stores.manifest import is_image_id
 from .multipart import Part
 from .upload_records import State, Upload, parse_version_id
@@ -27,11 +27,6 @@ def _image_id(value: str) -> str:
     return value
 
 
-def _whole(value: object) -> object:
-    """1.0 as 1: JSON knows no difference."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 _ImageId = Annotated[
     str,
     AfterValidator(_image_id),
@@ -42,7 +37,7 @@ _ImageId = Annotated[
         }
     ),
 ]
-_Whole = Annotated[int, Field(ge=1, le=_MAX_NUMBER), BeforeValidator(_whole)]
+_Whole = Annotated[int, Field(ge=1, le=_MAX_NUMBER), BeforeValidator(as_whole)]
 
 
 class NewUpload(RequestBody):

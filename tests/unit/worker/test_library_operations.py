@@ -23,16 +23,6 @@ def worker(platform) -> Worker:
 
 
 @pytest.fixture
-def ask(worker):
-    async def one(operation, **values):
-        response = await worker.call(operation, values)
-        assert "error" not in response, response
-        return response["value"]
-
-    return one
-
-
-@pytest.fixture
 def refused(worker):
     async def one(operation, **values):
         return (await worker.call(operation, values))["error"]["name"]

@@ -30,16 +30,6 @@ async def worker(platform):
 
 
 @pytest.fixture
-def ask(worker):
-    async def one(operation, **values):
-        response = await worker.call(operation, values)
-        assert "error" not in response, response
-        return response["value"]
-
-    return one
-
-
-@pytest.fixture
 def there(service):
     return {"server": service.url, "allowRemote": True}
 
