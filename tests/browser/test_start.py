@@ -118,7 +118,7 @@ def test_the_site_works_in_a_sub_folder_and_fetches_nothing_from_outside_it(
 
 
 def test_the_page_is_isolated_and_its_policy_holds(page: Page, site: SiteServer, console) -> None:
-    console.expect("Content Security Policy")
+    console.allow("Content Security Policy")
     PanelPage(page).visit(site.url)
 
     assert page.evaluate("() => crossOriginIsolated")
