@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 from ..disk import Disk
 from ..errors import (
@@ -44,6 +45,7 @@ from .save_requests import SaveRequests, refusal, whole_or_zero
 from .saved_content import SavedContent, fetch_content
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_MAX_QUERY: Final = 1000
 _SHARED: Final = re.compile(r"(.*)/([0-9a-f]{32})")
 
 
@@ -171,7 +173,10 @@ class SaveServer(ClosesOnExit):
         """
         if self.shared is not None:
             return [await self.find(self.shared)]
-        return [self._info(one) for one in await self._requests.saves(base_version)]
+        # Servers limit the length of a URL.
+        asked = base_version if len(quote(base_version or "")) <= _MAX_QUERY else None
+        found = [self._info(one) for one in await self._requests.saves(asked)]
+        return [one for one in found if base_version in (None, one.base_version)]
 
     async def find(self, save: str) -> SaveInfo:
         """A save by its name or id; raises `NoSuchSaveError`."""

@@ -315,6 +315,17 @@ class SaveMachine(RuleBasedStateMachine):
             response = self.ask(instance, "GET", f"{other.path}{link.query}", caller)
             assert response.status_code in (401, 404)
 
+    def teardown(self) -> None:
+        """A link to a new save works until it expires, whatever the steps before were."""
+        self.create("ann", "the last", 0)
+        save = self.saves[-1]
+        response = self.ask(0, "POST", f"{save.path}/shares", "ann", {"lifetime_s": HOUR_S})
+        link = response.json()["url"]
+        assert self.ask(1, "GET", link, None).status_code == 200
+        self.world.time_s += HOUR_S
+        response = self.ask(1, "GET", link, None)
+        assert (response.status_code, code(response)) == (401, "share_expired")
+
 
 def code(response: httpx.Response) -> str:
     return response.json()["error"]["code"]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aero_browser_disk.saves.save_manifest import MAX_VERSION
+from aero_browser_disk.service.saves.save_manifest import MAX_BASE_VERSION
+
 from .conftest import RunningService
 from .object_server import Bucket
 from .save_client import (
@@ -295,6 +298,16 @@ def test_a_manifest_of_another_base_version_is_a_rebase(ann: SaveClient) -> None
     assert ann.ask(save).json["base"] == new
     found = ann.ask("/v1/saves?base=debian-13").json["saves"]
     assert [one["id"] for one in found] == [save.rpartition("/")[2]]
+
+
+def test_a_version_may_be_as_long_as_the_format_says(ann: SaveClient) -> None:
+    assert MAX_BASE_VERSION == MAX_VERSION
+    longest = {**BASE, "version": "v" * MAX_VERSION}
+    save = ann.create(base=longest)
+    ann.push(save, ONE, base=longest)
+    assert ann.ask(save).json["base"] == longest
+    longer = {**BASE, "version": "v" * (MAX_VERSION + 1)}
+    assert ann.code(ann.put(save, manifest_of(base=longer))) == (400, "wrong_manifest")
 
 
 def test_chunks_are_verified_and_bounded(ann: SaveClient) -> None:

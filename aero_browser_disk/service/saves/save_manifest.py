@@ -19,6 +19,8 @@ VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 8 << 20
 MAX_CHUNK_BYTES: Final = 1 << 20
 MAX_CHUNKS: Final = 1 << 16
+MAX_BASE_VERSION: Final = 2048
+"""Characters of a base's version."""
 # A chunk has two names and two values. What else there is has a few.
 _MAX_VALUES: Final = 4 * MAX_CHUNKS + 1024
 _MAX_NUMBER: Final = (1 << 63) - 1
@@ -36,7 +38,7 @@ class SaveBase(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    version: Annotated[str, Field(min_length=1, max_length=300, pattern=PLAIN_TEXT)]
+    version: Annotated[str, Field(min_length=1, max_length=MAX_BASE_VERSION, pattern=PLAIN_TEXT)]
     size: Annotated[int, Field(ge=1, le=_MAX_NUMBER)]
     sector_size: Literal[512, 1024, 2048, 4096] = 512
     image: Annotated[str, Field(max_length=2000, pattern=PLAIN_TEXT)] | None = absent()

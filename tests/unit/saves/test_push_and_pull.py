@@ -26,7 +26,7 @@ from aero_browser_disk.remote.retry import RetryPolicy
 from aero_browser_disk.saves import SaveServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.samples import IMAGE
-from support.saves import SaveService
+from support.saves import Save, SaveService
 
 AT_ONCE = RetryPolicy(tries=3, base_s=0.0, cap_s=0.0)
 
@@ -333,3 +333,14 @@ async def test_what_is_refused(server, service, opened, saves, platforms):
     async with await saves(headers={"Authorization": "Bearer secret"}) as there:
         await there.remove("work")
         assert await there.saves() == []
+
+
+@pytest.mark.parametrize("length", [10, 2000])
+async def test_saves_are_listed_by_the_version_of_their_base(service, saves, length):
+    for name in ("one", "two"):
+        made = Save("a" * 31 + str(len(service.saves)), name, {"version": name * length, "size": 1})
+        service.saves[made.id] = made
+    async with await saves() as there:
+        assert [one.name for one in await there.saves("one" * length)] == ["one"]
+        assert len(await there.saves()) == 2
+    assert max(len(request.path) for request in service.requests) <= 1100
