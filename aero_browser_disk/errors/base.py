@@ -67,3 +67,18 @@ class DiskClosedError(DiskError):
 
     def __init__(self) -> None:
         super().__init__("This disk is closed. Open it again to go on.")
+
+
+class MissingPartError(DiskError):
+    """A part of this package that a page fetches when it is first used did not load.
+
+    `part` names it; `reason` says what failed.
+    """
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(
+            f"The part of this package for {part} did not load ({reason}). Check the connection, "
+            "put the files of this package on your site, and try again."
+        )
+        self.part = part
+        self.reason = reason

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
-from ..errors import InvalidOptionError
+from ..errors import InvalidOptionError, MissingPartError
 from ..library.open_image import LibraryDisk
 from ..open_disk import open_disk
 from ..platform import current_platform
@@ -25,7 +25,6 @@ from .library_operations import LibraryOperations
 from .operations import OpenDisks, Operation
 from .page_operations import PageOperations
 from .panel_session import OpenDisk, PanelSession
-from .save_operations import SaveOperations
 from .shared_operations import SharedOperations
 
 
@@ -39,6 +38,8 @@ class Worker:
     ) -> None:
         disks: OpenDisks[StreamingDisk | LibraryDisk] = OpenDisks()
         files = FileOperations(disks)
+        self._disks = disks
+        self._platform = platform
         self._under_way: dict[int, asyncio.Future[Value]] = {}
         self._operations: dict[str, Operation] = {
             **ActivityOperations(disks).operations(),
@@ -48,7 +49,6 @@ class Worker:
             **LibraryOperations(disks, platform).operations(),
             **PageOperations(files, platform).operations(),
             **PanelSession(opener, disks, platform).operations(),
-            **SaveOperations(disks, platform).operations(),
             **SharedOperations(disks).operations(),
         }
 
@@ -67,6 +67,8 @@ class Worker:
 
     def _begin(self, operation: str, values: Mapping[str, Value]) -> Awaitable[Value]:
         """An operation with its values; raises `InvalidOptionError` when it does not take them."""
+        if operation.startswith("saves.") and operation not in self._operations:
+            self._operations |= self._save_operations()
         begin = self._operations.get(operation)
         if begin is None:
             raise InvalidOptionError("operation", operation, "one that the worker has")
@@ -76,6 +78,14 @@ class Worker:
             takes = ", ".join(inspect.signature(begin).parameters) or "no values"
             given = ", ".join(values) or "no values"
             raise InvalidOptionError(operation, given, takes) from None
+
+    def _save_operations(self) -> Mapping[str, Operation]:
+        """Those on saves. Few pages use them, so their modules are fetched when the first is."""
+        try:
+            from .save_operations import SaveOperations
+        except (ImportError, OSError) as error:
+            raise MissingPartError("saves", str(error)) from error
+        return SaveOperations(self._disks, self._platform).operations()
 
     def cancel(self, call_id: int) -> None:
         """Cancels the call of that number, if it is still under way."""

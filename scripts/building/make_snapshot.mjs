@@ -1,5 +1,6 @@
 // Makes a memory snapshot of Pyodide with this package imported:
-// node make_snapshot.mjs PYODIDE WHEEL OUT. The same inputs give the same bytes.
+// node make_snapshot.mjs PYODIDE WHEEL LATER OUT. The same inputs give the same bytes. LATER is the
+// archive of the modules that the browser fetches when the first of them is imported.
 //
 // The modules are imported twice: first to see which they are, then, by another Python, from files
 // that hold them compiled and without docstrings. Compiling leaves gaps in the memory.
@@ -15,7 +16,7 @@ import { linkForPython } from "../../web/lib/python.mjs";
 import { checksum } from "../../web/lib/snapshot.mjs";
 
 const PAGE = 4096;
-const [pyodideFolder, wheel, out] = process.argv.splice(1).slice(1).map((path) => resolve(path));
+const [pyodideFolder, wheel, later, out] = process.argv.splice(1).slice(1).map((path) => resolve(path));
 
 // What the heap would hold of this machine and this moment: its arguments (gone, see above), the
 // time, random numbers. `python.mjs` seeds `random` anew when it wakes.
@@ -38,6 +39,7 @@ run(pyodide, "snapshot_contents.py");
 pyodide.FS.mkdir("/served");
 const served = readFileSync(`${pyodideFolder}/python_stdlib.zip`);
 pyodide.FS.writeFile("/served/library.zip", served);
+pyodide.FS.writeFile("/served/later.zip", readFileSync(later));
 run(pyodide, "snapshot_last_steps.py");
 clearFreeMemory(pyodide._module);
 const snapshot = pyodide.makeMemorySnapshot();

@@ -1,17 +1,21 @@
 """Prepares Python's memory for the snapshot, once everything is imported. Runs in Pyodide.
 
-`/served/library.zip` is the standard library that the browser can fetch.
+`/served/library.zip` is the standard library that the browser can fetch, `/served/later.zip` the
+modules of this package that are not in the snapshot.
 """
 
 import gc
 import importlib
 import linecache
+import pkgutil
 import re
 import sys
 import typing
 import zipimport
 from pathlib import Path
 from typing import Any
+
+LATER = "/lib/aero-browser-disk-later.zip"  # python.mjs makes this file
 
 
 def use_served_library() -> None:
@@ -28,7 +32,19 @@ def use_served_library() -> None:
     importer._get_files()
 
 
+def use_later_modules() -> None:
+    """Makes the packages in the snapshot find their other modules in the archive."""
+    Path(LATER).write_bytes(Path("/served/later.zip").read_bytes())
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] == "aero_browser_disk" and hasattr(module, "__path__"):
+            folder = f"{LATER}/{name.replace('.', '/')}"
+            module.__path__.append(folder)
+            importer: Any = pkgutil.get_importer(folder)
+            importer._get_files()
+
+
 use_served_library()
+use_later_modules()
 linecache.clearcache()
 re.purge()
 for clear in getattr(typing, "_cleanups", ()):

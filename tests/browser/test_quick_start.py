@@ -241,13 +241,19 @@ str((rows, source.splitlines()[0]))
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
-def test_the_standard_library_is_fetched_when_something_is_imported_from_it(
+def test_modules_that_are_not_in_the_snapshot_are_fetched_when_they_are_imported(
     page: Page, site: SiteServer
 ) -> None:
     page.goto(f"{site.url}manifest.json")
     site.forget()
     assert "snapshot" in page.evaluate(IMPORTS, site.url)["from"]
-    assert not [line for line in site.requests if "stdlib" in line]
+    assert not [line for line in site.requests if ".zip" in line]
+
+    page.evaluate(RUN, "import aero_browser_disk.worker.save_operations")
+    assert re.fullmatch(
+        r"GET /quick-start/later-\w+\.zip",
+        "\n".join(line for line in site.requests if ".zip" in line),
+    )
 
     value = page.evaluate(RUN, USES_LIBRARY)["value"]
 
@@ -259,7 +265,7 @@ def test_the_standard_library_is_fetched_when_something_is_imported_from_it(
     assert missing["error"] == "ModuleNotFoundError: No module named 'not_there'"
 
 
-def test_a_standard_library_that_cannot_be_fetched_is_an_error_and_asked_for_again(
+def test_modules_that_cannot_be_fetched_are_an_error_and_asked_for_again(
     page: Page, site: SiteServer, console: Any
 ) -> None:
     page.goto(f"{site.url}manifest.json")
@@ -269,3 +275,10 @@ def test_a_standard_library_that_cannot_be_fetched_is_an_error_and_asked_for_aga
     page.unroute("**/python_stdlib.zip")
 
     assert page.evaluate(RUN, "import csv; csv.__name__") == {"value": "csv"}
+
+    page.route("**/later-*.zip", lambda route: route.fulfill(status=503))
+    assert "Error" in page.evaluate(RUN, "import aero_browser_disk.saves")["error"]
+    page.unroute("**/later-*.zip")
+
+    code = "from aero_browser_disk.saves import SaveServer; SaveServer.__name__"
+    assert page.evaluate(RUN, code) == {"value": "SaveServer"}

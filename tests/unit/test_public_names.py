@@ -30,7 +30,7 @@ PUBLIC = {
         EmptyImageError
         HasOverlaysError HttpStatusError ImageBusyError ImageChangedError IntegrityError
         InvalidDocumentError InvalidOptionError InvalidResponseError InvalidUrlError
-        NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
+        MissingPartError NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
         OutOfRangeError RangeNotSupportedError ReadOnlyError RecoveredOverlayError
         RemoteImagesDisabledError
         RenewalError SignaturesUnavailableError SourceChangedError SourceError StorageBusyError

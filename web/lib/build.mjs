@@ -16,6 +16,7 @@
  *   with them as its prefix
  * @property {number} table the length of the function table
  * @property {string} check the checksum of the last run, in hex
+ * @property {string} later path of the archive with the modules that are not in the snapshot
  * @property {number} library bytes of Python's standard library, `python_stdlib.zip`
  */
 

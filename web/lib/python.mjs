@@ -29,6 +29,9 @@ import { StartProgress } from "./start-progress.mjs";
 const WASM = "pyodide/pyodide.asm.wasm";
 const LIBRARY = "pyodide/python_stdlib.zip";
 
+/** Where the snapshot has the archive of the modules that are not in it. */
+const LATER = "aero-browser-disk-later.zip";
+
 /** The address of an empty standard library, which is not fetched. */
 const NO_LIBRARY = "no-library:zip";
 const INPUT_OUTPUT_ERROR = 29; // WASI's error number, which Emscripten uses
@@ -89,7 +92,7 @@ async function wake(pyodideUrl, facts, opening, progress) {
     linked();
     trampoline = trampolineOf(module);
     unpacked = restoreMemory(facts, await opening, module, dataOf());
-    fetchLibraryWhenRead(module, urlOfPyodide(pyodideUrl, "python_stdlib.zip"), facts.library);
+    fetchModulesWhenRead(module.FS, facts, urlOfPyodide(pyodideUrl, "python_stdlib.zip"));
     return module;
   });
   trampoline();
@@ -188,15 +191,28 @@ function handOver(wasmUrl, compiled, count) {
 }
 
 /**
- * Makes the standard library's archive a file that is fetched when Python first reads it. The snapshot
- * has the modules that this package imports; the rest is for other programs in the same Python.
- * @param {any} module Emscripten's module
+ * Makes the archives of modules that are not in the snapshot files that are fetched when Python first
+ * reads them: the standard library, of which the snapshot has what this package imports, and the modules
+ * of this package that few pages use.
+ * @param {any} FS Emscripten's
+ * @param {SnapshotFacts} facts
+ * @param {string} libraryUrl
+ */
+function fetchModulesWhenRead(FS, facts, libraryUrl) {
+  const library = FS.readdir("/lib").find((/** @type {string} */ name) => name.endsWith(".zip"));
+  FS.writeFile(`/lib/${LATER}`, "");
+  fetchWhenRead(FS, `/lib/${library}`, libraryUrl, facts.library);
+  fetchWhenRead(FS, `/lib/${LATER}`, urlOfFile(facts.later), sizes[facts.later] ?? 0);
+}
+
+/**
+ * @param {any} FS Emscripten's
+ * @param {string} path of an empty file
  * @param {string} url
  * @param {number} bytes its length
  */
-function fetchLibraryWhenRead({ FS }, url, bytes) {
-  const name = FS.readdir("/lib").find((/** @type {string} */ name) => name.endsWith(".zip"));
-  const { node } = FS.lookupPath(`/lib/${name}`);
+function fetchWhenRead(FS, path, url, bytes) {
+  const { node } = FS.lookupPath(path);
   /** @type {Uint8Array | null} */
   let contents = null;
   const get = () => {

@@ -126,8 +126,18 @@ def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
     assert sum(length for _, length, stored in facts["runs"] if stored) == facts["bytes"]
     assert facts["library"] == (site_folder / "pyodide" / "python_stdlib.zip").stat().st_size
     assert b"aero_browser_disk.platform.browser.opfs" in packed
-    for left_out in ("aero_browser_disk.service.app", "aero_browser_disk.testing", str(ROOT)):
-        assert left_out.encode() not in packed
+    for left_out in ("service.app", "testing", "saves.save_server"):
+        assert f"aero_browser_disk.{left_out}".encode() not in packed
+    assert str(ROOT).encode() not in packed
+
+
+def test_the_modules_that_are_fetched_later_are_in_an_archive(site_folder):
+    path = built_for(site_folder)["snapshot"]["later"]
+    assert hashlib.sha256((site_folder / path).read_bytes()).hexdigest()[:16] in path
+    names = set(zipfile.ZipFile(site_folder / path).namelist())
+    assert "aero_browser_disk/saves/__init__.pyc" in names
+    assert "aero_browser_disk/worker/save_operations.pyc" in names
+    assert len(names) == len(list((ROOT / "aero_browser_disk" / "saves").glob("*.py"))) + 1
 
 
 def test_every_module_and_its_types_find_what_they_import(site_folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import pytest
@@ -122,3 +123,15 @@ async def test_what_is_refused(ask, worker, server, there, disk):
     assert await refused("saves.attach", disk=disk, **off) == "RemoteImagesDisabledError"
     plain = (await ask("disk.open", url=server.url("disk.img"), allowRemote=True))["disk"]
     assert await refused("saves.attach", disk=plain, **there) == "InvalidOptionError"
+
+
+async def test_without_its_modules_a_call_says_so_and_the_next_one_works(
+    ask, worker, there, monkeypatch
+):
+    operations = "aero_browser_disk.worker.save_operations"
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, operations, None)
+        error = (await worker.call("saves.list", there))["error"]
+    assert error["name"] == "MissingPartError"
+    assert error["fields"]["part"] == "saves"
+    assert await ask("saves.list", **there) == []
