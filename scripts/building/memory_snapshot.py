@@ -23,7 +23,13 @@ from lib.project import BUILDING, PYODIDE
 
 FOLDER = "quick-start"
 # In the archive: files of the wheel whose paths begin so.
-LATER = ("aero_browser_disk/saves/", "aero_browser_disk/worker/save_operations.py")
+LATER = (
+    "aero_browser_disk/disk_html.py",
+    "aero_browser_disk/saves/",
+    "aero_browser_disk/transfer/image_pack.py",
+    "aero_browser_disk/transfer/pack_",
+    "aero_browser_disk/worker/save_operations.py",
+)
 HEADER = "// Written by scripts/build: see web/lib/build.mjs in the sources.\n"
 
 
