@@ -8,25 +8,17 @@ from functools import partial
 from ..cache.block_store import BlockStore
 from ..errors import InvalidDocumentError, NetworkError
 from ..formats.image_format import PREPARED
-from ..formats.prepared.boot_bundle import BootBundle
 from ..formats.prepared.chunk_table import ChunkTable
 from ..platform.base import Platform
 from ..remote.access import Access, ImageAddress
 from ..remote.remote_image import Traffic
 from ..remote.whole_files import WholeFiles
 from .block_fetch import PackedBlocks
-from .boot_profile import BootProfile
 from .cache_folder import CacheFolder
 from .digest_list import DigestList
 from .kept_blocks import kept_page, manifest_of, unchanged_by_tables
 from .layout_source import LayoutSource
-from .opening import (
-    cache_path,
-    check_size,
-    opening_retries,
-    shared_source,
-    usual_concurrency,
-)
+from .opening import PinnedImage, cache_path, open_pinned, opening_retries
 from .prepared_source import PreparedImage
 from .remote_options import RemoteSettings, read_public_key
 from .streaming_disk import StreamingDisk
@@ -56,60 +48,29 @@ async def open_prepared(
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
         files = WholeFiles(platform.http, access, traffic)
-        image = await _pinned(files, access, traffic, options, platform, folder, trusts_freshness)
-        version, block_size = image.version, options.block_size
-        check_size(digests, version)
+        image = await _fetched(files, access, traffic, options, platform, folder, trusts_freshness)
+        block_size = options.block_size
         if digests is not None:
-            block_size = max(block_size, digests.chunk_size)
-        kept_bytes = await folder.keep_unchanged(
-            version, block_size, partial(_unchanged, options, platform, folder, image)
-        )
-        cache, notices = await folder.cache_for(
-            version, block_size, options.cache_limit_bytes, digests
-        )
-        source = LayoutSource(None, version.size, image.layout)
-        shared = shared_source(platform, folder, version, source)
-        bundle = None if shared is not None else await image.load_bundle()
-        disk = StreamingDisk(
-            image,
-            cache,
-            platform.clock,
-            source=shared or source,
-            unit=image.manifest.chunk_size,
-            bundle=_parts(image, bundle, block_size),
-            kept_bytes=kept_bytes,
-            sector_size=image.manifest.sector_size,
-            storage=folder.storage.kind,
-            notices=notices,
-            retry=options.retry,
-            max_request=options.max_request_bytes,
-            concurrency=options.concurrency or usual_concurrency(platform, address),
-            read_ahead=options.read_ahead,
-            profile=await _fitting_profile(options, image, folder),
+            block_size = max(block_size, digests.chunk_size)  # a block is verified as a whole
+        pinned = PinnedImage(
+            image=image,
+            version=image.version,
+            source=LayoutSource(None, image.version.size, image.layout),
+            block_size=block_size,
             digests=digests,
-            save_profile=folder.save_profile,
-            make_room=partial(folder.make_room, platform),
-            on_close=partial(_close, image, folder),
+            unchanged=partial(_unchanged, options, platform, folder, image),
+            load_bundle=partial(_bundle_parts, image, block_size),
+            unit=image.manifest.chunk_size,
+            sector_size=image.manifest.sector_size,
+            close=image.close,
         )
+        return await open_pinned(pinned, address, options, platform, folder)
     except BaseException:
         folder.close()
         raise
-    try:
-        await disk.prime()
-    except BaseException:
-        await disk.close()
-        raise
-    folder.share(platform, disk, shared, options.cache_limit_bytes)
-    await folder.note(platform, address.shown, version)
-    return disk
 
 
-def _close(image: PreparedImage, folder: CacheFolder) -> None:
-    image.close()
-    folder.close()
-
-
-async def _pinned(
+async def _fetched(
     files: WholeFiles,
     access: Access,
     traffic: Traffic,
@@ -175,8 +136,9 @@ async def _check_trust(encoded: bytes, image: PreparedImage, options: RemoteSett
         raise InvalidDocumentError("manifest", "it is not signed by the key that was given")
 
 
-def _parts(image: PreparedImage, bundle: BootBundle | None, block_size: int) -> list[PackedBlocks]:
-    """The parts of a bundle in blocks of the cache; none if the cache's blocks are larger."""
+async def _bundle_parts(image: PreparedImage, block_size: int) -> list[PackedBlocks]:
+    """The parts of the boot bundle in blocks of the cache; none if the cache's are larger."""
+    bundle = await image.load_bundle()
     if bundle is None or block_size > bundle.block_size:
         return []
     each = bundle.block_size // block_size
@@ -192,17 +154,3 @@ def _parts(image: PreparedImage, bundle: BootBundle | None, block_size: int) -> 
         load = partial(image.load_part, part, bundle.length_of(part))
         parts.append(PackedBlocks(tuple(blocks), load))
     return parts
-
-
-async def _fitting_profile(
-    options: RemoteSettings, image: PreparedImage, folder: CacheFolder
-) -> BootProfile | None:
-    """The boot profile to use with the bundle; one of another version gets a notice."""
-    given = options.read_profile()
-    profile = await folder.load_profile() if options.boot_profile == "auto" else given
-    version = image.version
-    if profile is None or profile.fits(version.size, version.validator):
-        return profile
-    if given is not None:
-        folder.notices.append("other-profile")
-    return None

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from ..errors import (
     DiskError,
     ImageChangedError,
-    IntegrityError,
     InvalidDocumentError,
     NetworkError,
     RemoteImagesDisabledError,
@@ -30,13 +28,7 @@ from .cache_folder import CacheFolder
 from .kept_blocks import unchanged_by_digests
 from .layout_source import RAW, FileSource, LayoutSource, disk_version
 from .open_prepared import is_manifest_address, open_prepared
-from .opening import (
-    cache_path,
-    check_size,
-    opening_retries,
-    shared_source,
-    usual_concurrency,
-)
+from .opening import PinnedImage, cache_path, open_pinned, opening_retries, shared_source
 from .remote_options import RemoteSettings
 from .streaming_disk import StreamingDisk
 
@@ -80,11 +72,11 @@ async def _open(
     platform = platform or await current_platform()
     is_prepared = is_manifest_address(address, options.format)
     trusted = await options.read_digests(may_be_manifest=is_prepared)
+    options.read_profile()  # one that cannot be read is an error before any request
     if is_prepared:
         return await open_prepared(
             address, options, platform, trusted, trusts_freshness=trusts_freshness
         )
-    given = options.read_profile()
     block_size, retry = options.block_size, options.retry
     if trusted is not None:
         block_size = max(block_size, trusted.chunk_size)  # a block is verified as a whole
@@ -95,49 +87,20 @@ async def _open(
         if image is None:
             image = await _probe(platform, access, retry, folder, block_size)
         chosen = await _choose_format(options.format, platform, folder, image, block_size, retry)
-        version, source = chosen.version, chosen.source
-        check_size(trusted, version)
-        profile = await _fitting_profile(options.boot_profile, given, version, folder, image)
-        kept_bytes = 0
-        if trusted is not None:
-            unchanged = partial(unchanged_by_digests, trusted)
-            kept_bytes = await folder.keep_unchanged(version, block_size, unchanged)
-        cache, notices = await folder.cache_for(
-            version, block_size, options.cache_limit_bytes, trusted
-        )
-        shared = shared_source(platform, folder, version, source or image)
-        disk = StreamingDisk(
-            image,
-            cache,
-            platform.clock,
-            storage=folder.storage.kind,
-            notices=notices,
-            retry=retry,
-            max_request=options.max_request_bytes,
-            concurrency=options.concurrency or usual_concurrency(platform, address),
-            read_ahead=options.read_ahead,
-            profile=profile,
+        pinned = PinnedImage(
+            image=image,
+            version=chosen.version,
+            source=chosen.source or image,
+            block_size=block_size,
             digests=trusted,
-            kept_bytes=kept_bytes,
-            source=shared or source or image,
-            save_profile=folder.save_profile,
-            make_room=partial(folder.make_room, platform),
-            on_close=folder.close,
+            unchanged=None if trusted is None else partial(unchanged_by_digests, trusted),
+            offered_profile=partial(_offered_profile, image),
+            first_block=chosen.first_block,
         )
+        return await open_pinned(pinned, address, options, platform, folder)
     except BaseException:
         folder.close()
         raise
-    try:
-        if chosen.first_block:
-            with contextlib.suppress(IntegrityError):  # a later read raises the error or succeeds
-                disk.take_first_block(chosen.first_block)
-        await disk.prime()
-    except BaseException:
-        await disk.close()
-        raise
-    folder.share(platform, disk, shared, options.cache_limit_bytes)
-    await folder.note(platform, address.shown, version)
-    return disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,24 +193,6 @@ async def _probe(
             return stored
 
     return await opening_retries(retry, platform.clock).run(probe)
-
-
-async def _fitting_profile(
-    wanted: bytes | Literal["auto"] | None,
-    given: BootProfile | None,
-    version: ImageVersion,
-    folder: CacheFolder,
-    image: RemoteImage,
-) -> BootProfile | None:
-    """The boot profile to use; adds a notice if the given one is of another version."""
-    profile = given
-    if wanted == "auto":
-        profile = await folder.load_profile() or await _offered_profile(image)
-    if profile is None or profile.fits(version.size, version.validator):
-        return profile
-    if given is not None:
-        folder.notices.append("other-profile")
-    return None
 
 
 async def _offered_profile(image: RemoteImage) -> BootProfile | None:

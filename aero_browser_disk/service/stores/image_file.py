@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
-from .image_store import LENT_LENGTH, OpenImage, VersionChangedError, chunk_stop
+from .image_store import LENT_LENGTH, OpenImage, VersionChangedError, read_in_chunks
 from .manifest import ManifestEntry
 
 
@@ -74,13 +74,9 @@ class ImageFile:
         self._is_unlinked = False
         self._tries_page_cache = sys.platform == "linux"
 
-    async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+    def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """As `ImageReader.chunks`."""
-        begin = start
-        while start < stop:
-            chunk = await self.read(start, chunk_stop(begin, start, stop))
-            start += len(chunk)
-            yield chunk
+        return read_in_chunks(self.read, start, stop)
 
     async def read(self, start: int, stop: int) -> bytes:
         """As `ImageReader.read`: from the page cache at once, from the device in a thread."""

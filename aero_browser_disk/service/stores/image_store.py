@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -36,10 +36,16 @@ DIGESTS_ENDING: Final = ".digests"
 BOOT_PROFILE_ENDING: Final = ".boot-profile"
 
 
-def chunk_stop(begin: int, start: int, stop: int) -> int:
-    """Where the chunk from `start` ends, of a body from `begin` up to `stop`."""
-    length = CHUNK_LENGTH if start - begin < _QUICK_LENGTH else _LATER_CHUNK_LENGTH
-    return min(stop, start + length)
+async def read_in_chunks(
+    read: Callable[[int, int], Awaitable[bytes]], start: int, stop: int
+) -> AsyncGenerator[bytes]:
+    """The bytes from `start` up to `stop` in order, as `ImageReader.chunks`, by its `read`."""
+    begin = start
+    while start < stop:
+        length = CHUNK_LENGTH if start - begin < _QUICK_LENGTH else _LATER_CHUNK_LENGTH
+        chunk = await read(start, min(stop, start + length))
+        start += len(chunk)
+        yield chunk
 
 
 class ImageNotFoundError(Exception):

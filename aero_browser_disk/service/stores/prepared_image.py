@@ -15,7 +15,7 @@ from aero_browser_disk.formats.prepared.manifest import Manifest
 from aero_browser_disk.formats.prepared.stored_files import StoredFile, StoredFiles, read_proved
 from aero_browser_disk.formats.zstandard import zstd_module
 
-from .image_store import Image, ImageNotFoundError, StoreError, chunk_stop
+from .image_store import Image, ImageNotFoundError, StoreError, read_in_chunks
 from .unpacked_chunks import UnpackedChunks
 
 # Entries of table pages that are cached for an image, about 200 bytes each.
@@ -86,13 +86,9 @@ class PreparedDisk:
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
+    def chunks(self, start: int, stop: int) -> AsyncGenerator[bytes]:
         """As `ImageReader.chunks`."""
-        begin = start
-        while start < stop:
-            chunk = await self.read(start, chunk_stop(begin, start, stop))
-            start += len(chunk)
-            yield chunk
+        return read_in_chunks(self.read, start, stop)
 
     async def boot_blocks(self) -> tuple[int, tuple[int, ...]]:
         """The block size of the boot bundle and its blocks, in order; no blocks without one.
