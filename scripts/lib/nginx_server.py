@@ -44,7 +44,7 @@ def find_nginx() -> str | None:
 
 
 class Nginx(ProgramProcess):
-    """Runs `configuration` (a name in scripts/deploy/nginx, or text) with values for its `${...}`.
+    """Runs `configuration` (a name in scripts/deploy/nginx, or its text) with values for its `${...}`.
 
     Listens on a free port of 127.0.0.1, which `${AERO_DISK_LISTEN}` stands for.
     """
@@ -59,8 +59,9 @@ class Nginx(ProgramProcess):
             self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
-        template = CONFIGURATIONS / f"{configuration}.conf.template"
-        text = template.read_text() if template.is_file() else configuration
+        text = configuration
+        if "{" not in configuration:
+            text = (CONFIGURATIONS / f"{configuration}.conf.template").read_text()
         known = {"AERO_DISK_LISTEN": f"127.0.0.1:{self.port}", **values}
         content = re.sub(r"\$\{(AERO_[A-Z_]+)\}", lambda match: known[match[1]], text)
         main = folder / "nginx.conf"

@@ -9,9 +9,17 @@ let bareFile = null;
 
 serve({
   ...Object.fromEntries(
-    ["open", "replay", "check", "profile", "stats", "index_bytes", "cached_reads", "close"].map(
-      (name) => [name, operation(name)],
-    ),
+    [
+      "open",
+      "replay",
+      "check",
+      "profile",
+      "stats",
+      "index_bytes",
+      "cached_reads",
+      "unpacking",
+      "close",
+    ].map((name) => [name, operation(name)]),
   ),
 
   async make_bare({ size }) {

@@ -12,11 +12,15 @@ from typing import Any
 import js
 
 from aero_browser_disk.open_disk import open_disk
+from aero_browser_disk.platform import current_platform
 from aero_browser_disk.streaming.boot_profile import BootProfile
+from aero_browser_disk.streaming.prepared_files import server_layout
+from aero_browser_disk.streaming.remote_options import RemoteSettings
 from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 
 Range = Sequence[int]
 LONGEST = 64 << 20
+ROUNDS = 5
 
 
 class Client:
@@ -99,6 +103,22 @@ class Client:
         finally:
             tracemalloc.stop()
         return (after - before) / cached
+
+    async def unpacking(self, url: str, offsets: Sequence[int]) -> float:
+        """Milliseconds to unpack 1 MB of those chunks of the prepared image, the best of rounds."""
+        settings = RemoteSettings(allow_remote=True)
+        layout = await server_layout(url, settings, await current_platform())
+        stored = []
+        for offset in offsets:
+            found = await layout.segment(offset, offset + 1)
+            if found.source is not None and found.unpack is not None:
+                stored.append((await found.source.read(0, found.length), found.unpack))
+        times = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter()
+            unpacked = sum(len(unpack(data)) for data, unpack in stored)
+            times.append((time.perf_counter() - start) * 1000 / (unpacked / 1e6))
+        return min(times)
 
     async def close(self) -> None:
         """Closes the disk."""
