@@ -118,6 +118,7 @@ class StreamingDisk(ClosesOnExit):
             save=save_profile,
         )
         self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
+        unit_blocks = max(1, unit // block_size)
         self._queue = FetchQueue(
             self.activity.watched(source),
             cache.image,
@@ -126,11 +127,11 @@ class StreamingDisk(ClosesOnExit):
             retry=retry,
             concurrency=concurrency,
             max_blocks=max(1, max_request // block_size),
-            unit_blocks=max(1, unit // block_size),
+            unit_blocks=unit_blocks,
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
-        self._read_ahead = ReadAhead(blocks, block_size) if read_ahead else None
+        self._read_ahead = ReadAhead(blocks, block_size, unit_blocks) if read_ahead else None
         # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)

@@ -1,11 +1,10 @@
-"""One Debian in every form that the bench boots it from, and nginx, which serves them."""
+"""One Debian in every form that the bench boots it from."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from aero_browser_disk.formats.prepared.chunk_codec import DEFAULT_LEVEL
 from aero_browser_disk.transfer.image_pack import BOOT_BLOCK, Packed, PackOptions, pack_image
 from benchmarks.packing import CHUNK, change, chunks_with_data, in_own_loop
 from benchmarks.workloads import Workload
-from lib.nginx_server import Nginx
 from lib.project import CACHE
 from samples.boot_profiles import blocks_read, recorded_reads
 from samples.boot_traces import debian_trace
@@ -23,21 +21,6 @@ RAW, QCOW2, PARTS = "debian.img", "debian.qcow2", "parts"
 PREPARED, WITH_BOOT, UPDATED = (f"prepared/{name}.json" for name in ("manifest", "boot", "updated"))
 PART_FILE = f"{PARTS}/debian.img.zst"  # the name that v86 makes those of the parts of
 _COMPLETE = "complete"
-
-# A plain static server. `Range` needs no preflight, but v86 may ask for one.
-_NGINX = """
-log_format traffic '$request_method $status $body_bytes_sent';
-server {
-    listen ${AERO_DISK_LISTEN};
-    root ${AERO_DISK_IMAGES};
-    access_log ${AERO_DISK_LOG} traffic;
-    add_header Access-Control-Allow-Origin "*" always;
-    add_header Access-Control-Allow-Headers "Range" always;
-    add_header Access-Control-Expose-Headers "Accept-Ranges, Content-Range, ETag" always;
-    add_header Cross-Origin-Resource-Policy cross-origin always;
-    if ($request_method = OPTIONS) { return 204; }
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +105,3 @@ def runs_of(chunks: list[int]) -> Iterable[tuple[int, int]]:
         before = chunk
     if first is not None and before is not None:
         yield first * CHUNK, (before + 1 - first) * CHUNK
-
-
-class ImageNginx(Nginx):
-    """nginx with the images, counting requests and the bytes of their bodies."""
-
-    def __init__(self, folder: Path, images: Path) -> None:
-        self._log = folder / "access.log"
-        self._read = 0
-        values = {"AERO_DISK_IMAGES": str(images), "AERO_DISK_LOG": str(self._log)}
-        super().__init__(folder, _NGINX, values)
-
-    def traffic(self) -> tuple[int, int]:
-        """Requests that ended since the last call, and the bytes of their bodies."""
-        lines: list[str] = []
-        with suppress(FileNotFoundError), self._log.open() as log:
-            log.seek(self._read)
-            lines = log.readlines()
-            self._read = log.tell()
-        asked = [line.split() for line in lines if not line.startswith("OPTIONS")]
-        return len(asked), sum(int(sent) for _, _, sent in asked)

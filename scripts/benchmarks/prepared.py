@@ -29,7 +29,6 @@ from benchmarks.boot_images import (
     UPDATED,
     WITH_BOOT,
     BootImages,
-    ImageNginx,
     make_boot_images,
 )
 from benchmarks.browser import SITE, BenchPage
@@ -42,6 +41,7 @@ from benchmarks.server import LOCAL, SHAPED, Link
 from benchmarks.shaped_link import ShapedLink
 from benchmarks.workloads import MIB, SEED
 from lib import browsers
+from lib.nginx_server import StaticNginx
 from samples.boot_profiles import blocks_read
 
 COLD = "cold"
@@ -87,7 +87,7 @@ PEERS = (
 class PreparedBench:
     """Boots over the links, and what else a prepared image costs."""
 
-    def __init__(self, page: BenchPage, images: BootImages, nginx: ImageNginx) -> None:
+    def __init__(self, page: BenchPage, images: BootImages, nginx: StaticNginx) -> None:
         self._page = page
         self._images = images
         self._nginx = nginx
@@ -234,7 +234,7 @@ def prepared(page: BenchPage, image: Path, repeat: int) -> tuple[list[Run], list
     images = make_boot_images(image)
     with (
         tempfile.TemporaryDirectory(prefix="bench-nginx-") as folder,
-        ImageNginx(Path(folder), images.folder) as nginx,
+        StaticNginx(Path(folder), images.folder) as nginx,
     ):
         bench = PreparedBench(page, images, nginx)
         runs = bench.boots(repeat)

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from lib.server_process import ProgramProcess
@@ -33,6 +34,22 @@ http {{
 }}
 """
 
+# A plain static server. v86 asks for permission to send a header of its own, here once.
+_STATIC = """
+log_format traffic '$request_method $status $body_bytes_sent';
+server {
+    listen ${AERO_DISK_LISTEN};
+    root ${AERO_DISK_IMAGES};
+    access_log ${AERO_DISK_LOG} traffic;
+    add_header Access-Control-Allow-Origin "*" always;
+    add_header Access-Control-Allow-Headers "Range, X-Accept-Encoding" always;
+    add_header Access-Control-Max-Age 600 always;
+    add_header Access-Control-Expose-Headers "Accept-Ranges, Content-Range, ETag" always;
+    add_header Cross-Origin-Resource-Policy cross-origin always;
+    if ($request_method = OPTIONS) { return 204; }
+}
+"""
+
 
 class NginxError(Exception):
     """nginx is not installed, or did not start."""
@@ -44,7 +61,7 @@ def find_nginx() -> str | None:
 
 
 class Nginx(ProgramProcess):
-    """Runs `configuration` (a name in scripts/deploy/nginx, or its text) with values for its `${...}`.
+    """Runs `configuration` (a name in scripts/deploy/nginx, or text) with values for its `${...}`.
 
     Listens on a free port of 127.0.0.1, which `${AERO_DISK_LISTEN}` stands for.
     """
@@ -86,3 +103,23 @@ class Nginx(ProgramProcess):
         """The content of its error log."""
         log = self._folder / "error.log"
         return log.read_text() if log.is_file() else ""
+
+
+class StaticNginx(Nginx):
+    """nginx with the files of a folder, for any page; counts requests and the bytes of bodies."""
+
+    def __init__(self, folder: Path, files: Path) -> None:
+        self._access_log = folder / "access.log"
+        self._read = 0
+        values = {"AERO_DISK_IMAGES": str(files), "AERO_DISK_LOG": str(self._access_log)}
+        super().__init__(folder, _STATIC, values)
+
+    def traffic(self) -> tuple[int, int]:
+        """GET and HEAD requests that ended since the last call, and the bytes of their bodies."""
+        lines: list[str] = []
+        with suppress(FileNotFoundError), self._access_log.open() as log:
+            log.seek(self._read)
+            lines = log.readlines()
+            self._read = log.tell()
+        asked = [line.split() for line in lines if not line.startswith("OPTIONS")]
+        return len(asked), sum(int(sent) for _, _, sent in asked)

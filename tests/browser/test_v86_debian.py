@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
+from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BootPage, copy_with_emulator
 from browser.conftest import OpenProfile
 from lib.image_service import ImageService
+from lib.nginx_server import StaticNginx
 from samples.boot_traces import PROMPT
 from samples.debian_image import DebianImageError, make_debian_image
 from samples.emulator import can_boot
@@ -98,6 +102,64 @@ def test_what_a_guest_writes_is_there_when_it_boots_again(
         machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Resume")
         expect(machine.failure).to_contain_text("belongs to another disk")
+
+
+def test_it_boots_from_a_prepared_image_on_a_server_without_ranges(
+    debian: Path, boot_site: SiteServer, open_profile: OpenProfile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prepared"
+    run("aero-disk", "pack", debian, "-o", folder, "--level", "3")
+    paths = [folder / "manifest.json", *folder.glob("chunks/*/*")]
+    files = {path.relative_to(folder).as_posix(): path for path in paths}
+    plain = Behaviour(ignore_range=True, accept_ranges=False, cors="hidden")
+    with ImageServer(files, behaviour=plain) as server:
+        boots_and_reads(server.url("manifest.json"), boot_site, open_profile)
+        assert {request.method for request in server.requests} == {"GET"}
+        assert not any("range" in request.headers for request in server.requests)
+    same_disk(debian, "unpack", folder / "manifest.json", tmp_path)
+
+
+def test_it_boots_from_a_qcow2_file_on_nginx(
+    debian: Path, boot_site: SiteServer, open_profile: OpenProfile, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    made = folder / "debian.qcow2"
+    zstd = ("-O", "qcow2", "-c", "-o", "compression_type=zstd")
+    run("qemu-img", "convert", "-f", "raw", *zstd, debian, made)
+    with StaticNginx(tmp_path, folder) as nginx:
+        boots_and_reads(f"{nginx.url}/{made.name}", boot_site, open_profile)
+        requests, sent = nginx.traffic()
+    assert requests > 1
+    assert sent < made.stat().st_size / 2, "ranges, not the whole file"
+    same_disk(debian, "export", made, tmp_path)
+
+
+def boots_and_reads(url: str, boot_site: SiteServer, open_profile: OpenProfile) -> None:
+    """Boots an image to the shell, where a program runs and the file system has no errors."""
+    machine = BootPage(open_profile("other").pages[0])
+    disk = {"url": url, "allowRemote": True, "overlay": "work"}
+    machine.make(boot_site.url, disk, memoryBytes=MEMORY)
+    machine.press("Boot")
+    machine.expect_text(PROMPT, DEBIAN_TIMEOUT_MS)
+    machine.type("clear; md5sum /usr/bin/find /bin/bash; dmesg | grep -ci ext4.error; echo d'one'")
+    machine.expect_text("done")
+    assert line_with(machine, "  /bin/bash")
+    assert line_with(machine, "0") == "0"
+    machine.page.context.close()
+
+
+def same_disk(raw: Path, command: str, other: Path, folder: Path) -> None:
+    """Compares the raw image with what our reader makes of another, by `qemu-img`."""
+    exported = folder / "exported.img"
+    run("aero-disk", command, other, exported)
+    run("qemu-img", "compare", "-f", "raw", "-F", "raw", raw, exported)
+
+
+def run(program: str, *arguments: str | Path) -> None:
+    """Runs a program, one of this project's or of the system's; raises when it fails."""
+    own = Path(sys.executable).with_name(program)
+    subprocess.run([own if own.exists() else program, *arguments], check=True)
 
 
 def test_what_a_guest_wrote_through_an_overlay_is_sound_once_committed(

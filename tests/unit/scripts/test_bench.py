@@ -5,6 +5,8 @@ import sys
 import pytest
 
 from benchmarks import packing
+from benchmarks.boot_images import runs_of
+from benchmarks.prepared import CONTENDERS, goals
 from benchmarks.readme import updated
 from benchmarks.results import Measure, Run, measures_table, runs_table
 from benchmarks.server import LOCAL, SHAPED
@@ -144,3 +146,31 @@ class TestPacking:
         small = packing.measured(sys.executable, "-S", "-c", "")
         large = packing.measured(sys.executable, "-S", "-c", f"bytearray({64 * MIB})")
         assert large.peak_bytes - small.peak_bytes > 60 * MIB
+
+    async def test_a_loop_of_its_own_runs_beside_another(self):
+        async def work():
+            return 7
+
+        assert packing.in_own_loop(work()) == 7
+
+
+class TestBootImages:
+    def test_chunks_that_follow_one_another_are_one_run(self):
+        size = packing.CHUNK
+        assert list(runs_of([])) == []
+        assert list(runs_of([3, 4, 9])) == [(3 * size, 2 * size), (9 * size, size)]
+
+    def test_a_boot_is_measured_against_the_raw_bound_and_raw_itself(self):
+        def of(contender, link, seconds):
+            return Run(
+                "", link.name, contender.name, contender.state, 2.0, 1, [seconds], [], [], [9]
+            )
+
+        runs = [of(contender, SHAPED, 4.0) for contender in CONTENDERS]
+        runs += [of(contender, LOCAL, 1.0) for contender in CONTENDERS]
+        found = {measure.name: measure for measure in goals(runs)}
+        assert found["boot of a Debian, prepared: time"].ratio == 2.0
+        assert found["boot of a Debian, prepared: time"].verdict == "MISSED"
+        assert found["boot of a Debian, prepared with a boot bundle: bytes"].verdict == "met"
+        assert found["boot of a Debian, raw: time"].verdict == ""
+        assert found["boot of a Debian, local link, prepared against raw"].ratio == 1.0

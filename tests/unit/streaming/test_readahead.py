@@ -104,6 +104,13 @@ def test_a_region_that_is_come_back_to_is_worth_a_larger_guess():
     assert len(ahead.note(1025, 1025)) > first
 
 
+def test_a_guess_reaches_into_the_next_unit():
+    unit = 16
+    ahead = ReadAhead(BLOCKS, BLOCK, unit)
+    assert ahead.note(5 * unit, 5 * unit).stop > 6 * unit
+    assert ahead.note(900 * unit, 900 * unit + 1).stop > 901 * unit + unit
+
+
 def test_a_profile_comes_in_few_requests_in_order_of_first_use():
     replay = ProfileReplay((50, 7, 51, 8, 53, 200), max_blocks=64)
     runs = []
