@@ -160,6 +160,13 @@ PROGRESS = {
     "rate": "{rate}/s, {left} left",
 }
 
+SAVED = {
+    "text": "Machine saved {date}",
+    "label": "Resume",
+    "spoken": "Resume the machine of {name}",
+}
+"""A machine that was saved for a disk; the page fills in the time."""
+
 RECOVERED = {
     "title": "Not all could be saved",
     "lost": "{bytes} bytes could not be read, and are zeros now. Damaged ranges: {ranges}.",

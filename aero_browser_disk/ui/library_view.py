@@ -38,6 +38,7 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
             for error, flag in _CONSENTS.items()
         },
         "progress": texts.PROGRESS,
+        "saved": texts.SAVED,
         "recovered": texts.RECOVERED,
     }
 

@@ -59,6 +59,15 @@ FIXED: dict[str, object] = {
     "folders": "Folders",
     "readHeading": "Bytes at an offset",
     "boot": "Boot this disk",
+    "resume": "Resume",
+    "machineCopy": "Copy the text on the screen",
+    "machinePaste": "Paste text as keys",
+    "machineScreenshot": "Save a picture of the screen",
+    "saved": "A machine of this disk was saved {date}.",
+    "invite": "This link is to an image of {host}. Opening it turns on “Use remote image”: that "
+    "server then sees your IP address, what you read, and when.",
+    "inviteOpen": "Open and boot",
+    "share": "Share",
     "footer": "Nothing is sent anywhere but to the server of the image that you open. "
     "Downloaded blocks stay in this browser until you clear them.",
     "guide": "Guide and API reference",
@@ -173,6 +182,22 @@ BOOT_ASKS = {
         yes="Boot",
     ),
 }
+
+# ── a link ────────────────────────────────────────────────────────────────────────────────────────
+
+SHARE = Question(
+    title="Share {name}",
+    text="Who follows this link can open the image in their browser, and boots it. Nothing of what "
+    "you wrote or saved is in it.",
+    yes="Copy",
+)
+SHARE_REFUSED = Question(
+    title="No link to {name}",
+    text="Its address has a user name, a query or a fragment, where secrets are: a link would give "
+    "them away.",
+    yes="OK",
+)
+SHARE_LINK = "Link"
 
 # ── the doctor ────────────────────────────────────────────────────────────────────────────────────
 

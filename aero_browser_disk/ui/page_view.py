@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from ..disk import DiskInfo, DiskStats
+from ..platform.redaction import may_be_kept
 from ..platform.web_url import parse_web_url
 from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes
@@ -53,6 +55,25 @@ def boot_part(name: str, info: DiskInfo | None) -> Part:
             )
             for action, asked in texts.BOOT_ASKS.items()
         },
+    }
+
+
+def share_part(name: str, url: str, overlay: str) -> Part:
+    """The question that offers a link to an image; without a link if its address has secrets.
+
+    `query` is that of the link to this page, which opens the image and boots it.
+    """
+    if not url:
+        return {"shown": False, "query": "", "ask": None}
+    if not may_be_kept(url):
+        refused = {**texts.SHARE_REFUSED.view(name=name), "isNotice": True}
+        return {"shown": True, "query": "", "ask": refused}
+    query = urlencode({"image": url, **({"overlay": overlay} if overlay else {})})
+    field: Part = {"name": "link", "label": texts.SHARE_LINK, "hint": "", "value": ""}
+    return {
+        "shown": True,
+        "query": f"{query}&boot",
+        "ask": texts.SHARE.view(name=name, fields=[{**field, "choices": []}]),
     }
 
 

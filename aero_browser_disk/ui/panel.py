@@ -19,7 +19,7 @@ from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes, parse_byte_count
 from . import page_texts
 from . import panel_texts as texts
-from .page_view import boot_part, files_part, keeping_part, map_part, samples_part
+from .page_view import boot_part, files_part, keeping_part, map_part, samples_part, share_part
 from .panel_figures import activity_rows, cache_figures, image_rows
 from .panel_settings import PanelSettings
 
@@ -257,6 +257,9 @@ class Panel:
             ),
             "files": files_part(is_open=is_open),
             "boot": boot_part(self._name(), state.info if is_open else None),
+            "share": share_part(
+                self._name(), state.url if self._is_cached() else "", state.overlay
+            ),
             "samples": samples_part(
                 state.catalog,
                 state.samples,

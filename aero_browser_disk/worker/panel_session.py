@@ -10,7 +10,7 @@ from ..doctor.diagnosis import diagnose
 from ..errors import DiskError
 from ..formats.image_format import PREPARED
 from ..library.open_image import LibraryDisk
-from ..open_disk import open_disk
+from ..open_disk import open_disk, remote_base
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.printable import printable
@@ -67,12 +67,24 @@ class PanelSession:
         }
 
     async def view(self) -> View:
-        """The panel as it is now; `disk` is the open disk's number and what a `Disk` is made of."""
+        """The panel as it is now; `disk` is the open disk's number and what a `Disk` is made of.
+
+        Its `entry` is the id of its row in the library, "" without one.
+        """
         facts = None
         if self._disk is not None:
             self._panel.progress(self._disk.stats())
-            facts = {"disk": self._number, **plain(self._disk.info)}
+            facts = {"disk": self._number, "entry": self._entry(), **plain(self._disk.info)}
         return {**self._panel.view(), "disk": facts}
+
+    def _entry(self) -> str:
+        match self._disk:
+            case LibraryDisk(folder=folder):
+                return folder
+            case StreamingDisk():
+                return remote_base(self._panel.state.url).folder
+            case _:
+                return ""
 
     async def restore(self, remembered: Mapping[str, object]) -> View:
         """Restores what the page stored at an earlier visit."""

@@ -1,18 +1,36 @@
-"""A machine on the page: nothing of it is lost without asking."""
+"""A machine on the page: nothing of it is lost without asking, and a saved one is in sight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
 
+from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
 from browser.panel_page import PanelPage
 from samples.emulator import can_boot
 
+SAVED = """async () => {
+  let folder = await navigator.storage.getDirectory();
+  for (const name of ["aero-browser-disk", "states"]) {
+    folder = await folder.getDirectoryHandle(name);
+  }
+  const names = [];
+  for await (const name of folder.keys()) names.push(name);
+  return names;
+}"""
+"""The files of saved machines."""
+ECHO = bytes.fromhex("b400 cd16 b40e cd10 ebf6").ljust(510, b"\0") + b"\x55\xaa"
+"""A boot sector that prints each key (INT 16h, then INT 10h)."""
+PICTURE = """(selector) => {
+  const { complete, naturalWidth } = document.querySelector(selector);
+  return [complete, naturalWidth > 0];
+}"""
 WOULD_STAY = "() => !dispatchEvent(new Event('beforeunload', { cancelable: true }))"
 
 pytestmark = pytest.mark.skipif(
@@ -28,12 +46,12 @@ def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield server
 
 
-def boot_blank_disk(page: Page, site: SiteServer) -> PanelPage:
+def boot_blank_disk(page: Page, site: SiteServer, name: str = "blank") -> PanelPage:
     """The page with a machine that runs: SeaBIOS, which finds nothing to boot on a blank disk."""
     panel = PanelPage(page).visit(site.url)
-    panel.create_disk("blank", "1 MiB")
-    panel.button("Open blank").click()
-    panel.expect_status("blank is open: 1 MiB.")
+    panel.create_disk(name, "1 MiB")
+    panel.button(f"Open {name}").click()
+    panel.expect_status(f"{name} is open: 1 MiB.")
     panel.button("Boot this disk").click()
     expect_state(panel, "running")
     return panel
@@ -92,3 +110,110 @@ def test_a_running_machine_is_not_lost_unasked(page: Page, boot_site: SiteServer
     panel.expect_status("Remote images are off.")
     expect(page.locator("#machine .boot")).to_have_count(0)
     assert not page.evaluate(WOULD_STAY)
+
+
+def test_a_saved_machine_is_in_the_library_and_resumed_from_there(
+    page: Page, boot_site: SiteServer
+) -> None:
+    panel = boot_blank_disk(page, boot_site, "kept")
+    control(panel, "Save and pause").click()
+    expect(page.locator(".boot-status")).to_contain_text("saved")
+
+    panel.reload()
+    row = panel.disk("kept")
+    expect(row).to_contain_text("Machine saved")
+    expect(row.locator("img")).to_be_visible()
+    assert page.evaluate(PICTURE, "#library-list img") == [True, True]
+    row.get_by_role("button", name="Resume the machine of kept").click()
+    expect_state(panel, "running")  # without it a saved machine waits for a choice
+
+    panel.create_disk("other", "1 MiB")
+    panel.button("Open other").click()  # in place of the one that is open
+    panel.confirm("Switch off and close")
+    panel.expect_status("other is open: 1 MiB.")
+    panel.button("Open kept").click()
+    panel.expect_status("kept is open: 1 MiB.")
+    machine = page.get_by_role("tabpanel", name="Machine")
+    expect(machine).to_contain_text("A machine of this disk was saved")
+    expect(machine.locator("img")).to_be_visible()
+    machine.get_by_role("button", name="Boot this disk").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("A machine is saved for this disk.")
+    question.get_by_role("button", name="Cancel").click()
+    machine.get_by_role("button", name="Resume", exact=True).click()
+    expect_state(panel, "running")
+
+    panel.close.click()
+    panel.confirm("Switch off and close")
+    panel.button("Delete kept").click()
+    panel.confirm("Delete")
+    expect(panel.disk("kept")).to_have_count(0)
+    page.wait_for_function(f"async () => (await ({SAVED})()).length === 0")
+
+
+def test_a_shared_link_opens_with_one_press_and_resumes(page: Page, boot_site: SiteServer) -> None:
+    with ImageServer({"blank.img": bytes(2**20)}) as images:
+        url = images.url("blank.img")
+        link = f"{boot_site.url}?image={quote(url, safe='')}&overlay=work&boot"
+        panel = PanelPage(page).visit(link)
+        invitation = page.locator("#invite")
+        expect(invitation).to_contain_text("Opening it turns on “Use remote image”")
+        expect(panel.remote).not_to_be_checked()
+        assert images.requests == []
+
+        invitation.get_by_role("button", name="Open and boot").click()
+        expect_state(panel, "running")
+        expect(panel.remote).to_be_checked()
+        panel.button("Share").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("textbox", name="Link")).to_have_value(link)
+        dialog.get_by_role("button", name="Cancel").click()
+        control(panel, "Save and pause").click()
+        expect(page.locator(".boot-status")).to_contain_text("saved")
+
+        panel.visit(link)
+        overlay = page.locator('#library-list [data-kind="overlay"]')
+        expect(overlay).to_contain_text("Machine saved")
+        invitation.get_by_role("button", name="Open and boot").click()
+        expect_state(panel, "running")
+        panel.close.click()
+        panel.confirm("Switch off and close")
+
+        panel.open_image(f"{url}?token=SECRET")
+        panel.button("Share").click()
+        expect(dialog).to_contain_text("No link to blank.img")
+        expect(dialog.get_by_role("textbox")).to_have_count(0)
+        expect(dialog.get_by_role("button")).to_have_text(["OK"])
+        dialog.get_by_role("button", name="OK").click()
+        expect(dialog).to_have_count(0)
+        page.close()  # before the server, which it may go on asking
+
+
+def test_text_and_pictures_go_in_and_out_of_the_machine(page: Page, boot_site: SiteServer) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=boot_site.url)
+    with ImageServer({"echo.img": ECHO.ljust(2**20, b"\0")}) as images:
+        panel = PanelPage(page).visit(boot_site.url)
+        panel.turn_on()
+        panel.open_image(images.url("echo.img"))
+        panel.button("Boot this disk").click()
+        screen = page.locator(".boot-screen")
+        expect(screen).to_contain_text("Booting from Hard Disk", timeout=BOOT_TIMEOUT_MS)
+
+        page.evaluate("navigator.clipboard.writeText('dir C:\\\\Games | more')")
+        panel.button("Paste text as keys").click()
+        expect(screen).to_contain_text("dir C:\\Games | more")
+        panel.button("Copy the text on the screen").click()
+        page.wait_for_function(
+            "async () => (await navigator.clipboard.readText()).includes('dir C:\\\\Games | more')"
+        )
+        with page.expect_download() as taken:
+            panel.button("Save a picture of the screen").click()
+        assert taken.value.suggested_filename == "screen.png"
+        picture = taken.value.path().read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (720, 400)
+
+        panel.close.click()
+        panel.confirm("Switch off and close")
+        expect(page.locator("#machine-tools")).to_be_hidden()
+        page.close()  # before the server, which it may go on asking

@@ -36,7 +36,7 @@
 
 import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
 import { EmulatorFileError, v86Files } from "./v86-files.mjs";
-import { findState, loadState, removeState, saveState } from "./machine-states.mjs";
+import { findState, loadState, removeState, saveState, stateName } from "./machine-states.mjs";
 import { MachineHold, Pace } from "./v86-machine.mjs";
 import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
 
@@ -54,6 +54,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @property {BlockDisk} disk the disk to boot; the component does not close it
  * @property {"hda" | "cdrom" | undefined} [drive] by default from the sector size
  * @property {string | undefined} [name] the name of its saved machine; by default the disk's
+ * @property {string | undefined} [entry] kept with its saved machine, for a list of them: the disk's id in the library
  * @property {number | undefined} [memoryBytes] the machine's memory, 256 MiB by default; a power of two
  * @property {EmulatorClass | undefined} [V86] v86's class: `import { V86 } from "v86"`
  * @property {string | URL | undefined} [wasmUrl] v86's `v86.wasm`
@@ -75,6 +76,8 @@ const MEMORY = 256 << 20;
 const VGA_MEMORY = 8 << 20;
 const CD_SECTOR = 2048;
 const PACE_MS = 1000;
+const KEY_MS = 30; // guests read the keyboard seldom, and its buffer is short
+const THUMBNAIL_WIDTH = 192;
 /** Releases left and right Control, Alt and Shift: PS/2 set 1. */
 const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
 /** Presses and releases Control, Alt and Delete. */
@@ -172,7 +175,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     try {
       await MachineHold.of(machine).hold(this);
       await disk.flushForState();
-      const facts = { disk: disk.get_state(), memoryBytes: this.#memory };
+      const picture = await this.#thumbnail().catch(() => ""); // such as a policy without `img-src data:`
+      const facts = { disk: disk.get_state(), memoryBytes: this.#memory, entry: this.#options.entry, picture };
       await saveState(this.#name, facts, await machine.save_state());
       this.#isSaved = true;
       this.#note = this.#texts.saved;
@@ -184,7 +188,35 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     }
   }
 
-  /** The header of the saved machine, with `savedAt`, or null. */
+  /**
+   * Types on the machine's keyboard, which is an American one, as long as the screen has the focus. Characters that
+   * it lacks are left out.
+   * @param {string} text
+   */
+  async type(text) {
+    if (!this.machine) throw new Error(this.#texts.off);
+    this.#view.parts.screen.focus(); // v86 takes keys only then
+    await this.machine.keyboard_send_text(text.replaceAll("\r\n", "\n"), KEY_MS);
+  }
+
+  /**
+   * The screen as a picture. Rejects while the machine is off, and where the page's policy forbids `img-src data:`.
+   * @returns {Promise<HTMLCanvasElement>}
+   */
+  async screenshot() {
+    const image = this.machine?.screen_make_screenshot();
+    if (!image) throw new Error(this.#texts.off);
+    await image.decode();
+    return draw(image, image.naturalWidth, image.naturalHeight);
+  }
+
+  async #thumbnail() {
+    const screen = await this.screenshot();
+    const height = Math.round((screen.height / screen.width) * THUMBNAIL_WIDTH);
+    return draw(screen, THUMBNAIL_WIDTH, height).toDataURL("image/jpeg", 0.7);
+  }
+
+  /** The header of the saved machine, with `savedAt` and a small `picture` of its screen, or null. */
   saved() {
     return findState(this.#name);
   }
@@ -243,9 +275,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     return this.#options.drive ?? (this.#options.disk.sectorSize === CD_SECTOR ? "cdrom" : "hda");
   }
 
-  /** The version of a writable disk contains a number that grows with each flush. */
   get #name() {
-    return this.#options.name ?? this.#options.disk.version.replace(/\b(overlay|local):(\w+):\d+/g, "$1:$2");
+    return this.#options.name ?? stateName(this.#options.disk.version);
   }
 
   // ── the machine ─────────────────────────────────────────────────────────────────────────────────
@@ -457,6 +488,13 @@ function captureKeys(screen) {
     screen.focus();
     keyboard?.lock().catch(() => {}); // full screen was left meanwhile
   } else keyboard?.unlock();
+}
+
+/** @param {CanvasImageSource} image @param {number} width @param {number} height */
+function draw(image, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  canvas.getContext("2d")?.drawImage(image, 0, 0, width, height);
+  return canvas;
 }
 
 /** @param {unknown} error */

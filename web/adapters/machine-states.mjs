@@ -14,6 +14,8 @@ const FORMAT = 1;
  * @property {number} memoryBytes
  * @property {number} savedAt milliseconds since the epoch
  * @property {number} stateBytes before compression
+ * @property {string | undefined} [entry] as in the options of `Boot`
+ * @property {string | undefined} [picture] a small picture of its screen, as a data URL
  */
 
 /** A saved machine cannot be used: it is damaged, has another format, or was made with other settings. */
@@ -24,7 +26,7 @@ export class SavedStateError extends Error {
 /**
  * Saves a machine and replaces the one saved under this name, which stays intact until then.
  * @param {string} name
- * @param {Pick<StateHeader, "disk" | "memoryBytes">} facts
+ * @param {Pick<StateHeader, "disk" | "memoryBytes" | "entry" | "picture">} facts
  * @param {ArrayBuffer} state the result of v86's `save_state`
  * @returns {Promise<StateHeader>}
  */
@@ -49,6 +51,30 @@ export async function findState(name) {
   const file = await stored(name);
   const found = file && (await readHeader(file));
   return found ? found.header : null;
+}
+
+/**
+ * The name of the machine saved for a disk of this version. The version of a writable disk contains a number that
+ * grows with each flush.
+ * @param {string} version
+ */
+export function stateName(version) {
+  return version.replace(/\b(overlay|local):(\w+):\d+/g, "$1:$2");
+}
+
+/**
+ * The headers of all saved machines that can be read.
+ * @returns {Promise<StateHeader[]>}
+ */
+export async function listStates() {
+  const found = [];
+  for await (const handle of (await folder()).values()) {
+    if (handle.kind !== "file") continue;
+    const file = await handle.getFile().catch(ignoreMissing); // removed meanwhile
+    const read = file && (await readHeader(file));
+    if (read) found.push(read.header);
+  }
+  return found;
 }
 
 /**

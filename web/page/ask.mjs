@@ -7,7 +7,7 @@ import { element, make, setText, showFailure } from "./elements.mjs";
 
 /** @typedef {{ value: string, label: string }} Choice */
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Field */
-/** @typedef {{ title: string, text: string, yes: string, danger: boolean, fields: Field[] }} Question */
+/** @typedef {{ title: string, text: string, yes: string, danger: boolean, fields: Field[], isNotice?: boolean }} Question a notice has one button */
 
 /** Takes the question that is being asked back, as the dialog is about to show another. */
 let takeBack = () => {};
@@ -30,6 +30,7 @@ export function ask(question, act, explain) {
   setText(element("ask-text", HTMLElement), question.text);
   setText(yes, question.yes);
   yes.disabled = false;
+  no.hidden = Boolean(question.isNotice);
   yes.className = question.danger ? "danger" : "primary";
   element("ask-fields", HTMLElement).replaceChildren(...question.fields.map(buildField));
   showFailure("ask-error", null);

@@ -3,8 +3,10 @@
  */
 
 import { reportActivity } from "../element/machine-activity.mjs";
+import { findState, stateName } from "../adapters/machine-states.mjs";
 import { ask } from "./ask.mjs";
-import { element, messageOf, onPress } from "./elements.mjs";
+import { element, messageOf, onPress, setAvailable, setText } from "./elements.mjs";
+import { wireMachineTools } from "./machine-tools.mjs";
 import { selectTab } from "./tabs.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
@@ -16,16 +18,24 @@ const CD_SECTOR = 2048;
 /** @param {PageSession} session */
 export function wireBoot(session) {
   const container = element("machine", HTMLElement);
-  const button = element("boot", HTMLButtonElement);
+  const before = element("before-boot", HTMLElement);
+  const showTools = wireMachineTools(session, () => machine);
   /** @type {number | null} */
   let disk = null;
   /** @type {Promise<Boot> | null} */
   let machine = null;
+  /** Whether a machine is saved for the open disk. */
+  let isSaved = false;
 
-  onPress("boot", start);
   session.boot = start;
+  onPress("boot", async () => {
+    const loses = isSaved && !session.view?.disk?.readOnly;
+    if (!loses || (await agree("start"))) await start("anew");
+  });
+  onPress("boot-resume", () => start("resume"));
 
-  async function start() {
+  /** Without `how` the user chooses, if a machine is saved. @param {"anew" | "resume"} [how] */
+  async function start(how) {
     selectTab("machine");
     const facts = session.view?.disk;
     if (!facts || machine) return;
@@ -33,11 +43,12 @@ export function wireBoot(session) {
     session.beforeClosing = stopBeforeClosing;
     try {
       const boot = await machine;
-      button.hidden = true;
-      // If a machine is saved, the user chooses to resume it or to boot.
-      if (!(await boot.saved())) await boot.start();
+      before.hidden = true;
+      const saved = await boot.saved();
+      if (!saved || how === "anew") await boot.start();
+      else if (how === "resume") await boot.resume();
     } catch (error) {
-      if (button.hidden) return; // the component shows the error
+      if (before.hidden) return; // the component shows the error
       letGo();
       session.report(error);
     }
@@ -47,9 +58,28 @@ export function wireBoot(session) {
     const open = view.phase === "open" ? (view.disk?.disk ?? null) : null;
     if (open === disk) return;
     disk = open;
-    button.hidden = false;
     letGo();
+    showSaved(view.disk ?? null);
   });
+
+  /** @param {DiskFacts | null} facts */
+  async function showSaved(facts) {
+    const box = element("boot-saved", HTMLElement);
+    const resume = element("boot-resume", HTMLButtonElement);
+    box.hidden = resume.hidden = true;
+    isSaved = false;
+    // Where nothing can be saved, nothing is.
+    const found = facts && (await findState(stateName(facts.version)).catch(() => null));
+    if (!found || facts.disk !== disk) return;
+    box.hidden = resume.hidden = false;
+    isSaved = true;
+    setAvailable(resume, true);
+    const picture = element("boot-picture", HTMLImageElement);
+    picture.hidden = !found.picture;
+    if (found.picture) picture.src = found.picture;
+    const text = session.view?.texts.saved ?? "";
+    setText(element("boot-saved-text", HTMLElement), text.replace("{date}", new Date(found.savedAt).toLocaleString()));
+  }
 
   /** @param {DiskFacts} facts */
   async function makeMachine(facts) {
@@ -57,9 +87,12 @@ export function wireBoot(session) {
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
-    const boot = new Boot(container, { disk: image, drive, confirm: agree });
+    const boot = new Boot(container, { disk: image, drive, entry: facts.entry, confirm: agree });
     reportActivity(boot, (events) => session.worker.call("activity.report", { disk: facts.disk, events }));
-    boot.addEventListener("state", () => session.losses.note(boot, boot.losesState));
+    boot.addEventListener("state", () => {
+      session.losses.note(boot, boot.losesState);
+      showTools(boot.machine !== null);
+    });
     return boot;
   }
 
@@ -88,9 +121,11 @@ export function wireBoot(session) {
   }
 
   function letGo() {
-    const before = machine;
+    const old = machine;
     machine = session.beforeClosing = null;
-    before
+    before.hidden = false;
+    showTools(false);
+    old
       ?.then((boot) => {
         session.losses.note(boot, false);
         return boot.dispose();

@@ -8,6 +8,7 @@ import { FileBrowser } from "./file-browser.mjs";
 import { FileInPlace } from "./file-in-place.mjs";
 import { wireDoctor } from "./findings.mjs";
 import { LibraryList } from "./library-list.mjs";
+import { wireLinks } from "./links.mjs";
 import { DiskMap } from "./map.mjs";
 import { installSiteWorker } from "../lib/offline.mjs";
 import { PageSession } from "./page-session.mjs";
@@ -50,6 +51,7 @@ async function start() {
   wireSettings(session);
   wireSamples(session);
   wireSaving(session);
+  wireLinks(session);
   listen();
   const asked = new URLSearchParams(location.search);
   const prefilled = asked.get("image");
@@ -69,6 +71,9 @@ async function start() {
   const catalog = asked.get("catalog");
   if (catalog) await session.act("panel.setCatalog", { url: catalog });
   session.ready();
+  if (prefilled && asked.has("boot") && url.value === prefilled) {
+    await session.invite?.(prefilled, asked.get("overlay") ?? "");
+  }
   // Remove a secret from this page's URL, so that it is not copied or reloaded.
   if (prefilled && session.view?.url.secret) history.replaceState(null, "", location.pathname);
 }
@@ -89,9 +94,7 @@ function listen() {
     await session.settled(); // turning remote images off, or a new URL, may be on its way
     if (isAvailable(element("open", HTMLButtonElement))) session.act("panel.open", { overlay: element("overlay", HTMLInputElement).value.trim() });
   });
-  onPress("close", async () => {
-    if ((await session.beforeClosing?.()) !== false) await session.act("panel.close");
-  });
+  onPress("close", () => session.close());
   onPress("clear-cache", () => session.act("panel.clearCache"));
   onPress("keep-all", () => session.act("panel.keepAll", { on: !session.view?.keepAll.on }));
   element("read-form", HTMLFormElement).addEventListener("submit", (event) => {

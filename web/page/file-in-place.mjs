@@ -26,7 +26,7 @@ export class FileInPlace {
     onPress("use-file", () => this.#try(() => this.#choose()));
     onPress("use-file-again", () => this.#try(() => this.#useAgain()));
     session.onView(({ phase }) => {
-      for (const id of ["use-file", "use-file-again"]) setAvailable(element(id, HTMLButtonElement), phase === "closed");
+      for (const id of ["use-file", "use-file-again"]) setAvailable(element(id, HTMLButtonElement), phase !== "opening");
       this.#draw();
     });
     recall().then((last) => {
@@ -79,6 +79,7 @@ export class FileInPlace {
 
   /** @param {File} file */
   async #use(file) {
+    if (!(await this.#session.close())) return;
     const overlay = element("overlay", HTMLInputElement).value.trim();
     await this.#session.act("panel.openFile", { file, overlay });
   }

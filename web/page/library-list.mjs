@@ -4,6 +4,7 @@
 
 import { ask } from "./ask.mjs";
 import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
+import { listStates, removeState } from "../adapters/machine-states.mjs";
 import { library } from "../lib/library.mjs";
 import { Transfers } from "./transfers.mjs";
 
@@ -15,7 +16,7 @@ import { Transfers } from "./transfers.mjs";
  *   used: { value: number, max: number, text: string }, overlays: Row[] }} Row
  * @typedef {{ flag: string, ask: Question }} Consent
  * @typedef {{ rows: Row[], overlays: string[], usage: string, create: Question, progress: Record<string, string>,
- *   recovered: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
+ *   recovered: Record<string, string>, saved: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
  */
 
 const GROWTH_MS = 2000;
@@ -27,6 +28,8 @@ export class LibraryList {
   #waiting = [];
   /** The last import. @type {Promise<unknown>} */
   #importing = Promise.resolve();
+  /** The saved machines, by the row of their disk. @type {Map<string | undefined, import("../adapters/machine-states.mjs").StateHeader>} */
+  #states = new Map();
   /** @type {Library | null} */
   #library = null;
   #list = element("library-list", HTMLElement);
@@ -67,7 +70,11 @@ export class LibraryList {
     while (this.#isStale) {
       this.#isStale = false;
       try {
-        this.#show(await this.#call("page.library"));
+        const view = await this.#call("page.library");
+        const states = await listStates().catch(() => []); // none where none can be saved
+        states.sort((a, b) => a.savedAt - b.savedAt); // of two for one disk the newer one
+        this.#states = new Map(states.map((state) => [state.entry, state]));
+        this.#show(view);
       } catch (error) {
         this.#fail(error);
       }
@@ -103,7 +110,8 @@ export class LibraryList {
     for (const [index, row] of library.rows.entries()) {
       const item = /** @type {HTMLElement} */ (this.#list.children[index]);
       item.dataset.kind = row.kind;
-      redraw(item, row, () => this.#build(row)); // only changed rows: a press may be under way
+      const saved = [row, ...row.overlays].map(({ id }) => this.#states.get(id)?.savedAt);
+      redraw(item, [row, saved], () => this.#build(row)); // only changed rows: a press may be under way
     }
     if (focused && focusKey(document.activeElement) !== focused) {
       const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
@@ -132,11 +140,27 @@ export class LibraryList {
       make("p", { class: "title" }, make("span", { class: "name" }, row.name), make("span", { class: "note" }, text)),
       make("p", { class: "hint" }, row.facts),
       meter,
+      ...this.#buildSaved(row),
       actions,
     ];
     if (!row.overlays.length) return parts;
     const overlays = row.overlays.map((overlay) => make("li", { "data-kind": overlay.kind }, ...this.#build(overlay)));
     return [...parts, make("ul", { class: "overlays" }, ...overlays)];
+  }
+
+  /** The machine that is saved for a disk. @param {Row} row @returns {HTMLElement[]} */
+  #buildSaved(row) {
+    const saved = this.#states.get(row.id);
+    const texts = this.#library?.saved;
+    if (!saved || !texts || row.actions.every(({ disabled }) => disabled)) return [];
+    const resume = makeButton(texts.label ?? "", () => this.#resume(row), {
+      class: "link",
+      "aria-label": (texts.spoken ?? "").replace("{name}", row.name),
+      "data-action": `resume ${row.id}`,
+    });
+    const text = (texts.text ?? "").replace("{date}", new Date(saved.savedAt).toLocaleString());
+    const picture = saved.picture ? [make("img", { src: saved.picture, alt: "" })] : [];
+    return [make("div", { class: "saved" }, ...picture, make("p", {}, text, " ", resume))];
   }
 
   // ── actions ────────────────────────────────────────────────────────────────────────────────────
@@ -162,9 +186,9 @@ export class LibraryList {
     const { id, base } = row;
     /** @type {Record<string, () => Promise<unknown>>} */
     const actions = {
-      open: () => session.act("panel.openLocal", { image: row.name }),
-      openOverlay: () => session.act("panel.openLocal", { image: base, overlay: row.name }),
-      overlay: () => session.act("panel.openLocal", { image: row.name, overlay: values.name }),
+      open: () => this.#open(row.name),
+      openOverlay: () => this.#open(base, row.name),
+      overlay: () => this.#open(row.name, values.name),
       use: () => this.#use(row.name, ""),
       useOverlay: () => this.#use(base, row.name),
       export: async () => this.#later(this.#export(row.name, [], values.compress)),
@@ -184,13 +208,40 @@ export class LibraryList {
           () => this.#consented((consent) => library.commitOverlay(id, consent)),
           { canCancel: false },
         ),
-      reset: () => library.resetOverlay(id),
+      reset: () => library.resetOverlay(id).then(() => this.#forgetMachines(row)),
       // The user was warned about what is lost, and confirmed.
-      remove: () => library.remove(id, { dropOverlays: true }),
+      remove: () => library.remove(id, { dropOverlays: true }).then(() => this.#forgetMachines(row)),
       forget: () => library.remove(id),
       continue: async () => this.#choose((file) => this.#import(file)),
     };
     return actions[name]?.();
+  }
+
+  /** Opens a local disk in place of what is open. @param {string} image @param {string} [overlay] */
+  async #open(image, overlay = "") {
+    if (await this.#session.close()) await this.#session.act("panel.openLocal", { image, overlay });
+  }
+
+  /** Opens the disk of a saved machine and resumes it. @param {Row} row */
+  async #resume(row) {
+    const ways = new Set(row.actions.map(({ name }) => name));
+    if (ways.has("open")) await this.#open(row.name);
+    else if (ways.has("openOverlay")) await this.#open(row.base, row.name);
+    else if (await this.#session.close()) {
+      const [url, overlay] = ways.has("use") ? [row.name, ""] : [row.base, row.name];
+      return this.#session.invite?.(url, overlay);
+    }
+    if (this.#session.view?.phase === "open") await this.#session.boot?.("resume");
+  }
+
+  /** Deletes the machines saved for a disk and its overlays: they fit no other content. @param {Row} row */
+  async #forgetMachines(row) {
+    const ids = [row, ...row.overlays].map(({ id }) => id);
+    try {
+      for (const { name, entry } of await listStates()) if (entry && ids.includes(entry)) await removeState(name);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #create() {
@@ -217,6 +268,7 @@ export class LibraryList {
 
   /** @param {string} url @param {string} overlay */
   async #use(url, overlay) {
+    if (!(await this.#session.close())) return;
     element("overlay", HTMLInputElement).value = overlay;
     await this.#session.act("panel.setUrl", { url });
     element("url", HTMLInputElement).focus();

@@ -36,13 +36,23 @@ export class PageSession {
    * @type {(() => Promise<boolean>) | null}
    */
   beforeClosing = null;
-  /** Boots the open disk. @type {(() => Promise<void>) | null} */
+  /** Boots the open disk, or resumes its saved machine. @type {((how?: "anew" | "resume") => Promise<void>) | null} */
   boot = null;
+  /** Offers to open an image and to boot it. @type {((url: string, overlay: string) => Promise<void>) | null} */
+  invite = null;
 
   /** @param {import("../lib/aero-disk.mjs").OnStartProgress} onStartProgress */
   constructor(onStartProgress) {
     this.worker = connect({ onStartProgress });
     document.addEventListener("visibilitychange", () => this.#keepLooking());
+  }
+
+  /** Closes what is open, unless the user wants to keep what that loses. Returns whether nothing is open. */
+  async close() {
+    if (this.view?.phase === "closed") return true;
+    if ((await this.beforeClosing?.()) === false) return false;
+    await this.act("panel.close");
+    return true;
   }
 
   /** @param {Drawer} draw called with every view */

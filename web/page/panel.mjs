@@ -7,7 +7,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
 /** @typedef {{ label: string, value: string, note: string }} Row */
 /** @typedef {{ code: string, title: string, text: string }} Notice */
 /** @typedef {{ name: string, title: string, text: string }} Failure */
-/** @typedef {import("../lib/shared-client.mjs").DiskFacts & { sectorSize: number }} DiskFacts */
+/** @typedef {import("../lib/shared-client.mjs").DiskFacts & { sectorSize: number, entry: string }} DiskFacts `entry`: its row in the library */
 /** @typedef {{ url: string, name: string, note: string, size: string, spoken: string }} Sample */
 /** @typedef {{ value: string, label: string }} Choice */
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Setting */
@@ -36,6 +36,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ title: string, legend: Record<string, string> }} map
  * @property {{ disabled: boolean, hint: string }} files
  * @property {{ disabled: boolean, hint: string, asks: Record<string, import("./ask.mjs").Question> }} boot
+ * @property {{ shown: boolean, query: string, ask: import("./ask.mjs").Question | null | undefined }} share
  * @property {{ shown: boolean, isAsked: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered

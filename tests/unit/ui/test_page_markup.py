@@ -11,7 +11,7 @@ import pytest
 from aero_browser_disk.ui.panel import Panel
 from lib.project import WEB_PAGE
 
-VOID = {"input", "link", "meta", "path"}
+VOID = {"img", "input", "link", "meta", "path"}
 PAGE = (WEB_PAGE / "index.html").read_text(encoding="utf-8")
 FIRST_VIEW = json.loads(json.dumps(Panel().view()))
 

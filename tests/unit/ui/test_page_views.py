@@ -16,7 +16,7 @@ from aero_browser_disk.ui import library_texts
 from aero_browser_disk.ui.doctor_view import diagnosis_view
 from aero_browser_disk.ui.files_view import MOST_ROWS, files_view
 from aero_browser_disk.ui.library_view import library_view, prune_view
-from aero_browser_disk.ui.page_view import boot_part, map_part, samples_part
+from aero_browser_disk.ui.page_view import boot_part, map_part, samples_part, share_part
 
 HOST = "https://disks.example"
 USAGE = LibraryUsage(2**30, 2**40, 2**29, 2**20, 2**28)
@@ -179,7 +179,7 @@ def test_no_text_of_the_library_is_left_unfilled() -> None:
         entry("cache", f"{HOST}/x.img", size=None),
     ]
     view = plain(library_view(entries, USAGE))
-    del view["progress"], view["recovered"]  # templates, which the page fills
+    del view["progress"], view["recovered"], view["saved"]  # templates, which the page fills
 
     assert "{" not in "".join(texts_in(view))
 
@@ -333,3 +333,21 @@ def test_the_machine_says_whether_what_it_writes_lasts() -> None:
         assert (question["title"], question["danger"]) == ("Close x.img?", True)
         assert ("written to its disk stays" in question["text"]) is stays
     assert map_part("x.img", read_only)["title"] == "x.img, 4 KiB"
+
+
+def test_a_link_to_an_image_has_nothing_secret_and_is_refused_otherwise() -> None:
+    assert share_part("work", "", "")["shown"] is False  # a local disk
+
+    plain_link = plain(share_part("a.img", f"{HOST}/a b.img", "my work"))
+    assert plain_link["query"] == "image=https%3A%2F%2Fdisks.example%2Fa+b.img&overlay=my+work&boot"
+    assert [field["name"] for field in plain_link["ask"]["fields"]] == ["link"]
+    for url in (
+        "https://me:PASSWORD@disks.example/a.img",
+        f"{HOST}/a.img?X-Amz-Signature=SECRET",
+        f"{HOST}/a.img#SECRET",
+    ):
+        refused = plain(share_part("a.img", url, ""))
+        assert (refused["shown"], refused["query"]) == (True, "")
+        assert (refused["ask"]["fields"], refused["ask"]["isNotice"]) == ([], True)
+        assert "SECRET" not in str(refused)
+        assert "PASSWORD" not in str(refused)
