@@ -19,6 +19,7 @@ Notice = Literal[
     "storage-failed",  # the cache's files failed: reads go on without it
     "no-validator",  # versions cannot be told apart: the cache ends with the session
     "offline",  # the server cannot be reached: the cached version is open
+    "older-version",  # the server has a newer one: the overlay fits only the one that is open
     "other-profile",  # the boot profile is of another version: it is not used
     "odd-size",  # the size is not a multiple of 512 bytes
 ]

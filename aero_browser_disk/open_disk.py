@@ -142,16 +142,35 @@ async def open_disk(
         expected = "the address of an image, unless path, file or image names one"
         raise InvalidOptionError("url", None, expected)
     settings = RemoteSettings(**remote)
-    disk = await open_remote_disk(url, settings, platform)
     if not names:
-        return disk
+        return await open_remote_disk(url, settings, platform)
     base = remote_base(url, settings.cache_key)
+    pinned = await _noted_version(platform, base, names[0])
     try:
+        disk = await open_remote_disk(url, settings, platform, wanted=pinned)
         return await _with_overlays(platform, disk, base, names, write_base=write_base)
     except BaseChangedError:
-        # The cached version may be fresh, and not the one that the server has.
-        disk = await open_remote_disk(url, settings, platform, trusts_freshness=False)
+        # The cached version may be fresh, and not the one that the server has; and what was noted
+        # may be older than the overlay.
+        pinned = await _pinned_version(platform, base, names[0])
+        disk = await open_remote_disk(
+            url, settings, platform, trusts_freshness=False, wanted=pinned
+        )
         return await _with_overlays(platform, disk, base, names, write_base=write_base)
+
+
+async def _noted_version(platform: Platform, base: OverlayBase, overlay: str) -> str | None:
+    """The version of its base that the record of an overlay names; None without one."""
+    if platform.storage.kind == "memory":
+        return None
+    async with Library.open(platform) as library:
+        return await library.overlays.noted_base_version(base, overlay)
+
+
+async def _pinned_version(platform: Platform, base: OverlayBase, overlay: str) -> str | None:
+    """The version of its base that an overlay is bound to; None if it is not bound."""
+    async with Library.open(platform) as library:
+        return await library.overlays.pinned_base_version(base, overlay)
 
 
 async def _with_overlays(

@@ -155,7 +155,7 @@ async def opened_on(
     """The same on a platform that is open."""
     if options.overlay and not may_create:
         await _check_overlays(options, platform)
-    given = _options_for(options, checks_digests=checks_digests)
+    given = options_for(options, checks_digests=checks_digests)
     async with open_disk(**given, platform=platform) as disk:
         yield disk
 
@@ -190,7 +190,7 @@ async def _check_overlays(options: argparse.Namespace, platform: Platform) -> No
                 raise NoSuchImageError("overlay", options.overlay[count - 1])
 
 
-def _options_for(options: argparse.Namespace, *, checks_digests: bool) -> dict[str, Any]:
+def options_for(options: argparse.Namespace, *, checks_digests: bool = True) -> dict[str, Any]:
     """The options of `open_disk`."""
     source = options.source
     digests = options.digests if checks_digests else None

@@ -1,4 +1,4 @@
-"""`overlay create`, `list`, `commit`, `reset`, `export`, `import`, `remove`."""
+"""`overlay create`, `list`, `commit`, `reset`, `rebase`, `export`, `import`, `remove`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from ..library.catalog import LibraryEntry
 from ..library.library import Library
 from ..platform.byte_source import PathSource, stream_of
 from ..platform.printable import printable
-from .library_commands import add_drop_option, entry_lines
-from .opening import add_source, base_of, opened, opened_library
-from .output import UsageError, print_result
+from ..saves.rebase import REASONS, Rebase, RebasePlan
+from ..units import format_bytes
+from .library_commands import add_drop_option, entry_lines, report_to
+from .opening import (
+    add_source,
+    base_of,
+    is_url,
+    opened,
+    opened_library,
+    opened_platform,
+    options_for,
+)
+from .output import UsageError, print_result, progress
 from .parser import Commands
 
 
@@ -43,6 +53,23 @@ def add_commands(commands: Commands) -> None:
     add_source(imported)
     imported.add_argument("name", metavar="NAME", help="the overlay's name")
     imported.add_argument("file", type=Path, metavar="FILE", help="what overlay export wrote")
+
+    rebase = group.add(
+        "rebase", "say whether an overlay fits the new version of its image, and move it", _rebase
+    )
+    add_source(rebase)
+    rebase.add_argument("name", metavar="NAME", help="the overlay's name")
+    rebase.add_argument(
+        "--digests-before",
+        type=Path,
+        metavar="FILE",
+        help="digest list of the version that the overlay was made over",
+    )
+    action = rebase.add_mutually_exclusive_group()
+    action.add_argument("--move", action="store_true", help="move it, if it fits")
+    action.add_argument(
+        "--to-image", metavar="IMAGE", help="make a local image of it over its old version"
+    )
 
     remove = group.add("remove", "remove an overlay", _remove)
     _add_overlay(remove)
@@ -106,6 +133,55 @@ async def _reset(options: argparse.Namespace) -> int:
         await library.overlays.reset(overlay.id)
     print_result(options, {"reset": overlay.id}, "")
     return 0
+
+
+async def _rebase(options: argparse.Namespace) -> int:
+    if not is_url(options.source) or options.overlay:
+        raise UsageError("overlay rebase is for overlays that lie directly over a URL")
+    before = options.digests_before and options.digests_before.read_bytes()
+    given = options_for(options)
+    async with (
+        opened_platform(options) as platform,
+        Rebase.open(
+            given.pop("url"), options.name, digests_before=before, platform=platform, **given
+        ) as rebase,
+    ):
+        plan = rebase.plan
+        if options.move:
+            await rebase.move()
+            print_result(options, asdict(plan), f"{options.name} fits {plan.found}")
+        elif options.to_image is not None:
+            with progress(options, "Copying") as shown:
+                entry = await rebase.copy_to_image(options.to_image, report=report_to(shown))
+            print_result(options, asdict(entry), "")
+        else:
+            print_result(options, asdict(plan), plan_lines(plan))
+    return 0
+
+
+def plan_lines(plan: RebasePlan) -> str:
+    """What a plan says, for people."""
+    if plan.is_current:
+        return "It fits the present version."
+    sums = {
+        name: format_bytes(sum(length for _, length in getattr(plan, name)))
+        for name in ("hidden", "updated", "needed", "missing")
+    }
+    lines = [f"made over  {plan.pinned}", f"now        {plan.found}"]
+    if plan.obstacle in (None, "needed"):
+        lines += [
+            f"{sums['hidden']:>10} changed, but the overlay has them",
+            f"{sums['updated']:>10} changed in partitions that it never wrote to: these change",
+            f"{sums['needed']:>10} changed that it depends on",
+        ]
+    if plan.obstacle is None:
+        return "\n".join([*lines, "It can be moved: --move."])
+    lines.append(f"It cannot be moved: {REASONS[plan.obstacle]}.")
+    if plan.missing:
+        lines.append(f"{sums['missing']} of the old version are not here any more: export it.")
+    else:
+        lines.append("All of the old version is here: --to-image IMAGE makes an image of it.")
+    return "\n".join(lines)
 
 
 async def _export(options: argparse.Namespace) -> int:

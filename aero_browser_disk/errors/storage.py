@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from .base import DiskError
@@ -82,6 +83,37 @@ class BaseChangedError(DiskError):
         )
         self.pinned = pinned
         self.found = found
+
+
+class RebaseRefusedError(DiskError):
+    """An overlay cannot be moved to the present version of its image. It was left as it is."""
+
+    def __init__(self, overlay: str, reason: str) -> None:
+        super().__init__(
+            f"The overlay {overlay!r} cannot be moved to the present version of its image: "
+            f"{reason}. It is kept as it is. Open it over the version that it was made over, make "
+            "an image of it, or export it."
+        )
+        self.overlay = overlay
+        self.reason = reason
+
+
+class MissingBaseError(DiskError):
+    """Parts of an overlay's base are neither cached here nor on the server any more.
+
+    `ranges` are offset and length in bytes.
+    """
+
+    def __init__(self, overlay: str, ranges: Sequence[tuple[int, int]]) -> None:
+        missing = sum(length for _, length in ranges)
+        first = ", ".join(f"{start}-{start + length - 1}" for start, length in ranges[:5])
+        super().__init__(
+            f"No image can be made of the overlay {overlay!r}: {missing:,} bytes of the version "
+            f"that it was made over are neither cached here nor on the server (bytes {first}"
+            f"{' and others' if len(ranges) > 5 else ''}). It is kept as it is: export it."
+        )
+        self.overlay = overlay
+        self.ranges = tuple(ranges)
 
 
 class DataCutError(DiskError):

@@ -8,6 +8,8 @@
 These parsers are this project's own: `web/guide/decisions/file-system-readers.md` says why. Other
 parsers read a `DiskFile`, for formats that are not here.
 
+`partitions`, `volume` and `recognition` say what is where on a disk.
+
 `waiting_files` has files and paths for code without asyncio, which imports them from
 `aero_browser_disk.sync`.
 """

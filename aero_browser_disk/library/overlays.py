@@ -49,6 +49,7 @@ from .damage import missing, note, note_met, noted
 from .images import DROP_CONSENT, WRITE_CONSENT, LibraryImages
 from .open_bases import SharedBase, naming_turn, open_shared
 from .open_image import Closed, LibraryDisk, Refusal
+from .overlay_store import overlay_store
 from .recovered_overlays import find_bases
 from .recovery import copy_intact, open_salvage
 
@@ -80,6 +81,29 @@ class LibraryOverlays:
         """A local image, by name or id, as a base; raises `NoSuchImageError`."""
         folder, record = await self._folders.find(IMAGES, image)
         return OverlayBase(folder, record.name)
+
+    async def noted_base_version(self, base: OverlayBase, name: str) -> str | None:
+        """The version of its base that an overlay had when it was closed last; None if unknown."""
+        try:
+            _, record = await self._folders.find(OVERLAYS, name, base.folder)
+        except NoSuchImageError:
+            return None
+        parts = (record.version or "").split(":", 3)
+        return parts[3] if record.state == "ready" and len(parts) == 4 else None
+
+    async def pinned_base_version(self, base: OverlayBase, name: str) -> str | None:
+        """The version of its base that an overlay is bound to; None if there is none.
+
+        Of one that is open, what was noted. Raises `DamagedDiskError` and other `StorageError`s.
+        """
+        try:
+            folder, record = await self._folders.find(OVERLAYS, name, base.folder)
+            async with overlay_store(self._folders, folder, record) as store:
+                return None if store is None else store.contents.base
+        except NoSuchImageError:
+            return None
+        except ImageBusyError:
+            return await self.noted_base_version(base, name)
 
     async def open_over_image(
         self, image: str, names: Sequence[str], *, write_base: bool = False
@@ -221,26 +245,11 @@ class LibraryOverlays:
                 async with contextlib.aclosing(disk.overlay.export()) as parts:
                     yield record, parts
                 return
-        async with self._folders.claimed(folder, record.name):
-            try:
-                store = await SectorStore.open(
-                    self._storage,
-                    f"{folder}/{SECTORS}",
-                    known_version=record.version,
-                    name=record.name,
-                )
-            except DamagedDiskError as error:
-                raise await noted(self._folders, folder, record, error) from error
-            if store is None and record.state == "empty":
-                raise NoSuchImageError("overlay", record.name)  # it was reset, and is empty
+        async with overlay_store(self._folders, folder, record) as store:
             if store is None:
-                raise await missing(self._folders, folder, record)
-            parts = overlay_parts(store)
-            try:
+                raise NoSuchImageError("overlay", record.name)  # it was reset, and is empty
+            async with contextlib.aclosing(overlay_parts(store)) as parts:
                 yield record, parts
-            finally:
-                await parts.aclose()
-                store.close()
 
     async def top_of(self, image: str, names: Sequence[str]) -> str:
         """The folder of the uppermost of these overlays, or of the image if there are none; empty

@@ -3,7 +3,10 @@
 - `save_server`: a server and what is there. `disk_save`: an open overlay and its save;
   `background_push`: pushes by themselves.
 
-What both are made of: `save_requests` sends the requests; `save_manifest`, `save_map` and
+- `rebase`: moves an overlay to a new version of its image. `base_changes` finds what changed,
+  `dependence` what of it matters, and `pinned_base` reads the old version from what is cached.
+
+What saves are made of: `save_requests` sends the requests; `save_manifest`, `save_map` and
 `packing` are the format; `content_index`, `content_scan` and `push_record` find what changed;
 `chunk_upload` sends it; `saved_content`, `pull`, `chunk_cache` and `save_layer` read it.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from .background_push import BackgroundPush
 from .disk_save import DiskSave, Pushed
+from .rebase import Rebase, RebasePlan
 from .save_layer import SaveLayer
 from .save_server import SaveGeneration, SaveInfo, SaveServer, SaveShare
 
@@ -19,6 +23,8 @@ __all__ = [
     "BackgroundPush",
     "DiskSave",
     "Pushed",
+    "Rebase",
+    "RebasePlan",
     "SaveGeneration",
     "SaveInfo",
     "SaveLayer",

@@ -1,7 +1,8 @@
 """The read path of a remote image: shared memory, cache, a fetch under way, the network.
 
 - `open_remote`: opens a URL as a disk; `remote_options`: its options.
-- `prepared_files`: the files of a prepared image, without a cache.
+- `prepared_files`: the files of a prepared image, without a cache; `prepared_source`: with one;
+  `kept_blocks`: what is cached of an older version.
 - `streaming_disk`: the disk. `fetch_queue` and `block_fetch` send its requests, `block_sink`
   verifies and caches the blocks, `cache_growth` gets space for them.
 - `boot_recorder`: records which blocks a guest reads first.

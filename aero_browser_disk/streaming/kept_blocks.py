@@ -94,13 +94,13 @@ async def kept_page(kept: KeptFiles, file: StoredFile, _: int) -> bytes:
     return found
 
 
-def manifest_of(kept: KeptFiles, validator: str) -> Manifest | None:
-    """The stored manifest of an older version."""
+def manifest_of(kept: KeptFiles, validator: str) -> tuple[bytes, Manifest] | None:
+    """The stored manifest of an older version, as it was stored and as it was read."""
     for encoded in kept.manifests():
         try:
             manifest = Manifest.decode(encoded)
         except DiskError:
             continue
         if disk_validator(manifest) == validator:
-            return manifest
+            return encoded, manifest
     return None

@@ -6,7 +6,7 @@ import hashlib
 from functools import partial
 
 from ..cache.block_store import BlockStore
-from ..errors import InvalidDocumentError, NetworkError
+from ..errors import BaseChangedError, InvalidDocumentError, NetworkError
 from ..formats.image_format import PREPARED
 from ..formats.prepared.chunk_table import ChunkTable
 from ..platform.base import Platform
@@ -35,20 +35,28 @@ async def open_prepared(
     options: RemoteSettings,
     platform: Platform,
     digests: DigestList | None,
+    wanted: str | None = None,
     *,
     trusts_freshness: bool,
 ) -> StreamingDisk:
     """Opens the prepared image whose manifest is at an address, read-only, its blocks cached.
 
     Makes no request while the stored manifest is fresh, if `trusts_freshness`. Without `digests`
-    the pin and the key in the options apply to the manifest. Raises as `open_disk`.
+    the pin and the key in the options apply to the manifest. With `wanted` that version is opened,
+    from its stored manifest if it is no longer current. Raises as `open_disk`, and
+    `BaseChangedError` when that manifest is not stored, or not trusted.
     """
     traffic = Traffic()
     access = Access(address, platform.clock, options.renew, options.expires_at)
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
         files = WholeFiles(platform.http, access, traffic)
-        image = await _fetched(files, access, traffic, options, platform, folder, trusts_freshness)
+        current = await _current(
+            files, access, traffic, options, platform, folder, trusts_freshness, wanted
+        )
+        image = current
+        if wanted is not None and str(current.version) != wanted:
+            image = await _older(wanted, current, files, access, traffic, options, folder)
         block_size = options.block_size
         if digests is not None:
             block_size = max(block_size, digests.chunk_size)  # a block is verified as a whole
@@ -70,7 +78,32 @@ async def open_prepared(
         raise
 
 
-async def _fetched(
+async def _older(
+    wanted: str,
+    current: PreparedImage,
+    files: WholeFiles,
+    access: Access,
+    traffic: Traffic,
+    options: RemoteSettings,
+    folder: CacheFolder,
+) -> PreparedImage:
+    """The image of an older version, whose manifest is stored; its files may still be there."""
+    kept = await folder.open_kept()
+    found = manifest_of(kept, wanted.rpartition(", ")[0])
+    if found is None:
+        raise BaseChangedError(wanted, str(current.version))
+    encoded, _ = found
+    image = PreparedImage.of(encoded, files, access, kept, traffic)
+    image.confirmed = current.confirmed
+    try:
+        await _check_trust(encoded, image, options)
+    except InvalidDocumentError as error:
+        raise BaseChangedError(wanted, str(current.version)) from error
+    folder.notices.append("older-version")
+    return image
+
+
+async def _current(
     files: WholeFiles,
     access: Access,
     traffic: Traffic,
@@ -78,8 +111,12 @@ async def _fetched(
     platform: Platform,
     folder: CacheFolder,
     trusts_freshness: bool,
+    wanted: str | None,
 ) -> PreparedImage:
-    """The image of the current manifest; of the stored one while that is fresh, or offline."""
+    """The image of the current manifest; of the stored one while that is fresh, or offline.
+
+    The current one is not stored while another version is `wanted`.
+    """
     kept = await folder.open_kept()
     known = kept.manifest
     fresh_for_s = folder.store.fresh_until - platform.clock.now()
@@ -100,7 +137,8 @@ async def _fetched(
         await _check_trust(known, image, options)
         return image
     await _check_trust(encoded, image, options)
-    image.keep_manifest(encoded)
+    if wanted is None or str(image.version) == wanted:
+        image.keep_manifest(encoded)
     return image
 
 
@@ -114,10 +152,10 @@ async def _unchanged(
     """The blocks of a store that this version has too, found by comparing both tables."""
     old = store.image
     kept = await folder.open_kept()
-    manifest = None if old is None else manifest_of(kept, old.validator)
-    if old is None or manifest is None:
+    found = None if old is None else manifest_of(kept, old.validator)
+    if old is None or found is None:
         return set()
-    before = ChunkTable(manifest, partial(kept_page, kept))
+    before = ChunkTable(found[1], partial(kept_page, kept))
     after = ChunkTable(image.manifest, image.load_document)
     return await opening_retries(options.retry, platform.clock).run(
         lambda: unchanged_by_tables(store.slot_of, old.block_size, before, after)

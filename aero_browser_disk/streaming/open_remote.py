@@ -28,7 +28,14 @@ from .cache_folder import CacheFolder
 from .kept_blocks import unchanged_by_digests
 from .layout_source import RAW, FileSource, LayoutSource, disk_version
 from .open_prepared import is_manifest_address, open_prepared
-from .opening import PinnedImage, cache_path, open_pinned, opening_retries, shared_source
+from .opening import (
+    PinnedImage,
+    cache_path,
+    check_wanted,
+    open_pinned,
+    opening_retries,
+    shared_source,
+)
 from .remote_options import RemoteSettings
 from .streaming_disk import StreamingDisk
 
@@ -45,11 +52,14 @@ async def open_remote_disk(
     platform: Platform | None = None,
     *,
     trusts_freshness: bool = True,
+    wanted: str | None = None,
 ) -> StreamingDisk:
     """Opens the disk image at `url`, read-only, its blocks cached: see `open_disk`.
 
     Without `trusts_freshness` the server is asked which version is current even while the cached
-    one is fresh (`Cache-Control: max-age`).
+    one is fresh (`Cache-Control: max-age`). With `wanted` only that version of the disk is opened,
+    of a prepared image also when it is no longer current: else it is a `BaseChangedError`, and
+    what is cached stays as it is.
     """
     if trusts_freshness:
         # Nothing was read yet, so another version is fine.
@@ -57,12 +67,17 @@ async def open_remote_disk(
             # Either the server has another version by now than the one that is cached and fresh:
             # it changed, or is not the one that the digest list or the pin is for; or the image
             # changed between two requests.
-            return await _open(url, options, platform, trusts_freshness=True)
-    return await _open(url, options, platform, trusts_freshness=False)
+            return await _open(url, options, platform, wanted, trusts_freshness=True)
+    return await _open(url, options, platform, wanted, trusts_freshness=False)
 
 
 async def _open(
-    url: str, options: RemoteSettings, platform: Platform | None, *, trusts_freshness: bool
+    url: str,
+    options: RemoteSettings,
+    platform: Platform | None,
+    wanted: str | None,
+    *,
+    trusts_freshness: bool,
 ) -> StreamingDisk:
     """Opens it; makes no request while the cached version is fresh and may be trusted."""
     if not options.allow_remote:
@@ -75,7 +90,7 @@ async def _open(
     options.read_profile()  # one that cannot be read is an error before any request
     if is_prepared:
         return await open_prepared(
-            address, options, platform, trusted, trusts_freshness=trusts_freshness
+            address, options, platform, trusted, wanted, trusts_freshness=trusts_freshness
         )
     block_size, retry = options.block_size, options.retry
     if trusted is not None:
@@ -87,6 +102,7 @@ async def _open(
         if image is None:
             image = await _probe(platform, access, retry, folder, block_size)
         chosen = await _choose_format(options.format, platform, folder, image, block_size, retry)
+        check_wanted(wanted, chosen.version)
         pinned = PinnedImage(
             image=image,
             version=chosen.version,

@@ -10,7 +10,7 @@ from functools import partial
 
 from ..cache.budget import CACHES
 from ..disk import SECTOR_SIZE
-from ..errors import IntegrityError, InvalidDocumentError
+from ..errors import BaseChangedError, IntegrityError, InvalidDocumentError
 from ..platform.base import Clock, Platform
 from ..remote.access import ImageAddress
 from ..remote.remote_image import ImageVersion
@@ -50,6 +50,12 @@ def shared_source(
     if not folder.follows or platform.channels is None or not version.validator:
         return None
     return SharedSource(platform.channels, folder.path, str(version), server)
+
+
+def check_wanted(wanted: str | None, version: ImageVersion) -> None:
+    """Raises `BaseChangedError` for another version than the one that is wanted, if one is."""
+    if wanted is not None and str(version) != wanted:
+        raise BaseChangedError(wanted, str(version))
 
 
 def check_size(digests: DigestList | None, version: ImageVersion) -> None:

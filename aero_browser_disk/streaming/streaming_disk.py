@@ -167,6 +167,11 @@ class StreamingDisk(ClosesOnExit):
         """The image that a cache of this disk must belong to."""
         return self._cache.image
 
+    @property
+    def server_image(self) -> ServerImage:
+        """The image on its server, pinned to this version."""
+        return self._image
+
     # ── reading ──────────────────────────────────────────────────────────────────────────────────
 
     def try_read_into(self, offset: int, target: WritableBuffer) -> bool:

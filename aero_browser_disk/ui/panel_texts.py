@@ -108,6 +108,11 @@ NOTICES: dict[Notice, dict[str, str]] = {
         "text": "The cached part of the image can be read. Reads of other parts fail until the "
         "server responds again.",
     },
+    "older-version": {
+        "title": "A newer version of the image is there",
+        "text": "What you wrote fits the version that is open. Reading continues while the server "
+        "has its files.",
+    },
     "other-profile": {
         "title": "The boot profile does not match",
         "text": "It was recorded from another version of the image, so it is not used.",

@@ -39,7 +39,7 @@ PUBLIC = {
         UnknownFileSystemError UnreadableFileError UnreadableHeaderError
         UnreadableImageError UnsupportedImageError UnversionedBaseError
         DamagedSaveError NoSuchSaveError SaveBaseError SaveConflictError SaveRefusedError
-        SaveTooLargeError UnreadableSaveError
+        SaveTooLargeError UnreadableSaveError RebaseRefusedError MissingBaseError
     """,
     "aero_browser_disk.file_systems": (
         "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "
@@ -57,7 +57,7 @@ PUBLIC = {
         cache_folder current_platform data_folder cpython_platform
     """,
     "aero_browser_disk.saves": """
-        BackgroundPush DiskSave Pushed SaveGeneration SaveInfo SaveLayer
+        BackgroundPush DiskSave Pushed Rebase RebasePlan SaveGeneration SaveInfo SaveLayer
         SaveServer SaveShare
     """,
     "aero_browser_disk.sync": "Disk FilePath Files Library open_disk open_library",

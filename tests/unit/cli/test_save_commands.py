@@ -8,6 +8,7 @@ import shlex
 import pytest
 
 from aero_browser_disk import cpython_platform, open_disk
+from aero_browser_disk.streaming.digest_list import digests_of
 from support.readme import GUIDE, blocks
 from support.saves import SaveService
 
@@ -31,7 +32,7 @@ async def written(cache, tmp_path, served):
 
 async def test_every_command_of_the_guide_does_what_it_says(call, written, service):
     texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
-    lines = [line for text in texts for line in text.splitlines()]
+    lines = [line for text in texts for line in text.splitlines() if " save " in line]
     stand_for = {"SOURCE": written, "SERVER": service.url}
     said = []
     for line in lines:
@@ -73,3 +74,38 @@ async def test_what_is_refused_says_why(call, written, service):
     assert (status, "no token" in err) == (1, True)
     header = "Authorization: Bearer secret"
     assert (await call("save", "list", service.url, "--server-header", header))[0] == 0
+
+
+async def test_what_the_guide_shows_of_a_new_version(
+    call, written, served, volume, cache, tmp_path
+):
+    """The overlay has all of the only chunk that the next version changes."""
+    old = volume.read_bytes()
+    new = bytearray(old)
+    new[100_000:100_007] = b"changed"
+    platform = cpython_platform(cache, tmp_path / "data" / "aero-browser-disk")
+    async with open_disk(written, allow_remote=True, overlay="work", platform=platform) as disk:
+        await disk.write(98_304, old[98_304 : 98_304 + 32_768])
+        expected = await disk.read(0, len(old))
+    await platform.http.close()
+    served.image("disk.img").replace(bytes(new))
+    for name, data in (("old.json", old), ("new.json", bytes(new))):
+        (tmp_path / name).write_bytes(digests_of([data], 32_768).encode())
+    texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
+    lines = [line for text in texts for line in text.splitlines() if " rebase " in line]
+    stand_for = {"URL": written} | {n: str(tmp_path / n) for n in ("old.json", "new.json")}
+    said = []
+    for line in lines:
+        words = [stand_for.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+        status, out, err = await call(*words)
+        assert (status, err) == (0, ""), line
+        said.append(out.decode())
+    assert "there are no digests" in said[0]
+    assert "--to-image" in said[0]
+    assert "work fits" in said[1]
+    read = await call("read", "image:my machine", "0", str(len(old)), "-o", "-")
+    assert read[1] == expected
+    status, out, err = await call("overlay", "rebase", written, "work")
+    assert (status, out.decode()) == (0, "It fits the present version.\n")
+    for wrong in (("image:my machine", "work"), (written, "work", "--overlay", "x")):
+        assert (await call("overlay", "rebase", *wrong))[0] == 2
