@@ -11,7 +11,7 @@ from pathlib import Path
 from aero_browser_disk.formats.local_file import open_file_disk
 from aero_browser_disk.formats.prepared.chunk_codec import DEFAULT_LEVEL
 from aero_browser_disk.transfer.image_pack import BOOT_BLOCK, Packed, PackOptions, pack_image
-from benchmarks.packing import CHUNK, change, chunks_with_data, in_own_loop
+from benchmarks.packing import CHUNK, change, chunks_with_data, in_own_loop, packed_sizes, picked
 from benchmarks.workloads import Workload
 from lib.project import CACHE
 from samples.boot_profiles import blocks_read, recorded_reads
@@ -53,7 +53,7 @@ def make_boot_images(image: Path) -> BootImages:
             ["qemu-img", "convert", "-f", "raw", *qcow2, raw, folder / QCOW2], check=True
         )
         make_parts(raw, folder / PARTS, blocks_read(reads, CHUNK))
-        packed = pack_all(raw, folder, blocks_read(reads, BOOT_BLOCK), chunks)
+        packed = pack_all(raw, folder, blocks_read(reads, BOOT_BLOCK))
         (folder / _COMPLETE).write_text(str(packed))
     packed_bytes = int((folder / _COMPLETE).read_text())
     return BootImages(folder, workload, packed_bytes, tuple(runs_of(chunks)))
@@ -71,13 +71,13 @@ def make_parts(raw: Path, folder: Path, numbers: Iterable[int]) -> None:
             (folder / f"debian-{start}-{start + CHUNK}.img.zst").write_bytes(part.stdout)
 
 
-def pack_all(raw: Path, folder: Path, boot: tuple[int, ...], chunks: list[int]) -> int:
+def pack_all(raw: Path, folder: Path, boot: tuple[int, ...]) -> int:
     """Packs the image without and with a boot bundle, and an update of it; bytes of the chunks."""
     packed = pack(raw, folder / PREPARED)
     pack(raw, folder / WITH_BOOT, boot)
     changed = folder / "changed.img"
     subprocess.run(["cp", "--sparse=always", raw, changed], check=True)
-    change(changed, chunks)
+    change(changed, picked(in_own_loop(packed_sizes(folder / PREPARED))))
     pack(changed, folder / UPDATED)
     changed.unlink()
     return packed.manifest.stored_bytes

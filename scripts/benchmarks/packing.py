@@ -13,16 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aero_browser_disk.disk import data_ranges
 from aero_browser_disk.formats.local_file import open_file_disk
 from aero_browser_disk.formats.prepared.chunk_codec import DEFAULT_LEVEL
-from aero_browser_disk.transfer.image_pack import Packed, PackOptions, pack_image
+from aero_browser_disk.formats.prepared.chunk_table import ChunkTable
+from aero_browser_disk.formats.prepared.manifest import Manifest
+from aero_browser_disk.formats.prepared.stored_files import FolderFiles, read_proved
+from aero_browser_disk.transfer.image_pack import MANIFEST_NAME, Packed, PackOptions, pack_image
 from benchmarks.results import Measure
 from lib.project import CACHE
 
@@ -33,6 +37,7 @@ QUICK_LEVEL = 3
 SHARE = 0.01  # of the chunks that an update changes
 GOAL = 0.015  # of the packed size that it may add
 SEED = 15
+TRIES = 100
 T = TypeVar("T")
 
 
@@ -92,7 +97,7 @@ async def updated(image: Path, folder: Path, level: int) -> int:
 
     They are what a reader downloads who has all of the version before.
     """
-    change(image, await chunks_with_data(image))
+    change(image, picked(await packed_sizes(folder / MANIFEST_NAME)))
     before = size_of(folder)
     await pack(image, folder, level)
     return size_of(folder) - before
@@ -107,11 +112,29 @@ async def chunks_with_data(image: Path) -> list[int]:
     return list(found)
 
 
-def change(image: Path, chunks: Sequence[int]) -> None:
-    """Inverts a sector in one chunk of a hundred, anywhere in it."""
+async def packed_sizes(manifest: Path) -> dict[int, int]:
+    """The packed bytes of each chunk of a prepared image, but for those of zeros."""
+    files = FolderFiles(manifest.parent)
+    described = Manifest.decode(await asyncio.to_thread(manifest.read_bytes))
+    table = ChunkTable(described, partial(read_proved, files))
+    entries = [await table.entry(number) for number in range(described.chunk_count)]
+    return {number: e.file.length for number, e in enumerate(entries) if e.file is not None}
+
+
+def picked(sizes: Mapping[int, int]) -> list[int]:
+    """A sample of one chunk in a hundred that is as large, packed, as average chunks are."""
+    chance = random.Random(SEED)  # noqa: S311 - the same each time
+    count = max(1, round(len(sizes) * SHARE))
+    wanted = sum(sizes.values()) * count / len(sizes)
+    samples = (chance.sample(list(sizes), count) for _ in range(TRIES))
+    return min(samples, key=lambda sample: abs(sum(sizes[n] for n in sample) - wanted))
+
+
+def change(image: Path, chunks: Iterable[int]) -> None:
+    """Inverts a sector of each chunk, anywhere in it."""
     chance = random.Random(SEED)  # noqa: S311 - the same each time
     with image.open("r+b") as file:
-        for chunk in chance.sample(chunks, max(1, round(len(chunks) * SHARE))):
+        for chunk in chunks:
             at = chunk * CHUNK + chance.randrange(CHUNK // 512) * 512
             file.seek(at)
             sector = bytes(byte ^ 0xFF for byte in file.read(512))

@@ -137,10 +137,17 @@ class TestPacking:
     def test_an_update_changes_a_sector_in_one_chunk_of_a_hundred(self, tmp_path):
         image = tmp_path / "disk.img"
         image.write_bytes(bytes(200 * packing.CHUNK))
-        packing.change(image, range(200))
+        chunks = packing.picked(dict.fromkeys(range(200), 1000))
+        packing.change(image, chunks)
         data = image.read_bytes()
         chunks = [data[at : at + packing.CHUNK] for at in range(0, len(data), packing.CHUNK)]
         assert [chunk.count(0xFF) for chunk in chunks if any(chunk)] == [512, 512]
+
+    def test_the_chunks_that_change_are_of_an_average_size(self):
+        sizes = {number: 1 + number % 7 * 100 for number in range(1000)}
+        chunks = packing.picked(sizes)
+        assert len(set(chunks)) == 10
+        assert sum(sizes[number] for number in chunks) == pytest.approx(3010, rel=0.05)
 
     def test_the_memory_is_that_of_the_program(self):
         small = packing.measured(sys.executable, "-S", "-c", "")
