@@ -11,7 +11,7 @@ parsers read a `DiskFile`, for formats that are not here.
 `partitions`, `volume` and `recognition` say what is where on a disk.
 
 `waiting_files` has files and paths for code without asyncio, which imports them from
-`aero_browser_disk.sync`.
+`aero_browser_disk.sync`; `boot_code` whether a PC would find something to boot.
 """
 
 from __future__ import annotations

@@ -68,6 +68,27 @@ FIXED: dict[str, object] = {
     "server then sees your IP address, what you read, and when.",
     "inviteOpen": "Open and boot",
     "share": "Share",
+    "dosbox": "Run in DOSBox",
+    "dosboxHint": "For disks with DOS programs that do not boot by themselves.",
+    "dosboxMachine": {
+        "screen": "Screen of DOSBox. Keys go to it while it has the focus; Ctrl+Alt+G leaves it.",
+        "controls": "DOSBox",
+        "log": "What DOSBox has printed",
+        "starting": "Starting DOSBox…",
+        "running": "DOSBox is running.",
+        "paused": "DOSBox is paused.",
+        "failed": "DOSBox is stopped: drive {letter} failed.",
+        "pause": "Pause",
+        "resume": "Resume",
+        "keys": "Use the keyboard",
+        "fullscreen": "Full screen",
+        "stop": "Switch off",
+        "retry": "Try again",
+        "notStarted": "DOSBox did not start",
+        "notSaved": "What DOSBox has written could not be saved",
+        "missing": "{url} did not load. DOSBox is not part of this page, as its licence is the "
+        "GPL-2.0: put the folder “dist” of npm’s package “emulators” there.",
+    },
     "footer": "Nothing is sent anywhere but to the server of the image that you open. "
     "Downloaded blocks stay in this browser until you clear them.",
     "guide": "Guide and API reference",
@@ -161,6 +182,10 @@ BOOT_READ_ONLY = (
     "Starts v86, an emulated PC, from this disk. The disk is open read-only: the PC cannot write "
     "to it."
 )
+NO_BOOT_CODE = (
+    "This disk has no boot code, so the PC will find nothing to start. DOSBox runs its programs "
+    "if it is a disk of DOS."
+)
 _LOST = "What is open in it will be lost, as when a PC is unplugged."
 _SAVE = "Press “Save and pause” first to resume it later."
 BOOT_STAYS = "What it has written to its disk stays. "
@@ -173,6 +198,21 @@ BOOT_ASKS = {
     "close": Question(
         title="Close {name}?",
         text=f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}",
+        yes="Switch off and close",
+    ),
+    "dosbox": Question(
+        title="Run {name} in DOSBox?",
+        text=f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}",
+        yes="Switch off and run",
+    ),
+    "stopDosbox": Question(
+        title="Switch DOSBox off?",
+        text=f"{_LOST} {{stays}}",
+        yes="Switch off",
+    ),
+    "closeDosbox": Question(
+        title="Close {name}?",
+        text=f"DOSBox runs from it and will be switched off. {_LOST} {{stays}}",
         yes="Switch off and close",
     ),
     "start": Question(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from ..disk import Disk
 from ..file_systems import DiskFiles
 from ..platform.failures import Value
 from .operations import AnyDisk, OpenDisks, Operation, plain, text, whole
@@ -48,6 +49,10 @@ class FileOperations:
 
     async def _where(self, disk: int, offset: Value) -> dict[str, Value]:
         return asdict(await self.of(disk).where(whole("offset", offset)))
+
+    def disk(self, number: int) -> Disk:
+        """An open disk; raises `DiskClosedError`."""
+        return self._disks[number]
 
     def of(self, number: int) -> DiskFiles:
         """The files of an open disk; known extents are kept while it is open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..errors import DiskError, InvalidOptionError, StorageUnavailableError
+from ..file_systems.boot_code import has_boot_code
 from ..library.library import Library
 from ..platform import current_platform
 from ..platform.base import Platform
@@ -12,7 +13,7 @@ from ..platform.failures import Value
 from ..platform.printable import printable
 from ..ui.files_view import files_view
 from ..ui.library_view import library_view, prune_view
-from ..ui.page_texts import FILES_WHERE
+from ..ui.page_texts import FILES_WHERE, NO_BOOT_CODE
 from ..ui.panel_texts import BYTE_COUNT_EXPECTED, error_texts
 from ..units import parse_byte_count
 from .file_operations import FileOperations
@@ -40,6 +41,7 @@ class PageOperations:
             "page.prune": self._prune,
             "page.files": self._list_files,
             "page.where": self._where,
+            "page.bootNote": self._boot_note,
             "page.bytes": self._bytes,
         }
 
@@ -74,6 +76,13 @@ class PageOperations:
         if found.volume is None:
             return ""
         return FILES_WHERE.format(volume=found.volume, kind=printable(found.kind))
+
+    async def _boot_note(self, disk: int) -> str:
+        """What to say of a machine that is about to boot from the disk; nothing is the rule."""
+        try:
+            return "" if await has_boot_code(self._files.disk(disk)) else NO_BOOT_CODE
+        except DiskError:
+            return ""  # the machine will say so
 
     async def _bytes(self, name: str, text: str) -> int:
         """The number of bytes that was typed into the field of that name."""

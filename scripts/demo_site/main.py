@@ -19,7 +19,7 @@ from lib.project import BIOS, CACHE, GRUB_RESCUE_IMAGE, VGA_BIOS
 from samples.boot_profiles import offer_boot_profile
 from samples.boot_traces import GRUB_TRACE, debian_trace
 from samples.debian_image import DebianImageError, make_debian_image
-from samples.emulator import can_boot, write_emulator
+from samples.emulator import can_boot, write_dosbox, write_emulator
 from samples.prepared_samples import prepare_sample
 from samples.sample_image import make_samples
 
@@ -80,6 +80,7 @@ def serve(
     `prepared` are the folders of the same images as prepared ones, in the same order, if any.
     """
     build_site(built, documented=True)
+    write_dosbox(built)
     if can_boot(options.bios, options.vga_bios):
         write_emulator(built, options.bios, options.vga_bios)
     else:

@@ -1,7 +1,7 @@
-"""Puts v86 and its BIOS files into a site, for the demo, the tests and the bench.
+"""Puts v86 with its BIOS files, and DOSBox, into a site, for the demo, the tests and the bench.
 
-The site that `scripts/build` makes has none of them: redistributing SeaBIOS requires offering its
-source (LGPL-3.0), and redistributing v86 requires its licence text (BSD-2-Clause).
+The site that `scripts/build` makes has none of them: redistributing DOSBox (GPL-2.0) and SeaBIOS
+(LGPL-3.0) requires offering their source, and redistributing v86 its licence text (BSD-2-Clause).
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from lib.project import BIOS, DEBIAN, NODE_MODULES, VGA_BIOS
 
 FOLDER = "v86"
 V86 = NODE_MODULES / "v86"
+DOSBOX_FOLDER = "emulators"
+EMULATORS = NODE_MODULES / "emulators"
+DOSBOX_FILES = ("emulators.js", "wdosbox.js", "wdosbox.wasm", "wdosbox-x.js", "wdosbox-x.wasm")
 SEABIOS_LICENCE = DEBIAN / "usr" / "share" / "doc" / "seabios" / "copyright"
 
 
@@ -32,3 +35,12 @@ def write_emulator(site: Path, bios: Path = BIOS, vga_bios: Path = VGA_BIOS) -> 
     shutil.copyfile(vga_bios, folder / VGA_BIOS.name)
     if bios == BIOS and SEABIOS_LICENCE.is_file():
         shutil.copyfile(SEABIOS_LICENCE, folder / "LICENSE.seabios.txt")
+
+
+def write_dosbox(site: Path) -> None:
+    """Puts DOSBox and DOSBox-X into the site, where the page looks for them, with the licence."""
+    folder = site / DOSBOX_FOLDER
+    folder.mkdir()
+    for name in DOSBOX_FILES:
+        shutil.copyfile(EMULATORS / "dist" / name, folder / name)
+    shutil.copyfile(EMULATORS / "LICENSE", folder / "LICENSE.emulators.txt")

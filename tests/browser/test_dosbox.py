@@ -23,7 +23,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageServer]:
     folder = tmp_path_factory.mktemp("dos")
     tree = dos_images.make_tree(folder)
     disk = dos_images.make_disk(folder, dos_images.make_volume(folder, tree, "volume"))
-    with ImageServer({"disk.img": disk}) as server:
+    fat32 = dos_images.make_volume(folder, tree, "fat32")
+    with ImageServer({"disk.img": disk, "fat32.img": fat32}) as server:
         yield server
 
 
@@ -97,6 +98,28 @@ def test_a_program_runs_from_a_streamed_disk_and_what_it_writes_is_found_later(
 
     open_disk(page, site, images.url("disk.img"))
     page.evaluate("() => start('wdosbox', ['c:', 'type new.txt'])")
+    wait_for(page, "() => printed.includes('written in DOS')")
+    assert page.evaluate("failures.length") == 0
+    page.evaluate("async () => { await dos.exit(); await disk.close(); }")
+    page.close()
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_dosbox_x_reads_and_writes_a_streamed_fat32_disk(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    config = "[dos]\nver=7.10"
+    open_disk(page, site, images.url("fat32.img"))
+    commands = ["c:", "hello", "type data.txt", "echo written in DOS> new.txt", "pause", "dir"]
+    page.evaluate("([c, config]) => start('wdosbox-x', c, config)", [commands, config])
+    wait_for(page, "() => /the program ran[^]*text on the disk/.test(printed)")
+    wait_for(page, "() => /any key/i.test(printed)")
+    page.evaluate("() => dos.simulateKeyPress(257)")
+    wait_for(page, "() => /new.txt/i.test(printed.split(/any key/i)[1])")
+    page.evaluate("async () => { await dos.exit(); await disk.flush(); await disk.close(); }")
+
+    open_disk(page, site, images.url("fat32.img"))
+    page.evaluate("(config) => start('wdosbox-x', ['c:', 'type new.txt'], config)", config)
     wait_for(page, "() => printed.includes('written in DOS')")
     assert page.evaluate("failures.length") == 0
     page.evaluate("async () => { await dos.exit(); await disk.close(); }")

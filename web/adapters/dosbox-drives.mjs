@@ -18,6 +18,7 @@ import { mountDisk } from "./emscripten.mjs";
  * @property {"hdd" | "floppy" | "iso"} kind as for `imgmount -t`
  * @property {Geometry | null} geometry of a hard disk
  * @property {Uint8Array | null} lead what to put in front of the disk: a partition table, or null
+ * @property {boolean} needsX whether only DOSBox-X can mount it, as its volume is FAT32
  */
 
 /** @typedef {{ size: number, readOnly?: boolean | undefined, sectorSize?: number | undefined, read: (offset: number, length: number) => Promise<Uint8Array> }} ReadableDisk */
@@ -34,6 +35,7 @@ const SIGNATURE_AT = 510;
 const SIGNATURE = 0xaa55;
 /** The type of the entry that protects a GPT. */
 const GPT = 0xee;
+const FAT32 = 0x0c;
 const MAX_CYLINDERS = 65535;
 const SMALL = { heads: 16, sectors: 63 };
 const LARGE = { heads: 255, sectors: 63 };
@@ -46,6 +48,14 @@ const FLOPPY_DRIVES = ["a", "b"];
 const FLOPPIES = [160, 180, 200, 320, 360, 400, 720, 1200, 1440, 2880];
 
 /**
+ * The letter that DOS gives to a disk that is the only one: `d` to a CD, `a` to a floppy, `c` to any other.
+ * @param {{ size: number, sectorSize?: number | undefined }} disk
+ */
+export function usualLetter({ size, sectorSize }) {
+  return sectorSize === CD_SECTOR ? "d" : FLOPPIES.includes(size / 1024) ? "a" : "c";
+}
+
+/**
  * Examines a disk for a drive: reads its first sector, and that of its first volume.
  * @param {string} letter floppies are in `a` and `b`, hard disks and CDs in the others
  * @param {ReadableDisk} disk
@@ -54,7 +64,7 @@ const FLOPPIES = [160, 180, 200, 320, 360, 400, 720, 1200, 1440, 2880];
  */
 export async function dosboxDrive(letter, disk) {
   if (!/^[a-z]$/.test(letter)) throw new RangeError(`${letter} is not a drive letter`);
-  const plain = { letter, geometry: null, lead: null };
+  const plain = { letter, geometry: null, lead: null, needsX: false };
   if (disk.sectorSize === CD_SECTOR) return { ...plain, kind: "iso" };
   if (disk.readOnly) throw readOnly();
   if (FLOPPY_DRIVES.includes(letter)) {
@@ -67,14 +77,15 @@ export async function dosboxDrive(letter, disk) {
   if (volume) {
     const track = isTrack(volume) ? volume : SMALL;
     const lead = leadOf(sectors, volume.type, track);
-    return { letter, kind: "hdd", geometry: geometryOf(sectors + lead.length / SECTOR, track), lead };
+    const geometry = geometryOf(sectors + lead.length / SECTOR, track);
+    return { letter, kind: "hdd", geometry, lead, needsX: volume.type === FAT32 };
   }
   const partition = partitionOf(first, sectors);
   if (!partition) throw new RangeError("the disk has neither a partition table nor a FAT volume");
   // DOSBox counts in the tracks of the volume, whatever the partition table says.
   const inside = fatOf(await disk.read(partition.start * SECTOR, SECTOR));
   const track = [inside, partition.track].find(isTrack) ?? (sectors > MAX_SMALL ? LARGE : SMALL);
-  return { ...plain, kind: "hdd", geometry: geometryOf(sectors, track) };
+  return { ...plain, kind: "hdd", geometry: geometryOf(sectors, track), needsX: inside?.type === FAT32 };
 }
 
 /**
@@ -203,7 +214,7 @@ function fatOf(sector) {
   if (!isFat || !total || !perTable) return null;
   const clusters = (total - reserved - tables * perTable - Math.ceil((word(17) * 32) / SECTOR)) / perCluster;
   const isFat32 = word(22) === 0;
-  return { heads: word(26), sectors: word(24), type: isFat32 ? 0x0c : clusters < 4085 ? 0x01 : 0x06 };
+  return { heads: word(26), sectors: word(24), type: isFat32 ? FAT32 : clusters < 4085 ? 0x01 : 0x06 };
 }
 
 /**

@@ -20,7 +20,7 @@ import { syncUnavailable } from "../lib/disk-error.mjs";
 import { baseOfPage, startAt, startBundled } from "../lib/start-worker.mjs";
 import { dosboxDrive, mountCommand } from "./dosbox-drives.mjs";
 
-export { dosboxDrive, mountCommand, mountDrive } from "./dosbox-drives.mjs";
+export { dosboxDrive, mountCommand, mountDrive, usualLetter } from "./dosbox-drives.mjs";
 
 /** @typedef {import("../lib/disk.mjs").Disk} Disk */
 /** @typedef {import("./dosbox-drives.mjs").DosboxDrive} DosboxDrive */

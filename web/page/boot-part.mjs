@@ -104,14 +104,14 @@ export function wireBoot(session) {
   }
 
   /** The machine's writes are made durable while its disk is open. */
-  async function stopBeforeClosing() {
+  async function stopBeforeClosing(action = "close") {
     const boot = await machine?.catch(() => null);
     if (!boot) return true;
     const stop = async () => {
       await boot.stop();
       letGo();
     };
-    if (boot.losesState) return agree("close", stop);
+    if (boot.losesState) return agree(action, stop);
     try {
       await stop();
       return true;

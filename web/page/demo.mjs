@@ -3,6 +3,7 @@
  */
 
 import { wireBoot } from "./boot-part.mjs";
+import { wireDosbox } from "./dosbox-part.mjs";
 import { element, isAvailable, messageOf, onPress, setText } from "./elements.mjs";
 import { FileBrowser } from "./file-browser.mjs";
 import { FileInPlace } from "./file-in-place.mjs";
@@ -47,6 +48,7 @@ async function start() {
   const libraryList = new LibraryList(session);
   new FileInPlace(session);
   wireBoot(session);
+  wireDosbox(session);
   wireDoctor(session);
   wireSettings(session);
   wireSamples(session);

@@ -32,8 +32,8 @@ export class PageSession {
   losses = new Losses();
   /**
    * Prepares what uses the open disk for its closing, and asks the user if that loses something. False: the disk
-   * must stay open. Null if nothing uses it.
-   * @type {(() => Promise<boolean>) | null}
+   * must stay open. Null if nothing uses it. `action` names another question than that of closing.
+   * @type {((action?: "dosbox") => Promise<boolean>) | null}
    */
   beforeClosing = null;
   /** Boots the open disk, or resumes its saved machine. @type {((how?: "anew" | "resume") => Promise<void>) | null} */

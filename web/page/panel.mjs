@@ -40,7 +40,8 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ shown: boolean, isAsked: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered
- * @property {Record<string, string> & { warning: string[], lacks: Record<string, string>, tabs: Record<string, string> }} texts
+ * @property {Record<string, string> & { warning: string[], lacks: Record<string, string>, tabs: Record<string, string>,
+ *   dosboxMachine: Record<string, string> }} texts
  */
 
 /**

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { dosboxDrive, mountCommand, mountDrive } from "../../../web/adapters/dosbox-drives.mjs";
+import { dosboxDrive, mountCommand, mountDrive, usualLetter } from "../../../web/adapters/dosbox-drives.mjs";
+import { keyOf } from "../../../web/page/dosbox-keys.mjs";
 
 const require = createRequire(import.meta.url);
 const dosbox = require("../../../web/node_modules/emulators/dist/wdosbox.js");
@@ -111,6 +112,19 @@ test("DOSBox says itself that it has no FAT32, which only DOSBox-X has", async (
   assert.ok(printed.includes("Can't create drive from file"));
   assert.deepEqual(errors, []);
   assert.deepEqual(drives[0].geometry, { cylinders: 513, heads: 8, sectors: 32 });
+  assert.ok(drives[0].needsX);
+  for (const name of ["volume.img", "disk.img"]) assert.ok(!(await dosboxDrive("c", image(name))).needsX, name);
+});
+
+test("a disk alone has the letter that DOS gives it", () => {
+  const letters = [image("small.img"), image("disc.iso", 2048), image("disk.img"), image("fat32.img")].map(usualLetter);
+  assert.deepEqual(letters, ["a", "d", "c", "c"]);
+});
+
+test("the keys of a keyboard are those of js-dos", () => {
+  const keys = ["KeyA", "KeyZ", "Digit0", "F1", "F12", "Numpad9", "Enter", "ShiftRight"].map(keyOf);
+  assert.deepEqual(keys, [65, 90, 48, 290, 301, 329, 257, 344]);
+  for (const code of ["", "F13", "KeyÄ", "MetaLeft", "Numpad"]) assert.equal(keyOf(code), undefined);
 });
 
 test("DOSBox never sees a failure: it waits, and goes on with the disk's bytes", async () => {
