@@ -201,7 +201,7 @@ def test_every_stop_of_the_keyboard_shows_and_only_what_is_said_is_announced(
     # The counters change a few times a second: nobody could listen to that.
     live = page.locator("[role=status], [role=alert], [aria-live]")
     assert live.evaluate_all("all => all.map((one) => one.id)") == [
-        *("status", "error", "notices", "files-error"),
+        *("status", "error", "notices", "boot-note", "dosbox-error", "files-error"),
         *("findings", "library-error", "ask-error"),
     ]
 
