@@ -21,6 +21,7 @@ from .fetch_queue import RangeSource
 RAW = "raw"
 _CHUNK = 256 << 10
 _MAX_PACKED = 1 << 20  # bytes of the disk that are read and unpacked at once
+_COST_WINDOW = 4 << 20  # bytes of the disk that `cost` is about
 _VALIDATOR = re.compile(r"([a-z0-9-]{1,32}) (\d{1,16}) (.+)", re.DOTALL)
 
 
@@ -85,6 +86,8 @@ class LayoutSource:
         self._open_layout = open_layout
         self._opening = asyncio.Lock()
         self._reader: LayoutReader | None = None
+        self.cost = 1.0
+        """Bytes of the file for each byte of the disk, lately; zeros do not count."""
 
     @property
     def format(self) -> str | None:
@@ -99,6 +102,7 @@ class LayoutSource:
         reader = await self._opened()
         packed: list[Segment] = []
         async for found in segments(reader.layout, byte_range.start, byte_range.stop):
+            self._note_cost(found)
             if found.unpack is not None:
                 packed.append(found)
                 if found.stop - packed[0].start < _MAX_PACKED:
@@ -112,6 +116,12 @@ class LayoutSource:
             elif found.unpack is None:
                 await _deliver_packed(reader, [found], deliver)
         await _deliver_packed(reader, packed, deliver)
+
+    def _note_cost(self, found: Segment) -> None:
+        length = found.stop - found.start
+        if not found.is_zeros:
+            cost = found.length / found.unit_length if found.unit_length else 1.0
+            self.cost += (cost - self.cost) * min(1.0, length / _COST_WINDOW)
 
     async def _opened(self) -> LayoutReader:
         async with self._opening:

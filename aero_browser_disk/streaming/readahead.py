@@ -4,6 +4,7 @@ right."""
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .fetch_queue import IsMissing
@@ -15,6 +16,7 @@ _WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB)
 length from which a stream is long, and the largest window of all."""
 _OF_UNITS = (256 * KIB, 512 * KIB, 512 * KIB, MIB, 8 * MIB)
 """The same where requests get whole units of a few blocks."""
+_MAX_FACTOR = 3.0  # how much larger the smaller windows are where blocks cost little
 _REQUEST = 2 * MIB  # several requests are faster than one, and let a read start sooner
 _REGION = MIB
 _MAX_BUSY = 3  # factor of the first window where several streams began in one region
@@ -49,18 +51,28 @@ class ReadAhead:
     40 ms: doubling alone fetches too much after jumps, and a smaller first window costs a round
     trip each. In that boot two streams in five are continued. Where requests get whole units of
     several blocks, smaller windows mostly lead to nothing: with larger ones a boot from chunks of
-    256 KiB takes 1.45 instead of 1.63 times the raw image's bound.
+    256 KiB takes 1.45 instead of 1.63 times the raw image's bound. Otherwise windows are bytes that
+    cross the link: of a compressed file they cover more of the disk, which takes the boot from a
+    qcow2 file from 1.97 to 1.64 times that bound.
 
     `blocks` is the number of blocks in the image, `block_size` is in bytes, and `unit_blocks` is
-    the number of blocks in a unit. Pure: it knows neither time nor network.
+    the number of blocks in a unit. `cost` returns how many bytes crossed the link lately for each
+    byte of the disk. Pure: it knows neither time nor network.
     """
 
-    def __init__(self, blocks: int, block_size: int, unit_blocks: int = 1) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        block_size: int,
+        unit_blocks: int = 1,
+        cost: Callable[[], float] = lambda: 1.0,
+    ) -> None:
         self.used = 0
         """Blocks fetched ahead that were read later."""
         self.wasted = 0
         """Blocks fetched ahead and not read for a long time."""
         self._blocks = blocks
+        self._cost = cost
         self._after_one, self._after_more, self._modest, self._long, self._max_window = (
             max(1, size // block_size) for size in (_WINDOWS if unit_blocks == 1 else _OF_UNITS)
         )
@@ -138,7 +150,7 @@ class ReadAhead:
             self._begun.popitem(last=False)
         window = self._after_more if last > first else self._after_one
         worth = min(1.0, self._continued / _GONE_ON_OFTEN)
-        blocks = round(window * self._begun[region] * worth * self._trust)
+        blocks = round(window * self._factor() * self._begun[region] * worth * self._trust)
         stream = _Stream(first, first, last + 1, blocks, last + 1)
         self._streams.insert(0, stream)
         if len(self._streams) > _MAX_STREAMS:
@@ -152,12 +164,17 @@ class ReadAhead:
         stream.start = first
         stream.next = max(stream.next, last + 1)
         length = stream.next - stream.begin
-        limit = self._modest if length < self._long else max(self._modest, length // 4)
+        modest = round(self._modest * self._factor())
+        limit = modest if length < self._long else max(modest, length // 4)
         stream.window = self._window(min(max(stream.window, 1) * 2, limit, self._max_window))
 
     def _wanted(self, stream: _Stream) -> range:
         start = max(stream.next, stream.planned)
         return range(start, min(stream.next + stream.window, self._blocks))
+
+    def _factor(self) -> float:
+        """How much more of the disk a window covers than of a raw image."""
+        return 1 / min(1.0, max(self._cost(), 1 / _MAX_FACTOR))
 
     def _window(self, blocks: int) -> int:
         return max(1, round(blocks * self._trust))

@@ -131,7 +131,12 @@ class StreamingDisk(ClosesOnExit):
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
-        self._read_ahead = ReadAhead(blocks, block_size, unit_blocks) if read_ahead else None
+        layout = self._layout if unit_blocks == 1 else None
+        self._read_ahead = (
+            ReadAhead(blocks, block_size, unit_blocks, lambda: layout.cost if layout else 1.0)
+            if read_ahead
+            else None
+        )
         # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
