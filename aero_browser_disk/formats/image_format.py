@@ -101,6 +101,7 @@ VHD_FIXED = converted_format("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V"
 VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V")
 VHDX = converted_format("vhdx", "a VHDX disk of Hyper-V")
 VMDK = converted_format("vmdk", "a VMDK disk of VMware")
+OVA = converted_format("ova", "a virtual appliance (OVA)")
 VDI = converted_format("vdi", "a VDI disk of VirtualBox")
 PREPARED = ImageFormat(
     "prepared",

@@ -11,6 +11,7 @@ from .cd_sectors import CdSectorsLayout
 from .image_format import (
     BGZF,
     CD_SECTORS,
+    OVA,
     PREPARED,
     QCOW2,
     UNKNOWN,
@@ -23,6 +24,7 @@ from .image_format import (
     ImageFormat,
 )
 from .layout import ImageLayout, Segment, raw_segment
+from .ova import OvaLayout
 from .qcow2 import Qcow2Layout
 from .recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
 from .seekable_gzip import BgzfLayout
@@ -38,6 +40,7 @@ _OPENERS: Final[dict[str, Callable[[ByteSource], Awaitable[ImageLayout]]]] = {
     "vhd": open_vhd,
     VHDX.name: VhdxLayout.open,
     VMDK.name: VmdkLayout.open,
+    OVA.name: OvaLayout.open,
     VDI.name: VdiLayout.open,
     CD_SECTORS.name: CdSectorsLayout.open,
     ZSTD_SEEKABLE.name: SeekableZstdLayout.open,

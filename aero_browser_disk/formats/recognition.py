@@ -26,6 +26,7 @@ from .image_format import (
     LUKS,
     MBR,
     NTFS,
+    OVA,
     PREPARED,
     QCOW2,
     SQUASHFS,
@@ -43,6 +44,7 @@ from .image_format import (
     format_for_qemu,
     refused_format,
 )
+from .ova import begins_ova
 from .prepared.manifest import begins_manifest
 from .qcow2 import Qcow2Header
 from .seekable_gzip import begins_bgzf
@@ -58,6 +60,7 @@ TAIL_LENGTH = 1024
 """How many of its last bytes it needs."""
 
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
+_TAR = refused_format("tar", "a tar archive", _UNPACK_FIRST)
 _NO_DISK = "It is no disk image: check that it is the right file."
 
 # Offset, magic number and format; the first match counts.
@@ -150,7 +153,7 @@ _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"LUKS\xba\xbe", LUKS),
     (0, b"hsqs", SQUASHFS),
     (0, b"XFSB", XFS),
-    (257, b"ustar", refused_format("tar", "a tar archive (an OVA is one too)", _UNPACK_FIRST)),
+    (257, b"ustar", _TAR),
 )
 _ZSTD_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")  # RFC 8878 §3.1.2
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
@@ -206,6 +209,8 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
         return BGZF
     if found is ZSTD and ends_with_seek_table(tail):
         return ZSTD_SEEKABLE
+    if found is _TAR and begins_ova(head):
+        return OVA
     if found is not None:
         return found
     if tail[-512:-508] == b"koly":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -72,6 +73,10 @@ def files(raw: Path) -> dict[str, Path]:
     for name, options in FORMATS.items():
         made[name] = raw.with_name(name.replace(" ", "-"))
         qemu_img("convert", "-f", "raw", "-O", name.split()[0], *options, raw, made[name])
+    made["ova"] = raw.with_name("box.ova")
+    with tarfile.open(made["ova"], "w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("box.ovf"))
+        archive.add(made["vmdk ova"], "box-disk1.vmdk")
     return made
 
 
@@ -106,7 +111,7 @@ def sent(server: ImageServer) -> int:
     return sum(request.bytes_sent for request in server.requests)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, "ova"])
 async def test_it_reads_as_the_raw_disk_does(formats, open_url: Open, expected: bytes, files, name):
     disk = await open_url(formats.url(name))
     assert disk.info.size == 12 * MIB
