@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..errors import DiskError, InvalidUrlError, NetworkError, RemoteImagesDisabledError
-from ..formats.image_format import PREPARED
+from ..formats.image_format import BGZF, PREPARED
 from ..formats.prepared.manifest import Manifest, begins_manifest
 from ..formats.recognition import HEAD_LENGTH, TAIL_LENGTH, recognise
 from ..platform import current_platform
@@ -388,7 +388,8 @@ class _Examination:
     def _look_at_format(self, head: bytes, tail: bytes, size: int | None) -> None:
         found = recognise(head, tail, size)
         if found.is_streamable:
-            self._ok("format", f"it is {found.title}")
+            condition = f". {found.advice}" if found is BGZF else ""
+            self._ok("format", f"it is {found.title}{condition}")
             return
         self._note("not-raw", f"it is {found.title}. {found.advice}", "fails")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+_STREAMED_PACKED = ("zstd-seekable", "bgzf")
 Treatment = Literal[
     "raw",  # the bytes of the file are the disk's
     "cd",  # the same, and the disk is a CD: read-only, in sectors of 2,048 bytes
@@ -32,7 +33,7 @@ class ImageFormat:
     @property
     def is_streamable(self) -> bool:
         """Whether parts of the disk can be read without the rest of the file."""
-        return self.treatment in ("raw", "cd", "convert") or self.name == "zstd-seekable"
+        return self.treatment in ("raw", "cd", "convert") or self.name in _STREAMED_PACKED
 
     @property
     def is_importable(self) -> bool:
@@ -117,7 +118,13 @@ VHD_DIFFERENCING = refused_format(
 
 GZIP = packed_format("gzip", "a file compressed by gzip", "gunzip FILE")
 ZSTD = packed_format("zstd", "a file compressed by Zstandard", "unzstd FILE")
-BGZF = packed_format("bgzf", "a file compressed by bgzip", "bgzip -d FILE")
+BGZF = ImageFormat(
+    "bgzf",
+    "a file compressed by bgzip",
+    "unpack",
+    "It can be streamed with its index next to it (FILE.gzi, which bgzip -r FILE makes). An import "
+    "unpacks it.",
+)
 ZSTD_SEEKABLE = ImageFormat(
     "zstd-seekable",
     "a file compressed by Zstandard with a seek table",

@@ -155,6 +155,15 @@ class RemoteImage:
                     )
             return bytes(document)
 
+    async def fetch_sidecar(self, ending: str, max_bytes: int) -> bytes:
+        """Downloads the small document next to the image whose name has this ending more.
+
+        The query of the image's address is sent along. Raises as `fetch_document`.
+        """
+        parts = (await self._access.address()).web_url
+        name = parts.path.rpartition("/")[2]
+        return await self.fetch_document(f"./{name}{ending}{parts.query}", max_bytes)
+
     # ── probing ──────────────────────────────────────────────────────────────────────────────────
 
     async def _probe_by_head(self) -> ImageVersion | None:

@@ -8,18 +8,20 @@ from functools import partial
 
 from ..errors import (
     DiskError,
+    HttpStatusError,
     ImageChangedError,
     InvalidDocumentError,
     NetworkError,
     RemoteImagesDisabledError,
     UnsupportedImageError,
 )
-from ..formats.image_format import PREPARED
+from ..formats.image_format import BGZF, PREPARED
 from ..formats.layout import ImageLayout
 from ..formats.opening import open_layout, recognise_source
 from ..formats.recognition import recognise
 from ..platform import current_platform
 from ..platform.base import Platform
+from ..platform.byte_source import BytesSource
 from ..remote.access import Access, ImageAddress
 from ..remote.remote_image import ImageVersion, RemoteImage
 from ..remote.retry import RetryPolicy
@@ -43,7 +45,9 @@ __all__ = ["cache_path", "open_remote_disk"]
 
 MIB = 1 << 20
 _NAME_IT = 'Open it with format="prepared": the address of a manifest ends in .json otherwise.'
+_INDEX_IT = "Its index is not next to it. Make one: bgzip -r FILE, and put FILE.gzi there too."
 _LARGEST_PROFILE = 4 * MIB
+_LARGEST_INDEX = 16 * MIB  # of 64 GiB
 
 
 async def open_remote_disk(
@@ -179,7 +183,8 @@ async def _choose_format(
         return _Chosen(image.version, first_block=b"" if cached is not None else first_block)
 
     async def opened() -> ImageLayout:
-        return await open_layout(file, format=name)
+        index = await _bgzf_index(image) if name == BGZF.name else None
+        return await open_layout(file, format=name, index=index)
 
     if cached is not None and cached[0] == name:
         size = cached[1]  # the file's tables are only read when a block is missing
@@ -191,6 +196,16 @@ async def _choose_format(
 
     version = disk_version(name, layout.size, image.version)
     return _Chosen(version, LayoutSource(image, layout.size, known))
+
+
+async def _bgzf_index(image: RemoteImage) -> BytesSource:
+    """The index of a file that bgzip compressed, next to it; raises `UnsupportedImageError`."""
+    try:
+        return BytesSource(await image.fetch_sidecar(".gzi", _LARGEST_INDEX))
+    except HttpStatusError as error:
+        if error.status in (403, 404, 410):
+            raise UnsupportedImageError(BGZF.name, BGZF.title, _INDEX_IT) from error
+        raise
 
 
 async def _probe(

@@ -18,8 +18,8 @@ from .digest_list import DigestList, pin_of
 KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _MIN_BLOCK, _MAX_BLOCK = 4 * KIB, 8 * MIB
-STREAMED_FORMATS: Final = tuple(name for name in FORMAT_NAMES if name != "bgzf")
-"""What `format` may be. BGZF is missing: it needs an index, which is a separate file."""
+STREAMED_FORMATS: Final = FORMAT_NAMES
+"""What `format` may be."""
 
 
 class RemoteOptions(TypedDict, total=False):

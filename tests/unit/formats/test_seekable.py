@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
 import struct
-import subprocess
 import zlib
 from pathlib import Path
 
@@ -21,26 +19,14 @@ from aero_browser_disk.formats.seekable_gzip import BgzfLayout
 from aero_browser_disk.formats.seekable_zstd import SeekableZstdLayout
 from aero_browser_disk.formats.zstandard import zstd_module
 from aero_browser_disk.platform.byte_source import BytesSource, PathSource
+from support.bgzip import bgzip, run
 from support.layouts import CountingSource, check
 from support.qemu import MIB, patchy_disk
 
 DATA = Path(__file__).parents[2] / "support" / "data"
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> None:
-    """Runs a tool that writes such files; without it the test is skipped."""
-    if not shutil.which(command[0]):
-        pytest.skip(f"{command[0]} is missing: run scripts/setup test")
-    subprocess.run(command, check=True, cwd=cwd, capture_output=True)
-
-
 # ── gzip in blocks ────────────────────────────────────────────────────────────────────────────────
-
-
-def bgzip(path: Path) -> tuple[Path, Path]:
-    """The file as `bgzip` compresses it, and its index."""
-    run("bgzip", "-i", "-k", path)
-    return path.with_name(f"{path.name}.gz"), path.with_name(f"{path.name}.gz.gzi")
 
 
 @pytest.mark.parametrize("has_index", [True, False])

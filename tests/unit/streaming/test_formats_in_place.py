@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -34,6 +35,7 @@ from aero_browser_disk.streaming.layout_source import disk_version, file_version
 from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.image_server import ImageServer
+from support.bgzip import bgzip
 from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img
 from support.samples import IMAGE
 
@@ -181,11 +183,44 @@ async def test_a_format_may_be_named(formats, open_url: Open, files):
     await disk.close()
     disk = await open_url(formats.url("qcow2"), format="qcow2")
     assert disk.info.size == 12 * MIB
-    for name in ("bgzf", "nothing"):
-        with pytest.raises(InvalidOptionError, match="format"):
-            await open_url(formats.url("qcow2"), format=name)
+    with pytest.raises(InvalidOptionError, match="format"):
+        await open_url(formats.url("qcow2"), format="nothing")
     with pytest.raises(DamagedImageError):
         await open_url(formats.url("qcow2"), format="vmdk", cache_key="other")
+
+
+async def test_what_bgzip_compressed_is_read_with_its_index(
+    formats, open_url: Open, expected: bytes, raw: Path, tmp_path: Path
+):
+    packed, index = bgzip(shutil.copy(raw, tmp_path / "disk.img"))
+    formats.add("a b:disk.img.gz", packed)
+    url = f"{formats.url('a b:disk.img.gz')}?key=7"
+    with pytest.raises(UnsupportedImageError, match="bgzip -r"):
+        await open_url(url)
+    formats.add("a b:disk.img.gz.gzi", index)
+    formats.forget()
+    disk = await open_url(url, read_ahead=False)
+    assert disk.info.size == 12 * MIB
+    (asked,) = formats.image_requests("a b:disk.img.gz.gzi")
+    assert asked.query == "key=7", "it may be a part of the right to read"
+    assert await disk.read(3 * MIB, 5000) == expected[3 * MIB : 3 * MIB + 5000]
+    assert await disk.read(0, 12 * MIB) == expected
+    await disk.close()
+    formats.forget()
+    again = await open_url(url)
+    assert await again.read(0, 12 * MIB) == expected
+    assert not formats.image_requests("a b:disk.img.gz.gzi"), "all of it is cached"
+
+
+async def test_an_index_of_another_file_is_an_error(
+    formats, open_url: Open, raw: Path, files, tmp_path: Path
+):
+    packed, _ = bgzip(shutil.copy(raw, tmp_path / "disk.img"))
+    _, index = bgzip(shutil.copy(files["qcow2"], tmp_path / "other.img"))
+    formats.add("disk.img.gz", packed)
+    formats.add("disk.img.gz.gzi", index)
+    with pytest.raises(DamagedImageError):
+        await (await open_url(formats.url("disk.img.gz"))).read(0, 12 * MIB)
 
 
 async def test_what_cannot_be_read_in_the_middle_is_refused(server, open_url: Open):
