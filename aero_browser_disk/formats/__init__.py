@@ -7,7 +7,8 @@
 - `layout`: the interface that every format implements, and what reads through it; `layout_disk`: a
   `Disk` over one.
 - `opening`: from a file to its layout. `pages`: tables, read as they are needed.
-- `qcow2`, `vhd`, `vhdx`, `vmdk`, `vdi`, `cd_sectors`, `seekable_gzip`, `seekable_zstd`: formats.
+- `qcow2`, `vhd`, `vhdx`, `vmdk`, `ova`, `vdi`, `cd_sectors`, `seekable_gzip`,
+  `seekable_zstd`: formats. `cue_sheet`: the files of a CD.
 - `prepared`: the manifest, the table and the chunks of a prepared image.
 - `block_runs`: blocks as runs of neighbours.
 - `local_file`: an image file of this machine; `raw_file`: a raw one.

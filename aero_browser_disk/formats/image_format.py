@@ -97,6 +97,13 @@ CD_SECTORS = ImageFormat(
     is_cd=True,
 )
 
+CUE = refused_format(
+    "cue",
+    "a cue sheet of a CD",
+    "The disc is in the files that it names. Open the sheet by an address or path that ends in "
+    ".cue, with these files next to it, or take the BIN file of the data track.",
+)
+
 QCOW2 = converted_format("qcow2", "a QEMU disk (qcow2)")
 VHD_FIXED = converted_format("vhd-fixed", "a fixed VHD of Virtual PC or Hyper-V")
 VHD_DYNAMIC = converted_format("vhd-dynamic", "a dynamic VHD of Virtual PC or Hyper-V")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ..disk import SECTOR_SIZE
 from ..errors import EmptyImageError, SourceError, UnreadableImageError
 from ..platform.byte_source import ByteSource, PathSource, SourceIdentity
+from .cue_sheet import MAX_CUE_SHEET, data_track
 from .image_format import PREPARED
 from .layout import ImageLayout
 from .layout_disk import LayoutDisk
@@ -28,6 +30,8 @@ async def open_file_disk(path: str | os.PathLike[str], format: str = "auto") -> 
     `format` as for `open_layout`, which says what is raised; also `UnreadableImageError` and
     `EmptyImageError`.
     """
+    if format == "auto" and os.fspath(path).lower().endswith(".cue"):
+        path, format = _track_of(Path(path))  # noqa: A001
     raw = RawFileDisk.open(path)
     try:
         source = PathSource(path)
@@ -68,6 +72,16 @@ async def open_source_disk(
         version = f"{version}-{layout.format.name}"
     sector_size = _CD_SECTOR_SIZE if layout.format.is_cd else SECTOR_SIZE
     return LayoutDisk(layout, version, sector_size=sector_size, block_size=_BLOB_BLOCK)
+
+
+def _track_of(sheet: Path) -> tuple[Path, str]:
+    """The file of the data track that a cue sheet names, next to it, and its format."""
+    try:
+        with sheet.open("rb") as file:
+            track = data_track(file.read(MAX_CUE_SHEET + 1))
+    except OSError as error:
+        raise UnreadableImageError(os.fspath(sheet), error.strerror or str(error)) from error
+    return sheet.parent / track.file, track.format
 
 
 async def _layout(source: PathSource, name: str) -> ImageLayout:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 
 from ..errors import DamagedImageError
 from .cd_sectors import STORED, SYNC
+from .cue_sheet import begins_cue_sheet
 from .image_format import (
     BGZF,
     BZIP2,
     CD_SECTORS,
+    CUE,
     EMPTY,
     EXT,
     FAT,
@@ -265,6 +267,8 @@ def _text(head: bytes) -> ImageFormat | None:
         return refused_format("xml", "an XML document, such as an error of a store", _NO_DISK)
     if begins_manifest(start):
         return PREPARED
+    if begins_cue_sheet(head):
+        return CUE
     if b"\0" not in start and _is_json(start):
         return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
     return None

@@ -29,6 +29,7 @@ from .boot_profile import PROFILE_RELATION, BootProfile
 from .cache_folder import CacheFolder
 from .kept_blocks import unchanged_by_digests
 from .layout_source import RAW, FileSource, LayoutSource, disk_version
+from .open_cue import is_cue_address, open_cue
 from .open_prepared import is_manifest_address, open_prepared
 from .opening import (
     PinnedImage,
@@ -89,6 +90,8 @@ async def _open(
     options.check()
     address = ImageAddress.parse(url, options.headers, options.credentials, options.timeout_s)
     platform = platform or await current_platform()
+    if is_cue_address(address, options.format):
+        address, options = await open_cue(address, options, platform)
     is_prepared = is_manifest_address(address, options.format)
     trusted = await options.read_digests(may_be_manifest=is_prepared)
     options.read_profile()  # one that cannot be read is an error before any request

@@ -20,6 +20,7 @@ from aero_browser_disk.formats.seekable_zstd import SeekableZstdLayout
 from aero_browser_disk.formats.zstandard import zstd_module
 from aero_browser_disk.platform.byte_source import BytesSource, PathSource
 from support.bgzip import bgzip, run
+from support.cd import bin_file, cd_sector
 from support.layouts import CountingSource, check
 from support.qemu import MIB, patchy_disk
 
@@ -181,22 +182,6 @@ async def test_any_damage_of_a_seekable_file_is_an_error_or_other_bytes(data):
 
 
 # ── CDs ───────────────────────────────────────────────────────────────────────────────────────────
-
-
-def cd_sector(number: int, data: bytes, mode: int = 1) -> bytes:
-    """A sector of a data track, with the address that it has; its error correction is left out."""
-    minute, rest = divmod(number + 150, 60 * 75)
-    address = bytes((n // 10 << 4) + n % 10 for n in (minute, *divmod(rest, 75)))
-    head = b"\0" + b"\xff" * 10 + b"\0" + address + bytes([mode])
-    if mode == 2:
-        head += bytes([0, 0, 8, 0]) * 2
-    return (head + data).ljust(2352, b"\0")
-
-
-def bin_file(iso: bytes, mode: int = 1, audio: int = 0) -> bytes:
-    chance = random.Random(2)
-    track = b"".join(cd_sector(n, data, mode) for n, data in enumerate(cut(iso, 2048)))
-    return track + b"".join(chance.randbytes(2352) for _ in range(audio))
 
 
 ISO = random.Random(7).randbytes(2048 * 401)
