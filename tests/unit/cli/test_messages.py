@@ -12,7 +12,14 @@ from aero_browser_disk.cli.main import build_parser, main
 from aero_browser_disk.cli.messages import message_of
 from support.command_line import all_commands
 
-SAMPLES = {"int": 512, "str": "x", "object": "x", "list[str]": ["x"], "tuple[str, ...]": ("x",)}
+SAMPLES = {
+    "int": 512,
+    "str": "x",
+    "object": "x",
+    "list[str]": ["x"],
+    "tuple[str, ...]": ("x",),
+    "Sequence[tuple[int, int]]": [(0, 512)],
+}
 ALL = [
     found
     for found in vars(errors).values()
