@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from pathlib import Path
 
 from ..library.catalog import LibraryEntry
 from ..platform.base import Platform
@@ -25,12 +27,14 @@ def add_commands(commands: Commands) -> None:
     push = group.add("push", "send what changed of an overlay to a server", _push)
     add_source(push)
     _add_server(push)
+    _add_passphrase(push)
     push.add_argument("--name", metavar="NAME", help="the save's name (default: the overlay's)")
 
     pull = group.add("pull", "make an overlay over a disk from a save", _pull)
     add_source(pull)
     _add_server(pull)
     _add_save(pull)
+    _add_passphrase(pull)
     pull.add_argument("name", metavar="NAME", help="the name of the new overlay")
     pull.add_argument("--generation", type=int, metavar="N", help="an earlier one (the current)")
 
@@ -49,6 +53,14 @@ def add_commands(commands: Commands) -> None:
     remove.add_argument("--generation", type=int, metavar="N", help="only this one of it")
 
 
+def _add_passphrase(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        help="encrypt with the passphrase in its first line; - reads it from standard input",
+    )
+
+
 def _add_server(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "server", metavar="SERVER", help="the URL of its saves, as https://HOST/v1/saves"
@@ -62,6 +74,15 @@ def _add_server(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _passphrase(options: argparse.Namespace) -> str | None:
+    """The first line of the file, or of standard input."""
+    path = getattr(options, "passphrase_file", None)
+    if path is None:
+        return None
+    text = sys.stdin.readline() if path == "-" else Path(path).read_text(encoding="utf-8")
+    return text.partition("\n")[0].removesuffix("\r")
+
+
 def _add_save(command: argparse.ArgumentParser) -> None:
     command.add_argument("save", metavar="SAVE", help="its name or id")
 
@@ -71,7 +92,11 @@ async def _server(options: argparse.Namespace) -> AsyncIterator[tuple[SaveServer
     headers = dict(load_headers(options.server_header)) or None
     async with opened_platform(options) as platform:
         opening = SaveServer.open(
-            options.server, allow_remote=True, headers=headers, platform=platform
+            options.server,
+            allow_remote=True,
+            headers=headers,
+            passphrase=_passphrase(options),
+            platform=platform,
         )
         async with opening as server:
             yield server, platform

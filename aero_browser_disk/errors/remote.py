@@ -138,6 +138,14 @@ class InvalidDocumentError(DiskError):
         self.reason = reason
 
 
+class EncryptionUnavailableError(DiskError):
+    """Nothing here can encrypt or decrypt."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Nothing can be encrypted or decrypted here: {reason}.")
+        self.reason = reason
+
+
 class SignaturesUnavailableError(DiskError):
     """The signature of a digest list cannot be checked here."""
 

@@ -86,6 +86,15 @@ class UnreadableSaveError(DiskError):
         self.reason = reason
 
 
+class SaveKeyError(DiskError):
+    """The passphrase or key of a save is missing, wrong, or not expected. Nothing was changed."""
+
+    def __init__(self, save: str, reason: str) -> None:
+        super().__init__(f"The save {save!r} {reason}. Nothing was changed.")
+        self.save = save
+        self.reason = reason
+
+
 class SaveTooLargeError(DiskError):
     """An overlay has more, or more scattered, data than a save can have."""
 

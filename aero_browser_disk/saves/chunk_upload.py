@@ -9,6 +9,7 @@ from typing import Final
 
 from ..errors import NoSuchSaveError
 from .content_index import GONE, ContentIndex, IndexedChunk, Item
+from .encryption import SaveCipher
 from .packing import pack
 from .save_map import CHUNK_SECTORS, SECTOR
 from .save_requests import SaveRequests
@@ -19,7 +20,13 @@ _AT_ONCE: Final = 4
 class ChunkUpload:
     """Adds the content of items to chunks of an index, and sends the chunks to a save."""
 
-    def __init__(self, requests: SaveRequests, save: str, index: ContentIndex) -> None:
+    def __init__(
+        self,
+        requests: SaveRequests,
+        save: str,
+        index: ContentIndex,
+        cipher: SaveCipher | None = None,
+    ) -> None:
         self.content_bytes = 0
         """Bytes of the content that was added."""
         self.stored_bytes = 0
@@ -28,7 +35,8 @@ class ChunkUpload:
         self._requests = requests
         self._save = save
         self._index = index
-        self._known = {chunk.sha256 for chunk in index.chunks}
+        self._cipher = cipher
+        self._known = {chunk.sha256 for chunk in index.chunks if chunk.length}
         self._arrived = set(self._known)
         self._buffer = bytearray()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,6 +73,8 @@ class ChunkUpload:
         content = bytes(self._buffer)
         self._buffer.clear()
         stored = pack(content)
+        if self._cipher is not None:
+            stored = await self._cipher.encrypt_chunk(stored)
         digest = hashlib.sha256(stored).digest()
         sectors = len(content) // SECTOR
         self._index.chunks[-1] = IndexedChunk(digest, len(stored), sectors)

@@ -24,6 +24,7 @@ from ..writable.store_snapshot import SnapshotLostError, StoreSnapshot
 from .chunk_upload import ChunkUpload
 from .content_index import GRANULE, ContentIndex
 from .content_scan import UNPLACED, scan
+from .encryption import SaveCipher
 from .packing import pack
 from .push_record import PushRecord, read_push_record, write_push_record
 from .save_manifest import SaveBase, SaveManifest, StoredChunk
@@ -77,8 +78,10 @@ class DiskSave:
         to: SavedTo,
         requests: SaveRequests,
         clock: Clock,
+        cipher: SaveCipher | None = None,
     ) -> None:
         self.to = to
+        self._cipher = cipher
         self._overlay = overlay
         self._storage = storage
         self._folder = folder
@@ -124,7 +127,8 @@ class DiskSave:
             self._changed = None
             self._conflict = document if current else None
             return False
-        self._index = record.index
+        if record.encryption == self._encryption:
+            self._index = record.index
         self._generation, self._pushed_at = record.generation, record.pushed_at
         self._follows, self._unconfirmed = record.follows, record.unconfirmed
         if record.makes and current == record.makes:
@@ -136,7 +140,7 @@ class DiskSave:
             self._conflict = document
             self._generation = _generation_of(document, record)
         self._is_protected = False
-        if self._revision != record.revision:
+        if self._revision != record.revision or record.encryption != self._encryption:
             self._changed = None  # written to while nobody watched
         return True
 
@@ -169,6 +173,10 @@ class DiskSave:
     @property
     def _revision(self) -> str:
         return self._overlay.info.version
+
+    @property
+    def _encryption(self) -> str:
+        return "" if self._cipher is None else self._cipher.encryption.encode()
 
     def _watch(self) -> None:
         self._unwatch()
@@ -210,7 +218,7 @@ class DiskSave:
         if not self._is_protected:
             await self._lose_missing()
         index = ContentIndex(self._index.chunks)
-        upload = ChunkUpload(self._requests, self.to.save, index)
+        upload = ChunkUpload(self._requests, self.to.save, index, self._cipher)
         try:
             await self._store(snapshot, changed, index, upload, report)
         except BaseException:
@@ -281,13 +289,20 @@ class DiskSave:
         contents = snapshot.contents
         base = self._overlay.base.info
         version = contents.base or ""
+        digest = index.digest(version, contents.size)
+        packed = pack(index.map(contents.size).encode())
+        cipher = self._cipher
+        if cipher is not None:
+            digest = cipher.digest(digest)
+            packed = await cipher.encrypt_map(packed, (one.sha256.hex() for one in index.chunks))
         return SaveManifest(
             SaveBase(version, contents.size, base.sector_size, self.to.image),
             self.to.device,
             self._time(),
-            index.digest(version, contents.size),
+            digest,
             tuple(StoredChunk(chunk.sha256.hex(), chunk.length) for chunk in index.chunks),
-            pack(index.map(contents.size).encode()),
+            packed,
+            None if cipher is None else cipher.encryption,
         ).encode()
 
     async def _switch(
@@ -364,6 +379,7 @@ class DiskSave:
             revision,
             self._unconfirmed,
             index,
+            self._encryption,
         )
         await write_push_record(self._storage, self._folder, record, self._serial)
 

@@ -41,6 +41,8 @@ class PushRecord:
     revision: str
     unconfirmed: str
     index: ContentIndex = field(repr=False)
+    encryption: str = ""
+    """How its chunks are encrypted: `Encryption.encode`. Records of earlier releases have none."""
 
 
 async def read_push_record(storage: Storage, folder: str) -> tuple[PushRecord | None, int]:

@@ -17,6 +17,7 @@ from ..platform.json_objects import without_doubles
 from ..platform.printable import printable
 from ..remote.documents import is_whole
 from ..remote.numbers import MAX_IMAGE_SIZE
+from .encryption import Encryption
 from .save_map import CHUNK_SECTORS, SECTOR
 
 FORMAT: Final = "aero-disk-save"
@@ -24,7 +25,7 @@ VERSION: Final = 1
 MAX_MANIFEST: Final = 8 << 20
 """Bytes of a manifest."""
 MAX_STORED: Final = CHUNK_SECTORS * SECTOR + 64
-"""Bytes of a stored chunk: its content, the byte before it, and 63 for later versions."""
+"""Bytes of a stored chunk: its content, the byte before it, 28 if it is encrypted, and more."""
 MAX_CHUNKS: Final = 1 << 16
 MAX_TEXT: Final = 200
 """Characters of a device, an image and a time."""
@@ -63,7 +64,7 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class SaveManifest:
-    """One generation of a save. `map` is packed."""
+    """One generation of a save. `map` is packed, and encrypted if chunks are."""
 
     base: SaveBase
     device: str
@@ -71,6 +72,7 @@ class SaveManifest:
     digest: str
     chunks: tuple[StoredChunk, ...]
     map: bytes
+    encryption: Encryption | None = None
 
     def encode(self) -> bytes:
         """The document; raises `SaveTooLargeError`."""
@@ -85,7 +87,7 @@ class SaveManifest:
             "created": self.created,
             "digest": self.digest,
             "chunks": [{"sha256": one.sha256, "length": one.length} for one in self.chunks],
-            "encryption": None,
+            "encryption": None if self.encryption is None else self.encryption.document(),
             "map": base64.b64encode(self.map).decode(),
         }
         encoded = json.dumps(document, separators=(",", ":")).encode()
@@ -98,7 +100,7 @@ class SaveManifest:
         """Reads a manifest of the save of that name.
 
         Raises `DamagedSaveError` for what is no manifest, and `UnreadableSaveError` for one of a
-        later version, or an encrypted one.
+        later version, or one that is encrypted in an unknown way.
         """
         try:
             return cls._read(_parse(encoded), save)
@@ -113,8 +115,7 @@ class SaveManifest:
         if version != VERSION or requires:
             needed = requires or f"version {version}"
             raise UnreadableSaveError(save, f"it needs {_shown(needed)}: use a newer release")
-        if document.get("encryption") is not None:
-            raise UnreadableSaveError(save, "it is encrypted: use a newer release")
+        described = document.get("encryption")
         chunks = document.get("chunks")
         if not isinstance(chunks, list) or len(chunks) > MAX_CHUNKS:
             raise ValueError("its manifest has no list of chunks, or too long a one")
@@ -128,6 +129,7 @@ class SaveManifest:
             _digest(document.get("digest")),
             found,
             _bytes(document.get("map"), MAX_MANIFEST),
+            None if described is None else Encryption.read(described, save),
         )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from ..errors import (
     NoSuchSaveError,
     RemoteImagesDisabledError,
     SaveBaseError,
+    SaveKeyError,
 )
 from ..library.catalog import LibraryEntry
 from ..library.library import Library
@@ -37,52 +38,25 @@ from ..transfer.image_import import Report
 from .background_push import BackgroundPush, Notify
 from .chunk_cache import ChunkCache
 from .disk_save import DiskSave, Pushed, SavedTo, digest_of
+from .encryption import SaveCipher, SaveSecret, opened_cipher, read_encryption
 from .pull import PulledOverlay
-from .push_record import PushRecord, write_push_record
+from .push_record import PushRecord, read_push_record, write_push_record
+from .save_documents import (
+    SAVE_ID,
+    SaveGeneration,
+    SaveInfo,
+    SaveShare,
+    read_generation,
+    read_save,
+    text_of,
+)
 from .save_layer import SaveLayer
 from .save_manifest import MAX_TEXT, SaveBase
-from .save_requests import SaveRequests, refusal, whole_or_zero
+from .save_requests import SaveRequests, refusal
 from .saved_content import SavedContent, fetch_content
 
-_ID: Final = re.compile(r"[0-9a-f]{32}")
 _MAX_QUERY: Final = 1000
 _SHARED: Final = re.compile(r"(.*)/([0-9a-f]{32})")
-
-
-@dataclass(frozen=True, slots=True)
-class SaveInfo:
-    """A save on a server, as its list has it. Times are RFC 3339; sizes are in bytes.
-
-    `generation` counts its pushes and is 0 before the first. `device` pushed the current one.
-    """
-
-    id: str
-    name: str
-    base_version: str
-    base_size: int
-    image: str
-    generation: int
-    updated: str
-    device: str
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SaveGeneration:
-    """One push of a save that the server still has."""
-
-    generation: int
-    created: str
-    device: str
-    stored_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SaveShare:
-    """A link to read a save, and when it ends (RFC 3339). Whoever has it may read."""
-
-    url: str
-    expires: str
 
 
 class SaveServer(ClosesOnExit):
@@ -99,6 +73,7 @@ class SaveServer(ClosesOnExit):
         """The id of the save that the address shares; None for an address of all saves."""
         self.device = default_device()
         """What this device is called in what it pushes."""
+        self._secret: SaveSecret | None = None
         self._platform = platform
         self._url = address.url
         self._shown = address.shown
@@ -118,6 +93,8 @@ class SaveServer(ClosesOnExit):
         timeout_s: float = 30.0,
         retry: RetryPolicy = DEFAULT_RETRY,
         device: str | None = None,
+        passphrase: str | None = None,
+        key: object | None = None,
         platform: Platform | None = None,
     ) -> SaveServer:
         """The saves at an address, such as `https://images.example/v1/saves`, or at a share link.
@@ -125,6 +102,10 @@ class SaveServer(ClosesOnExit):
         Sends no request. The options are those of `open_disk`; `device` is the name that others
         see of what is pushed here. Raises `RemoteImagesDisabledError` without the user's consent,
         `InvalidUrlError` and `InvalidOptionError`.
+
+        With a `passphrase`, or a `key` of 32 bytes (in a browser also a `CryptoKey` for AES-GCM),
+        what is pushed is encrypted here, and only saves that were encrypted with it are read: it is
+        a `SaveKeyError` if they were not, or it is not given for one that was. Neither is stored.
         """
         if not allow_remote:
             raise RemoteImagesDisabledError
@@ -142,6 +123,8 @@ class SaveServer(ClosesOnExit):
             server.shared = shared[2]
         if device is not None:
             server.device = device
+        if passphrase is not None or key is not None:
+            server._secret = SaveSecret(passphrase, key)
         return server
 
     def background(
@@ -175,17 +158,17 @@ class SaveServer(ClosesOnExit):
             return [await self.find(self.shared)]
         # Servers limit the length of a URL.
         asked = base_version if len(quote(base_version or "")) <= _MAX_QUERY else None
-        found = [self._info(one) for one in await self._requests.saves(asked)]
+        found = [read_save(one, self._shown) for one in await self._requests.saves(asked)]
         return [one for one in found if base_version in (None, one.base_version)]
 
     async def find(self, save: str) -> SaveInfo:
         """A save by its name or id; raises `NoSuchSaveError`."""
-        return self._info(await self._document(save))
+        return read_save(await self._document(save), self._shown)
 
     async def generations(self, save: str) -> list[SaveGeneration]:
         """The generations that the server has of a save; raises `NoSuchSaveError`."""
         listed = (await self._document(save)).get("generations")
-        return [_generation(one) for one in listed or () if isinstance(one, dict)]
+        return [read_generation(one) for one in listed or () if isinstance(one, dict)]
 
     async def remove(self, save: str, *, generation: int | None = None) -> None:
         """Removes a save from the server, or one of its generations but the current one.
@@ -209,7 +192,7 @@ class SaveServer(ClosesOnExit):
         url = parse_web_url(str(document.get("url") or ""), self._url)
         if url is None:
             raise InvalidResponseError(self._shown, "url", "an address", "another text")
-        return SaveShare(url.plain, _text(document, "expires"))
+        return SaveShare(url.plain, text_of(document, "expires"))
 
     async def end_shares(self, save: str) -> None:
         """Ends all links to a save; raises `NoSuchSaveError`."""
@@ -234,7 +217,7 @@ class SaveServer(ClosesOnExit):
         name = name or (record.name if record is not None else "save")
         base = SaveBase(overlay.base_version, disk.info.size, disk.info.sector_size, image)
         document = await self._found_or_made(name, base)
-        info = self._info(document)
+        info = read_save(document, self._shown)
         to = SavedTo(self._shown, info.id, info.name, image, self.device)
         attached = DiskSave(
             overlay,
@@ -243,6 +226,7 @@ class SaveServer(ClosesOnExit):
             to,
             self._requests,
             self._platform.clock,
+            await self._cipher(info, disk.folder),
         )
         try:
             is_ours = await attached.load(document)
@@ -291,7 +275,7 @@ class SaveServer(ClosesOnExit):
         async with Library.open(self._platform) as library:
             base = await _base_of(library, url, image, path, cache_key)
             document = await self._document(save)
-            info = self._info(document)
+            info = read_save(document, self._shown)
             content = await self._content(info, generation)
             pinned = content.manifest.base.version
             if version is not None and version != pinned:
@@ -344,12 +328,31 @@ class SaveServer(ClosesOnExit):
 
     async def _content(self, info: SaveInfo, generation: int | None) -> SavedContent:
         manifest, etag = await fetch_content(self._requests, info.id, info.name, generation)
-        return SavedContent(self._requests, info.id, info.name, manifest, etag)
+        cipher = await opened_cipher(self._secret, manifest.encryption, info.name)
+        return SavedContent(self._requests, info.id, info.name, manifest, etag, cipher)
+
+    async def _cipher(self, info: SaveInfo, folder: str) -> SaveCipher | None:
+        """What encrypts the pushes of an overlay: as the save is already, if it is there."""
+        record, _ = await read_push_record(self._platform.storage, folder)
+        noted = None
+        is_ours = record is not None and (record.server, record.save) == (self._shown, info.id)
+        if record is not None and is_ours:
+            noted = read_encryption(record.encryption, info.name)
+        if info.generation:
+            # A save that is not this overlay's is a conflict: nothing is pushed to it.
+            return await opened_cipher(self._secret, noted, info.name) if is_ours else None
+        if self._secret is None:
+            return None
+        if noted is not None:
+            with contextlib.suppress(SaveKeyError):  # begun with another one, and never pushed
+                return await self._secret.open(noted, info.name)
+        return await self._secret.begin()
 
     async def _note(
         self, folder: str, info: SaveInfo, content: SavedContent, pulled: PulledOverlay
     ) -> None:
         """Notes in a new overlay which save it is."""
+        manifest = content.manifest
         record = PushRecord(
             self._shown,
             info.id,
@@ -361,12 +364,13 @@ class SaveServer(ClosesOnExit):
             "",
             "",
             pulled.index.compacted(),
+            "" if manifest.encryption is None else manifest.encryption.encode(),
         )
         await write_push_record(self._platform.storage, folder, record, 1)
 
     async def _document(self, save: str) -> dict[str, Any]:
         """The document of a save by its name or id."""
-        if _ID.fullmatch(save):
+        if SAVE_ID.fullmatch(save):
             reply = await self._requests.save(save)
             if reply.status == 200:
                 return reply.document()
@@ -388,26 +392,6 @@ class SaveServer(ClosesOnExit):
             raise NoSuchSaveError(name)
         return reply.document()
 
-    def _info(self, document: Mapping[str, Any]) -> SaveInfo:
-        base = document.get("base")
-        base = base if isinstance(base, dict) else {}
-        save = document.get("id")
-        if not isinstance(save, str) or not _ID.fullmatch(save):
-            raise InvalidResponseError(
-                self._shown, "id", "32 hexadecimal digits", type(save).__name__
-            )
-        return SaveInfo(
-            save,
-            _text(document, "name"),
-            str(base.get("version") or ""),
-            whole_or_zero(base.get("size")),
-            _text(base, "image"),
-            whole_or_zero(document.get("generation")),
-            _text(document, "updated"),
-            _text(document, "device"),
-            whole_or_zero(document.get("stored_bytes")),
-        )
-
 
 def default_device() -> str:
     """What to call this device, without anything that identifies it."""
@@ -415,20 +399,6 @@ def default_device() -> str:
         return "a browser"
     system = {"darwin": "macOS", "linux": "Linux", "win32": "Windows"}
     return f"Python on {system.get(sys.platform, sys.platform)}"
-
-
-def _generation(document: Mapping[str, Any]) -> SaveGeneration:
-    return SaveGeneration(
-        whole_or_zero(document.get("generation")),
-        _text(document, "created"),
-        _text(document, "device"),
-        whole_or_zero(document.get("stored_bytes")),
-    )
-
-
-def _text(document: Mapping[str, Any], name: str) -> str:
-    """Text of a server in one line that prints."""
-    return printable(" ".join(str(document.get(name) or "").split())[:MAX_TEXT])
 
 
 async def _base_of(

@@ -14,6 +14,7 @@ from ..errors import (
     UnreadableSaveError,
     UnsupportedImageError,
 )
+from .encryption import SaveCipher
 from .packing import unpack
 from .save_manifest import SaveManifest
 from .save_map import CHUNK_SECTORS, MAX_ENCODED, SECTOR, SaveMap
@@ -32,6 +33,7 @@ class SavedContent:
         name: str,
         manifest: SaveManifest,
         etag: str,
+        cipher: SaveCipher | None = None,
     ) -> None:
         self.manifest = manifest
         self.etag = etag
@@ -39,6 +41,7 @@ class SavedContent:
         self.name = name
         self._requests = requests
         self._save = save
+        self._cipher = cipher
 
     def check_base(self, found: DiskInfo) -> None:
         """Raises `SaveBaseError` unless the save was made over that version of its image."""
@@ -50,7 +53,11 @@ class SavedContent:
         """The map; raises `DamagedSaveError`, `UnreadableSaveError`."""
         manifest = self.manifest
         try:
-            encoded = unpack(manifest.map, MAX_ENCODED)
+            packed = manifest.map
+            if self._cipher is not None:
+                names = (chunk.sha256 for chunk in manifest.chunks)
+                packed = await self._cipher.decrypt_map(packed, names)
+            encoded = unpack(packed, MAX_ENCODED)
             sectors = -(-manifest.base.size // SECTOR)
             return SaveMap.decode(encoded, sectors, len(manifest.chunks))
         except (ValueError, UnsupportedImageError) as error:
@@ -81,10 +88,17 @@ class SavedContent:
     async def unpack(self, number: int, stored: bytes) -> bytes:
         """The content of a chunk; raises `DamagedSaveError`, `UnreadableSaveError`."""
         try:
+            if self._cipher is not None:
+                stored = await self._cipher.decrypt_chunk(stored)
             return unpack(stored, _LARGEST)
         except (ValueError, UnsupportedImageError) as error:
             name = self.manifest.chunks[number].sha256[:12]
             raise self._refused(error, f"its chunk {name}") from error
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether the content with this digest is that of the manifest."""
+        expected = digest if self._cipher is None else self._cipher.digest(digest)
+        return expected == self.manifest.digest
 
     def part(self, content: bytes, offset: int, count: int) -> bytes:
         """Some sectors of a chunk's content; raises `DamagedSaveError` when there are fewer."""

@@ -157,6 +157,8 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.EmptyImageError: "The image is empty",
     errors.IntegrityError: "The image was tampered with, or damaged",
     errors.InvalidDocumentError: "A sidecar file of the image is invalid",
+    errors.EncryptionUnavailableError: "Nothing can be decrypted here",
+    errors.SaveKeyError: "The passphrase does not fit",
     errors.SignaturesUnavailableError: "Signatures cannot be checked here",
     errors.UnsupportedImageError: "Unsupported image format",
     errors.DamagedImageError: "The file is damaged",

@@ -20,7 +20,8 @@ from .operations import AnyDisk, OpenDisks, Operation, checked, function, plain,
 class SaveOperations:
     """The operations of JavaScript's `Disk.push` and `Saves`.
 
-    `server` is the address of the saves; its options are those of `openDisk`, and `device`.
+    `server` is the address of the saves; its options are those of `openDisk`, and `device`,
+    `passphrase` and `key`.
     """
 
     def __init__(
@@ -169,13 +170,17 @@ class SaveOperations:
 
     async def _server(self, server: Value, options: dict[str, Value]) -> SaveServer:
         device = options.pop("device", None)
+        passphrase = options.pop("passphrase", None)
+        key = options.pop("key", None)
         for name, value in options.items():
             if name not in ACCESS_OPTIONS:
-                known = ", ".join((*ACCESS_OPTIONS, "device"))
+                known = ", ".join((*ACCESS_OPTIONS, "device", "passphrase", "key"))
                 raise InvalidOptionError(name, value, f"one of {known}")
         return await SaveServer.open(
             text("url", server),
             device=None if device is None else text("device", device),
+            passphrase=None if passphrase is None else text("passphrase", passphrase),
+            key=key,
             platform=await self._platform(),
             **cast("Any", read_options(options)),
         )

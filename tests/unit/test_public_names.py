@@ -40,6 +40,7 @@ PUBLIC = {
         UnreadableImageError UnsupportedImageError UnversionedBaseError
         DamagedSaveError NoSuchSaveError SaveBaseError SaveConflictError SaveRefusedError
         SaveTooLargeError UnreadableSaveError RebaseRefusedError MissingBaseError
+        SaveKeyError EncryptionUnavailableError
     """,
     "aero_browser_disk.file_systems": (
         "AsyncFilePath AsyncImageFile BUFFER_SIZE DiskFiles Entry Extent ImageFile Listing "

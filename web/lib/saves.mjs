@@ -24,6 +24,8 @@ import { entryOf } from "./library.mjs";
  *   other headers when these are refused
  * @property {Date | number | undefined} [expiresAt] when the access expires, if known
  * @property {number | undefined} [timeoutS] how long the server may stay silent, in seconds
+ * @property {string | undefined} [passphrase] encrypts what is pushed, in the browser; never stored
+ * @property {Uint8Array | CryptoKey | undefined} [key] the same by a key: 32 bytes, or one for AES-GCM of 256 bits
  * @property {string | undefined} [device] what others see as the origin of a push; by default the browser and system
  */
 

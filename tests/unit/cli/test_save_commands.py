@@ -109,3 +109,17 @@ async def test_what_the_guide_shows_of_a_new_version(
     assert (status, out.decode()) == (0, "It fits the present version.\n")
     for wrong in (("image:my machine", "work"), (written, "work", "--overlay", "x")):
         assert (await call("overlay", "rebase", *wrong))[0] == 2
+
+
+async def test_a_passphrase_comes_from_a_file(call, written, service, tmp_path):
+    for name, text in (("right", "correct horse\nnot this\n"), ("wrong", "correct\n")):
+        (tmp_path / name).write_text(text)
+    given = ("--passphrase-file", str(tmp_path / "right"))
+    push = ("save", "push", written, service.url, "--overlay", "work")
+    assert (await call(*push, *given))[0] == 0
+    assert (await call(*push))[0] == 1
+    pull = ("save", "pull", written, service.url, "work")
+    assert (await call(*pull, "copy", *given))[0] == 0
+    wrong = await call(*pull, "none", "--passphrase-file", str(tmp_path / "wrong"))
+    assert wrong[0] == 1
+    assert "has another passphrase" in wrong[2]

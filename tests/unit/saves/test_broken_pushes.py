@@ -10,6 +10,10 @@ import pytest
 
 from aero_browser_disk import open_disk
 from aero_browser_disk.saves import SaveServer
+from aero_browser_disk.saves.chunk_upload import ChunkUpload
+from aero_browser_disk.saves.content_index import GONE, ContentIndex, Item
+from aero_browser_disk.saves.content_scan import UNPLACED
+from aero_browser_disk.saves.save_requests import SaveRequests
 from support.saves import SaveService
 
 
@@ -42,3 +46,12 @@ async def test_a_push_that_is_given_up_anywhere_is_continued(server, platform, s
                 url, overlay=name, allow_remote=True, platform=platform
             ) as copy:
                 assert await copy.read(0, copy.info.size) == expected
+
+
+async def test_a_chunk_that_was_never_sent_is_not_taken_for_one_that_arrived():
+    """The index has one that the server lost, which looks the same."""
+    index = ContentIndex([GONE])
+    upload = ChunkUpload(SaveRequests.__new__(SaveRequests), "a save", index)
+    await upload.add(Item(0, 1, 0xFF, b"h" * 16, UNPLACED, 0), b"x" * 4096)
+    await upload.cancel()
+    assert index.find(0) is None
