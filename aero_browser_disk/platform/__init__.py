@@ -12,7 +12,7 @@
 - `opening`: calls that can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.
-- `signatures`: Ed25519, and `encryption`: AES-GCM, by WebCrypto or `cryptography`.
+- `signatures`: Ed25519, and `encryption` and `cipher`: AES-GCM, by WebCrypto or `cryptography`.
 - `failures`: errors as plain values. `printable`: untrusted text, without control characters;
   `json_objects`: untrusted JSON without duplicate names.
 """

@@ -10,32 +10,12 @@ import hashlib
 import os
 import sys
 import unicodedata
-from typing import Final, Protocol
+from typing import Final
 
 from ..errors import EncryptionUnavailableError
+from .cipher import KEY_LENGTH, NONCE_LENGTH, OVERHEAD, Cipher, WrongKeyError
 
-KEY_LENGTH: Final = 32
-NONCE_LENGTH: Final = 12
-OVERHEAD: Final = NONCE_LENGTH + 16
-"""Bytes that encryption adds: the nonce and the tag."""
 _MISSING: Final = "install the extra `encryption`: pip install 'aero-browser-disk[encryption]'"
-
-
-class WrongKeyError(ValueError):
-    """The key is another one, or the bytes were changed."""
-
-
-class Cipher(Protocol):
-    """Encrypts with one key, by AES-256-GCM with a random nonce each time.
-
-    `context` must be the same for both: what was encrypted for one purpose is no good for another.
-    """
-
-    async def encrypt(self, data: bytes, context: bytes) -> bytes:
-        """The nonce, the encrypted data and the tag."""
-
-    async def decrypt(self, encrypted: bytes, context: bytes) -> bytes:
-        """What was encrypted; raises `WrongKeyError`."""
 
 
 async def derived_cipher(passphrase: str, salt: bytes, iterations: int) -> Cipher:

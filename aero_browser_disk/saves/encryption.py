@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import InvalidOptionError, SaveKeyError, UnreadableSaveError
-from ..platform.encryption import Cipher, WrongKeyError, cipher_of, derived_cipher
+from ..platform.cipher import Cipher, WrongKeyError
+from ..platform.encryption import cipher_of, derived_cipher
 from ..remote.documents import is_whole
 
 ALGORITHM: Final = "AES-256-GCM"

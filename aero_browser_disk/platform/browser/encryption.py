@@ -6,7 +6,7 @@ import os
 from typing import Any, Final
 
 from ...errors import EncryptionUnavailableError
-from ..encryption import KEY_LENGTH, NONCE_LENGTH, OVERHEAD, Cipher, WrongKeyError
+from ..cipher import KEY_LENGTH, NONCE_LENGTH, OVERHEAD, Cipher, WrongKeyError
 from .interop import RejectionError, call_async
 
 _AES: Final = "AES-GCM"

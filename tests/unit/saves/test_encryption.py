@@ -19,6 +19,7 @@ from aero_browser_disk.errors import (
 )
 from aero_browser_disk.library.library import Library
 from aero_browser_disk.platform import encryption as platform_encryption
+from aero_browser_disk.platform.cipher import WrongKeyError
 from aero_browser_disk.saves import SaveServer, encryption
 from aero_browser_disk.saves.encryption import Encryption
 from support.saves import SaveService, etag_of
@@ -229,9 +230,9 @@ async def test_the_same_passphrase_in_another_form_of_unicode_fits():
     one = await platform_encryption.derived_cipher(composed, bytes(16), 1000)
     two = await platform_encryption.derived_cipher(decomposed, bytes(16), 1000)
     assert await two.decrypt(await one.encrypt(b"x", b"a"), b"a") == b"x"
-    with pytest.raises(platform_encryption.WrongKeyError):
+    with pytest.raises(WrongKeyError):
         await two.decrypt(await one.encrypt(b"x", b"a"), b"b")
-    with pytest.raises(platform_encryption.WrongKeyError):
+    with pytest.raises(WrongKeyError):
         await two.decrypt(b"short", b"a")
 
 
