@@ -76,3 +76,10 @@ async def test_an_address_that_cannot_be_asked_blames_no_cors(platform, url):
     with pytest.raises(InvalidUrlError) as caught:
         await platform.http.request("GET", url)
     assert "CORS" not in str(caught.value)
+
+
+def test_the_parts_of_an_address_are_found_once():
+    url = "https://images.example/disk.img?key=7"
+    assert parse_web_url(url) is parse_web_url(url)
+    assert parse_web_url("a.img", url) is parse_web_url("a.img", url)
+    assert parse_web_url("a.img", url) != parse_web_url("a.img", "https://other.example/")
