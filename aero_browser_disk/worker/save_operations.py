@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from ..errors import DiskError, InvalidOptionError
-from ..library.open_image import LibraryDisk
+from ..errors import BaseChangedError, DiskError, InvalidOptionError, ReadOnlyError
+from ..library.open_image import Closed, LibraryDisk
+from ..open_disk import open_disk
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import Value, describe
-from ..saves import BackgroundPush, Pushed, SaveServer
+from ..saves import BackgroundPush, Pushed, Rebase, SaveServer
 from .disk_options import ACCESS_OPTIONS, read_options
 from .library_operations import reporting
-from .operations import AnyDisk, OpenDisks, Operation, checked, function, plain, text, whole
+from .operations import OpenDisks, Operation, checked, function, plain, text, whole
+from .panel_session import OpenDisk
 
 
 class SaveOperations:
@@ -26,10 +28,12 @@ class SaveOperations:
 
     def __init__(
         self,
-        disks: OpenDisks[AnyDisk],
+        disks: OpenDisks[Any],
         platform: Callable[[], Awaitable[Platform]] = current_platform,
+        opener: OpenDisk = open_disk,
     ) -> None:
         self._disks = disks
+        self._opener = opener
         self._platform = platform
         self._pushes: dict[int, BackgroundPush] = {}
         self._notifying: set[asyncio.Future[Any]] = set()
@@ -39,6 +43,8 @@ class SaveOperations:
         return {
             "saves.attach": self._attach,
             "saves.push": self._push,
+            "saves.open": self._open,
+            "saves.rebase": self._rebase,
             "saves.list": self._list,
             "saves.generations": self._generations,
             "saves.pull": self._pull,
@@ -101,6 +107,73 @@ class SaveOperations:
         telling = asyncio.ensure_future(notify(told))
         self._notifying.add(telling)
         telling.add_done_callback(self._notifying.discard)
+
+    async def _open(
+        self,
+        save: Value = None,
+        saves: Value = None,
+        url: Value = None,
+        overlay: Value = None,
+        generation: Value = None,
+        **options: Value,
+    ) -> dict[str, Value]:
+        """A save as a disk over its image, which `options` name; an overlay over it takes writes.
+
+        `saves` has the server and its options.
+        """
+        if not isinstance(saves, dict):
+            raise InvalidOptionError("saves", saves, "the server of the save")
+        given = dict(saves)
+        server = await self._server(given.pop("server", None), given)
+        number = None if generation is None else whole("generation", generation)
+        name = None if overlay is None else text("overlay", overlay)
+        address = None if url is None else text("url", url)
+        base = await self._opener(address, **read_options(options))
+        opened = await server.open_disk(text("save", save), base, overlay=name, generation=number)
+        disk = opened
+        if not isinstance(disk, LibraryDisk):
+            size = opened.info.sector_size
+            disk = LibraryDisk(opened, sector_size=size, refuses=ReadOnlyError, on_close=_nothing)
+        return {"disk": self._disks.add(disk), **plain(disk.info)}
+
+    async def _rebase(
+        self,
+        url: Value = None,
+        overlay: Value = None,
+        digestsBefore: Value = None,
+        to: Value = None,
+        toImage: Value = None,
+        onProgress: Any = None,
+        **options: Value,
+    ) -> dict[str, Value]:
+        """What moving an overlay to the present version of its image means.
+
+        Moves it if that is `to`; or makes the local image `toImage` of it.
+        """
+        before = None
+        if digestsBefore is not None:
+            types = (bytes, bytearray, memoryview)
+            checked("digestsBefore", digestsBefore, types, "a Uint8Array")
+            before = bytes(cast("bytes", digestsBefore))
+        wanted = None if to is None else text("to", to)
+        image = None if toImage is None else text("toImage", toImage)
+        opening = Rebase.open(
+            text("url", url),
+            text("overlay", overlay),
+            digests_before=before,
+            platform=await self._platform(),
+            **cast("Any", read_options(options)),
+        )
+        async with opening as rebase, reporting(onProgress) as report:
+            if wanted is not None and wanted != rebase.plan.found:
+                raise BaseChangedError(wanted, rebase.plan.found)
+            if wanted is not None:
+                await rebase.move()
+            elif image is not None:
+                await rebase.copy_to_image(image, report=report)
+            plan = rebase.plan
+            facts = {"isCurrent": plan.is_current, "canMove": plan.can_move}
+            return {**plain(plan), **facts}
 
     # ── a server ─────────────────────────────────────────────────────────────────────────────────
 
@@ -184,3 +257,7 @@ class SaveOperations:
             platform=await self._platform(),
             **cast("Any", read_options(options)),
         )
+
+
+async def _nothing(_: Closed) -> None:
+    """A save that is only read has no record."""

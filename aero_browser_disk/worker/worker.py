@@ -39,6 +39,7 @@ class Worker:
         disks: OpenDisks[StreamingDisk | LibraryDisk] = OpenDisks()
         files = FileOperations(disks)
         self._disks = disks
+        self._opener = opener
         self._platform = platform
         self._under_way: dict[int, asyncio.Future[Value]] = {}
         self._operations: dict[str, Operation] = {
@@ -85,7 +86,7 @@ class Worker:
             from .save_operations import SaveOperations
         except (ImportError, OSError) as error:
             raise MissingPartError("saves", str(error)) from error
-        return SaveOperations(self._disks, self._platform).operations()
+        return SaveOperations(self._disks, self._platform, self._opener).operations()
 
     def cancel(self, call_id: int) -> None:
         """Cancels the call of that number, if it is still under way."""

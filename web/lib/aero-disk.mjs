@@ -12,7 +12,7 @@ import { optionsOf, renewalOf, seconds, urlOf } from "./arguments.mjs";
 import { Disk } from "./disk.mjs";
 import { connect } from "./disk-worker.mjs";
 import { blobOf } from "./local-file.mjs";
-import { attachSaves } from "./saves.mjs";
+import { attachSaves, serverOf } from "./saves.mjs";
 import { SharedMemoryClient } from "./shared-client.mjs";
 
 export { attachDisk, Disk } from "./disk.mjs";
@@ -20,6 +20,7 @@ export { DiskError } from "./disk-error.mjs";
 export { connect, DiskWorker, preload } from "./disk-worker.mjs";
 export { diagnose } from "./doctor.mjs";
 export { Library, library } from "./library.mjs";
+export { rebase } from "./rebase.mjs";
 export { Saves, saves } from "./saves.mjs";
 
 /**
@@ -40,6 +41,8 @@ export { Saves, saves } from "./saves.mjs";
  * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
+ * @typedef {import("./rebase.mjs").RebaseOptions} RebaseOptions
+ * @typedef {import("./rebase.mjs").RebasePlan} RebasePlan
  * @typedef {import("./saves.mjs").DiskSaves} DiskSaves
  * @typedef {import("./saves.mjs").PullOptions} PullOptions
  * @typedef {import("./saves.mjs").Pushed} Pushed
@@ -58,6 +61,9 @@ export { Saves, saves } from "./saves.mjs";
  * @property {string | string[] | undefined} [overlay] takes the writes, and is created if it does not exist;
  *   in a list each is based on the one before, and the last takes the writes
  * @property {import("./saves.mjs").DiskSaves | undefined} [saves] the server that `push` sends the overlay to
+ * @property {string | undefined} [save] a save on that server, by name or id, as a layer over the image that is read
+ *   where it is; an `overlay` over it takes writes, and fits this generation only
+ * @property {number | undefined} [generation] of that save; the current one by default
  * @property {boolean | undefined} [writeBase] lets an image take writes that make its overlays useless
  * @property {number | undefined} [sharedMemoryBytes] of blocks in memory that all threads read; 64 MiB by default
  * @property {boolean | undefined} [persist] asks the browser not to evict this site's storage
@@ -123,9 +129,12 @@ export async function openDisk(options) {
   const calledAt = performance.now();
   const { baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress, persist, sharedMemoryBytes, ...wanted } =
     /** @type {CommonDiskOptions & DiskWorkerOptions & Omit<RemoteImageOptions, "file"> & { file?: unknown }} */ (optionsOf(options));
-  const { url, file, renew, expiresAt, bootProfile, saves, ...plain } = wanted;
+  const { url, file, renew, expiresAt, bootProfile, saves, save, ...plain } = wanted;
+  const { allowRemote } = plain;
+  const layer = save === undefined ? {} : { save, saves: serverOf({ allowRemote, .../** @type {any} */ (saves) }) };
   const values = {
     ...plain,
+    ...layer,
     file: file === undefined ? undefined : await blobOf(file),
     url: url === undefined ? undefined : urlOf(url),
     bootProfile: bootProfile === null ? "none" : bootProfile,
@@ -138,13 +147,12 @@ export async function openDisk(options) {
   const ends = [lent.takeBack];
   const whenClosed = () => ends.forEach((end) => end());
   try {
-    const facts = await worker.calls.callWith("disk.open", lent);
+    const facts = await worker.calls.callWith(save === undefined ? "disk.open" : "saves.open", lent);
     const client = new SharedMemoryClient(worker.calls, facts.disk, sharedMemoryBytes);
     const disk = new Disk(worker, facts, { client, calledAt, whenClosed });
     try {
       await client.joined;
-      const { allowRemote } = plain;
-      if (saves) ends.push(await attachSaves(worker.calls, disk, facts.disk, { allowRemote, ...saves }));
+      if (saves && save === undefined) ends.push(await attachSaves(worker.calls, disk, facts.disk, { allowRemote, ...saves }));
     } catch (error) {
       await disk.close();
       throw error;

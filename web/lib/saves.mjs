@@ -216,10 +216,11 @@ export async function attachSaves(calls, disk, number, options) {
 }
 
 /**
+ * @internal
  * @param {SavesOptions} options
  * @returns {Record<string, unknown>} as the worker takes them
  */
-function serverOf(options) {
+export function serverOf(options) {
   const { url, renew, expiresAt, device, ...plain } = /** @type {SavesOptions} */ (optionsOf(options, "saves"));
   return {
     ...plain,

@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 
 from aero_browser_disk.open_disk import open_disk
+from aero_browser_disk.streaming.digest_list import digests_of
 from aero_browser_disk.worker.worker import Worker
+from support.samples import IMAGE
 from support.saves import SaveService
 
 
@@ -108,6 +110,48 @@ async def test_a_push_without_a_network_is_tried_again(ask, service, there, disk
     while "error" in found:
         found = await told.get()
     assert found["pushed"]["generation"] == 1
+
+
+async def test_a_save_is_opened_where_it_is(ask, worker, server, there, disk):
+    url = server.url("disk.img")
+    await ask("saves.attach", disk=disk, **there)
+    await ask("disk.write", disk=disk, offset=100, data=b"hello")
+    await ask("saves.push", disk=disk)
+    named = {"url": url, "allowRemote": True, "save": "work", "saves": there}
+    opened = await ask("saves.open", **named)
+    assert opened["readOnly"]
+    assert await ask("disk.read", disk=opened["disk"], offset=100, length=5) == b"hello"
+    assert "bytesRead" in await ask("disk.stats", disk=opened["disk"])
+    failed = await worker.call("disk.write", {"disk": opened["disk"], "offset": 0, "data": b"x"})
+    assert failed["error"]["name"] == "ReadOnlyError"
+    over = await ask("saves.open", overlay="mine", generation=1, **named)
+    await ask("disk.write", disk=over["disk"], offset=100, data=b"jello")
+    assert await ask("disk.read", disk=over["disk"], offset=100, length=5) == b"jello"
+    assert await ask("disk.read", disk=opened["disk"], offset=100, length=5) == b"hello"
+    for wrong in ({"saves": None}, {"save": 7}, {"generation": "x"}):
+        failed = await worker.call("saves.open", {**named, **wrong})
+        assert failed["error"]["name"] == "InvalidOptionError"
+
+
+async def test_an_overlay_moves_once_the_page_has_seen_the_plan(ask, worker, server, disk):
+    old = IMAGE.read(0, IMAGE.size)
+    await ask("disk.write", disk=disk, offset=0, data=old[: 1 << 16])
+    await ask("disk.close", disk=disk)
+    new = b"changed" + old[7:]
+    server.image("disk.img").replace(new)
+    before, after = (digests_of([data]).encode() for data in (old, new))
+    options = {"url": server.url("disk.img"), "overlay": "work", "allowRemote": True}
+    options |= {"digests": after, "digestsBefore": before}
+    plan = await ask("saves.rebase", **options)
+    assert (plan["canMove"], plan["isCurrent"], plan["obstacle"]) == (True, False, None)
+    failed = await worker.call("saves.rebase", {**options, "to": plan["pinned"]})
+    assert failed["error"]["name"] == "BaseChangedError"
+    assert (await ask("saves.rebase", to=plan["found"], **options))["isCurrent"]
+    await ask("saves.rebase", toImage="copy", **options)
+    made = await ask("disk.open", image="copy")
+    assert await ask("disk.read", disk=made["disk"], offset=0, length=IMAGE.size) == old
+    failed = await worker.call("saves.rebase", {**options, "digestsBefore": "x"})
+    assert failed["error"]["name"] == "InvalidOptionError"
 
 
 async def test_what_is_refused(ask, worker, server, there, disk):
