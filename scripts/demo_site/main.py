@@ -16,7 +16,7 @@ from building.site import build_site
 from lib.image_service import CATALOG_ROUTE, ImageService
 from lib.page_headers import page_headers
 from lib.project import BIOS, CACHE, GRUB_RESCUE_IMAGE, VGA_BIOS
-from samples.boot_profiles import offer_boot_profile
+from samples.boot_profiles import offer_boot_profile, withdraw_boot_profile
 from samples.boot_traces import GRUB_TRACE, debian_trace
 from samples.debian_image import DebianImageError, make_debian_image
 from samples.emulator import can_boot, write_dosbox, write_emulator
@@ -94,7 +94,10 @@ def serve(
         service = stack.enter_context(ImageService(images[0].parent, options.host, origins))
         for image in images:
             if trace := traces.get(image.name):
-                offer_boot_profile(service, image, trace)
+                # The check counts requests after a reload, when a profile may still be fetched.
+                withdraw_boot_profile(image)
+                if not options.check:
+                    offer_boot_profile(service, image, trace)
         if options.check:
             from demo_site.check import check_demo  # only the check needs a browser
 

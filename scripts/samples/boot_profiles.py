@@ -45,5 +45,15 @@ def offer_boot_profile(service: ImageService, image: Path, trace: Path) -> bool:
     if size != facts["size_bytes"]:
         return False
     profile = BootProfile(size, facts["etag"], BLOCK_SIZE, blocks_read(reads))
-    image.with_name(f"{image.name}.boot-profile").write_bytes(profile.encode())
+    profile_of(image).write_bytes(profile.encode())
     return True
+
+
+def withdraw_boot_profile(image: Path) -> None:
+    """Removes the profile next to the image, if there is one."""
+    profile_of(image).unlink(missing_ok=True)
+
+
+def profile_of(image: Path) -> Path:
+    """Where the service looks for the boot profile of an image."""
+    return image.with_name(f"{image.name}.boot-profile")
