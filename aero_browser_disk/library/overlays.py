@@ -38,7 +38,7 @@ from ..platform.byte_source import ByteStream
 from ..records.folders import LibraryFolders
 from ..records.record import IMAGES, OVERLAYS, SECTORS, Record
 from ..streaming.streaming_disk import StreamingDisk
-from ..transfer.image_import import Report
+from ..transfer.image_import import CopyProgress, Report
 from ..writable.overlay import Overlay
 from ..writable.overlay_file import overlay_parts, store_from_parts
 from ..writable.sector_journal import Contents
@@ -194,13 +194,19 @@ class LibraryOverlays:
                 await self._folders.remove(overlay)
 
     async def commit(
-        self, name: str, base: str | None = None, *, drop_overlays: bool = False
+        self,
+        name: str,
+        base: str | None = None,
+        *,
+        drop_overlays: bool = False,
+        report: Report | None = None,
     ) -> None:
         """Writes an overlay into its base, a local image or another overlay.
 
-        The overlay is empty afterwards. Other overlays over the same base or over this one become
-        useless: `HasOverlaysError`, unless `drop_overlays` is set; then they stay and are refused
-        when opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the
+        The overlay is empty afterwards; when this is cancelled, all is in it still, and a part is
+        in the base too. Other overlays over the same base or over this one become useless:
+        `HasOverlaysError`, unless `drop_overlays` is set; then they stay and are refused when
+        opened. Over a remote image or a CD it is a `ReadOnlyError`: make a local image of the
         disk (`Library.import_disk`). Raises what opening the overlay does.
         """
         folder, record = await self._folders.find(OVERLAYS, name, base)
@@ -215,7 +221,9 @@ class LibraryOverlays:
         disk = await self.open_over_image(image[0], names, write_base=True)
         try:
             assert disk.overlay is not None
-            await disk.overlay.commit()
+            await disk.overlay.commit(
+                None if report is None else lambda done, total: report(CopyProgress(done, total))
+            )
         finally:
             await disk.close()
         self._folders.notify(image[0], *names)

@@ -155,7 +155,7 @@ PROGRESS = {
     "export": "Exporting {name}: {done} of {size}",
     "duplicate": "Copying {name}: {done} of {size}",
     "recover": "Recovering {name}: {done} of {size}",
-    "commit": "Committing {name}",
+    "commit": "Committing {name}: {done} of {size}",
     "waiting": "then {name}",
     "rate": "{rate}/s, {left} left",
 }
@@ -166,6 +166,13 @@ SAVED = {
     "spoken": "Resume the machine of {name}",
 }
 """A machine that was saved for a disk; the page fills in the time."""
+
+COMMIT_CUT = {
+    "title": "{name} is not committed",
+    "text": "All of it is still there. A part is already in the disk below it: commit it again "
+    "before you use that disk by itself.",
+}
+"""A commit that was cancelled; the page fills in the name."""
 
 RECOVERED = {
     "title": "Not all could be saved",

@@ -40,6 +40,7 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
         "progress": texts.PROGRESS,
         "saved": texts.SAVED,
         "recovered": texts.RECOVERED,
+        "commitCut": texts.COMMIT_CUT,
     }
 
 

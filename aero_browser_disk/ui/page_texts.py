@@ -21,6 +21,9 @@ FIXED: dict[str, object] = {
         "details": "Details",
     },
     "kept": "Where it is kept",
+    "keeping": "Downloading the whole image",
+    "keepingRate": "Downloading the whole image: {rate}/s, {left} left",
+    "keepPause": "Pause",
     "remoteHeading": "An image on a web server",
     "libraryHeading": "Disks in this browser",
     "libraryEmpty": "None yet.",
@@ -242,6 +245,7 @@ SHARE_LINK = "Link"
 # ── the doctor ────────────────────────────────────────────────────────────────────────────────────
 
 DIAGNOSE = "Check this address"
+DIAGNOSE_STOP = "Stop the check"
 FIND_OUT_WHY = "Find the cause"
 DIAGNOSIS_GOOD = "This address can be streamed."
 DIAGNOSIS_BAD = "This address cannot be streamed."

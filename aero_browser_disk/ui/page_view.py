@@ -34,6 +34,16 @@ def keeping_part(info: DiskInfo | None, stats: DiskStats | None, *, is_kept: boo
     return {"label": label, "disabled": False, "on": is_kept}
 
 
+def diagnose_part(*, is_possible: bool, has_failed: bool, is_under_way: bool) -> Part:
+    """The button of the doctor, which also stops it."""
+    label = texts.FIND_OUT_WHY if has_failed else texts.DIAGNOSE
+    return {
+        "disabled": not is_possible,
+        "label": texts.DIAGNOSE_STOP if is_under_way else label,
+        "isUnderWay": is_under_way,
+    }
+
+
 def files_part(*, is_open: bool) -> Part:
     """Whether the files of a disk can be looked at."""
     hint = texts.FILES_READY if is_open else texts.FILES_CLOSED

@@ -17,9 +17,8 @@ from ..platform.printable import printable
 from ..platform.redaction import HIDDEN, has_secrets, may_be_kept, redact_url
 from ..remote.image_catalog import CatalogImage
 from ..units import format_bytes, parse_byte_count
-from . import page_texts
+from . import page_texts, page_view
 from . import panel_texts as texts
-from .page_view import boot_part, files_part, keeping_part, map_part, samples_part, share_part
 from .panel_figures import activity_rows, cache_figures, image_rows
 from .panel_settings import PanelSettings
 
@@ -231,10 +230,11 @@ class Panel:
             },
             "open": {"disabled": self._why_not_open() is not None},
             "close": {"disabled": state.phase == "closed"},
-            "diagnose": {
-                "disabled": not (state.remote and state.url) or HIDDEN in state.url,
-                "label": page_texts.FIND_OUT_WHY if self._failed() else page_texts.DIAGNOSE,
-            },
+            "diagnose": page_view.diagnose_part(
+                is_possible=state.remote and bool(state.url) and HIDDEN not in state.url,
+                has_failed=self._failed(),
+                is_under_way=state.examining,
+            ),
             "clearCache": {"disabled": not self._is_cached() or state.reading},
             "saveProfile": {"disabled": not self._is_cached()},
             "read": {
@@ -251,16 +251,16 @@ class Panel:
             "image": image_rows(state.info),
             "cache": cache_figures(state.stats, state.info, is_local=self._is_local()),
             "activity": activity_rows(state.stats, state.info, packed=state.packed),
-            "keepAll": keeping_part(state.info, state.stats, is_kept=state.keeping),
-            "map": map_part(
+            "keepAll": page_view.keeping_part(state.info, state.stats, is_kept=state.keeping),
+            "map": page_view.map_part(
                 self._name(), state.info if is_open else None, is_local=self._is_local()
             ),
-            "files": files_part(is_open=is_open),
-            "boot": boot_part(self._name(), state.info if is_open else None),
-            "share": share_part(
+            "files": page_view.files_part(is_open=is_open),
+            "boot": page_view.boot_part(self._name(), state.info if is_open else None),
+            "share": page_view.share_part(
                 self._name(), state.url if self._is_cached() else "", state.overlay
             ),
-            "samples": samples_part(
+            "samples": page_view.samples_part(
                 state.catalog,
                 state.samples,
                 remote=state.remote,

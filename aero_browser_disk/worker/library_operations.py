@@ -290,9 +290,11 @@ class LibraryOperations(Generic[AnyDisk]):
     async def _reset_overlay(self, name: Value) -> None:
         await (await self._library()).overlays.reset(text("name", name))
 
-    async def _commit_overlay(self, name: Value, **flags: Value) -> None:
+    async def _commit_overlay(self, name: Value, onProgress: Any = None, **flags: Value) -> None:
         wanted = _flags(flags, "dropOverlays")
-        await (await self._library()).overlays.commit(text("name", name), **wanted)
+        library = await self._library()
+        async with reporting(onProgress) as report:
+            await library.overlays.commit(text("name", name), report=report, **wanted)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

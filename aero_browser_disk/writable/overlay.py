@@ -34,6 +34,9 @@ from .sector_store import SectorStore
 from .store_snapshot import StoreSnapshot
 from .transaction import RESERVED_WRITE
 
+CommitReport = Callable[[int, int], None]
+"""Takes how many bytes of how many are written."""
+
 _COPIED_AT_ONCE = RESERVED_WRITE
 
 
@@ -256,11 +259,13 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
         self._check(0, 0)
         self._store.compact()
 
-    async def commit(self) -> None:
+    async def commit(self, report: CommitReport | None = None) -> None:
         """Writes the overlay into the base, which must be writable; the overlay is empty
         afterwards.
 
-        After a crash in the middle of it the disk is what it was, and can be committed again.
+        `report` is called with how many bytes of how many are written. After a crash in the middle
+        of it, or when it is cancelled, the disk is what it was, and can be committed again; the
+        base by itself has a part of it.
         Raises `ReadOnlyError`; `StorageFullError` before anything is written, if the base can
         reserve; and other errors of the base, with the state as after a crash.
         """
@@ -274,24 +279,26 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
                 await asyncio.sleep(0)
         if not isinstance(base, CommitTarget):
             self._store.rebind(self.base_version, base_identity=identity_of(base))
-            await self.write_into(base)
+            await self.write_into(base, report)
             self._store.clear(base.info.version)
             return
         mark = secrets.token_hex(16)
         self._store.rebind(self.base_version, base_identity=mark)
         base.begin_commit(mark)
         try:
-            await self.write_into(base)
+            await self.write_into(base, report)
             self._store.clear(base.info.version)
         finally:
             base.end_commit()
 
-    async def write_into(self, target: Disk) -> None:
+    async def write_into(self, target: Disk, report: CommitReport | None = None) -> None:
         """Writes only the overlay's sectors into a disk with the base's content.
 
         Flushes it. Raises what `target` raises.
         """
         buffer = bytearray(_COPIED_AT_ONCE)
+        total = sum(length for _, length, is_zeros in self._written() if not is_zeros)
+        done = 0
         for offset, length, is_zeros in self._written():
             self._check(0, 0)
             stop = offset + length
@@ -302,6 +309,9 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
                 with memoryview(buffer)[: min(_COPIED_AT_ONCE, stop - at)] as part:
                     self._store.read_into(at, part)
                     await target.write(at, part)
+                    done += len(part)
+                if report:
+                    report(done, total)
                 await asyncio.sleep(0)
         await target.flush()
 

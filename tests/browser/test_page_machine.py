@@ -25,8 +25,28 @@ SAVED = """async () => {
   return names;
 }"""
 """The files of saved machines."""
-ECHO = bytes.fromhex("b400 cd16 b40e cd10 ebf6").ljust(510, b"\0") + b"\x55\xaa"
-"""A boot sector that prints each key (INT 16h, then INT 10h)."""
+ECHO = bytes.fromhex("b400 cd16 b40e cd10 ebf6")
+"""Prints each key: INT 16h, then INT 10h."""
+BEEP = bytes.fromhex("b0b6 e643 b8a904 e642 88e0 e642 e461 0c03 e661 f4 ebfd")
+"""A tone of 1 kHz from the speaker: timer 2 in mode 3, port 61h."""
+SAMPLES = bytes.fromhex("ba2c02 b010 ee 88d8 ee 80c310 ebf5")
+"""A saw tooth as single samples to the Sound Blaster: command 10h at port 22Ch."""
+TAP_SOUND = """() => {
+  const { connect } = AudioNode.prototype;
+  AudioNode.prototype.connect = function (target, ...rest) {
+    if (target === this.context.destination) {
+      globalThis.tap = new AnalyserNode(this.context);
+      connect.call(this, tap);
+    }
+    return connect.call(this, target, ...rest);
+  };
+}"""
+IS_LOUD = """(is) => {
+  if (!globalThis.tap) return false;
+  const samples = new Float32Array(tap.fftSize);
+  tap.getFloatTimeDomainData(samples);
+  return samples.some((sample) => Math.abs(sample) > 0.01) === is;
+}"""
 PICTURE = """(selector) => {
   const { complete, naturalWidth } = document.querySelector(selector);
   return [complete, naturalWidth > 0];
@@ -44,6 +64,11 @@ def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     copy_with_emulator(site_folder, folder)
     with SiteServer(folder, isolated=True) as server:
         yield server
+
+
+def bootable(code: bytes) -> bytes:
+    """A disk with a boot sector."""
+    return (code.ljust(510, b"\0") + b"\x55\xaa").ljust(2**20, b"\0")
 
 
 def boot_blank_disk(page: Page, site: SiteServer, name: str = "blank") -> PanelPage:
@@ -191,7 +216,7 @@ def test_a_shared_link_opens_with_one_press_and_resumes(page: Page, boot_site: S
 
 def test_text_and_pictures_go_in_and_out_of_the_machine(page: Page, boot_site: SiteServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=boot_site.url)
-    with ImageServer({"echo.img": ECHO.ljust(2**20, b"\0")}) as images:
+    with ImageServer({"echo.img": bootable(ECHO)}) as images:
         panel = PanelPage(page).visit(boot_site.url)
         panel.turn_on()
         panel.open_image(images.url("echo.img"))
@@ -202,6 +227,9 @@ def test_text_and_pictures_go_in_and_out_of_the_machine(page: Page, boot_site: S
         page.evaluate("navigator.clipboard.writeText('dir C:\\\\Games | more')")
         panel.button("Paste text as keys").click()
         expect(screen).to_contain_text("dir C:\\Games | more")
+        page.get_by_role("textbox", name="Type to the machine").focus()
+        page.keyboard.insert_text(" typed")  # as a phone's keyboard, without keys
+        expect(screen).to_contain_text("more typed")
         panel.button("Copy the text on the screen").click()
         page.wait_for_function(
             "async () => (await navigator.clipboard.readText()).includes('dir C:\\\\Games | more')"
@@ -216,4 +244,31 @@ def test_text_and_pictures_go_in_and_out_of_the_machine(page: Page, boot_site: S
         panel.close.click()
         panel.confirm("Switch off and close")
         expect(page.locator("#machine-tools")).to_be_hidden()
+        page.close()  # before the server, which it may go on asking
+
+
+@pytest.mark.parametrize("code", [BEEP, SAMPLES], ids=["speaker", "sound card"])
+def test_a_machine_is_heard_until_it_is_muted(
+    page: Page, boot_site: SiteServer, code: bytes
+) -> None:
+    page.add_init_script(f"({TAP_SOUND})()")
+    with ImageServer({"loud.img": bootable(code)}) as images:
+        panel = PanelPage(page).visit(boot_site.url)
+        panel.turn_on()
+        panel.open_image(images.url("loud.img"))
+        panel.button("Boot this disk").click()
+        page.wait_for_function(IS_LOUD, arg=True, timeout=BOOT_TIMEOUT_MS)
+
+        mute = control(panel, "Mute")
+        mute.click()
+        expect(mute).to_have_attribute("aria-pressed", "true")
+        page.wait_for_function(IS_LOUD, arg=False)
+        mute.click()
+        page.wait_for_function(IS_LOUD, arg=True)
+
+        control(panel, "Capture the mouse").click()
+        page.wait_for_function("() => document.pointerLockElement?.className === 'boot-screen'")
+        page.evaluate("document.exitPointerLock()")
+        control(panel, "Pause").click()
+        expect_state(panel, "paused")
         page.close()  # before the server, which it may go on asking

@@ -126,10 +126,15 @@ def test_the_boot_profile_is_saved_as_a_file_that_opens_with_the_image(
 
 
 def test_the_whole_image_is_downloaded_and_paused(panel: PanelPage, images: ImageServer) -> None:
-    images.behaviour = Behaviour(bandwidth_bytes_per_s=8 * MIB)
+    images.behaviour = Behaviour(bandwidth_bytes_per_s=2 * MIB)
     panel.show("Details")
     panel.button("Download the whole image").click()
-    panel.button("Pause the download").click()
+    panel.show("Bytes")  # it goes on, and can be paused, in every view
+    keeping = panel.page.locator("#keeping")
+    expect(keeping).to_contain_text(re.compile(r"Downloading the whole image: .+/s, .+ left"))
+    keeping.get_by_role("button", name="Pause").click()
+    expect(keeping).to_be_hidden()
+    panel.show("Details")
     images.behaviour = Behaviour()
     panel.button("Download the whole image").click()
 

@@ -18,6 +18,8 @@ export const TEXTS = {
   keys: "Use the keyboard",
   secure: "Ctrl+Alt+Del",
   fullscreen: "Full screen",
+  mouse: "Capture the mouse",
+  mute: "Mute",
   speed: "Processor",
   typing: "Type to the machine",
   disk: "Disk activity",
@@ -57,7 +59,7 @@ function makeParts(texts) {
   failure.append(failureTitle, failureText, retry, refuse);
   const bar = make("div", "boot-bar", { role: "group", ariaLabel: texts.controls });
   const button = (
-    /** @type {"start" | "pause" | "resume" | "save" | "stop" | "keys" | "secure" | "fullscreen"} */ name,
+    /** @type {"start" | "pause" | "resume" | "save" | "stop" | "keys" | "secure" | "fullscreen" | "mouse" | "mute"} */ name,
   ) =>
     make("button", `boot-${name}`, { type: "button", textContent: texts[name] });
   const buttons = {
@@ -69,6 +71,8 @@ function makeParts(texts) {
     keys: button("keys"),
     secure: button("secure"),
     fullscreen: button("fullscreen"),
+    mouse: button("mouse"),
+    mute: button("mute"),
   };
   const speed = make("select", "boot-speed");
   speed.append(...SPEEDS.map((share) => new Option(`${share} %`, String(share))));
@@ -105,6 +109,7 @@ export class BootView {
     this.#texts = texts;
     this.parts = makeParts(texts);
     container.replaceChildren(this.parts.root);
+    this.showMuted(false);
     this.show("off");
   }
 
@@ -115,7 +120,7 @@ export class BootView {
   show(state, note = "") {
     this.#state = state;
     this.#note = note;
-    const { root, status, start, pause, resume, save, stop, speed, keys, secure, fullscreen } = this.parts;
+    const { root, status, start, pause, resume, save, stop, speed, keys, secure, fullscreen, mouse, mute } = this.parts;
     const isOn = state !== "off" && state !== "starting";
     root.dataset.state = state;
     setText(status, [this.#sentence, note].filter(Boolean).join(" "));
@@ -123,7 +128,8 @@ export class BootView {
     pause.hidden = !isOn || state === "paused" || state === "saving";
     resume.hidden = state !== "paused" && !(state === "off" && this.#hasSaved);
     save.hidden = !isOn || state === "saving" || state === "failed";
-    stop.hidden = keys.hidden = secure.hidden = !isOn;
+    stop.hidden = keys.hidden = secure.hidden = mute.hidden = !isOn;
+    mouse.hidden = !isOn || !("requestPointerLock" in root);
     fullscreen.hidden = !isOn || !document.fullscreenEnabled;
     speed.disabled = !isOn;
   }
@@ -163,6 +169,11 @@ export class BootView {
     if (light.dataset.on !== kind) light.dataset.on = kind;
     clearTimeout(this.#lightTimer);
     this.#lightTimer = setTimeout(() => (light.dataset.on = ""), LIGHT_MS);
+  }
+
+  /** @param {boolean} is */
+  showMuted(is) {
+    this.parts.mute.ariaPressed = String(is);
   }
 
   /** @param {number | null} millions of instructions a second */

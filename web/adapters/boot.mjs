@@ -17,7 +17,7 @@
  *         strong, p, button.boot-retry, button.boot-refuse
  *       .boot-bar [role=group]
  *         button.boot-start, .boot-pause, .boot-resume, .boot-save, .boot-stop
- *         button.boot-keys, .boot-secure (Ctrl+Alt+Del), .boot-fullscreen
+ *         button.boot-keys, .boot-secure (Ctrl+Alt+Del), .boot-fullscreen, .boot-mouse, .boot-mute
  *         label > select.boot-speed
  *         .boot-light [data-on=read|write|""]   lit while the guest reads or writes
  *         .boot-pace               the machine's speed, in millions of instructions a second
@@ -38,6 +38,7 @@ import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
 import { EmulatorFileError, v86Files } from "./v86-files.mjs";
 import { findState, loadState, removeState, saveState, stateName } from "./machine-states.mjs";
 import { MachineHold, Pace } from "./v86-machine.mjs";
+import { MachineSound } from "./v86-sound.mjs";
 import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
 
 /**
@@ -89,11 +90,12 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   #view;
   /** @type {State} */
   #state = "off";
-  /** @type {{ machine: V86, disk: V86Disk, pace: Pace } | null} */
+  /** @type {{ machine: V86, disk: V86Disk, pace: Pace, sound: MachineSound } | null} */
   #running = null;
   #note = "";
   #givesUp = false;
   #isSaved = false;
+  #isMuted = false;
   #end = new AbortController();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #paceTimer;
@@ -233,12 +235,13 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
    */
   async stop() {
     if (!this.#running) return;
-    const { machine, disk } = this.#running;
+    const { machine, disk, sound } = this.#running;
     await MachineHold.of(machine).hold(this);
     if (!disk.failures.length && !this.#givesUp) await this.#flushLast(disk);
     this.#givesUp = this.#isSaved = false;
     this.#running = null;
     clearInterval(this.#paceTimer);
+    sound.close();
     await machine.destroy();
     this.#note = "";
     this.#become("off");
@@ -292,9 +295,11 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       const disk = await v86Disk(image, { patienceMs });
       this.#end.signal.throwIfAborted();
       machine = await this.#build(disk);
+      const sound = new MachineSound(machine);
+      sound.isMuted = this.#isMuted;
       await prepare(machine, disk);
       this.#end.signal.throwIfAborted(); // disposed of meanwhile: it must not run on
-      this.#running = { machine, disk, pace: new Pace(machine) };
+      this.#running = { machine, disk, pace: new Pace(machine), sound };
       this.#watch(machine, disk);
       await MachineHold.of(machine).run();
       const { screen } = this.#view.parts;
@@ -303,6 +308,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       this.#setSpeed();
       this.#update();
     } catch (error) {
+      this.#running?.sound.close();
       await machine?.destroy();
       this.#running = null;
       this.#become("off");
@@ -330,7 +336,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       memory_size: this.#memory,
       vga_memory_size: VGA_MEMORY,
       screen: { container: screen },
-      disable_speaker: true,
+      disable_speaker: true, // see v86-sound.mjs
       autostart: false,
     });
     await new Promise((resolve) => machine.add_listener("emulator-loaded", () => resolve(null)));
@@ -363,7 +369,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   // ── controls ────────────────────────────────────────────────────────────────────────────────────
 
   #listen() {
-    const { screen, typing, speed, start, pause, resume, save, stop, keys, secure, fullscreen, retry, refuse } =
+    const { screen, typing, speed, start, pause, resume, save, stop, keys, secure, fullscreen, mouse, mute, retry, refuse } =
       this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
       button.addEventListener("click", () => void action.call(this).catch(() => {})); // the page shows it
@@ -386,6 +392,12 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     keys.addEventListener("click", () => screen.focus());
     secure.addEventListener("click", () => this.machine?.keyboard_send_scancodes(CTRL_ALT_DEL));
     fullscreen.addEventListener("click", () => void screen.requestFullscreen().catch(() => {})); // not allowed here
+    // Escape gives the mouse back.
+    act(mouse, async () => {
+      screen.focus();
+      await screen.requestPointerLock();
+    });
+    mute.addEventListener("click", () => this.#mute(!this.#isMuted));
     screen.addEventListener("fullscreenchange", () => captureKeys(screen));
     for (const part of /** @type {HTMLElement[]} */ ([screen, typing])) {
       part.addEventListener("focus", () => this.#takeKeys(true));
@@ -418,6 +430,13 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
 
   #setSpeed() {
     if (this.#running) this.#running.pace.share = Number(this.#view.parts.speed.value) / 100;
+  }
+
+  /** @param {boolean} is */
+  #mute(is) {
+    this.#isMuted = is;
+    if (this.#running) this.#running.sound.isMuted = is;
+    this.#view.showMuted(is);
   }
 
   /** @param {boolean} on */

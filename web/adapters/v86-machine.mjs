@@ -14,7 +14,8 @@
  * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} destroy
  * @property {() => boolean} is_running
- * @property {(event: "emulator-loaded" | "emulator-ready", listener: () => void) => void} add_listener
+ * @property {(event: string, listener: (value: any) => void) => void} add_listener
+ * @property {{ send(event: string): void }} [bus]
  * @property {() => Promise<ArrayBuffer>} save_state
  * @property {(state: ArrayBuffer) => Promise<void>} restore_state
  * @property {() => number} get_instruction_counter

@@ -273,13 +273,17 @@ export class Library extends EventTarget {
   }
 
   /**
-   * Writes an overlay's content into its base, a local image or another overlay.
+   * Writes an overlay's content into its base, a local image or another overlay. When it is cancelled, the overlay
+   * still has all of it, and the base a part: commit it again before you use the base by itself.
    * @param {string} id
-   * @param {{ dropOverlays?: boolean }} [consent] to losing the other overlays over its base
+   * @param {{ dropOverlays?: boolean, onProgress?: OnProgress, signal?: AbortSignal }} [options] `dropOverlays`
+   *   consents to losing the other overlays over its base
    * @returns {Promise<void>}
    */
-  async commitOverlay(id, consent) {
-    return this.#ask("commitOverlay", { ...optionsOf(consent, "consent"), name: id });
+  async commitOverlay(id, options) {
+    const signal = signalOf(options);
+    const { signal: _, ...given } = optionsOf(options);
+    return this.#ask("commitOverlay", { ...given, name: id }, signal);
   }
 
   /**

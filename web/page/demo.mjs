@@ -8,6 +8,7 @@ import { element, isAvailable, messageOf, onPress, setText } from "./elements.mj
 import { FileBrowser } from "./file-browser.mjs";
 import { FileInPlace } from "./file-in-place.mjs";
 import { wireDoctor } from "./findings.mjs";
+import { wireKeeping } from "./keeping.mjs";
 import { LibraryList } from "./library-list.mjs";
 import { wireLinks } from "./links.mjs";
 import { DiskMap } from "./map.mjs";
@@ -54,6 +55,7 @@ async function start() {
   wireSamples(session);
   wireSaving(session);
   wireLinks(session);
+  wireKeeping(session);
   listen();
   const asked = new URLSearchParams(location.search);
   const prefilled = asked.get("image");

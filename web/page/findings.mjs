@@ -19,6 +19,7 @@ export function wireDoctor(session) {
   let shownFor = "";
 
   onPress("diagnose", async () => {
+    if (session.view?.diagnose.isUnderWay) return underWay.abort();
     const { signal } = (underWay = new AbortController());
     box.setAttribute("aria-busy", "true");
     try {

@@ -4,8 +4,8 @@
 
 import { ask } from "./ask.mjs";
 import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
-import { listStates, removeState } from "../adapters/machine-states.mjs";
 import { library } from "../lib/library.mjs";
+import { SavedMachines } from "./saved-machines.mjs";
 import { Transfers } from "./transfers.mjs";
 
 /**
@@ -16,7 +16,7 @@ import { Transfers } from "./transfers.mjs";
  *   used: { value: number, max: number, text: string }, overlays: Row[] }} Row
  * @typedef {{ flag: string, ask: Question }} Consent
  * @typedef {{ rows: Row[], overlays: string[], usage: string, create: Question, progress: Record<string, string>,
- *   recovered: Record<string, string>, saved: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
+ *   recovered: Record<string, string>, commitCut: Record<string, string>, saved: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
  */
 
 const GROWTH_MS = 2000;
@@ -28,8 +28,7 @@ export class LibraryList {
   #waiting = [];
   /** The last import. @type {Promise<unknown>} */
   #importing = Promise.resolve();
-  /** The saved machines, by the row of their disk. @type {Map<string | undefined, import("../adapters/machine-states.mjs").StateHeader>} */
-  #states = new Map();
+  #machines = new SavedMachines();
   /** @type {Library | null} */
   #library = null;
   #list = element("library-list", HTMLElement);
@@ -71,9 +70,7 @@ export class LibraryList {
       this.#isStale = false;
       try {
         const view = await this.#call("page.library");
-        const states = await listStates().catch(() => []); // none where none can be saved
-        states.sort((a, b) => a.savedAt - b.savedAt); // of two for one disk the newer one
-        this.#states = new Map(states.map((state) => [state.entry, state]));
+        await this.#machines.look();
         this.#show(view);
       } catch (error) {
         this.#fail(error);
@@ -110,8 +107,7 @@ export class LibraryList {
     for (const [index, row] of library.rows.entries()) {
       const item = /** @type {HTMLElement} */ (this.#list.children[index]);
       item.dataset.kind = row.kind;
-      const saved = [row, ...row.overlays].map(({ id }) => this.#states.get(id)?.savedAt);
-      redraw(item, [row, saved], () => this.#build(row)); // only changed rows: a press may be under way
+      redraw(item, [row, this.#machines.times([row, ...row.overlays])], () => this.#build(row)); // only changed rows: a press may be under way
     }
     if (focused && focusKey(document.activeElement) !== focused) {
       const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
@@ -136,31 +132,18 @@ export class LibraryList {
       setAvailable(button, !action.disabled);
       actions.append(button);
     }
+    const isUsable = row.actions.some(({ disabled }) => !disabled);
+    const saved = isUsable ? this.#machines.build(row, this.#library?.saved ?? {}, () => this.#resume(row)) : [];
     const parts = [
       make("p", { class: "title" }, make("span", { class: "name" }, row.name), make("span", { class: "note" }, text)),
       make("p", { class: "hint" }, row.facts),
       meter,
-      ...this.#buildSaved(row),
+      ...saved,
       actions,
     ];
     if (!row.overlays.length) return parts;
     const overlays = row.overlays.map((overlay) => make("li", { "data-kind": overlay.kind }, ...this.#build(overlay)));
     return [...parts, make("ul", { class: "overlays" }, ...overlays)];
-  }
-
-  /** The machine that is saved for a disk. @param {Row} row @returns {HTMLElement[]} */
-  #buildSaved(row) {
-    const saved = this.#states.get(row.id);
-    const texts = this.#library?.saved;
-    if (!saved || !texts || row.actions.every(({ disabled }) => disabled)) return [];
-    const resume = makeButton(texts.label ?? "", () => this.#resume(row), {
-      class: "link",
-      "aria-label": (texts.spoken ?? "").replace("{name}", row.name),
-      "data-action": `resume ${row.id}`,
-    });
-    const text = (texts.text ?? "").replace("{date}", new Date(saved.savedAt).toLocaleString());
-    const picture = saved.picture ? [make("img", { src: saved.picture, alt: "" })] : [];
-    return [make("div", { class: "saved" }, ...picture, make("p", {}, text, " ", resume))];
   }
 
   // ── actions ────────────────────────────────────────────────────────────────────────────────────
@@ -202,15 +185,10 @@ export class LibraryList {
         const size = await this.#bytes(values.size);
         return this.#consented((consent) => library.resize(id, size, consent));
       },
-      commit: () =>
-        this.#transfers.run(
-          this.#progress("commit", row.name),
-          () => this.#consented((consent) => library.commitOverlay(id, consent)),
-          { canCancel: false },
-        ),
-      reset: () => library.resetOverlay(id).then(() => this.#forgetMachines(row)),
+      commit: async () => this.#later(this.#commit(row)),
+      reset: () => library.resetOverlay(id).then(() => this.#machines.forget([row, ...row.overlays])),
       // The user was warned about what is lost, and confirmed.
-      remove: () => library.remove(id, { dropOverlays: true }).then(() => this.#forgetMachines(row)),
+      remove: () => library.remove(id, { dropOverlays: true }).then(() => this.#machines.forget([row, ...row.overlays])),
       forget: () => library.remove(id),
       continue: async () => this.#choose((file) => this.#import(file)),
     };
@@ -232,16 +210,6 @@ export class LibraryList {
       return this.#session.invite?.(url, overlay);
     }
     if (this.#session.view?.phase === "open") await this.#session.boot?.("resume");
-  }
-
-  /** Deletes the machines saved for a disk and its overlays: they fit no other content. @param {Row} row */
-  async #forgetMachines(row) {
-    const ids = [row, ...row.overlays].map(({ id }) => id);
-    try {
-      for (const { name, entry } of await listStates()) if (entry && ids.includes(entry)) await removeState(name);
-    } catch (error) {
-      this.#fail(error);
-    }
   }
 
   async #create() {
@@ -352,6 +320,20 @@ export class LibraryList {
     const numbers = texts.lost?.replace("{bytes}", String(bytes)).replace("{ranges}", String(lost.length));
     const text = [lost.length ? numbers : "", isLatest ? "" : texts.earlier].filter(Boolean).join(" ");
     showFailure("library-error", { title: texts.title ?? "", text });
+  }
+
+  /** @param {Row} row of an overlay */
+  async #commit(row) {
+    let isCut = false;
+    await this.#transfers.run(this.#progress("commit", row.name), ({ onProgress, signal }) =>
+      this.#consented(async (consent) => {
+        signal.addEventListener("abort", () => (isCut = true));
+        await library.commitOverlay(row.id, { ...consent, onProgress, signal });
+        await this.#machines.forget([row, ...row.overlays]);
+      }),
+    );
+    const { title = "", text = "" } = this.#library?.commitCut ?? {};
+    if (isCut) showFailure("library-error", { title: title.replace("{name}", () => row.name), text });
   }
 
   /** @param {string} name @param {string[]} overlays @param {string | undefined} compress */

@@ -22,7 +22,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
- * @property {{ disabled: boolean, label: string }} diagnose
+ * @property {{ disabled: boolean, label: string, isUnderWay: boolean }} diagnose
  * @property {{ disabled: boolean }} clearCache
  * @property {{ disabled: boolean }} saveProfile
  * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read

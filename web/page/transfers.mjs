@@ -6,7 +6,7 @@ import { element, onPress, setText } from "./elements.mjs";
 import { Rate, duration } from "./rate.mjs";
 
 /** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Reporting */
-/** @typedef {{ text: string, canCancel: boolean, done: number, total: number, rate: Rate, abort: AbortController }} Transfer */
+/** @typedef {{ text: string, done: number, total: number, rate: Rate, abort: AbortController }} Transfer */
 
 export class Transfers {
   /** In the order in which they were started. @type {Transfer[]} */
@@ -37,11 +37,10 @@ export class Transfers {
    * @template T
    * @param {string} text with `{done}` and `{size}`
    * @param {(reporting: Reporting) => Promise<T>} work
-   * @param {{ canCancel?: boolean }} [options]
    * @returns {Promise<T | null>}
    */
-  async run(text, work, { canCancel = true } = {}) {
-    const mine = { text, canCancel, done: 0, total: 0, rate: new Rate(), abort: new AbortController() };
+  async run(text, work) {
+    const mine = { text, done: 0, total: 0, rate: new Rate(), abort: new AbortController() };
     this.#underWay.push(mine);
     this.#draw();
     const { signal } = mine.abort;
@@ -76,7 +75,6 @@ export class Transfers {
     const bar = element("library-progress-bar", HTMLProgressElement);
     const cancel = element("library-cancel", HTMLButtonElement);
     cancel.disabled = false;
-    cancel.hidden = !shown.canCancel;
     if (total) {
       bar.max = total;
       bar.value = done;

@@ -286,6 +286,26 @@ async def test_a_commit_writes_into_the_image(library):
     assert await content(library) == expected
 
 
+async def test_a_commit_that_is_cancelled_loses_nothing_and_can_be_done_again(library):
+    written = bytes(range(1, 251)) * 12
+    await write(await library.open_image("base", ["work"]), 1000, written)
+    (work,) = await overlays_of(library)
+    expected = BASE[:1000] + written + BASE[1000 + len(written) :]
+
+    def cancel(progress):
+        assert 0 < progress.done <= progress.total
+        committing.cancel()
+
+    committing = asyncio.ensure_future(library.overlays.commit(work.id, report=cancel))
+    with pytest.raises(asyncio.CancelledError):
+        await committing
+    assert await content(library, ["work"]) == expected
+    reports = []
+    await library.overlays.commit(work.id, report=reports.append)
+    assert reports[-1].done == reports[-1].total >= len(written)
+    assert await content(library) == expected
+
+
 async def test_a_commit_that_makes_others_useless_needs_consent(library):
     await write(await library.open_image("base", ["one"]), 0, b"one")
     await write(await library.open_image("base", ["two"]), 0, b"two")
