@@ -74,9 +74,11 @@ def press(element: Locator, name: str) -> None:
     element.get_by_role("button", name=name, exact=True).click()
 
 
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_two_machines_on_a_page_each_with_its_consent(
     page: Page, elements: SiteServer, folder: Path, images: ImageServer
 ) -> None:
+    images.forget()
     page.set_viewport_size({"width": 360, "height": 740})
     show(page, elements, folder, images.url("rescue.img"))
     one, two = page.locator("#one"), page.locator("#two")

@@ -21,23 +21,13 @@
 
 import { fileMount } from "./emscripten-files.mjs";
 import { ERRNO, errnoOf, FILE, FOLDER, llseek, mapCopy, statOf, viewOf } from "./emscripten-nodes.mjs";
-
-/**
- * What the mount needs from a disk; an attached `Disk` has it. All offsets and lengths are in bytes.
- * @typedef {object} SyncBlockDisk
- * @property {number} size
- * @property {boolean | undefined} [readOnly]
- * @property {number | undefined} [blockSize]
- * @property {(offset: number, target: Uint8Array) => void} readSync fills `target`, or throws
- * @property {((offset: number, target: Uint8Array) => boolean) | undefined} [tryRead] reads from memory, or returns false
- * @property {((offset: number, data: Uint8Array) => void) | undefined} [writeSync]
- * @property {(() => void) | undefined} [flushSync]
- */
+import { SyncFile } from "./sync-file.mjs";
 
 /**
  * @typedef {import("./emscripten-nodes.mjs").EmscriptenFS} EmscriptenFS
  * @typedef {import("./emscripten-nodes.mjs").MountNode} MountNode
  * @typedef {import("./emscripten-nodes.mjs").MountStream} MountStream
+ * @typedef {import("./sync-file.mjs").SyncBlockDisk} SyncBlockDisk
  */
 
 /**
@@ -47,10 +37,6 @@ import { ERRNO, errnoOf, FILE, FOLDER, llseek, mapCopy, statOf, viewOf } from ".
  * @property {((error: Error) => void) | undefined} [onError] gets what was behind an `EIO` or `ENOSPC`
  */
 
-const SHORT_READ = 16 * 1024;
-const LONG_READ = 64 * 1024;
-const IDLE_FLUSH_MS = 1000;
-const LATEST_FLUSH_MS = 5000;
 const MAP_PRIVATE = 2;
 
 /**
@@ -68,18 +54,9 @@ export function mountDisk(FS, disk, folder, options) {
 /** A mounted disk. */
 export class DiskMount {
   #FS;
-  #disk;
+  #file;
   #folder;
   #onError;
-  /** What a short read fetches: the blocks are in shared memory then, for the reads that follow. */
-  #unit;
-  #scratch;
-  #isDirty = false;
-  #dirtySince = 0;
-  /** Of a flush that nobody waited for. @type {unknown} */
-  #flushError = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
 
   /**
    * @param {EmscriptenFS} FS
@@ -89,11 +66,9 @@ export class DiskMount {
    */
   constructor(FS, disk, folder, { name = "disk.img", files = false, onError = () => {} } = {}) {
     this.#FS = FS;
-    this.#disk = disk;
+    this.#file = new SyncFile(disk, onError);
     this.#folder = folder;
     this.#onError = onError;
-    this.#unit = Math.min(LONG_READ, Math.max(SHORT_READ, disk.blockSize ?? 0));
-    this.#scratch = new Uint8Array(this.#unit);
     /** The path of the file that is the disk. */
     this.path = `${folder}/${name}`;
     if (!FS.analyzePath(folder).exists) FS.mkdirTree(folder);
@@ -103,25 +78,12 @@ export class DiskMount {
 
   /** Returns once everything written is durable. Throws as the disk does. */
   flush() {
-    clearTimeout(this.#timer);
-    this.#isDirty = false;
-    try {
-      this.#disk.flushSync?.();
-    } catch (error) {
-      this.#isDirty = true;
-      this.#dirtySince = performance.now();
-      this.#flushLater(LATEST_FLUSH_MS);
-      throw error;
-    }
-    const earlier = this.#flushError;
-    this.#flushError = null;
-    if (earlier) throw earlier;
+    this.#file.flush();
   }
 
   /** Makes all writes durable and removes the mount; the disk stays open. */
   unmount() {
-    if (this.#isDirty) this.flush();
-    clearTimeout(this.#timer);
+    this.#file.close();
     this.#FS.unmount(this.#folder);
   }
 
@@ -175,17 +137,17 @@ export class DiskMount {
    */
   #makeFile(parent, name) {
     const FS = this.#FS;
-    const { size } = this.#disk;
+    const { size, canWrite } = this.#file;
     // The permissions are checked in `open`, which has the right error for a read-only disk.
     const node = FS.createNode(parent, name, FILE | 0o777, 0);
-    const mode = FILE | (this.#canWrite() ? 0o666 : 0o444);
+    const mode = FILE | (canWrite ? 0o666 : 0o444);
     /** @type {{ atime?: number, mtime?: number, ctime?: number }} */
     const times = {};
     node.node_ops = {
       getattr: (/** @type {MountNode} */ of) => statOf(of, mode, size, times),
       setattr: (/** @type {MountNode} */ _, /** @type {Record<string, any>} */ attributes) => {
         if (attributes.size !== undefined && attributes.size !== size) {
-          throw new FS.ErrnoError(this.#canWrite() ? ERRNO.EPERM : ERRNO.EROFS);
+          throw new FS.ErrnoError(canWrite ? ERRNO.EPERM : ERRNO.EROFS);
         }
         if (attributes.mode !== undefined) throw new FS.ErrnoError(ERRNO.EPERM);
         for (const time of /** @type {const} */ (["atime", "mtime", "ctime"])) {
@@ -195,7 +157,7 @@ export class DiskMount {
     };
     node.stream_ops = {
       open: (/** @type {MountStream} */ { flags }) => {
-        if (flags & 3 && !this.#canWrite()) throw new FS.ErrnoError(ERRNO.EROFS);
+        if (flags & 3 && !canWrite) throw new FS.ErrnoError(ERRNO.EROFS);
       },
       close: () => {},
       llseek: llseek(FS, () => size),
@@ -222,10 +184,6 @@ export class DiskMount {
     return node;
   }
 
-  #canWrite() {
-    return !this.#disk.readOnly && Boolean(this.#disk.writeSync);
-  }
-
   /**
    * @param {MountStream} _stream
    * @param {ArrayBufferView} buffer the program's memory
@@ -235,31 +193,10 @@ export class DiskMount {
    * @returns {number} the bytes read; fewer at the end of the disk
    */
   #readStream(_stream, buffer, offset, length, position) {
-    const count = Math.min(length, this.#disk.size - position);
+    const count = Math.min(length, this.#file.size - position);
     if (count <= 0) return 0;
-    this.#flushIfDue();
-    this.#guard(() => this.#read(position, viewOf(buffer, offset, count)));
+    this.#guard(() => this.#file.read(position, viewOf(buffer, offset, count)));
     return count;
-  }
-
-  /**
-   * @param {number} position
-   * @param {Uint8Array} target
-   */
-  #read(position, target) {
-    const disk = this.#disk;
-    if (target.length >= this.#unit) return disk.readSync(position, target);
-    if (disk.tryRead?.(position, target)) return;
-    // Programs ask for 512 bytes at a time: one call to the worker serves many of these reads.
-    for (let done = 0; done < target.length; ) {
-      const at = position + done;
-      const start = at - (at % this.#unit);
-      const unit = this.#scratch.subarray(0, Math.min(this.#unit, disk.size - start));
-      disk.readSync(start, unit);
-      const found = unit.subarray(at - start, at - start + target.length - done);
-      target.set(found, done);
-      done += found.length;
-    }
   }
 
   /**
@@ -271,14 +208,12 @@ export class DiskMount {
    * @returns {number} the bytes written; fewer at the end of the disk
    */
   #writeStream(_stream, buffer, offset, length, position) {
-    const { writeSync, size } = this.#disk;
-    if (!this.#canWrite() || !writeSync) throw new this.#FS.ErrnoError(ERRNO.EROFS);
+    const { size, canWrite } = this.#file;
+    if (!canWrite) throw new this.#FS.ErrnoError(ERRNO.EROFS);
     const count = Math.min(length, size - position);
     if (length === 0) return 0;
     if (count <= 0) throw new this.#FS.ErrnoError(ERRNO.ENOSPC);
-    this.#guard(() => writeSync.call(this.#disk, position, viewOf(buffer, offset, count)));
-    this.#markDirty();
-    this.#flushIfDue();
+    this.#guard(() => this.#file.write(position, viewOf(buffer, offset, count)));
     return count;
   }
 
@@ -293,45 +228,13 @@ export class DiskMount {
     const read = (/** @type {Uint8Array} */ target) => {
       this.#readStream(stream, target, 0, target.length, position);
     };
-    const inside = Math.min(length, this.#disk.size - position);
+    const inside = Math.min(length, this.#file.size - position);
     return mapCopy(this.#FS, length, inside, read, protection, flags);
   }
 
   /** An `fsync`: the program gets the error of an earlier flush too. */
   #flushForProgram() {
     this.#guard(() => this.flush());
-  }
-
-  #markDirty() {
-    const now = performance.now();
-    if (!this.#isDirty) this.#dirtySince = now;
-    this.#isDirty = true;
-    this.#flushLater(Math.min(IDLE_FLUSH_MS, this.#timeLeft(now)));
-  }
-
-  /** @param {number} ms */
-  #flushLater(ms) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#flushInBackground(), ms);
-  }
-
-  /** For a program that never yields, whose timers never fire. */
-  #flushIfDue() {
-    if (this.#isDirty && this.#timeLeft(performance.now()) === 0) this.#flushInBackground();
-  }
-
-  /** @param {number} now */
-  #timeLeft(now) {
-    return Math.max(0, this.#dirtySince + LATEST_FLUSH_MS - now);
-  }
-
-  #flushInBackground() {
-    try {
-      this.flush();
-    } catch (error) {
-      this.#flushError = error;
-      this.#onError(/** @type {Error} */ (error));
-    }
   }
 
   /**

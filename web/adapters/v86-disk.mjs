@@ -22,9 +22,12 @@
  * @module v86-disk.mjs
  */
 
+import { DiskContent } from "./disk-content.mjs";
+import { FlushSchedule } from "./flush-schedule.mjs";
 import { awaitsWrite, driveOf, failFloppy, failRead, failWrite, floppyOf, insertDisk, passFlushesOn } from "./v86-machine.mjs";
 import { PendingTransfers } from "./v86-transfers.mjs";
 
+export { StateMismatchError } from "./disk-content.mjs";
 export { EmulatorFileError, v86Files } from "./v86-files.mjs";
 export { DiskFailureEvent, Failure } from "./v86-transfers.mjs";
 
@@ -71,11 +74,8 @@ const FLOPPIES = [
   320, 360, 400, 640, 720, 800, 820, 840, 1280, 1440, 1600, 1640, 1660, 1760, 2080, 2240, 2400, 2880, 2952, 2988, 3200, 3360,
   3444, 3486, 3520, 3680, 3840, 5760, 6240, 6400, 7040, 7680,
 ];
-const IDLE_FLUSH_MS = 1000;
-const LATEST_FLUSH_MS = 5000;
 /** Max. results of `get_and_cache` to keep; v86 requests one, the first sector. */
 const MAX_KEPT = 16;
-const STATE_FORMAT = 1;
 
 /**
  * Wraps a disk for v86's `hda`, `hdb` or `cdrom`, or with `floppy` for `fda` or `fdb`.
@@ -88,11 +88,6 @@ export async function v86Disk(disk, options) {
   const made = new V86Disk(disk, options);
   await made.flushForState();
   return made;
-}
-
-/** The saved state belongs to another disk, or to other content of this disk. */
-export class StateMismatchError extends Error {
-  name = "StateMismatchError";
 }
 
 /** "activity": the guest has read or written. */
@@ -122,17 +117,10 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
   #transfers;
   /** By offset. @type {Map<number, Uint8Array>} */
   #kept = new Map();
-  #writesBegun = 0;
-  #isDirty = false;
-  #dirtySince = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #flushTimer;
+  #content;
+  #schedule = new FlushSchedule(() => this.#flushInBackground());
   #flushing = Promise.resolve();
   #flushes = false;
-  /** `#writesBegun` at the last `flushForState()`. */
-  #flushedAt = -1;
-  /** The content's name at that time. @type {string | null} */
-  #content = null;
 
   /**
    * @param {BlockDisk} disk
@@ -147,6 +135,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     this.#transfers = new PendingTransfers(this, patienceMs);
     /** In bytes, without an incomplete last sector. */
     this.byteLength = disk.size - (disk.size % SECTOR);
+    this.#content = new DiskContent(disk, this.byteLength);
   }
 
   /**
@@ -266,12 +255,12 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
    */
   set(offset, data, callback) {
     const { length } = data;
-    this.#writesBegun++;
+    this.#content.noteWrite();
     for (const [at, kept] of this.#kept) {
       if (at < offset + length && offset < at + kept.length) this.#kept.delete(at);
     }
     const finish = () => {
-      this.#markDirty();
+      this.#schedule.note();
       callback();
       this.dispatchEvent(new DiskActivityEvent("write", offset, length));
     };
@@ -290,20 +279,15 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
 
   /** For a saved state: names the disk and its content, and never contains the content. */
   get_state() {
-    return [STATE_FORMAT, this.#contentId(), this.byteLength];
+    return this.#content.state(this.#transfers.count > 0);
   }
 
   /**
    * Throws `StateMismatchError` unless the saved state belongs to this disk with this content.
    * @param {unknown[]} state
    */
-  set_state([format, content, size]) {
-    if (format !== STATE_FORMAT) throw new StateMismatchError("The saved state is from another kind of disk.");
-    if (content === this.#contentId() && size === this.byteLength) return;
-    throw new StateMismatchError(
-      "The saved state belongs to another disk, or to older content of this disk: resuming it would " +
-        "destroy the guest's files. Restart the machine, or restore that disk.",
-    );
+  set_state(state) {
+    this.#content.check(state, this.#transfers.count > 0);
   }
 
   /** @param {(buffer?: ArrayBuffer) => void} callback called without a buffer: the disk may be larger than memory */
@@ -316,19 +300,17 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
   /** Resolves when all writes of the guest so far are durable. Rejects as the disk does. */
   async flush() {
     await Promise.all(this.#transfers.writes().map((write) => write.done));
-    clearTimeout(this.#flushTimer);
-    if (this.#isDirty) this.#flushing = this.#flushAfter(this.#flushing);
+    if (this.#schedule.begin()) this.#flushing = this.#flushAfter(this.#flushing);
     await this.#flushing;
   }
 
   /** @param {Promise<void>} earlier */
   async #flushAfter(earlier) {
-    this.#isDirty = false;
     await earlier.catch(() => {}); // reported to its own caller
     try {
       await this.#disk.flush?.();
     } catch (error) {
-      this.#markDirty();
+      this.#schedule.note();
       throw error;
     }
   }
@@ -367,37 +349,10 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
   async flushForState() {
     await this.#transfers.finished();
     await this.flush();
-    const writes = this.#writesBegun;
+    const { writes } = this.#content;
     const first = this.#kept.get(0) ?? (await this.#read(0, SECTOR));
-    const content = await this.#identify();
-    if (writes === this.#writesBegun) this.#kept.set(0, first);
-    this.#content = content;
-    this.#flushedAt = writes;
-  }
-
-  /** Names this disk's content. Null for a writable disk without `overlayDigest`. */
-  async #identify() {
-    if (this.#disk.readOnly || !this.#disk.write) return this.#disk.version;
-    return (await this.#disk.overlayDigest?.()) ?? null;
-  }
-
-  /** Names this disk's content. Throws if it was written to after `flushForState()`. */
-  #contentId() {
-    if (this.#flushedAt !== this.#writesBegun || this.#transfers.count) {
-      throw new Error("The disk has writes that are not flushed: stop the machine and await flushForState() first.");
-    }
-    if (this.#content === null) throw new Error("The disk has no overlayDigest(), so a saved state cannot name its content.");
-    return this.#content;
-  }
-
-  /** Notes a write that is not durable yet, and schedules a flush. */
-  #markDirty() {
-    const now = performance.now();
-    if (!this.#isDirty) this.#dirtySince = now;
-    this.#isDirty = true;
-    clearTimeout(this.#flushTimer);
-    const latest = this.#dirtySince + LATEST_FLUSH_MS - now;
-    this.#flushTimer = setTimeout(() => this.#flushInBackground(), Math.max(0, Math.min(IDLE_FLUSH_MS, latest)));
+    await this.#content.record(writes);
+    if (writes === this.#content.writes) this.#kept.set(0, first);
   }
 
   // ── the disk ────────────────────────────────────────────────────────────────────────────────────

@@ -22,7 +22,7 @@
  * @property {(codes: number[]) => void} keyboard_send_scancodes
  * @property {(enabled: boolean) => void} keyboard_set_enabled
  * @property {(enabled: boolean) => void} mouse_set_enabled
- * @property {(text: string, delayMs?: number) => Promise<void>} keyboard_send_text
+ * @property {(text: string, delayMs?: number) => void | Promise<void>} keyboard_send_text
  * @property {() => HTMLImageElement | null} screen_make_screenshot
  */
 
