@@ -16,7 +16,7 @@ from aero_browser_disk.testing.site_server import SiteServer
 from building.site import build_site
 from lib import browsers
 from lib.project import BENCH_PEERS, BENCH_WHEELS, CACHE, NODE_MODULES, SCRIPTS
-from samples.emulator import can_boot, write_emulator
+from samples.emulator import can_boot, write_dosbox, write_emulator
 
 CALL_TIMEOUT_MS = 600_000
 SITE = CACHE / "bench" / "site"
@@ -33,6 +33,7 @@ def build_bench_site(out: Path) -> None:
     (wheel,) = BENCH_WHEELS.glob("fsspec-*.whl")
     shutil.copyfile(wheel, bench / wheel.name)
     (bench / "fsspec.json").write_text(json.dumps({"wheel": wheel.name}))
+    write_dosbox(out)
     if can_boot():
         write_emulator(out)
     for name in ("middleware", "source", "source-http"):

@@ -1,5 +1,6 @@
 """Measures this project, its peers and the bound: micro, local link, shaped link, boots.
 
+`--only emulators` measures reads through the Emscripten mount, and short boots in v86 and DOSBox.
 `--only v86` boots a real Debian in v86 instead, which takes most of an hour; `--only packing` makes
 a prepared image of it, and `--only prepared` replays its boot from one.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from benchmarks.browser import SITE, BenchPage, bench_page
+from benchmarks.emulators import emulator_images, emulators
 from benchmarks.images import images
 from benchmarks.micro import SIZES, image_name, micro
 from benchmarks.packing import packing
@@ -43,12 +45,13 @@ from lib.project import CACHE
 from samples.debian_image import make_debian_image
 
 GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
+EMULATORS = "emulators"  # the mount, and short boots in v86 and DOSBox
 REAL_BOOTS = "v86"
 PACKING = "packing"  # a prepared image, without a browser
 PREPARED = "prepared"  # a boot from one, and from a qcow2 file
 SERVICE = "service"  # against nginx, without a browser
 VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
-SEPARATE_GROUPS = (REAL_BOOTS, PACKING, PREPARED, SERVICE, VISIT)
+SEPARATE_GROUPS = (EMULATORS, REAL_BOOTS, PACKING, PREPARED, SERVICE, VISIT)
 THINK = 0.1  # as if the guest ran ten times faster than when it was recorded
 
 
@@ -76,6 +79,7 @@ class Bench:
             "shaped": self._shaped,
             "boot": self._boot,
             "thinking": self._thinking,
+            EMULATORS: self._emulators,
             REAL_BOOTS: self._real_boots,
             PACKING: self._packing,
             PREPARED: self._prepared,
@@ -148,6 +152,12 @@ class Bench:
         self.runs += runs
         self.measures += found
 
+    def _emulators(self) -> None:
+        say("emulators")
+        for measure in emulators(self._page, self._server, self._repeat):
+            say(f"    {measure.name} {measure.value:.3g} {measure.unit}")
+            self.measures.append(measure)
+
     def _visit(self) -> None:
         say("visits")
         self.measures += measure_visits(self._page.playwright, self._repeat)
@@ -215,6 +225,7 @@ def main() -> int:
     contents = {"boot.img": boot, "data.img": DATA}
     synthetic = {"boot.img": boot, **sizes}
     files = [data_file(), *([make_debian_image()] if REAL_BOOTS in options.only else [])]
+    files += emulator_images() if EMULATORS in options.only else []
     with BenchServer(synthetic, files) as server, bench_page() as page:
         repeat = 1 if options.quick else options.repeat
         bench = Bench(page, server, Runner(page, server, contents), repeat)

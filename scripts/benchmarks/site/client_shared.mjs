@@ -1,6 +1,7 @@
 // Reads from shared memory, and synchronously from OPFS through Python, against the bare forms of
 // both. This worker is an emulator's: the disk's worker is another one, below it.
 import { openDisk } from "../aero-disk.mjs";
+import { BareRoundTrip } from "./bare_round_trip.mjs";
 import { serve } from "./client.mjs";
 
 /** @type {import("../../../web/lib/aero-disk.mjs").Disk} */
@@ -10,7 +11,7 @@ const target = new Uint8Array(1 << 20);
 /** @type {{ memory: Uint8Array, table: Int32Array, block: number }} */
 let copies;
 
-/** @type {{ words: Int32Array, buffer: Uint8Array, worker: Worker }} */
+/** @type {BareRoundTrip} */
 let bare;
 
 /** Microseconds for each call of `read` with one of the offsets. */
@@ -64,34 +65,15 @@ serve({
 
   /** Starts a JavaScript worker that reads a file of that size for each request. */
   async start_bare({ size }) {
-    const memory = new SharedArrayBuffer(4096 + (1 << 20));
-    const worker = new Worker(new URL("./bare_responses.mjs", import.meta.url), { type: "module" });
-    const ready = new Promise((resolve) => (worker.onmessage = resolve));
-    worker.postMessage({ memory, size });
-    await ready;
-    bare = { words: new Int32Array(memory, 0, 1024), buffer: new Uint8Array(memory, 4096), worker };
+    bare = await BareRoundTrip.start(size);
   },
 
   bare_round_trips({ offsets, length }) {
-    const { words, buffer } = bare;
     const chunk = target.subarray(0, length);
-    return timed(offsets, (offset) => {
-      words[1] = offset;
-      words[2] = length;
-      Atomics.store(words, 3, 0);
-      Atomics.add(words, 0, 1);
-      Atomics.notify(words, 0);
-      Atomics.wait(words, 3, 0);
-      chunk.set(buffer.subarray(0, length));
-    });
+    return timed(offsets, (offset) => bare.read(offset, chunk));
   },
 
-  async end_bare() {
-    const ended = new Promise((resolve) => (bare.worker.onmessage = resolve));
-    bare.worker.postMessage(null);
-    await ended;
-    bare.worker.terminate();
-  },
+  end_bare: () => bare.end(),
 
   stats: () => disk.stats(),
   close: () => disk.close(),

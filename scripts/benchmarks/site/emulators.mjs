@@ -1,0 +1,123 @@
+// GRUB in v86 and a program of DOS in DOSBox, from the first call to a text: with this project's disk, and with the
+// emulators' own ways of loading an image. Loaded by the page of the bench.
+import { openDisk } from "../aero-disk.mjs";
+import { mountCommand, dosboxDrive, startDosbox } from "../dosbox.mjs";
+import { v86Disk } from "../v86-disk.mjs";
+import { V86 } from "../v86/libv86.mjs";
+
+const LONGEST_MS = 120_000;
+const LOOK_MS = 10;
+const emulatorsUrl = new URL("../emulators/", import.meta.url).href;
+
+/** @param {{ url: string, key: string }} options */
+function open({ url, key }) {
+  return openDisk({ url, allowRemote: true, cacheKey: key, overlay: `bench-${crypto.randomUUID()}`, bootProfile: null });
+}
+
+// ── v86 ───────────────────────────────────────────────────────────────────────────────────────────
+
+export async function v86Ours({ until, ...options }) {
+  const start = performance.now();
+  const disk = await open(options);
+  const hda = await v86Disk(disk);
+  const ms = await bootV86(hda, until, start, (machine) => hda.attach(machine));
+  await disk.close();
+  return ms;
+}
+
+/** v86's own: ranges of a length, or all of the image before the start. */
+export async function v86Own({ url, size, chunk, until }) {
+  const hda = chunk ? { url, size, async: true, fixed_chunk_size: chunk } : { url, size, async: false };
+  return bootV86(hda, until, performance.now(), () => {});
+}
+
+async function bootV86(hda, until, start, attach) {
+  const file = (name) => new URL(`../v86/${name}`, import.meta.url).href;
+  const machine = new V86({
+    wasm_path: file("v86.wasm"),
+    bios: { url: file("bios.bin") },
+    vga_bios: { url: file("vgabios-stdvga.bin") },
+    hda,
+    memory_size: 64 << 20,
+    vga_memory_size: 8 << 20,
+    disable_speaker: true,
+    autostart: false,
+  });
+  await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+  attach(machine);
+  await machine.run();
+  await shows(until, () => (machine.screen_adapter?.get_text_screen() ?? []).join("\n"));
+  const ms = performance.now() - start;
+  await machine.destroy();
+  return ms;
+}
+
+// ── DOSBox ────────────────────────────────────────────────────────────────────────────────────────
+
+export async function dosboxOurs({ commands, until, ...options }) {
+  const emulators = await load();
+  const start = performance.now();
+  const disk = await open(options);
+  const dos = await startDosbox({ c: disk }, { emulators, scriptUrl: `${emulatorsUrl}wdosbox.js`, commands });
+  const ms = await ends(dos, until, start);
+  await disk.close();
+  return ms;
+}
+
+/** DOSBox's own: the image as a file, or in a bundle of js-dos, which is a zip; each is loaded before the start. */
+export async function dosboxOwn({ url, form, commands, until }) {
+  const emulators = await load();
+  const start = performance.now();
+  const contents = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  const size = form.size;
+  const head = { size, read: async (offset, length) => contents.subarray(offset, offset + length) };
+  const isBundle = form.bundled;
+  const line = isBundle ? form.mount : mountCommand(await dosboxDrive("c", head)).replace(/\/disks\/c\//, "");
+  const config = ["[autoexec]", "@echo off", line, "echo on", ...commands].join("\n");
+  const dos = await emulators.dosboxWorker(isBundle ? [contents, config] : [config, { path: "disk.img", contents }]);
+  return ends(dos, until, start);
+}
+
+/** The command that mounts the image, for a bundle, whose image nobody sees before DOSBox. */
+export async function mountLine({ url, size }) {
+  const read = async (offset, length) => {
+    const headers = { Range: `bytes=${offset}-${offset + length - 1}` };
+    return new Uint8Array(await (await fetch(url, { headers })).arrayBuffer());
+  };
+  return mountCommand(await dosboxDrive("c", { size, read })).replace(/\/disks\/c\//, "");
+}
+
+async function ends(dos, until, start) {
+  let printed = "";
+  dos.events().onStdout((text) => (printed += text));
+  await shows(until, () => printed);
+  const ms = performance.now() - start;
+  await dos.exit();
+  return ms;
+}
+
+async function load() {
+  if (!globalThis.emulators) {
+    const script = document.createElement("script");
+    const loaded = new Promise((resolve, reject) => Object.assign(script, { onload: resolve, onerror: reject }));
+    script.src = `${emulatorsUrl}emulators.js`;
+    document.head.append(script);
+    await loaded;
+  }
+  globalThis.emulators.pathPrefix = emulatorsUrl;
+  return globalThis.emulators;
+}
+
+/** Waits until `look` has a text. */
+function shows(until, look) {
+  const start = performance.now();
+  return new Promise((resolve, reject) => {
+    const timer = setInterval(() => {
+      const isThere = look().includes(until);
+      if (!isThere && performance.now() - start < LONGEST_MS) return;
+      clearInterval(timer);
+      if (isThere) resolve(null);
+      else reject(new Error(`no "${until}" in time, only: ${look().slice(-500)}`));
+    }, LOOK_MS);
+  });
+}
