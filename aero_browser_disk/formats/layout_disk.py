@@ -29,6 +29,8 @@ class LayoutDisk(ClosesOnExit, RefusingWrites):
         self._reader = LayoutReader(layout)
         self.format = layout.format.name
         """The format of the file: "qcow2", …"""
+        self.is_raw = getattr(layout, "is_raw", False)
+        """Whether the bytes of the file are those of the disk."""
         self._info = DiskInfo(
             layout.size, version, block_size, read_only=True, sector_size=sector_size
         )

@@ -52,6 +52,8 @@ FORMAT_NAMES: Final = ("auto", "raw", QCOW2.name, BGZF.name, *_OPENERS, PREPARED
 class RawLayout:
     """The simplest layout: the bytes of the file are those of the disk."""
 
+    is_raw = True
+
     def __init__(self, source: ByteSource, found: ImageFormat = UNKNOWN) -> None:
         self.format = found
         self.size = source.size

@@ -213,10 +213,8 @@ class LibraryOverlays:
         image, chain = await self._chain_to(folder, record)
         if image[1].media == "cd":
             raise ReadOnlyError
-        siblings = await self._images.overlays_of(record.base or "")
-        others = names_of(found for other, found in siblings.items() if other != folder)
-        if others and not drop_overlays:
-            raise HasOverlaysError(record.base_name or record.name, others, DROP_CONSENT)
+        if not drop_overlays:
+            await self._check_siblings(folder, record)
         names = [overlay for overlay, _ in chain]
         disk = await self.open_over_image(image[0], names, write_base=True)
         try:
@@ -442,6 +440,18 @@ class LibraryOverlays:
         if not overlays or write_base:
             return None
         return lambda: HasOverlaysError(over.name, overlays, WRITE_CONSENT)
+
+    async def check_alone(self, name: str) -> None:
+        """Raises `HasOverlaysError` if others lie over an overlay or over its base."""
+        folder, record = await self._folders.find(OVERLAYS, name)
+        await self._check_siblings(folder, record)
+        await self._check_overlays(folder, record)
+
+    async def _check_siblings(self, folder: str, record: Record) -> None:
+        siblings = await self._images.overlays_of(record.base or "")
+        others = names_of(found for other, found in siblings.items() if other != folder)
+        if others:
+            raise HasOverlaysError(record.base_name or record.name, others, DROP_CONSENT)
 
     async def _check_overlays(self, folder: str, record: Record) -> None:
         overlays = names_of((await self._images.overlays_of(folder)).values())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, cast
 
 from ..errors import DiskClosedError, InvalidOptionError, SourceError
+from ..formats.layout_disk import LayoutDisk
 from ..library.library import ExportFile, Library
 from ..library.open_image import LibraryDisk
 from ..library.overlays import OverlayBase
@@ -102,6 +103,7 @@ class LibraryOperations(Generic[AnyDisk]):
             "library.importOverlay": self._import_overlay,
             "library.resetOverlay": self._reset_overlay,
             "library.commitOverlay": self._commit_overlay,
+            "library.fileChanges": self._file_changes,
         }
 
     # ── what there is ────────────────────────────────────────────────────────────────────────────
@@ -295,6 +297,24 @@ class LibraryOperations(Generic[AnyDisk]):
         library = await self._library()
         async with reporting(onProgress) as report:
             await library.overlays.commit(text("name", name), report=report, **wanted)
+
+    async def _file_changes(self, disk: int, **flags: Value) -> dict[str, Value]:
+        """What an overlay over a raw file of the user's has changed, durably, as JavaScript writes
+        it.
+
+        The overlay's folder, offsets with lengths, and a number that is another one after a write.
+        """
+        found = self._disks[disk]
+        overlay = found.overlay if isinstance(found, LibraryDisk) else None
+        if overlay is None or not (isinstance(overlay.base, LayoutDisk) and overlay.base.is_raw):
+            expected = "one with one overlay over a raw image file"
+            raise InvalidOptionError("disk", "another one", expected)
+        assert isinstance(found, LibraryDisk)
+        if not _flags(flags, "dropOverlays").get("drop_overlays"):
+            await (await self._library()).overlays.check_alone(found.folder)
+        await found.flush()
+        ranges: list[Value] = [list(one) for one in overlay.written_ranges()]
+        return {"overlay": found.folder, "ranges": ranges, "changes": found.changes}
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@
 import { optionsOf, renewalOf, seconds, urlOf } from "./arguments.mjs";
 import { Disk } from "./disk.mjs";
 import { connect } from "./disk-worker.mjs";
-import { blobOf } from "./local-file.mjs";
+import { blobOf, isHandle } from "./local-file.mjs";
 import { attachSaves, serverOf } from "./saves.mjs";
 import { SharedMemoryClient } from "./shared-client.mjs";
 
@@ -129,13 +129,15 @@ export async function openDisk(options) {
   const calledAt = performance.now();
   const { baseUrl, workerUrl, pyodideUrl, wheelUrl, onStartProgress, persist, sharedMemoryBytes, ...wanted } =
     /** @type {CommonDiskOptions & DiskWorkerOptions & Omit<RemoteImageOptions, "file"> & { file?: unknown }} */ (optionsOf(options));
-  const { url, file, renew, expiresAt, bootProfile, saves, save, ...plain } = wanted;
+  const { url, file: given, renew, expiresAt, bootProfile, saves, save, ...plain } = wanted;
   const { allowRemote } = plain;
   const layer = save === undefined ? {} : { save, saves: serverOf({ allowRemote, .../** @type {any} */ (saves) }) };
+  const blob = given === undefined ? undefined : await blobOf(given);
+  const file = isHandle(given) ? { handle: given, file: /** @type {File} */ (blob) } : undefined;
   const values = {
     ...plain,
     ...layer,
-    file: file === undefined ? undefined : await blobOf(file),
+    file: blob,
     url: url === undefined ? undefined : urlOf(url),
     bootProfile: bootProfile === null ? "none" : bootProfile,
     expiresAt: seconds(expiresAt),
@@ -149,7 +151,7 @@ export async function openDisk(options) {
   try {
     const facts = await worker.calls.callWith(save === undefined ? "disk.open" : "saves.open", lent);
     const client = new SharedMemoryClient(worker.calls, facts.disk, sharedMemoryBytes);
-    const disk = new Disk(worker, facts, { client, calledAt, whenClosed });
+    const disk = new Disk(worker, facts, { client, calledAt, whenClosed, file });
     try {
       await client.joined;
       if (saves && save === undefined) ends.push(await attachSaves(worker.calls, disk, facts.disk, { allowRemote, ...saves }));

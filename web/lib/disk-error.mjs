@@ -63,6 +63,14 @@ export function fileUnreadable(name, reason) {
   return new DiskError({ name: "SourceError", message: `${name} cannot be read: ${reason}.`, fields: { reason } });
 }
 
+/**
+ * @param {string} name of a file
+ * @param {string} reason why it cannot be written to
+ */
+export function fileUnwritable(name, reason) {
+  return new DiskError({ name: "SourceError", message: `${name} cannot be written to: ${reason}.`, fields: { reason } });
+}
+
 /** @param {string} reason why this thread cannot wait for the worker */
 export function syncUnavailable(reason) {
   const message =

@@ -40,6 +40,7 @@ const SHORT_RESULT = 64 << 10; // bytes
  * @property {number | undefined} [sharedMemoryBytes]
  * @property {number} [calledAt] when `openDisk` was called (`performance.now()`)
  * @property {() => void} [whenClosed] called when the disk has closed
+ * @property {import("./commit-to-file.mjs").FileOfDisk | undefined} [file] of the user's, if there is a handle of it
  */
 
 /**
@@ -54,6 +55,7 @@ export class Disk {
   #client;
   #calledAt;
   #whenClosed;
+  #file;
   /** @type {Promise<void> | null} */
   #closing = null;
   /** @type {number | null} */
@@ -70,6 +72,7 @@ export class Disk {
     this.#number = disk;
     this.#calledAt = belongings.calledAt ?? performance.now();
     this.#whenClosed = belongings.whenClosed ?? (() => {});
+    this.#file = belongings.file;
     this.#client =
       belongings.client ?? new SharedMemoryClient(this.#calls, disk, belongings.sharedMemoryBytes);
     /** In bytes. */
@@ -202,6 +205,19 @@ export class Disk {
    */
   resetOverlay() {
     return this.ask("disk.resetOverlay");
+  }
+
+  /**
+   * Writes what is in the overlay into the file that the disk was opened from, all of it or nothing, and closes the
+   * disk; the overlay is empty then. Needs the file's handle, a raw image and one overlay. Stop what writes to the
+   * disk first, and call it in a click: the browser asks the user for permission. It copies the file meanwhile.
+   * @param {{ dropOverlays?: boolean | undefined }} [consent] to losing the other overlays over the file
+   * @returns {Promise<void>} rejects with a `SourceError` if the file cannot be written to or has changed, and with
+   *   a `HasOverlaysError`; the file is as it was then
+   */
+  async commitToFile(consent = {}) {
+    const { commitToFile } = await import("./commit-to-file.mjs");
+    return commitToFile(this, this.#file, consent);
   }
 
   /**

@@ -20,7 +20,7 @@ export async function blobOf(file) {
  * @param {unknown} file
  * @returns {file is FileSystemFileHandle}
  */
-function isHandle(file) {
+export function isHandle(file) {
   return typeof FileSystemFileHandle === "function" && file instanceof FileSystemFileHandle;
 }
 

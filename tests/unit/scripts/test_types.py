@@ -24,6 +24,7 @@ declare var attachDisk: typeof import("{NAME}").attachDisk;
 declare var connect: typeof import("{NAME}").connect;
 declare var port: MessagePort;
 declare var file: File;
+declare var handle: FileSystemFileHandle;
 declare var container: HTMLElement;
 declare var emulators: import("{NAME}/dosbox").Emulators<DosboxCommands>;
 interface DosboxCommands {{
