@@ -1,7 +1,7 @@
 // GRUB in v86 and a program of DOS in DOSBox, from the first call to a text: with this project's disk, and with the
 // emulators' own ways of loading an image. Loaded by the page of the bench.
 import { openDisk } from "../aero-disk.mjs";
-import { mountCommand, dosboxDrive, startDosbox } from "../dosbox.mjs";
+import { startDosbox } from "../dosbox.mjs";
 import { v86Disk } from "../v86-disk.mjs";
 import { V86 } from "../v86/libv86.mjs";
 
@@ -64,27 +64,12 @@ export async function dosboxOurs({ commands, until, ...options }) {
   return ms;
 }
 
-/** DOSBox's own: the image as a file, or in a bundle of js-dos, which is a zip; each is loaded before the start. */
-export async function dosboxOwn({ url, form, commands, until }) {
+/** DOSBox's own: the image as a file, or all in a bundle of js-dos, which is a zip; each is loaded before the start. */
+export async function dosboxOwn({ url, config, until }) {
   const emulators = await load();
   const start = performance.now();
   const contents = new Uint8Array(await (await fetch(url)).arrayBuffer());
-  const size = form.size;
-  const head = { size, read: async (offset, length) => contents.subarray(offset, offset + length) };
-  const isBundle = form.bundled;
-  const line = isBundle ? form.mount : mountCommand(await dosboxDrive("c", head)).replace(/\/disks\/c\//, "");
-  const config = ["[autoexec]", "@echo off", line, "echo on", ...commands].join("\n");
-  const dos = await emulators.dosboxWorker(isBundle ? [contents, config] : [config, { path: "disk.img", contents }]);
-  return ends(dos, until, start);
-}
-
-/** The command that mounts the image, for a bundle, whose image nobody sees before DOSBox. */
-export async function mountLine({ url, size }) {
-  const read = async (offset, length) => {
-    const headers = { Range: `bytes=${offset}-${offset + length - 1}` };
-    return new Uint8Array(await (await fetch(url, { headers })).arrayBuffer());
-  };
-  return mountCommand(await dosboxDrive("c", { size, read })).replace(/\/disks\/c\//, "");
+  return ends(await emulators.dosboxWorker(config ? [config, { path: "disk.img", contents }] : [contents]), until, start);
 }
 
 async function ends(dos, until, start) {
