@@ -206,7 +206,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
    * @returns {Promise<HTMLCanvasElement>}
    */
   async screenshot() {
-    const image = this.machine?.screen_make_screenshot();
+    const image = /** @type {HTMLImageElement | null | undefined} */ (this.machine?.screen_make_screenshot());
     if (!image) throw new Error(this.#texts.off);
     await image.decode();
     return draw(image, image.naturalWidth, image.naturalHeight);

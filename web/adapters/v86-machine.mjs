@@ -23,7 +23,7 @@
  * @property {(enabled: boolean) => void} keyboard_set_enabled
  * @property {(enabled: boolean) => void} mouse_set_enabled
  * @property {(text: string, delayMs?: number) => void | Promise<void>} keyboard_send_text
- * @property {() => HTMLImageElement | null} screen_make_screenshot
+ * @property {() => HTMLElement | null} screen_make_screenshot an image
  */
 
 /**

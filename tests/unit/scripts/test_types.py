@@ -25,6 +25,8 @@ declare var connect: typeof import("{NAME}").connect;
 declare var port: MessagePort;
 declare var file: File;
 declare var handle: FileSystemFileHandle;
+declare var saves: typeof import("{NAME}").saves;
+declare var server: {{ url: string, headers: Record<string, string> }};
 declare var container: HTMLElement;
 declare var emulators: import("{NAME}/dosbox").Emulators<DosboxCommands>;
 interface DosboxCommands {{
