@@ -131,7 +131,9 @@ export async function openDisk(options) {
     /** @type {CommonDiskOptions & DiskWorkerOptions & Omit<RemoteImageOptions, "file"> & { file?: unknown }} */ (optionsOf(options));
   const { url, file: given, renew, expiresAt, bootProfile, saves, save, ...plain } = wanted;
   const { allowRemote } = plain;
-  const layer = save === undefined ? {} : { save, saves: serverOf({ allowRemote, .../** @type {any} */ (saves) }) };
+  const server = Object.entries(save === undefined ? {} : serverOf({ allowRemote, .../** @type {any} */ (saves) }));
+  const there = Object.fromEntries(server.filter(([, value]) => value !== undefined));
+  const layer = save === undefined ? {} : { save, saves: there };
   const blob = given === undefined ? undefined : await blobOf(given);
   const file = isHandle(given) ? { handle: given, file: /** @type {File} */ (blob) } : undefined;
   const values = {

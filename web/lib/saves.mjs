@@ -198,7 +198,9 @@ export async function attachSaves(calls, disk, number, options) {
   const pushed = ({ pushed, error }) => onPush?.(error ? { error: new DiskError(error) } : { pushed });
   const lent = calls.lend({ ...serverOf(server), disk: number, name, everyS, pushed });
   const pushWhenHidden = () => {
-    if (document.visibilityState === "hidden") disk.push().catch((error) => onPush?.({ error }));
+    if (document.visibilityState !== "hidden") return;
+    const tell = (/** @type {Pushed} */ result) => void (result.unchanged || onPush?.({ pushed: result }));
+    disk.push().then(tell).catch((error) => onPush?.({ error }));
   };
   const watches = everyS !== undefined && typeof document === "object";
   const end = () => {
