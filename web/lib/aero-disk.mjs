@@ -41,6 +41,7 @@ export { Saves, saves } from "./saves.mjs";
  * @typedef {import("./library.mjs").LibraryUsage} LibraryUsage
  * @typedef {import("./library.mjs").OnProgress} OnProgress
  * @typedef {import("./library.mjs").RemoteFile} RemoteFile
+ * @typedef {import("./rebase.mjs").OverlayUpdate} OverlayUpdate
  * @typedef {import("./rebase.mjs").RebaseOptions} RebaseOptions
  * @typedef {import("./rebase.mjs").RebasePlan} RebasePlan
  * @typedef {import("./saves.mjs").DiskSaves} DiskSaves
