@@ -14,7 +14,7 @@
  * @property {() => Promise<void>} stop
  * @property {() => Promise<void>} destroy
  * @property {() => boolean} is_running
- * @property {(event: string, listener: (value: any) => void) => void} add_listener
+ * @property {(event: any, listener: (value: any) => void) => void} add_listener its events are in v86's types
  * @property {{ send(event: string): void }} [bus]
  * @property {() => Promise<ArrayBuffer>} save_state
  * @property {(state: ArrayBuffer) => Promise<void>} restore_state
