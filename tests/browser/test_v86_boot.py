@@ -31,6 +31,17 @@ pytestmark = [
     ),
 ]
 
+HOLD_SAVING = """() => {
+  const { prototype } = FileSystemFileHandle;
+  const { createWritable } = prototype;
+  prototype.createWritable = async function () {
+    prototype.createWritable = createWritable;
+    await new Promise((resolve) => { globalThis.goOnSaving = resolve; });
+    return this.createWritable();
+  };
+}"""
+"""Stops the next file that the page writes, until `goOnSaving` is called."""
+
 
 @pytest.fixture(scope="module")
 def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
@@ -75,7 +86,13 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         machine.page.keyboard.press("c", delay=60)
         machine.expect_text(PROMPT)
         machine.type("echo before")
+        machine.evaluate(f"({HOLD_SAVING})()")
         machine.press("Save and pause")
+        page.wait_for_function("() => globalThis.goOnSaving")
+        machine.evaluate("document.querySelector('.boot-retry').click()")
+        machine.expect_state("saving")  # whatever happens on the disk meanwhile
+        machine.evaluate("goOnSaving()")
+        machine.expect_state("paused")
         expect(machine.page.locator(".boot-status")).to_contain_text("saved")
 
         machine.make(boot_site.url, streamed(url))

@@ -95,6 +95,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   #note = "";
   #givesUp = false;
   #isSaved = false;
+  #isSaving = false;
   #isMuted = false;
   #end = new AbortController();
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -173,6 +174,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     if (!this.#running) throw new Error(this.#texts.off);
     const { machine, disk } = this.#running;
     if (disk.failures.length) throw new Error(this.#texts.failed);
+    this.#isSaving = true;
     this.#become("saving");
     try {
       await MachineHold.of(machine).hold(this);
@@ -186,6 +188,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       this.#view.showFailure(this.#texts.saveFailed, messageOf(error));
       throw error;
     } finally {
+      this.#isSaving = false;
       this.#update();
     }
   }
@@ -469,6 +472,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     const failure = disk.failures[0];
     const hold = MachineHold.of(machine);
     if (failure) this.#become("failed");
+    else if (this.#isSaving) this.#become("saving");
     else if (hold.isHeldBy(this)) this.#become("paused");
     else this.#become(hold.isHeld ? "waiting" : "running");
     if (failure) this.#view.showDiskFailure(failure);
