@@ -41,12 +41,92 @@ PULL = """async ({ url, saves: where }) => {
   return { listed, entry, text, edges: [bytes[1], bytes[100], bytes[101], bytes[300_000]] };
 }"""
 
+HIDE = """async ({ url, saves: where }) => {
+  const { openDisk } = await import("./aero-disk.mjs");
+  let told;
+  const result = new Promise((resolve) => { told = resolve; });
+  const disk = await openDisk({
+    url, allowRemote: true, overlay: "hidden",
+    saves: { ...where, everyS: 3600, onPush: told },
+  });
+  const show = (state) => {
+    Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+  await disk.write(0, new Uint8Array(4096).fill(1));
+  show("visible");
+  show("hidden");
+  const { pushed, error } = await result;
+  await disk.close();
+  return { generation: pushed?.generation, error: error && String(error) };
+}"""
+"""A page cannot really be hidden here: it is told that it is, as the browser would."""
+CONFLICT = """async ({ url, saves: where }) => {
+  const { openDisk, saves } = await import("./aero-disk.mjs");
+  const there = saves({ ...where, allowRemote: true });
+  const open = (overlay, more) => openDisk({
+    url, allowRemote: true, overlay, saves: { ...where, name: "shared", ...more },
+  });
+  const first = async (disk) => (await disk.read(0, 1))[0];
+  const mine = await open("mine");
+  await mine.write(0, new Uint8Array([1]));
+  await mine.push();
+  await there.pull("shared", { overlay: "second device", url });
+  const other = await open("second device", { device: "the other" });
+  await other.write(0, new Uint8Array([2]));
+  await other.push();
+  await other.close();
+  await mine.write(0, new Uint8Array([3]));
+  const conflict = await mine.push().then(() => null, (error) => error);
+  const found = { error: conflict.name, device: conflict.theirsDevice, mine: await first(mine) };
+  await mine.close();
+  // Look at theirs, where it is; keep mine as another save; take theirs.
+  const look = await openDisk({ url, allowRemote: true, save: "shared", saves: where });
+  found.look = [await first(look), look.readOnly];
+  await look.close();
+  const kept = await open("mine", { name: "mine" });
+  found.kept = (await kept.push()).generation;
+  await kept.close();
+  await there.pull("shared", { overlay: "theirs", url });
+  const theirs = await openDisk({ url, allowRemote: true, overlay: "theirs" });
+  found.theirs = await first(theirs);
+  await theirs.close();
+  found.saves = (await there.list()).map(({ name, generation }) => `${name} ${generation}`).sort();
+  return found;
+}"""
+SECRET = """async ({ url, saves: where }) => {
+  const { openDisk, saves } = await import("./aero-disk.mjs");
+  const aes = { name: "AES-GCM", length: 256 };
+  const key = await crypto.subtle.generateKey(aes, false, ["encrypt", "decrypt"]);
+  const text = new TextEncoder().encode("nobody else may read this. ".repeat(100));
+  const found = [];
+  const secrets = { passphrase: { passphrase: "correct horse" }, key: { key } };
+  for (const [name, secret] of Object.entries(secrets)) {
+    const safe = { ...where, ...secret };
+    const disk = await openDisk({ url, allowRemote: true, overlay: name, saves: safe });
+    await disk.write(0, text);
+    await disk.push();
+    await disk.close();
+    const there = saves({ ...safe, allowRemote: true });
+    await there.pull(name, { overlay: `${name} copy`, url });
+    const copy = await openDisk({ url, allowRemote: true, overlay: `${name} copy` });
+    const same = (await copy.read(0, text.length)).every((byte, at) => byte === text[at]);
+    await copy.close();
+    const wrong = saves({ ...where, allowRemote: true, passphrase: "wrong" });
+    const refused = await wrong.pull(name, { overlay: "no", url }).catch((error) => error.name);
+    found.push([same, refused]);
+  }
+  return found;
+}"""
+
 
 @pytest.fixture
 def server() -> Iterator[dict[str, object]]:
     with ImageServer({"disk.img": DISK}) as images, SaveService(token="secret") as service:
         headers = {"Authorization": "Bearer secret"}
         yield {"url": images.url("disk.img"), "saves": {"url": service.url, "headers": headers}}
+        stored = [chunk for save in service.saves.values() for chunk in save.chunks.values()]
+        assert not any(b"nobody else" in chunk for chunk in stored)
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
@@ -71,3 +151,30 @@ def test_what_was_written_here_is_there(
     assert " on " in pulled["listed"][0]["device"]
     assert (pulled["entry"]["name"], pulled["text"]) == ("mine", "written here")
     assert pulled["edges"] == [8, 8, 7, 7]
+
+
+def test_a_hidden_page_pushes(server: dict[str, object], page: Page, site: SiteServer) -> None:
+    page.goto(site.url)
+    assert page.evaluate(HIDE, server) == {"generation": 1, "error": None}
+    page.close()
+
+
+def test_after_a_conflict_there_are_three_ways_on(
+    server: dict[str, object], page: Page, site: SiteServer
+) -> None:
+    page.goto(site.url)
+    found = page.evaluate(CONFLICT, server)
+    page.close()
+    assert (found["error"], found["device"]) == ("SaveConflictError", "the other")
+    assert (found["mine"], found["look"], found["theirs"]) == (3, [2, True], 2)
+    assert found["kept"] == 1
+    assert found["saves"] == ["mine 1", "shared 2"]
+
+
+@pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
+def test_a_save_is_encrypted_in_the_browser(
+    server: dict[str, object], page: Page, site: SiteServer
+) -> None:
+    page.goto(site.url)
+    assert page.evaluate(SECRET, server) == [[True, "SaveKeyError"]] * 2
+    page.close()
