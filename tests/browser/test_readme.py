@@ -28,11 +28,17 @@ SCRIPTS = [block for block in blocks("js") if not any(name in block.text for nam
 # A raw image does for the sample: tests/browser/test_prepared.py opens prepared ones.
 EXAMPLE_MANIFEST = "https://images.example/debian/manifest.json"
 
-# What the reader has: an open disk, where it is, a file, a place for a screen, another thread.
+# What the reader has: an open disk, where it is, a file, the handle of one, a place for a screen,
+# another thread.
 GIVEN = """
 const { openDisk, attachDisk, connect } = await import("./aero-disk.mjs");
 const disk = await openDisk({ url, allowRemote: true });
 const file = new File([new Uint8Array(8192)], "some.img");
+const folder = await navigator.storage.getDirectory();
+const handle = await folder.getFileHandle("some.img", { create: true });
+const writing = await handle.createWritable();
+await writing.write(file);
+await writing.close();
 const container = document.createElement("div");
 const { port1: worker } = new MessageChannel();
 """
