@@ -104,7 +104,7 @@ def test_a_program_runs_from_a_streamed_disk_and_what_it_writes_is_found_later(
     page.close()
 
 
-# Long: DOSBox-X itself once ended with a WebAssembly trap ("unreachable executed") in Firefox.
+# Long, as it fails: in one run of ten or so DOSBox-X ends with a WebAssembly trap ("unreachable").
 @pytest.mark.long
 @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 def test_dosbox_x_reads_and_writes_a_streamed_fat32_disk(

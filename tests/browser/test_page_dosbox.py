@@ -122,6 +122,7 @@ def test_a_disk_without_boot_code_runs_in_dosbox(
     page.close()
 
 
+@pytest.mark.long  # tests/browser/test_dosbox.py says why
 def test_a_fat32_disk_runs_in_dosbox_x_and_is_closed_with_the_image(
     page: Page, emulators: SiteServer, images: ImageServer
 ) -> None:
