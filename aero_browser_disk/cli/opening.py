@@ -13,13 +13,13 @@ from typing import Any
 
 from ..errors import NoSuchImageError
 from ..formats.local_file import LocalFileDisk
+from ..formats.opening import FORMAT_NAMES
 from ..library.library import Library
 from ..library.open_image import LibraryDisk
 from ..library.overlays import OverlayBase
 from ..open_disk import file_base, open_disk, remote_base
 from ..platform import cache_folder, cpython_platform, current_platform, data_folder
 from ..platform.base import Platform
-from ..streaming.remote_options import STREAMED_FORMATS
 from ..streaming.streaming_disk import StreamingDisk
 from ..units import parse_byte_count
 from .documents import load_headers
@@ -85,7 +85,7 @@ def add_source(command: argparse.ArgumentParser) -> None:
     )
     shared.add_argument(
         "--format",
-        choices=STREAMED_FORMATS,
+        choices=FORMAT_NAMES,
         help="format of a URL or file (default: recognised by its first block)",
     )
     remote = command.add_argument_group("options for URLs")

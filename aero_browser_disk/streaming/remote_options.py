@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from ..errors import InvalidDocumentError, InvalidOptionError
 from ..formats.opening import FORMAT_NAMES
@@ -18,8 +18,6 @@ from .digest_list import DigestList, pin_of
 KIB, MIB = 1 << 10, 1 << 20
 DEFAULT_BLOCK_SIZE = 16 * KIB
 _MIN_BLOCK, _MAX_BLOCK = 4 * KIB, 8 * MIB
-STREAMED_FORMATS: Final = FORMAT_NAMES
-"""What `format` may be."""
 
 
 class RemoteOptions(TypedDict, total=False):
@@ -80,8 +78,8 @@ class RemoteSettings:
         if self.max_request_bytes < size:
             expected = f"at least the block size, {size}"
             raise InvalidOptionError("max_request_bytes", self.max_request_bytes, expected)
-        if self.format not in STREAMED_FORMATS:
-            expected = f"one of {', '.join(STREAMED_FORMATS)}"
+        if self.format not in FORMAT_NAMES:
+            expected = f"one of {', '.join(FORMAT_NAMES)}"
             raise InvalidOptionError("format", self.format, expected)
 
     async def read_digests(self, *, may_be_manifest: bool = False) -> DigestList | None:

@@ -191,6 +191,7 @@ NO_BOOT_CODE = (
 )
 _LOST = "What is open in it will be lost, as when a PC is unplugged."
 _SAVE = "Press “Save and pause” first to resume it later."
+_SWITCHED_OFF = f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}"
 BOOT_STAYS = "What it has written to its disk stays. "
 BOOT_ASKS = {
     "stop": Question(
@@ -200,12 +201,12 @@ BOOT_ASKS = {
     ),
     "close": Question(
         title="Close {name}?",
-        text=f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}",
+        text=_SWITCHED_OFF,
         yes="Switch off and close",
     ),
     "dosbox": Question(
         title="Run {name} in DOSBox?",
-        text=f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}",
+        text=_SWITCHED_OFF,
         yes="Switch off and run",
     ),
     "stopDosbox": Question(

@@ -20,11 +20,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageServer]:
-    folder = tmp_path_factory.mktemp("dos")
-    tree = dos_images.make_tree(folder)
-    disk = dos_images.make_disk(folder, dos_images.make_volume(folder, tree, "volume"))
-    fat32 = dos_images.make_volume(folder, tree, "fat32")
-    with ImageServer({"disk.img": disk, "fat32.img": fat32}) as server:
+    with dos_images.served(tmp_path_factory.mktemp("dos")) as server:
         yield server
 
 

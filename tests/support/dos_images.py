@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aero_browser_disk.testing.image_server import ImageServer
 from support import file_images
 
 MIB = 1 << 20
@@ -36,3 +37,10 @@ def make_disk(folder: Path, volume: Path) -> Path:
     size = volume.stat().st_size
     script = f"label: dos\nstart=2048, size={size // 512}, type=6\n"
     return file_images.partition(folder / "disk.img", script, size + 17 * MIB, {2048: volume})
+
+
+def served(folder: Path) -> ImageServer:
+    """A server of a disk with a partition, `disk.img`, and of a bare volume, `fat32.img`."""
+    tree = make_tree(folder)
+    disk = make_disk(folder, make_volume(folder, tree, "volume"))
+    return ImageServer({"disk.img": disk, "fat32.img": make_volume(folder, tree, "fat32")})

@@ -30,16 +30,27 @@ async def written(cache, tmp_path, served):
     return url
 
 
-async def test_every_command_of_the_guide_does_what_it_says(call, written, service):
-    texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
-    lines = [line for text in texts for line in text.splitlines() if " save " in line]
+@pytest.fixture
+def said_by_guide(call):
+    """Runs the guide's commands of one kind, with words replaced; returns what each printed."""
+
+    async def run(kind, stand_for):
+        texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
+        lines = [line for text in texts for line in text.splitlines() if f" {kind} " in line]
+        said = []
+        for line in lines:
+            words = [stand_for.get(word, word) for word in shlex.split(line, comments=True)[1:]]
+            status, out, err = await call(*words)
+            assert (status, err) == (0, ""), line
+            said.append(out.decode())
+        return said
+
+    return run
+
+
+async def test_every_command_of_the_guide_does_what_it_says(call, said_by_guide, written, service):
     stand_for = {"SOURCE": written, "SERVER": service.url}
-    said = []
-    for line in lines:
-        words = [stand_for.get(word, word) for word in shlex.split(line, comments=True)[1:]]
-        status, out, err = await call(*words)
-        assert (status, err) == (0, ""), line
-        said.append(out.decode())
+    said = await said_by_guide("save", stand_for)
     assert "generation 1, sent" in said[0]
     assert " mine " in said[1]
     assert service.url in said[3]
@@ -77,7 +88,7 @@ async def test_what_is_refused_says_why(call, written, service):
 
 
 async def test_what_the_guide_shows_of_a_new_version(
-    call, written, served, volume, cache, tmp_path
+    call, said_by_guide, written, served, volume, cache, tmp_path
 ):
     """The overlay has all of the only chunk that the next version changes."""
     old = volume.read_bytes()
@@ -91,21 +102,14 @@ async def test_what_the_guide_shows_of_a_new_version(
     served.image("disk.img").replace(bytes(new))
     for name, data in (("old.json", old), ("new.json", bytes(new))):
         (tmp_path / name).write_bytes(digests_of([data], 32_768).encode())
-    texts = [b.text for b in blocks("sh") if b.page == GUIDE / "saves.md"]
-    lines = [line for text in texts for line in text.splitlines() if " rebase " in line]
     stand_for = {"URL": written} | {n: str(tmp_path / n) for n in ("old.json", "new.json")}
-    said = []
-    for line in lines:
-        words = [stand_for.get(word, word) for word in shlex.split(line, comments=True)[1:]]
-        status, out, err = await call(*words)
-        assert (status, err) == (0, ""), line
-        said.append(out.decode())
+    said = await said_by_guide("rebase", stand_for)
     assert "there are no digests" in said[0]
     assert "--to-image" in said[0]
     assert "work fits" in said[1]
     read = await call("read", "image:my machine", "0", str(len(old)), "-o", "-")
     assert read[1] == expected
-    status, out, err = await call("overlay", "rebase", written, "work")
+    status, out, _ = await call("overlay", "rebase", written, "work")
     assert (status, out.decode()) == (0, "It fits the present version.\n")
     for wrong in (("image:my machine", "work"), (written, "work", "--overlay", "x")):
         assert (await call("overlay", "rebase", *wrong))[0] == 2
