@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from .stores.image_store import StoreError
 
@@ -42,6 +43,7 @@ class Database:
 
     def __init__(self, url: str, subject: str, metadata: MetaData) -> None:
         self._subject = subject
+        self._is_closed = False
         try:
             options = _connect_options(url)
             self._engine = create_engine(
@@ -53,18 +55,25 @@ class Database:
                 f"the database of {subject}: write sqlite:///file or, with the extra postgres, "
                 "postgresql+psycopg://user:password@host/name"
             ) from None
+        event.listen(self._engine, "checkin", self._close_returned)
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         if self._is_sqlite:
             _prepare_sqlite(self._engine)
-        with self.transaction(writes=True) as connection:
-            if not self._is_sqlite:
-                # Two instances that start at once would both make them.
-                connection.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
-            metadata.create_all(connection)
+        try:
+            self._create_tables(metadata)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes its connections; those in use, in a request that hangs, once they are returned."""
+        self._is_closed = True
         self._engine.dispose()
+
+    def _close_returned(self, _: object, record: ConnectionPoolEntry) -> None:
+        # Its pool was disposed of before it came back, and would not close it.
+        if self._is_closed:
+            record.invalidate()
 
     @contextmanager
     def transaction(self, *, writes: bool = False) -> Iterator[Connection]:
@@ -84,6 +93,13 @@ class Database:
             # Otherwise it was removed in between. Once locked, it cannot be.
             if row is not None:
                 return row
+
+    def _create_tables(self, metadata: MetaData) -> None:
+        with self.transaction(writes=True) as connection:
+            if not self._is_sqlite:
+                # Two instances that start at once would both make them.
+                connection.execute(select(func.pg_advisory_xact_lock(_TABLES_LOCK)))
+            metadata.create_all(connection)
 
     @contextmanager
     def _errors_mapped(self) -> Iterator[None]:

@@ -139,7 +139,7 @@ class World:
         for client in self.clients:
             self.runner.run(client.aclose())
         for assembly in self.assemblies:
-            assembly.store.close()
+            assembly.close()
         self.runner.close()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import MetaData, text
 
+from aero_browser_disk.service.database import Database
 from aero_browser_disk.service.stores.image_store import StoreError
 from aero_browser_disk.service.uploads.upload_records import (
     OtherOwnerError,
@@ -22,6 +25,8 @@ from aero_browser_disk.service.uploads.upload_records import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from .postgres import Postgres
 
 NUMBERS = itertools.count()
 
@@ -207,6 +212,26 @@ def test_instances_that_start_at_once_make_the_tables_once(url: str) -> None:
     with ThreadPoolExecutor(6) as threads:
         for records in threads.map(UploadRecords, [url] * 6):
             records.close()
+
+
+def test_a_connection_in_use_is_closed_once_it_is_returned(url: str) -> None:
+    database = Database(url, "tests", MetaData())
+    with database.transaction() as connection:
+        driver = connection.connection.dbapi_connection
+        database.close()
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    with pytest.raises(Exception, match="closed"):
+        driver.cursor()
+
+
+def test_a_database_that_may_not_be_written_is_said_and_leaves_no_connection(
+    postgres: Postgres,
+) -> None:
+    url = postgres.database("read_only") + "&options=-cdefault_transaction_read_only%3Don"
+    with pytest.raises(StoreError, match="read-only transaction"):
+        UploadRecords(url)
+    # An open connection would warn, and a warning fails the test.
+    gc.collect()
 
 
 def test_lists(records: UploadRecords) -> None:
