@@ -1,7 +1,8 @@
-"""A device that writes and pushes until it is killed: run by `test_killed_clients.py`.
+"""A device that writes and pushes until it is killed: run by `test_killed_pushes.py`.
 
 A batch writes its number at the start of the disk, and noise wherever `plan` says; one flush makes
-all of it durable. A line on standard output says which batch was pushed.
+all of it durable. A line on standard output says which batch was pushed. While the server is away a
+push is tried again.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import random
 import signal
 import struct
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from aero_browser_disk import open_disk
+from aero_browser_disk.errors import NetworkError
 from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.saves import SaveServer
+
+T = TypeVar("T")
 
 SIZE = 4 << 20
 _NUMBER = struct.Struct("<Q")
@@ -46,27 +52,39 @@ def after(content: bytes, number: int) -> bytes:
     return bytes(expected)
 
 
-async def _run(folder: str, image: str, server: str, headers: dict[str, str], dies: float) -> None:
+async def _run(
+    folder: str, image: str, server: str, headers: dict[str, str], dies: float, batches: int
+) -> None:
     platform = cpython_platform(Path(folder))
     opening = open_disk(image, overlay="work", allow_remote=True, platform=platform)
     async with opening as disk:
         there = await SaveServer.open(server, allow_remote=True, headers=headers, platform=platform)
-        save = await there.attach(disk)
+        save = await _until_there(lambda: there.attach(disk))
         if dies:
             signal.setitimer(signal.ITIMER_REAL, dies)  # nobody handles SIGALRM: it ends a process
         number = batch_of(await disk.read(0, _NUMBER.size))
-        for _ in range(40 if dies else 1):
+        for _ in range(batches):
             number += 1
             for offset, data in plan(number):
                 await disk.write(offset, data)
             await disk.flush()
-            pushed = await save.push()
+            pushed = await _until_there(save.push)
             os.write(1, f"{number} {pushed.generation}\n".encode())
         signal.setitimer(signal.ITIMER_REAL, 0)
         save.close()
     await platform.http.close()
 
 
+async def _until_there(ask: Callable[[], Awaitable[T]]) -> T:
+    """The result, once the server is there."""
+    while True:
+        try:
+            return await ask()
+        except NetworkError:
+            await asyncio.sleep(0.05)
+
+
 if __name__ == "__main__":
-    folder, image, server, token, dies = sys.argv[1:]
-    asyncio.run(_run(folder, image, server, {"Authorization": f"Bearer {token}"}, float(dies)))
+    folder, image, server, token, dies, batches = sys.argv[1:]
+    headers = {"Authorization": f"Bearer {token}"}
+    asyncio.run(_run(folder, image, server, headers, float(dies), int(batches)))
