@@ -15,7 +15,8 @@ What saves are made of: `save_requests` sends requests, and `save_documents` rea
 from __future__ import annotations
 
 from .background_push import BackgroundPush
-from .disk_save import DiskSave, Pushed
+from .disk_save import DiskSave
+from .pushed import Pushed
 from .rebase import Rebase, RebasePlan
 from .save_documents import SaveGeneration, SaveInfo, SaveShare
 from .save_layer import SaveLayer

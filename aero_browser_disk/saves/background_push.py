@@ -10,7 +10,8 @@ from ..library.open_image import LibraryDisk
 from ..platform.base import Clock
 from ..remote.retry import is_transient
 from ..transfer.image_import import Report
-from .disk_save import DiskSave, Pushed
+from .disk_save import DiskSave
+from .pushed import Pushed
 
 Notify = Callable[[Pushed | DiskError], None]
 """Takes the result of each push in the background: what was sent, or why it failed."""

@@ -10,7 +10,7 @@ import hashlib
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -141,13 +141,17 @@ class ContentIndex:
                 live[chunk] += mask.bit_count()
         return live
 
-    def compacted(self) -> ContentIndex:
-        """The same with only the chunks that are in use, each of them once."""
+    def compacted(self, before: Sequence[bytes] = ()) -> ContentIndex:
+        """The same with only the chunks that are in use, each of them once.
+
+        Those that were in use `before`, by the SHA-256 of each, keep their numbers if they can.
+        """
         used = sorted({chunk for chunk in self._chunks if chunk >= 0})
         distinct = {self.chunks[chunk].sha256: self.chunks[chunk] for chunk in used}
-        numbers = {sha256: index for index, sha256 in enumerate(distinct)}
+        order = _numbered(distinct, before)
+        numbers = {sha256: index for index, sha256 in enumerate(order)}
         number = {chunk: numbers[self.chunks[chunk].sha256] for chunk in used}
-        found = ContentIndex(distinct.values())
+        found = ContentIndex(distinct[sha256] for sha256 in order)
         found._granules, found._counts = self._granules, self._counts
         found._masks, found._hashes, found._offsets = self._masks, self._hashes, self._offsets
         found._chunks = array("q", [number.get(chunk, chunk) for chunk in self._chunks])
@@ -212,6 +216,24 @@ class ContentIndex:
         if len(found._offsets) != items or len(found.chunks) != chunks:
             raise ValueError("it breaks off")
         return found
+
+
+def _numbered(chunks: Collection[bytes], before: Sequence[bytes]) -> list[bytes]:
+    """The chunks in an order that keeps the places of those before; the others fill the gaps."""
+    order = [sha256 if sha256 in chunks else b"" for sha256 in before]
+    known = set(order)
+    new = [sha256 for sha256 in chunks if sha256 not in known]
+    for place, sha256 in enumerate(order):
+        if not sha256 and new:
+            order[place] = new.pop(0)
+    order += new
+    place = 0
+    while place < len(order):
+        if order[place]:
+            place += 1
+        elif last := order.pop():
+            order[place] = last
+    return order
 
 
 def runs_of(mask: int) -> Iterator[tuple[int, int]]:

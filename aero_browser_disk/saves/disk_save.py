@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -25,11 +23,12 @@ from .chunk_upload import ChunkUpload
 from .content_index import GRANULE, ContentIndex
 from .content_scan import UNPLACED, scan
 from .encryption import SaveCipher
-from .packing import pack
+from .last_manifest import NO_MANIFEST, LastManifest
 from .push_record import PushRecord, read_push_record, write_push_record
+from .pushed import Pushed, SavedTo, current_of, digest_of, generation_of, sha256_of
 from .save_manifest import SaveBase, SaveManifest, StoredChunk
 from .save_map import CHUNK_SECTORS, ZEROS
-from .save_requests import Reply, SaveRequests, missing_in, refusal, whole_or_zero
+from .save_requests import SaveRequests, missing_in, refusal, whole_or_zero
 
 _ATTEMPTS: Final = 3
 _YIELD_EVERY: Final = 64  # items
@@ -37,34 +36,6 @@ _RECORD_EVERY: Final = 8 << 20  # bytes sent
 _SMALL: Final = CHUNK_SECTORS // 4
 _MANY_SMALL: Final = 16
 _MAX_RANGES: Final = 1 << 16  # of changed granules, before all of them count as changed
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """The result of a push. `chunk_bytes` and `manifest_bytes` are what was sent of each.
-
-    `changed_bytes` is the content that was put into chunks, before it was compressed. With
-    `unchanged` there was nothing to send.
-    """
-
-    save: str
-    generation: int
-    unchanged: bool
-    changed_bytes: int
-    chunk_bytes: int
-    chunks: int
-    manifest_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class SavedTo:
-    """Where an overlay is pushed to, and how it is described there."""
-
-    server: str
-    save: str
-    name: str
-    image: str
-    device: str
 
 
 class DiskSave:
@@ -89,6 +60,7 @@ class DiskSave:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._index = ContentIndex()
+        self._last = NO_MANIFEST  # of `_follows`, if it is known
         self._follows = ""
         self._unconfirmed = ""  # a manifest that was sent; no response came
         self._generation = 0
@@ -127,18 +99,21 @@ class DiskSave:
             self._changed = None
             self._conflict = document if current else None
             return False
+        manifest = b""
         if record.encryption == self._encryption:
-            self._index = record.index
+            self._index, manifest = record.index, record.manifest
         self._generation, self._pushed_at = record.generation, record.pushed_at
         self._follows, self._unconfirmed = record.follows, record.unconfirmed
         if record.makes and current == record.makes:
-            self._follow(document, current)
+            self._follow(document, current, manifest)
             self._pushed_revision = record.revision
         elif record.unconfirmed and current == record.unconfirmed:
-            self._follow(document, current)
-        elif current != record.follows:
+            self._follow(document, current, manifest)
+        elif current == record.follows:
+            self._remember(manifest)
+        else:
             self._conflict = document
-            self._generation = _generation_of(document, record)
+            self._generation = generation_of(document, record)
         self._is_protected = False
         if self._revision != record.revision or record.encryption != self._encryption:
             self._changed = None  # written to while nobody watched
@@ -226,7 +201,7 @@ class DiskSave:
             with contextlib.suppress(StorageError):
                 await self._record_part(index)
             raise
-        index = index.compacted()
+        index = index.compacted(tuple(self._last.chunks))
         manifest = await self._manifest(snapshot, index)
         return await self._switch(index, manifest, revision, changed, upload)
 
@@ -273,51 +248,60 @@ class DiskSave:
         return stale | small if len(small) >= _MANY_SMALL else stale
 
     async def _lose_missing(self) -> None:
-        """Finds out which chunks the server has; it keeps those for a while from now on."""
-        chunks = self._index.chunks
-        missing = await self._requests.missing(
-            self.to.save, [chunk.sha256.hex() for chunk in chunks if chunk.length]
-        )
-        self._lose(missing)
+        """Finds out which chunks the server has; it keeps those for a while from now on.
+
+        Those of the current generation are there; if not, the manifest is refused.
+        """
+        unsure = [
+            chunk.sha256.hex()
+            for chunk in self._index.chunks
+            if chunk.length and chunk.sha256 not in self._last.chunks
+        ]
+        self._lose(await self._requests.missing(self.to.save, unsure))
 
     def _lose(self, missing: set[str]) -> None:
         self._index.lose(
             {n for n, chunk in enumerate(self._index.chunks) if chunk.sha256.hex() in missing}
         )
 
-    async def _manifest(self, snapshot: StoreSnapshot, index: ContentIndex) -> bytes:
+    async def _manifest(self, snapshot: StoreSnapshot, index: ContentIndex) -> SaveManifest:
         contents = snapshot.contents
         base = self._overlay.base.info
         version = contents.base or ""
         digest = index.digest(version, contents.size)
-        packed = pack(index.map(contents.size).encode())
-        cipher = self._cipher
+        chunks = tuple(StoredChunk(chunk.sha256.hex(), chunk.length) for chunk in index.chunks)
+        cipher, encryption, seal = self._cipher, None, b""
+        parts = await self._last.next_parts(index.map(contents.size), contents.size, cipher)
         if cipher is not None:
-            digest = cipher.digest(digest)
-            packed = await cipher.encrypt_map(packed, (one.sha256.hex() for one in index.chunks))
+            digest, encryption = cipher.digest(digest), cipher.encryption
+            seal = await cipher.seal((chunk.sha256 for chunk in chunks), parts)
         return SaveManifest(
             SaveBase(version, contents.size, base.sector_size, self.to.image),
             self.to.device,
             self._time(),
             digest,
-            tuple(StoredChunk(chunk.sha256.hex(), chunk.length) for chunk in index.chunks),
-            packed,
-            None if cipher is None else cipher.encryption,
-        ).encode()
+            chunks,
+            parts,
+            encryption,
+            seal,
+        )
 
     async def _switch(
         self,
         index: ContentIndex,
-        manifest: bytes,
+        new: SaveManifest,
         revision: str,
         changed: RangeSet | None,
         upload: ChunkUpload,
     ) -> Pushed | None:
+        manifest = new.encode()
         makes = sha256_of(manifest)
-        await self._record(index, makes, revision)
+        await self._record(index, makes, revision, manifest)
         self._index = index
         unconfirmed, self._unconfirmed = self._unconfirmed, makes
-        reply = await self._requests.put_manifest(self.to.save, manifest, self._follows)
+        change = self._last.change(new)
+        switching = self._requests.switch(self.to.save, manifest, change, self._follows)
+        reply, sent = await switching
         self._unconfirmed = ""
         if reply.status == 404:
             raise NoSuchSaveError(self.to.name)
@@ -341,7 +325,7 @@ class DiskSave:
                 raise self._conflict_error(document)
         elif reply.status not in (200, 201):
             raise refusal(self.to.server, reply)
-        self._follow(document, makes)
+        self._follow(document, makes, manifest)
         self._pushed_revision = revision
         return Pushed(
             self.to.save,
@@ -350,13 +334,18 @@ class DiskSave:
             upload.content_bytes,
             upload.stored_bytes,
             upload.chunks,
-            len(manifest),
+            sent,
         )
 
-    def _follow(self, document: Mapping[str, Any], digest: str) -> None:
+    def _follow(self, document: Mapping[str, Any], digest: str, manifest: bytes = b"") -> None:
         self._follows, self._is_protected = digest, True
+        self._remember(manifest)
         self._generation = whole_or_zero(document.get("generation")) or self._generation + 1
         self._pushed_at = str(document.get("updated") or self._time())[:40]
+
+    def _remember(self, manifest: bytes) -> None:
+        last = LastManifest(manifest, self.to.name)
+        self._last = last if last.digest == self._follows else NO_MANIFEST
 
     async def _record_part(self, index: ContentIndex) -> None:
         """Notes what was sent so far: the index up to where it is, and the old one from there."""
@@ -364,9 +353,11 @@ class DiskSave:
         whole.extend(index)
         whole.extend(self._index)
         self._index = whole
-        await self._record(whole, self._unconfirmed, "")
+        await self._record(whole, self._unconfirmed, "", self._last.encoded)
 
-    async def _record(self, index: ContentIndex, makes: str, revision: str) -> None:
+    async def _record(
+        self, index: ContentIndex, makes: str, revision: str, manifest: bytes
+    ) -> None:
         self._serial += 1
         record = PushRecord(
             self.to.server,
@@ -380,6 +371,7 @@ class DiskSave:
             self._unconfirmed,
             index,
             self._encryption,
+            manifest,
         )
         await write_push_record(self._storage, self._folder, record, self._serial)
 
@@ -398,31 +390,6 @@ class DiskSave:
     def _time(self) -> str:
         now = datetime.fromtimestamp(self._clock.now(), UTC)
         return now.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _generation_of(document: Mapping[str, Any], record: PushRecord) -> int:
-    """The generation that an overlay is based on, of a save that has others since."""
-    listed = document.get("generations")
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, dict) and digest_of(one.get("etag")) == record.makes:
-            return whole_or_zero(one.get("generation"))
-    return record.generation
-
-
-def sha256_of(manifest: bytes) -> str:
-    """The digest that a manifest's ETag is made of."""
-    return hashlib.sha256(manifest).hexdigest()
-
-
-def digest_of(etag: object) -> str:
-    """The digest in an ETag of a save's document; empty when there is no manifest yet."""
-    return etag.strip('"') if isinstance(etag, str) else ""
-
-
-def current_of(reply: Reply) -> Mapping[str, Any]:
-    """The save's document in the refusal of a manifest."""
-    found = reply.error().get("save")
-    return found if isinstance(found, dict) else {}
 
 
 def _nothing() -> None:

@@ -33,6 +33,7 @@ _DIGEST_KEY: Final = 32
 _CHECK: Final = b"aero-disk-save check"
 _CHUNK: Final = b"aero-disk-save chunk"
 _MAP: Final = b"aero-disk-save map"
+_PART: Final = b"aero-disk-save map part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,26 @@ class SaveCipher:
         """The inverse; raises `ValueError`."""
         return await self._cipher.decrypt(stored, _CHUNK)
 
-    async def encrypt_map(self, packed: bytes, chunks: Iterable[str]) -> bytes:
-        """A packed map, to be stored; it fits only these chunks, by their names."""
-        return await self._cipher.encrypt(packed, _map_context(chunks))
-
     async def decrypt_map(self, stored: bytes, chunks: Iterable[str]) -> bytes:
-        """The inverse; raises `ValueError`."""
+        """A map as a whole, which fits only these chunks, by their names; raises `ValueError`."""
         return await self._cipher.decrypt(stored, _map_context(chunks))
+
+    async def encrypt_part(self, packed: bytes) -> bytes:
+        """A packed part of a map, to be stored."""
+        return await self._cipher.encrypt(packed, _PART)
+
+    async def decrypt_part(self, stored: bytes) -> bytes:
+        """The inverse; raises `ValueError`."""
+        return await self._cipher.decrypt(stored, _PART)
+
+    async def seal(self, chunks: Iterable[str], parts: Iterable[bytes]) -> bytes:
+        """What shows that these chunks and parts of a map belong together, in this order."""
+        return await self._cipher.encrypt(b"", _seal_context(chunks, parts))
+
+    async def check_seal(self, seal: bytes, chunks: Iterable[str], parts: Iterable[bytes]) -> None:
+        """Raises `ValueError` if they do not."""
+        if await self._cipher.decrypt(seal, _seal_context(chunks, parts)):
+            raise ValueError("its seal has content")
 
     def digest(self, digest: str) -> str:
         """A digest of content as the manifest has it."""
@@ -189,6 +203,13 @@ def _map_context(chunks: Iterable[str]) -> bytes:
     for name in chunks:
         names.update(bytes.fromhex(name))
     return _MAP + b"\n" + names.digest()
+
+
+def _seal_context(chunks: Iterable[str], parts: Iterable[bytes]) -> bytes:
+    digests = hashlib.sha256()
+    for part in parts:
+        digests.update(hashlib.sha256(part).digest())
+    return _map_context(chunks) + digests.digest()
 
 
 def _bytes(document: Mapping[str, Any], name: str, length: int) -> bytes:

@@ -19,6 +19,7 @@ from .content_index import ContentIndex
 _MAGIC: Final = b"AEROSAV1"
 _HEAD_SIZE: Final = 8192
 _COPIES: Final = ("save.0", "save.1")
+_BODY: Final = ("index", "manifest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class PushRecord:
     index: ContentIndex = field(repr=False)
     encryption: str = ""
     """How its chunks are encrypted: `Encryption.encode`. Records of earlier releases have none."""
+    manifest: bytes = field(default=b"", repr=False)
+    """That of `makes`, or else of `follows`. Records of earlier releases have none."""
 
 
 async def read_push_record(storage: Storage, folder: str) -> tuple[PushRecord | None, int]:
@@ -59,8 +62,10 @@ async def read_push_record(storage: Storage, folder: str) -> tuple[PushRecord | 
 
 async def write_push_record(storage: Storage, folder: str, record: PushRecord, serial: int) -> None:
     """Writes a record over the older copy; durable when it returns. Raises `StorageError`."""
-    body = record.index.encode()
-    fields = {name: getattr(record, name) for name in PushRecord.__slots__ if name != "index"}
+    index = record.index.encode()
+    body = index + record.manifest
+    fields = {name: getattr(record, name) for name in PushRecord.__slots__ if name not in _BODY}
+    fields |= {"index_length": len(index)}
     fields |= {"serial": serial, "length": len(body), "checksum": zlib.crc32(body)}
     head = encode_header(_MAGIC, fields)
     if len(head) > _HEAD_SIZE:
@@ -92,6 +97,8 @@ async def _read_copy(storage: Storage, path: str) -> tuple[int, PushRecord | Non
     if (len(body), zlib.crc32(body)) != (length, checksum):
         return 0, None
     try:
-        return serial, PushRecord(**fields, index=ContentIndex.decode(body))
+        end = int(fields.pop("index_length", len(body)))
+        index = ContentIndex.decode(body[:end])
+        return serial, PushRecord(**fields, index=index, manifest=body[end:])
     except (TypeError, ValueError):
         return 0, None

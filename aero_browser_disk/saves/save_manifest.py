@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +32,10 @@ MAX_TEXT: Final = 200
 """Characters of a device, an image and a time."""
 MAX_VERSION: Final = 2048
 """Characters of a base's version."""
+MAX_PARTS: Final = 64
+"""Parts of a map."""
+MAP_PARTS: Final = "map-parts"
+"""What a reader must know of a manifest whose map is a list."""
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -64,36 +69,56 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class SaveManifest:
-    """One generation of a save. `map` is packed, and encrypted if chunks are."""
+    """One generation of a save. The `parts` of its map are packed, and encrypted if chunks are.
+
+    `seal` binds parts and chunks of an encrypted save to one another. Earlier releases wrote the
+    map as a whole, without a seal: then `has_parts` is false.
+    """
 
     base: SaveBase
     device: str
     created: str
     digest: str
     chunks: tuple[StoredChunk, ...]
-    map: bytes
+    parts: tuple[bytes, ...]
     encryption: Encryption | None = None
+    seal: bytes = b""
+    has_parts: bool = True
 
     def encode(self) -> bytes:
         """The document; raises `SaveTooLargeError`."""
         if len(self.chunks) > MAX_CHUNKS:
             raise SaveTooLargeError("chunks", len(self.chunks), MAX_CHUNKS)
-        document = {
-            "format": FORMAT,
-            "version": VERSION,
-            "requires": [],
-            "base": self.base.document(),
-            "device": self.device[:MAX_TEXT],
-            "created": self.created,
-            "digest": self.digest,
-            "chunks": [{"sha256": one.sha256, "length": one.length} for one in self.chunks],
-            "encryption": None if self.encryption is None else self.encryption.document(),
-            "map": base64.b64encode(self.map).decode(),
-        }
-        encoded = json.dumps(document, separators=(",", ":")).encode()
+        encoded = b"".join(self.pieces())
         if len(encoded) > MAX_MANIFEST:
             raise SaveTooLargeError("bytes of a manifest", len(encoded), MAX_MANIFEST)
         return encoded
+
+    def pieces(self) -> list[bytes]:
+        """The document, cut where the next generation's may differ."""
+        same = {
+            "format": FORMAT,
+            "version": VERSION,
+            "requires": [MAP_PARTS] if self.has_parts else [],
+            "base": self.base.document(),
+            "device": self.device[:MAX_TEXT],
+        }
+        encryption = None if self.encryption is None else self.encryption.document()
+        chunks = ({"sha256": one.sha256, "length": one.length} for one in self.chunks)
+        parts = [_base64(part) for part in self.parts]
+        seal = _base64(self.seal) if self.seal else None
+        ending = [f'"map":{_json(parts[0])}}}']
+        if self.has_parts:
+            ending = ['"map":[', *_joined(parts), f'],"seal":{_json(seal)}}}']
+        pieces = [
+            _json(same)[:-1],
+            f',"created":{_json(self.created)},"digest":{_json(self.digest)}',
+            ',"chunks":[',
+            *_joined(chunks),
+            f'],"encryption":{_json(encryption)},',
+            *ending,
+        ]
+        return [piece.encode() for piece in pieces]
 
     @classmethod
     def decode(cls, encoded: bytes, save: str) -> SaveManifest:
@@ -112,7 +137,7 @@ class SaveManifest:
         version, requires = document.get("version"), document.get("requires")
         if not is_whole(version) or not isinstance(requires, list):
             raise ValueError("its manifest has no version")
-        if version != VERSION or requires:
+        if version != VERSION or requires not in ([], [MAP_PARTS]):
             needed = requires or f"version {version}"
             raise UnreadableSaveError(save, f"it needs {_shown(needed)}: use a newer release")
         described = document.get("encryption")
@@ -122,14 +147,20 @@ class SaveManifest:
         found = tuple(_chunk(one) for one in chunks)
         if len({one.sha256 for one in found}) != len(found):
             raise ValueError("its manifest names a chunk twice")
+        parts, has_parts = _parts(document.get("map")), bool(requires)
+        if has_parts == isinstance(document.get("map"), str):
+            raise ValueError("its map is not written as its manifest says")
+        seal = document.get("seal")
         return cls(
             _base(document.get("base")),
             _text(document, "device", MAX_TEXT),
             _text(document, "created", MAX_TEXT),
             _digest(document.get("digest")),
             found,
-            _bytes(document.get("map"), MAX_MANIFEST),
+            parts,
             None if described is None else Encryption.read(described, save),
+            _bytes(seal, MAX_STORED) if has_parts and seal is not None else b"",
+            has_parts,
         )
 
 
@@ -190,6 +221,27 @@ def _bytes(value: object, longest: int) -> bytes:
     if not 0 < len(decoded) <= longest:
         raise ValueError("a part of its manifest is not base64")
     return decoded
+
+
+def _parts(value: object) -> tuple[bytes, ...]:
+    listed = value if isinstance(value, list) else [value]
+    if not 0 < len(listed) <= MAX_PARTS:
+        raise ValueError("its map has no parts, or too many")
+    return tuple(_bytes(part, MAX_MANIFEST) for part in listed)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _joined(values: Iterable[object]) -> Iterator[str]:
+    """The values of a list, each but the first with the comma before it."""
+    for number, value in enumerate(values):
+        yield f",{_json(value)}" if number else _json(value)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _shown(value: object) -> str:

@@ -51,6 +51,11 @@ class SaveMap:
     def __iter__(self) -> Iterator[Row]:
         return zip(self._firsts, self._counts, self._chunks, self._offsets, strict=True)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SaveMap) and self._columns == other._columns
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     @property
     def end(self) -> int:
         """The sector behind the last row."""
@@ -75,10 +80,43 @@ class SaveMap:
                 yield self[index]
             index += 1
 
+    def overlaid(self, over: SaveMap) -> SaveMap:
+        """The rows of `over`, and of these what it does not cover."""
+        found = SaveMap()
+        at = 0
+        for row in over:
+            self._copy(found, at, row[0])
+            found.add(*row)
+            at = row[0] + row[1]
+        self._copy(found, at, max(at, self.end))
+        return found
+
+    def changed_from(self, before: SaveMap) -> SaveMap | None:
+        """Rows that make this map of `before`; None if it has fewer sectors: nothing takes away."""
+        known = set(before)
+        found = SaveMap()
+        for row in self:
+            if row not in known:
+                found.add(*row)
+        return found if before.overlaid(found) == self else None
+
     def by_chunk(self) -> Iterator[Row]:
         """All rows, those of one chunk after another; zeros come first."""
         for index in sorted(range(len(self)), key=self._chunks.__getitem__):
             yield self[index]
+
+    @property
+    def _columns(self) -> tuple[array[int], ...]:
+        return self._firsts, self._counts, self._chunks, self._offsets
+
+    def _copy(self, to: SaveMap, first: int, stop: int) -> None:
+        """Adds the rows from `first` to `stop`, cut there."""
+        if first >= stop:
+            return
+        for start, count, chunk, offset in self.between(first, stop):
+            skipped = max(0, first - start)
+            left = min(start + count, stop) - start - skipped
+            to.add(start + skipped, left, chunk, offset + skipped if chunk != ZEROS else offset)
 
     def encode(self) -> bytes:
         """The bytes of the rows. Raises `SaveTooLargeError`."""

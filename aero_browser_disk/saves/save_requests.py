@@ -27,6 +27,8 @@ _MAX_NAMED: Final = 1000  # chunks in one request
 _MAX_PAGES: Final = 100
 _LONGEST_DETAIL: Final = 300
 _LONGEST_CODE: Final = 60
+_SWITCHED: Final = (200, 201, 409, 412)
+_TAKES_NO_CHANGE: Final = (400, 404, 405, 413, 415, 501)
 _JSON: Final = {"Content-Type": "application/json"}
 _BYTES: Final = {"Content-Type": "application/octet-stream"}
 
@@ -118,19 +120,27 @@ class SaveRequests:
             "GET", path, query=query, accepted=(200, 404), max_bytes=MAX_MANIFEST
         )
 
-    async def put_manifest(self, save: str, manifest: bytes, follows: str) -> Reply:
+    async def switch(
+        self, save: str, manifest: bytes, change: bytes | None, follows: str
+    ) -> tuple[Reply, int]:
         """Makes a manifest the current one, if the one of the digest `follows` still is.
 
-        412 when it is not, 409 when chunks are missing.
+        Sends only the `change` from that one, if there is one and the server takes it. Returns how
+        many bytes were sent too. 412 when another is current, 409 when chunks are missing.
         """
+        path = f"/{_name(save)}/manifest"
         guard = {"If-Match": f'"{follows}"'} if follows else {"If-None-Match": "*"}
-        return await self.send(
-            "PUT",
-            f"/{_name(save)}/manifest",
-            {**_JSON, **guard},
-            manifest,
-            accepted=(200, 201, 404, 409, 412),
-        )
+        headers = {**_JSON, **guard}
+        sent = 0
+        if change is not None:
+            taken = (*_SWITCHED, *_TAKES_NO_CHANGE)
+            reply = await self.send("POST", path, headers, change, accepted=taken)
+            sent = len(change)
+            if reply.status in _SWITCHED:
+                return reply, sent
+        accepted = (*_SWITCHED, 404)
+        reply = await self.send("PUT", path, headers, manifest, accepted=accepted)
+        return reply, sent + len(manifest)
 
     async def missing(self, save: str, chunks: Sequence[str]) -> set[str]:
         """Those of the chunks that the server does not have."""

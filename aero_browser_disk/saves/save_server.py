@@ -37,10 +37,11 @@ from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from ..transfer.image_import import Report
 from .background_push import BackgroundPush, Notify
 from .chunk_cache import ChunkCache
-from .disk_save import DiskSave, Pushed, SavedTo, digest_of
+from .disk_save import DiskSave
 from .encryption import SaveCipher, SaveSecret, opened_cipher, read_encryption
 from .pull import PulledOverlay
 from .push_record import PushRecord, read_push_record, write_push_record
+from .pushed import Pushed, SavedTo, digest_of
 from .save_documents import (
     SAVE_ID,
     SaveGeneration,
@@ -327,9 +328,9 @@ class SaveServer(ClosesOnExit):
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
 
     async def _content(self, info: SaveInfo, generation: int | None) -> SavedContent:
-        manifest, etag = await fetch_content(self._requests, info.id, info.name, generation)
+        encoded, manifest = await fetch_content(self._requests, info.id, info.name, generation)
         cipher = await opened_cipher(self._secret, manifest.encryption, info.name)
-        return SavedContent(self._requests, info.id, info.name, manifest, etag, cipher)
+        return SavedContent(self._requests, info.id, info.name, encoded, manifest, cipher)
 
     async def _cipher(self, info: SaveInfo, folder: str) -> SaveCipher | None:
         """What encrypts the pushes of an overlay: as the save is already, if it is there."""
@@ -365,6 +366,7 @@ class SaveServer(ClosesOnExit):
             "",
             pulled.index.compacted(),
             "" if manifest.encryption is None else manifest.encryption.encode(),
+            content.encoded,
         )
         await write_push_record(self._platform.storage, folder, record, 1)
 

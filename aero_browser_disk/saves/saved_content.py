@@ -15,9 +15,10 @@ from ..errors import (
     UnsupportedImageError,
 )
 from .encryption import SaveCipher
+from .map_parts import read_map
 from .packing import unpack
 from .save_manifest import SaveManifest
-from .save_map import CHUNK_SECTORS, MAX_ENCODED, SECTOR, SaveMap
+from .save_map import CHUNK_SECTORS, SECTOR, SaveMap
 from .save_requests import SaveRequests
 
 _LARGEST: Final = CHUNK_SECTORS * SECTOR
@@ -31,13 +32,15 @@ class SavedContent:
         requests: SaveRequests,
         save: str,
         name: str,
+        encoded: bytes,
         manifest: SaveManifest,
-        etag: str,
         cipher: SaveCipher | None = None,
     ) -> None:
         self.manifest = manifest
-        self.etag = etag
-        """The digest of the manifest."""
+        self.encoded = encoded
+        """The bytes of the manifest."""
+        self.etag = hashlib.sha256(encoded).hexdigest()
+        """Their digest."""
         self.name = name
         self._requests = requests
         self._save = save
@@ -51,15 +54,8 @@ class SavedContent:
 
     async def map(self) -> SaveMap:
         """The map; raises `DamagedSaveError`, `UnreadableSaveError`."""
-        manifest = self.manifest
         try:
-            packed = manifest.map
-            if self._cipher is not None:
-                names = (chunk.sha256 for chunk in manifest.chunks)
-                packed = await self._cipher.decrypt_map(packed, names)
-            encoded = unpack(packed, MAX_ENCODED)
-            sectors = -(-manifest.base.size // SECTOR)
-            return SaveMap.decode(encoded, sectors, len(manifest.chunks))
+            return await read_map(self.manifest, self._cipher)
         except (ValueError, UnsupportedImageError) as error:
             raise self._refused(error, "its map") from error
 
@@ -119,12 +115,12 @@ class SavedContent:
 
 async def fetch_content(
     requests: SaveRequests, save: str, name: str, generation: int | None
-) -> tuple[SaveManifest, str]:
-    """The manifest of a generation, of the current one without a number, and its digest.
+) -> tuple[bytes, SaveManifest]:
+    """The manifest of a generation, of the current one without a number, as bytes and read.
 
     Raises `NoSuchSaveError`, `DamagedSaveError`, `UnreadableSaveError`, and what the request does.
     """
     reply = await requests.manifest(save, generation)
     if reply.status == 404:
         raise NoSuchSaveError(name)
-    return SaveManifest.decode(reply.body, name), hashlib.sha256(reply.body).hexdigest()
+    return reply.body, SaveManifest.decode(reply.body, name)

@@ -70,6 +70,8 @@ class SaveService:
         self.faults: deque[tuple[str, str]] = deque()
         """Method and what happens: "503", "drop" (no response), "lost" (handled, no response)."""
         self.token = token
+        self.takes_changes = True
+        """Whether a manifest may be sent as what changed."""
         self.lock = threading.RLock()
         service = self
 
@@ -168,6 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return (200, save.manifests[number - 1]) if save.manifests else (404, {})
             case "PUT", ["manifest"]:
                 return self.switched(save, body)
+            case "POST", ["manifest"] if self.of.takes_changes and save.manifests:
+                return self.changed(save, json.loads(body))
             case "POST", ["chunks"]:
                 asked = json.loads(body)["sha256"]
                 return 200, {"missing": [one for one in asked if one not in save.chunks]}
@@ -194,6 +198,20 @@ class _Handler(BaseHTTPRequestHandler):
         save = Save(secrets.token_hex(16), asked["name"], asked["base"])
         self.of.saves[save.id] = save
         return 201, save.document()
+
+    def changed(self, save: Save, asked: dict[str, Any]) -> tuple[int, Any]:
+        before = save.manifests[-1]
+        if asked["sha256"] == hashlib.sha256(before).hexdigest():
+            return 200, save.document()
+        if self.headers.get("If-Match") != etag_of(before):
+            return self.switched(save, b"")
+        parts = (
+            part.encode() if isinstance(part, str) else before[part[0] : sum(part)]
+            for part in asked["parts"]
+        )
+        made = b"".join(parts)
+        assert hashlib.sha256(made).hexdigest() == asked["sha256"]
+        return self.switched(save, made)
 
     def switched(self, save: Save, body: bytes) -> tuple[int, Any]:
         current = etag_of(save.manifests[-1]) if save.manifests else ""

@@ -121,6 +121,11 @@ async def read_body(
     body = await exchange.request.body(limit)
     if default is not None and not body.strip():
         return default
+    return parsed(body, kind)
+
+
+def parsed(body: bytes, kind: type[B]) -> B:
+    """The document in a body; raises the 400."""
     try:
         return kind.model_validate_json(body)
     except ValidationError as error:

@@ -13,16 +13,18 @@ from starlette.routing import Route
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from ..cleaning import Cleaning
-from ..http.api import OF_BODY, OF_CACHED, AnyObject, Endpoint, read_body, respond
+from ..http.api import OF_BODY, OF_CACHED, AnyObject, Endpoint, parsed, read_body, respond
 from ..http.exchange import Exchange
 from ..http.metrics import Metrics
 from ..http.preconditions import matches, not_modified
 from ..http.response import PRIVATE, HttpError
 from ..http.routing import Resource
 from .bodies import Bodies
+from .manifest_change import MAX_CHANGE_BYTES, ManifestChange
 from .save_access import OF_SAVE, REFUSED, SaveAccess
 from .save_documents import NewSave, SaveDocument, SaveList, describe_save, quoted
 from .save_manifest import MAX_MANIFEST_BYTES, SaveManifest, WrongManifestError, parse_manifest
+from .save_records import Condition
 from .save_tables import ConflictError, Save
 from .saves import Saves
 
@@ -83,13 +85,21 @@ class SaveGateway:
         switch = Endpoint(
             self.switch, "pushSaveManifest", document, switching, SaveManifest, needs_condition=True
         )
+        change = Endpoint(
+            self.change,
+            "changeSaveManifest",
+            document,
+            switching,
+            ManifestChange,
+            needs_condition=True,
+        )
         drop = Endpoint(
             self.remove_generation, "removeSaveGeneration", None, OF_SAVE | kept, status=204
         )
         self.routes = [
             Route("/v1/saves", Resource(GET=list_, POST=create)),
             Route(_ONE, Resource(GET=show, DELETE=remove)),
-            Route(f"{_ONE}/manifest", Resource(GET=read, PUT=switch)),
+            Route(f"{_ONE}/manifest", Resource(GET=read, PUT=switch, POST=change)),
             Route(f"{_ONE}/generations/{{generation}}", Resource(DELETE=drop)),
         ]
 
@@ -147,22 +157,50 @@ class SaveGateway:
         save = await self._access.own(exchange, "write")
         condition = _condition(exchange.request.headers)
         async with self._bodies.receive(exchange, save.owner, MAX_MANIFEST_BYTES) as data:
+            return await self._switch(save, data, condition)
+
+    async def change(self, exchange: Exchange) -> Response:
+        """Makes the next generation of the current one, if that is still the one named."""
+        save = await self._access.own(exchange, "write")
+        condition = _condition(exchange.request.headers)
+        async with self._bodies.receive(exchange, save.owner, MAX_CHANGE_BYTES) as body:
+            change = parsed(body, ManifestChange)
+            if save.etag == change.sha256:  # the response to it was lost
+                self._count("repeated")
+                return await self._switched(save, 200)
+            if not condition(save.etag):
+                self._count("conflict")
+                raise await self._conflict(save)
+            before = await self._access.run(lambda: self._saves.manifest(save))
+            if before is None or before[0].etag != save.etag:
+                self._count("conflict")
+                raise await self._conflict(save)
             try:
-                manifest = await self._access.run(lambda: parse_manifest(data))
+                data = await self._access.run(lambda: change.apply(before[1]))
             except WrongManifestError as error:
                 self._count("refused")
                 raise HttpError(400, "wrong_manifest", str(error)) from None
-            try:
-                now, switched = await self._access.run(
-                    lambda: self._saves.switch(save, manifest, data, condition)
-                )
-            except ConflictError as error:
-                self._count("conflict")
-                raise await self._conflict(error.save) from None
+            return await self._switch(save, data, condition)
+
+    async def _switch(self, save: Save, data: bytes, condition: Condition) -> Response:
+        try:
+            manifest = await self._access.run(lambda: parse_manifest(data))
+        except WrongManifestError as error:
+            self._count("refused")
+            raise HttpError(400, "wrong_manifest", str(error)) from None
+        try:
+            now, switched = await self._access.run(
+                lambda: self._saves.switch(save, manifest, data, condition)
+            )
+        except ConflictError as error:
+            self._count("conflict")
+            raise await self._conflict(error.save) from None
         self._count("switched" if switched else "repeated")
         self._cleaning.begin(at_once=True)
+        return await self._switched(now, 201 if switched and now.generation == 1 else 200)
+
+    async def _switched(self, now: Save, status: int) -> Response:
         assert now.etag is not None
-        status = 201 if switched and now.generation == 1 else 200
         fields = {"ETag": quoted(now.etag), **PRIVATE}
         return respond(await self._document(now), fields, status)
 

@@ -28,7 +28,7 @@ MANIFEST = SaveManifest(
     "2026-11-30T00:00:00Z",
     "ab" * 32,
     (StoredChunk("cd" * 32, 1000), StoredChunk("ef" * 32, 1)),
-    b"\0map",
+    (b"\0map",),
 )
 
 
@@ -205,9 +205,9 @@ def test_no_value_in_a_manifest_is_anything_but_an_error(value):
 def test_a_manifest_that_would_be_too_long_is_not_written():
     chunks = tuple(StoredChunk(f"{n:064x}", 1) for n in range((1 << 16) + 1))
     with pytest.raises(SaveTooLargeError):
-        SaveManifest(MANIFEST.base, "", "", "ab" * 32, chunks, b"x").encode()
+        SaveManifest(MANIFEST.base, "", "", "ab" * 32, chunks, (b"x",)).encode()
     with pytest.raises(SaveTooLargeError):
-        SaveManifest(MANIFEST.base, "", "", "ab" * 32, (), bytes(7 << 20)).encode()
+        SaveManifest(MANIFEST.base, "", "", "ab" * 32, (), (bytes(7 << 20),)).encode()
 
 
 def test_text_of_a_server_prints():
