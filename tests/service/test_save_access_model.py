@@ -185,8 +185,8 @@ class SaveMachine(RuleBasedStateMachine):
         self.saves.append(Kept(f"/v1/saves/{response.json()['id']}", caller, name))
 
     @precondition(lambda self: self.saves)
-    @rule(data=st.data(), instance=INSTANCES, knows=st.booleans())
-    def push(self, data: st.DataObject, instance: int, knows: bool) -> None:
+    @rule(data=st.data(), instance=INSTANCES, knows=st.booleans(), whole=st.booleans())
+    def push(self, data: st.DataObject, instance: int, knows: bool, whole: bool) -> None:
         save, caller = self.draw(data)
         chunk = f"{save.path} {next(NUMBERS)}".encode()
         path = f"{save.path}/chunks/{name_of(chunk)}"
@@ -196,7 +196,10 @@ class SaveMachine(RuleBasedStateMachine):
         before = save.manifests.get(save.current) if knows else b"other"
         condition = {"If_None_Match": "*"} if before is None else {"If_Match": etag_of(before)}
         path = f"{save.path}/manifest"
-        response = self.ask(instance, "PUT", path, caller, manifest, **condition)
+        change = {"sha256": name_of(manifest), "parts": [manifest.decode()]}
+        is_whole = whole or before is None
+        method, body = ("PUT", manifest) if is_whole else ("POST", json.dumps(change).encode())
+        response = self.ask(instance, method, path, caller, body, **condition)
         if self.refused(response, caller, save, "write"):
             return
         if not knows:
