@@ -1,4 +1,4 @@
-"""The manifest and the pages of a prepared image in the folder of its cache.
+"""The manifest and the pages of a prepared image, or a CD's cue sheet, in the folder of its cache.
 
 One file of records: kind, length, SHA-256, bytes. Records that do not match their digest are
 skipped, so a crash loses only what was being written. With these files, a disk whose blocks are
@@ -16,6 +16,7 @@ from ..errors import StorageError
 from ..platform.base import File, Storage
 
 MANIFEST: Final = 1
+"""The manifest, or the cue sheet of a CD."""
 DOCUMENT: Final = 2
 """A page of the table, or the document of a boot bundle."""
 

@@ -90,8 +90,6 @@ async def _open(
     options.check()
     address = ImageAddress.parse(url, options.headers, options.credentials, options.timeout_s)
     platform = platform or await current_platform()
-    if is_cue_address(address, options.format):
-        address, options = await open_cue(address, options, platform)
     is_prepared = is_manifest_address(address, options.format)
     trusted = await options.read_digests(may_be_manifest=is_prepared)
     options.read_profile()  # one that cannot be read is an error before any request
@@ -102,9 +100,13 @@ async def _open(
     block_size, retry = options.block_size, options.retry
     if trusted is not None:
         block_size = max(block_size, trusted.chunk_size)  # a block is verified as a whole
-    access = Access(address, platform.clock, options.renew, options.expires_at)
     folder = await CacheFolder.open(platform, cache_path(address, options.cache_key))
     try:
+        if is_cue_address(address, options.format):
+            address, options = await open_cue(
+                address, options, platform, folder, trusts_freshness=trusts_freshness
+            )
+        access = Access(address, platform.clock, options.renew, options.expires_at)
         image = folder.fresh_image(platform, access, block_size) if trusts_freshness else None
         if image is None:
             image = await _probe(platform, access, retry, folder, block_size)

@@ -63,6 +63,36 @@ async def test_the_data_track_is_read_from_its_file(cds: ImageServer, platform: 
     assert sum(request.bytes_sent for request in read) <= 16 << 10, "it is cached"
 
 
+async def test_a_cached_one_is_read_while_the_server_is_down(platform: Platform):
+    with ImageServer(FILES) as server:
+        url = server.url("game.cue")
+        assert await opened(url, platform) == ISO
+    async with open_disk(url, allow_remote=True, platform=platform) as disk:
+        assert "offline" in disk.stats().notices
+        assert await disk.read(0, disk.info.size) == ISO
+
+
+async def test_a_fresh_one_is_not_asked_for(cds: ImageServer, platform: Platform):
+    cds.behaviour = Behaviour(cache_control="max-age=1000")
+    assert await opened(cds.url("game.cue"), platform) == ISO
+    cds.forget()
+    assert await opened(cds.url("game.cue"), platform) == ISO
+    assert cds.requests == []
+
+
+async def test_a_sheet_that_names_another_file_now(platform: Platform):
+    other = random.Random(9).randbytes(2048 * 90)
+    sheets = [
+        f'FILE "{name}.bin" BINARY\nTRACK 01 MODE1/2352\nINDEX 01 00:00:00\n' for name in "ab"
+    ]
+    files = {"a.bin": bin_file(ISO), "b.bin": bin_file(other)}
+    with ImageServer({"disc.cue": sheets[0].encode(), **files}) as server:
+        assert await opened(server.url("disc.cue"), platform) == ISO
+        port = server.port
+    with ImageServer({"disc.cue": sheets[1].encode(), **files}, port=port) as server:
+        assert await opened(server.url("disc.cue"), platform) == other
+
+
 async def test_renewed_access_is_to_the_sheet(cds: ImageServer, platform: Platform):
     async def renew() -> RenewedAccess:
         return RenewedAccess(f"{cds.url('game.cue')}?key=new")
