@@ -32,6 +32,12 @@ def add_commands(commands: Commands) -> None:
     imported.add_argument("source", metavar="SOURCE", help="a URL (http or https) or a file")
     imported.add_argument("--name", help="the image's name (default: the file's)")
     imported.add_argument("--pad", action="store_true", help="pad to a multiple of 512 bytes")
+    imported.add_argument(
+        "--media",
+        choices=("cd", "disk"),
+        default="auto",
+        help="what the image of a CD becomes that is a disk as well (default: cd)",
+    )
     imported.add_argument("--format", choices=FORMAT_NAMES, help="its format (default: recognised)")
     add_header_option(imported)
 
@@ -123,6 +129,7 @@ async def _imported(options: argparse.Namespace, library: Library, report: Repor
             headers=dict(load_headers(options.header)),
             name=options.name,
             pad=options.pad,
+            media=options.media,
             format=options.format or "auto",
             keep=True,
             report=report,
@@ -131,6 +138,7 @@ async def _imported(options: argparse.Namespace, library: Library, report: Repor
         options.source,
         name=options.name,
         pad=options.pad,
+        media=options.media,
         format=options.format or "auto",
         report=report,
     )

@@ -46,6 +46,9 @@ _MESSAGES: Mapping[type[errors.DiskError], Callable[[Any], str]] = {
         f"{e.size} bytes are not a multiple of 512. The file may be cut off; if it is complete, "
         "pad it with zeros (--pad)."
     ),
+    errors.HybridImageError: lambda e: (
+        f"{e.image} is a CD and a disk as well: say --media cd or --media disk."
+    ),
     errors.NoSuchImageError: _no_such_image,
     errors.ImageBusyError: lambda e: (
         f"{e.image!r} is open in another process. Close it there first."

@@ -28,6 +28,7 @@ from .files import (
 from .images import (
     DamagedImageError,
     HasOverlaysError,
+    HybridImageError,
     ImageBusyError,
     NameTakenError,
     NoSuchImageError,
@@ -91,6 +92,7 @@ __all__ = [
     "EncryptionUnavailableError",
     "HasOverlaysError",
     "HttpStatusError",
+    "HybridImageError",
     "ImageBusyError",
     "ImageChangedError",
     "IntegrityError",

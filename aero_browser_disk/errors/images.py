@@ -34,6 +34,17 @@ class OddSizeError(DiskError):
         self.size = size
 
 
+class HybridImageError(DiskError):
+    """The image of a CD that is a disk as well, and nobody said as which it is imported."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is a CD and a disk as well. Say as which it is imported: media='cd' for one "
+            "that is read-only, media='disk' for one that can be written."
+        )
+        self.image = name
+
+
 class SourceError(DiskError):
     """A file that is imported or looked at cannot be read."""
 

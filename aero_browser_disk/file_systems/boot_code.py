@@ -6,6 +6,7 @@ from ..disk import Disk
 from .volume import Volume
 
 _SECTOR = 512
+_CD_SECTOR = 2048
 _SIGNATURE = b"\x55\xaa"
 _CODE_END = 440  # the partition table's disk signature follows
 # What mkfs.fat writes in place of a loader prints this.
@@ -22,7 +23,31 @@ async def has_boot_code(disk: Disk) -> bool:
     tell.
     """
     volume = Volume(disk)
-    if disk.info.sector_size == 2048:
-        return await volume.read_up_to(_BOOT_RECORD, len(_EL_TORITO)) == _EL_TORITO
+    if disk.info.sector_size != _CD_SECTOR and await _has_first_sector(volume):
+        return True
+    return await _has_boot_record(volume)
+
+
+async def boots_as_cd(disk: Disk) -> bool:
+    """Whether a PC boots this from its CD drive and not as a hard disk; raises as the disk does.
+
+    The image of a CD at an address has sectors of 512 bytes, as any raw image there. One that is a
+    disk as well boots as a disk.
+    """
+    if disk.info.sector_size == _CD_SECTOR:
+        return True
+    volume = Volume(disk)
+    return not await _has_first_sector(volume) and await _has_boot_record(volume)
+
+
+async def _has_first_sector(volume: Volume) -> bool:
+    """Whether there is a master boot record, or a boot sector, with code."""
     first = await volume.read_up_to(0, _SECTOR)
     return first[-2:] == _SIGNATURE and any(first[:_CODE_END]) and _NO_LOADER not in first
+
+
+async def _has_boot_record(volume: Volume) -> bool:
+    """Whether there is the boot record of a CD."""
+    if volume.length < _BOOT_RECORD:
+        return False
+    return await volume.read_up_to(_BOOT_RECORD, len(_EL_TORITO)) == _EL_TORITO

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _STREAMED_PACKED = ("zstd-seekable", "bgzf")
@@ -29,6 +29,8 @@ class ImageFormat:
     advice: str
     is_cd: bool = False
     """Whether the disk is a CD: read-only, in sectors of 2,048 bytes."""
+    is_hybrid: bool = False
+    """Whether a CD is a disk as well: it has a partition table in front."""
 
     @property
     def is_streamable(self) -> bool:
@@ -88,6 +90,7 @@ ISO9660 = ImageFormat(
     "It is opened read-only, as a CD with sectors of 2,048 bytes.",
     is_cd=True,
 )
+ISO9660_HYBRID = replace(ISO9660, title="a CD or DVD image that is a disk as well", is_hybrid=True)
 UDF = ImageFormat("udf", "a DVD image (UDF)", "cd", ISO9660.advice, is_cd=True)
 CD_SECTORS = ImageFormat(
     "cd-raw",

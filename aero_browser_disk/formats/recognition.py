@@ -7,6 +7,7 @@ image.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 
@@ -25,6 +26,7 @@ from .image_format import (
     GZIP,
     HTML,
     ISO9660,
+    ISO9660_HYBRID,
     LUKS,
     MBR,
     NTFS,
@@ -64,6 +66,7 @@ TAIL_LENGTH = 1024
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
 _TAR = refused_format("tar", "a tar archive", _UNPACK_FIRST)
 _NO_DISK = "It is no disk image: check that it is the right file."
+_TEXT = refused_format("text", "a text", _NO_DISK)
 
 # Offset, magic number and format; the first match counts.
 _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
@@ -142,6 +145,17 @@ _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (
     ),
     (0, SYNC, CD_SECTORS),
     (0, b"%PDF-", refused_format("pdf", "a PDF document", _NO_DISK)),
+    (0, b"\x89PNG\r\n\x1a\n", refused_format("png", "a picture (PNG)", _NO_DISK)),
+    (0, b"\xff\xd8\xff", refused_format("jpeg", "a picture (JPEG)", _NO_DISK)),
+    (0, b"GIF8", refused_format("gif", "a picture (GIF)", _NO_DISK)),
+    (0, b"RIFF", refused_format("riff", "a sound or a video (RIFF)", _NO_DISK)),
+    (0, b"OggS", refused_format("ogg", "a sound or a video (Ogg)", _NO_DISK)),
+    (4, b"ftyp", refused_format("mp4", "a video (MP4)", _NO_DISK)),
+    (
+        0,
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        refused_format("ole2", "a document of an office program", _NO_DISK),
+    ),
     (0, b"\x7fELF", refused_format("elf", "a program (ELF)", _NO_DISK)),
     (
         0,
@@ -162,6 +176,7 @@ _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 _MARKUP = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE
 )
+_NO_TEXT = re.compile(r"[^\t\n\f\r\x1b -~\xa0-\ufffc\ufeff\U00010000-\U0010ffff]")
 _XML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml\s")
 _OPTICAL = {b"CD001": ISO9660, b"BEA01": UDF, b"NSR02": UDF, b"NSR03": UDF}
 _OPTICAL_AT = 32769  # behind the 16 sectors of the system area (ECMA-119 §6.2.1)
@@ -170,6 +185,7 @@ _DMG = refused_format(
     "a disk image of macOS (DMG)",
     "Make a raw image of it first: qemu-img convert -O raw FILE disk.img",
 )
+_PARTITIONS = 446  # the table in a master boot record
 _FLOPPY_SIZES = frozenset(kib << 10 for kib in (160, 180, 320, 360, 720, 1200, 1440, 2880))
 _VHD_COOKIE = b"conectix"
 
@@ -218,7 +234,7 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
     if tail[-512:-508] == b"koly":
         return _DMG
     if optical := _OPTICAL.get(head[_OPTICAL_AT : _OPTICAL_AT + 5]):
-        return optical
+        return ISO9660_HYBRID if optical is ISO9660 and _has_partitions(head) else optical
     return _partitioned(head) or _floppy(head, size) or UNKNOWN
 
 
@@ -271,7 +287,17 @@ def _text(head: bytes) -> ImageFormat | None:
         return CUE
     if b"\0" not in start and _is_json(start):
         return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
-    return None
+    return _TEXT if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether these are lines of text: a disk has zeros, and other bytes that no text has."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = head[: len(head) // 2 * 2].decode("utf-16", "replace")
+        return _NO_TEXT.search(text) is None
+    # The last character may be cut off.
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)
+    return "\n" in text and _NO_TEXT.search(text) is None
 
 
 def _is_json(start: bytes) -> bool:
@@ -282,6 +308,16 @@ def _floppy(head: bytes, size: int | None) -> ImageFormat | None:
     """A floppy without a description, as DOS 1 formatted them, by the beginning of its table."""
     is_table = head[512:513] >= b"\xf0" and head[513:515] == b"\xff\xff"
     return FAT if is_table and size in _FLOPPY_SIZES else None
+
+
+def _has_partitions(head: bytes) -> bool:
+    """Whether there is a partition table with a partition in it."""
+    if _partitioned(head) is GPT:
+        return True
+    entries = range(_PARTITIONS, _PARTITIONS + 4 * 16, 16)
+    is_table = _partitioned(head) is MBR
+    # The type of a partition, and its length in sectors.
+    return is_table and any(head[at + 4] and any(head[at + 12 : at + 16]) for at in entries)
 
 
 def _partitioned(head: bytes) -> ImageFormat | None:

@@ -186,6 +186,7 @@ class Library(ClosesOnExit):
         is_pinned: bool = False,
         name: str | None = None,
         pad: bool = False,
+        media: str = "auto",
         format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
@@ -193,7 +194,9 @@ class Library(ClosesOnExit):
         """Imports a source that can be read at any offset: see `OpenedFile.of_source`,
         `LibraryImports.run`."""
         file = await OpenedFile.of_source(source, identity, is_pinned=is_pinned, format=format)
-        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        folder = await self._imports.run(
+            file, name=name, pad=pad, media=media, keep=keep, report=report
+        )
         return await self._catalog.entry(folder)
 
     async def import_stream(
@@ -203,13 +206,16 @@ class Library(ClosesOnExit):
         *,
         name: str | None = None,
         pad: bool = False,
+        media: str = "auto",
         format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
     ) -> LibraryEntry:
         """Imports a stream: see `OpenedFile.of_stream`, `LibraryImports.run`."""
         file = await OpenedFile.of_stream(stream, identity, format=format)
-        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        folder = await self._imports.run(
+            file, name=name, pad=pad, media=media, keep=keep, report=report
+        )
         return await self._catalog.entry(folder)
 
     async def import_bytes(
@@ -218,12 +224,13 @@ class Library(ClosesOnExit):
         name: str,
         *,
         pad: bool = False,
+        media: str = "auto",
         format: str = "auto",  # noqa: A002
     ) -> LibraryEntry:
         """Imports bytes in memory."""
         identity = SourceIdentity(name, len(data), "")
         return await self.import_source(
-            BytesSource(data), identity, name=name, pad=pad, format=format
+            BytesSource(data), identity, name=name, pad=pad, media=media, format=format
         )
 
     async def import_path(
@@ -232,13 +239,21 @@ class Library(ClosesOnExit):
         *,
         name: str | None = None,
         pad: bool = False,
+        media: str = "auto",
         format: str = "auto",  # noqa: A002
         report: Report | None = None,
     ) -> LibraryEntry:
         """Imports a file of this machine, as the disk of that format: see `open_layout`."""
         with PathSource(path) as source:
             return await self.import_source(
-                source, source.identity, name=name, pad=pad, format=format, keep=True, report=report
+                source,
+                source.identity,
+                name=name,
+                pad=pad,
+                media=media,
+                format=format,
+                keep=True,
+                report=report,
             )
 
     async def import_url(
@@ -253,6 +268,7 @@ class Library(ClosesOnExit):
         timeout_s: float = 30.0,
         name: str | None = None,
         pad: bool = False,
+        media: str = "auto",
         format: str = "auto",  # noqa: A002
         keep: bool = False,
         report: Report | None = None,
@@ -274,7 +290,9 @@ class Library(ClosesOnExit):
         else:
             stream = await found.open()
             file = await OpenedFile.of_stream(stream, found.identity, format=format)
-        folder = await self._imports.run(file, name=name, pad=pad, keep=keep, report=report)
+        folder = await self._imports.run(
+            file, name=name, pad=pad, media=media, keep=keep, report=report
+        )
         return await self._catalog.entry(folder)
 
     async def import_overlay(

@@ -13,6 +13,8 @@ from pathlib import PurePosixPath
 from ..errors import (
     DamagedImageError,
     DiskError,
+    HybridImageError,
+    InvalidOptionError,
     NameTakenError,
     OddSizeError,
     SourceChangedError,
@@ -22,11 +24,13 @@ from ..errors import (
 from ..platform.byte_source import SourceIdentity
 from ..platform.printable import printable
 from ..records.folders import LibraryFolders, checked_name
-from ..records.record import IMAGES, Record
+from ..records.record import IMAGES, Media, Record
 from ..transfer.image_import import ImageImport, OpenedFile, Report, check_size
 from ..writable.local_image import LocalImage
 
 _LONGEST_BASE = 150
+MEDIA_CHOICES = ("auto", "cd", "disk", "ask")
+"""As what the image of a CD is imported that is a disk as well."""
 HOPELESS = (OddSizeError, UnsupportedImageError, DamagedImageError)
 """Errors that the same file will raise every time."""
 _FIRST_SIZE = 64 << 20  # of an image whose size only the end of its file says
@@ -48,6 +52,7 @@ class LibraryImports:
         *,
         name: str | None = None,
         pad: bool = False,
+        media: str = "auto",
         keep: bool = False,
         report: Report | None = None,
     ) -> str:
@@ -59,11 +64,19 @@ class LibraryImports:
         `keep` is set. A killed one is continued from where it was at most a second before. Returns
         the image's folder.
 
+        `media` says what the image of a CD becomes that is a disk as well: "cd", which is what
+        "auto" makes of it, or "disk"; with "ask", `HybridImageError` is raised. Of other files it
+        says nothing.
+
         Raises `NameTakenError`, `SourceChangedError` when another file than this was begun,
         `OddSizeError`, `StorageFullError`, and what the file raises.
         """
         size = check_size(file.disk_size, pad=pad)
+        if media not in MEDIA_CHOICES:
+            raise InvalidOptionError("media", media, f"one of {', '.join(MEDIA_CHOICES)}")
         folder, record = await self._find_or_name(file, name)
+        if record.state == "creating" or (file.disk.is_hybrid and media in ("cd", "disk")):
+            record = replace(record, media=_media_of(file, media))
         async with self._folders.claimed(folder, record.name):
             if record.state == "creating":
                 record = replace(record, state="importing", size=size)
@@ -123,7 +136,7 @@ class LibraryImports:
             state="ready",
             size=image.info.size,
             used_at=clock.now(),
-            media="cd" if file.disk.is_cd else "disk",
+            media=record.media if file.disk.is_hybrid else _media_of(file),
             version=image.info.version,
             source=None,
             done=0,
@@ -159,6 +172,16 @@ class LibraryImports:
             name, 0, now, now, state="creating", format=file.format.name, source=identity
         )
         return self._folders.new_folder(IMAGES), record
+
+
+def _media_of(file: OpenedFile, media: str = "auto") -> Media:
+    """What the image of a file becomes; raises `HybridImageError`."""
+    if file.disk.is_hybrid:
+        if media == "ask":
+            raise HybridImageError(file.identity.name or "This")
+        if media == "disk":
+            return "disk"
+    return "cd" if file.disk.is_cd else "disk"
 
 
 def _same_import(folder: str, record: Record, identity: SourceIdentity) -> tuple[str, Record]:

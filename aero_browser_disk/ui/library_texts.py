@@ -89,6 +89,12 @@ ASKS = {
         "truncated. If it is complete, zeros can be added at its end.",
         yes="Add zeros",
     ),
+    "media": Question(
+        title="Import it as a CD or as a disk?",
+        text="The file is the image of a CD and of a disk as well. A CD is read-only; what runs "
+        "from a disk can write to it.",
+        yes="Import",
+    ),
     "cut": Question(
         title="Cut off data?",
         text="There is data beyond the new end. It will be permanently lost.",
@@ -143,6 +149,8 @@ NAME_FIELD = "Name"
 RECOVERED_NAME = "{name} (recovered)"
 SIZE_FIELD = "Size"
 SIZE_HINT = "For example 512 MiB or 40 GiB."
+MEDIA_FIELD = "Import as"
+MEDIA = {"cd": "CD, read-only", "disk": "Disk, read and write"}
 COMPRESS_FIELD = "File"
 COMPRESSIONS = {
     "": "Raw, as it is",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from ..errors import DataCutError, HasOverlaysError, OddSizeError
+from ..errors import DataCutError, HasOverlaysError, HybridImageError, OddSizeError
 from ..library.catalog import LibraryEntry, LibraryUsage
 from ..platform.redaction import HIDDEN
 from ..units import format_bytes, format_percent
@@ -16,9 +16,10 @@ View = dict[str, object]
 # Folders of bases that the library cannot open: remote images, and files of the user.
 _ELSEWHERE = ("cache/", "files/")
 
-# Errors that the user may agree to go on after, and the flag that says so.
+# Errors that the user may agree to go on after, and the option that says so.
 _CONSENTS = {
     OddSizeError.__name__: "pad",
+    HybridImageError.__name__: "media",
     DataCutError.__name__: "cut",
     HasOverlaysError.__name__: "dropOverlays",
 }
@@ -34,14 +35,18 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
         "usage": _usage_text(usage) if usage else "",
         "create": _ask("create", fields=[_name_field(""), _SIZE_FIELD]),
         "consents": {
-            error: {"flag": flag, "ask": _ask(flag, danger=flag != "pad")}
-            for error, flag in _CONSENTS.items()
+            error: {"flag": flag, "ask": _consent(flag)} for error, flag in _CONSENTS.items()
         },
         "progress": texts.PROGRESS,
         "saved": texts.SAVED,
         "recovered": texts.RECOVERED,
         "commitCut": texts.COMMIT_CUT,
     }
+
+
+def _consent(flag: str) -> View:
+    fields = [_MEDIA_FIELD] if flag == "media" else []
+    return _ask(flag, fields=fields, danger=flag not in ("pad", "media"))
 
 
 def prune_view(going: Sequence[LibraryEntry]) -> View:
@@ -190,6 +195,13 @@ _SIZE_FIELD: View = {
     "hint": texts.SIZE_HINT,
     "value": "1 GiB",
     "choices": [],
+}
+_MEDIA_FIELD: View = {
+    "name": "media",
+    "label": texts.MEDIA_FIELD,
+    "hint": "",
+    "value": "",
+    "choices": [{"value": value, "label": label} for value, label in texts.MEDIA.items()],
 }
 _COMPRESS_FIELD: View = {
     "name": "compress",

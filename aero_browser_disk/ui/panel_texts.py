@@ -163,6 +163,7 @@ _ERROR_TITLES: dict[type[errors.DiskError], str] = {
     errors.UnsupportedImageError: "Unsupported image format",
     errors.DamagedImageError: "The file is damaged",
     errors.OddSizeError: "An unusual size",
+    errors.HybridImageError: "A CD and a disk",
     errors.SourceError: "The file cannot be read",
     errors.SourceChangedError: "This is another file",
     errors.NoSuchImageError: "Not found",

@@ -173,6 +173,7 @@ class LibraryOperations(Generic[AnyDisk]):
         fileSize: Value = None,
         name: Value = None,
         format: Value = None,  # noqa: A002
+        media: Value = None,
         onProgress: Any = None,
         **options: Value,
     ) -> dict[str, Value]:
@@ -184,6 +185,8 @@ class LibraryOperations(Generic[AnyDisk]):
             wanted["name"] = text("name", name)
         if format is not None:
             wanted["format"] = text("format", format)
+        if media is not None:
+            wanted["media"] = text("media", media)
         async with reporting(onProgress) as report:
             wanted["report"] = report
             if url is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..errors import DiskError, InvalidOptionError, StorageUnavailableError
-from ..file_systems.boot_code import has_boot_code
+from ..file_systems.boot_code import boots_as_cd, has_boot_code
 from ..library.library import Library
+from ..library.open_image import CD_SECTOR_SIZE
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import Value
@@ -42,6 +43,7 @@ class PageOperations:
             "page.files": self._list_files,
             "page.where": self._where,
             "page.bootNote": self._boot_note,
+            "page.bootDrive": self._boot_drive,
             "page.bytes": self._bytes,
         }
 
@@ -83,6 +85,14 @@ class PageOperations:
             return "" if await has_boot_code(self._files.disk(disk)) else NO_BOOT_CODE
         except DiskError:
             return ""  # the machine will say so
+
+    async def _boot_drive(self, disk: int) -> str:
+        """The drive of v86 that the disk belongs in."""
+        opened = self._files.disk(disk)
+        try:
+            return "cdrom" if await boots_as_cd(opened) else "hda"
+        except DiskError:
+            return "cdrom" if opened.info.sector_size == CD_SECTOR_SIZE else "hda"
 
     async def _bytes(self, name: str, text: str) -> int:
         """The number of bytes that was typed into the field of that name."""

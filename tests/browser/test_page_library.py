@@ -159,6 +159,33 @@ def test_a_file_is_imported_browsed_and_saved_again(
     panel.close.click()
 
 
+def test_what_a_file_becomes_is_asked_and_what_is_no_disk_is_said_to_be_none(
+    panel: PanelPage, tmp_path: Path
+) -> None:
+    hybrid = bytearray(64 * 2048)  # a CD with a partition table in front
+    hybrid[32769:32774] = b"CD001"
+    hybrid[510:512] = b"\x55\xaa"
+    hybrid[450], hybrid[458] = 0x17, 0xFF
+    (tmp_path / "both.iso").write_bytes(hybrid)
+    (tmp_path / "notes.txt").write_text("not a disk\n" * 100)
+    dialog = panel.page.get_by_role("dialog", name="Import it as a CD or as a disk?")
+
+    import_file(panel, tmp_path / "both.iso")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    import_file(panel, tmp_path / "notes.txt")
+    expect(panel.page.locator("#library-error")).to_contain_text("This is a text. It is no disk")
+    expect(panel.page.get_by_role("dialog")).to_have_count(0)  # no zeros are offered
+    expect(panel.page.get_by_text("None yet.")).to_be_visible()
+
+    import_file(panel, tmp_path / "both.iso")
+    dialog.get_by_label("Import as").select_option("Disk, read and write")
+    dialog.get_by_role("button", name="Import", exact=True).click()
+    expect(panel.disk("both")).to_contain_text("disk · 128 KiB")
+    expect(dialog).to_have_count(0)
+
+
 def test_an_import_can_be_given_up_and_continued(panel: PanelPage, tmp_path: Path) -> None:
     page = panel.page
     path = tmp_path / "large.img"

@@ -28,7 +28,8 @@ PUBLIC = {
         BaseChangedError BrokenResponseError CannotWaitError DamagedDiskError
         DamagedFileSystemError DamagedImageError DataCutError DiskClosedError DiskError
         EmptyImageError
-        HasOverlaysError HttpStatusError ImageBusyError ImageChangedError IntegrityError
+        HasOverlaysError HttpStatusError HybridImageError ImageBusyError ImageChangedError
+        IntegrityError
         InvalidDocumentError InvalidOptionError InvalidResponseError InvalidUrlError
         MissingPartError NameTakenError NetworkError NoSuchFileError NoSuchImageError OddSizeError
         OutOfRangeError RangeNotSupportedError ReadOnlyError RecoveredOverlayError

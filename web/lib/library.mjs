@@ -57,6 +57,8 @@ const PULLED = 1 << 20; // bytes of a stream that go to the worker at once
  * @typedef {object} ImportOptions
  * @property {string | undefined} [name] the image's name; by default the file's
  * @property {boolean | undefined} [pad] accepts a size that is not a multiple of 512 bytes, and adds zeros
+ * @property {"auto" | "cd" | "disk" | "ask" | undefined} [media] what the image of a CD becomes that is a disk as
+ *   well: "auto" makes a CD of it, "ask" throws a `HybridImageError`
  * @property {string | undefined} [format] of the file: "raw", "qcow2", …; by default recognised
  * @property {boolean | undefined} [keep] keeps the data of a cancelled import, so that it can be continued
  * @property {string | undefined} [fileName] names an image made from bytes or a stream

@@ -13,8 +13,6 @@ import { selectTab } from "./tabs.mjs";
 /** @typedef {import("./panel.mjs").DiskFacts} DiskFacts */
 /** @typedef {import("../adapters/boot.mjs").Boot} Boot */
 
-const CD_SECTOR = 2048;
-
 /** @param {PageSession} session */
 export function wireBoot(session) {
   const container = element("machine", HTMLElement);
@@ -83,10 +81,13 @@ export function wireBoot(session) {
 
   /** @param {DiskFacts} facts */
   async function makeMachine(facts) {
-    const [{ Boot }, { Disk }] = await Promise.all([import("../adapters/boot.mjs"), import("../lib/aero-disk.mjs")]);
+    const [{ Boot }, { Disk }, drive] = await Promise.all([
+      import("../adapters/boot.mjs"),
+      import("../lib/aero-disk.mjs"),
+      /** @type {Promise<"hda" | "cdrom">} */ (session.worker.call("page.bootDrive", { disk: facts.disk })),
+    ]);
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
-    const drive = facts.sectorSize === CD_SECTOR ? "cdrom" : "hda";
     const boot = new Boot(container, { disk: image, drive, entry: facts.entry, confirm: agree });
     reportActivity(boot, (events) => session.worker.call("activity.report", { disk: facts.disk, events }));
     boot.addEventListener("state", () => {

@@ -292,7 +292,7 @@ export class LibraryList {
     this.#waiting.shift();
     this.#noteWaiting();
     return this.#transfers.run(this.#progress("import", file.name), (reporting) =>
-      this.#consented((consent) => library.import(file, { keep: true, ...reporting, ...consent })),
+      this.#consented((consent) => library.import(file, { keep: true, media: "ask", ...reporting, ...consent })),
     );
   }
 
@@ -383,8 +383,8 @@ export class LibraryList {
 
   /**
    * Runs an action. If it needs the user's consent, asks for it and runs the action again.
-   * @param {(consent: Record<string, boolean>) => Promise<unknown>} act
-   * @param {Record<string, boolean>} [consent]
+   * @param {(consent: Record<string, any>) => Promise<unknown>} act
+   * @param {Record<string, unknown>} [consent]
    * @returns {Promise<unknown>}
    */
   async #consented(act, consent = {}) {
@@ -393,7 +393,8 @@ export class LibraryList {
     } catch (error) {
       const needed = this.#library?.consents[error instanceof Error ? error.name : ""];
       if (!needed || consent[needed.flag]) throw error;
-      return ask(needed.ask, () => this.#consented(act, { ...consent, [needed.flag]: true }), explain);
+      // What the user chose, if the question has a choice.
+      return ask(needed.ask, (values) => this.#consented(act, { ...consent, [needed.flag]: true, ...values }), explain);
     }
   }
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from aero_browser_disk.file_systems.boot_code import has_boot_code
+from aero_browser_disk import open_disk
+from aero_browser_disk.file_systems.boot_code import boots_as_cd, has_boot_code
 from aero_browser_disk.formats.local_file import open_source_disk
 from aero_browser_disk.platform.byte_source import PathSource
 from support import file_images as images
@@ -67,3 +68,34 @@ async def test_boot_code_is_found(make, boots: bool, tmp_path: Path) -> None:
     with PathSource(make(tmp_path)) as source:
         async with await open_source_disk(source, source.identity) as disk:
             assert await has_boot_code(disk) is boots
+
+
+def hybrid_cd(folder: Path) -> Path:
+    path = bootable_cd(folder)
+    with path.open("r+b") as file:
+        file.write(b"\xfa\x31\xc0".ljust(510, b"\0") + b"\x55\xaa")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "is_cd"),
+    [
+        (short, False),
+        (with_code, False),
+        (cd, False),
+        (bootable_cd, True),
+        (hybrid_cd, False),
+    ],
+)
+async def test_a_cd_at_an_address_is_booted_as_a_cd(make, is_cd: bool, tmp_path: Path) -> None:
+    """There it has sectors of 512 bytes, as every raw image; a hybrid boots as a disk."""
+    async with open_disk(path=make(tmp_path)) as disk:
+        assert disk.info.sector_size == 512
+        assert await boots_as_cd(disk) is is_cd
+
+
+async def test_what_is_opened_as_a_cd_is_booted_as_one(tmp_path: Path) -> None:
+    with PathSource(cd(tmp_path)) as source:
+        async with await open_source_disk(source, source.identity) as disk:
+            assert disk.info.sector_size == 2048
+            assert await boots_as_cd(disk)

@@ -79,6 +79,16 @@ def test_what_qemu_makes_is_known(tmp_path: Path, qemu_name, options, name, trea
         (b"EVF\t\r\n\xff\0", "ewf"),
         (b"QFI\xfb\0\0\0\x09", "qcow"),
         (b"\x7fELF", "elf"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(8), "png"),
+        (b"\xff\xd8\xff\xe0", "jpeg"),
+        (b"\0\0\0\x18ftypisom", "mp4"),
+        (b"RIFF\0\0\0\0WAVE", "riff"),
+        (b"Dear disk,\r\nyou are none.\r\n", "text"),
+        ("Straße nach Köln\n".encode() * 8000, "text"),
+        (("ä" * 70_000 + "\n").encode()[1:], "raw"),  # begins in the middle of a character
+        ("a\n".encode("utf-16") + "ä".encode("utf-16-le"), "text"),
+        (b"a line\n" + bytes(505), "raw"),  # text at the begin of a disk
+        (b"boot" * 128, "raw"),
     ],
 )
 def test_files_by_their_magic(data, name):
@@ -111,8 +121,13 @@ def test_raw_disks_are_told_apart(head, words):
 
 def test_a_hybrid_image_of_a_cd_is_a_cd():
     head = bytearray(HEAD_LENGTH)
-    head[510:512] = b"\x55\xaa"
     head[32769:32774] = b"CD001"
+    assert not recognise(bytes(head)).is_hybrid
+    head[510:512] = b"\x55\xaa"
+    assert not recognise(bytes(head)).is_hybrid  # no partition in the table
+    head[450] = 0x17
+    head[458:462] = (4096).to_bytes(4, "little")
+    assert recognise(bytes(head)).is_hybrid
     assert recognise(bytes(head)).treatment == "cd"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from aero_browser_disk.errors import (
     DamagedImageError,
+    HybridImageError,
     InvalidOptionError,
     OddSizeError,
     ReadOnlyError,
@@ -143,6 +145,60 @@ async def test_a_cd_is_read_only_and_has_larger_sectors(library):
     over = await library.open_image("cd", ["work"])
     await over.write(0, b"x")
     await over.close()
+
+
+def hybrid() -> bytes:
+    """The image of a CD with a partition table in front."""
+    data = bytearray(64 * 2048)
+    data[32769:32774] = b"CD001"
+    data[510:512] = b"\x55\xaa"
+    data[450] = 0x17
+    data[458:462] = (256).to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+async def test_a_cd_that_is_a_disk_as_well_is_imported_as_what_is_said(library, pack):
+    data = pack(hybrid())
+    with pytest.raises(HybridImageError, match="both is a CD and a disk as well"):
+        await library.import_bytes(data, "both", media="ask")
+    assert await library.list() == []
+    with pytest.raises(InvalidOptionError):
+        await library.import_bytes(data, "both", media="floppy")
+
+    await library.import_bytes(data, "by itself")
+    await library.import_bytes(data, "cd", media="cd")
+    await library.import_bytes(data, "disk", media="disk")
+    assert {entry.name: entry.media for entry in await library.list()} == {
+        "by itself": "cd",
+        "cd": "cd",
+        "disk": "disk",
+    }
+    async with await library.open_image("disk") as disk:
+        assert disk.info.sector_size == 512
+        await disk.write(0, b"x")
+    await library.import_bytes(bytes(512), "other", media="ask")  # asks nothing of a disk
+
+
+async def test_an_import_of_such_a_cd_goes_on_as_what_it_was_begun(library):
+    """It is asked for once."""
+    source, begun = BytesSource(hybrid()), SourceIdentity("both.iso", 64 * 2048, "")
+    stopped = asyncio.CancelledError()
+
+    class Broken(BytesSource):
+        reads = 0
+
+        async def read(self, offset: int, length: int) -> bytes:
+            self.reads += offset == 0
+            if self.reads > 1:  # the first one recognises the file
+                raise stopped
+            return await super().read(offset, length)
+
+    with pytest.raises(asyncio.CancelledError):
+        await library.import_source(Broken(hybrid()), begun, media="disk", keep=True)
+    assert (await named(library, "both")).state == "importing"
+    entry = await library.import_source(source, begun, media="ask")
+    assert (entry.state, entry.media) == ("ready", "disk")
 
 
 async def test_a_fixed_vhd_in_a_gzip_loses_its_footer(library, tmp_path):

@@ -158,6 +158,7 @@ def test_consent_is_asked_for_every_error_that_takes_a_flag() -> None:
     flags = {name: consent["flag"] for name, consent in consents.items()}
     assert flags == {
         "OddSizeError": "pad",
+        "HybridImageError": "media",
         "DataCutError": "cut",
         "HasOverlaysError": "dropOverlays",
     }
