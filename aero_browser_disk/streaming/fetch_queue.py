@@ -49,8 +49,9 @@ class FetchQueue:
     """Fetches the blocks that reads wait for, then blocks that are likely to be read.
 
     A read joins the requests under way for its blocks, and starts requests for the others. At most
-    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. If
-    the source has blocks in units of `unit_blocks`, a request gets the missing blocks of one unit.
+    `concurrency` run at a time, one less for the background, each for at most `max_blocks`. While
+    the source has blocks in units of `unit_blocks()`, a request gets the missing blocks of one
+    unit.
     Each request reserves its blocks in the sink, puts them there as they arrive, and commits when
     it ends, even after an error. Blocks that the sink refuses count as not arrived.
     """
@@ -65,12 +66,12 @@ class FetchQueue:
         retry: RetryPolicy,
         concurrency: int,
         max_blocks: int,
-        unit_blocks: int = 1,
+        unit_blocks: Callable[[], int] = lambda: 1,
     ) -> None:
         self.background: list[BackgroundSource] = []
         """The background sources, the most important first."""
-        self.max_blocks = max_blocks if unit_blocks == 1 else min(max_blocks, unit_blocks)
-        self._unit = unit_blocks
+        self.max_blocks = max_blocks
+        self._unit_blocks = unit_blocks
         self._planned: deque[range] = deque()  # the rest of background runs
         self._source = source
         self._image = image
@@ -150,8 +151,8 @@ class FetchQueue:
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
         """Runs for `blocks`; the last one is extended by the missing blocks right after it."""
-        runs = plan_runs(self._whole_units(blocks), self.max_blocks, self._unit)
-        if runs and self._unit == 1:
+        runs = self._runs_of(blocks)
+        if runs and self._unit_blocks() == 1:
             last = runs[-1]
             stop = last.stop
             for block in ahead:
@@ -163,13 +164,15 @@ class FetchQueue:
             runs[-1] = range(last.start, max(stop, last.stop))
         yield from runs
 
-    def _whole_units(self, blocks: Iterable[int]) -> Iterable[int]:
-        """`blocks` and the other missing blocks of their units, ascending."""
-        if self._unit == 1:
-            return blocks
-        unit, asked = self._unit, set(blocks)
+    def _runs_of(self, blocks: Iterable[int]) -> list[range]:
+        """Requests for `blocks` and the other missing blocks of their units."""
+        unit = self._unit_blocks()
+        if unit == 1:
+            return plan_runs(blocks, self.max_blocks)
+        asked = set(blocks)
         around = (range(n * unit, (n + 1) * unit) for n in sorted({b // unit for b in asked}))
-        return [b for whole in around for b in whole if b in asked or self.is_missing(b)]
+        whole = [b for part in around for b in part if b in asked or self.is_missing(b)]
+        return plan_runs(whole, min(self.max_blocks, unit), unit)
 
     def _next_background_run(self) -> range | PackedBlocks | None:
         """The next background request."""
@@ -181,8 +184,7 @@ class FetchQueue:
             if isinstance(wanted, PackedBlocks):
                 return wanted
             if wanted is not None:
-                blocks = self._whole_units(wanted)
-                self._planned.extend(plan_runs(blocks, self.max_blocks, self._unit))
+                self._planned.extend(self._runs_of(wanted))
                 return self._next_planned()
         return None
 
@@ -298,7 +300,7 @@ class FetchQueue:
         """Requests the blocks that reads wait for on their own: loading them packed has failed."""
         self._forget(fetch)
         self._rest()
-        for blocks in reversed(plan_runs(fetch.wanted, self.max_blocks, self._unit)):
+        for blocks in reversed(plan_runs(fetch.wanted, self.max_blocks, self._unit_blocks())):
             part = fetch.part(blocks)
             for block in blocks:
                 self._arriving[block] = part

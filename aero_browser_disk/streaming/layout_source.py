@@ -21,7 +21,9 @@ from .fetch_queue import RangeSource
 RAW = "raw"
 _CHUNK = 256 << 10
 _MAX_PACKED = 1 << 20  # bytes of the disk that are read and unpacked at once
-_COST_WINDOW = 4 << 20  # bytes of the disk that `cost` is about
+_PACKED_UNIT = 256 << 10
+_PACKED_WINDOW = 4 << 20  # bytes of the disk that `unit` is about
+_OFTEN = 0.1  # a file that is compressed has data that does not shrink, stored as it is
 _VALIDATOR = re.compile(r"([a-z0-9-]{1,32}) (\d{1,16}) (.+)", re.DOTALL)
 
 
@@ -86,8 +88,15 @@ class LayoutSource:
         self._open_layout = open_layout
         self._opening = asyncio.Lock()
         self._reader: LayoutReader | None = None
-        self.cost = 1.0
-        """Bytes of the file for each byte of the disk, lately; zeros do not count."""
+        self._packed_share: float | None = None  # of the data that was fetched lately
+
+    @property
+    def unit(self) -> int:
+        """Bytes of the disk that are best fetched together, apart from others; 0 for any number.
+
+        Neighbours of compressed data cost little, and it is unpacked when all of a request is here.
+        """
+        return _PACKED_UNIT if (self._packed_share or 0) > _OFTEN else 0
 
     @property
     def format(self) -> str | None:
@@ -102,7 +111,7 @@ class LayoutSource:
         reader = await self._opened()
         packed: list[Segment] = []
         async for found in segments(reader.layout, byte_range.start, byte_range.stop):
-            self._note_cost(found)
+            self._note_kind(found)
             if found.unpack is not None:
                 packed.append(found)
                 if found.stop - packed[0].start < _MAX_PACKED:
@@ -117,11 +126,12 @@ class LayoutSource:
                 await _deliver_packed(reader, [found], deliver)
         await _deliver_packed(reader, packed, deliver)
 
-    def _note_cost(self, found: Segment) -> None:
-        length = found.stop - found.start
+    def _note_kind(self, found: Segment) -> None:
         if not found.is_zeros:
-            cost = found.length / found.unit_length if found.unit_length else 1.0
-            self.cost += (cost - self.cost) * min(1.0, length / _COST_WINDOW)
+            is_packed = float(found.unpack is not None)
+            before = is_packed if self._packed_share is None else self._packed_share
+            part = min(1.0, (found.stop - found.start) / _PACKED_WINDOW)
+            self._packed_share = before + (is_packed - before) * part
 
     async def _opened(self) -> LayoutReader:
         async with self._opening:

@@ -11,19 +11,36 @@ from .fetch_queue import IsMissing
 from .strides import Strides
 
 KIB, MIB = 1 << 10, 1 << 20
-_WINDOWS = (112 * KIB, 128 * KIB, 256 * KIB, MIB, 8 * MIB)
-"""Windows of a new stream after a read of one block and after a longer one; the modest size, the
-length from which a stream is long, and the largest window of all."""
-_OF_UNITS = (256 * KIB, 512 * KIB, 512 * KIB, MIB, 8 * MIB)
-"""The same where requests get whole units of a few blocks."""
-_MAX_FACTOR = 3.0  # how much larger the smaller windows are where blocks cost little
+
 _REQUEST = 2 * MIB  # several requests are faster than one, and let a read start sooner
 _REGION = MIB
-_MAX_BUSY = 3  # factor of the first window where several streams began in one region
+_MAX_WINDOW = 8 * MIB
 _MAX_REGIONS = 4096
 _MAX_STREAMS = 16
-_GONE_ON_OFTEN = 0.3  # the share of continued streams above which guessing pays off
 _MAX_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """The sizes of windows in bytes, and when to guess."""
+
+    after_one: int
+    """The window of a new stream after a read of one block."""
+    after_more: int
+    """The same after a longer read."""
+    modest: int
+    """The largest window of a stream that is not long."""
+    long: int
+    """The length from which a stream is long."""
+    max_busy: int
+    """The largest factor of the first window, where several streams began in one region."""
+    gone_on_often: float
+    """The share of continued streams from which on first windows have their full size."""
+
+
+_OF_BLOCKS = _Policy(112 * KIB, 128 * KIB, 256 * KIB, MIB, max_busy=3, gone_on_often=0.3)
+_OF_UNITS = _Policy(512 * KIB, 768 * KIB, 512 * KIB, 512 * KIB, max_busy=1, gone_on_often=0.1)
+"""For requests of whole units of several blocks."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,35 +67,28 @@ class ReadAhead:
     The sizes were found by replaying a recorded Debian boot over a modelled link of 50 Mbit/s and
     40 ms: doubling alone fetches too much after jumps, and a smaller first window costs a round
     trip each. In that boot two streams in five are continued. Where requests get whole units of
-    several blocks, smaller windows mostly lead to nothing: with larger ones a boot from chunks of
-    256 KiB takes 1.45 instead of 1.63 times the raw image's bound. Otherwise windows are bytes that
-    cross the link: of a compressed file they cover more of the disk, which takes the boot from a
-    qcow2 file from 1.97 to 1.64 times that bound.
+    several blocks, smaller windows mostly lead to nothing, and their data is compressed: with
+    larger ones a boot takes 1.50 instead of 1.61 times the raw image's bound from chunks of
+    256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.67 times it.
 
-    `blocks` is the number of blocks in the image, `block_size` is in bytes, and `unit_blocks` is
-    the number of blocks in a unit. `cost` returns how many bytes crossed the link lately for each
-    byte of the disk. Pure: it knows neither time nor network.
+    `blocks` is the number of blocks in the image, `block_size` is in bytes, and `unit_blocks`
+    returns the number of blocks in a unit. Pure: it knows neither time nor network.
     """
 
     def __init__(
-        self,
-        blocks: int,
-        block_size: int,
-        unit_blocks: int = 1,
-        cost: Callable[[], float] = lambda: 1.0,
+        self, blocks: int, block_size: int, unit_blocks: Callable[[], int] = lambda: 1
     ) -> None:
         self.used = 0
         """Blocks fetched ahead that were read later."""
         self.wasted = 0
         """Blocks fetched ahead and not read for a long time."""
         self._blocks = blocks
-        self._cost = cost
-        self._after_one, self._after_more, self._modest, self._long, self._max_window = (
-            max(1, size // block_size) for size in (_WINDOWS if unit_blocks == 1 else _OF_UNITS)
-        )
+        self._block_size = block_size
+        self._unit_blocks = unit_blocks
         self._strides = Strides(blocks, block_size)
-        self._request = max(1, _REQUEST // block_size)
-        self._region = max(1, _REGION // block_size)
+        self._max_window = self._blocks_of(_MAX_WINDOW)
+        self._request = self._blocks_of(_REQUEST)
+        self._region = self._blocks_of(_REGION)
         self._trust = 1.0  # the recent share of blocks fetched ahead that were read
         self._continued = 1.0  # the recent share of streams that were continued
         self._begun: OrderedDict[int, int] = OrderedDict()  # streams, by region
@@ -143,14 +153,15 @@ class ReadAhead:
         return None
 
     def _begin(self, first: int, last: int) -> _Stream:
+        policy = self._policy
         region = first // self._region
         begun = self._begun.pop(region, 0) + 1
-        self._begun[region] = min(begun, _MAX_BUSY)
+        self._begun[region] = min(begun, policy.max_busy)
         if len(self._begun) > _MAX_REGIONS:
             self._begun.popitem(last=False)
-        window = self._after_more if last > first else self._after_one
-        worth = min(1.0, self._continued / _GONE_ON_OFTEN)
-        blocks = round(window * self._factor() * self._begun[region] * worth * self._trust)
+        window = self._blocks_of(policy.after_more if last > first else policy.after_one)
+        worth = min(1.0, self._continued / policy.gone_on_often)
+        blocks = round(window * self._begun[region] * worth * self._trust)
         stream = _Stream(first, first, last + 1, blocks, last + 1)
         self._streams.insert(0, stream)
         if len(self._streams) > _MAX_STREAMS:
@@ -163,18 +174,21 @@ class ReadAhead:
         self._streams.insert(0, stream)
         stream.start = first
         stream.next = max(stream.next, last + 1)
-        length = stream.next - stream.begin
-        modest = round(self._modest * self._factor())
-        limit = modest if length < self._long else max(modest, length // 4)
+        length, modest = stream.next - stream.begin, self._blocks_of(self._policy.modest)
+        is_long = length >= self._blocks_of(self._policy.long)
+        limit = max(modest, length // 4) if is_long else modest
         stream.window = self._window(min(max(stream.window, 1) * 2, limit, self._max_window))
 
     def _wanted(self, stream: _Stream) -> range:
         start = max(stream.next, stream.planned)
         return range(start, min(stream.next + stream.window, self._blocks))
 
-    def _factor(self) -> float:
-        """How much more of the disk a window covers than of a raw image."""
-        return 1 / min(1.0, max(self._cost(), 1 / _MAX_FACTOR))
+    @property
+    def _policy(self) -> _Policy:
+        return _OF_BLOCKS if self._unit_blocks() == 1 else _OF_UNITS
+
+    def _blocks_of(self, size: int) -> int:
+        return max(1, size // self._block_size)
 
     def _window(self, blocks: int) -> int:
         return max(1, round(blocks * self._trust))

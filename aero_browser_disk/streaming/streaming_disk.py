@@ -118,7 +118,7 @@ class StreamingDisk(ClosesOnExit):
             save=save_profile,
         )
         self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
-        unit_blocks = max(1, unit // block_size)
+        self._unit = unit
         self._queue = FetchQueue(
             self.activity.watched(source),
             cache.image,
@@ -127,16 +127,11 @@ class StreamingDisk(ClosesOnExit):
             retry=retry,
             concurrency=concurrency,
             max_blocks=max(1, max_request // block_size),
-            unit_blocks=unit_blocks,
+            unit_blocks=self._unit_blocks,
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
-        layout = self._layout if unit_blocks == 1 else None
-        self._read_ahead = (
-            ReadAhead(blocks, block_size, unit_blocks, lambda: layout.cost if layout else 1.0)
-            if read_ahead
-            else None
-        )
+        self._read_ahead = ReadAhead(blocks, block_size, self._unit_blocks) if read_ahead else None
         # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
@@ -394,6 +389,11 @@ class StreamingDisk(ClosesOnExit):
         return not self._closed
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────
+
+    def _unit_blocks(self) -> int:
+        """Blocks that are best fetched together, apart from others."""
+        unit = self._unit or (self._layout.unit if self._layout is not None else 0)
+        return max(1, unit // self._block_size)
 
     def _check(self, offset: int, length: int) -> None:
         if self._closed:

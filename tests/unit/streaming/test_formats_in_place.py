@@ -126,6 +126,26 @@ async def test_it_reads_as_the_raw_disk_does(formats, open_url: Open, expected: 
     assert gets(formats) == 0, "blocks are cached as the disk has them"
 
 
+@pytest.mark.parametrize("is_compressed", [False, True])
+async def test_what_is_around_compressed_data_comes_with_it(
+    open_url: Open, tmp_path: Path, is_compressed: bool
+):
+    text, file = tmp_path / "text.img", tmp_path / "text.qcow2"
+    text.write_bytes((b"a line of text\n" * MIB)[: 4 * MIB])
+    qemu_img("convert", "-O", "qcow2", *(["-c"] if is_compressed else []), text, file)
+    with ImageServer({"disk.qcow2": file}) as server:
+        disk = await open_url(server.url("disk.qcow2"), read_ahead=False)
+        await disk.read(0, 512)  # what kind of file it is shows at the first data
+        await disk.read(2 * MIB + 5 * 16384, 512)
+        first, count = 2 * MIB // 16384, (256 << 10) // 16384
+        around = {*range(first, first + count)} - {first + 5}
+        cached = {*disk.cached_blocks()}
+        assert first + 5 in cached
+        assert around & cached == (around if is_compressed else set())
+        assert first + count not in cached
+        await disk.close()
+
+
 @settings(max_examples=40)
 @given(st.data())
 async def test_reads_in_any_order_and_at_once_are_those_of_the_raw_disk(expected, files, data):
