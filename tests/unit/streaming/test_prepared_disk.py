@@ -442,7 +442,7 @@ async def test_a_disk_that_is_open_stays_at_its_version(
     served: Served, open_url: Open, raw: Path
 ) -> None:
     disk = await open_url(served.url)
-    other = b"other".ljust(CHUNK, b"!") + content(3)[CHUNK:]
+    other = b"\x00other".ljust(CHUNK, b"!") + content(3)[CHUNK:]  # a text is no disk
     for name in await new_version(served, raw, other):
         served.withdraw(name)
     with pytest.raises(ImageChangedError) as changed:
