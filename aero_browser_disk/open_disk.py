@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Unpack, overload
 
 from .errors import (
@@ -16,6 +15,7 @@ from .errors import (
 )
 from .formats.layout_disk import LayoutDisk
 from .formats.local_file import LocalFileDisk, open_file_disk, open_source_disk
+from .library.file_commit import file_base
 from .library.library import Library
 from .library.open_image import Closed, LibraryDisk
 from .library.overlays import OverlayBase
@@ -216,13 +216,6 @@ def user_file_base(identity: SourceIdentity) -> OverlayBase:
     """A file of the page as a base of overlays, identified by its name: a page sees no path."""
     digest = hashlib.sha256(identity.name.encode()).hexdigest()[:32]
     return OverlayBase(f"files/{digest}", identity.name)
-
-
-def file_base(path: str | os.PathLike[str]) -> OverlayBase:
-    """A file as a base of overlays, identified by a digest of its path, and its name."""
-    whole = Path(path).resolve()
-    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]
-    return OverlayBase(f"files/{digest}", whole.name)
 
 
 def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:

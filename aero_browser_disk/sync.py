@@ -214,6 +214,16 @@ class Library(_Closes):
         """Writes an image as a raw file; returns its size in bytes."""
         return self._run(lambda: self._library.export_to_path(name, os.fspath(path), overlays))
 
+    def commit_to_path(
+        self, path: str | os.PathLike[str], overlay: str, *, drop_overlays: bool = False
+    ) -> None:
+        """Writes an overlay into the raw image file that it lies over."""
+        self._run(
+            lambda: self._library.commit_to_path(
+                os.fspath(path), overlay, drop_overlays=drop_overlays
+            )
+        )
+
     def open_image(
         self, name: str, overlays: Sequence[str] = (), *, write_base: bool = False
     ) -> Disk:

@@ -14,10 +14,11 @@ from typing import Any
 from ..errors import NoSuchImageError
 from ..formats.local_file import LocalFileDisk
 from ..formats.opening import FORMAT_NAMES
+from ..library.file_commit import file_base
 from ..library.library import Library
 from ..library.open_image import LibraryDisk
 from ..library.overlays import OverlayBase
-from ..open_disk import file_base, open_disk, remote_base
+from ..open_disk import open_disk, remote_base
 from ..platform import cache_folder, cpython_platform, current_platform, data_folder
 from ..platform.base import Platform
 from ..streaming.streaming_disk import StreamingDisk

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import NameTakenError, NoSuchImageError
 from ..library.catalog import LibraryEntry
+from ..library.file_commit import FILES, file_base
 from ..library.library import Library
 from ..platform.byte_source import PathSource, stream_of
 from ..platform.printable import printable
@@ -40,6 +41,9 @@ def add_commands(commands: Commands) -> None:
 
     commit = group.add("commit", "write an overlay into the image that it lies over", _commit)
     _add_overlay(commit)
+    commit.add_argument(
+        "--file", type=Path, metavar="FILE", help="the image file, if the overlay lies over one"
+    )
     add_drop_option(commit)
 
     reset = group.add("reset", "give up what was written to an overlay", _reset)
@@ -123,8 +127,20 @@ async def _list(options: argparse.Namespace) -> int:
 
 async def _commit(options: argparse.Namespace) -> int:
     async with _found(options) as (library, overlay):
-        await library.overlays.commit(overlay.id, drop_overlays=options.drop_overlays)
-    print_result(options, {"committed": overlay.id, "into": overlay.base}, "")
+        drop, base = options.drop_overlays, overlay.base
+        if options.file is not None:
+            if file_base(options.file).folder != base:
+                raise UsageError(f"{options.overlay!r} does not lie over {options.file}")
+            with progress(options, "Writing") as shown:
+                report, base = report_to(shown), str(options.file)
+                await library.commit_to_path(
+                    options.file, overlay.id, drop_overlays=drop, report=report
+                )
+        elif (base or "").startswith(FILES):
+            raise UsageError(f"{options.overlay!r} lies over a file: name it with --file")
+        else:
+            await library.overlays.commit(overlay.id, drop_overlays=drop)
+    print_result(options, {"committed": overlay.id, "into": base}, "")
     return 0
 
 

@@ -33,6 +33,7 @@ from ..transfer.image_export import (
 )
 from ..transfer.image_import import OpenedFile, Report
 from .catalog import LibraryCatalog, LibraryEntry, LibraryUsage
+from .file_commit import commit_to_path
 from .images import LibraryImages, copy_disk
 from .open_image import LibraryDisk
 from .overlays import LibraryOverlays, OverlayBase
@@ -378,6 +379,23 @@ class Library(ClosesOnExit):
         """Exports to a file of this machine; returns its size."""
         async with self.exporting(name, overlays, compress=compress) as file:
             return await write_to_path(file.parts, Path(path))
+
+    async def commit_to_path(
+        self,
+        path: str | Path,
+        overlay: str,
+        *,
+        drop_overlays: bool = False,
+        report: Report | None = None,
+    ) -> None:
+        """Writes an overlay into the raw image file that it lies over: all or nothing.
+
+        A new file takes the place of the old one. After a kill, commit again. Raises
+        `InvalidOptionError` where `path` is no regular file, `SourceError` if it was changed
+        meanwhile, `StorageError`, and what `LibraryOverlays.commit` does.
+        """
+        given = (self._folders, self.overlays, Path(path), overlay)
+        await commit_to_path(*given, drop_overlays=drop_overlays, report=report)
 
     def close(self) -> None:
         """Frees what the library itself holds; open disks stay open."""

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -26,10 +27,42 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.part")  # no other file's name
+    unfinished = _unfinished(path)
     try:
         with unfinished.open("xb") as file:
             yield file
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that replaces a regular file at the end; after an error that is as it was.
+
+    Its mode and, where allowed, its owner stay. Durable at the end, and at no instant is there
+    anything but the whole old file or the whole new one under that name. Raises `OSError`.
+    """
+    unfinished = _unfinished(path)
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            old = path.stat()
+            with contextlib.suppress(PermissionError):
+                os.chown(file.fileno(), old.st_uid, old.st_gid)
+            unfinished.chmod(stat.S_IMODE(old.st_mode))
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name
+    finally:
+        os.close(folder)
+
+
+def _unfinished(path: Path) -> Path:
+    """A name for the file until it is whole, that no other file has."""
+    return path.with_name(f".{secrets.token_hex(8)}.part")

@@ -21,10 +21,11 @@ from ..errors import (
     SaveKeyError,
 )
 from ..library.catalog import LibraryEntry
+from ..library.file_commit import file_base
 from ..library.library import Library
 from ..library.open_image import LibraryDisk
 from ..library.overlays import OverlayBase
-from ..open_disk import file_base, remote_base
+from ..open_disk import remote_base
 from ..platform import current_platform
 from ..platform.base import Credentials, Platform
 from ..platform.opening import ClosesOnExit, opening

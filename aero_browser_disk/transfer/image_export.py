@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import BinaryIO, Literal, Protocol, runtime_checkable
 
 from ..disk import Disk, data_ranges, locate
 from ..errors import InvalidOptionError, StorageError
@@ -264,21 +264,29 @@ async def write_to_path(parts: AsyncIterator[Part], path: Path) -> int:
     The file appears under its name when it is whole; a device or a pipe is written from its
     beginning. Returns the number of bytes; raises `StorageError`.
     """
-    size = 0
     try:
         with whole_file(path) as file:
-            has_holes = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            async for part in parts:
-                if not isinstance(part, Hole):
-                    size += file.write(part)
-                elif has_holes:
-                    size = file.seek(part.length, 1)
-                else:
-                    for data in part.zeros():
-                        size += file.write(data)
-                await asyncio.sleep(0)  # a disk in memory must not keep others from their turn
-            if has_holes:
-                file.truncate(size)
+            return await write_parts(parts, file)
     except OSError as error:
         raise StorageError(str(path), error.strerror or str(error)) from error
+
+
+async def write_parts(parts: AsyncIterator[Part], file: BinaryIO) -> int:
+    """Writes an export to an open file, with holes if it is a regular one; returns its size.
+
+    Raises `OSError`.
+    """
+    size = 0
+    has_holes = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    async for part in parts:
+        if not isinstance(part, Hole):
+            size += file.write(part)
+        elif has_holes:
+            size = file.seek(part.length, 1)
+        else:
+            for data in part.zeros():
+                size += file.write(data)
+        await asyncio.sleep(0)  # a disk in memory must not keep others from their turn
+    if has_holes:
+        file.truncate(size)
     return size

@@ -161,6 +161,24 @@ async def test_an_overlay_is_committed_into_its_image(volume, write, call):
     assert (await call("remove", "base", "--drop-overlays"))[0] == 0
 
 
+async def test_an_overlay_is_committed_into_the_file_that_it_lies_over(
+    volume, write, call, tmp_path
+):
+    await call("overlay", "create", volume, "mine")
+    await write(512, b"mine" * 128, path=volume, overlay="mine")
+    status, _, err = await call("overlay", "commit", "mine")
+    assert status == 2
+    assert "--file" in err
+    other = tmp_path / "other.img"
+    other.write_bytes(volume.read_bytes())
+    status, _, err = await call("overlay", "commit", "mine", "--file", other)
+    assert status == 2
+    assert "does not lie over" in err
+    expected = volume.read_bytes()[:512] + b"mine" * 128 + volume.read_bytes()[1024:]
+    assert (await call("overlay", "commit", "mine", "--file", volume))[0] == 0
+    assert volume.read_bytes() == expected
+
+
 def test_of_two_overlays_of_one_name_the_id_tells(run, result, volume):
     for image in ("one", "two"):
         result("import", volume, "--name", image)
