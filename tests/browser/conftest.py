@@ -6,11 +6,10 @@ lets Python start quickly: the browser's HTTP cache and the memory snapshot. In 
     @pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
     def test_something(page, site): page.goto(site.url)
 
-`module_page` is one page for all tests of a module, where none cares what went before. Where a
-first visit matters, `fresh_context` has never seen the site. `open_profile` is for what must
-survive a restart, or is about speed. Whatever a page says on its console at the level of a warning
-or an error fails the test, unless `console` was told to allow it. There are no service workers but
-in their own tests: routes and requests of Playwright do not see through them.
+Where a first visit matters, `fresh_context` has never seen the site. `open_profile` is for what
+must survive a restart, or is about speed. Whatever a page says on its console at the level of a
+warning or an error fails the test, unless `console` was told to allow it. There are no service
+workers but in their own tests: routes and requests of Playwright do not see through them.
 """
 
 from __future__ import annotations
@@ -196,20 +195,6 @@ EMPTY = """async () => {
   await remove(root, "aero-browser-disk");
   await remove(ours, "quick-start");
 }"""
-
-
-@pytest.fixture(scope="module")
-def module_page(chromium: Browser, site: SiteServer) -> Iterator[Page]:
-    """One page of the site, in Chromium; what it complains of fails the module's last test."""
-    context = chromium.new_context(service_workers="block")
-    listening = Console()
-    listening.watch(context)
-    context.set_default_timeout(STEP_TIMEOUT_MS)
-    page = context.new_page()
-    page.goto(site.url)
-    yield page
-    context.close()
-    listening.check()
 
 
 @pytest.fixture
