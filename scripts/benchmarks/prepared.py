@@ -32,6 +32,7 @@ from benchmarks.boot_images import (
     make_boot_images,
 )
 from benchmarks.browser import SITE, BenchPage
+from benchmarks.first_visit import first_visits
 from benchmarks.micro import time_reads
 from benchmarks.packing import CHUNK
 from benchmarks.packing import GOAL as UPDATE_GOAL
@@ -250,7 +251,9 @@ def prepared(page: BenchPage, image: Path, repeat: int) -> tuple[list[Run], list
     ):
         bench = PreparedBench(page, images, nginx)
         runs = bench.boots(repeat)
-        measures = [*goals(runs), bench.cached_reads(), *bench.update()]
+        measures = goals(runs)
+        measures += first_visits(page.playwright, SITE, images, nginx, repeat)
+        measures += [bench.cached_reads(), *bench.update()]
         measures.append(bench.unpacking(page, "Chromium"))
         with firefox_page(page) as other:
             measures.append(bench.unpacking(other, "Firefox"))

@@ -58,7 +58,7 @@ class VisitBench:
             image_url = f"http://127.0.0.1:{link.to(images.port)}/disk.img"
 
             def visit(page: Page) -> Visit:
-                page.route("**/favicon.ico", _nothing)
+                page.route("**/favicon.ico", no_content)
                 page.goto(f"{site_url}manifest.json")
                 page.unroute_all()  # with routes, Playwright turns the HTTP cache off
                 time.sleep(SETTLING_S)  # a browser is busy just after its start
@@ -89,7 +89,8 @@ class VisitBench:
             context.close()
 
 
-def _nothing(route: Route) -> None:
+def no_content(route: Route) -> None:
+    """Responds to a request for an icon."""
     route.fulfill(status=204)
 
 

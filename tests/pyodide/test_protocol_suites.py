@@ -45,9 +45,10 @@ async def take_bridge_away(selenium_worker):
 def _bridge(request, selenium_worker):
     """Without our bridge to JavaScript, as in any other Pyodide, and with it."""
     if request.param:
-        # Without what it takes from other modules: a Blob has no address that they are relative to.
+        # In one module with what it imports: a Blob has no address that others are relative to.
+        early = (WEB_LIB / "early-requests.mjs").read_text().replace("\nexport ", "\n")
         source = (WEB_LIB / "python-bridge.mjs").read_text()
-        source = re.sub(r'^export .* from ".*";$', "", source, flags=re.MULTILINE)
+        source = early + re.sub(r'^(export|import) .* from ".*";$', "", source, flags=re.MULTILINE)
         bring_bridge(selenium_worker, source)
     yield
     take_bridge_away(selenium_worker)

@@ -7,6 +7,9 @@
  * when it grows. Pyodide's own access to a buffer takes as long as reading 64 KiB.
  */
 
+import { fetchOrTake } from "./early-requests.mjs";
+
+export { fetchOrTake };
 export { SharedHost } from "./shared-host.mjs";
 
 /** @typedef {(bytes: Uint8Array, options: { at: number }) => number} Transfer */
@@ -300,7 +303,7 @@ export class Download {
       cache: "no-store",
       referrerPolicy: "no-referrer", // the server only learns this page's origin, which CORS needs
     });
-    this.#run(fetch(url, options), (what, number, text) => report(id, what, number, text));
+    this.#run(fetchOrTake(url, options), (what, number, text) => report(id, what, number, text));
   }
 
   /** Aborts the download; nothing is reported after that. */
@@ -321,7 +324,7 @@ export class Download {
   }
 
   /**
-   * @param {Promise<Response>} responding
+   * @param {Promise<import("./early-requests.mjs").PlainResponse>} responding
    * @param {(what: number, number: number, text: string) => boolean} report
    */
   async #run(responding, report) {

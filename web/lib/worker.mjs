@@ -11,6 +11,7 @@
  * without `Atomics.waitAsync`.
  */
 
+import { EarlyRequests } from "./early-requests.mjs";
 import * as bridge from "./python-bridge.mjs";
 import { startPython } from "./python.mjs";
 import { respondToAll } from "./shared-host.mjs";
@@ -45,6 +46,13 @@ const python = new Promise((resolve, reject) => {
 });
 // Each call reports the reason. This comes before: who sees a call fail can start another worker at once.
 python.catch(() => self.postMessage({ notStarted: true }));
+let hasStarted = false;
+python.then(() => (hasStarted = true), () => {});
+
+/** The requests that were sent before Python had started, by the call's number. @type {Map<number, EarlyRequests>} */
+const earlyOfCalls = new Map();
+/** The same once the disk is open, by its number. @type {Map<unknown, EarlyRequests>} */
+const earlyOfDisks = new Map();
 
 let callers = 0;
 
@@ -60,8 +68,10 @@ function listen(caller, only) {
     else if ("response" in data) takeResponse(data);
     else if ("port" in data) listen(data.port, only ?? data.disk);
     else if ("ring" in data) respondToAll();
-    else if ("cancel" in data) (await python.catch(() => null))?.cancel(calls + data.cancel);
-    else {
+    else if ("cancel" in data) {
+      earlyOfCalls.get(calls + data.cancel)?.end();
+      (await python.catch(() => null))?.cancel(calls + data.cancel);
+    } else {
       const refusal = only === undefined ? null : narrow(data, only);
       const call = { ...data, id: calls + data.id };
       const response = refusal ? { error: refusal } : await respond(caller, call);
@@ -91,12 +101,33 @@ function narrow(call, disk) {
  * @returns {Promise<CallResponse>}
  */
 async function respond(caller, call) {
+  if (call.operation === "disk.close") {
+    earlyOfDisks.get(call.values.disk)?.end();
+    earlyOfDisks.delete(call.values.disk);
+  }
+  const requests = hasStarted ? null : EarlyRequests.of(call);
+  if (!requests) return run(caller, call);
+  earlyOfCalls.set(call.id, requests);
+  const response = await run(caller, call);
+  earlyOfCalls.delete(call.id);
+  if (response.error) requests.end();
+  else earlyOfDisks.set(/** @type {{ disk: number }} */ (response.value).disk, requests);
+  return response;
+}
+
+/**
+ * @param {Caller} caller
+ * @param {Call} call
+ * @returns {Promise<CallResponse>}
+ */
+async function run(caller, call) {
   let running;
   try {
     running = await python;
   } catch (error) {
     return failure("StartError", `Python did not start: ${messageOf(error)}`);
   }
+  earlyOfCalls.get(call.id)?.pythonBegins();
   try {
     return await running.call(caller, call);
   } catch (error) {

@@ -186,6 +186,8 @@ class FetchHttp:
     ) -> FetchResponse:
         import js
 
+        found = bridge()
+        send = js.fetch if found is None else found.fetchOrTake
         controller = js.AbortController.new()
         # Field by field: turning a dict into an object takes several times as long.
         options = js.Object.new()
@@ -203,7 +205,7 @@ class FetchHttp:
             options.body = to_js(body)  # a copy: Python's memory may move while it is sent
             options.redirect = "error"  # a change of something is not sent on to another address
         try:
-            raw = await js.fetch(url, options)
+            raw = await send(url, options)
         except asyncio.CancelledError:
             controller.abort()
             raise
