@@ -112,7 +112,7 @@ def test_the_first_block_of_a_raw_image_comes_before_python(
 def test_what_is_under_way_ends_with_an_opening_that_fails(
     page: Page, site: SiteServer, server: ImageServer, console: Console
 ) -> None:
-    console.allow("503")
+    console.allow("503|wasm")
     server.image("manifest.json").behaviour = Behaviour(stall=True)
     python = HeldStart(page)
     begin(page, site, server.url("manifest.json"))
