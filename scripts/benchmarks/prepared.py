@@ -49,6 +49,7 @@ COLD = "cold"
 BUNDLE = "boot bundle"
 UNPACKED_CHUNKS = 64
 CACHED_READS = 4000
+CACHED_TURNS = 4
 WHOLE_CACHE = 2 << 30
 EMPTY_STORAGE = """async () => {
   const root = await navigator.storage.getDirectory();
@@ -171,19 +172,20 @@ class PreparedBench:
             raise AssertionError(f"{contender.name}: not the image's bytes")
 
     def cached_reads(self) -> Measure:
-        """A cached read of a prepared image and of a raw one, each in a worker of its own."""
-        costs = {}
+        """The same cached reads of a prepared image and of a raw one, in turn, in new workers."""
+        costs: dict[str, list[float]] = {RAW: [], PREPARED: []}
         chance = random.Random(SEED)  # noqa: S311 - the same each time
-        for contender in (OURS_RAW, OURS_PREPARED):
-            reads = self._images.workload.reads[::4]
-            self._page.start("ours")
-            self._open(contender, self._nginx.url, next(self._keys))
-            self._page.call("replay", reads=reads)
-            offsets = [chance.choice(reads)[0] for _ in range(CACHED_READS)]
-            costs[contender.image] = time_reads(self._page, offsets)
-            self._close()
+        reads = self._images.workload.reads[::4]
+        offsets = [chance.choice(reads)[0] for _ in range(CACHED_READS)]
+        for _ in range(CACHED_TURNS):
+            for contender in (OURS_RAW, OURS_PREPARED):
+                self._page.start("ours")
+                self._open(contender, self._nginx.url, next(self._keys))
+                self._page.call("replay", reads=reads)
+                costs[contender.image].append(time_reads(self._page, offsets))
+                self._close()
         name = "cached read of 4 KiB, prepared against raw"
-        return Measure(name, costs[PREPARED], "µs", costs[RAW], 1.05)
+        return Measure(name, min(costs[PREPARED]), "µs", min(costs[RAW]), 1.05)
 
     def update(self) -> list[Measure]:
         """The download of an update that changes 1 % of the chunks, with all of the disk cached."""
