@@ -11,6 +11,7 @@ import codecs
 import re
 from collections.abc import Callable
 
+from ..disk import SECTOR_SIZE
 from ..errors import DamagedImageError
 from .cd_sectors import STORED, SYNC
 from .cue_sheet import begins_cue_sheet
@@ -222,7 +223,7 @@ def recognise(head: bytes, tail: bytes = b"", size: int | None = None) -> ImageF
     """
     if not head or size == 0:
         return EMPTY
-    found = _by_magic(head) or _vhd(head, tail, size) or _text(head)
+    found = _by_magic(head) or _vhd(head, tail, size) or _text(head, size)
     if found is GZIP and begins_bgzf(head):
         return BGZF
     if found is ZSTD and ends_with_seek_table(tail):
@@ -275,7 +276,7 @@ def _vhd(head: bytes, tail: bytes, size: int | None) -> ImageFormat | None:
     return None
 
 
-def _text(head: bytes) -> ImageFormat | None:
+def _text(head: bytes, size: int | None) -> ImageFormat | None:
     start = head[:1024]
     if _MARKUP.match(start) or (_XML.match(start) and b"<html" in start.lower()):
         return HTML
@@ -287,7 +288,11 @@ def _text(head: bytes) -> ImageFormat | None:
         return CUE
     if b"\0" not in start and _is_json(start):
         return refused_format("json", "a JSON document, such as an error of a service", _NO_DISK)
-    return _TEXT if _is_text(head) else None
+    if size is None and len(head) < HEAD_LENGTH:
+        size = len(head)
+    # What has the size of a disk may be one, whatever was written to it.
+    may_be_disk = size is not None and size % SECTOR_SIZE == 0
+    return _TEXT if not may_be_disk and _is_text(head) else None
 
 
 def _is_text(head: bytes) -> bool:

@@ -84,7 +84,8 @@ def test_what_qemu_makes_is_known(tmp_path: Path, qemu_name, options, name, trea
         (b"\0\0\0\x18ftypisom", "mp4"),
         (b"RIFF\0\0\0\0WAVE", "riff"),
         (b"Dear disk,\r\nyou are none.\r\n", "text"),
-        ("Straße nach Köln\n".encode() * 8000, "text"),
+        ("Straße nach Köln\n".encode() * 8001, "text"),
+        (b"a line\n".ljust(511, b"-") + b"\n", "raw"),  # the size of a disk
         (("ä" * 70_000 + "\n").encode()[1:], "raw"),  # begins in the middle of a character
         ("a\n".encode("utf-16") + "ä".encode("utf-16-le"), "text"),
         (b"a line\n" + bytes(505), "raw"),  # text at the begin of a disk
