@@ -48,7 +48,9 @@ def _bridge(request, selenium_worker):
         # In one module with what it imports: a Blob has no address that others are relative to.
         early = (WEB_LIB / "early-requests.mjs").read_text().replace("\nexport ", "\n")
         source = (WEB_LIB / "python-bridge.mjs").read_text()
-        source = early + re.sub(r'^(export|import) .* from ".*";$', "", source, flags=re.MULTILINE)
+        source = re.sub(r'^(export|import) .* from ".*";$', "", source, flags=re.MULTILINE)
+        taken = f"const fetchOrTake = (() => {{ {early}\nreturn fetchOrTake; }})();\n"
+        source = taken + source
         bring_bridge(selenium_worker, source)
     yield
     take_bridge_away(selenium_worker)
