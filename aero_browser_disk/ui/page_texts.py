@@ -32,6 +32,8 @@ FIXED: dict[str, object] = {
     "noOverlay": "None (read-only)",
     "overlayHint": "The name of a new or existing overlay. Writes go to it; the image is not "
     "changed.",
+    "saveTo": "Save to…",
+    "outdated": "See what can be done",
     "settings": "Settings",
     "samples": "Samples",
     "samplesTry": "Open a sample",

@@ -87,6 +87,19 @@ def share_part(name: str, url: str, overlay: str) -> Part:
     }
 
 
+def saves_part(overlay: str, image: str, *, is_open: bool, is_outdated: bool) -> Part:
+    """Whether an overlay can be saved to a server, or fits another version of its image.
+
+    `image` is its base, "" for one at an address.
+    """
+    return {
+        "overlay": overlay,
+        "image": image,
+        "shown": bool(overlay) and is_open,
+        "isOutdated": bool(overlay) and is_outdated,
+    }
+
+
 def samples_part(
     catalog: str,
     images: Sequence[CatalogImage] | None,

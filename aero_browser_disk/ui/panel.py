@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from ..disk import DiskInfo, DiskStats
-from ..errors import DiskError, InvalidOptionError, InvalidUrlError
+from ..errors import BaseChangedError, DiskError, InvalidOptionError, InvalidUrlError
 from ..platform.printable import printable
 from ..platform.redaction import HIDDEN, has_secrets, may_be_kept, redact_url
 from ..remote.image_catalog import CatalogImage
@@ -259,6 +259,12 @@ class Panel:
             "boot": page_view.boot_part(self._name(), state.info if is_open else None),
             "share": page_view.share_part(
                 self._name(), state.url if self._is_cached() else "", state.overlay
+            ),
+            "saves": page_view.saves_part(
+                state.overlay,
+                state.local,
+                is_open=is_open and not (state.info and state.info.read_only),
+                is_outdated=isinstance(state.error, BaseChangedError) and not state.local,
             ),
             "samples": page_view.samples_part(
                 state.catalog,

@@ -171,6 +171,22 @@ class PanelSession:
             lambda: self._open_disk(file=file, **options), local=name, overlay=overlay
         )
 
+    def image(self) -> dict[str, Any]:
+        """What names the image that is open, or was to be opened, as `openDisk` takes it."""
+        state = self._panel.state
+        if state.local:
+            return {"image": state.local}
+        return {"url": state.url, "allowRemote": state.remote}
+
+    @property
+    def disk(self) -> StreamingDisk | LibraryDisk | None:
+        """The open disk."""
+        return self._disk
+
+    async def open_with(self, start: Callable[[], Awaitable[LibraryDisk]], local: str) -> View:
+        """The user opens what `start` opens; over the image `local` of the library, if named."""
+        return await self._open(start, local=local)
+
     async def close(self) -> View:
         """The user closes the disk, or cancels opening it."""
         await self._close()

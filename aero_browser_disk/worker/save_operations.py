@@ -44,10 +44,10 @@ class SaveOperations:
             "saves.attach": self._attach,
             "saves.push": self._push,
             "saves.open": self._open,
-            "saves.rebase": self._rebase,
+            "saves.rebase": self.rebase,
             "saves.list": self._list,
             "saves.generations": self._generations,
-            "saves.pull": self._pull,
+            "saves.pull": self.pull,
             "saves.share": self._share,
             "saves.endShares": self._end_shares,
             "saves.remove": self._remove,
@@ -78,8 +78,12 @@ class SaveOperations:
             every_s=every_s,
             notify=lambda result: self._notify(notify, result),
         )
+        before = self._pushes.get(disk)
         self._pushes[disk] = push
-        self._disks.when_removed(disk, lambda: self._detach(disk))
+        if before is None:
+            self._disks.when_removed(disk, lambda: self._detach(disk))
+        else:
+            before.close()  # pushed to another save from now on
 
     async def _push(self, disk: int, onProgress: Any = None) -> dict[str, Value]:
         push = self._pushes.get(whole("disk", disk))
@@ -121,6 +125,19 @@ class SaveOperations:
 
         `saves` has the server and its options.
         """
+        disk = await self.opened(save, saves, url, overlay, generation, **options)
+        return {"disk": self._disks.add(disk), **plain(disk.info)}
+
+    async def opened(
+        self,
+        save: Value,
+        saves: Value,
+        url: Value = None,
+        overlay: Value = None,
+        generation: Value = None,
+        **options: Value,
+    ) -> LibraryDisk:
+        """The same as a disk that is in no table."""
         if not isinstance(saves, dict):
             raise InvalidOptionError("saves", saves, "the server of the save")
         given = dict(saves)
@@ -134,9 +151,9 @@ class SaveOperations:
         if not isinstance(disk, LibraryDisk):
             size = opened.info.sector_size
             disk = LibraryDisk(opened, sector_size=size, refuses=ReadOnlyError, on_close=_nothing)
-        return {"disk": self._disks.add(disk), **plain(disk.info)}
+        return disk
 
-    async def _rebase(
+    async def rebase(
         self,
         url: Value = None,
         overlay: Value = None,
@@ -190,7 +207,7 @@ class SaveOperations:
         found = await (await self._server(server, options)).generations(text("save", save))
         return [plain(one) for one in found]
 
-    async def _pull(
+    async def pull(
         self,
         server: Value = None,
         save: Value = None,

@@ -41,6 +41,7 @@ class Worker:
         self._disks = disks
         self._opener = opener
         self._platform = platform
+        self._panel = PanelSession(opener, disks, platform)
         self._under_way: dict[int, asyncio.Future[Value]] = {}
         self._operations: dict[str, Operation] = {
             **ActivityOperations(disks).operations(),
@@ -49,7 +50,7 @@ class Worker:
             **files.operations(),
             **LibraryOperations(disks, platform).operations(),
             **PageOperations(files, platform).operations(),
-            **PanelSession(opener, disks, platform).operations(),
+            **self._panel.operations(),
             **SharedOperations(disks).operations(),
         }
 
@@ -83,10 +84,12 @@ class Worker:
     def _save_operations(self) -> Mapping[str, Operation]:
         """Those on saves. Few pages use them, so their modules are fetched when the first is."""
         try:
+            from .panel_save_operations import PanelSaves
             from .save_operations import SaveOperations
         except (ImportError, OSError) as error:
             raise MissingPartError("saves", str(error)) from error
-        return SaveOperations(self._disks, self._platform, self._opener).operations()
+        saves = SaveOperations(self._disks, self._platform, self._opener)
+        return {**saves.operations(), **PanelSaves(self._panel, saves).operations()}
 
     def cancel(self, call_id: int) -> None:
         """Cancels the call of that number, if it is still under way."""

@@ -28,6 +28,8 @@ LATER = (
     "aero_browser_disk/saves/",
     "aero_browser_disk/transfer/image_pack.py",
     "aero_browser_disk/transfer/pack_",
+    "aero_browser_disk/ui/save_texts.py",
+    "aero_browser_disk/worker/panel_save_operations.py",
     "aero_browser_disk/worker/save_operations.py",
 )
 HEADER = "// Written by scripts/build: see web/lib/build.mjs in the sources.\n"

@@ -17,6 +17,7 @@ import { PageSession } from "./page-session.mjs";
 import { renderFailure, renderPanel, renderStarting } from "./panel.mjs";
 import { clearReadResult, showReadResult } from "./read-result.mjs";
 import { wireSamples } from "./samples.mjs";
+import { wireSaves } from "./saves-part.mjs";
 import { wireSaving } from "./saving.mjs";
 import { wireSettings } from "./settings.mjs";
 import { StartBar } from "./start-bar.mjs";
@@ -54,6 +55,7 @@ async function start() {
   wireSettings(session);
   wireSamples(session);
   wireSaving(session);
+  wireSaves(session, () => libraryList.refresh());
   wireLinks(session);
   wireKeeping(session);
   listen();

@@ -37,6 +37,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ disabled: boolean, hint: string }} files
  * @property {{ disabled: boolean, hint: string, asks: Record<string, import("./ask.mjs").Question> }} boot
  * @property {{ shown: boolean, query: string, ask: import("./ask.mjs").Question | null | undefined }} share
+ * @property {{ shown: boolean, isOutdated: boolean, overlay: string, image: string }} saves
  * @property {{ shown: boolean, isAsked: boolean, hint: string, images: Sample[] }} samples
  * @property {{ changed: boolean, digests: string, sharedMemoryBytes: number | undefined, fields: Setting[] }} settings
  * @property {Record<string, unknown>} remembered
