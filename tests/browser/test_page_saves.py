@@ -182,3 +182,28 @@ def test_a_conflict_names_both_sides_and_has_three_ways_on(
     assert page.evaluate(READ, {"url": url, "overlay": "work"}) == 3
     assert sorted(save.name for save in service.saves.values()) == ["mine", "work"]
     page.close()
+
+
+def test_an_overlay_of_an_older_version_is_led_through(
+    page: Page, site: SiteServer, images: ImageServer
+) -> None:
+    panel = open_overlay(page, site, images)
+    panel.read_range("0", "1 MiB")  # now all of this version is here
+    expect(page.get_by_test_id("read-sha256")).not_to_have_text("–")
+    page.locator("#close").click()
+    expect(page.locator("#outdated")).to_be_hidden()
+    images.image("disk.img").replace(NEWER)
+    page.locator("#overlay").fill("work")
+    panel.start_opening(images.url("disk.img"))
+    panel.expect_error("The base image has changed")
+    page.locator("#outdated").click()
+    dialog = page.locator("#saves")
+    status = dialog.locator("#saves-status")
+    expect(status).to_contain_text("there are no digests of both versions")
+    expect(status).to_contain_text("A local image can be made of it")
+    press(dialog, "Make a local image")
+    answer(page, "Make it", "Name of the image", "rescued")
+    expect(status).to_have_text("“rescued” is in the list of disks.")
+    press(dialog, "Close")
+    expect(panel.disk("rescued")).to_be_visible()
+    page.close()
