@@ -2,8 +2,9 @@
 
 `--only emulators` measures reads through the Emscripten mount, and short boots in v86 and DOSBox.
 `--only v86` boots a real Debian in v86 instead, which takes most of an hour; `--only packing` makes
-a prepared image of it, and `--only prepared` replays its boot from one. `--only miss` measures what
-a miss costs over a local link, in two minutes.
+a prepared image of it, and `--only prepared` replays its boot from one. `--only saves` pushes a
+session of 30 MB to the image service and opens it elsewhere. `--only miss` measures what a miss
+costs over a local link, in two minutes.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ PACKING = "packing"  # a prepared image, without a browser
 MISS = "miss"  # what a miss costs, and a hit: over a local link
 PREPARED = "prepared"  # a boot from one, and from a qcow2 file
 SERVICE = "service"  # against nginx, without a browser
+SAVES = "saves"  # pushes and pulls, without a browser
 VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
-SEPARATE_GROUPS = (EMULATORS, REAL_BOOTS, MISS, PACKING, PREPARED, SERVICE, VISIT)
+SEPARATE_GROUPS = (EMULATORS, REAL_BOOTS, MISS, PACKING, PREPARED, SAVES, SERVICE, VISIT)
 SEQUENTIAL_GOAL = 0.9  # of the bare loop's speed, over a local link
 THINK = 0.1  # as if the guest ran ten times faster than when it was recorded
 
@@ -87,6 +89,7 @@ class Bench:
             MISS: self._miss,
             PACKING: self._packing,
             PREPARED: self._prepared,
+            SAVES: self._saves,
             SERVICE: self._service,
             VISIT: self._visit,
         }
@@ -145,6 +148,13 @@ class Bench:
         say("the image service")
         rounds = max(1, self._repeat)
         self.measures += service_measures(4 * GIB, 2.0 if rounds == 1 else 5.0, rounds)
+
+    def _saves(self) -> None:
+        # Here, as it needs what the service does.
+        from benchmarks.saves import saves
+
+        say("saves")
+        self.measures += saves(2.0 if self._repeat == 1 else 10.0)
 
     def _packing(self) -> None:
         say("packing")

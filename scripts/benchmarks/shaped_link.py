@@ -8,11 +8,12 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from benchmarks.server import Link
 
 _CHUNK = 16 << 10
+Way = Literal["up", "down"]
 T = TypeVar("T")
 
 
@@ -20,12 +21,14 @@ class ShapedLink:
     """Forwards connections to servers on this machine, all over one link; counts what comes back.
 
     A new connection waits a round trip, as TCP's handshake does, and each direction takes half of
-    one. What servers send shares the link's bandwidth; what they receive is small and does not.
+    one. What servers send shares the link's bandwidth; what they receive is small and does not,
+    unless the link is shaped `both_ways`.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, both_ways: bool = False) -> None:
         self._link = link
-        self._free_at = 0.0
+        self._both_ways = both_ways
+        self._free_at: dict[Way, float] = {"up": 0.0, "down": 0.0}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="shaped link")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,8 +77,8 @@ class ShapedLink:
         await asyncio.sleep(self._link.latency_s)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            up = asyncio.create_task(self._pump(reader, far_writer, None))
-            down = self._pump(far_reader, writer, self._link.bandwidth_bytes_per_s)
+            up = asyncio.create_task(self._pump(reader, far_writer, "up"))
+            down = self._pump(far_reader, writer, "down")
             try:
                 await down
             finally:
@@ -84,8 +87,10 @@ class ShapedLink:
             far_writer.transport.abort()
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, rate: float | None
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: Way
     ) -> None:
+        is_down = way == "down"
+        rate = self._link.bandwidth_bytes_per_s if is_down or self._both_ways else None
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(256)
 
         async def deliver() -> None:
@@ -102,9 +107,11 @@ class ShapedLink:
             while True:
                 data = await source.read(_CHUNK)
                 sent_at = time.monotonic()
-                if rate is not None:
+                if is_down:
                     self.received_bytes += len(data)
-                    sent_at = self._free_at = max(self._free_at, sent_at) + len(data) / rate
+                if rate is not None:
+                    sent_at = max(self._free_at[way], sent_at) + len(data) / rate
+                    self._free_at[way] = sent_at
                 await under_way.put((sent_at + self._link.latency_s / 2, data))
                 if not data:
                     break
