@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -29,6 +29,7 @@ from .advice import meaning_of, remedy_of
 from .browser_view import BrowserView
 from .probe import Prober, ProbeResult
 
+Report = Callable[[int, int], None]
 Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
@@ -83,6 +84,7 @@ async def diagnose(
     headers: Mapping[str, str] | None = None,
     credentials: Credentials = "same-origin",
     timeout_s: float = 10.0,
+    report: Report | None = None,
     platform: Platform | None = None,
 ) -> Diagnosis:
     """Examines an address as a page would, and returns what it found. Reads at most 1 MiB.
@@ -94,7 +96,8 @@ async def diagnose(
     without it. In a browser the page is the one that this runs in. Elsewhere `origin` names a page
     (`https://app.example.com`), and of each response only what that page may read counts. Without
     it there is no page, and CORS does not matter. `headers` and `credentials` are as in
-    `open_disk`.
+    `open_disk`. `report` is called with the number of bytes downloaded so far, and of all that are
+    to be downloaded.
     """
     if not allow_remote:
         raise RemoteImagesDisabledError
@@ -107,7 +110,7 @@ async def diagnose(
     except InvalidUrlError as error:
         finding = Finding("invalid-url", "fails", error.reason, meaning_of("invalid-url", origin))
         return Diagnosis(redact_url(url), (finding,), None, 0, 0)
-    return await _Examination(http, address, page).examine()
+    return await _Examination(http, address, page, report).examine()
 
 
 class _Stop(Exception):  # noqa: N818 - no error: it ends the checks
@@ -117,10 +120,17 @@ class _Stop(Exception):  # noqa: N818 - no error: it ends the checks
 class _Examination:
     """The checks of one address."""
 
-    def __init__(self, http: HttpClient, address: ImageAddress, page: PageFacts | None) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        address: ImageAddress,
+        page: PageFacts | None,
+        report: Report | None,
+    ) -> None:
         self._address = address
         self._page = page
-        self._prober = Prober(http, address)
+        self._report = report
+        self._prober = Prober(http, address, self._came)
         self._findings: list[Finding] = []
         self._size: int | None = None
         self._responses: list[ProbeResult] = []
@@ -149,6 +159,12 @@ class _Examination:
             self._prober.requests,
             self._prober.bytes_downloaded,
         )
+
+    def _came(self) -> None:
+        """Reports how far this is; the server's limit may make it a little more than planned."""
+        if self._report is not None:
+            done = self._prober.bytes_downloaded
+            self._report(done, max(done, _planned_bytes(self._size)))
 
     # ── findings ─────────────────────────────────────────────────────────────────────────────────
 
@@ -400,6 +416,12 @@ class _Examination:
             self._ok("isolated", "the page is cross-origin isolated")
         else:
             self._note("not-isolated", "the page is not cross-origin isolated")
+
+
+def _planned_bytes(size: int | None) -> int:
+    """What an examination downloads of an image of that size, if nothing is wrong."""
+    lengths = (HEAD_LENGTH, TAIL_LENGTH, _LONG_RANGES[0])
+    return sum(length if size is None else min(length, size) for length in lengths)
 
 
 def _code_of(status: int) -> str:

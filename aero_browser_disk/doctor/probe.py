@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -49,7 +49,11 @@ class ProbeResult:
 class Prober:
     """Sends the requests for one image, and counts them."""
 
-    def __init__(self, http: HttpClient, address: ImageAddress) -> None:
+    def __init__(
+        self, http: HttpClient, address: ImageAddress, on_bytes: Callable[[], None]
+    ) -> None:
+        """`on_bytes` is called whenever some came."""
+        self._on_bytes = on_bytes
         self.requests = 0
         self.bytes_downloaded = 0
         self._http = http
@@ -111,6 +115,7 @@ class Prober:
                 limit.moved()
                 body += chunk
                 self.bytes_downloaded += len(chunk)
+                self._on_bytes()
         except BrokenResponseError:
             return bytes(body), True
         finally:

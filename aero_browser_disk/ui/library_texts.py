@@ -129,6 +129,11 @@ ASKS = {
         "changed. {loss}",
         yes="Delete",
     ),
+    "removeMachine": Question(
+        title="Delete the saved machine?",
+        text="What is open in it will be lost. Its disk is not changed.",
+        yes="Delete",
+    ),
     "forget": Question(
         title="Delete the cache?",
         text="{size} of {name} will be downloaded again when needed. Nothing that you made is "
@@ -172,6 +177,11 @@ SAVED = {
     "text": "Machine saved {date}",
     "label": "Resume",
     "spoken": "Resume the machine of {name}",
+    "gone": "A disk that is no longer here",
+    "again": "Its cache was deleted: the image is opened again first.",
+    "lost": "Its disk was deleted, so it cannot be resumed.",
+    "remove": "Delete",
+    "removeSpoken": "Delete the machine of {name}",
 }
 """A machine that was saved for a disk; the page fills in the time."""
 

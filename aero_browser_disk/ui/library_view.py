@@ -39,6 +39,7 @@ def library_view(entries: Sequence[LibraryEntry], usage: LibraryUsage | None) ->
         },
         "progress": texts.PROGRESS,
         "saved": texts.SAVED,
+        "removeMachine": _ask("removeMachine", danger=True),
         "recovered": texts.RECOVERED,
         "commitCut": texts.COMMIT_CUT,
     }

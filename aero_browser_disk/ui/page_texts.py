@@ -60,6 +60,7 @@ FIXED: dict[str, object] = {
     "saveTrace": "Save the trace",
     "saveProfile": "Save the boot profile",
     "browse": "Browse files",
+    "checking": "Checking the address: {done} of {size}",
     "saving": "Reading {name}: {percent} %",
     "folders": "Folders",
     "readHeading": "Bytes at an offset",

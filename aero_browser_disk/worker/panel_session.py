@@ -16,8 +16,10 @@ from ..platform.base import Platform
 from ..platform.printable import printable
 from ..remote.image_catalog import fetch_catalog
 from ..streaming.streaming_disk import StreamingDisk
+from ..transfer.image_import import CopyProgress
 from ..ui.doctor_view import diagnosis_view
 from ..ui.panel import Panel, View
+from .library_operations import reporting
 from .operations import OpenDisks, Operation, plain
 
 OpenDisk = Callable[..., Awaitable[StreamingDisk | LibraryDisk]]
@@ -119,13 +121,17 @@ class PanelSession:
             self._panel.catalog_failed(error)
         return await self.view()
 
-    async def diagnose(self) -> View:
+    async def diagnose(self, onProgress: Any = None) -> View:
         """The user wants to know whether, or why not, the address can be streamed."""
         self._panel.examining(True)
         try:
-            found = await diagnose(
-                self._panel.url, allow_remote=self._panel.remote, platform=await self._platform()
-            )
+            async with reporting(onProgress) as report:
+                found = await diagnose(
+                    self._panel.url,
+                    allow_remote=self._panel.remote,
+                    report=report and (lambda *counts: report(CopyProgress(*counts))),
+                    platform=await self._platform(),
+                )
         finally:
             self._panel.examining(False)
         return diagnosis_view(found)

@@ -118,8 +118,9 @@ def measure_visits(playwright: Playwright, repeat: int) -> list[Measure]:
         measures += rows(f"visit, {kind.name}, new process", later)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="visit-") as folder:
         plain = without_compressed_files(site, Path(folder, "plain"))
-        first = [VisitBench(playwright.chromium, plain).visits()[0]]
-        measures += rows("visit, chromium, first, nothing compressed by the server", first)
+        for kind in (playwright.chromium, playwright.firefox):
+            first = [VisitBench(kind, plain).visits()[0]]
+            measures += rows(f"visit, {kind.name}, first, nothing compressed by the server", first)
     return measures
 
 

@@ -12,15 +12,10 @@ from playwright.sync_api import Browser, Page, expect
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.accessibility import overflowing_widths, violations
+from browser.keyboard import Keyboard
 from browser.panel_page import PanelPage
 
 DATA = bytes(range(256)) * 4096 + b"odd"
-NAME_OF_FOCUS = """() => {
-  const { activeElement: element } = document;
-  const named = element.getAttribute("aria-labelledby");
-  return element.ariaLabel ?? (named && document.getElementById(named).textContent)
-    ?? element.labels?.[0]?.textContent ?? element.textContent;
-}"""
 
 
 @pytest.fixture
@@ -65,30 +60,6 @@ def test_axe_finds_nothing_in_failures_and_with_an_open_image(
     for tab in ("Machine", "Files", "Activity", "Details"):
         panel.show(tab)
         assert violations(page) == [], tab
-
-
-class Keyboard:
-    """A page in the hands of somebody who has no mouse."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.focused = page.locator(":focus")
-
-    def tab_to(self, name: str, key: str = "Tab") -> None:
-        for _ in range(30):
-            self.press(key)
-            if self.focused.count() and self.page.evaluate(NAME_OF_FOCUS).startswith(name):
-                return
-        raise AssertionError(f"no way leads to {name}")
-
-    def press(self, key: str) -> None:
-        self.page.keyboard.press(key)
-
-    def type(self, text: str) -> None:
-        self.page.keyboard.type(text)
-
-    def is_at(self, name: str) -> None:
-        expect(self.focused).to_have_accessible_name(name)
 
 
 def test_the_whole_journey_by_keyboard(page: Page, site: SiteServer, images: ImageServer) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, expect
 
+from aero_browser_disk.formats.recognition import HEAD_LENGTH
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
@@ -173,6 +174,35 @@ def test_an_opening_that_hangs_can_be_given_up(panel: PanelPage, images: ImageSe
     panel.expect_status("Ready to open.")
     expect(panel.url).to_be_editable()
     images.wait_for(lambda server: server.in_flight == 0)
+
+
+def test_a_check_shows_how_far_it_is_and_can_be_cancelled(
+    panel: PanelPage, images: ImageServer
+) -> None:
+    progress = panel.page.locator("#library-progress")
+    images.fail_next(  # the range that measures the server's speed hangs in its middle
+        Behaviour(stall_after=100_000),
+        only_when=lambda head: head.headers.get("range", "").startswith(f"bytes={HEAD_LENGTH}-"),
+    )
+    panel.url.fill(images.url("disk.img"))
+    panel.expect_status("Ready to open.")
+    panel.button("Check this address").click()
+    panel.expect_status("Testing the URL…")
+    expect(progress).to_contain_text(re.compile(r"Checking the address: 0\.[12] MiB of 0\.6 MiB"))
+    # Nothing is lost by leaving the page.
+    leave = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+    assert panel.page.evaluate(leave)
+
+    progress.get_by_role("button", name="Cancel").click()
+
+    panel.expect_status("Ready to open.")
+    expect(progress).to_be_hidden()
+    expect(panel.page.locator("#findings")).to_be_empty()
+    images.release()
+    images.wait_for(lambda server: server.in_flight == 0)
+    panel.button("Check this address").click()
+    expect(panel.page.get_by_role("heading", name="This address can be streamed.")).to_be_visible()
+    expect(progress).to_be_hidden()
 
 
 def test_the_next_image_opens_after_a_fault(panel: PanelPage, images: ImageServer) -> None:

@@ -26,9 +26,9 @@ WRITE_AND_KEEP_OPEN = """async (options) => {
 }"""
 
 
-WRITE_AND_CLOSE = """async ({ image, offset, byte, length }) => {
+WRITE_AND_CLOSE = """async ({ image, overlay, offset, byte, length }) => {
   const { openDisk } = await import("./aero-disk.mjs");
-  const disk = await openDisk({ image });
+  const disk = await openDisk({ image, overlay });
   await disk.write(offset, new Uint8Array(length).fill(byte));
   await disk.close();
 }"""
@@ -71,6 +71,17 @@ CANCEL_AT_PROGRESS = """() => {
       resolve({ text: shown.textContent, stays });
     }).observe(shown, { childList: true, characterData: true, subtree: true });
   });
+}"""
+
+
+# Presses Cancel as soon as it is shown.
+CANCEL_AT_ONCE = """() => {
+  const shown = document.getElementById("library-progress");
+  new MutationObserver((_, observer) => {
+    if (shown.hidden) return;
+    observer.disconnect();
+    document.getElementById("library-cancel").click();
+  }).observe(shown, { attributes: true });
 }"""
 
 
@@ -244,6 +255,50 @@ def test_files_are_dropped_one_is_written_over_in_an_overlay_committed_and_expor
     panel.confirm("Commit")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert exported("dropped", "dropped.img") == after
+
+
+def test_a_commit_that_is_cancelled_says_so_and_is_done_again(panel: PanelPage) -> None:
+    page = panel.page
+    panel.create_disk("base", "64 MiB")
+    change = {"image": "base", "overlay": "tries", "offset": MIB, "byte": 7, "length": 32 * MIB}
+    page.evaluate(WRITE_AND_CLOSE, change)
+    page.evaluate(CANCEL_AT_ONCE)
+
+    panel.button("Commit tries").click()
+    panel.confirm("Commit")
+    error = page.locator("#library-error")
+    expect(error).to_contain_text("tries is not committed")
+    expect(error).to_contain_text("commit it again before you use that disk by itself")
+    expect(page.locator("#library-progress")).to_be_hidden()
+
+    panel.button("Commit tries").click()
+    panel.confirm("Commit")
+    expect(error).to_be_empty()
+    expect(panel.disk("tries")).to_contain_text("0 bytes used")
+    panel.button("Open base").click()
+    panel.expect_status("base is open: 64 MiB.")
+    panel.read_range("0", "64 MiB")
+    content = bytes(MIB) + b"\7" * (32 * MIB) + bytes(31 * MIB)
+    panel.expect_digest(hashlib.sha256(content).hexdigest())
+
+
+def test_a_long_note_hides_no_column_of_the_files(panel: PanelPage, tmp_path: Path) -> None:
+    disk = bytearray(2 * MIB)  # a partition in which there is nothing that can be read
+    disk[446:462] = bytes((0, 0, 0, 0, 0x83, 0, 0, 0)) + bytes((0, 8, 0, 0, 0, 8, 0, 0))
+    disk[510:512] = b"\x55\xaa"
+    (tmp_path / "other.img").write_bytes(disk)
+    import_file(panel, tmp_path / "other.img")
+    panel.button("Open other").click()
+    panel.show("Files")
+    panel.button("Browse files").click()
+    table = panel.page.get_by_role("table")
+    expect(table.get_by_role("row")).to_have_count(2)
+    expect(table).to_contain_text("no known file system")
+    for width in (320, 739, 1280):
+        panel.page.set_viewport_size({"width": width, "height": 800})
+        box = panel.page.locator("#file-table")
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0, width
+        expect(table.get_by_role("columnheader", name="Changed")).to_be_in_viewport()
 
 
 def test_an_overlay_is_made_listed_and_reset_after_asking(panel: PanelPage) -> None:

@@ -203,6 +203,8 @@ def test_a_shared_link_opens_with_one_press_and_resumes(page: Page, boot_site: S
         expect_state(panel, "running")
         panel.close.click()
         panel.confirm("Switch off and close")
+        expect(panel.open).to_be_visible()
+        expect(invitation).to_be_hidden()  # it was followed
 
         panel.open_image(f"{url}?token=SECRET")
         panel.button("Share").click()
@@ -211,6 +213,44 @@ def test_a_shared_link_opens_with_one_press_and_resumes(page: Page, boot_site: S
         expect(dialog.get_by_role("button")).to_have_text(["OK"])
         dialog.get_by_role("button", name="OK").click()
         expect(dialog).to_have_count(0)
+        page.close()  # before the server, which it may go on asking
+
+
+def test_a_saved_machine_of_an_image_whose_cache_was_deleted_stays_in_sight(
+    page: Page, boot_site: SiteServer
+) -> None:
+    with ImageServer({"blank.img": bytes(2**20)}) as images:
+        url = images.url("blank.img")
+        panel = PanelPage(page).visit(f"{boot_site.url}?image={quote(url, safe='')}&boot")
+        invitation = page.locator("#invite")
+        invitation.get_by_role("button", name="Open and boot").click()
+        expect_state(panel, "running")
+        control(panel, "Save and pause").click()
+        expect(page.locator(".boot-status")).to_contain_text("saved")
+        panel.close.click()
+        cache = page.locator('#library-list [data-kind="cache"]')
+        cache.get_by_role("button", name=f"Delete {url}").click()
+        panel.confirm("Delete")
+        expect(cache).to_have_count(0)
+
+        row = page.locator('#library-list [data-kind="machine"]')
+        expect(row).to_contain_text(url)
+        expect(row).to_contain_text("the image is opened again first")
+        row.get_by_role("button", name=f"Resume the machine of {url}").click()
+        invitation.get_by_role("button", name="Open and boot").click()
+        expect_state(panel, "running")
+        expect(cache).to_contain_text("Machine saved")
+        expect(row).to_have_count(0)
+
+        control(panel, "Save and pause").click()
+        expect(page.locator(".boot-status")).to_contain_text("saved")
+        panel.close.click()
+        cache.get_by_role("button", name=f"Delete {url}").click()
+        panel.confirm("Delete")
+        row.get_by_role("button", name=f"Delete the machine of {url}").click()
+        panel.confirm("Delete")
+        expect(row).to_have_count(0)
+        assert page.evaluate(SAVED) == []
         page.close()  # before the server, which it may go on asking
 
 
@@ -265,6 +305,9 @@ def test_a_machine_is_heard_until_it_is_muted(
         page.wait_for_function(IS_LOUD, arg=False)
         mute.click()
         page.wait_for_function(IS_LOUD, arg=True)
+        page.evaluate("() => tap.context.suspend()")  # as a browser that waits for a press
+        page.keyboard.press("Shift")
+        page.wait_for_function("() => tap.context.state === 'running'")
 
         control(panel, "Capture the mouse").click()
         page.wait_for_function("() => document.pointerLockElement?.className === 'boot-screen'")

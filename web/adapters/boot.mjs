@@ -55,6 +55,7 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @property {BlockDisk} disk the disk to boot; the component does not close it
  * @property {"hda" | "cdrom" | undefined} [drive] by default from the sector size
  * @property {string | undefined} [name] the name of its saved machine; by default the disk's
+ * @property {string | undefined} [address] kept with its saved machine, to open its image again: without secrets
  * @property {string | undefined} [entry] kept with its saved machine, for a list of them: the disk's id in the library
  * @property {number | undefined} [memoryBytes] the machine's memory, 256 MiB by default; a power of two
  * @property {EmulatorClass | undefined} [V86] v86's class: `import { V86 } from "v86"`
@@ -180,7 +181,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       await MachineHold.of(machine).hold(this);
       await disk.flushForState();
       const picture = await this.#thumbnail().catch(() => ""); // such as a policy without `img-src data:`
-      const facts = { disk: disk.get_state(), memoryBytes: this.#memory, entry: this.#options.entry, picture };
+      const { entry, address } = this.#options;
+      const facts = { disk: disk.get_state(), memoryBytes: this.#memory, entry, address, picture };
       await saveState(this.#name, facts, await machine.save_state());
       this.#isSaved = true;
       this.#note = this.#texts.saved;

@@ -15,6 +15,7 @@ const FORMAT = 1;
  * @property {number} savedAt milliseconds since the epoch
  * @property {number} stateBytes before compression
  * @property {string | undefined} [entry] as in the options of `Boot`
+ * @property {string | undefined} [address] as in the options of `Boot`
  * @property {string | undefined} [picture] a small picture of its screen, as a data URL
  */
 
@@ -26,7 +27,7 @@ export class SavedStateError extends Error {
 /**
  * Saves a machine and replaces the one saved under this name, which stays intact until then.
  * @param {string} name
- * @param {Pick<StateHeader, "disk" | "memoryBytes" | "entry" | "picture">} facts
+ * @param {Pick<StateHeader, "disk" | "memoryBytes" | "entry" | "address" | "picture">} facts
  * @param {ArrayBuffer} state the result of v86's `save_state`
  * @returns {Promise<StateHeader>}
  */

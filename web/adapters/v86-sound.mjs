@@ -8,6 +8,7 @@ const SQUARE_WAVE = 3; // the timer's mode
 const GAIN = 0.2; // a square wave is loud
 const AHEAD_S = 0.2;
 const PUMP_MS = 20;
+const PRESSES = ["pointerdown", "click", "keydown"];
 
 /**
  * What is used of v86's bus, by the names of its events.
@@ -30,6 +31,7 @@ export class MachineSound {
   #isSpeakerOn = false;
   #samplesPerSecond = 22_050;
   #isPlaying = false;
+  #isStopped = false;
   /** When the last samples end, in seconds of the page's clock: it goes on without sound. */
   #endsAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -52,9 +54,21 @@ export class MachineSound {
     machine.add_listener("dac-enable", () => this.#play(true));
     machine.add_listener("dac-disable", () => this.#play(false));
     machine.add_listener("dac-send-data", (channels) => this.#queue(channels));
-    machine.add_listener("emulator-stopped", () => void this.#context?.suspend());
-    machine.add_listener("emulator-started", () => void this.#context?.resume());
+    machine.add_listener("emulator-stopped", () => {
+      this.#isStopped = true;
+      void this.#context?.suspend();
+    });
+    machine.add_listener("emulator-started", () => {
+      this.#isStopped = false;
+      void this.#context?.resume();
+    });
+    for (const event of PRESSES) addEventListener(event, this.#wake, true);
   }
+
+  /** Some browsers let a context sound only if it is started while the user presses something. */
+  #wake = () => {
+    if (!this.#isStopped && this.#context?.state === "suspended") void this.#context.resume();
+  };
 
   get isMuted() {
     return this.#isMuted;
@@ -69,6 +83,7 @@ export class MachineSound {
   close() {
     clearTimeout(this.#timer);
     this.#isPlaying = false;
+    for (const event of PRESSES) removeEventListener(event, this.#wake, true);
     void this.#context?.close();
     this.#context = this.#output = this.#speaker = null;
     this.#machine = null;

@@ -88,13 +88,19 @@ export function wireBoot(session) {
     ]);
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
-    const boot = new Boot(container, { disk: image, drive, entry: facts.entry, confirm: agree });
+    const boot = new Boot(container, { disk: image, drive, entry: facts.entry, address: addressOf(facts), confirm: agree });
     reportActivity(boot, (events) => session.worker.call("activity.report", { disk: facts.disk, events }));
     boot.addEventListener("state", () => {
       session.losses.note(boot, boot.losesState);
       showTools(boot.machine !== null);
     });
     return boot;
+  }
+
+  /** The address of a remote image without an overlay, if it may be kept. @param {DiskFacts} facts */
+  function addressOf(facts) {
+    if (!facts.entry.startsWith("cache/")) return undefined;
+    return new URLSearchParams(session.view?.share.query).get("image") ?? undefined;
   }
 
   /** @param {string} action of which Python has the question @param {() => Promise<unknown>} [act] */

@@ -22,6 +22,7 @@ import { wireSaving } from "./saving.mjs";
 import { wireSettings } from "./settings.mjs";
 import { StartBar } from "./start-bar.mjs";
 import { wireTabs } from "./tabs.mjs";
+import { Transfers } from "./transfers.mjs";
 
 /** @typedef {import("./panel.mjs").View} View */
 
@@ -47,11 +48,12 @@ async function start() {
   wireTabs(session); // first: what is hidden has no size to draw in
   new DiskMap(session);
   new FileBrowser(session);
-  const libraryList = new LibraryList(session);
+  const transfers = new Transfers(session.losses);
+  const libraryList = new LibraryList(session, transfers);
   new FileInPlace(session);
   wireBoot(session);
   wireDosbox(session);
-  wireDoctor(session);
+  wireDoctor(session, transfers);
   wireSettings(session);
   wireSamples(session);
   wireSaving(session);

@@ -13,23 +13,30 @@ import { element, make, onPress } from "./elements.mjs";
  *   remedyTitle: string }} Diagnosis
  */
 
-/** @param {PageSession} session */
-export function wireDoctor(session) {
+/** @param {PageSession} session @param {import("./transfers.mjs").Transfers} transfers show how far a check is */
+export function wireDoctor(session, transfers) {
   const box = element("findings", HTMLElement);
   let shownFor = "";
 
   onPress("diagnose", async () => {
     if (session.view?.diagnose.isUnderWay) return underWay.abort();
-    const { signal } = (underWay = new AbortController());
+    const abort = (underWay = new AbortController());
     box.setAttribute("aria-busy", "true");
     try {
-      const finding = session.worker.call("panel.diagnose", {}, signal);
-      session.look(); // shows that the diagnosis, which may take a while, has begun
-      const found = await finding;
+      const found = await transfers.run(
+        session.view?.texts.checking ?? "",
+        ({ onProgress, signal }) => {
+          const finding = session.worker.call("panel.diagnose", { onProgress }, signal);
+          session.look(); // shows that the diagnosis, which may take a while, has begun
+          return finding;
+        },
+        { abort, loses: false },
+      );
+      if (!found) return; // it was stopped
       shownFor = session.view?.url.value ?? "";
       box.replaceChildren(...build(found));
     } catch (error) {
-      if (!signal.aborted) session.report(error);
+      session.report(error);
     } finally {
       box.removeAttribute("aria-busy");
       session.look();

@@ -6,7 +6,6 @@ import { ask } from "./ask.mjs";
 import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
 import { library } from "../lib/library.mjs";
 import { SavedMachines } from "./saved-machines.mjs";
-import { Transfers } from "./transfers.mjs";
 
 /**
  * @typedef {import("./ask.mjs").Question} Question
@@ -16,7 +15,7 @@ import { Transfers } from "./transfers.mjs";
  *   used: { value: number, max: number, text: string }, overlays: Row[] }} Row
  * @typedef {{ flag: string, ask: Question }} Consent
  * @typedef {{ rows: Row[], overlays: string[], usage: string, create: Question, progress: Record<string, string>,
- *   recovered: Record<string, string>, commitCut: Record<string, string>, saved: Record<string, string>, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
+ *   recovered: Record<string, string>, commitCut: Record<string, string>, saved: Record<string, string>, removeMachine: Question, consents: Record<string, Consent>, error: { title: string, text: string } | null | undefined }} Library
  */
 
 const GROWTH_MS = 2000;
@@ -40,10 +39,10 @@ export class LibraryList {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #growing;
 
-  /** @param {PageSession} session */
-  constructor(session) {
+  /** @param {PageSession} session @param {import("./transfers.mjs").Transfers} transfers */
+  constructor(session, transfers) {
     this.#session = session;
-    this.#transfers = new Transfers(session.losses);
+    this.#transfers = transfers;
     onPress("library-create", () => this.#create());
     onPress("library-import", () => this.#choose((file) => this.#import(file)));
     onPress("library-prune", () => this.#prune());
@@ -93,7 +92,8 @@ export class LibraryList {
     this.#transfers.nameRate(library.progress.rate ?? "");
     const works = !library.error;
     setText(element("library-usage", HTMLElement), library.usage);
-    element("library-empty", HTMLElement).hidden = library.rows.length > 0;
+    const alone = this.#machines.without(library.rows.flatMap((row) => [row, ...row.overlays]));
+    element("library-empty", HTMLElement).hidden = library.rows.length + alone.length > 0;
     for (const id of ["library-create", "library-import", "library-prune"]) {
       setAvailable(element(id, HTMLButtonElement), works);
     }
@@ -103,11 +103,16 @@ export class LibraryList {
     if (isFocused && prune.hidden) element("library-import", HTMLButtonElement).focus();
     if (library.error) showFailure("library-error", library.error);
     const focused = focusKey(document.activeElement);
-    matchChildren(this.#list, library.rows.length, () => make("li"));
+    matchChildren(this.#list, library.rows.length + alone.length, () => make("li"));
     for (const [index, row] of library.rows.entries()) {
       const item = /** @type {HTMLElement} */ (this.#list.children[index]);
       item.dataset.kind = row.kind;
       redraw(item, [row, this.#machines.times([row, ...row.overlays])], () => this.#build(row)); // only changed rows: a press may be under way
+    }
+    for (const [index, state] of alone.entries()) {
+      const item = /** @type {HTMLElement} */ (this.#list.children[library.rows.length + index]);
+      item.dataset.kind = "machine";
+      redraw(item, state, () => this.#buildMachine(state));
     }
     if (focused && focusKey(document.activeElement) !== focused) {
       const again = [...this.#list.querySelectorAll("button")].find((button) => focusKey(button) === focused);
@@ -144,6 +149,19 @@ export class LibraryList {
     if (!row.overlays.length) return parts;
     const overlays = row.overlays.map((overlay) => make("li", { "data-kind": overlay.kind }, ...this.#build(overlay)));
     return [...parts, make("ul", { class: "overlays" }, ...overlays)];
+  }
+
+  /** A saved machine whose disk is not in the list. @param {import("../adapters/machine-states.mjs").StateHeader} state */
+  #buildMachine(state) {
+    const resume = async () => {
+      if (await this.#session.close()) await this.#session.invite?.(state.address ?? "", "");
+    };
+    const remove = async () => {
+      const { removeMachine } = this.#library ?? {};
+      if (removeMachine) await ask(removeMachine, () => this.#machines.remove(state), explain);
+      await this.refresh();
+    };
+    return this.#machines.buildAlone(state, this.#library?.saved ?? {}, { resume, remove });
   }
 
   // ── actions ────────────────────────────────────────────────────────────────────────────────────

@@ -40,6 +40,7 @@ export function wireLinks(session) {
   };
 
   session.onView((view) => {
+    if (view.phase === "open") invitedTo = ""; // it was followed, or something else was opened
     const share = element("share", HTMLButtonElement);
     share.hidden = !view.share.shown;
     setAvailable(share, view.share.shown);

@@ -40,7 +40,43 @@ export class SavedMachines {
     });
     const text = (texts.text ?? "").replace("{date}", new Date(saved.savedAt).toLocaleString());
     const picture = saved.picture ? [make("img", { src: saved.picture, alt: "" })] : [];
-    return [make("div", { class: "saved" }, ...picture, make("p", {}, text, " ", button))];
+    const actions = texts.label ? [" ", button] : [];
+    return [make("div", { class: "saved" }, ...picture, make("p", {}, text, ...actions))];
+  }
+
+  /** The machines whose disk is not among these, such as that of an image whose cache was deleted. @param {Row[]} rows */
+  without(rows) {
+    const known = new Set(rows.map(({ id }) => id));
+    return [...this.#found.values()].filter(({ entry }) => entry && !known.has(entry));
+  }
+
+  /**
+   * What the list shows of such a machine.
+   * @param {import("../adapters/machine-states.mjs").StateHeader} state
+   * @param {Record<string, string>} texts
+   * @param {{ resume: () => unknown, remove: () => unknown }} actions
+   * @returns {HTMLElement[]}
+   */
+  buildAlone(state, texts, { resume, remove }) {
+    const { address, entry = "" } = state;
+    const name = address ?? texts.gone ?? "";
+    const found = this.build({ id: entry, name }, address ? texts : { ...texts, label: "" }, resume);
+    const button = makeButton(texts.remove ?? "", remove, {
+      class: "link",
+      "aria-label": (texts.removeSpoken ?? "").replace("{name}", () => name),
+      "data-action": `remove ${entry}`,
+    });
+    return [
+      make("p", { class: "title" }, make("span", { class: "name" }, name)),
+      make("p", { class: "hint" }, (address ? texts.again : texts.lost) ?? ""),
+      ...found,
+      make("div", { class: "row-actions" }, button),
+    ];
+  }
+
+  /** @param {import("../adapters/machine-states.mjs").StateHeader} state */
+  async remove({ name }) {
+    await removeState(name);
   }
 
   /** Deletes the machines of these disks: they fit no other content. @param {Row[]} rows */

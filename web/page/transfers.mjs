@@ -1,12 +1,12 @@
 /**
- * Imports, exports and copies, with progress and a cancel button. The last one that was started is shown.
+ * Imports, exports, copies and checks, with progress and a cancel button. The last one that was started is shown.
  */
 
 import { element, onPress, setText } from "./elements.mjs";
 import { Rate, duration } from "./rate.mjs";
 
 /** @typedef {{ onProgress: (done: number, total: number | null | undefined) => void, signal: AbortSignal }} Reporting */
-/** @typedef {{ text: string, done: number, total: number, rate: Rate, abort: AbortController }} Transfer */
+/** @typedef {{ text: string, done: number, total: number, rate: Rate, abort: AbortController, loses: boolean }} Transfer */
 
 export class Transfers {
   /** In the order in which they were started. @type {Transfer[]} */
@@ -33,14 +33,15 @@ export class Transfers {
   }
 
   /**
-   * Shows the progress of `work`. Returns null if the user cancels.
+   * Shows the progress of `work`. Returns null if the user cancels. `loses`: leaving the page meanwhile loses something.
    * @template T
    * @param {string} text with `{done}` and `{size}`
    * @param {(reporting: Reporting) => Promise<T>} work
+   * @param {{ abort?: AbortController, loses?: boolean }} [options]
    * @returns {Promise<T | null>}
    */
-  async run(text, work) {
-    const mine = { text, done: 0, total: 0, rate: new Rate(), abort: new AbortController() };
+  async run(text, work, { abort = new AbortController(), loses = true } = {}) {
+    const mine = { text, done: 0, total: 0, rate: new Rate(), abort, loses };
     this.#underWay.push(mine);
     this.#draw();
     const { signal } = mine.abort;
@@ -67,7 +68,7 @@ export class Transfers {
   }
 
   #draw() {
-    this.#losses.note(this, this.#underWay.length > 0);
+    this.#losses.note(this, this.#underWay.some(({ loses }) => loses));
     const shown = this.#shown;
     element("library-progress", HTMLElement).hidden = !shown;
     if (!shown) return;

@@ -72,6 +72,20 @@ async def test_a_good_host_has_no_fault(server: ImageServer, look: Any) -> None:
     ]
 
 
+async def test_it_reports_how_far_it_is(server: ImageServer, look: Any) -> None:
+    reports: list[tuple[int, int]] = []
+    found = await look(server.url("disk.img"), report=lambda *counts: reports.append(counts))
+    counts = [done for done, _ in reports]
+    assert counts == sorted(counts)
+    assert reports[-1] == (found.bytes_downloaded, found.bytes_downloaded)
+    assert {total for _, total in reports} == {found.bytes_downloaded}
+
+    reports.clear()
+    server.image("disk.img").replace(DISK.read(0, 100_000))
+    found = await look(server.url("disk.img"), report=lambda *counts: reports.append(counts))
+    assert reports[-1][0] == found.bytes_downloaded <= reports[-1][1] <= 2 * 100_000 + 1024
+
+
 async def test_the_headers_that_the_guide_asks_for_suffice(server: ImageServer, look: Any) -> None:
     guide = (ROOT / "web" / "guide" / "servers.md").read_text()
     assert f"Access-Control-Expose-Headers: {DOCUMENTED_HEADERS}\n" in guide
