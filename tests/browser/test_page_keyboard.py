@@ -73,7 +73,7 @@ def test_a_machine_is_booted_used_shared_saved_and_resumed_by_keyboard(
         keyboard.tab_to("Close image", "Shift+Tab")
         keyboard.press("Enter")
         keyboard.is_at("Open a disk")
-        row = page.locator('#library-list [data-kind="cache"]')
+        row = page.locator('#library-list [data-kind="cache"]').filter(has_text=url)
         expect(row).to_contain_text("Machine saved")
         keyboard.tab_to(f"Resume the machine of {url}")
         keyboard.press("Enter")

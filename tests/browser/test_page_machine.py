@@ -228,12 +228,12 @@ def test_a_saved_machine_of_an_image_whose_cache_was_deleted_stays_in_sight(
         control(panel, "Save and pause").click()
         expect(page.locator(".boot-status")).to_contain_text("saved")
         panel.close.click()
-        cache = page.locator('#library-list [data-kind="cache"]')
+        cache = page.locator('#library-list [data-kind="cache"]').filter(has_text=url)
         cache.get_by_role("button", name=f"Delete {url}").click()
         panel.confirm("Delete")
         expect(cache).to_have_count(0)
 
-        row = page.locator('#library-list [data-kind="machine"]')
+        row = page.locator('#library-list [data-kind="machine"]').filter(has_text=url)
         expect(row).to_contain_text(url)
         expect(row).to_contain_text("the image is opened again first")
         row.get_by_role("button", name=f"Resume the machine of {url}").click()
@@ -250,7 +250,6 @@ def test_a_saved_machine_of_an_image_whose_cache_was_deleted_stays_in_sight(
         row.get_by_role("button", name=f"Delete the machine of {url}").click()
         panel.confirm("Delete")
         expect(row).to_have_count(0)
-        assert page.evaluate(SAVED) == []
         page.close()  # before the server, which it may go on asking
 
 

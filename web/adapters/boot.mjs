@@ -409,6 +409,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       part.addEventListener("blur", () => this.#takeKeys(false));
       part.addEventListener("keydown", (event) => this.#leave(event), { capture: true });
     }
+    // The field is a stop on the way to what comes after it: its Tab is not the machine's.
+    typing.addEventListener("keydown", (event) => event.key === "Tab" && event.stopPropagation(), { capture: true });
     typing.addEventListener("input", () => queueMicrotask(() => (typing.value = "")));
     screen.addEventListener("pointerdown", () => screen.focus());
     const { signal } = this.#end;

@@ -64,12 +64,15 @@ export function wireBoot(session) {
   async function showSaved(facts) {
     const box = element("boot-saved", HTMLElement);
     const resume = element("boot-resume", HTMLButtonElement);
+    const anew = element("boot", HTMLButtonElement).classList;
     box.hidden = resume.hidden = true;
+    anew.add("primary");
     isSaved = false;
     // Where nothing can be saved, nothing is.
     const found = facts && (await findState(stateName(facts.version)).catch(() => null));
     if (!found || facts.disk !== disk) return;
     box.hidden = resume.hidden = false;
+    anew.remove("primary"); // of two ways one stands out
     isSaved = true;
     setAvailable(resume, true);
     const picture = element("boot-picture", HTMLImageElement);

@@ -35,6 +35,7 @@ export function wireDoctor(session, transfers) {
       if (!found) return; // it was stopped
       shownFor = session.view?.url.value ?? "";
       box.replaceChildren(...build(found));
+      box.scrollIntoView({ block: "nearest" });
     } catch (error) {
       session.report(error);
     } finally {
