@@ -50,7 +50,8 @@ const LIGHT_MS = 120;
 /** @param {typeof TEXTS} texts */
 function makeParts(texts) {
   const root = make("div", "boot");
-  const screen = make("div", "boot-screen", { tabIndex: 0, role: "application", ariaLabel: texts.screen });
+  // No stop of the Tab key, which it would keep: boot and a button lead to it.
+  const screen = make("div", "boot-screen", { tabIndex: -1, role: "application", ariaLabel: texts.screen });
   const failure = make("div", "boot-failure", { role: "alert", hidden: true });
   const failureTitle = make("strong", "");
   const failureText = make("p", "");

@@ -50,7 +50,7 @@ export class DosboxScreen {
    */
   constructor(container, texts, stop) {
     this.#texts = texts;
-    this.#screen = make("div", { class: "boot-screen", tabindex: "0", role: "application", "aria-label": this.#text("screen") }, this.#canvas);
+    this.#screen = make("div", { class: "boot-screen", tabindex: "-1", role: "application", "aria-label": this.#text("screen") }, this.#canvas);
     this.#log = make("pre", { class: "visually-hidden", role: "log", "aria-label": this.#text("log") });
     this.#pause = makeButton(this.#text("pause"), () => this.#togglePause());
     this.#bar = make(
