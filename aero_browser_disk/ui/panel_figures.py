@@ -40,8 +40,8 @@ def cache_figures(
         return {
             "value": min(stats.used_bytes, info.size),
             "max": info.size,
-            "text": texts.ALL_HERE.format(size=format_bytes(stats.used_bytes)),
-            "share": "",
+            "text": texts.ALL_HERE,
+            "share": texts.WRITTEN.format(size=format_bytes(stats.used_bytes)),
             "limit": "",
             "note": texts.STORAGE_LOCAL,
         }
