@@ -35,6 +35,7 @@ _YIELD_EVERY: Final = 64  # items
 _RECORD_EVERY: Final = 8 << 20  # bytes sent
 _SMALL: Final = CHUNK_SECTORS // 4
 _MANY_SMALL: Final = 16
+_MAX_UNCONFIRMED: Final = 16
 _MAX_RANGES: Final = 1 << 16  # of changed granules, before all of them count as changed
 
 
@@ -62,7 +63,7 @@ class DiskSave:
         self._index = ContentIndex()
         self._last = NO_MANIFEST  # of `_follows`, if it is known
         self._follows = ""
-        self._unconfirmed = ""  # a manifest that was sent; no response came
+        self._unconfirmed: tuple[str, ...] = ()  # manifests that were sent; no response came
         self._generation = 0
         self._pushed_at = ""
         self._pushed_revision = ""
@@ -103,14 +104,15 @@ class DiskSave:
         if record.encryption == self._encryption:
             self._index, manifest = record.index, record.manifest
         self._generation, self._pushed_at = record.generation, record.pushed_at
-        self._follows, self._unconfirmed = record.follows, record.unconfirmed
+        self._follows, self._unconfirmed = record.follows, tuple(record.unconfirmed.split())
         if record.makes and current == record.makes:
             self._follow(document, current, manifest)
             self._pushed_revision = record.revision
-        elif record.unconfirmed and current == record.unconfirmed:
+        elif current and current in self._unconfirmed:
             self._follow(document, current, manifest)
         elif current == record.follows:
             self._remember(manifest)
+            self._note_unconfirmed(record.makes)  # it may be under way
         else:
             self._conflict = document
             self._generation = generation_of(document, record)
@@ -190,6 +192,8 @@ class DiskSave:
         changed: RangeSet | None,
         report: Report | None,
     ) -> Pushed | None:
+        if self._unconfirmed:
+            await self._find_out()
         if not self._is_protected:
             await self._lose_missing()
         index = ContentIndex(self._index.chunks)
@@ -247,6 +251,24 @@ class DiskSave:
         small = {number for number, length in enumerate(sectors) if length <= _SMALL} - stale
         return stale | small if len(small) >= _MANY_SMALL else stale
 
+    async def _find_out(self) -> None:
+        """Learns whether a manifest became current whose response did not come."""
+        reply = await self._requests.save(self.to.save)
+        if reply.status == 404:
+            raise NoSuchSaveError(self.to.name)
+        document = reply.document()
+        current = digest_of(document.get("etag"))
+        if current and current in self._unconfirmed:
+            self._follow(document, current)
+            self._is_protected = False
+        elif current != self._follows:
+            self._conflict = document
+            raise self._conflict_error(document)
+
+    def _note_unconfirmed(self, manifest: str) -> None:
+        if manifest:
+            self._unconfirmed = (*self._unconfirmed, manifest)[-_MAX_UNCONFIRMED:]
+
     async def _lose_missing(self) -> None:
         """Finds out which chunks the server has; it keeps those for a while from now on.
 
@@ -298,11 +320,12 @@ class DiskSave:
         makes = sha256_of(manifest)
         await self._record(index, makes, revision, manifest)
         self._index = index
-        unconfirmed, self._unconfirmed = self._unconfirmed, makes
+        before = self._unconfirmed
+        self._note_unconfirmed(makes)
         change = self._last.change(new)
         switching = self._requests.switch(self.to.save, manifest, change, self._follows)
         reply, sent = await switching
-        self._unconfirmed = ""
+        self._unconfirmed = before
         if reply.status == 404:
             raise NoSuchSaveError(self.to.name)
         document: Mapping[str, Any] = reply.document()
@@ -315,7 +338,7 @@ class DiskSave:
         if reply.status == 412:
             document = current_of(reply)
             current = digest_of(document.get("etag"))
-            if unconfirmed and current == unconfirmed:
+            if current and current in before:
                 self._refused = refusal(self.to.server, reply)
                 self._follow(document, current)
                 self._restore(changed)
@@ -339,6 +362,7 @@ class DiskSave:
 
     def _follow(self, document: Mapping[str, Any], digest: str, manifest: bytes = b"") -> None:
         self._follows, self._is_protected = digest, True
+        self._unconfirmed = ()
         self._remember(manifest)
         self._generation = whole_or_zero(document.get("generation")) or self._generation + 1
         self._pushed_at = str(document.get("updated") or self._time())[:40]
@@ -353,7 +377,7 @@ class DiskSave:
         whole.extend(index)
         whole.extend(self._index)
         self._index = whole
-        await self._record(whole, self._unconfirmed, "", self._last.encoded)
+        await self._record(whole, "", "", self._last.encoded)
 
     async def _record(
         self, index: ContentIndex, makes: str, revision: str, manifest: bytes
@@ -368,7 +392,7 @@ class DiskSave:
             self._generation,
             self._pushed_at,
             revision,
-            self._unconfirmed,
+            " ".join(self._unconfirmed),
             index,
             self._encryption,
             manifest,

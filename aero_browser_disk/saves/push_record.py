@@ -27,8 +27,9 @@ class PushRecord:
     """What is on the server of one overlay.
 
     `follows` and `makes` are digests of manifests, empty for none. `makes` is empty while chunks
-    are being sent; `unconfirmed` is one that was sent before, without a response. `revision` is the
-    overlay's when it was pushed. `server` is the address of the list of saves without secrets.
+    are being sent; `unconfirmed` are those that were sent before, without a response, with spaces
+    between them. `revision` is the overlay's when it was pushed. `server` is the address of the
+    list of saves without secrets.
     """
 
     server: str

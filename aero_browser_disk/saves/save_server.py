@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,10 +31,10 @@ from ..platform import current_platform
 from ..platform.base import Credentials, Platform
 from ..platform.opening import ClosesOnExit, opening
 from ..platform.printable import printable
-from ..platform.web_url import parse_web_url
+from ..platform.web_url import WebUrl, parse_web_url
 from ..records.folders import LibraryFolders
 from ..records.record import CACHES
-from ..remote.access import Access, ImageAddress, Renew
+from ..remote.access import Access, ImageAddress, Renew, RenewedAccess
 from ..remote.retry import DEFAULT_RETRY, RetryPolicy
 from ..transfer.image_import import Report
 from .background_push import BackgroundPush, Notify
@@ -114,15 +115,14 @@ class SaveServer(ClosesOnExit):
         if device is not None and len(device) > MAX_TEXT:
             raise InvalidOptionError("device", device, f"at most {MAX_TEXT} characters")
         address = ImageAddress.parse(url, headers, credentials, timeout_s)
-        web_url = address.web_url
-        shared = _SHARED.fullmatch(web_url.path.rstrip("/"))
-        if shared is not None:
-            address = address.sibling(f"{web_url.origin}{shared[1]}{web_url.query}")
+        list_url, shared = _list_of(address.web_url)
+        if shared:
+            address = address.sibling(list_url)
         platform = platform or await current_platform()
-        access = Access(address, platform.clock, renew, expires_at)
+        access = Access(address, platform.clock, renew and _of_list(renew), expires_at)
         server = cls(platform, access, address, retry)
-        if shared is not None:
-            server.shared = shared[2]
+        if shared:
+            server.shared = shared
         if device is not None:
             server.device = device
         if passphrase is not None or key is not None:
@@ -394,6 +394,23 @@ class SaveServer(ClosesOnExit):
         if reply.status == 404:
             raise NoSuchSaveError(name)
         return reply.document()
+
+
+def _list_of(url: WebUrl) -> tuple[str, str]:
+    """The address of the list, and the id of the save that a link shares, or ""."""
+    shared = _SHARED.fullmatch(url.path.rstrip("/"))
+    return (f"{url.origin}{shared[1]}{url.query}", shared[2]) if shared else (url.plain, "")
+
+
+def _of_list(renew: Renew) -> Renew:
+    """A renewal that may return another link to a shared save."""
+
+    async def renewed() -> RenewedAccess:
+        granted = await renew()
+        url = parse_web_url(granted.url)
+        return granted if url is None else replace(granted, url=_list_of(url)[0])
+
+    return renewed
 
 
 def default_device() -> str:

@@ -119,12 +119,15 @@ class SaveOperations:
         url: Value = None,
         overlay: Value = None,
         generation: Value = None,
+        renewSave: Any = None,
         **options: Value,
     ) -> dict[str, Value]:
         """A save as a disk over its image, which `options` name; an overlay over it takes writes.
 
-        `saves` has the server and its options.
+        `saves` has the server and its options, but for `renewSave`: a function.
         """
+        if renewSave is not None and isinstance(saves, dict):
+            saves = {**saves, "renew": renewSave}
         disk = await self.opened(save, saves, url, overlay, generation, **options)
         return {"disk": self._disks.add(disk), **plain(disk.info)}
 

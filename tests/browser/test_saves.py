@@ -119,6 +119,25 @@ SECRET = """async ({ url, saves: where }) => {
   return found;
 }"""
 
+RENEW = """async ({ url, saves: where }) => {
+  const { openDisk, saves } = await import("./aero-disk.mjs");
+  let renewals = 0;
+  const renew = async () => {
+    renewals += 1;
+    return { url: where.url, headers: where.headers };
+  };
+  const old = { url: where.url, headers: { Authorization: "Bearer expired" }, renew };
+  const disk = await openDisk({ url, allowRemote: true, overlay: "renewed", saves: old });
+  await disk.write(0, new Uint8Array([7]));
+  const { generation } = await disk.push();
+  await disk.close();
+  await saves({ ...old, allowRemote: true }).list();
+  const look = await openDisk({ url, allowRemote: true, save: "renewed", saves: old });
+  const [byte] = await look.read(0, 1);
+  await look.close();
+  return { generation, byte, renewals };
+}"""
+
 
 @pytest.fixture
 def server() -> Iterator[dict[str, object]]:
@@ -177,4 +196,12 @@ def test_a_save_is_encrypted_in_the_browser(
 ) -> None:
     page.goto(site.url)
     assert page.evaluate(SECRET, server) == [[True, "SaveKeyError"]] * 2
+    page.close()
+
+
+def test_access_to_saves_is_renewed_by_the_page(
+    server: dict[str, object], page: Page, site: SiteServer
+) -> None:
+    page.goto(site.url)
+    assert page.evaluate(RENEW, server) == {"generation": 1, "byte": 7, "renewals": 3}
     page.close()

@@ -133,8 +133,8 @@ export async function openDisk(options) {
   const { url, file: given, renew, expiresAt, bootProfile, saves, save, ...plain } = wanted;
   const { allowRemote } = plain;
   const server = Object.entries(save === undefined ? {} : serverOf({ allowRemote, .../** @type {any} */ (saves) }));
-  const there = Object.fromEntries(server.filter(([, value]) => value !== undefined));
-  const layer = save === undefined ? {} : { save, saves: there };
+  const { renew: renewSave, ...there } = Object.fromEntries(server.filter(([, value]) => value !== undefined));
+  const layer = save === undefined ? {} : { save, saves: there, renewSave }; // functions are only lent by themselves
   const blob = given === undefined ? undefined : await blobOf(given);
   const file = isHandle(given) ? { handle: given, file: /** @type {File} */ (blob) } : undefined;
   const values = {
