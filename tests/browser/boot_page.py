@@ -17,6 +17,7 @@ from samples.emulator import write_emulator
 # Real boots, on machines that are busy with other tests.
 BOOT_TIMEOUT_MS = 240_000
 
+KEYS_AT_ONCE = 6  # fewer than a PC's keyboard buffer has
 SHIFTED = {"(": "Digit9", ")": "Digit0", ">": "Period", "|": "Backslash", "_": "Minus"}
 
 MAKE = """async ({ open, options }) => {
@@ -82,16 +83,24 @@ class BootPage:
         except PlaywrightTimeoutError:
             raise AssertionError(f"{text!r} did not come:\n{self.text}") from None
 
-    def type(self, text: str) -> None:
-        """Types on the machine's keyboard, which is an American one, then presses Enter."""
+    def type(self, text: str, *, prompt: str = "") -> None:
+        """Types on the machine's keyboard, which is an American one, then presses Enter.
+
+        With the `prompt` before it, waits for what was typed to be shown: no key of a long line is
+        lost on a busy machine.
+        """
         self.page.locator(".boot-screen").focus()
         keyboard = self.page.keyboard
-        for letter in text:
+        for number, letter in enumerate(text):
+            if prompt and number % KEYS_AT_ONCE == 0:
+                self.expect_text(prompt + text[:number])
             # The guest sees keys, not letters. It reads them seldom, and its buffer is short.
             if key := SHIFTED.get(letter):
                 keyboard.press(f"Shift+{key}", delay=60)
             else:
                 keyboard.type(letter, delay=60)
+        if prompt:
+            self.expect_text(prompt + text)
         keyboard.press("Enter", delay=60)
 
     def evaluate(self, expression: str) -> Any:

@@ -21,6 +21,7 @@ from service.save_client import save_options, token
 
 MENU = "GNU GRUB"
 PROMPT = "grub>"
+TYPED = f"{PROMPT} "
 TABLE = 446
 ENTRY = 16
 START = 6 << 20  # behind the rescue disk
@@ -29,7 +30,8 @@ ENVIRONMENT = b"# GRUB Environment Block\n".ljust(1024, b"#")
 FILE = "(hd0,msdos2)/grubenv"
 
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.long,  # two boots, and the keys of five lines
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         not (can_boot() and GRUB_RESCUE_IMAGE.exists() and Path("/proc").is_dir()),
         reason="Debian's seabios and grub-rescue-pc are not here: scripts/setup fetches them",
@@ -76,9 +78,11 @@ def test_a_guests_file_is_in_the_save_that_another_browser_boots(
         machine = BootPage(first.pages[0])
         machine.make(boot_site.url, {**image, "overlay": "work"})
         boot(machine)
-        machine.type("set written=be'fore-the-kill'")  # not the text that is waited for
-        machine.type(f"save_env -f {FILE} written")
-        machine.type(f"list_env -f {FILE}")
+        machine.type(
+            "set written=be'fore-the-kill'", prompt=TYPED
+        )  # not the text that is waited for
+        machine.type(f"save_env -f {FILE} written", prompt=TYPED)
+        machine.type(f"list_env -f {FILE}", prompt=TYPED)
         machine.expect_text("written=before-the-kill")
         machine.evaluate("disk.flush()")
         pushed = machine.evaluate("disk.push()")
@@ -91,7 +95,7 @@ def test_a_guests_file_is_in_the_save_that_another_browser_boots(
         machine = BootPage(second.pages[0])
         machine.make(boot_site.url, {**image, "save": "work", "overlay": "here"})
         boot(machine)
-        machine.type(f"list_env -f {FILE}")
+        machine.type(f"list_env -f {FILE}", prompt=TYPED)
         machine.expect_text("written=before-the-kill")
         machine.press("Switch off")
         machine.expect_state("off")
