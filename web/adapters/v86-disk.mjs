@@ -24,6 +24,7 @@
 
 import { DiskContent } from "./disk-content.mjs";
 import { FlushSchedule } from "./flush-schedule.mjs";
+import { checkFloppy, noFloppy } from "./v86-floppies.mjs";
 import { awaitsWrite, driveOf, failFloppy, failRead, failWrite, floppyOf, insertDisk, passFlushesOn } from "./v86-machine.mjs";
 import { PendingTransfers } from "./v86-transfers.mjs";
 
@@ -69,11 +70,6 @@ const LARGEST = (2 ** 32 - 1) * SECTOR;
 const PATIENCE_MS = 5000;
 /** The BIOS waits five seconds for a floppy. */
 const FLOPPY_PATIENCE_MS = 2000;
-/** Sectors of the floppies that v86 knows. It would show others as zeros. */
-const FLOPPIES = [
-  320, 360, 400, 640, 720, 800, 820, 840, 1280, 1440, 1600, 1640, 1660, 1760, 2080, 2240, 2400, 2880, 2952, 2988, 3200, 3360,
-  3444, 3486, 3520, 3680, 3840, 5760, 6240, 6400, 7040, 7680,
-];
 /** Max. results of `get_and_cache` to keep; v86 requests one, the first sector. */
 const MAX_KEPT = 16;
 
@@ -130,7 +126,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     super();
     if (disk.size < SECTOR) throw new RangeError("v86 needs a disk of at least one sector");
     if (disk.size > LARGEST) throw new RangeError("v86 counts sectors in 32 bits: a disk has less than 2 TiB");
-    if (floppy && !FLOPPIES.includes(disk.size / SECTOR)) throw new RangeError(noFloppy(disk.size));
+    if (floppy) checkFloppy(disk.size);
     this.#disk = disk;
     this.#transfers = new PendingTransfers(this, patienceMs);
     /** In bytes, without an incomplete last sector. */
@@ -169,7 +165,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
    * @returns {any}
    */
   get buffer() {
-    throw new RangeError(noFloppy(this.#disk.size));
+    throw noFloppy(this.#disk.size);
   }
 
   /** Whether the guest's own flushes reach this disk; if not, only timers make writes durable. */
@@ -387,11 +383,6 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     const floppy = floppyOf(machine, this);
     return floppy ? () => failFloppy(floppy.controller) : ofDrive(driveOf(machine, this));
   }
-}
-
-/** @param {number} size */
-function noFloppy(size) {
-  return `v86 has no floppy of ${size} bytes: the image has to be a whole one, as 1474560 bytes`;
 }
 
 /** @param {string} name @param {string} message */
