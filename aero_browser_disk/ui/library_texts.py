@@ -169,6 +169,7 @@ PROGRESS = {
     "duplicate": "Copying {name}: {done} of {size}",
     "recover": "Recovering {name}: {done} of {size}",
     "commit": "Committing {name}: {done} of {size}",
+    "commitFile": "Writing into {name}: {done} of {size}",
     "waiting": "then {name}",
     "rate": "{rate}/s, {left} left",
 }

@@ -42,6 +42,8 @@ FIXED: dict[str, object] = {
     "import": "Import a file",
     "useFile": "Use a file where it is",
     "useFileAgain": "Use {name} again",
+    "commitFile": "Write changes into the file…",
+    "fileWritten": "The changes are in {name}",
     "fileChangedTitle": "{name} has changed since it was used here",
     "fileChanged": "Its size or the time of its last change is another one. An overlay over it as "
     "it was does not fit: reset it, or choose a new name for one.",
@@ -221,6 +223,13 @@ BOOT_ASKS = {
         title="Close {name}?",
         text=f"DOSBox runs from it and will be switched off. {_LOST} {{stays}}",
         yes="Switch off and close",
+    ),
+    "commitFile": Question(
+        title="Write the changes into {name}?",
+        text="The browser makes a copy of the file, which takes its place at the end. That needs "
+        "as much free space as the file. Until then, and if you cancel, the file stays as it is. "
+        "Afterwards its old content is gone, and the overlay is empty.",
+        yes="Write",
     ),
     "start": Question(
         title="Boot anew?",

@@ -211,13 +211,13 @@ export class Disk {
    * Writes what is in the overlay into the file that the disk was opened from, all of it or nothing, and closes the
    * disk; the overlay is empty then. Needs the file's handle, a raw image and one overlay. Stop what writes to the
    * disk first, and call it in a click: the browser asks the user for permission. It copies the file meanwhile.
-   * @param {{ dropOverlays?: boolean | undefined }} [consent] to losing the other overlays over the file
+   * @param {import("./commit-to-file.mjs").CommitToFileOptions} [options]
    * @returns {Promise<void>} rejects with a `SourceError` if the file cannot be written to or has changed, and with
    *   a `HasOverlaysError`; the file is as it was then
    */
-  async commitToFile(consent = {}) {
+  async commitToFile(options = {}) {
     const { commitToFile } = await import("./commit-to-file.mjs");
-    return commitToFile(this, this.#file, consent);
+    return commitToFile(this, this.#file, options);
   }
 
   /**

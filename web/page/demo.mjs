@@ -6,6 +6,7 @@ import { wireBoot } from "./boot-part.mjs";
 import { wireDosbox } from "./dosbox-part.mjs";
 import { element, isAvailable, messageOf, onPress, setText } from "./elements.mjs";
 import { FileBrowser } from "./file-browser.mjs";
+import { wireFileCommit } from "./file-commit.mjs";
 import { FileInPlace } from "./file-in-place.mjs";
 import { wireDoctor } from "./findings.mjs";
 import { wireKeeping } from "./keeping.mjs";
@@ -50,7 +51,7 @@ async function start() {
   new FileBrowser(session);
   const transfers = new Transfers(session.losses);
   const libraryList = new LibraryList(session, transfers);
-  new FileInPlace(session);
+  wireFileCommit(session, new FileInPlace(session), libraryList);
   wireBoot(session);
   wireDosbox(session);
   wireDoctor(session, transfers);

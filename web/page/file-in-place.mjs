@@ -19,6 +19,8 @@ export class FileInPlace {
   #session;
   /** @type {Remembered | null} */
   #last = null;
+  /** @type {{ disk: number, file: import("../lib/commit-to-file.mjs").FileOfDisk } | null} */
+  #opened = null;
 
   /** @param {import("./page-session.mjs").PageSession} session */
   constructor(session) {
@@ -51,9 +53,21 @@ export class FileInPlace {
     if (!showOpenFilePicker) return this.#chooseByInput();
     const [handle] = await showOpenFilePicker();
     if (!handle) return;
-    const file = await handle.getFile();
+    await this.use(handle);
+  }
+
+  /** Opens a file, and remembers it. @param {FileSystemFileHandle} handle */
+  async use(handle) {
+    const file = /** @type {File} */ (await blobOf(handle));
     await this.#keep({ handle, size: file.size, lastModified: file.lastModified });
-    await this.#use(file);
+    const disk = await this.#use(file);
+    this.#opened = disk === undefined ? null : { disk, file: { handle, file } };
+    this.#session.redraw();
+  }
+
+  /** The file that the open disk lies over, as it was when it was opened; null without a handle. */
+  get opened() {
+    return this.#opened?.disk === this.#session.view?.disk?.disk ? (this.#opened?.file ?? null) : null;
   }
 
   #chooseByInput() {
@@ -73,15 +87,15 @@ export class FileInPlace {
     const file = /** @type {File} */ (await blobOf(handle));
     const isChanged = file.size !== last.size || file.lastModified !== last.lastModified;
     if (isChanged) showFailure("library-error", { title: this.#text("fileChangedTitle", handle.name), text: this.#text("fileChanged", handle.name) });
-    await this.#keep({ handle, size: file.size, lastModified: file.lastModified });
-    await this.#use(file);
+    await this.use(handle);
   }
 
-  /** @param {File} file */
+  /** Returns the open disk, if it is open. @param {File} file */
   async #use(file) {
-    if (!(await this.#session.close())) return;
+    if (!(await this.#session.close())) return undefined;
     const overlay = element("overlay", HTMLInputElement).value.trim();
-    await this.#session.act("panel.openFile", { file, overlay });
+    const response = await this.#session.act("panel.openFile", { file, overlay });
+    return response?.view.disk?.disk;
   }
 
   /** @param {Remembered} used */

@@ -340,6 +340,24 @@ export class LibraryList {
     showFailure("library-error", { title: texts.title ?? "", text });
   }
 
+  /**
+   * Shows the progress of `work`, and asks for the consent that it needs. Returns null if the user cancels.
+   * @param {string} kind of the text of its progress
+   * @param {string} name
+   * @param {(options: any) => Promise<any>} work
+   * @returns {Promise<any>}
+   */
+  transfer(kind, name, work) {
+    return this.#transfers.run(this.#progress(kind, name), (reporting) =>
+      this.#consented((consent) => work({ ...reporting, ...consent })),
+    );
+  }
+
+  /** Deletes the saved machine of a disk that has changed. @param {string} id */
+  forgetMachine(id) {
+    return this.#machines.forget([{ id, name: "" }]);
+  }
+
   /** @param {Row} row of an overlay */
   async #commit(row) {
     let isCut = false;
