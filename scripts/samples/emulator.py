@@ -15,7 +15,11 @@ FOLDER = "v86"
 V86 = NODE_MODULES / "v86"
 DOSBOX_FOLDER = "emulators"
 EMULATORS = NODE_MODULES / "emulators"
-DOSBOX_FILES = ("emulators.js", "wdosbox.js", "wdosbox.wasm", "wdosbox-x.js", "wdosbox-x.wasm")
+_DOSBOX_BUILDS = ("wdosbox", "wdosbox-x", "wdosbox-x-jspi")
+DOSBOX_FILES = (
+    "emulators.js",
+    *(f"{build}.{kind}" for build in _DOSBOX_BUILDS for kind in ("js", "wasm")),
+)
 SEABIOS_LICENCE = DEBIAN / "usr" / "share" / "doc" / "seabios" / "copyright"
 
 

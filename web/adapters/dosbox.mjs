@@ -11,6 +11,8 @@
  * ignores errors of its disks, and would go on with wrong bytes. So it never sees one: it stands still, and
  * `onFailure` decides. Writes become durable as emscripten.mjs says.
  *
+ * DOSBox-X comes in two builds: `dosboxXScript()` names the one for this browser.
+ *
  * With a transport of your own, use `dosboxDrive`, `mountDrive` and `mountCommand`.
  *
  * @module dosbox.mjs
@@ -37,7 +39,7 @@ export { dosboxDrive, mountCommand, mountDrive, usualLetter } from "./dosbox-dri
  * @template C
  * @typedef {object} DosboxOptions
  * @property {Emulators<C>} emulators the object that `emulators.js` defines
- * @property {string | URL} scriptUrl `wdosbox.js`; or `wdosbox-x.js` for DOSBox-X, which FAT32 needs
+ * @property {string | URL} scriptUrl `wdosbox.js`; or what `dosboxXScript()` returns, for DOSBox-X, which FAT32 needs
  * @property {string | URL | undefined} [wasmUrl] the `.wasm` beside it by default
  * @property {string[] | undefined} [commands] typed once the disks are mounted
  * @property {string | undefined} [config] sections of a dosbox.conf other than `[autoexec]`
@@ -46,6 +48,17 @@ export { dosboxDrive, mountCommand, mountDrive, usualLetter } from "./dosbox-dri
  */
 
 const NAME = "aero-browser-disk-dosbox";
+
+/**
+ * The script of DOSBox-X for this browser: the build for JavaScript Promise Integration, where that is there.
+ *
+ * The other one, for Asyncify, ends with a trap ("unreachable") when a program or the shell makes a file by
+ * DOS_OpenFileExtended, as `echo text> new.txt` does, and DOSBox-X happens to sleep meanwhile: that function is
+ * missing among those that Asyncify can suspend. It sleeps every 24 ms or so, so a slow disk makes it likely.
+ */
+export function dosboxXScript() {
+  return "Suspending" in WebAssembly ? "wdosbox-x-jspi.js" : "wdosbox-x.js";
+}
 
 /**
  * Starts DOSBox with disks in its drives.

@@ -121,7 +121,7 @@ class Run {
 
   /** @param {Record<string, string>} texts */
   async start(texts) {
-    const [{ dosboxDrive, startDosbox, usualLetter }, { Disk }] = await Promise.all([
+    const [{ dosboxDrive, dosboxXScript, startDosbox, usualLetter }, { Disk }] = await Promise.all([
       import("../adapters/dosbox.mjs"),
       import("../lib/aero-disk.mjs"),
     ]);
@@ -132,7 +132,7 @@ class Run {
     const folder = new URL(element("dosbox", HTMLElement).dataset.emulators ?? "", document.baseURI);
     const dos = await startDosbox({ [letter]: disk }, {
       emulators: await loadEmulators(new URL("emulators.js", folder).href, texts.missing ?? ""),
-      scriptUrl: new URL(needsX ? "wdosbox-x.js" : "wdosbox.js", folder),
+      scriptUrl: new URL(needsX ? dosboxXScript() : "wdosbox.js", folder),
       config: needsX ? X_CONFIG : "",
       commands: [`${letter}:`],
       onFailure: (failure) => this.#fail(failure),
