@@ -24,6 +24,7 @@ export { rebase } from "./rebase.mjs";
 export { Saves, saves } from "./saves.mjs";
 
 /**
+ * @typedef {import("./commit-to-file.mjs").CommitToFileOptions} CommitToFileOptions
  * @typedef {import("./disk.mjs").DiskStats} DiskStats
  * @typedef {import("./disk.mjs").Offset} Offset
  * @typedef {import("./disk-worker.mjs").StartFacts} StartFacts
