@@ -55,10 +55,11 @@ class Devices:
     def __init__(self, folder: Path, image: str, server: str) -> None:
         self.acknowledged = 0
         self._complaints = folder.with_name("complaints.txt")
-        self._command = [sys.executable, SCRIPT, folder, image, server, token("ann")]
+        self._command = [sys.executable, SCRIPT, folder, image, server]
 
     def start(self, batches: int, dies: float = 0.0) -> subprocess.Popen[str]:
-        command = [*map(str, self._command), str(dies), str(batches)]
+        # A token lasts an hour, many rounds longer.
+        command = [*map(str, self._command), token("ann"), str(dies), str(batches)]
         with self._complaints.open("w") as complaints:
             return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
 
