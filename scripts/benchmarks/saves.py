@@ -285,7 +285,7 @@ def _service(folder: Path, base: bytes) -> Iterator[tuple[str, dict[str, str]]]:
         "saves.folder": str(folder / "saves"),
         "saves.database": f"sqlite:///{folder / 'saves.db'}",
     }
-    flags = [("--set", f"{name}={json.dumps(value)}") for name, value in settings.items()]
+    flags = [f"--set={name}={json.dumps(value)}" for name, value in settings.items()]
     claims = {
         "sub": "bench",
         "iss": "bench",
@@ -294,8 +294,16 @@ def _service(folder: Path, base: bytes) -> Iterator[tuple[str, dict[str, str]]]:
         "scope": "disk:read:* disk:write",
     }
     headers = {"Authorization": f"Bearer {jwt.encode(claims, key, algorithm='EdDSA')}"}
-    command = [SERVICE_PROGRAM, "serve", "--images", images, "--port", "0"]
-    with ServerProcess([*command, *(flag for pair in flags for flag in pair)]) as running:
+    command: list[str | Path] = [
+        SERVICE_PROGRAM,
+        "serve",
+        "--images",
+        images,
+        "--port",
+        "0",
+        *flags,
+    ]
+    with ServerProcess(command) as running:
         yield running.url, headers
 
 
