@@ -35,8 +35,10 @@
  */
 
 import { BootView, TEXTS, makeScreen } from "./boot-view.mjs";
-import { EmulatorFileError, v86Files } from "./v86-files.mjs";
+import { MachineInput } from "./machine-input.mjs";
+import { pictureOf, thumbnailOf } from "./machine-picture.mjs";
 import { findState, loadState, removeState, saveState, stateName } from "./machine-states.mjs";
+import { buildMachine } from "./v86-build.mjs";
 import { MachineHold, Pace } from "./v86-machine.mjs";
 import { MachineSound } from "./v86-sound.mjs";
 import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
@@ -72,23 +74,16 @@ import { DiskActivityEvent, StateMismatchError, v86Disk } from "./v86-disk.mjs";
  * @property {Partial<typeof TEXTS> | undefined} [texts]
  */
 
-/** Not `new URL("v86/", import.meta.url)`: bundlers would look for it. */
-const here = import.meta.url;
 const MEMORY = 256 << 20;
-const VGA_MEMORY = 8 << 20;
 const CD_SECTOR = 2048;
 const PACE_MS = 1000;
 const KEY_MS = 30; // guests read the keyboard seldom, and its buffer is short
-const THUMBNAIL_WIDTH = 192;
-/** Releases left and right Control, Alt and Shift: PS/2 set 1. */
-const LET_GO = [0x9d, 0xb8, 0xaa, 0xb6];
-/** Presses and releases Control, Alt and Delete. */
-const CTRL_ALT_DEL = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
 
 export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEvents<BootEvents>} */ (EventTarget) {
   #options;
   #texts;
   #view;
+  #input;
   /** @type {State} */
   #state = "off";
   /** @type {{ machine: V86, disk: V86Disk, pace: Pace, sound: MachineSound } | null} */
@@ -111,6 +106,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     this.#options = options;
     this.#texts = { ...TEXTS, ...options.texts };
     this.#view = new BootView(container, this.#texts);
+    this.#input = new MachineInput(this.#view, () => this.machine);
     this.#listen();
     this.#lookForSaved();
   }
@@ -180,7 +176,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     try {
       await MachineHold.of(machine).hold(this);
       await disk.flushForState();
-      const picture = await this.#thumbnail().catch(() => ""); // such as a policy without `img-src data:`
+      const picture = await thumbnailOf(machine).catch(() => ""); // such as a policy without `img-src data:`
       const { entry, address } = this.#options;
       const facts = { disk: disk.get_state(), memoryBytes: this.#memory, entry, address, picture };
       await saveState(this.#name, facts, await machine.save_state());
@@ -211,16 +207,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
    * @returns {Promise<HTMLCanvasElement>}
    */
   async screenshot() {
-    const image = /** @type {HTMLImageElement | null | undefined} */ (this.machine?.screen_make_screenshot());
-    if (!image) throw new Error(this.#texts.off);
-    await image.decode();
-    return draw(image, image.naturalWidth, image.naturalHeight);
-  }
-
-  async #thumbnail() {
-    const screen = await this.screenshot();
-    const height = Math.round((screen.height / screen.width) * THUMBNAIL_WIDTH);
-    return draw(screen, THUMBNAIL_WIDTH, height).toDataURL("image/jpeg", 0.7);
+    if (!this.machine) throw new Error(this.#texts.off);
+    return pictureOf(this.machine);
   }
 
   /** The header of the saved machine, with `savedAt` and a small `picture` of its screen, or null. */
@@ -299,7 +287,8 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       const { disk: image, patienceMs } = this.#options;
       const disk = await v86Disk(image, { patienceMs });
       this.#end.signal.throwIfAborted();
-      machine = await this.#build(disk);
+      const newScreen = () => makeScreen(this.#view.parts.screen);
+      machine = await buildMachine(disk, this.#drive, this.#memory, newScreen, this.#options);
       const sound = new MachineSound(machine);
       sound.isMuted = this.#isMuted;
       await prepare(machine, disk);
@@ -307,9 +296,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       this.#running = { machine, disk, pace: new Pace(machine), sound };
       this.#watch(machine, disk);
       await MachineHold.of(machine).run();
-      const { screen } = this.#view.parts;
-      screen.focus();
-      this.#takeKeys(/** @type {Document | ShadowRoot} */ (screen.getRootNode()).activeElement === screen);
+      this.#input.begin();
       this.#setSpeed();
       this.#update();
     } catch (error) {
@@ -320,35 +307,6 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       this.#view.showFailure(this.#texts.startFailed, messageOf(error));
       throw error;
     }
-  }
-
-  /** @param {V86Disk} disk @returns {Promise<V86>} a loaded machine, not running */
-  async #build(disk) {
-    const { filesUrl, wasmUrl, biosUrl, vgaBiosUrl } = this.#options;
-    const folder = filesUrl === undefined ? new URL("v86/", here) : new URL(filesUrl, document.baseURI);
-    const [V86, files] = await Promise.all([
-      this.#options.V86 ?? importEmulator(new URL("libv86.mjs", folder).href),
-      v86Files({
-        wasmUrl: wasmUrl ?? new URL("v86.wasm", folder),
-        biosUrl: biosUrl ?? new URL("bios.bin", folder),
-        vgaBiosUrl: vgaBiosUrl ?? new URL("vgabios-stdvga.bin", folder),
-      }),
-    ]);
-    const screen = makeScreen(this.#view.parts.screen);
-    const machine = new V86({
-      ...files,
-      [this.#drive]: disk,
-      memory_size: this.#memory,
-      vga_memory_size: VGA_MEMORY,
-      screen: { container: screen },
-      disable_speaker: true, // see v86-sound.mjs
-      autostart: false,
-    });
-    await new Promise((resolve) => machine.add_listener("emulator-loaded", () => resolve(null)));
-    disk.attach(machine);
-    machine.keyboard_set_enabled(false);
-    machine.mouse_set_enabled(false);
-    return machine;
   }
 
   /** @param {V86} machine @param {V86Disk} disk */
@@ -374,8 +332,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
   // ── controls ────────────────────────────────────────────────────────────────────────────────────
 
   #listen() {
-    const { screen, typing, speed, start, pause, resume, save, stop, keys, secure, fullscreen, mouse, mute, retry, refuse } =
-      this.#view.parts;
+    const { speed, start, pause, resume, save, stop, mute, retry, refuse } = this.#view.parts;
     const act = (/** @type {HTMLElement} */ button, /** @type {() => Promise<void>} */ action) =>
       button.addEventListener("click", () => void action.call(this).catch(() => {})); // the page shows it
     act(start, async () => {
@@ -394,25 +351,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     });
     refuse.addEventListener("click", () => this.#refuse());
     speed.addEventListener("change", () => this.#setSpeed());
-    keys.addEventListener("click", () => screen.focus());
-    secure.addEventListener("click", () => this.machine?.keyboard_send_scancodes(CTRL_ALT_DEL));
-    fullscreen.addEventListener("click", () => void screen.requestFullscreen().catch(() => {})); // not allowed here
-    // Escape gives the mouse back.
-    act(mouse, async () => {
-      screen.focus();
-      await screen.requestPointerLock();
-    });
     mute.addEventListener("click", () => this.#mute(!this.#isMuted));
-    screen.addEventListener("fullscreenchange", () => captureKeys(screen));
-    for (const part of /** @type {HTMLElement[]} */ ([screen, typing])) {
-      part.addEventListener("focus", () => this.#takeKeys(true));
-      part.addEventListener("blur", () => this.#takeKeys(false));
-      part.addEventListener("keydown", (event) => this.#leave(event), { capture: true });
-    }
-    // The field is a stop on the way to what comes after it: its Tab is not the machine's.
-    typing.addEventListener("keydown", (event) => event.key === "Tab" && event.stopPropagation(), { capture: true });
-    typing.addEventListener("input", () => queueMicrotask(() => (typing.value = "")));
-    screen.addEventListener("pointerdown", () => screen.focus());
     const { signal } = this.#end;
     document.addEventListener("visibilitychange", () => this.#flushHidden(), { signal });
   }
@@ -446,22 +385,6 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     this.#view.showMuted(is);
   }
 
-  /** @param {boolean} on */
-  #takeKeys(on) {
-    const machine = this.#running?.machine;
-    machine?.keyboard_set_enabled(on);
-    machine?.mouse_set_enabled(on);
-    if (!on) machine?.keyboard_send_scancodes(LET_GO);
-  }
-
-  /** v86 takes every key while the screen has the focus, so one key must leave it. @param {KeyboardEvent} event */
-  #leave(event) {
-    if (!(event.ctrlKey && event.altKey && event.code === "KeyG")) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    this.#view.focusBar();
-  }
-
   // ── state ───────────────────────────────────────────────────────────────────────────────────────
 
   async #lookForSaved() {
@@ -490,38 +413,6 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
     this.#view.show(state, this.#note);
     if (changed) this.dispatchEvent(new Event("state"));
   }
-}
-
-/**
- * @param {string} url of v86's module
- * @returns {Promise<EmulatorClass>}
- */
-async function importEmulator(url) {
-  try {
-    return (await import(/* @vite-ignore */ /* webpackIgnore: true */ url)).V86;
-  } catch (error) {
-    throw new EmulatorFileError(url, `did not load (${messageOf(error)}). It has to be libv86.mjs of the npm package v86.`);
-  }
-}
-
-/**
- * In full screen the machine also gets the keys of the browser and the system, if the browser allows that.
- * @param {HTMLElement} screen
- */
-function captureKeys(screen) {
-  const root = /** @type {Document | ShadowRoot} */ (screen.getRootNode());
-  const { keyboard } = /** @type {{ keyboard?: { lock(): Promise<void>, unlock(): void } }} */ (navigator);
-  if (root.fullscreenElement === screen) {
-    screen.focus();
-    keyboard?.lock().catch(() => {}); // full screen was left meanwhile
-  } else keyboard?.unlock();
-}
-
-/** @param {CanvasImageSource} image @param {number} width @param {number} height */
-function draw(image, width, height) {
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
-  canvas.getContext("2d")?.drawImage(image, 0, 0, width, height);
-  return canvas;
 }
 
 /** @param {unknown} error */
