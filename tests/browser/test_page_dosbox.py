@@ -13,6 +13,7 @@ from aero_browser_disk.testing.site_server import SiteServer
 from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
 from browser.conftest import Console
 from browser.panel_page import PanelPage
+from browser.test_dosbox import ENDS_BY_THROWING
 from lib.page_headers import page_headers
 from samples.emulator import can_boot, write_dosbox
 from support import dos_images
@@ -118,10 +119,10 @@ def test_a_disk_without_boot_code_runs_in_dosbox(
     page.close()
 
 
-@pytest.mark.long  # tests/browser/test_dosbox.py says why
 def test_a_fat32_disk_runs_in_dosbox_x_and_is_closed_with_the_image(
-    page: Page, emulators: SiteServer, images: ImageServer
+    page: Page, emulators: SiteServer, images: ImageServer, console: Console
 ) -> None:
+    console.allow(ENDS_BY_THROWING)
     panel = open_page(page, emulators, images.url("fat32.img"), "dos")
     panel.button("Run in DOSBox").click()
     expect_printed(panel, STARTED)
