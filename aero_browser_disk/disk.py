@@ -10,6 +10,7 @@ from .errors import OutOfRangeError, ReadOnlyError
 from .platform.base import File, ReadableBuffer, WritableBuffer
 
 SECTOR_SIZE = 512
+CD_SECTOR_SIZE = 2048
 
 Notice = Literal[
     "memory-cache",  # no lasting storage here: the cache ends with the session

@@ -15,7 +15,7 @@ from .errors import (
 )
 from .formats.layout_disk import LayoutDisk
 from .formats.local_file import LocalFileDisk, open_file_disk, open_source_disk
-from .library.file_commit import file_base
+from .library.file_commit import FILES, file_base
 from .library.library import Library
 from .library.open_image import Closed, LibraryDisk
 from .library.overlays import OverlayBase
@@ -215,7 +215,7 @@ async def _nothing(_: Closed) -> None:
 def user_file_base(identity: SourceIdentity) -> OverlayBase:
     """A file of the page as a base of overlays, identified by its name: a page sees no path."""
     digest = hashlib.sha256(identity.name.encode()).hexdigest()[:32]
-    return OverlayBase(f"files/{digest}", identity.name)
+    return OverlayBase(f"{FILES}{digest}", identity.name)
 
 
 def remote_base(url: str, cache_key: str | None = None) -> OverlayBase:

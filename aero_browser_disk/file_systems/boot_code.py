@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..disk import Disk
+from ..disk import CD_SECTOR_SIZE, Disk
 from .volume import Volume
 
 _SECTOR = 512
-_CD_SECTOR = 2048
 _SIGNATURE = b"\x55\xaa"
 _CODE_END = 440  # the partition table's disk signature follows
 # What mkfs.fat writes in place of a loader prints this.
@@ -23,7 +22,7 @@ async def has_boot_code(disk: Disk) -> bool:
     tell.
     """
     volume = Volume(disk)
-    if disk.info.sector_size != _CD_SECTOR and await _has_first_sector(volume):
+    if disk.info.sector_size != CD_SECTOR_SIZE and await _has_first_sector(volume):
         return True
     return await _has_boot_record(volume)
 
@@ -34,7 +33,7 @@ async def boots_as_cd(disk: Disk) -> bool:
     The image of a CD at an address has sectors of 512 bytes, as any raw image there. One that is a
     disk as well boots as a disk.
     """
-    if disk.info.sector_size == _CD_SECTOR:
+    if disk.info.sector_size == CD_SECTOR_SIZE:
         return True
     volume = Volume(disk)
     return not await _has_first_sector(volume) and await _has_boot_record(volume)

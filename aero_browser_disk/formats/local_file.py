@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..disk import SECTOR_SIZE
+from ..disk import CD_SECTOR_SIZE, SECTOR_SIZE
 from ..errors import EmptyImageError, SourceError, UnreadableImageError
 from ..platform.byte_source import ByteSource, PathSource, SourceIdentity
 from .cue_sheet import MAX_CUE_SHEET, data_track
@@ -20,7 +20,6 @@ from .raw_file import RawFileDisk
 
 LocalFileDisk = RawFileDisk | LayoutDisk
 
-_CD_SECTOR_SIZE = 2048
 _BLOB_BLOCK = 64 * 1024  # a read takes a browser about as long whatever its length, up to there
 
 
@@ -70,7 +69,7 @@ async def open_source_disk(
     version = f"{identity.modified}-{source.size:x}"
     if not isinstance(layout, RawLayout):
         version = f"{version}-{layout.format.name}"
-    sector_size = _CD_SECTOR_SIZE if layout.format.is_cd else SECTOR_SIZE
+    sector_size = CD_SECTOR_SIZE if layout.format.is_cd else SECTOR_SIZE
     return LayoutDisk(layout, version, sector_size=sector_size, block_size=_BLOB_BLOCK)
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from ..disk import SECTOR_SIZE, Disk, data_ranges
+from ..disk import CD_SECTOR_SIZE, SECTOR_SIZE, Disk, data_ranges
 from ..errors import (
     DamagedDiskError,
     HasOverlaysError,
@@ -26,7 +26,7 @@ from ..writable.local_image import LocalImage
 from .catalog import names_of
 from .damage import missing, note, note_met, noted
 from .open_bases import open_shared
-from .open_image import CD_SECTOR_SIZE, Closed, LibraryDisk, Refusal
+from .open_image import Closed, LibraryDisk, Refusal
 from .recovery import copy_intact, open_salvage
 
 MIB = 1 << 20

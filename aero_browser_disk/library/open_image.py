@@ -15,8 +15,6 @@ from ..streaming.activity import Activity
 from ..streaming.streaming_disk import StreamingDisk
 from ..writable.overlay import Overlay
 
-CD_SECTOR_SIZE = 2048
-
 
 @dataclass(frozen=True, slots=True)
 class Closed:

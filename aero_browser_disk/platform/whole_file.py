@@ -27,13 +27,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    unfinished = _unfinished(path)
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with _put_in_place(path) as file:
+        yield file
 
 
 @contextlib.contextmanager
@@ -43,19 +38,14 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
     Its mode and, where allowed, its owner stay. Durable at the end, and at no instant is there
     anything but the whole old file or the whole new one under that name. Raises `OSError`.
     """
-    unfinished = _unfinished(path)
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-            file.flush()
-            old = path.stat()
-            with contextlib.suppress(PermissionError):
-                os.chown(file.fileno(), old.st_uid, old.st_gid)
-            unfinished.chmod(stat.S_IMODE(old.st_mode))
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with _put_in_place(path) as file:
+        yield file
+        file.flush()
+        old = path.stat()
+        with contextlib.suppress(PermissionError):
+            os.chown(file.fileno(), old.st_uid, old.st_gid)
+        os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+        os.fsync(file.fileno())
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the new name
@@ -63,6 +53,13 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
-def _unfinished(path: Path) -> Path:
-    """A name for the file until it is whole, that no other file has."""
-    return path.with_name(f".{secrets.token_hex(8)}.part")
+@contextlib.contextmanager
+def _put_in_place(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its name at the end, and is removed after an error."""
+    unfinished = path.with_name(f".{secrets.token_hex(8)}.part")  # no other file's name
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

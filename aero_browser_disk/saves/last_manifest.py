@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -10,6 +9,7 @@ from ..errors import DamagedSaveError, UnreadableSaveError, UnsupportedImageErro
 from .encryption import SaveCipher
 from .manifest_change import manifest_change
 from .map_parts import next_parts
+from .pushed import sha256_of
 from .save_manifest import SaveManifest
 from .save_map import SaveMap
 
@@ -20,7 +20,7 @@ class LastManifest:
     def __init__(self, encoded: bytes = b"", name: str = "") -> None:
         self._manifest = _read(encoded, name) if encoded else None
         self.encoded = b"" if self._manifest is None else encoded
-        self.digest = hashlib.sha256(encoded).hexdigest() if self.encoded else ""
+        self.digest = sha256_of(encoded) if self.encoded else ""
         chunks = () if self._manifest is None else self._manifest.chunks
         self.chunks: Mapping[bytes, int] = {
             bytes.fromhex(chunk.sha256): number for number, chunk in enumerate(chunks)

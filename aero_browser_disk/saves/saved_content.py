@@ -17,6 +17,7 @@ from ..errors import (
 from .encryption import SaveCipher
 from .map_parts import read_map
 from .packing import unpack
+from .pushed import sha256_of
 from .save_manifest import SaveManifest
 from .save_map import CHUNK_SECTORS, SECTOR, SaveMap
 from .save_requests import SaveRequests
@@ -39,7 +40,7 @@ class SavedContent:
         self.manifest = manifest
         self.encoded = encoded
         """The bytes of the manifest."""
-        self.etag = hashlib.sha256(encoded).hexdigest()
+        self.etag = sha256_of(encoded)
         """Their digest."""
         self.name = name
         self._requests = requests

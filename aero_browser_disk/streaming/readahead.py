@@ -174,9 +174,10 @@ class ReadAhead:
         self._streams.insert(0, stream)
         stream.start = first
         stream.next = max(stream.next, last + 1)
-        length, modest = stream.next - stream.begin, self._blocks_of(self._policy.modest)
-        is_long = length >= self._blocks_of(self._policy.long)
-        limit = max(modest, length // 4) if is_long else modest
+        policy, length = self._policy, stream.next - stream.begin
+        limit = self._blocks_of(policy.modest)
+        if length >= self._blocks_of(policy.long):
+            limit = max(limit, length // 4)
         stream.window = self._window(min(max(stream.window, 1) * 2, limit, self._max_window))
 
     def _wanted(self, stream: _Stream) -> range:

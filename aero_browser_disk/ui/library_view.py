@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 from ..errors import DataCutError, HasOverlaysError, HybridImageError, OddSizeError
 from ..library.catalog import LibraryEntry, LibraryUsage
+from ..library.file_commit import FILES
 from ..platform.redaction import HIDDEN
+from ..records.record import CACHES
 from ..units import format_bytes, format_percent
 from . import library_texts as texts
 
 View = dict[str, object]
 
 # Folders of bases that the library cannot open: remote images, and files of the user.
-_ELSEWHERE = ("cache/", "files/")
+_ELSEWHERE = (f"{CACHES}/", FILES)
 
 # Errors that the user may agree to go on after, and the option that says so.
 _CONSENTS = {

@@ -58,7 +58,6 @@ _FIXED: dict[str, object] = {
     "movedTitle": "The image has a new version",
     "moved": "“{overlay}” fits the version before. It is kept as it is, and never used with "
     "other bytes.",
-    "movedLook": "See what can be done",
     "planMove": "It can be moved to the new version: nothing changed that it depends on. "
     "{updated} of the image that it never wrote to will be those of the new version.",
     "planCurrent": "The version that it fits can be read: open it again.",

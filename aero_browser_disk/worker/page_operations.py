@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..errors import DiskError, InvalidOptionError, StorageUnavailableError
 from ..file_systems.boot_code import boots_as_cd, has_boot_code
 from ..library.library import Library
-from ..library.open_image import CD_SECTOR_SIZE
 from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import Value
@@ -91,8 +90,8 @@ class PageOperations:
         opened = self._files.disk(disk)
         try:
             return "cdrom" if await boots_as_cd(opened) else "hda"
-        except DiskError:
-            return "cdrom" if opened.info.sector_size == CD_SECTOR_SIZE else "hda"
+        except DiskError:  # not of a CD: that takes no read
+            return "hda"
 
     async def _bytes(self, name: str, text: str) -> int:
         """The number of bytes that was typed into the field of that name."""

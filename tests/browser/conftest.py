@@ -23,6 +23,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, Playwright, expect
 
 from aero_browser_disk.testing.site_server import SiteServer
+from browser.boot_page import copy_with_emulator
 from browser.panel_page import STEP_TIMEOUT_MS
 from lib import browsers
 from lib.page_headers import page_headers
@@ -99,6 +100,15 @@ def site(served_folder: Path) -> Iterator[SiteServer]:
 def plain_site(served_folder: Path) -> Iterator[SiteServer]:
     """Serves it without isolation."""
     with SiteServer(served_folder, isolated=False, headers=CACHED | page_headers()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
+    """Serves the built site with v86 and its BIOS, isolated, for one module."""
+    folder = tmp_path_factory.mktemp("boot") / "site"
+    copy_with_emulator(site_folder, folder)
+    with SiteServer(folder, isolated=True) as server:
         yield server
 
 

@@ -11,10 +11,8 @@ from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
 from browser.keyboard import Keyboard
 from browser.panel_page import PanelPage
-from browser.test_page_machine import boot_site, bootable, control, expect_state
+from browser.test_page_machine import bootable, control, expect_state
 from samples.emulator import can_boot
-
-__all__ = ["boot_site"]
 
 HALT = bytes.fromhex("f4 ebfd")
 

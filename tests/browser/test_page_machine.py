@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +9,7 @@ from playwright.sync_api import Dialog, Locator, Page, expect
 
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
-from browser.boot_page import BOOT_TIMEOUT_MS, copy_with_emulator
+from browser.boot_page import BOOT_TIMEOUT_MS
 from browser.panel_page import PanelPage
 from samples.emulator import can_boot
 
@@ -56,14 +54,6 @@ WOULD_STAY = "() => !dispatchEvent(new Event('beforeunload', { cancelable: true 
 pytestmark = pytest.mark.skipif(
     not can_boot(), reason="Debian's seabios is not here: scripts/setup fetches it"
 )
-
-
-@pytest.fixture(scope="module")
-def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
-    folder = tmp_path_factory.mktemp("page-machine") / "site"
-    copy_with_emulator(site_folder, folder)
-    with SiteServer(folder, isolated=True) as server:
-        yield server
 
 
 def bootable(code: bytes) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aero_browser_disk.testing.image_server import ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
-from browser.boot_page import BootPage, copy_with_emulator
+from browser.boot_page import BootPage
 from browser.conftest import OpenProfile
 from lib import browsers
 from lib.project import GRUB_RESCUE_IMAGE
@@ -37,14 +36,6 @@ pytestmark = [
         reason="Debian's seabios and grub-rescue-pc are not here: scripts/setup fetches them",
     ),
 ]
-
-
-@pytest.fixture(scope="module")
-def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
-    folder = tmp_path_factory.mktemp("boot") / "site"
-    copy_with_emulator(site_folder, folder)
-    with SiteServer(folder, isolated=True) as server:
-        yield server
 
 
 @pytest.fixture

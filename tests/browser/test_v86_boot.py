@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.site_server import SiteServer
-from browser.boot_page import BootPage, copy_with_emulator
+from browser.boot_page import BootPage
 from lib.image_service import ImageService
 from lib.project import GRUB_RESCUE_IMAGE
 from samples.emulator import can_boot
@@ -41,14 +40,6 @@ HOLD_SAVING = """() => {
   };
 }"""
 """Stops the next file that the page writes, until `goOnSaving` is called."""
-
-
-@pytest.fixture(scope="module")
-def boot_site(site_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteServer]:
-    folder = tmp_path_factory.mktemp("boot") / "site"
-    copy_with_emulator(site_folder, folder)
-    with SiteServer(folder, isolated=True) as server:
-        yield server
 
 
 @pytest.fixture

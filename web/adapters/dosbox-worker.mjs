@@ -19,13 +19,10 @@ import { mountDrive } from "./dosbox-drives.mjs";
 const scope = /** @type {any} */ (globalThis); // a worker's, for which the types are not here
 /** Mounts the disks, once DOSBox has a file system. */
 let mountAll = () => {};
-/** DOSBox ends by exceptions that nobody catches. */
-let isEnding = false;
 
 // DOSBox sets `onmessage`, when it is loaded and when it starts. An earlier listener is called first.
 scope.addEventListener("message", async (/** @type {MessageEvent} */ { data }) => {
   if (data?.name === "wc-run") mountAll();
-  if (data?.name === "wc-exit") isEnding = true;
   if (!data?.start) return;
   try {
     await start(data.start);
@@ -33,10 +30,6 @@ scope.addEventListener("message", async (/** @type {MessageEvent} */ { data }) =
     scope.postMessage({ notStarted: error instanceof Error ? error.message : String(error) });
   }
 });
-
-for (const type of ["error", "unhandledrejection"]) {
-  scope.addEventListener(type, (/** @type {Event} */ event) => isEnding && event.preventDefault());
-}
 
 /** @param {DosboxStart} asked */
 async function start({ sessionId, scriptUrl, wasmUrl, mounts }) {

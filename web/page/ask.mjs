@@ -3,7 +3,7 @@
  * confirming returns the values of the fields.
  */
 
-import { element, make, setText, showFailure } from "./elements.mjs";
+import { element, failureOf, make, setText, showFailure } from "./elements.mjs";
 
 /** @typedef {{ value: string, label: string }} Choice */
 /** @typedef {{ name: string, label: string, hint: string, value: string, choices: Choice[] }} Field */
@@ -18,10 +18,10 @@ let takeBack = () => {};
  * @template T
  * @param {Question} question
  * @param {(values: Record<string, string>) => Promise<T>} act
- * @param {(error: unknown) => { title: string, text: string }} explain
+ * @param {(error: unknown) => { title: string, text: string }} [explain]
  * @returns {Promise<T | null>}
  */
-export function ask(question, act, explain) {
+export function ask(question, act, explain = failureOf) {
   const dialog = element("ask", HTMLDialogElement);
   const form = element("ask-form", HTMLFormElement);
   const yes = element("ask-yes", HTMLButtonElement);

@@ -5,7 +5,7 @@
 import { reportActivity } from "../element/machine-activity.mjs";
 import { findState, stateName } from "../adapters/machine-states.mjs";
 import { ask } from "./ask.mjs";
-import { element, messageOf, onPress, setAvailable, setText } from "./elements.mjs";
+import { element, onPress, setAvailable, setText } from "./elements.mjs";
 import { wireMachineTools } from "./machine-tools.mjs";
 import { selectTab } from "./tabs.mjs";
 
@@ -110,7 +110,7 @@ export function wireBoot(session) {
   async function agree(action, act = async () => {}) {
     const question = session.view?.boot.asks[action];
     const perform = () => act().then(() => true);
-    return question ? (await ask(question, perform, explain)) === true : perform();
+    return question ? (await ask(question, perform)) === true : perform();
   }
 
   /** The machine's writes are made durable while its disk is open. */
@@ -142,9 +142,4 @@ export function wireBoot(session) {
       })
       .catch(() => container.replaceChildren());
   }
-}
-
-/** @param {unknown} error */
-function explain(error) {
-  return { title: "", text: messageOf(error) };
 }

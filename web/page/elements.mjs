@@ -115,3 +115,8 @@ export function showFailure(id, failure) {
 export function messageOf(error) {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** What `showFailure` shows of an error that needs no title. @param {unknown} error */
+export function failureOf(error) {
+  return { title: "", text: messageOf(error) };
+}

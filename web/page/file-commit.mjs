@@ -3,7 +3,7 @@
  */
 
 import { ask } from "./ask.mjs";
-import { element, messageOf, onPress, setAvailable, showFailure } from "./elements.mjs";
+import { element, failureOf, onPress, setAvailable, showFailure } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 /** @typedef {import("./file-in-place.mjs").FileInPlace} FileInPlace */
@@ -29,7 +29,7 @@ export function wireFileCommit(session, files, libraryList) {
     try {
       await commit();
     } catch (error) {
-      showFailure("library-error", explain(error));
+      showFailure("library-error", failureOf(error));
     } finally {
       isUnderWay = false;
       show();
@@ -46,7 +46,7 @@ export function wireFileCommit(session, files, libraryList) {
     const { askToWrite, writeIntoFile } = await import("../lib/commit-to-file.mjs");
     const { Disk, library } = await import("../lib/aero-disk.mjs");
     // The browser asks too, and only in a click.
-    const agreed = await ask(question, () => askToWrite(opened.handle).then(() => true), explain);
+    const agreed = await ask(question, () => askToWrite(opened.handle).then(() => true));
     if (!agreed || session.view?.disk?.disk !== disk.disk) return;
     const { handle } = opened;
     const overlay = await libraryList.transfer("commitFile", handle.name, (options) =>
@@ -58,11 +58,6 @@ export function wireFileCommit(session, files, libraryList) {
     await libraryList.forgetMachine(overlay);
     await files.use(handle);
     const title = (session.view?.texts.fileWritten ?? "").replace("{name}", () => handle.name);
-    await ask({ title, text: "", yes: "OK", danger: false, fields: [], isNotice: true }, async () => null, explain);
+    await ask({ title, text: "", yes: "OK", danger: false, fields: [], isNotice: true }, async () => null);
   }
-}
-
-/** @param {unknown} error */
-function explain(error) {
-  return { title: "", text: messageOf(error) };
 }

@@ -3,7 +3,7 @@
  */
 
 import { ask } from "./ask.mjs";
-import { element, make, makeButton, matchChildren, messageOf, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
+import { element, failureOf, make, makeButton, matchChildren, onPress, redraw, setAvailable, setText, showFailure } from "./elements.mjs";
 import { library } from "../lib/library.mjs";
 import { SavedMachines } from "./saved-machines.mjs";
 
@@ -158,7 +158,7 @@ export class LibraryList {
     };
     const remove = async () => {
       const { removeMachine } = this.#library ?? {};
-      if (removeMachine) await ask(removeMachine, () => this.#machines.remove(state), explain);
+      if (removeMachine) await ask(removeMachine, () => this.#machines.remove(state));
       await this.refresh();
     };
     return this.#machines.buildAlone(state, this.#library?.saved ?? {}, { resume, remove });
@@ -171,7 +171,7 @@ export class LibraryList {
     showFailure("library-error", null);
     /** @param {Record<string, string>} values */
     const perform = (values) => this.#perform(row, action.name, values);
-    if (action.ask) await ask(action.ask, perform, explain);
+    if (action.ask) await ask(action.ask, perform);
     else await perform({}).catch((error) => this.#fail(error));
     await this.refresh();
   }
@@ -232,11 +232,7 @@ export class LibraryList {
 
   async #create() {
     if (!this.#library) return;
-    await ask(
-      this.#library.create,
-      async ({ name = "", size }) => library.create(name, { size: await this.#bytes(size) }),
-      explain,
-    );
+    await ask(this.#library.create, async ({ name = "", size }) => library.create(name, { size: await this.#bytes(size) }));
     await this.refresh();
   }
 
@@ -244,7 +240,7 @@ export class LibraryList {
     showFailure("library-error", null);
     try {
       const { ask: question, text } = await this.#call("page.prune", { dryRun: true });
-      if (question) await ask(question, () => this.#call("page.prune", { dryRun: false }), explain);
+      if (question) await ask(question, () => this.#call("page.prune", { dryRun: false }));
       else setText(element("library-usage", HTMLElement), text);
       if (question) await this.refresh();
     } catch (error) {
@@ -430,19 +426,14 @@ export class LibraryList {
       const needed = this.#library?.consents[error instanceof Error ? error.name : ""];
       if (!needed || consent[needed.flag]) throw error;
       // What the user chose, if the question has a choice.
-      return ask(needed.ask, (values) => this.#consented(act, { ...consent, [needed.flag]: true, ...values }), explain);
+      return ask(needed.ask, (values) => this.#consented(act, { ...consent, [needed.flag]: true, ...values }));
     }
   }
 
   /** @param {unknown} error */
   #fail(error) {
-    showFailure("library-error", explain(error));
+    showFailure("library-error", failureOf(error));
   }
-}
-
-/** @param {unknown} error */
-function explain(error) {
-  return { title: "", text: messageOf(error) };
 }
 
 /** @param {Element | null} focused */

@@ -3,7 +3,7 @@
  */
 
 import { ask } from "./ask.mjs";
-import { element, messageOf, onPress, setAvailable, setText } from "./elements.mjs";
+import { element, onPress, setAvailable, setText } from "./elements.mjs";
 
 /** @typedef {import("./page-session.mjs").PageSession} PageSession */
 
@@ -21,7 +21,7 @@ export function wireLinks(session) {
     const copy = async () => {
       if (link) await navigator.clipboard.writeText(link);
     };
-    await ask({ ...question, fields }, copy, (error) => ({ title: "", text: messageOf(error) }));
+    await ask({ ...question, fields }, copy);
   });
 
   // One press is consent enough: the text next to the button says what it turns on.

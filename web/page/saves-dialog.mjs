@@ -209,7 +209,7 @@ export class SavesDialog {
     const save = name.value.trim();
     const field = { name: "save", label, hint: "", value: `${save} 2`, choices: [] };
     const question = { title, text: filled(keepText, { save }), yes, danger: false, fields: [field] };
-    const chosen = await ask(question, async (values) => values.save?.trim() || null, explain);
+    const chosen = await ask(question, async (values) => values.save?.trim() || null);
     if (!chosen) return;
     name.value = chosen;
     await this.#work((reporting) => this.#push(reporting, chosen));
@@ -222,7 +222,7 @@ export class SavesDialog {
     const field = { name: "overlay", label, hint: "", value: `${overlay} 2`, choices: [] };
     const title = filled(takeTitle, { save: this.#nameOf(save) });
     const question = { title, text: filled(takeText, { overlay }), yes, danger: false, fields: [field] };
-    const chosen = await ask(question, async (values) => values.overlay?.trim() || null, explain);
+    const chosen = await ask(question, async (values) => values.overlay?.trim() || null);
     if (!chosen) return;
     await this.#work(async ({ onProgress, signal }) => {
       const { worker } = this.#session;
@@ -241,7 +241,7 @@ export class SavesDialog {
     const overlay = this.#session.view?.saves.overlay ?? "";
     const title = filled(lookTitle, { save: this.#nameOf(save) });
     const question = { title, text: filled(lookText, { overlay }), yes, danger: false, fields: [] };
-    if (!(await ask(question, async () => true, explain))) return;
+    if (!(await ask(question, async () => true))) return;
     if ((await this.#session.beforeClosing?.()) === false) return;
     await this.#work(async () => {
       await this.#session.call("saves.look", { save, saves: this.#given, generation });
@@ -253,9 +253,4 @@ export class SavesDialog {
   #nameOf(save) {
     return /^[0-9a-f]{32}$/.test(save) ? this.#parts.name.value.trim() : save;
   }
-}
-
-/** @param {unknown} error */
-function explain(error) {
-  return { title: "", text: messageOf(error) };
 }

@@ -77,7 +77,7 @@ export async function showOutdated(session, texts, refresh) {
       await rebase({ toImage: image });
       return image ?? "";
     };
-    const name = await ask(question, make, (failure) => ({ title: "", text: messageOf(failure) }));
+    const name = await ask(question, make);
     if (name) finish(filled(texts.imageDone, { name }));
   }
 

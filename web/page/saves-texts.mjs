@@ -2,6 +2,8 @@
  * Texts of saves with values in them.
  */
 
+import { mebibytes } from "./transfers.mjs";
+
 /**
  * Those of `save_texts.py`.
  * @typedef {"heading" | "intro" | "address" | "addressHint" | "token" | "tokenHint" | "passphrase" | "passphraseHint" |
@@ -9,7 +11,7 @@
  *   "listing" | "listed" | "none" | "row" | "fits" | "other" | "generation" | "generations" | "noEarlier" | "take" |
  *   "look" | "overlayName" | "takeTitle" | "takeText" | "takeYes" | "taking" | "lookTitle" | "lookText" | "lookYes"
  *   | "conflictTitle" | "conflict" | "noTime" | "keepMine" | "keepTitle" | "keepText" | "keepYes" | "takeTheirs" |
- *   "lookTheirs" | "movedTitle" | "moved" | "movedLook" | "planMove" | "planCurrent" | "planImage" | "planMissing" |
+ *   "lookTheirs" | "movedTitle" | "moved" | "planMove" | "planCurrent" | "planImage" | "planMissing" |
  *   "planElse" | "move" | "makeImage" | "imageName" | "imageText" | "imageYes" | "movedDone" | "imageDone"} TextName
  * @typedef {Record<TextName, string> & { planStuck: Record<string, string> }} Texts
  */
@@ -28,5 +30,5 @@ export function momentOf(time) {
 /** @param {number} bytes */
 export function sizeOf(bytes) {
   if (bytes < 2 ** 20) return `${(bytes / 2 ** 10).toFixed(bytes < 2 ** 10 * 10 ? 1 : 0)} KiB`;
-  return `${(bytes / 2 ** 20).toFixed(bytes < 2 ** 20 * 100 ? 1 : 0)} MiB`;
+  return mebibytes(bytes);
 }

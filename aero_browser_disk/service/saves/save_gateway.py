@@ -168,10 +168,9 @@ class SaveGateway:
             if save.etag == change.sha256:  # the response to it was lost
                 self._count("repeated")
                 return await self._switched(save, 200)
-            if not condition(save.etag):
-                self._count("conflict")
-                raise await self._conflict(save)
-            before = await self._access.run(lambda: self._saves.manifest(save))
+            before = None
+            if condition(save.etag):
+                before = await self._access.run(lambda: self._saves.manifest(save))
             if before is None or before[0].etag != save.etag:
                 self._count("conflict")
                 raise await self._conflict(save)
