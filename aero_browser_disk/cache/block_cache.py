@@ -8,7 +8,10 @@ from ..errors import StorageError, StorageFullError
 from ..platform.base import File, ReadableBuffer, WritableBuffer
 from .block_store import BlockStore, StoredImage
 
-_USES_AT_ONCE = 1024  # reads after which the order of use is brought up to date
+# Different reads, or reads, after which the order of use is brought up to date: each block of one
+# costs about as much as a third of a read.
+_USES_AT_ONCE = 1024
+_READS_AT_ONCE = 8 * _USES_AT_ONCE
 _PUTS_BEFORE_RETRY = 64  # after the storage was full
 
 
@@ -42,7 +45,7 @@ class BlockCache:
         self._reserved: dict[int, int] = {}  # slots reserved for blocks that are being fetched
         # Blocks that were read since the order of use was updated, each once, the latest last.
         self._uses: dict[int | range, None] = {}
-        self._uses_noted = 0
+        self._reads_noted = 0
         if store.image != image:
             store.begin(image)
         self._slots = store.slots()
@@ -196,8 +199,8 @@ class BlockCache:
         )
         uses.pop(read, None)
         uses[read] = None
-        self._uses_noted += 1
-        if self._uses_noted > _USES_AT_ONCE:
+        self._reads_noted += 1
+        if len(uses) > _USES_AT_ONCE or self._reads_noted > _READS_AT_ONCE:
             self._commit_in_order()
 
     def _missing(self, block: int, length: int) -> Iterator[range]:
@@ -357,7 +360,7 @@ class BlockCache:
         """Moves the blocks that were read to the recent end of the order of use."""
         if not self._uses:
             return
-        uses, self._uses, self._uses_noted = self._uses, {}, 0
+        uses, self._uses, self._reads_noted = self._uses, {}, 0
         blocks: list[int] = []
         for use in uses:
             if isinstance(use, int):

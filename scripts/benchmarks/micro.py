@@ -76,7 +76,7 @@ def image_sizes(page: BenchPage, server: BenchServer) -> list[Measure]:
 def time_reads(page: BenchPage, offsets: Sequence[int]) -> float:
     """Microseconds for a read, best of several rounds: the best is the least disturbed."""
     values = {"offsets": offsets, "length": 4 * KIB}
-    return min(float(page.call("cached_reads", **values)) for _ in range(ROUNDS))
+    return min(float(page.call("cached_reads", **values)) for _ in range(WARM_UP + ROUNDS))
 
 
 def many_blocks(page: BenchPage, server: BenchServer) -> list[Measure]:

@@ -136,7 +136,7 @@ async def test_the_order_of_reads_without_any_download_outlives_a_kill(storage):
         cache.put(block, content(block))
     cache.close()
     again = await open_cache(storage, blocks=8)
-    for _ in range(600):
+    for _ in range(4200):
         read(again, 0)
         read(again, 1)
     kill(storage)
