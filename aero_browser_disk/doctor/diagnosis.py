@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -24,12 +24,12 @@ from ..remote.byte_ranges import (
     parse_http_date,
 )
 from ..remote.response_headers import has_aged
+from ..transfer.image_import import CopyProgress, Report
 from ..units import format_bytes
 from .advice import meaning_of, remedy_of
 from .browser_view import BrowserView
 from .probe import Prober, ProbeResult
 
-Report = Callable[[int, int], None]
 Level = Literal["ok", "note", "fails"]
 
 _SLOW_S: Final = 0.5
@@ -96,8 +96,8 @@ async def diagnose(
     without it. In a browser the page is the one that this runs in. Elsewhere `origin` names a page
     (`https://app.example.com`), and of each response only what that page may read counts. Without
     it there is no page, and CORS does not matter. `headers` and `credentials` are as in
-    `open_disk`. `report` is called with the number of bytes downloaded so far, and of all that are
-    to be downloaded.
+    `open_disk`. `report` is called with a `CopyProgress`: the bytes downloaded so far, and all that
+    are to be downloaded.
     """
     if not allow_remote:
         raise RemoteImagesDisabledError
@@ -164,7 +164,7 @@ class _Examination:
         """Reports how far this is; the server's limit may make it a little more than planned."""
         if self._report is not None:
             done = self._prober.bytes_downloaded
-            self._report(done, max(done, _planned_bytes(self._size)))
+            self._report(CopyProgress(done, max(done, _planned_bytes(self._size))))
 
     # ── findings ─────────────────────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..disk import Disk
 from ..errors import DamagedFileSystemError
+from ..platform.concurrent_tasks import all_of
 from ..streaming.background_reads import background_reads
 
 _LONGEST_READ = 64 << 20
@@ -51,5 +52,5 @@ class Volume:
         found: list[bytes] = []
         for start in range(0, len(ranges), _AT_ONCE):
             some = ranges[start : start + _AT_ONCE]
-            found += await asyncio.gather(*(self.read(*each) for each in some))
+            found += await all_of(self.read(*each) for each in some)
         return found

@@ -10,12 +10,12 @@ Paths are those of `DiskFiles`; the empty path is the whole disk. obspec itself 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from ..disk import Disk
 from ..errors import InvalidOptionError, OutOfRangeError
 from ..file_systems import DiskFiles
+from ..platform.concurrent_tasks import all_of
 from ..sync import Disk as SyncDisk
 
 __all__ = ["AsyncFileRanges", "FileRanges"]
@@ -66,7 +66,7 @@ class AsyncFileRanges:
             self.get_range_async(path, start=start, length=length)
             for start, length in zip(starts, counts, strict=True)
         )
-        return list(await asyncio.gather(*reads))
+        return await all_of(reads)
 
 
 class FileRanges:

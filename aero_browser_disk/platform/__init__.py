@@ -9,6 +9,7 @@
 - `user_folders`: where CPython keeps a user's files.
 - `waiting`, `background_loop`, `event_loop`, `stall_limit`: how code waits, and for how long;
   `single_flight`: work that several wait for.
+- `concurrent_tasks`: several tasks at once, of which some may fail.
 - `opening`: calls that can be awaited or entered with `async with`.
 - `web_url`: addresses as the URL Standard reads them; `redaction`: those without secrets;
   `credential_headers`: the headers that stay with their origin.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from ..errors import SourceError
+from .concurrent_tasks import end_all
 
 MIB = 1 << 20
 _LONGEST = 200  # characters of a name that are kept
@@ -143,8 +144,7 @@ async def in_order(
             ask()
             yield chunk
     finally:
-        for task in coming:
-            task.cancel()
+        await end_all(coming)
 
 
 async def pulled(pull: Callable[[], Awaitable[bytes | None]]) -> ByteStream:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..errors import NoSuchSaveError
+from ..platform.concurrent_tasks import end_all
 from .content_index import GONE, ContentIndex, IndexedChunk, Item
 from .encryption import SaveCipher
 from .packing import pack
@@ -60,9 +61,7 @@ class ChunkUpload:
 
     async def cancel(self) -> None:
         """Ends the requests under way; the index loses what did not arrive."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         self._tasks.clear()
         chunks = enumerate(self._index.chunks)
         self._index.lose({n for n, chunk in chunks if chunk.sha256 not in self._arrived})
@@ -93,6 +92,8 @@ class ChunkUpload:
         self._arrived.add(bytes.fromhex(sha256))
 
     async def _wait(self) -> None:
-        done, self._tasks = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
+            # One by one: if several failed, `cancel` takes the errors of the others.
+            self._tasks.remove(task)
             task.result()

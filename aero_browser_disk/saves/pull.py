@@ -12,6 +12,7 @@ from typing import Final
 
 from ..errors import DamagedSaveError
 from ..platform.base import Storage
+from ..platform.concurrent_tasks import end_all
 from ..transfer.image_import import CopyProgress, Report
 from ..writable.sector_journal import Contents
 from ..writable.sector_store import SectorStore
@@ -86,9 +87,7 @@ class PulledOverlay:
                     ahead.append(asyncio.ensure_future(self._content.chunk(following[0])))
                 yield one, await ahead.popleft()
         finally:
-            for task in ahead:
-                task.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
+            await end_all(ahead)
 
     async def _indexed(self, rows: SaveMap, store: SectorStore) -> ContentIndex:
         """The index of what was written, with the chunks that the map names."""

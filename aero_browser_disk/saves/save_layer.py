@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ..disk import Disk, DiskInfo, DiskStats, RefusingWrites, check_bounds
 from ..errors import DiskClosedError
 from ..platform.base import WritableBuffer
+from ..platform.concurrent_tasks import all_of
 from ..platform.opening import ClosesOnExit
 from .chunk_cache import ChunkCache
 from .save_map import SECTOR, ZEROS, SaveMap
@@ -68,15 +68,7 @@ class SaveLayer(RefusingWrites, ClosesOnExit):
         self._check(offset, len(target))
         view = memoryview(target)
         parts = list(self._parts(offset, offset + len(target)))
-        reads = [
-            asyncio.ensure_future(self._read_part(one, view[one[0] - offset : one[1] - offset]))
-            for one in parts
-        ]
-        try:
-            await asyncio.gather(*reads)
-        finally:
-            for read in reads:
-                read.cancel()
+        await all_of(self._read_part(one, view[one[0] - offset : one[1] - offset]) for one in parts)
         if self._closed:
             raise DiskClosedError
         self._bytes_read += len(target)

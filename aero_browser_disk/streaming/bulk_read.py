@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from ..disk import Disk
+from ..platform.concurrent_tasks import end_all
 from .background_reads import background_reads
 from .boot_profile import BootProfile
 
@@ -31,9 +32,7 @@ async def read_in_order(disk: Disk, ranges: Ranges) -> AsyncIterator[bytes]:
         while under_way:
             yield await under_way.pop(0)
     finally:
-        for read in under_way:
-            read.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await end_all(under_way)
 
 
 def chunks_of(offset: int, length: int, step: int = CHUNK) -> list[tuple[int, int]]:

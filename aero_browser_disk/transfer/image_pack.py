@@ -32,6 +32,7 @@ from ..formats.prepared.manifest import (
     Manifest,
 )
 from ..formats.zstandard import zstd_module
+from ..platform.concurrent_tasks import end_all
 from ..platform.whole_file import whole_file
 from .pack_folder import INDEX_NAME, PackFolder, PackIndex
 
@@ -196,9 +197,7 @@ class _Packing:
             while under_way:
                 yield await _result(under_way.popleft())
         finally:
-            for work in under_way:
-                if isinstance(work, asyncio.Future):
-                    work.cancel()
+            await end_all(work for work in under_way if isinstance(work, asyncio.Future))
 
     def _lengths(self) -> set[int]:
         """How long chunks are."""
@@ -210,23 +209,23 @@ class _Packing:
 
         The next run is read while one is worked on.
         """
-        pending: tuple[int, int, asyncio.Task[bytes]] | None = None
+        reading: deque[tuple[int, int, asyncio.Task[bytes]]] = deque()
         size, chunk_size = self.disk.info.size, self.options.chunk_size
         try:
             for first, count, is_data in self._planned():
-                offset = first * chunk_size
-                length = min(count * chunk_size, size - offset)
-                task = asyncio.ensure_future(self.disk.read(offset, length)) if is_data else None
-                if pending is not None:
-                    yield pending[0], pending[1], await pending[2]
-                pending = None if task is None else (first, count, task)
-                if task is None:
+                if is_data:
+                    offset = first * chunk_size
+                    length = min(count * chunk_size, size - offset)
+                    task = asyncio.ensure_future(self.disk.read(offset, length))
+                    reading.append((first, count, task))
+                if len(reading) > is_data:  # one read stays under way while data goes on
+                    yield await _read(*reading.popleft())
+                if not is_data:
                     yield first, count, None
-            if pending is not None:
-                yield pending[0], pending[1], await pending[2]
+            if reading:
+                yield await _read(*reading.popleft())
         finally:
-            if pending is not None:
-                pending[2].cancel()
+            await end_all(task for _, _, task in reading)
 
     def _planned(self) -> Iterator[tuple[int, int, bool]]:
         """Runs of chunks, of at most `_READ` bytes where there may be data."""
@@ -270,26 +269,33 @@ class _Packing:
         loop = asyncio.get_running_loop()
         parts: list[tuple[tuple[int, ...], asyncio.Future[Entry]]] = []
         at, length = 0, _FIRST_PART
-        while at < len(blocks):
-            group = tuple(blocks[at : at + length // BOOT_BLOCK])
-            data = [
-                await self.disk.read(block * BOOT_BLOCK, min(BOOT_BLOCK, size - block * BOOT_BLOCK))
-                for block in group
-            ]
-            work = partial(self._store_part, b"".join(data))
-            parts.append((group, loop.run_in_executor(pool, work)))
-            at += len(group)
-            length = min(length * 2, _LARGEST_PART)
         made = []
-        for group, future in parts:
-            entry = await future
-            assert entry.file is not None
-            made.append(BundlePart(entry.kind, entry.file, group))
+        try:
+            while at < len(blocks):
+                group = tuple(blocks[at : at + length // BOOT_BLOCK])
+                data = [
+                    await self.disk.read(at_byte, min(BOOT_BLOCK, size - at_byte))
+                    for at_byte in (block * BOOT_BLOCK for block in group)
+                ]
+                work = partial(self._store_part, b"".join(data))
+                parts.append((group, loop.run_in_executor(pool, work)))
+                at += len(group)
+                length = min(length * 2, _LARGEST_PART)
+            for group, future in parts:
+                entry = await future
+                assert entry.file is not None
+                made.append(BundlePart(entry.kind, entry.file, group))
+        finally:
+            await end_all(future for _, future in parts)
         return BootBundle(size, BOOT_BLOCK, tuple(made))
 
     def _store_part(self, data: bytes) -> Entry:
         kind, stored = pack_chunk(data, self.options.level)
         return Entry(kind, self.folder.write(stored))
+
+
+async def _read(first: int, count: int, task: asyncio.Task[bytes]) -> tuple[int, int, bytes]:
+    return first, count, await task
 
 
 async def _result(work: Any) -> tuple[bytes, Entry, int]:

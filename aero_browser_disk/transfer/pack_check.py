@@ -26,6 +26,7 @@ from ..formats.prepared.chunk_table import Entry
 from ..formats.prepared.layout import PreparedLayout
 from ..formats.prepared.manifest import MAX_MANIFEST, ContentVersion, Manifest
 from ..formats.prepared.stored_files import FolderFiles, read_proved
+from ..platform.concurrent_tasks import end_all
 from .pack_folder import PackFolder
 
 _AHEAD = 16  # chunks that are checked at a time
@@ -103,14 +104,18 @@ async def _contents(
         except (SourceError, IntegrityError, DamagedImageError) as error:
             return error
 
-    for index in range(manifest.chunk_count):
-        entry = await layout.table.entry(index)
-        under_way.append((index, entry, asyncio.ensure_future(content_of(index, entry))))
-        if len(under_way) > _AHEAD:
+    try:
+        for index in range(manifest.chunk_count):
+            entry = await layout.table.entry(index)
+            under_way.append((index, entry, asyncio.ensure_future(content_of(index, entry))))
+            if len(under_way) > _AHEAD:
+                first, known, task = under_way.popleft()
+                yield first, known, await task
+        while under_way:
             first, known, task = under_way.popleft()
             yield first, known, await task
-    for first, known, task in under_way:
-        yield first, known, await task
+    finally:
+        await end_all(task for _, _, task in under_way)
 
 
 def _digest_of(kind: int, stored: bytes, length: int) -> bytes:

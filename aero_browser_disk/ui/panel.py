@@ -33,7 +33,7 @@ class PanelState:
     """What the panel knows. `url` is the whole address: it may be secret, so no repr shows it.
 
     `local` names the image of the library that is open, "" when it is the one at `url`; `overlay`
-    names what takes the writes, "" when nothing does.
+    names what takes the writes, "" when nothing does; `save` names the save that is looked at.
     """
 
     remote: bool = False
@@ -47,6 +47,7 @@ class PanelState:
     phase: Phase = "closed"
     local: str = ""
     overlay: str = ""
+    save: str = ""
     keeping: bool = False
     reading: bool = False
     last_read: tuple[int, int] | None = None
@@ -110,10 +111,11 @@ class Panel:
 
     # ── what happens to the image ─────────────────────────────────────────────────────────────────
 
-    def opening(self, local: str = "", overlay: str = "") -> None:
-        """The image at `url`, or one of the library, is being opened, maybe under an overlay."""
-        self._change(phase="opening", local=local, overlay=overlay, error=None, last_read=None)
-        self._change(info=None, stats=None, cache_cleared=False)
+    def opening(self, local: str = "", overlay: str = "", save: str = "") -> None:
+        """The image at `url`, or one of the library, is being opened, maybe under an overlay or a
+        save."""
+        self._change(phase="opening", local=local, overlay=overlay, save=save, error=None)
+        self._change(info=None, stats=None, last_read=None, cache_cleared=False)
 
     def opened(self, info: DiskInfo, stats: DiskStats, *, packed: bool = False) -> None:
         """The image is open; its address is kept for the next visit if nothing in it is secret.
@@ -258,7 +260,9 @@ class Panel:
             "files": page_view.files_part(is_open=is_open),
             "boot": page_view.boot_part(self._name(), state.info if is_open else None),
             "share": page_view.share_part(
-                self._name(), state.url if self._is_cached() else "", state.overlay
+                self._name(),
+                state.url if self._is_cached() and not state.save else "",
+                state.overlay,
             ),
             "saves": page_view.saves_part(
                 state.overlay,
@@ -331,7 +335,9 @@ class Panel:
         return {"offset": offset, "length": length}
 
     def _name(self) -> str:
-        return self.state.local or _image_name(self.state.url)
+        state = self.state
+        image = state.local or _image_name(state.url)
+        return texts.SAVE.format(save=state.save, image=image) if state.save else image
 
     def _status(self) -> str:
         state = self.state

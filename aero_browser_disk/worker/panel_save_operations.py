@@ -46,15 +46,19 @@ class PanelSaves:
         save: Value = None,
         saves: Value = None,
         generation: Value = None,
+        name: Value = None,
     ) -> View:
-        """Closes the disk, and opens a save over the same image, to be read only."""
+        """Closes the disk, and opens a save over the same image, to be read only.
+
+        `name` is the save's for the user, where `save` is its id.
+        """
         given = self._session.image()
         await self._session.close()
 
         async def opened() -> LibraryDisk:
             return await self._saves.opened(save, saves, generation=generation, **given)
 
-        return await self._session.open_with(opened, str(given.get("image", "")))
+        return await self._session.open_with(opened, str(given.get("image", "")), str(name or save))
 
     async def take(
         self,

@@ -16,7 +16,6 @@ from ..platform.base import Platform
 from ..platform.printable import printable
 from ..remote.image_catalog import fetch_catalog
 from ..streaming.streaming_disk import StreamingDisk
-from ..transfer.image_import import CopyProgress
 from ..ui.doctor_view import diagnosis_view
 from ..ui.panel import Panel, View
 from .library_operations import reporting
@@ -129,7 +128,7 @@ class PanelSession:
                 found = await diagnose(
                     self._panel.url,
                     allow_remote=self._panel.remote,
-                    report=report and (lambda *counts: report(CopyProgress(*counts))),
+                    report=report,
                     platform=await self._platform(),
                 )
         finally:
@@ -189,9 +188,11 @@ class PanelSession:
         """The open disk."""
         return self._disk
 
-    async def open_with(self, start: Callable[[], Awaitable[LibraryDisk]], local: str) -> View:
-        """The user opens what `start` opens; over the image `local` of the library, if named."""
-        return await self._open(start, local=local)
+    async def open_with(
+        self, start: Callable[[], Awaitable[LibraryDisk]], local: str, save: str
+    ) -> View:
+        """The user opens a save, as `start` does; `local` names its image if the library has it."""
+        return await self._open(start, local=local, save=save)
 
     async def close(self) -> View:
         """The user closes the disk, or cancels opening it."""
@@ -245,10 +246,11 @@ class PanelSession:
         start: Callable[[], Awaitable[StreamingDisk | LibraryDisk]],
         local: str = "",
         overlay: str = "",
+        save: str = "",
     ) -> View:
         if self._disk is not None or self._opening is not None:
             return await self.view()
-        self._panel.opening(local, overlay)
+        self._panel.opening(local, overlay, save)
         opening = asyncio.ensure_future(start())
         self._opening = opening
         try:

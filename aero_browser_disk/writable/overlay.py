@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..platform.base import File, ReadableBuffer, Storage, WritableBuffer
 from ..platform.byte_source import ByteStream
+from ..platform.concurrent_tasks import all_of
 from ..platform.opening import ClosesOnExit
 from ..records.record import SECTORS
 from .overlay_base import CommitTarget, Reserving, StoreCommitTarget, bind, identity_of
@@ -390,17 +391,10 @@ class Overlay(StoreCommitTarget, ClosesOnExit):
 
     async def _read_base(self, offset: int, view: memoryview, missing: list[Range]) -> None:
         """Reads several ranges of the base at once; ends all of them when one fails."""
-        reads = [
-            asyncio.ensure_future(
-                self._base.read_into(start, view[start - offset : start - offset + count])
-            )
+        await all_of(
+            self._base.read_into(start, view[start - offset : start - offset + count])
             for start, count in missing
-        ]
-        try:
-            await asyncio.gather(*reads)
-        finally:
-            for read in reads:
-                read.cancel()
+        )
 
 
 class _Ranges:

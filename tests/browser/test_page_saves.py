@@ -161,7 +161,7 @@ def test_a_conflict_names_both_sides_and_has_three_ways_on(
     press(conflict, "Look at theirs")
     answer(page, "Look")
     expect(dialog).to_be_hidden()
-    PanelPage(page).expect_status(re.compile(" is open: "))
+    PanelPage(page).expect_status(re.compile("“work” .a save of disk.img. is open: "))
     expect(page.locator("#save-to")).to_be_hidden()  # read-only
     panel = PanelPage(page)
     panel.read_range("0", "1")

@@ -244,7 +244,8 @@ export class SavesDialog {
     if (!(await ask(question, async () => true))) return;
     if ((await this.#session.beforeClosing?.()) === false) return;
     await this.#work(async () => {
-      await this.#session.call("saves.look", { save, saves: this.#given, generation });
+      const name = this.#nameOf(save);
+      await this.#session.call("saves.look", { save, saves: this.#given, generation, name });
       this.#parts.box.close();
     });
   }

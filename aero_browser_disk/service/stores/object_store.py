@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import obstore
 from obstore.exceptions import BaseError, NotModifiedError, PreconditionError
 
+from aero_browser_disk.platform.concurrent_tasks import all_of
 from aero_browser_disk.remote.byte_ranges import EntityTag
 
 from .image_store import (
@@ -144,7 +145,7 @@ class ObjectStore:
                 except ImageNotFoundError:
                     return None
 
-        images = await asyncio.gather(*map(describe, entries))
+        images = await all_of(map(describe, entries))
         return [image for image in images if image is not None]
 
     async def refresh(self) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 
 from aero_browser_disk.formats.prepared.manifest import MAX_MANIFEST
 from aero_browser_disk.formats.prepared.stored_files import FILES_FOLDER, StoredFile
+from aero_browser_disk.platform.concurrent_tasks import all_of
 from aero_browser_disk.remote.byte_ranges import EntityTag
 from aero_browser_disk.streaming.boot_profile import BootProfile
 
@@ -101,7 +102,7 @@ class PreparedStore:
                 except (ImageNotFoundError, VersionChangedError):
                     return None
 
-        found = await asyncio.gather(*map(describe, await self._store.images(may_read=may_read)))
+        found = await all_of(map(describe, await self._store.images(may_read=may_read)))
         return [image for image in found if image is not None]
 
     async def refresh(self) -> None:

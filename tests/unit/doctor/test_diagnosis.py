@@ -19,6 +19,7 @@ from aero_browser_disk.platform.cpython import cpython_platform
 from aero_browser_disk.testing.image_response import DOCUMENTED_HEADERS
 from aero_browser_disk.testing.image_server import Behaviour, ImageServer
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from aero_browser_disk.transfer.image_import import CopyProgress
 from lib.project import ROOT
 from support.prepared import prepared_files
 
@@ -73,17 +74,18 @@ async def test_a_good_host_has_no_fault(server: ImageServer, look: Any) -> None:
 
 
 async def test_it_reports_how_far_it_is(server: ImageServer, look: Any) -> None:
-    reports: list[tuple[int, int]] = []
-    found = await look(server.url("disk.img"), report=lambda *counts: reports.append(counts))
-    counts = [done for done, _ in reports]
+    reports: list[CopyProgress] = []
+    found = await look(server.url("disk.img"), report=reports.append)
+    counts = [progress.done for progress in reports]
     assert counts == sorted(counts)
-    assert reports[-1] == (found.bytes_downloaded, found.bytes_downloaded)
-    assert {total for _, total in reports} == {found.bytes_downloaded}
+    assert reports[-1] == CopyProgress(found.bytes_downloaded, found.bytes_downloaded)
+    assert {progress.total for progress in reports} == {found.bytes_downloaded}
 
     reports.clear()
     server.image("disk.img").replace(DISK.read(0, 100_000))
-    found = await look(server.url("disk.img"), report=lambda *counts: reports.append(counts))
-    assert reports[-1][0] == found.bytes_downloaded <= reports[-1][1] <= 2 * 100_000 + 1024
+    found = await look(server.url("disk.img"), report=reports.append)
+    assert reports[-1].done == found.bytes_downloaded
+    assert reports[-1].done <= (reports[-1].total or 0) <= 2 * 100_000 + 1024
 
 
 async def test_the_headers_that_the_guide_asks_for_suffice(server: ImageServer, look: Any) -> None:

@@ -17,6 +17,7 @@ from aero_browser_disk.transfer.image_pack import BOOT_BLOCK, PackOptions, pack_
 from aero_browser_disk.transfer.pack_check import check_image, open_folder, unneeded_files
 from support.prepared import bytes_of, files_of, pack
 from support.qemu import MIB, needs_qemu, patchy_disk, qemu_img, same_disk
+from support.unretrieved import errors_nobody_took
 
 CHUNK = 64 << 10
 
@@ -127,6 +128,33 @@ async def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, folder: P
         packed = await pack_image(disk, folder, options)
     assert packed.files_written == 16 * MIB // CHUNK + 1 - done
     assert await unpacked(folder) == bytes_of(raw)
+
+
+class FailingReads(StoppingDisk):
+    """A disk whose every read fails, after a moment."""
+
+    under_way = 0
+
+    async def read(self, offset: int, length: int) -> bytes:
+        self.under_way += 1
+        try:
+            for _ in range(offset // MIB + 1):
+                await asyncio.sleep(0)
+            raise SourceError("the disk", f"gone at {offset}")
+        finally:
+            self.under_way -= 1
+
+
+async def test_no_read_outlives_a_run_that_failed(tmp_path: Path, folder: Path) -> None:
+    """The next one was read ahead, and the disk may be closed now."""
+    raw = tmp_path / "noise.img"
+    raw.write_bytes(random.Random(3).randbytes(16 * MIB))
+    async with await open_file_disk(raw) as disk:
+        failing = FailingReads(disk, 0)
+        with errors_nobody_took() as left, pytest.raises(SourceError, match="gone at 0"):
+            await pack_image(failing, folder, PackOptions(chunk_size=CHUNK, workers=1))
+        assert failing.under_way == 0
+    assert left == []
 
 
 async def test_an_index_that_is_torn_or_foreign_is_no_harm(raw: Path, folder: Path) -> None:

@@ -81,6 +81,21 @@ def test_turning_remote_images_off_closes_a_remote_image_and_no_other() -> None:
     assert view_of(local)["remote"]["closes"] is False
 
 
+def test_a_save_that_is_looked_at_has_its_own_name_and_no_link_to_its_image() -> None:
+    panel = ready()
+    panel.opening(save="work")
+    assert view_of(panel)["status"]["text"] == "Opening “work” (a save of disk.img)…"
+    panel.opened(INFO, stats())
+    view = view_of(panel)
+    assert view["status"]["text"] == "“work” (a save of disk.img) is open: 4 GiB."
+    assert view["share"]["shown"] is False
+    panel.closed()
+    panel.opening()
+    panel.opened(INFO, stats())
+    assert view_of(panel)["status"]["text"] == "disk.img is open: 4 GiB."
+    assert view_of(panel)["share"]["shown"] is True
+
+
 def test_remote_images_are_off_at_every_later_visit_too() -> None:
     earlier = opened()
     panel = Panel()
