@@ -125,9 +125,10 @@ class Rebase(ClosesOnExit):
         """Compares the version of an overlay with the present one; changes nothing.
 
         `url` and the other options are those of `open_disk`, and `overlay` the name of the one that
-        lies directly over the image. A prepared image has digests; for another one `digests` is the
-        digest list of the present version and `digests_before` that of the old one, which
-        whoever passes them must know to be that. What is cached of the old version is kept.
+        lies directly over the image. A prepared image has digests; for another one, or if nothing
+        of the old version is cached, `digests` is the digest list of the present version and
+        `digests_before` that of the old one, which whoever passes them must know to be that. What
+        is cached of the old version is kept.
 
         Raises `NoSuchImageError`, `ImageBusyError`, `HasOverlaysError` when others lie over
         it, `InvalidDocumentError`, and what opening the image does.
@@ -288,18 +289,16 @@ async def _changed(
     image = disk.server_image
     if isinstance(image, PreparedImage):
         kept = await cache.open_kept()
-        old = manifest_of(kept, pinned.rpartition(", ")[0])
-        if old is None:
-            return None
+        if (old := manifest_of(kept, pinned.rpartition(", ")[0])) is not None:
 
-        async def load(file: StoredFile, offset: int) -> bytes:
-            stored = kept.get(file.digest)
-            return stored if stored is not None else await image.load_document(file, offset)
+            async def load(file: StoredFile, offset: int) -> bytes:
+                stored = kept.get(file.digest)
+                return stored if stored is not None else await image.load_document(file, offset)
 
-        return await changed_by_tables(
-            ChunkTable(old[1], load), ChunkTable(image.manifest, image.load_document)
-        )
-    present = await settings.read_digests()
+            return await changed_by_tables(
+                ChunkTable(old[1], load), ChunkTable(image.manifest, image.load_document)
+            )
+    present = await settings.read_digests(may_be_manifest=isinstance(image, PreparedImage))
     if present is None or digests_before is None:
         return None
     try:

@@ -268,7 +268,7 @@ class Panel:
                 state.overlay,
                 state.local,
                 is_open=is_open and not (state.info and state.info.read_only),
-                is_outdated=isinstance(state.error, BaseChangedError) and not state.local,
+                is_outdated=self._is_outdated(),
             ),
             "samples": page_view.samples_part(
                 state.catalog,
@@ -304,6 +304,14 @@ class Panel:
     def _is_local(self) -> bool:
         """Whether the open disk is all here."""
         return self.state.phase == "open" and bool(self.state.local)
+
+    def _is_outdated(self) -> bool:
+        """Whether the overlay is over an older version of the remote image."""
+        state = self.state
+        if state.local:
+            return False
+        notices = state.stats.notices if state.stats else ()
+        return "older-version" in notices or isinstance(state.error, BaseChangedError)
 
     def _is_cached(self) -> bool:
         """Whether a remote image is open, whose blocks are cached."""

@@ -72,6 +72,15 @@ _FIXED: dict[str, object] = {
     "here nor on the server: {ranges}.",
     "planElse": "Where the server has the version before under another address, open that "
     "one. The overlay can be exported from the list of disks.",
+    "closeFirstTitle": "Close the disk to see what can be done?",
+    "closeFirstText": "“{overlay}” is open over the version before. It is closed while the two "
+    "versions are compared. Nothing in it changes.",
+    "closeFirstYes": "Close it",
+    "digestsText": "Digest lists of both versions tell whether it can be moved. They have to come "
+    "from whoever publishes the image: nothing here can prove that they are of these versions.",
+    "digestsBefore": "Digest list of the version before",
+    "digestsPresent": "Digest list of the new version",
+    "compare": "Compare",
     "move": "Move it",
     "makeImage": "Make a local image",
     "imageName": "Name of the image",

@@ -1,4 +1,4 @@
-"""Saves on the demo page: push, the list, a conflict and its three ways on, and a new version."""
+"""Saves on the demo page: push, the list, a conflict and its three ways on."""
 
 from __future__ import annotations
 
@@ -14,16 +14,10 @@ from aero_browser_disk.testing.synthetic_image import SyntheticImage
 from support.saves import SaveService
 
 from .panel_page import PanelPage
+from .saves_page import READ, WRITE, answer, open_overlay, press
 
 DISK = SyntheticImage(1 << 20, seed=12)
-NEWER = SyntheticImage(1 << 20, seed=13)
 TOKEN = "a-secret-token"
-WRITE = """async ({ url, overlay, byte }) => {
-  const { openDisk } = await import("./aero-disk.mjs");
-  const disk = await openDisk({ url, overlay, allowRemote: true });
-  await disk.write(0, new Uint8Array([byte]));
-  await disk.close();
-}"""
 OTHER_DEVICE = """async ({ url, saves: where }) => {
   const { openDisk, saves } = await import("./aero-disk.mjs");
   await saves({ ...where, allowRemote: true }).pull("work", { overlay: "elsewhere", url });
@@ -34,13 +28,6 @@ OTHER_DEVICE = """async ({ url, saves: where }) => {
   await disk.write(0, new Uint8Array([2]));
   await disk.push();
   await disk.close();
-}"""
-READ = """async ({ url, overlay }) => {
-  const { openDisk } = await import("./aero-disk.mjs");
-  const disk = await openDisk({ url, overlay, allowRemote: true });
-  const [byte] = await disk.read(0, 1);
-  await disk.close();
-  return byte;
 }"""
 
 
@@ -56,18 +43,6 @@ def service() -> Iterator[SaveService]:
         yield running
 
 
-def open_overlay(page: Page, site: SiteServer, images: ImageServer) -> PanelPage:
-    """Opens the image with the overlay "work", in which something was written."""
-    panel = PanelPage(page).visit(site.url)
-    url = images.url("disk.img")
-    page.evaluate(WRITE, {"url": url, "overlay": "work", "byte": 1})
-    panel.turn_on()
-    expect(page.locator("#save-to")).to_be_hidden()
-    page.locator("#overlay").fill("work")
-    panel.open_image(url)
-    return panel
-
-
 def open_dialog(page: Page, service: SaveService) -> Locator:
     page.locator("#save-to").click()
     dialog = page.locator("#saves")
@@ -77,24 +52,10 @@ def open_dialog(page: Page, service: SaveService) -> Locator:
     return dialog
 
 
-def press(region: Locator, name: str) -> None:
-    region.get_by_role("button", name=name, exact=True).click()
-
-
-def answer(page: Page, agree: str, field: str = "", text: str = "") -> None:
-    """Agrees to what is asked over the dialog."""
-    question = page.locator("#ask")
-    expect(question).to_be_visible()
-    if field:
-        question.get_by_label(field, exact=True).fill(text)
-    press(question, agree)
-    expect(question).to_be_hidden()
-
-
 def test_a_disk_is_saved_listed_and_gone_back_to(
     page: Page, site: SiteServer, images: ImageServer, service: SaveService
 ) -> None:
-    open_overlay(page, site, images)
+    open_overlay(page, site.url, images.url("disk.img"))
     dialog = open_dialog(page, service)
     assert service.requests == []
     press(dialog, "Save now")
@@ -132,7 +93,7 @@ def test_a_disk_is_saved_listed_and_gone_back_to(
 def test_a_conflict_names_both_sides_and_has_three_ways_on(
     page: Page, site: SiteServer, images: ImageServer, service: SaveService
 ) -> None:
-    open_overlay(page, site, images)
+    open_overlay(page, site.url, images.url("disk.img"))
     dialog = open_dialog(page, service)
     press(dialog, "Save now")
     expect(dialog.locator("#saves-status")).to_contain_text("as generation 1")
@@ -181,29 +142,4 @@ def test_a_conflict_names_both_sides_and_has_three_ways_on(
     assert page.evaluate(READ, {"url": url, "overlay": "theirs"}) == 2
     assert page.evaluate(READ, {"url": url, "overlay": "work"}) == 3
     assert sorted(save.name for save in service.saves.values()) == ["mine", "work"]
-    page.close()
-
-
-def test_an_overlay_of_an_older_version_is_led_through(
-    page: Page, site: SiteServer, images: ImageServer
-) -> None:
-    panel = open_overlay(page, site, images)
-    panel.read_range("0", "1 MiB")  # now all of this version is here
-    expect(page.get_by_test_id("read-sha256")).not_to_have_text("–")
-    page.locator("#close").click()
-    expect(page.locator("#outdated")).to_be_hidden()
-    images.image("disk.img").replace(NEWER)
-    page.locator("#overlay").fill("work")
-    panel.start_opening(images.url("disk.img"))
-    panel.expect_error("The base image has changed")
-    page.locator("#outdated").click()
-    dialog = page.locator("#saves")
-    status = dialog.locator("#saves-status")
-    expect(status).to_contain_text("there are no digests of both versions")
-    expect(status).to_contain_text("A local image can be made of it")
-    press(dialog, "Make a local image")
-    answer(page, "Make it", "Name of the image", "rescued")
-    expect(status).to_have_text("“rescued” is in the list of disks.")
-    press(dialog, "Close")
-    expect(panel.disk("rescued")).to_be_visible()
     page.close()

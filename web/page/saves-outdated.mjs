@@ -15,16 +15,21 @@ const SHOWN_RANGES = 5;
 /** @param {PageSession} session @param {Texts} texts @param {() => unknown} refresh */
 export async function showOutdated(session, texts, refresh) {
   const overlay = session.view?.saves.overlay ?? "";
+  if (session.view?.phase !== "closed" && !(await closed())) return;
+  /** What the user gave to compare the versions by. @type {Record<string, Uint8Array>} */
+  let digests = {};
   const box = element("saves", HTMLDialogElement);
   const status = make("p", { role: "status", id: "saves-status" });
   const error = make("div", { role: "alert", class: "error" });
   const actions = make("div", { class: "actions" });
+  const comparison = makeComparison();
   const close = () => make("div", { class: "actions" }, makeButton(texts.done, () => box.close(), { class: "quiet" }));
   box.replaceChildren(
     make("h2", { id: "saves-heading" }, texts.movedTitle),
     make("p", {}, filled(texts.moved, { overlay })),
     status,
     error,
+    comparison,
     actions,
     close(),
   );
@@ -34,7 +39,42 @@ export async function showOutdated(session, texts, refresh) {
 
   /** @param {Record<string, unknown>} values @returns {Promise<RebasePlan>} */
   function rebase(values) {
-    return session.worker.call("saves.rebaseShown", { overlay, ...values });
+    return session.worker.call("saves.rebaseShown", { overlay, ...digests, ...values });
+  }
+
+  /** Closes the disk if the user agrees: its overlay is in use. Returns whether it is closed. */
+  async function closed() {
+    const { closeFirstTitle: title, closeFirstText, closeFirstYes: yes } = texts;
+    const text = filled(closeFirstText, { overlay });
+    const agreed = await ask({ title, text, yes, danger: false, fields: [] }, async () => true);
+    return agreed !== null && (await session.close());
+  }
+
+  /** The choice of digest lists, for an image that has none. */
+  function makeComparison() {
+    const file = (/** @type {string} */ id, /** @type {string} */ label) => {
+      const input = make("input", { id, type: "file", accept: ".json,application/json" });
+      form.append(make("div", { class: "field" }, make("label", { for: id }, label), input));
+      return input;
+    };
+    const form = make("form", { novalidate: "", hidden: "" }, make("p", { class: "hint" }, texts.digestsText));
+    const before = file("digests-before", texts.digestsBefore);
+    const present = file("digests-present", texts.digestsPresent);
+    const compare = make("button", { type: "submit" }, texts.compare);
+    form.append(make("div", { class: "actions" }, compare));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const [[old], [found]] = [before.files ?? [], present.files ?? []];
+      if (!old || !found) return (old ? present : before).focus();
+      compare.disabled = true;
+      await attempt(async () => {
+        digests = { digestsBefore: await bytesOf(old), digests: await bytesOf(found) };
+        offer(await rebase({}));
+      });
+      if (error.hasChildNodes()) digests = {};
+      compare.disabled = false;
+    });
+    return form;
   }
 
   /** @param {RebasePlan} plan */
@@ -42,6 +82,8 @@ export async function showOutdated(session, texts, refresh) {
     const lines = linesOf(plan);
     status.replaceChildren(...lines.map((line) => make("span", { class: "line" }, line)));
     const isStuck = !plan.isCurrent && !plan.canMove;
+    actions.replaceChildren();
+    comparison.hidden = plan.obstacle !== "no-digests";
     if (plan.canMove && !plan.isCurrent) actions.append(makeButton(texts.move, () => move(plan), { class: "primary" }));
     if (!plan.isCurrent && !plan.missing.length) {
       actions.append(makeButton(texts.makeImage, makeImage, { class: isStuck ? "primary" : "" }));
@@ -84,6 +126,7 @@ export async function showOutdated(session, texts, refresh) {
   /** @param {string} text */
   function finish(text) {
     actions.replaceChildren();
+    comparison.hidden = true;
     status.replaceChildren(text);
     refresh();
   }
@@ -98,6 +141,11 @@ export async function showOutdated(session, texts, refresh) {
       error.replaceChildren(make("p", {}, messageOf(failure)));
     }
   }
+}
+
+/** @param {File} file */
+async function bytesOf(file) {
+  return new Uint8Array(await file.arrayBuffer());
 }
 
 /** @param {[number, number][]} ranges */

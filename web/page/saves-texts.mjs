@@ -12,7 +12,8 @@ import { mebibytes } from "./transfers.mjs";
  *   "look" | "overlayName" | "takeTitle" | "takeText" | "takeYes" | "taking" | "lookTitle" | "lookText" | "lookYes"
  *   | "conflictTitle" | "conflict" | "noTime" | "keepMine" | "keepTitle" | "keepText" | "keepYes" | "takeTheirs" |
  *   "lookTheirs" | "movedTitle" | "moved" | "planMove" | "planCurrent" | "planImage" | "planMissing" |
- *   "planElse" | "move" | "makeImage" | "imageName" | "imageText" | "imageYes" | "movedDone" | "imageDone"} TextName
+ *   "planElse" | "closeFirstTitle" | "closeFirstText" | "closeFirstYes" | "digestsText" | "digestsBefore" |
+ *   "digestsPresent" | "compare" | "move" | "makeImage" | "imageName" | "imageText" | "imageYes" | "movedDone" | "imageDone"} TextName
  * @typedef {Record<TextName, string> & { planStuck: Record<string, string> }} Texts
  */
 

@@ -271,6 +271,25 @@ async def test_without_digests_of_both_versions_it_stays(raw_image):
         await image.rebase(digests=digests(image.data), digests_before=b"{}")
 
 
+async def test_a_prepared_image_whose_old_manifest_is_lost_is_compared_by_digest_lists(
+    server, platform
+):
+    image = Image(server, platform, "prepared")
+    expected = await written(image)
+    image.publish(changed(3))
+    async with Library.open(platform) as library:
+        (cache,) = [entry for entry in await library.list() if entry.kind == "cache"]
+        await library.remove(cache.id)
+    async with await image.rebase() as rebase:
+        assert rebase.plan.obstacle == "no-digests"
+    lists = {"digests": digests(image.data), "digests_before": digests(OLD)}
+    async with await image.rebase(**lists) as rebase:
+        assert rebase.plan.hidden == ((3 * CHUNK, CHUNK),)
+        await rebase.move()
+    async with await image.open("work") as disk:
+        assert await content(disk) == expected
+
+
 async def test_another_size_is_refused(image, expected):
     image.publish(changed(size=SIZE - CHUNK))
     async with await image.rebase() as rebase:

@@ -96,6 +96,15 @@ def test_a_save_that_is_looked_at_has_its_own_name_and_no_link_to_its_image() ->
     assert view_of(panel)["share"]["shown"] is True
 
 
+def test_an_overlay_over_an_older_version_can_be_looked_into_while_it_is_open() -> None:
+    panel = ready()
+    panel.opening(overlay="work")
+    panel.opened(INFO, stats())
+    assert view_of(panel)["saves"]["isOutdated"] is False
+    panel.progress(stats(notices=("older-version",)))
+    assert view_of(panel)["saves"]["isOutdated"] is True
+
+
 def test_remote_images_are_off_at_every_later_visit_too() -> None:
     earlier = opened()
     panel = Panel()
