@@ -24,6 +24,7 @@
 
 import { DiskContent } from "./disk-content.mjs";
 import { FlushSchedule } from "./flush-schedule.mjs";
+import { startTimerWhenPolled } from "./v86-clock.mjs";
 import { checkFloppy, noFloppy } from "./v86-floppies.mjs";
 import { awaitsWrite, driveOf, failFloppy, failRead, failWrite, floppyOf, insertDisk, passFlushesOn } from "./v86-machine.mjs";
 import { PendingTransfers } from "./v86-transfers.mjs";
@@ -143,6 +144,7 @@ export class V86Disk extends /** @type {import("../lib/typed-events.mjs").TypedE
     this.#transfers.machine = machine;
     const drive = driveOf(machine, this);
     const floppy = floppyOf(machine, this);
+    if (drive || floppy) startTimerWhenPolled(machine);
     if (drive) this.#flushes = passFlushesOn(drive, () => this.#flushForGuest());
     else if (floppy) floppy.drive.read_only = Boolean(this.#disk.readOnly) || !this.#disk.write;
     else machine.add_listener("emulator-ready", () => this.attach(machine));

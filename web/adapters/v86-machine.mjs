@@ -7,6 +7,8 @@
  * reduced.
  */
 
+import { GuestClock } from "./v86-clock.mjs";
+
 /**
  * The parts of v86's machine that are used. v86's own types are not needed, so it need not be installed.
  * @typedef {object} V86
@@ -59,7 +61,10 @@ const WRITE_CACHE = 1 << 5;
 const COMMANDS_SUPPORTED = 82 * 2; // byte offsets of two words of the response to IDENTIFY DEVICE
 const COMMANDS_ENABLED = 85 * 2;
 
-/** The reasons why a machine is stopped. It runs if it should run and there is no such reason. */
+/**
+ * The reasons why a machine is stopped. It runs if it should run and there is no such reason. The guest's
+ * time stands still while it is stopped.
+ */
 export class MachineHold {
   /** @type {WeakMap<V86, MachineHold>} */
   static #holds = new WeakMap();
@@ -75,6 +80,7 @@ export class MachineHold {
   }
 
   #machine;
+  #clock;
   /** @type {Set<unknown>} */
   #reasons = new Set();
   #wanted = false;
@@ -83,6 +89,7 @@ export class MachineHold {
   /** @param {V86} machine */
   constructor(machine) {
     this.#machine = machine;
+    this.#clock = new GuestClock(machine);
   }
 
   /** @returns {boolean} */
@@ -120,10 +127,21 @@ export class MachineHold {
   /** In sequence: v86 forgets a stop if it has to run before it has stopped. */
   #apply() {
     this.#turn = this.#turn.then(async () => {
-      if (this.isHeld) await this.#machine.stop();
-      else if (this.#wanted && !this.#machine.is_running()) await this.#machine.run();
+      if (this.isHeld) await this.#stop();
+      else if (this.#wanted && !this.#machine.is_running()) await this.#run();
     });
     return this.#turn;
+  }
+
+  async #stop() {
+    if (!this.#machine.is_running()) return;
+    await this.#machine.stop();
+    this.#clock.stop();
+  }
+
+  async #run() {
+    this.#clock.run();
+    await this.#machine.run();
   }
 }
 

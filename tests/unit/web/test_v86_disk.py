@@ -12,7 +12,7 @@ from lib.project import BIOS, VGA_BIOS
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("cases", ["v86_disk", "v86_drives"])
+@pytest.mark.parametrize("cases", ["v86_disk", "v86_drives", "v86_clock"])
 def test_a_guest_sees_the_disk_or_an_error(cases: str) -> None:
     path = Path(__file__).with_name(f"{cases}.test.mjs")
     command = ["node", "--test", "--test-reporter=spec", path]
