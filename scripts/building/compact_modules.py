@@ -20,14 +20,28 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def compact(source: str, path: str) -> bytes:
-    """The module as a .pyc file without docstrings."""
+    """The module as a .pyc file without docstrings, and without what is only for type checkers."""
     tree = ast.parse(source, path)
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             first, *rest = node.body
             node.body = rest or [ast.copy_location(ast.Pass(), first)]
+    if not path.startswith(LIBRARY):
+        remove_annotations(tree)
     code = compile(tree, path, "exec", dont_inherit=True)
     return HEADER + marshal.dumps(code)
+
+
+def remove_annotations(tree: ast.Module) -> None:
+    """Removes the annotations of functions, a twentieth of the snapshot; dataclasses need theirs.
+
+    Only in this package: the standard library may read its own.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
 
 
 def write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

@@ -19,6 +19,7 @@ LEFT_OUT = (
     "notebook",
     "platform.background_loop",
     "platform.cpython",
+    "platform.daemon_threads",
     "platform.ada",
     "__main__",
 )

@@ -121,7 +121,8 @@ def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
         (site_folder / facts["path"]).read_bytes(),
         zstd_dict=zstd.ZstdDict(data, is_raw=True).as_prefix,
     )
-    assert len(packed) == facts["bytes"] < 20 * 2**20
+    # 13.6 MB in November 2026, of which 3.2 cross the link: a first visit has 6.4 MB in all.
+    assert len(packed) == facts["bytes"] < 14_000_000
     name = hashlib.sha256(packed).hexdigest()[:16]
     assert facts["path"] == f"quick-start/python-{name}.snapshot.zst"
     assert sum(length for _, length, stored in facts["runs"] if stored) == facts["bytes"]
@@ -129,6 +130,11 @@ def test_the_worker_is_built_for_a_wheel_and_a_snapshot_of_it(site_folder):
     assert b"aero_browser_disk.platform.browser.opfs" in packed
     for left_out in ("service.app", "testing", "saves.save_server"):
         assert f"aero_browser_disk.{left_out}".encode() not in packed
+    annotation = "platform: Callable[[], Awaitable[Platform]]"
+    assert annotation in (ROOT / "aero_browser_disk" / "worker" / "worker.py").read_text(
+        encoding="utf-8"
+    )
+    assert annotation.partition(": ")[2].encode() not in packed
     assert str(ROOT).encode() not in packed
 
 
