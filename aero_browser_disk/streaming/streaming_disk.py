@@ -26,6 +26,7 @@ from .fetch_queue import FetchQueue, RangeSource
 from .layout_source import LayoutSource, format_of
 from .prefetch import BundleReplay, ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
+from .request_times import TimedSource
 
 MIB = 1 << 20
 
@@ -119,8 +120,9 @@ class StreamingDisk(ClosesOnExit):
         )
         self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
         self._unit = unit
+        timed = TimedSource(self.activity.watched(source), clock, lambda: image.traffic.requests)
         self._queue = FetchQueue(
-            self.activity.watched(source),
+            timed,
             cache.image,
             self._sink,
             clock=clock,
@@ -128,10 +130,15 @@ class StreamingDisk(ClosesOnExit):
             concurrency=concurrency,
             max_blocks=max(1, max_request // block_size),
             unit_blocks=self._unit_blocks,
+            round_blocks=self._round_blocks,
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
-        self._read_ahead = ReadAhead(blocks, block_size, self._unit_blocks) if read_ahead else None
+        self._read_ahead = (
+            ReadAhead(blocks, block_size, self._unit_blocks, lambda: timed.is_quick)
+            if read_ahead
+            else None
+        )
         # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
@@ -394,6 +401,10 @@ class StreamingDisk(ClosesOnExit):
         """Blocks that are best fetched together, apart from others."""
         unit = self._unit or (self._layout.unit if self._layout is not None else 0)
         return max(1, unit // self._block_size)
+
+    def _round_blocks(self) -> int:
+        """Blocks to whose multiples requests are extended."""
+        return 1 if self._read_ahead is None else self._read_ahead.round_blocks
 
     def _check(self, offset: int, length: int) -> None:
         if self._closed:
