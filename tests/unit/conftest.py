@@ -15,6 +15,15 @@ from aero_browser_disk.testing.image_server import ImageServer
 from support.samples import IMAGE
 
 
+@pytest.fixture(scope="session", autouse=True)
+def hardly_waits_for_other_holders() -> Iterator[None]:
+    """An image that another has open is busy after a fifth of the second that users wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aero_browser_disk.records.folders._LEAVES_WITHIN_S", 0.2)
+        patch.setattr("aero_browser_disk.streaming.cache_folder._TAB_LEAVES_WITHIN_S", 0.2)
+        yield
+
+
 @pytest.fixture
 def server() -> Iterator[ImageServer]:
     """Serves `IMAGE` as `disk.img`."""
