@@ -30,13 +30,24 @@ async def has_boot_code(disk: Disk) -> bool:
 async def boots_as_cd(disk: Disk) -> bool:
     """Whether a PC boots this from its CD drive and not as a hard disk; raises as the disk does.
 
-    The image of a CD at an address has sectors of 512 bytes, as any raw image there. One that is a
-    disk as well boots as a disk.
+    The image of a CD at an address has sectors of 512 bytes, as any raw image there. For one that
+    is a disk as well, see `boots_either_way`: here it counts as a disk.
     """
     if disk.info.sector_size == CD_SECTOR_SIZE:
         return True
     volume = Volume(disk)
     return not await _has_first_sector(volume) and await _has_boot_record(volume)
+
+
+async def boots_either_way(disk: Disk) -> bool:
+    """Whether a PC boots this from its CD drive, and as a hard disk too; raises as the disk does.
+
+    It has boot code of both kinds, and sectors of 512 bytes, so nobody has chosen yet.
+    """
+    if disk.info.sector_size == CD_SECTOR_SIZE:
+        return False
+    volume = Volume(disk)
+    return await _has_first_sector(volume) and await _has_boot_record(volume)
 
 
 async def _has_first_sector(volume: Volume) -> bool:

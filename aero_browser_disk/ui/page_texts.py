@@ -99,7 +99,9 @@ FIXED: dict[str, object] = {
     },
     "footer": "Nothing is sent anywhere but to the server of the image that you open. "
     "Downloaded blocks stay in this browser until you clear them.",
-    "guide": "Guide and API reference",
+    "guide": "Guide",
+    "reference": "API reference",
+    "source": "Source",
     "settingsHeading": "Settings",
     "settingsHint": "They apply to the next image you open, and are remembered in this browser.",
     "integrity": "Integrity",
@@ -198,6 +200,14 @@ _LOST = "What is open in it will be lost, as when a PC is unplugged."
 _SAVE = "Press “Save and pause” first to resume it later."
 _SWITCHED_OFF = f"The machine that runs from it will be switched off. {_LOST} {{stays}}{_SAVE}"
 BOOT_STAYS = "What it has written to its disk stays. "
+BOOT_DRIVE = Question(
+    title="Boot it as a CD or as a disk?",
+    text="The image is that of a CD and of a disk as well. A system that does not start from one "
+    "may start from the other.",
+    yes="Boot",
+)
+BOOT_DRIVE_FIELD = "Boot as"
+BOOT_DRIVES = {"cdrom": "CD", "hda": "Disk"}
 BOOT_ASKS = {
     "stop": Question(
         title="Switch the machine off?",

@@ -35,10 +35,11 @@ def keeping_part(info: DiskInfo | None, stats: DiskStats | None, *, is_kept: boo
 
 
 def diagnose_part(*, is_possible: bool, has_failed: bool, is_under_way: bool) -> Part:
-    """The button of the doctor, which also stops it."""
+    """The button of the doctor, which also stops it: below the failure, else at the address."""
     label = texts.FIND_OUT_WHY if has_failed else texts.DIAGNOSE
     return {
         "disabled": not is_possible,
+        "isAtFailure": is_possible and has_failed,
         "label": texts.DIAGNOSE_STOP if is_under_way else label,
         "isUnderWay": is_under_way,
     }
@@ -66,6 +67,13 @@ def boot_part(name: str, info: DiskInfo | None) -> Part:
             for action, asked in texts.BOOT_ASKS.items()
         },
     }
+
+
+def boot_drive_question() -> Part:
+    """Asks which drive an image belongs in that is both a CD's and a disk's."""
+    choices = [{"value": drive, "label": label} for drive, label in texts.BOOT_DRIVES.items()]
+    field = {"name": "drive", "label": texts.BOOT_DRIVE_FIELD, "hint": "", "value": ""}
+    return texts.BOOT_DRIVE.view(fields=[{**field, "choices": choices}])
 
 
 def share_part(name: str, url: str, overlay: str) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from ..errors import DiskError, InvalidOptionError, StorageUnavailableError
-from ..file_systems.boot_code import boots_as_cd, has_boot_code
+from ..file_systems.boot_code import boots_as_cd, boots_either_way, has_boot_code
 from ..library.library import Library
 from ..platform import current_platform
 from ..platform.base import Platform
@@ -14,6 +14,7 @@ from ..platform.printable import printable
 from ..ui.files_view import files_view
 from ..ui.library_view import library_view, prune_view
 from ..ui.page_texts import FILES_WHERE, NO_BOOT_CODE
+from ..ui.page_view import boot_drive_question
 from ..ui.panel_texts import BYTE_COUNT_EXPECTED, error_texts
 from ..units import parse_byte_count
 from .file_operations import FileOperations
@@ -43,6 +44,7 @@ class PageOperations:
             "page.where": self._where,
             "page.bootNote": self._boot_note,
             "page.bootDrive": self._boot_drive,
+            "page.askDrive": self._ask_drive,
             "page.bytes": self._bytes,
         }
 
@@ -92,6 +94,18 @@ class PageOperations:
             return "cdrom" if await boots_as_cd(opened) else "hda"
         except DiskError:  # not of a CD: that takes no read
             return "hda"
+
+    async def _ask_drive(self, disk: int) -> Value:
+        """What to ask before a machine starts, whose answer has the drive; None is the rule.
+
+        Nothing is asked about a disk that the guest can write to: then it is meant as a disk.
+        """
+        opened = self._files.disk(disk)
+        try:
+            asks = opened.info.read_only and await boots_either_way(opened)
+        except DiskError:
+            return None  # the machine will say so
+        return boot_drive_question() if asks else None
 
     async def _bytes(self, name: str, text: str) -> int:
         """The number of bytes that was typed into the field of that name."""

@@ -15,6 +15,14 @@ from browser.accessibility import overflowing_widths, violations
 from browser.keyboard import Keyboard
 from browser.panel_page import PanelPage
 
+IN_FIRST_SCREEN = """(selector) => {
+  scrollTo(0, 0);
+  const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+  return top > 0 && bottom <= innerHeight;
+}"""
+CUT_TEXTS = """(selector) => [...document.querySelectorAll(selector)]
+  .filter(({ clientWidth, scrollWidth }) => scrollWidth > clientWidth)
+  .map(({ textContent }) => textContent)"""
 DATA = bytes(range(256)) * 4096 + b"odd"
 
 
@@ -27,6 +35,8 @@ def images() -> Iterator[ImageServer]:
 
 def test_axe_finds_nothing_in_light_and_dark(page: Page, site: SiteServer) -> None:
     panel = PanelPage(page).visit(site.url)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.evaluate(IN_FIRST_SCREEN, "#open")
     assert violations(page) == []
     # axe leaves out what is disabled: under the mouse it must look as it does elsewhere.
     look = "button => [getComputedStyle(button).color, getComputedStyle(button).backgroundColor]"
@@ -48,6 +58,9 @@ def test_axe_finds_nothing_in_failures_and_with_an_open_image(
     panel = PanelPage(page).visit(site.url).turn_on()
     panel.start_opening(images.url("missing.img"))
     panel.expect_error("The server refused")
+    for width, height in ((360, 740), (1280, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate(IN_FIRST_SCREEN, "#find-cause"), (width, height)
     panel.button("Find the cause").click()
     expect(page.get_by_role("heading", name="This address cannot be streamed.")).to_be_visible()
     assert violations(page) == []
@@ -57,6 +70,9 @@ def test_axe_finds_nothing_in_failures_and_with_an_open_image(
     panel.expect_digest(hashlib.sha256(DATA[:512]).hexdigest())
     expect(panel.notice("odd-size")).to_be_visible()
     assert violations(page) == []
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate(CUT_TEXTS, ".cache-text > *") == []
+    page.set_viewport_size({"width": 1280, "height": 800})
     for tab in ("Machine", "Files", "Activity", "Details"):
         panel.show(tab)
         assert violations(page) == [], tab

@@ -242,6 +242,36 @@ def test_a_saved_machine_of_an_image_whose_cache_was_deleted_stays_in_sight(
         page.close()  # before the server, which it may go on asking
 
 
+def test_an_image_that_is_a_cd_and_a_disk_is_booted_from_the_drive_that_the_user_chooses(
+    page: Page, boot_site: SiteServer
+) -> None:
+    hybrid = bytearray(bootable(b"\xeb\xfe"))  # jumps to itself
+    hybrid[16 * 2048 : 16 * 2048 + 7] = b"\x01CD001\x01"
+    hybrid[17 * 2048 : 17 * 2048 + 30] = b"\x00CD001\x01EL TORITO SPECIFICATION"
+    panel = PanelPage(page).visit(boot_site.url).turn_on()
+    question = page.get_by_role("dialog", name="Boot it as a CD or as a disk?")
+    with ImageServer({"both.iso": bytes(hybrid)}) as images:
+        panel.open_image(images.url("both.iso"))
+        panel.button("Boot this disk").click()
+        question.get_by_role("button", name="Cancel").click()
+        expect(question).to_have_count(0)
+        expect(page.locator("#machine .boot")).to_have_count(0)
+
+        panel.button("Boot this disk").click()
+        question.get_by_role("combobox", name="Boot as").select_option("CD")
+        question.get_by_role("button", name="Boot", exact=True).click()
+        expect_state(panel, "running")
+        expect(page.locator("#machine")).to_contain_text("Booting from DVD/CD")
+        control(panel, "Save and pause").click()
+        expect(page.locator(".boot-status")).to_contain_text("saved")
+        panel.close.click()
+        panel.open_image(images.url("both.iso"))
+        panel.button("Resume").click()  # it belongs in the same drive: nothing is asked
+        expect_state(panel, "running")
+        expect(page.locator("#machine")).to_contain_text("Booting from DVD/CD")
+        page.close()
+
+
 def test_text_and_pictures_go_in_and_out_of_the_machine(page: Page, boot_site: SiteServer) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=boot_site.url)
     with ImageServer({"echo.img": bootable(ECHO)}) as images:

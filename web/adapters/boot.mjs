@@ -178,7 +178,7 @@ export class Boot extends /** @type {import("../lib/typed-events.mjs").TypedEven
       await disk.flushForState();
       const picture = await thumbnailOf(machine).catch(() => ""); // such as a policy without `img-src data:`
       const { entry, address } = this.#options;
-      const facts = { disk: disk.get_state(), memoryBytes: this.#memory, entry, address, picture };
+      const facts = { disk: disk.get_state(), memoryBytes: this.#memory, drive: this.#drive, entry, address, picture };
       await saveState(this.#name, facts, await machine.save_state());
       this.#isSaved = true;
       this.#note = this.#texts.saved;

@@ -14,6 +14,7 @@ const FORMAT = 1;
  * @property {number} memoryBytes
  * @property {number} savedAt milliseconds since the epoch
  * @property {number} stateBytes before compression
+ * @property {"hda" | "cdrom" | undefined} [drive] the disk's; states of earlier versions have none
  * @property {string | undefined} [entry] as in the options of `Boot`
  * @property {string | undefined} [address] as in the options of `Boot`
  * @property {string | undefined} [picture] a small picture of its screen, as a data URL
@@ -27,7 +28,7 @@ export class SavedStateError extends Error {
 /**
  * Saves a machine and replaces the one saved under this name, which stays intact until then.
  * @param {string} name
- * @param {Pick<StateHeader, "disk" | "memoryBytes" | "entry" | "address" | "picture">} facts
+ * @param {Pick<StateHeader, "disk" | "memoryBytes" | "drive" | "entry" | "address" | "picture">} facts
  * @param {ArrayBuffer} state the result of v86's `save_state`
  * @returns {Promise<StateHeader>}
  */

@@ -37,9 +37,11 @@ export function wireBoot(session) {
     selectTab("machine");
     const facts = session.view?.disk;
     if (!facts || machine) return;
-    machine = makeMachine(facts);
-    session.beforeClosing = stopBeforeClosing;
     try {
+      const drive = await chooseDrive(facts, how);
+      if (!drive || machine || facts.disk !== disk) return;
+      machine = makeMachine(facts, drive);
+      session.beforeClosing = stopBeforeClosing;
       const boot = await machine;
       before.hidden = true;
       const saved = await boot.saved();
@@ -82,13 +84,25 @@ export function wireBoot(session) {
     setText(element("boot-saved-text", HTMLElement), text.replace("{date}", new Date(found.savedAt).toLocaleString()));
   }
 
-  /** @param {DiskFacts} facts */
-  async function makeMachine(facts) {
-    const [{ Boot }, { Disk }, drive] = await Promise.all([
-      import("../adapters/boot.mjs"),
-      import("../lib/aero-disk.mjs"),
-      /** @type {Promise<"hda" | "cdrom">} */ (session.worker.call("page.bootDrive", { disk: facts.disk })),
-    ]);
+  /**
+   * The drive that the disk belongs in: a saved machine's, or else the user chooses if an image is both a CD and
+   * a disk. Null if the user cancels.
+   * @param {DiskFacts} facts @param {"anew" | "resume"} [how]
+   * @returns {Promise<"hda" | "cdrom" | null>}
+   */
+  async function chooseDrive({ disk, version }, how) {
+    const found = how === "anew" ? null : await findState(stateName(version)).catch(() => null);
+    if (found?.drive) return found.drive;
+    const question = /** @type {import("./ask.mjs").Question | null} */ (
+      found ? null : await session.worker.call("page.askDrive", { disk })
+    );
+    if (question) return ask(question, async ({ drive }) => /** @type {"hda" | "cdrom"} */ (drive));
+    return /** @type {"hda" | "cdrom"} */ (await session.worker.call("page.bootDrive", { disk }));
+  }
+
+  /** @param {DiskFacts} facts @param {"hda" | "cdrom"} drive */
+  async function makeMachine(facts, drive) {
+    const [{ Boot }, { Disk }] = await Promise.all([import("../adapters/boot.mjs"), import("../lib/aero-disk.mjs")]);
     const sharedMemoryBytes = session.view?.settings.sharedMemoryBytes;
     const image = new Disk(session.worker, facts, { sharedMemoryBytes });
     const boot = new Boot(container, { disk: image, drive, entry: facts.entry, address: addressOf(facts), confirm: agree });

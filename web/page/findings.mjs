@@ -18,7 +18,7 @@ export function wireDoctor(session, transfers) {
   const box = element("findings", HTMLElement);
   let shownFor = "";
 
-  onPress("diagnose", async () => {
+  const check = async () => {
     if (session.view?.diagnose.isUnderWay) return underWay.abort();
     const abort = (underWay = new AbortController());
     box.setAttribute("aria-busy", "true");
@@ -42,7 +42,9 @@ export function wireDoctor(session, transfers) {
       box.removeAttribute("aria-busy");
       session.look();
     }
-  });
+  };
+  onPress("diagnose", check);
+  onPress("find-cause", check);
 
   let underWay = new AbortController();
   session.onView((view) => {

@@ -22,7 +22,7 @@ import { element, make, matchChildren, redraw, setAttribute, setAvailable, setTe
  * @property {{ value: string, readOnly: boolean, invalid: boolean, secret: boolean, hint: string }} url
  * @property {{ disabled: boolean }} open
  * @property {{ disabled: boolean }} close
- * @property {{ disabled: boolean, label: string, isUnderWay: boolean }} diagnose
+ * @property {{ disabled: boolean, isAtFailure: boolean, label: string, isUnderWay: boolean }} diagnose
  * @property {{ disabled: boolean }} clearCache
  * @property {{ disabled: boolean }} saveProfile
  * @property {{ disabled: boolean, hint: string, range: { offset: number, length: number } | null | undefined }} read
@@ -76,6 +76,7 @@ export function renderPanel(view, { editing = false } = {}) {
     open: !view.open.disabled,
     close: !view.close.disabled,
     diagnose: !view.diagnose.disabled,
+    "find-cause": view.diagnose.isAtFailure,
     "settings-open": true,
     "clear-cache": !view.clearCache.disabled,
     "keep-all": !view.keepAll.disabled,
@@ -86,7 +87,9 @@ export function renderPanel(view, { editing = false } = {}) {
     boot: !view.boot.disabled,
   };
   for (const [id, is] of Object.entries(available)) setAvailable(element(id, HTMLButtonElement), is);
-  element("diagnose", HTMLButtonElement).dataset.unused = String(view.diagnose.disabled);
+  const { disabled, isAtFailure } = view.diagnose;
+  element("diagnose", HTMLButtonElement).dataset.unused = String(disabled || isAtFailure);
+  element("find-cause", HTMLButtonElement).hidden = !isAtFailure;
 
   setAttribute(element("status-line", HTMLElement), "data-tone", view.status.tone);
   setAttribute(element("working", HTMLElement), "data-on", String(view.busy));

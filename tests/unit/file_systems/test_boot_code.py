@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aero_browser_disk import open_disk
-from aero_browser_disk.file_systems.boot_code import boots_as_cd, has_boot_code
+from aero_browser_disk.file_systems.boot_code import boots_as_cd, boots_either_way, has_boot_code
 from aero_browser_disk.formats.local_file import open_source_disk
 from aero_browser_disk.platform.byte_source import PathSource
 from support import file_images as images
@@ -88,10 +88,11 @@ def hybrid_cd(folder: Path) -> Path:
     ],
 )
 async def test_a_cd_at_an_address_is_booted_as_a_cd(make, is_cd: bool, tmp_path: Path) -> None:
-    """There it has sectors of 512 bytes, as every raw image; a hybrid boots as a disk."""
+    """There it has sectors of 512 bytes, as every raw image; of a hybrid the user chooses."""
     async with open_disk(path=make(tmp_path)) as disk:
         assert disk.info.sector_size == 512
         assert await boots_as_cd(disk) is is_cd
+        assert await boots_either_way(disk) is (make is hybrid_cd)
 
 
 async def test_what_is_opened_as_a_cd_is_booted_as_one(tmp_path: Path) -> None:
@@ -99,3 +100,10 @@ async def test_what_is_opened_as_a_cd_is_booted_as_one(tmp_path: Path) -> None:
         async with await open_source_disk(source, source.identity) as disk:
             assert disk.info.sector_size == 2048
             assert await boots_as_cd(disk)
+
+
+async def test_a_hybrid_that_is_opened_as_a_cd_is_booted_as_one(tmp_path: Path) -> None:
+    with PathSource(hybrid_cd(tmp_path)) as source:
+        async with await open_source_disk(source, source.identity) as disk:
+            assert (disk.info.sector_size, await boots_as_cd(disk)) == (2048, True)
+            assert not await boots_either_way(disk)

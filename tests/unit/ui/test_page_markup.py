@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from aero_browser_disk.ui.panel import Panel
-from lib.project import WEB_PAGE
+from lib.project import ROOT, WEB_PAGE
 
 VOID = {"img", "input", "link", "meta", "path"}
 PAGE = (WEB_PAGE / "index.html").read_text(encoding="utf-8")
@@ -164,3 +165,13 @@ def test_no_element_carries_code() -> None:
         return set(element.attributes).union(*map(names, element.children))
 
     assert not [name for name in names(DOCUMENT) if name.startswith("on")]
+
+
+def test_the_footer_leads_to_the_guide_the_reference_and_the_source() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (footer,) = DOCUMENT.all("footer")
+    assert [link.attributes["href"] for link in footer.all("href")] == [
+        "guide/index.html",
+        "api/index.html",
+        project["urls"]["Source"],
+    ]

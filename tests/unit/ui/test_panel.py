@@ -380,6 +380,22 @@ def test_a_failed_opening_leaves_nothing_open() -> None:
     assert view_of(panel)["error"] is None
 
 
+def test_the_cause_of_a_failure_is_looked_for_next_to_its_message() -> None:
+    panel = ready()
+    assert view_of(panel)["diagnose"] == {
+        "disabled": False,
+        "isAtFailure": False,
+        "isUnderWay": False,
+        "label": "Check this address",
+    }
+    panel.opening()
+    panel.failed(errors.HttpStatusError(PLAIN, 404))
+    shown = view_of(panel)["diagnose"]
+    assert (shown["isAtFailure"], shown["label"]) == (True, "Find the cause")
+    panel.set_remote(False)  # nothing may be asked of the server
+    assert not view_of(panel)["diagnose"]["isAtFailure"]
+
+
 def test_an_address_that_is_none_marks_the_field() -> None:
     panel = ready("ftp://host/disk.img")
     panel.opening()
