@@ -66,8 +66,8 @@ TAIL_LENGTH = 1024
 
 _UNPACK_FIRST = "Unpack it first, and take the disk image that is inside."
 _TAR = refused_format("tar", "a tar archive", _UNPACK_FIRST)
-_NO_DISK = "It is no disk image: check that it is the right file."
-_TEXT = refused_format("text", "a text", _NO_DISK)
+_NO_DISK = "It is not a disk image: check that it is the right file."
+_TEXT = refused_format("text", "a text file", _NO_DISK)
 
 # Offset, magic number and format; the first match counts.
 _MAGIC: tuple[tuple[int, bytes, ImageFormat], ...] = (

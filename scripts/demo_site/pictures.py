@@ -50,6 +50,8 @@ def boot(page: Page, folder: Path) -> None:
 
     take()
     button.click()
+    page.get_by_role("combobox", name="Boot as").select_option("Disk")  # the image is a CD as well
+    page.get_by_role("dialog").get_by_role("button", name="Boot", exact=True).click()
     machine = page.locator("#machine")
     deadline = time.monotonic() + _BOOT_TIMEOUT_S
     while "GNU GRUB" not in machine.inner_text() and time.monotonic() < deadline:

@@ -90,6 +90,9 @@ def take_states(page: Page, pictures: Pictures, site: str, images: Sequence[str]
     open_address(page, grub)
     page.get_by_role("tab", name="Machine").click()
     page.locator("#boot").click()
+    page.get_by_role("combobox", name="Boot as").select_option("Disk")  # the image is a CD as well
+    pictures.take("question")
+    page.get_by_role("dialog").get_by_role("button", name="Boot", exact=True).click()
     expect(page.locator("#machine")).to_contain_text("GNU GRUB")
     pictures.take("booting")
     page.get_by_role("button", name="Save and pause", exact=True).click()
@@ -138,6 +141,7 @@ def main() -> int:
     sizes = [
         (int(size.partition("x")[0]), int(size.partition("x")[2])) for size in options.size or ()
     ]
+    expect.set_options(timeout=_PATIENCE_MS)
     with tempfile.TemporaryDirectory(dir=CACHE) as made:
         scratch = Path(made)
         site_folder = scratch / "site"

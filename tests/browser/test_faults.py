@@ -187,7 +187,7 @@ def test_a_check_shows_how_far_it_is_and_can_be_cancelled(
     panel.url.fill(images.url("disk.img"))
     panel.expect_status("Ready to open.")
     panel.button("Check this address").click()
-    panel.expect_status("Testing the URL…")
+    panel.expect_status("Checking the address…")
     expect(progress).to_contain_text(re.compile(r"Checking the address: 0\.[12] MiB of 0\.6 MiB"))
     # Nothing is lost by leaving the page.
     leave = "() => dispatchEvent(new Event('beforeunload', { cancelable: true }))"

@@ -186,7 +186,8 @@ def test_what_a_file_becomes_is_asked_and_what_is_no_disk_is_said_to_be_none(
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
     import_file(panel, tmp_path / "notes.txt")
-    expect(panel.page.locator("#library-error")).to_contain_text("This is a text. It is no disk")
+    error = panel.page.locator("#library-error")
+    expect(error).to_contain_text("This is a text file. It is not a disk image")
     expect(panel.page.get_by_role("dialog")).to_have_count(0)  # no zeros are offered
     expect(panel.page.get_by_text("None yet.")).to_be_visible()
 

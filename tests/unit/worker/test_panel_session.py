@@ -45,7 +45,7 @@ async def test_the_panel_says_that_the_doctor_is_at_work(
         examination = asyncio.create_task(session.diagnose())
         await begun.wait()
         view = await session.view()
-        assert view["status"] == {"text": "Testing the URL…", "tone": "busy"}
+        assert view["status"] == {"text": "Checking the address…", "tone": "busy"}
         assert view["busy"] is True
         # Whoever gives up ends it too.
         examination.cancel()
