@@ -44,7 +44,7 @@ def server(
 ) -> Iterator[RunningService]:
     images = tmp_path_factory.mktemp("images")
     (images / "disk.img").write_bytes(BYTES)
-    options = ("--set", "server.keep_alive_s=3", "--server", request.param)
+    options = ("--set", "server.keep_alive_s=1", "--server", request.param)
     with RunningService(images, *options) as running:
         yield running
 

@@ -1,7 +1,7 @@
 // What a program built by Emscripten sees of a mounted disk. The program is Python (Pyodide), which nobody here
 // wrote; the disk does what a test tells it to. Run by test_emscripten.py, or: node --test tests/unit/web/emscripten.test.mjs
 import assert from "node:assert/strict";
-import { mock, test } from "node:test";
+import { after, mock, test } from "node:test";
 import { adapterCases } from "../../../web/adapters/adapter-suite.mjs";
 import { mountDisk } from "../../../web/adapters/emscripten.mjs";
 import { loadPyodide } from "../../../web/node_modules/pyodide/pyodide.mjs";
@@ -10,6 +10,16 @@ const SIZE = 300_000; // no multiple of anything
 const pyodide = await loadPyodide();
 const { FS } = pyodide;
 let mounts = 0;
+/** What `mounted` has made. */
+const made = [];
+
+// Their next flush would keep the process for five seconds.
+after(() => {
+  for (const { disk, mount } of made) {
+    disk.failures = [];
+    mount.flush();
+  }
+});
 
 /** A disk in memory that fails as it is told to. */
 class ScriptedDisk {
@@ -66,6 +76,7 @@ function named(name, message = name) {
 function mounted(options, disk = new ScriptedDisk()) {
   const errors = [];
   const mount = mountDisk(FS, disk, `/disks/${++mounts}`, { onError: (error) => errors.push(error.name), ...options });
+  made.push({ disk, mount });
   return { disk, mount, errors, path: mount.path };
 }
 
