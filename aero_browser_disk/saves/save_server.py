@@ -377,10 +377,14 @@ class SaveServer(ClosesOnExit):
             reply = await self._requests.save(save)
             if reply.status == 200:
                 return reply.document()
-        if self.shared is None:
-            for one in await self._requests.saves(None):
-                if one.get("name") == save:
-                    return (await self._requests.save(str(one.get("id")))).document()
+        if self.shared is not None:  # a link can list nothing
+            reply = await self._requests.save(self.shared)
+            if reply.status == 200 and reply.document().get("name") == save:
+                return reply.document()
+            raise NoSuchSaveError(save)
+        for one in await self._requests.saves(None):
+            if one.get("name") == save:
+                return (await self._requests.save(str(one.get("id")))).document()
         raise NoSuchSaveError(save)
 
     async def _found_or_made(self, name: str, base: SaveBase) -> dict[str, Any]:

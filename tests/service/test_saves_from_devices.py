@@ -105,7 +105,10 @@ async def test_a_save_travels_conflicts_and_is_shared(devices, service, platform
 
     async with SaveServer.open(share.url, allow_remote=True, platform=platforms[0]) as shared:
         (found,) = await shared.saves()
-        await shared.pull(found.id, "shared", url=url)
+        await shared.pull("work", "shared", url=url)
+        await shared.pull(found.id, "shared by id", url=url)
+        with pytest.raises(NoSuchSaveError):
+            await shared.find("another one")
     async with await devices.disk(0, "shared") as disk:
         assert await disk.read(0, 6) == b"theirs"
     async with await devices.there(0) as there:
