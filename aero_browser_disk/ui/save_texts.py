@@ -19,6 +19,7 @@ _FIXED: dict[str, object] = {
     "cancel": "Cancel",
     "done": "Close",
     "never": "Nothing was sent yet.",
+    "before": "It was sent to “{save}” on {server} before.",
     "pushing": "Saving: {done} of {size}",
     "pushed": "Saved at {time} as generation {generation} of “{save}”: {sent} sent.",
     "unchanged": "Nothing changed since generation {generation} of “{save}”.",

@@ -36,10 +36,12 @@ class PanelSaves:
         return save_texts()
 
     async def here(self) -> dict[str, Value]:
-        """Which version of its image the open overlay fits; null without one."""
+        """Of the open overlay: which version of its image it fits, and where it was sent last."""
         disk = self._session.disk
-        overlay = disk.overlay if isinstance(disk, LibraryDisk) else None
-        return {"baseVersion": None if overlay is None else overlay.base_version}
+        if not isinstance(disk, LibraryDisk) or disk.overlay is None:
+            return {"baseVersion": None, "sent": None}
+        sent = await self._saves.sent_before(disk)
+        return {"baseVersion": disk.overlay.base_version, "sent": sent}
 
     async def look(
         self,

@@ -13,6 +13,7 @@ from ..platform import current_platform
 from ..platform.base import Platform
 from ..platform.failures import Value, describe
 from ..saves import BackgroundPush, Pushed, Rebase, SaveServer
+from ..saves.push_record import read_push_record
 from .disk_options import ACCESS_OPTIONS, read_options
 from .library_operations import reporting
 from .operations import OpenDisks, Operation, checked, function, plain, text, whole
@@ -194,6 +195,11 @@ class SaveOperations:
             plan = rebase.plan
             facts = {"isCurrent": plan.is_current, "canMove": plan.can_move}
             return {**plain(plan), **facts}
+
+    async def sent_before(self, disk: LibraryDisk) -> dict[str, Value] | None:
+        """Where something of an overlay was sent last: `save` and `server`; None if nowhere."""
+        record, _ = await read_push_record((await self._platform()).storage, disk.folder)
+        return None if record is None else {"save": record.name, "server": record.server}
 
     # ── a server ─────────────────────────────────────────────────────────────────────────────────
 

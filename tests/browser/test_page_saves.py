@@ -58,8 +58,9 @@ def test_a_disk_is_saved_listed_and_gone_back_to(
     open_overlay(page, site.url, images.url("disk.img"))
     dialog = open_dialog(page, service)
     assert service.requests == []
-    press(dialog, "Save now")
     status = dialog.locator("#saves-status")
+    expect(status).to_have_text("Nothing was sent yet.")
+    press(dialog, "Save now")
     expect(status).to_contain_text("as generation 1 of “work”")
     press(dialog, "Save now")
     expect(status).to_contain_text("Nothing changed since generation 1 of “work”")
@@ -107,6 +108,7 @@ def test_a_conflict_names_both_sides_and_has_three_ways_on(
     PanelPage(page).open_image(url)
 
     dialog = open_dialog(page, service)
+    expect(dialog.locator("#saves-status")).to_contain_text("It was sent to “work” on 127.0.0.1:")
     press(dialog, "Save now")
     conflict = dialog.locator(".conflict")
     expect(conflict).to_contain_text("There: generation 2")

@@ -22,6 +22,8 @@ export class SavesDialog {
   /** Where the disk is pushed to, as text. */
   #attached = "";
   #disk = -1;
+  /** Whether something was begun with this disk. */
+  #hasWorked = false;
   #parts;
 
   /** @param {PageSession} session @param {Texts} texts @param {() => unknown} refresh */
@@ -38,12 +40,22 @@ export class SavesDialog {
     setText(intro, filled(this.#texts.intro, { overlay: view.overlay }));
     if (disk && disk.disk !== this.#disk) {
       this.#disk = disk.disk;
+      this.#hasWorked = false;
       name.value = view.overlay;
       list.replaceChildren();
       conflict.replaceChildren();
-      setText(status, this.#texts.never);
+      setText(status, "");
+      this.#showSent(disk.disk).catch((error) => this.#session.report(error));
     }
     box.showModal();
+  }
+
+  /** Says where the overlay was sent to at an earlier visit, unless there is news by then. @param {number} disk */
+  async #showSent(disk) {
+    const { sent } = await this.#session.worker.call("saves.here", {});
+    if (this.#disk !== disk || this.#hasWorked) return;
+    const text = sent ? filled(this.#texts.before, { save: sent.save, server: hostOf(sent.server) }) : this.#texts.never;
+    setText(this.#parts.status, text);
   }
 
   #build() {
@@ -110,6 +122,7 @@ export class SavesDialog {
     if (this.#abort) return;
     const { progress, status, running, error, conflict, buttons } = this.#parts;
     const { signal } = (this.#abort = new AbortController());
+    this.#hasWorked = true;
     error.replaceChildren();
     conflict.replaceChildren();
     running.hidden = false;
@@ -168,8 +181,7 @@ export class SavesDialog {
     const here = this.#session.worker.call("saves.here", {});
     const found = await there.list({ signal }).finally(() => list.replaceChildren());
     const { baseVersion } = await here;
-    const host = new URL(String(this.#server.url), location.href).host;
-    const heading = found.length ? filled(texts.listed, { server: host }) : texts.none;
+    const heading = found.length ? filled(texts.listed, { server: hostOf(String(this.#server.url)) }) : texts.none;
     const actions = {
       take: (/** @type {string} */ save, /** @type {number | undefined} */ generation) => this.#take(save, generation),
       look: (/** @type {string} */ save, /** @type {number | undefined} */ generation) => this.#look(save, generation),
@@ -254,4 +266,9 @@ export class SavesDialog {
   #nameOf(save) {
     return /^[0-9a-f]{32}$/.test(save) ? this.#parts.name.value.trim() : save;
   }
+}
+
+/** @param {string} url */
+function hostOf(url) {
+  return new URL(url, location.href).host;
 }

@@ -7,7 +7,7 @@ import { mebibytes } from "./transfers.mjs";
 /**
  * Those of `save_texts.py`.
  * @typedef {"heading" | "intro" | "address" | "addressHint" | "token" | "tokenHint" | "passphrase" | "passphraseHint" |
- *   "name" | "push" | "list" | "cancel" | "done" | "never" | "pushing" | "pushed" | "unchanged" | "cancelled" |
+ *   "name" | "push" | "list" | "cancel" | "done" | "never" | "before" | "pushing" | "pushed" | "unchanged" | "cancelled" |
  *   "listing" | "listed" | "none" | "row" | "fits" | "other" | "generation" | "generations" | "noEarlier" | "take" |
  *   "look" | "overlayName" | "takeTitle" | "takeText" | "takeYes" | "taking" | "lookTitle" | "lookText" | "lookYes"
  *   | "conflictTitle" | "conflict" | "noTime" | "keepMine" | "keepTitle" | "keepText" | "keepYes" | "takeTheirs" |
