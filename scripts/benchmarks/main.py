@@ -3,7 +3,8 @@
 `--only emulators` measures reads through the Emscripten mount, and short boots in v86 and DOSBox.
 `--only v86` boots a real Debian in v86 instead, which takes most of an hour; `--only packing` makes
 a prepared image of it, and `--only prepared` replays its boot from one. `--only saves` pushes a
-session of 30 MB to the image service and opens it elsewhere. `--only miss` measures what a miss
+session of 30 MB to the image service and opens it elsewhere, and boots it if Debian's image is
+there. `--only miss` measures what a miss
 costs over a local link, in two minutes.
 """
 
@@ -44,7 +45,7 @@ from benchmarks.workloads import (
 )
 from benchmarks.writes import writes
 from lib.project import CACHE
-from samples.debian_image import make_debian_image
+from samples.debian_image import debian_image, make_debian_image
 
 GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
 EMULATORS = "emulators"  # the mount, and short boots in v86 and DOSBox
@@ -53,7 +54,7 @@ PACKING = "packing"  # a prepared image, without a browser
 MISS = "miss"  # what a miss costs, and a hit: over a local link
 PREPARED = "prepared"  # a boot from one, and from a qcow2 file
 SERVICE = "service"  # against nginx, without a browser
-SAVES = "saves"  # pushes and pulls, without a browser
+SAVES = "saves"  # pushes and pulls, and the boot of a save where the Debian image is there
 VISIT = "visit"  # with everything on the shaped link, in Chromium and Firefox
 SEPARATE_GROUPS = (EMULATORS, REAL_BOOTS, MISS, PACKING, PREPARED, SAVES, SERVICE, VISIT)
 SEQUENTIAL_GOAL = 0.9  # of the bare loop's speed, over a local link
@@ -151,10 +152,15 @@ class Bench:
 
     def _saves(self) -> None:
         # Here, as it needs what the service does.
+        from benchmarks.saved_guest import guest_saves
         from benchmarks.saves import saves
 
         say("saves")
         self.measures += saves(2.0 if self._repeat == 1 else 10.0)
+        if (image := debian_image()).exists():
+            self.measures += guest_saves(self._page, image)
+        else:
+            say("    without a guest: scripts/demo --debian makes the image that it needs")
 
     def _packing(self) -> None:
         say("packing")

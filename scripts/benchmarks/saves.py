@@ -20,7 +20,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,7 +60,9 @@ def saves(seconds: float) -> list[Measure]:
     with tempfile.TemporaryDirectory(prefix="bench-saves-") as made:
         folder = Path(made)
         session = Session(folder)
-        with _service(folder, session.base) as (url, headers):
+        (folder / "images").mkdir()
+        (folder / "images" / IMAGE).write_bytes(session.base)
+        with save_service(folder) as (url, headers):
             measures = in_own_loop(_pushes(folder, session, url, headers))
             return [*measures, *_throughput(url, headers, seconds)]
 
@@ -267,12 +269,14 @@ def _ask(url: str, method: str, path: str, headers: dict[str, str], body: bytes)
 
 
 @contextmanager
-def _service(folder: Path, base: bytes) -> Iterator[tuple[str, dict[str, str]]]:
-    """The image service with saves in a folder and SQLite, and a token for all of it."""
+def save_service(
+    folder: Path, allow_origins: Sequence[str] = ()
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The image service with saves in a folder and SQLite, and a token for all of it.
+
+    The images are in the folder's `images`.
+    """
     key = Ed25519PrivateKey.generate()
-    images = folder / "images"
-    images.mkdir()
-    (images / IMAGE).write_bytes(base)
     (folder / "saves").mkdir()
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / "keys.pem").write_bytes(pem)
@@ -280,7 +284,7 @@ def _service(folder: Path, base: bytes) -> Iterator[tuple[str, dict[str, str]]]:
         "authorization.jwt.issuer": "bench",
         "authorization.jwt.audience": "bench",
         "authorization.jwt.keys_file": str(folder / "keys.pem"),
-        "cors.allow_origins": [],
+        "cors.allow_origins": [*allow_origins],
         "saves.enabled": True,
         "saves.folder": str(folder / "saves"),
         "saves.database": f"sqlite:///{folder / 'saves.db'}",
@@ -298,7 +302,7 @@ def _service(folder: Path, base: bytes) -> Iterator[tuple[str, dict[str, str]]]:
         SERVICE_PROGRAM,
         "serve",
         "--images",
-        images,
+        folder / "images",
         "--port",
         "0",
         *flags,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -33,7 +34,7 @@ class ShapedLink:
         self._thread = threading.Thread(target=self._loop.run_forever, name="shaped link")
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
-        self.received_bytes = 0
+        self._received: Counter[int] = Counter()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -49,6 +50,15 @@ class ShapedLink:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    @property
+    def received_bytes(self) -> int:
+        """What servers have sent so far."""
+        return self._received.total()
+
+    def received_from(self, port: int) -> int:
+        """What the server at `port` has sent so far."""
+        return self._received[port]
 
     def to(self, port: int) -> int:
         """The port through which the server at `port` is reached over the link."""
@@ -77,8 +87,8 @@ class ShapedLink:
         await asyncio.sleep(self._link.latency_s)
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            up = asyncio.create_task(self._pump(reader, far_writer, "up"))
-            down = self._pump(far_reader, writer, "down")
+            up = asyncio.create_task(self._pump(reader, far_writer, "up", port))
+            down = self._pump(far_reader, writer, "down", port)
             try:
                 await down
             finally:
@@ -87,7 +97,7 @@ class ShapedLink:
             far_writer.transport.abort()
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: Way
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, way: Way, port: int
     ) -> None:
         is_down = way == "down"
         rate = self._link.bandwidth_bytes_per_s if is_down or self._both_ways else None
@@ -108,7 +118,7 @@ class ShapedLink:
                 data = await source.read(_CHUNK)
                 sent_at = time.monotonic()
                 if is_down:
-                    self.received_bytes += len(data)
+                    self._received[port] += len(data)
                 if rate is not None:
                     sent_at = max(self._free_at[way], sent_at) + len(data) / rate
                     self._free_at[way] = sent_at

@@ -79,7 +79,7 @@ def make_debian_image(folder: Path = CACHE / "debian-image") -> Path:
 
     Raises `DebianImageError`.
     """
-    image = folder / f"debian-{recipe()}.img"
+    image = debian_image(folder)
     if image.exists():
         return image
     check_needs()
@@ -96,6 +96,11 @@ def make_debian_image(folder: Path = CACHE / "debian-image") -> Path:
         fill_root_partition(fresh, root, as_root)
         fresh.rename(image)
     return image
+
+
+def debian_image(folder: Path = CACHE / "debian-image") -> Path:
+    """Where the image is, or will be once it is made."""
+    return folder / f"debian-{recipe()}.img"
 
 
 def recipe() -> str:

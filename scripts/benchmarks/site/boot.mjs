@@ -2,10 +2,7 @@
 // Loaded by the page of the bench: v86 runs in the page's own thread, as it does for users.
 import { openDisk } from "../aero-disk.mjs";
 import { v86Disk } from "../v86-disk.mjs";
-import { V86 } from "../v86/libv86.mjs";
-
-const MEMORY = 256 << 20;
-const LONGEST_MS = 900_000; // on a busy machine Debian may give its serial console up
+import { Guest } from "./guest.mjs";
 
 /** @type {any} */
 let disk = null;
@@ -36,36 +33,10 @@ export async function bootProfile() {
 }
 
 async function boot(hda, until, start, attach) {
-  const file = (name) => new URL(`../v86/${name}`, import.meta.url).href;
-  const machine = new V86({
-    wasm_path: file("v86.wasm"),
-    bios: { url: file("bios.bin") },
-    vga_bios: { url: file("vgabios-stdvga.bin") },
-    hda,
-    memory_size: MEMORY,
-    vga_memory_size: 8 << 20,
-    disable_speaker: true,
-    autostart: false,
-  });
-  await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
-  attach(machine);
-  let reads = 0;
-  let readBytes = 0;
-  machine.add_listener("ide-read-end", ([, bytes]) => {
-    reads += 1;
-    readBytes += bytes;
-  });
-  await machine.run();
-  let serial = "";
-  await new Promise((resolve, reject) => {
-    const said = () => reject(new Error(`no "${until}" in time, only: ${serial}`));
-    setTimeout(said, LONGEST_MS);
-    machine.add_listener("serial0-output-byte", (byte) => {
-      serial = (serial + String.fromCharCode(byte)).slice(-300);
-      if (serial.endsWith(until)) resolve();
-    });
-  });
+  const guest = await Guest.start(hda, attach);
+  await guest.says(until);
   const ms = performance.now() - start;
-  await machine.destroy();
+  const { reads, readBytes } = guest;
+  await guest.end();
   return { ms, reads, readBytes };
 }

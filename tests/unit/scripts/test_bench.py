@@ -9,6 +9,7 @@ from benchmarks.boot_images import runs_of
 from benchmarks.prepared import CONTENDERS, goals
 from benchmarks.readme import updated
 from benchmarks.results import Measure, Run, measures_table, runs_table
+from benchmarks.saved_guest import digest_in, pushed
 from benchmarks.server import LOCAL, SHAPED
 from benchmarks.workloads import (
     LONGEST_THINK_MS,
@@ -181,3 +182,22 @@ class TestBootImages:
         assert found["boot of a Debian, prepared with a boot bundle: bytes"].verdict == "met"
         assert found["boot of a Debian, raw: time"].verdict == ""
         assert found["boot of a Debian, local link, prepared against raw"].ratio == 1.0
+
+
+def test_pushes_of_a_guest_are_compared_with_what_they_changed() -> None:
+    pushes = [
+        {"changedBytes": 4_000_000, "chunkBytes": 900_000, "manifestBytes": 100_000, "ms": 500},
+        {"changedBytes": 90_000, "chunkBytes": 10_000, "manifestBytes": 1_500, "ms": 50},
+        {"changedBytes": 30_000, "chunkBytes": 1_000, "manifestBytes": 500, "ms": 50},
+    ]
+    first, _, file, _, line, _ = pushed(pushes)
+    assert (first.value, first.ratio) == (1.0, 0.25)
+    assert (file.value, file.verdict) == (11.5, "MISSED")
+    assert (line.value, line.verdict) == (1.5, "")
+
+
+def test_the_digest_of_a_guest_is_found_in_what_it_said() -> None:
+    digest = "0123456789abcdef" * 2
+    assert digest_in(f"cat FILE | md5sum; echo \r\n{digest}  -\r\n") == digest
+    with pytest.raises(RuntimeError, match="no digest"):
+        digest_in("md5sum: FILE: No such file")
