@@ -286,6 +286,21 @@ async def test_a_push_has_one_moment_while_the_guest_writes_on(server, service, 
         assert len(set(await disk.read(0, 600_000))) == 1
 
 
+async def test_a_flush_never_waits_for_a_push(server, service, opened, saves):
+    """The server answers nothing while its lock is held."""
+    async with await opened() as disk, await saves() as there:
+        await there.push(disk)
+        await disk.write(0, b"a" * 100_000)
+        with service.lock:
+            pushing = asyncio.ensure_future(there.push(disk))
+            await asyncio.sleep(0)
+            for letter in b"bcd":
+                await disk.write(0, bytes([letter]) * 100_000)
+                await disk.flush()
+            assert not pushing.done()
+        assert (await pushing).generation == 2
+
+
 async def test_another_version_of_the_image_is_refused(server, service, opened, saves):
     async with await opened() as disk, await saves() as there:
         await disk.write(0, b"a" * 4096)
