@@ -46,6 +46,7 @@ from benchmarks.workloads import (
 from benchmarks.writes import writes
 from lib.project import CACHE
 from samples.debian_image import debian_image, make_debian_image
+from samples.emulator import can_boot
 
 GROUPS = ("start", "micro", "shared", "images", "writes", "local", "shaped", "boot", "thinking")
 EMULATORS = "emulators"  # the mount, and short boots in v86 and DOSBox
@@ -157,7 +158,7 @@ class Bench:
 
         say("saves")
         self.measures += saves(2.0 if self._repeat == 1 else 10.0)
-        if (image := debian_image()).exists():
+        if (image := debian_image()).exists() and can_boot():
             self.measures += guest_saves(self._page, image)
         else:
             say("    without a guest: scripts/demo --debian makes the image that it needs")
