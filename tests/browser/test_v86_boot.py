@@ -41,6 +41,13 @@ HOLD_SAVING = """() => {
 }"""
 """Stops the next file that the page writes, until `goOnSaving` is called."""
 
+WRITTEN = {"overlay": "work"}
+WRITE = """async () => {
+  await disk.write(disk.size - 512, new Uint8Array(512).fill(1));
+  await disk.flush();
+}"""
+"""Gives the disk another version at the next visit."""
+
 
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
@@ -55,8 +62,9 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
     machine = BootPage(page)
     with ImageService(image.parent, HOST, [boot_site.origin]) as service:
         url = service.image_url(image)
-        machine.make(boot_site.url, streamed(url))
+        machine.make(boot_site.url, streamed(url) | WRITTEN)
         expect(machine.button("Resume")).to_be_hidden()
+        machine.evaluate(WRITE)
         pause_after(machine, reads=12)
         machine.press("Boot")
         machine.expect_state("paused")
@@ -86,7 +94,7 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         machine.expect_state("paused")
         expect(machine.page.locator(".boot-status")).to_contain_text("saved")
 
-        machine.make(boot_site.url, streamed(url))
+        machine.make(boot_site.url, streamed(url) | WRITTEN)
         machine.press("Resume")
         machine.expect_state("running")
         machine.expect_text("echo before")
@@ -95,7 +103,7 @@ def test_a_machine_outlives_its_host_going_away_and_its_page_being_reloaded(
         machine.press("Switch off")
         machine.expect_state("off")
 
-        name = machine.evaluate("disk.version")
+        name = machine.evaluate("boot.saved().then(({ name }) => name)")
         other = image.with_name("other.img")
         other.write_bytes(image.read_bytes() + bytes(512))
         machine.make(boot_site.url, streamed(service.image_url(other)), name=name)

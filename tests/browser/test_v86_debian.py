@@ -92,6 +92,7 @@ def test_what_a_guest_writes_is_there_when_it_boots_again(
 
         machine.press("Save and pause")
         machine.expect_state("paused")
+        expect(machine.failure).to_be_hidden()
         machine.make(boot_site.url, disk, memoryBytes=MEMORY)
         machine.press("Resume")
         machine.expect_state("running")

@@ -56,12 +56,12 @@ export async function findState(name) {
 }
 
 /**
- * The name of the machine saved for a disk of this version. The version of a writable disk contains a number that
- * grows with each flush.
+ * The name of the machine saved for a disk of this version. The version of a writable disk contains its revision,
+ * which changes with each flush and with each session that writes.
  * @param {string} version
  */
 export function stateName(version) {
-  return version.replace(/\b(overlay|local):(\w+):\d+/g, "$1:$2");
+  return version.replace(/\b(overlay|local):(\w+):[\w.]+/g, "$1:$2");
 }
 
 /**

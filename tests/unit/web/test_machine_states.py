@@ -1,0 +1,42 @@
+"""Under which name a machine is saved; the cases are in machine_states.test.mjs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from aero_browser_disk import open_disk
+from aero_browser_disk.library.library import Library
+
+DISKS = {
+    "a local image": {"image": "disk", "write_base": True},
+    "an overlay over it": {"image": "disk", "overlay": "one"},
+    "an overlay over that": {"image": "disk", "overlay": ["one", "two"]},
+    "an overlay over an image at an address": {"overlay": "work", "allow_remote": True},
+}
+
+
+async def test_a_written_disk_keeps_its_saved_machine(platform, server):
+    await Library(platform).import_bytes(bytes(1 << 20), "disk")
+    versions = {}
+    for name, given in DISKS.items():
+        url = None if "image" in given else server.url("disk.img")
+        found = []
+        for _ in range(3):
+            async with open_disk(url, platform=platform, **given) as disk:
+                found.append(disk.info.version)
+                await disk.write(0, b"\1" * 512)
+                await disk.flush()
+        versions[name] = found
+    run_cases(versions)
+
+
+def run_cases(versions: dict[str, list[str]]) -> None:
+    cases = Path(__file__).with_name("machine_states.test.mjs")
+    command = ["node", "--test", "--test-reporter=spec", cases]
+    environment = {**os.environ, "VERSIONS": json.dumps(versions)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "fail 0" in done.stdout
