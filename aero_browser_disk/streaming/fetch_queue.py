@@ -153,7 +153,7 @@ class FetchQueue:
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
         """Runs for `blocks`; the last one is extended by the missing blocks right after it."""
-        runs = self._runs_of(blocks)
+        runs = self._runs_of(blocks, self._round_blocks())
         if runs and self._unit_blocks() == 1:
             last = runs[-1]
             stop = last.stop
@@ -166,19 +166,19 @@ class FetchQueue:
             runs[-1] = range(last.start, max(stop, last.stop))
         yield from runs
 
-    def _runs_of(self, blocks: Iterable[int]) -> list[range]:
-        """Requests for `blocks` and the other missing blocks of their units."""
+    def _runs_of(self, blocks: Iterable[int], step: int) -> list[range]:
+        """Requests for `blocks` and the other missing blocks of their units, or up to multiples of
+        `step`."""
         unit = self._unit_blocks()
         if unit == 1:
-            return plan_runs(self._rounded(blocks), self.max_blocks)
+            return plan_runs(self._rounded(blocks, step), self.max_blocks)
         asked = set(blocks)
         around = (range(n * unit, (n + 1) * unit) for n in sorted({b // unit for b in asked}))
         whole = [b for part in around for b in part if b in asked or self.is_missing(b)]
         return plan_runs(whole, min(self.max_blocks, unit), unit)
 
-    def _rounded(self, blocks: Iterable[int]) -> Iterable[int]:
-        """`blocks`, and the missing ones that adjoin them, up to the next multiples."""
-        step = self._round_blocks()
+    def _rounded(self, blocks: Iterable[int], step: int) -> Iterable[int]:
+        """`blocks`, and the missing ones that adjoin them, up to the next multiples of `step`."""
         if step == 1:
             return blocks
         rounded = set(blocks)
@@ -196,12 +196,13 @@ class FetchQueue:
         run = self._next_planned()
         if run is not None:
             return run
+        step = self._round_blocks()  # first: it may change with the last run of a profile
         for source in self.background:
             wanted = source.next_run(self.is_missing)
             if isinstance(wanted, PackedBlocks):
                 return wanted
             if wanted is not None:
-                self._planned.extend(self._runs_of(wanted))
+                self._planned.extend(self._runs_of(wanted, step))
                 return self._next_planned()
         return None
 

@@ -403,8 +403,8 @@ class StreamingDisk(ClosesOnExit):
         return max(1, unit // self._block_size)
 
     def _round_blocks(self) -> int:
-        """Blocks to whose multiples requests are extended."""
-        return 1 if self._read_ahead is None else self._read_ahead.round_blocks
+        """Blocks to whose multiples requests are extended; a profile knows better what is read."""
+        return self._read_ahead.round_blocks if self._read_ahead and self._is_replayed else 1
 
     def _check(self, offset: int, length: int) -> None:
         if self._closed:
@@ -446,10 +446,14 @@ class StreamingDisk(ClosesOnExit):
             return range(0)
         self._boot.note(range(first, last + 1))
         # The profile is better: guesses would only compete with it for the link (measured).
-        is_replayed = self._bundle.is_done() and self._replay.is_done()
-        if self._read_ahead is None or not is_replayed:
+        if self._read_ahead is None or not self._is_replayed:
             return range(0)
         return self._read_ahead.note(first, last)
+
+    @property
+    def _is_replayed(self) -> bool:
+        """Whether all of the boot profile or bundle was requested."""
+        return self._bundle.is_done() and self._replay.is_done()
 
     def _fresh_until(self) -> float:
         """Until when the server promises that this version is current; 0 without a promise."""

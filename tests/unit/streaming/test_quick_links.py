@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import pytest
 
@@ -13,9 +13,11 @@ from aero_browser_disk.platform.byte_range import ByteRange
 from aero_browser_disk.platform.memory import MemoryStorage
 from aero_browser_disk.remote.remote_image import Traffic
 from aero_browser_disk.streaming.block_fetch import Arrived
+from aero_browser_disk.streaming.boot_profile import BootProfile
 from aero_browser_disk.streaming.request_times import TimedSource
 from aero_browser_disk.streaming.streaming_disk import StreamingDisk
 from aero_browser_disk.testing.synthetic_image import SyntheticImage
+from support.waiting import until
 
 KIB = 1024
 BLOCK, UNIT = 16 * KIB, 192 * KIB
@@ -52,17 +54,21 @@ class Link:
         self._now += seconds
 
 
-Open = Callable[[Link], Awaitable[StreamingDisk]]
+class Open(Protocol):
+    """Opens the image over a link."""
+
+    async def __call__(self, link: Link, profile: BootProfile | None = None) -> StreamingDisk: ...
 
 
 @pytest.fixture
 async def open_over():
     opened: list[StreamingDisk] = []
 
-    async def make(link: Link) -> StreamingDisk:
+    async def make(link: Link, profile: BootProfile | None = None) -> StreamingDisk:
         store = await BlockStore.open(MemoryStorage(), "cache")
         cache = BlockCache(store, StoredImage(IMAGE.size, '"1"', BLOCK), IMAGE.size)
-        opened.append(StreamingDisk(link, cache, link, source=link, storage="memory"))
+        disk = StreamingDisk(link, cache, link, source=link, storage="memory", profile=profile)
+        opened.append(disk)
         return opened[-1]
 
     yield make
@@ -132,6 +138,16 @@ async def test_a_rounded_request_leaves_out_what_is_cached_or_under_way(open_ove
         blocks = set(range(found.start // BLOCK, -(-found.stop // BLOCK)))
         assert not blocks & fetched
         fetched |= blocks
+
+
+async def test_only_the_blocks_of_a_boot_profile_are_requested_while_it_is_fetched(open_over: Open):
+    link = Link(QUICK_S)
+    blocks = [unit * UNIT // BLOCK + at for unit in range(0, 200, 2) for at in range(3, 8)]
+    disk = await open_over(link, BootProfile(IMAGE.size, '"1"', BLOCK, tuple(blocks)))
+    await disk.read(blocks[0] * BLOCK, 1)
+    await until(lambda: sum(found.length for found in link.ranges) >= len(blocks) * BLOCK)
+    fetched = {at // BLOCK for found in link.ranges for at in range(found.start, found.stop, BLOCK)}
+    assert fetched == set(blocks)
 
 
 @pytest.mark.parametrize("length", [4 * KIB, 2048 * KIB])
