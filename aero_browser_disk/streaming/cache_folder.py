@@ -16,7 +16,7 @@ from ..errors import StorageBusyError, StorageError
 from ..platform.base import Lock, Platform, Storage
 from ..platform.memory import MemoryStorage
 from ..records.folders import LibraryFolders
-from ..records.record import Record
+from ..records.record import Record, read_record
 from ..remote.access import Access
 from ..remote.remote_image import ImageVersion, RemoteImage, Traffic
 from .boot_profile import BootProfile
@@ -310,6 +310,23 @@ class CacheFolder:
             return
         with contextlib.suppress(StorageError):
             await self._write_file("profile", profile.encode())
+
+    async def close_unopened(self, platform: Platform) -> None:
+        """Releases the files after an opening that failed, and removes them if none succeeded yet.
+
+        So an address that has no image leaves nothing.
+        """
+        is_empty = self.storage.kind != "memory" and not self.store.slot_of
+        self.close()
+        lock = await platform.locks.acquire(self.path, 0) if is_empty else None
+        if lock is None:
+            return
+        try:
+            with contextlib.suppress(StorageError):
+                if await read_record(self.storage, self.path) is None:
+                    await self.storage.remove(self.path)
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """Releases the files. Idempotent."""

@@ -74,7 +74,7 @@ async def open_prepared(
         )
         return await open_pinned(pinned, address, options, platform, folder)
     except BaseException:
-        folder.close()
+        await folder.close_unopened(platform)
         raise
 
 

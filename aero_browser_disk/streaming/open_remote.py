@@ -124,7 +124,7 @@ async def _open(
         )
         return await open_pinned(pinned, address, options, platform, folder)
     except BaseException:
-        folder.close()
+        await folder.close_unopened(platform)
         raise
 
 

@@ -118,7 +118,9 @@ def take_import(page: Page, pictures: Pictures, folder: Path) -> None:
             file.write(block)
     small.write_bytes(block)
     for path in (large, small):
-        page.set_input_files("#library-file", path)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Import a file").click()
+        chooser.value.set_files(path)
     expect(page.locator("#library-progress-text")).to_contain_text(re.compile("left"))
     pictures.take("import")
 

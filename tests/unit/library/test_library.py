@@ -12,6 +12,7 @@ import pytest
 from aero_browser_disk import open_disk
 from aero_browser_disk.errors import (
     DataCutError,
+    DiskError,
     ImageBusyError,
     InvalidOptionError,
     NameTakenError,
@@ -25,6 +26,7 @@ from aero_browser_disk.platform.byte_source import (
 )
 from aero_browser_disk.platform.memory import MemoryChannels, MemoryStorage
 from aero_browser_disk.records.record import Record, read_record, write_record
+from aero_browser_disk.testing.behaviour import Behaviour
 from aero_browser_disk.testing.failing_files import FATES, FailingStorage, PowerCutError
 from support.libraries import CONTENT, content, named
 from support.qemu import MIB
@@ -273,6 +275,26 @@ async def test_caches_are_listed_pruned_and_removed(library, platform, server):
         await library.remove(entry.id)
     with pytest.raises(InvalidOptionError):
         await library.prune(kinds=["image"])
+
+
+@pytest.mark.parametrize("name", ["missing.img", "missing.json", "page.json", "no-ranges.img"])
+async def test_an_address_without_an_image_leaves_no_cache(library, platform, server, name):
+    server.add("page.json", b"{}")
+    server.add("no-ranges.img", CONTENT).behaviour = Behaviour(ignore_range=True)
+    for _ in range(2):
+        with pytest.raises(DiskError):
+            await open_disk(server.url(name), allow_remote=True, platform=platform)
+        assert await library.list() == []
+
+
+async def test_a_cache_outlives_an_opening_that_fails(library, platform, server):
+    async with open_disk(server.url("disk.img"), allow_remote=True, platform=platform) as disk:
+        await disk.clear_cache()
+    server.image("disk.img").behaviour = Behaviour(status=404)
+    with pytest.raises(DiskError):
+        await open_disk(server.url("disk.img"), allow_remote=True, platform=platform)
+    (entry,) = await library.list()
+    assert entry.name == server.url("disk.img")
 
 
 async def test_no_secret_of_an_address_is_stored(library, platform, server, tmp_path):
