@@ -41,7 +41,7 @@ class _Policy:
 
 
 _OF_BLOCKS = _Policy(112 * KIB, 128 * KIB, 256 * KIB, MIB, max_busy=3, gone_on_often=0.3)
-_OF_UNITS = _Policy(256 * KIB, MIB, 512 * KIB, 512 * KIB, max_busy=1, gone_on_often=0.1)
+_OF_UNITS = _Policy(512 * KIB, 896 * KIB, 512 * KIB, 512 * KIB, max_busy=1, gone_on_often=0.1)
 """For requests of whole units of several blocks."""
 _OF_QUICK_LINKS = _Policy(0, 0, 0, 512 * KIB, max_busy=1, gone_on_often=0.1)
 """Where requests are rounded up: only for what follows a long stream."""
@@ -72,11 +72,8 @@ class ReadAhead:
     40 ms: doubling alone fetches too much after jumps, and a smaller first window costs a round
     trip each. In that boot two streams in five are continued. Where requests get whole units of
     several blocks, smaller windows mostly lead to nothing, and their data is compressed: with
-    larger ones a boot takes 1.50 instead of 1.61 times the raw image's bound from chunks of
-    256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.67 times it.
-    A longer read says more of what follows than one of a block: by the model 256 KiB after the one
-    and 1 MiB after the other take 3 % less time than 512 and 768 KiB, for 0.2 % more bytes, on 15
-    links of 36 to 44 ms and 47 to 53 Mbit/s.
+    larger ones a boot takes 1.49 instead of 1.61 times the raw image's bound from chunks of
+    256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.62 times it.
 
     On a quick link a browser's work for a request takes longer than 200 KiB do, and no time is won
     by fetching ahead of a read what may not be needed. There requests are rounded up to units of
