@@ -72,8 +72,8 @@ class ReadAhead:
     40 ms: doubling alone fetches too much after jumps, and a smaller first window costs a round
     trip each. In that boot two streams in five are continued. Where requests get whole units of
     several blocks, smaller windows mostly lead to nothing, and their data is compressed: with
-    larger ones a boot takes 1.49 instead of 1.61 times the raw image's bound from chunks of
-    256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.62 times it.
+    larger ones a boot takes 1.47 instead of 1.61 times the raw image's bound from chunks of
+    256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.61 times it.
 
     On a quick link a browser's work for a request takes longer than 200 KiB do, and no time is won
     by fetching ahead of a read what may not be needed. There requests are rounded up to units of
