@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, NoReturn, TypeVar
 
+from .concurrent_tasks import end_all
 from .daemon_threads import DaemonThreads
 
 Result = TypeVar("Result")
@@ -137,10 +138,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        pending = asyncio.all_tasks(loop)
-        for task in pending:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        loop.run_until_complete(end_all(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()  # shuts its threads down too, for which no thread can be started at exit

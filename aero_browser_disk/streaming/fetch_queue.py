@@ -17,6 +17,7 @@ from ..cache.block_store import StoredImage
 from ..errors import HttpStatusError
 from ..platform.base import Clock
 from ..platform.byte_range import ByteRange
+from ..platform.concurrent_tasks import end_all
 from ..platform.event_loop import owned_task
 from ..remote.retry import Retries, RetryPolicy
 from .block_fetch import Arrived, BlockFetch, PackedBlocks, PendingRead, plan_runs
@@ -145,9 +146,7 @@ class FetchQueue:
         for fetch in set(self._arriving.values()):
             fetch.fail(error)
             self._give_up(fetch)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────
 

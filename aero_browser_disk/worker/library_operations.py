@@ -25,6 +25,7 @@ from ..platform.byte_source import (
     pulled,
     stream_of,
 )
+from ..platform.concurrent_tasks import end_all
 from ..platform.failures import Value
 from ..transfer.image_export import Hole
 from ..transfer.image_import import CopyProgress, Report
@@ -257,8 +258,7 @@ class LibraryOperations(Generic[AnyDisk]):
         if found is None:
             return
         if found.coming is not None:
-            found.coming.cancel()
-            await asyncio.gather(found.coming, return_exceptions=True)
+            await end_all([found.coming])
         await found.ends.aclose()
 
     # ── overlays ─────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,7 @@
 `--only v86` boots a real Debian in v86 instead, which takes most of an hour; `--only packing` makes
 a prepared image of it, and `--only prepared` replays its boot from one. `--only saves` pushes a
 session of 30 MB to the image service and opens it elsewhere, and boots it if Debian's image is
-there. `--only miss` measures what a miss
-costs over a local link, in two minutes.
+there. `--only miss` measures what a miss costs over a local link, in two minutes.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
 import { openDisk } from "../aero-disk.mjs";
 import { startDosbox } from "../dosbox.mjs";
 import { v86Disk } from "../v86-disk.mjs";
-import { V86 } from "../v86/libv86.mjs";
+import { loadMachine } from "./guest.mjs";
 
+const MEMORY = 64 << 20;
 const LONGEST_MS = 120_000;
 const LOOK_MS = 10;
 const emulatorsUrl = new URL("../emulators/", import.meta.url).href;
@@ -36,18 +37,7 @@ export async function v86Own({ url, size, chunk, until }) {
 }
 
 async function bootV86(hda, until, start, attach) {
-  const file = (name) => new URL(`../v86/${name}`, import.meta.url).href;
-  const machine = new V86({
-    wasm_path: file("v86.wasm"),
-    bios: { url: file("bios.bin") },
-    vga_bios: { url: file("vgabios-stdvga.bin") },
-    hda,
-    memory_size: 64 << 20,
-    vga_memory_size: 8 << 20,
-    disable_speaker: true,
-    autostart: false,
-  });
-  await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+  const machine = await loadMachine(hda, MEMORY);
   attach(machine);
   let waitedMs = performance.now() - start;
   let asked = 0;

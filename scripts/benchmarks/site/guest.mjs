@@ -1,8 +1,25 @@
-// A machine in v86, which the bench hears and talks to by its first serial port.
+// Machines in v86: a `Guest` is heard and talked to by its first serial port.
 import { V86 } from "../v86/libv86.mjs";
 
 const MEMORY = 256 << 20;
 const LONGEST_MS = 900_000; // on a busy machine Debian may give its serial console up
+
+/** A machine with all of its files, which does not run yet. */
+export async function loadMachine(hda, memoryBytes) {
+  const file = (name) => new URL(`../v86/${name}`, import.meta.url).href;
+  const machine = new V86({
+    wasm_path: file("v86.wasm"),
+    bios: { url: file("bios.bin") },
+    vga_bios: { url: file("vgabios-stdvga.bin") },
+    hda,
+    memory_size: memoryBytes,
+    vga_memory_size: 8 << 20,
+    disable_speaker: true,
+    autostart: false,
+  });
+  await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+  return machine;
+}
 
 export class Guest {
   #machine;
@@ -18,18 +35,7 @@ export class Guest {
 
   /** Starts a machine; `attach` is called with it before it runs. */
   static async start(hda, attach) {
-    const file = (name) => new URL(`../v86/${name}`, import.meta.url).href;
-    const machine = new V86({
-      wasm_path: file("v86.wasm"),
-      bios: { url: file("bios.bin") },
-      vga_bios: { url: file("vgabios-stdvga.bin") },
-      hda,
-      memory_size: MEMORY,
-      vga_memory_size: 8 << 20,
-      disable_speaker: true,
-      autostart: false,
-    });
-    await new Promise((resolve) => machine.add_listener("emulator-loaded", resolve));
+    const machine = await loadMachine(hda, MEMORY);
     attach(machine);
     const guest = new Guest(machine);
     machine.add_listener("ide-read-end", ([, bytes]) => {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from support import dos_images, file_images
+from support.node_cases import run_cases
 
 
 @pytest.mark.timeout(600)
@@ -18,8 +17,4 @@ def test_a_guest_in_dosbox_reads_and_writes_the_disk(tmp_path: Path) -> None:
     dos_images.make_disk(tmp_path, volumes["volume"])
     file_images.make_iso(tmp_path / "disc.iso", tree)
     cases = Path(__file__).with_name("dosbox.test.mjs")
-    command = ["node", "--test", "--test-reporter=spec", cases]
-    environment = {**os.environ, "DOS_IMAGES": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=570, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "fail 0" in done.stdout
+    run_cases(cases, timeout_s=570, DOS_IMAGES=str(tmp_path))

@@ -16,6 +16,7 @@ from aero_browser_disk.streaming.prefetch import BundleReplay
 from aero_browser_disk.streaming.remote_options import DEFAULT_BLOCK_SIZE
 from aero_browser_disk.worker.disk_options import read_options
 from lib.project import WEB_LIB
+from support.node_cases import run_cases
 
 ADDRESSES = [
     "https://images.example/disk.img",
@@ -49,10 +50,7 @@ OPTIONS: dict[str, object] = {
 
 def test_they_are_those_that_python_sends_first() -> None:
     cases = Path(__file__).with_name("early_requests.test.mjs")
-    command = ["node", "--test", "--test-reporter=spec", cases]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "fail 0" in done.stdout
+    run_cases(cases)
 
 
 def test_both_sides_know_the_same_folders_names_and_numbers() -> None:

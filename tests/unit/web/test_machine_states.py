@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 from aero_browser_disk import open_disk
 from aero_browser_disk.library.library import Library
+from support.node_cases import run_cases
 
 DISKS = {
     "a local image": {"image": "disk", "write_base": True},
@@ -30,13 +29,5 @@ async def test_a_written_disk_keeps_its_saved_machine(platform, server):
                 await disk.write(0, b"\1" * 512)
                 await disk.flush()
         versions[name] = found
-    run_cases(versions)
-
-
-def run_cases(versions: dict[str, list[str]]) -> None:
     cases = Path(__file__).with_name("machine_states.test.mjs")
-    command = ["node", "--test", "--test-reporter=spec", cases]
-    environment = {**os.environ, "VERSIONS": json.dumps(versions)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "fail 0" in done.stdout
+    run_cases(cases, VERSIONS=json.dumps(versions))
