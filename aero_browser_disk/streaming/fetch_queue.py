@@ -52,7 +52,7 @@ class FetchQueue:
     A read joins the requests under way for its blocks, and starts requests for the others. At most
     `concurrency` run at a time, one less for the background, each for at most `max_blocks`. While
     the source has blocks in units of `unit_blocks()`, a request gets the missing blocks of one
-    unit. Else it is extended by missing blocks to multiples of `round_blocks()`, at both ends.
+    unit.
     Each request reserves its blocks in the sink, puts them there as they arrive, and commits when
     it ends, even after an error. Blocks that the sink refuses count as not arrived.
     """
@@ -68,13 +68,11 @@ class FetchQueue:
         concurrency: int,
         max_blocks: int,
         unit_blocks: Callable[[], int] = lambda: 1,
-        round_blocks: Callable[[], int] = lambda: 1,
     ) -> None:
         self.background: list[BackgroundSource] = []
         """The background sources, the most important first."""
         self.max_blocks = max_blocks
         self._unit_blocks = unit_blocks
-        self._round_blocks = round_blocks
         self._planned: deque[range] = deque()  # the rest of background runs
         self._source = source
         self._image = image
@@ -152,7 +150,7 @@ class FetchQueue:
 
     def _grown(self, blocks: list[int], ahead: Iterable[int]) -> Iterator[range]:
         """Runs for `blocks`; the last one is extended by the missing blocks right after it."""
-        runs = self._runs_of(blocks, self._round_blocks())
+        runs = self._runs_of(blocks)
         if runs and self._unit_blocks() == 1:
             last = runs[-1]
             stop = last.stop
@@ -165,43 +163,27 @@ class FetchQueue:
             runs[-1] = range(last.start, max(stop, last.stop))
         yield from runs
 
-    def _runs_of(self, blocks: Iterable[int], step: int) -> list[range]:
-        """Requests for `blocks` and the other missing blocks of their units, or up to multiples of
-        `step`."""
+    def _runs_of(self, blocks: Iterable[int]) -> list[range]:
+        """Requests for `blocks` and the other missing blocks of their units."""
         unit = self._unit_blocks()
         if unit == 1:
-            return plan_runs(self._rounded(blocks, step), self.max_blocks)
+            return plan_runs(blocks, self.max_blocks)
         asked = set(blocks)
         around = (range(n * unit, (n + 1) * unit) for n in sorted({b // unit for b in asked}))
         whole = [b for part in around for b in part if b in asked or self.is_missing(b)]
         return plan_runs(whole, min(self.max_blocks, unit), unit)
-
-    def _rounded(self, blocks: Iterable[int], step: int) -> Iterable[int]:
-        """`blocks`, and the missing ones that adjoin them, up to the next multiples of `step`."""
-        if step == 1:
-            return blocks
-        rounded = set(blocks)
-        for block in sorted(rounded):
-            start = block // step * step
-            for neighbours in (range(block - 1, start - 1, -1), range(block + 1, start + step)):
-                for neighbour in neighbours:
-                    if neighbour in rounded or not self.is_missing(neighbour):
-                        break
-                    rounded.add(neighbour)
-        return sorted(rounded)
 
     def _next_background_run(self) -> range | PackedBlocks | None:
         """The next background request."""
         run = self._next_planned()
         if run is not None:
             return run
-        step = self._round_blocks()  # first: it may change with the last run of a profile
         for source in self.background:
             wanted = source.next_run(self.is_missing)
             if isinstance(wanted, PackedBlocks):
                 return wanted
             if wanted is not None:
-                self._planned.extend(self._runs_of(wanted, step))
+                self._planned.extend(self._runs_of(wanted))
                 return self._next_planned()
         return None
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .fetch_queue import IsMissing
-from .neighbours import Neighbours
 from .strides import Strides
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -18,7 +17,6 @@ _REGION = MIB
 _MAX_WINDOW = 8 * MIB
 _MAX_REGIONS = 4096
 _MAX_STREAMS = 16
-_QUICK_UNIT = 192 * KIB
 _MAX_UNREAD = 8192  # blocks fetched ahead that are remembered until they are read
 
 
@@ -43,8 +41,6 @@ class _Policy:
 _OF_BLOCKS = _Policy(112 * KIB, 128 * KIB, 256 * KIB, MIB, max_busy=3, gone_on_often=0.3)
 _OF_UNITS = _Policy(512 * KIB, 896 * KIB, 512 * KIB, 512 * KIB, max_busy=1, gone_on_often=0.1)
 """For requests of whole units of several blocks."""
-_OF_QUICK_LINKS = _Policy(0, 0, 0, 512 * KIB, max_busy=1, gone_on_often=0.1)
-"""Where requests are rounded up: only for what follows a long stream."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,22 +71,12 @@ class ReadAhead:
     larger ones a boot takes 1.47 instead of 1.61 times the raw image's bound from chunks of
     256 KiB. Units and these windows take the boot from a qcow2 file from 2.18 to 1.61 times it.
 
-    On a quick link a browser's work for a request takes longer than 200 KiB do, and no time is won
-    by fetching ahead of a read what may not be needed. There requests are rounded up to units of
-    192 KiB, as long as reads come back to them, and only long streams are read ahead: a boot from a
-    raw image takes 400 instead of 490 requests for 78 instead of 81 MB.
-
-    `blocks` is the number of blocks in the image, `block_size` is in bytes, `unit_blocks` returns
-    the number of blocks in a unit, `is_quick` whether the link is. Pure: it knows neither time nor
-    network.
+    `blocks` is the number of blocks in the image, `block_size` is in bytes, and `unit_blocks`
+    returns the number of blocks in a unit. Pure: it knows neither time nor network.
     """
 
     def __init__(
-        self,
-        blocks: int,
-        block_size: int,
-        unit_blocks: Callable[[], int] = lambda: 1,
-        is_quick: Callable[[], bool] = lambda: False,
+        self, blocks: int, block_size: int, unit_blocks: Callable[[], int] = lambda: 1
     ) -> None:
         self.used = 0
         """Blocks fetched ahead that were read later."""
@@ -99,9 +85,6 @@ class ReadAhead:
         self._blocks = blocks
         self._block_size = block_size
         self._unit_blocks = unit_blocks
-        self._is_quick = is_quick
-        self._quick_unit = max(1, _QUICK_UNIT // block_size)
-        self._neighbours = Neighbours(self._quick_unit)
         self._strides = Strides(blocks, block_size)
         self._max_window = self._blocks_of(_MAX_WINDOW)
         self._request = self._blocks_of(_REQUEST)
@@ -112,17 +95,11 @@ class ReadAhead:
         self._streams: list[_Stream] = []  # the most recently continued first
         self._unread: OrderedDict[int, None] = OrderedDict()
 
-    @property
-    def round_blocks(self) -> int:
-        """The number of blocks to whose multiples requests are best extended; 1 if not at all."""
-        return self._quick_unit if self._is_quick() and self._neighbours.are_read else 1
-
     def note(self, first: int, last: int) -> range:
         """A read touches the blocks `first` to `last` for the first time.
 
         Returns the blocks that are best fetched with it.
         """
-        self._neighbours.note(first, last)
         for block in range(first, last + 1):
             if self._unread.pop(block, 0) is None:
                 self._judge(was_used=True)
@@ -209,12 +186,10 @@ class ReadAhead:
 
     @property
     def _policy(self) -> _Policy:
-        if self.round_blocks > 1:
-            return _OF_QUICK_LINKS
         return _OF_BLOCKS if self._unit_blocks() == 1 else _OF_UNITS
 
     def _blocks_of(self, size: int) -> int:
-        return max(1, size // self._block_size) if size else 0
+        return max(1, size // self._block_size)
 
     def _window(self, blocks: int) -> int:
         return max(1, round(blocks * self._trust))

@@ -26,7 +26,6 @@ from .fetch_queue import FetchQueue, RangeSource
 from .layout_source import LayoutSource, format_of
 from .prefetch import BundleReplay, ProfileReplay, WholeImage, blocks_of
 from .readahead import ReadAhead
-from .request_times import TimedSource
 
 MIB = 1 << 20
 
@@ -120,9 +119,8 @@ class StreamingDisk(ClosesOnExit):
         )
         self._sink = VerifiedCache(cache, digests, self._fresh_until, self._committed)
         self._unit = unit
-        timed = TimedSource(self.activity.watched(source), clock, lambda: image.traffic.requests)
         self._queue = FetchQueue(
-            timed,
+            self.activity.watched(source),
             cache.image,
             self._sink,
             clock=clock,
@@ -130,15 +128,10 @@ class StreamingDisk(ClosesOnExit):
             concurrency=concurrency,
             max_blocks=max(1, max_request // block_size),
             unit_blocks=self._unit_blocks,
-            round_blocks=self._round_blocks,
         )
         self._growth = CacheGrowth(cache, clock, make_room, self._queue.pump)
         blocks = -(-self._size // block_size)
-        self._read_ahead = (
-            ReadAhead(blocks, block_size, self._unit_blocks, lambda: timed.is_quick)
-            if read_ahead
-            else None
-        )
+        self._read_ahead = ReadAhead(blocks, block_size, self._unit_blocks) if read_ahead else None
         # Only as much of the profile as leaves space for reads: a larger one would evict itself.
         self._replay = ProfileReplay(
             boot[: cache.limit // 2 // block_size], max(1, _PROFILE_REQUEST // block_size)
@@ -402,10 +395,6 @@ class StreamingDisk(ClosesOnExit):
         unit = self._unit or (self._layout.unit if self._layout is not None else 0)
         return max(1, unit // self._block_size)
 
-    def _round_blocks(self) -> int:
-        """Blocks to whose multiples requests are extended; a profile knows better what is read."""
-        return self._read_ahead.round_blocks if self._read_ahead and self._is_replayed else 1
-
     def _check(self, offset: int, length: int) -> None:
         if self._closed:
             raise DiskClosedError
@@ -446,14 +435,10 @@ class StreamingDisk(ClosesOnExit):
             return range(0)
         self._boot.note(range(first, last + 1))
         # The profile is better: guesses would only compete with it for the link (measured).
-        if self._read_ahead is None or not self._is_replayed:
+        is_replayed = self._bundle.is_done() and self._replay.is_done()
+        if self._read_ahead is None or not is_replayed:
             return range(0)
         return self._read_ahead.note(first, last)
-
-    @property
-    def _is_replayed(self) -> bool:
-        """Whether all of the boot profile or bundle was requested."""
-        return self._bundle.is_done() and self._replay.is_done()
 
     def _fresh_until(self) -> float:
         """Until when the server promises that this version is current; 0 without a promise."""
